@@ -1,0 +1,79 @@
+"""`Arch`: a network as data. No torch, no shapes: those come from expanding it (`expand.py`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """A row of the block table with its arguments, in the order of the block's signature, defaults left out."""
+
+    kind: str
+    args: tuple[tuple[str, Any], ...] = ()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return next((value for key, value in self.args if key == name), default)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {self.kind: {k: list(v) if isinstance(v, tuple) else v for k, v in self.args}}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """`depth` blocks of one spec; the first has the stage's stride, the others stride 1."""
+
+    block: BlockSpec
+    depth: int = 1
+    stride: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"depth": self.depth, "stride": self.stride} | self.block.to_dict()
+
+
+@dataclass(frozen=True)
+class Arch:
+    """A network: input, stem, stages, head, and the few settings that belong to the whole.
+
+    `resolution` is the side of the square input in pixels, `channels` its channels. `padding` "same" is TensorFlow's.
+    `drop_path` is the stochastic-depth rate of the last residual block; it grows linearly from 0 at the first.
+    """
+
+    name: str
+    resolution: int
+    classes: int
+    stem: tuple[BlockSpec, ...]
+    stages: tuple[Stage, ...]
+    head: BlockSpec
+    channels: int = 3
+    padding: Literal["symmetric", "same"] = "symmetric"
+    norm_eps: float = 1e-5
+    norm_momentum: float = 0.1
+    drop_path: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `schema.arch_from_dict` reads back to an equal `Arch`."""
+        data: dict[str, Any] = {"name": self.name, "resolution": self.resolution, "classes": self.classes}
+        data |= {o: getattr(self, o) for o, default in ARCH_OPTIONS.items() if getattr(self, o) != default}
+        data["stem"] = [block.to_dict() for block in self.stem]
+        data["stages"] = [stage.to_dict() for stage in self.stages]
+        data["head"] = self.head.to_dict()
+        return data
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that name the network: equal for equal networks whatever they are called."""
+        data = self.to_dict()
+        del data["name"]
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def with_(self, **changes: Any) -> Arch:
+        return replace(self, **changes)
+
+
+ARCH_OPTIONS = {f.name: f.default for f in fields(Arch) if f.default is not MISSING}

@@ -1,0 +1,33 @@
+"""The one error a user's mistake raises, and the words it is made of."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """The input is wrong: place, rule, what came, what would work, in one or two lines.
+
+    The command line prints it without a traceback and leaves with exit code 2.
+    """
+
+    def __init__(self, message: str, place: str = ""):
+        super().__init__(f"{place}: {message}" if place else message)
+        self.message, self.place = message, place
+
+    def at(self, place: str) -> InputError:
+        """The same error at an outer place: `file.yaml:14` in front of `stages[2].width`."""
+        return InputError(self.message, f"{place}: {self.place}" if self.place else place)
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """` Did you mean "…"?` for the known word closest to `word`, or nothing where none is close."""
+    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def unknown(what: str, word: object, known: Iterable[str]) -> str:
+    """`unknown block "mbcnv"; one of …. Did you mean "mbconv"?`"""
+    known = list(known)
+    return f'unknown {what} "{word}"; takes {", ".join(known)}.{nearest(word, known)}'

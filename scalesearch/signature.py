@@ -1,0 +1,138 @@
+"""A function's keyword signature, read as a schema.
+
+Blocks, searchers, recipes and the sections of a study all state once, in Python, what they take; the YAML checks,
+the error messages and the scaling rules are readings of that signature.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal
+
+from scalesearch.errors import InputError, unknown
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Bounds of a number, and whether width scaling applies to it."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    odd: bool = False
+    scales: bool = False
+
+    def broken_by(self, value: float) -> str | None:
+        if not self.low <= value <= self.high:
+            if self.high == math.inf:
+                return f"must be at least {self.low:g}"
+            return f"must lie between {self.low:g} and {self.high:g}"
+        return "must be odd" if self.odd and value % 2 == 0 else None
+
+
+Width = Annotated[int, Rule(low=1, scales=True)]
+Count = Annotated[int, Rule(low=1)]
+Natural = Annotated[int, Rule(low=0)]
+Kernel = Annotated[int, Rule(low=1, odd=True)]
+Stride = Annotated[int, Rule(low=1)]
+Ratio = Annotated[float, Rule(low=0)]
+Share = Annotated[float, Rule(low=0, high=1)]
+Rate = Annotated[float, Rule(low=0, high=0.999)]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One keyword: its type, its rule and its default (`REQUIRED` where it has none)."""
+
+    name: str
+    types: tuple[Any, ...]
+    rule: Rule
+    default: Any
+
+    def check(self, value: Any) -> Any:
+        """`value` in the field's own type, or an `InputError` that states the rule and what came."""
+        for kind in self.types:
+            accepted, converted = _accept(kind, value)
+            if accepted:
+                broken = self.rule.broken_by(converted) if _is_number(converted) else None
+                if broken:
+                    raise InputError(f"{broken}, got {value!r}", self.name)
+                return converted
+        raise InputError(f"takes {self.wanted}, got {value!r}", self.name)
+
+    @property
+    def wanted(self) -> str:
+        return " or ".join(_describe(kind) for kind in self.types)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _accept(kind: Any, value: Any) -> tuple[bool, Any]:
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        return any(value == o and type(value) is type(o) for o in typing.get_args(kind)), value
+    if origin is tuple:
+        element = Field("", *_unwrap(typing.get_args(kind)[0]), REQUIRED)
+        if not isinstance(value, (list, tuple)):
+            return False, value
+        return True, tuple(element.check(v) for v in value)
+    if kind is float:
+        fits = _is_number(value) and math.isfinite(value)
+        return fits, float(value) if fits else value
+    if kind is int:
+        fits = _is_number(value) and float(value).is_integer()
+        return fits, int(value) if fits else value
+    return isinstance(value, kind), value
+
+
+def _describe(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(kind)))
+    if typing.get_origin(kind) is tuple:
+        return "a list of " + _describe(_unwrap(typing.get_args(kind)[0])[0][0]).removeprefix("a ").removeprefix("an ")
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "nothing",
+            dict: "a mapping"}.get(kind, str(kind))
+
+
+def _unwrap(hint: Any) -> tuple[tuple[Any, ...], Rule]:
+    rule = Rule()
+    if typing.get_origin(hint) is Annotated:
+        hint, rule = typing.get_args(hint)[:2]
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        parts = [_unwrap(part) for part in typing.get_args(hint)]
+        rule = next((r for _, r in parts if r != Rule()), rule)
+        return tuple(kind for kinds, _ in parts for kind in kinds), rule
+    return (hint,), rule
+
+
+@lru_cache(maxsize=None)
+def fields_of(callable_: Callable) -> dict[str, Field]:
+    """The keywords `callable_` takes (a function or a dataclass), in order of its signature."""
+    target = callable_.__init__ if inspect.isclass(callable_) else callable_
+    hints = typing.get_type_hints(target, include_extras=True)
+    parameters = inspect.signature(callable_).parameters.values()
+    keyword = [p for p in parameters if inspect.isclass(callable_) or p.kind is p.KEYWORD_ONLY]
+    return {p.name: Field(p.name, *_unwrap(hints[p.name]), p.default) for p in keyword}
+
+
+def check_arguments(owner: str, fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` checked against `fields`: known keys, right types, rules held, nothing required missing.
+
+    Raises `InputError` placed at the offending key; `owner` is what the message calls the thing.
+    """
+    for key in given:
+        if key not in fields:
+            raise InputError(f"unknown key for {owner}; {unknown('key', key, fields).split('; ', 1)[1]}", str(key))
+    for name, field in fields.items():
+        if field.default is REQUIRED and name not in given:
+            raise InputError(f'{owner} needs "{name}" ({field.wanted})')
+    return {name: fields[name].check(value) for name, value in given.items()}

@@ -1,0 +1,27 @@
+"""The hand-built architectures people would pick: a name, a table in its family's file, an `Arch`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from scalesearch.arch import Arch
+from scalesearch.errors import InputError, unknown
+from scalesearch.zoo import efficientnet, mobilenet, resnet, vgg
+
+FAMILIES = {"vgg": vgg, "resnet": resnet, "mobilenet": mobilenet, "efficientnet": efficientnet}
+MODELS = {name: make for family in FAMILIES.values() for name, make in family.MODELS.items()}
+
+
+@lru_cache(maxsize=None)
+def model(name: str) -> Arch:
+    """The hand-built architecture called `name`, at its native resolution with 1000 classes.
+
+    Raises `InputError` with the nearest name where there is none of that name.
+    """
+    if name not in MODELS:
+        raise InputError(unknown("model", name, MODELS))
+    return MODELS[name](name)
+
+
+def family_of(name: str) -> str:
+    return next(family for family, module in FAMILIES.items() if name in module.MODELS)

@@ -1,0 +1,24 @@
+"""VGG (Simonyan & Zisserman 2014, table 1: A, B, D, E). Held against torchvision's `vgg11` … `vgg19_bn`."""
+
+from __future__ import annotations
+
+from scalesearch.arch import Arch, Stage
+from scalesearch.blocks import block
+
+# convolutions per run         64 128 256 512 512
+DEPTHS = {"vgg11": (1, 1, 2, 2, 2),
+          "vgg13": (2, 2, 2, 2, 2),
+          "vgg16": (2, 2, 3, 3, 3),
+          "vgg19": (2, 2, 4, 4, 4)}  # fmt: skip
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+def vgg(name: str) -> Arch:
+    norm = name.endswith("_bn")
+    depths = DEPTHS[name.removesuffix("_bn")]
+    stages = [Stage(block("vgg", width=width, norm=norm), depth, stride=1 if i == 0 else 2)
+              for i, (width, depth) in enumerate(zip(WIDTHS, depths))]  # fmt: skip
+    return Arch(name, 224, 1000, (), tuple(stages), block("vgg_classifier", "head"))
+
+
+MODELS = {name + norm: vgg for name in DEPTHS for norm in ("", "_bn")}
