@@ -1,0 +1,105 @@
+"""What others measure on the built network: fvcore's counts and torch's peak memory. The only importer of fvcore."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+from collections import Counter
+
+import torch
+from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+MAC_OPERATORS = ("conv", "linear", "matmul", "addmm", "bmm")
+
+
+def fvcore_counts(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
+    """fvcore's `macs` (conv, linear, matmul, addmm, bmm), `fvcore_total` and `acts` of `model` in eval mode.
+
+    `shape` is the input's without the batch; the batch is one. Takes a real forward pass.
+    """
+    for name in ("fvcore.nn.jit_analysis", "fvcore"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    was_training = model.training
+    model.eval()
+    x = torch.zeros(1, *shape)
+    flops = FlopCountAnalysis(model, x).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    acts = ActivationCountAnalysis(model, x).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    by_operator: Counter = flops.by_operator()
+    counts = {
+        "macs": int(sum(by_operator[name] for name in MAC_OPERATORS)),
+        "fvcore_total": int(flops.total()),
+        "acts": int(acts.total()),
+    }
+    model.train(was_training)
+    return counts
+
+
+class _StorageWatch(TorchDispatchMode):
+    """Bytes of the storages alive that operators made under it, and their peak."""
+
+    def __init__(self):
+        super().__init__()
+        self.live = self.peak = 0
+        self.known: set[int] = set()
+
+    def own(self, *tensors: torch.Tensor) -> None:
+        """Storages that were there before and don't count."""
+        self.known |= {t.untyped_storage()._cdata for t in tensors}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        self.peak = max(self.peak, self.live)
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self.known:
+            self.known.add(key)
+            self.live += size
+            weakref.finalize(storage, self._free, key, size)
+
+    def _free(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.live -= size
+
+
+def peak_memory(model: nn.Module, shape: tuple[int, ...], batch: int = 1, training: bool = False) -> int:
+    """Peak bytes of the tensors torch makes in one inference or one training step (forward, loss, backward).
+
+    Weights and the input aren't counted; a training step's gradients are. Measured on the CPU by watching every
+    storage, on a GPU by the allocator.
+    """
+    device = next(model.parameters()).device
+    x = torch.randn(batch, *shape, device=device)
+    model.train(training)
+    step = _training_step if training else _inference
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step(model, x)
+        return torch.cuda.max_memory_allocated(device) - before
+    watch = _StorageWatch()
+    watch.own(x, *model.parameters(), *model.buffers())
+    with watch:
+        step(model, x)
+    return watch.peak
+
+
+def _inference(model: nn.Module, x: torch.Tensor) -> None:
+    with torch.no_grad():
+        model(x)
+
+
+def _training_step(model: nn.Module, x: torch.Tensor) -> None:
+    model.zero_grad(set_to_none=True)
+    out = model(x)
+    nn.functional.cross_entropy(out, torch.zeros(len(x), dtype=torch.long, device=x.device)).backward()
+    model.zero_grad(set_to_none=True)

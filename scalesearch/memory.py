@@ -1,0 +1,199 @@
+"""Peak activation memory from the graph alone: torch's eager execution followed tensor by tensor, in float32.
+
+Counted are the tensors that a forward pass (and backward pass) makes, parameter gradients included; not the weights, nor
+the input, nor the scratch space of a kernel. Views cost nothing, and an inference frees a tensor after its last use.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+from typing import Any, NamedTuple
+
+from scalesearch import graph as g
+from scalesearch.arch import Arch
+from scalesearch.counting import layer_cost
+from scalesearch.expand import Graph, expand
+
+FLOAT, INDEX = 4, 8
+VIEWS = (g.Reshape, g.Flatten, g.Transpose, g.Split, g.Item)
+SAVES_OUTPUT = {"relu", "sigmoid"}
+
+
+class _Step(NamedTuple):
+    """A layer over storages: 0 is the network's input; a view shares the storage of what it looks at."""
+
+    op: Any
+    inputs: tuple[int, ...]
+    output: int
+    size: int  # bytes of the output
+    scratch: int  # bytes that live during the forward call alone
+    params: int  # bytes
+
+
+class _Live:
+    """Bytes alive, their peak, and how many hold each storage."""
+
+    def __init__(self):
+        self.bytes = self.peak = 0
+        self.holders: Counter = Counter()
+        self.sizes: dict[Any, int] = {}
+
+    def hold(self, key: Any, size: int = 0, scratch: int = 0) -> None:
+        if key not in self.sizes:
+            self.sizes[key] = size
+            self.bytes += size
+            self.peak = max(self.peak, self.bytes + scratch)
+        self.holders[key] += 1
+
+    def release(self, key: Any) -> None:
+        self.holders[key] -= 1
+        if self.holders[key] == 0:
+            self.bytes -= self.sizes.pop(key)
+
+    def touch(self, scratch: int) -> None:
+        self.peak = max(self.peak, self.bytes + scratch)
+
+
+def _is_view(op: Any, training: bool, rate: float) -> bool:
+    return (isinstance(op, VIEWS) or (isinstance(op, g.Dropout) and not training)
+            or (isinstance(op, g.DropPath) and not (training and rate)))
+
+
+def _same_padded(op: Any, shape: g.Shape) -> int:
+    """Elements of the padded copy that TensorFlow's "same" padding makes."""
+    if getattr(op, "padding", None) != "same":
+        return 0
+    dilation = getattr(op, "dilation", (1, 1))
+    pads = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+            for n, k, s, d in zip(shape[1:], op.kernel, op.stride, dilation)]
+    return shape[0] * (shape[1] + pads[0]) * (shape[2] + pads[1]) if any(pads) else 0
+
+
+def _steps(graph: Graph, batch: int, training: bool) -> tuple[list[_Step], list[tuple[int, int, int]]]:
+    """The network as steps over storages, and the spans `(first step, last step, storage)` its callers hold."""
+    steps: list[_Step] = []
+    spans: list[tuple[int, int, int]] = []
+    rate = graph.arch.drop_path
+    current, fresh = 0, 1
+    for group in ((b,) for b in graph.stem), graph.stages, ((graph.head,),):
+        for blocks in group:
+            outer, group_start = current, len(steps)
+            for block in blocks:
+                storages, start = {-1: current}, len(steps)
+                for i, layer in enumerate(block.layers):
+                    inputs = tuple(storages[j] for j in layer.inputs)
+                    if _is_view(layer.op, training, rate):
+                        storages[i] = inputs[0]
+                        continue
+                    storages[i], fresh = fresh, fresh + 1
+                    size = FLOAT * batch * prod(layer.shape)
+                    scratch = FLOAT * batch * _same_padded(layer.op, block.shape_of(layer.inputs[0]))
+                    if isinstance(layer.op, g.DropPath):
+                        scratch = size
+                    params = FLOAT * layer_cost(layer, block).params
+                    steps.append(_Step(layer.op, inputs, storages[i], size, scratch, params))
+                spans.append((start, len(steps), current))
+                current = storages[block.output]
+            spans.append((group_start, len(steps), outer))
+    return steps, spans
+
+
+def _inference(steps: list[_Step], spans: list[tuple[int, int, int]]) -> int:
+    last = {key: end - 1 for _, end, key in spans}
+    for i, step in enumerate(steps):
+        for key in (*step.inputs, step.output):
+            last[key] = max(i, last.get(key, 0))
+    ending: dict[int, list[int]] = {}
+    for key, i in last.items():
+        ending.setdefault(i, []).append(key)
+    live = _Live()
+    live.hold(0)
+    for i, step in enumerate(steps):
+        live.hold(step.output, step.size, step.scratch)
+        for key in ending.get(i, ()):
+            live.release(key)
+    return live.peak
+
+
+def _saved(step: _Step, batch: int) -> tuple[tuple[int, ...], int]:
+    """Storages the step keeps for its backward pass, and bytes of what it keeps beside them."""
+    match step.op:
+        case g.Conv() | g.Linear() | g.MatMul() | g.Mul():
+            return step.inputs, 0
+        case g.Norm(channels, groups):
+            return step.inputs, 2 * FLOAT * (batch * groups if groups else channels)
+        case g.Act(fn):
+            return ((step.output,) if fn in SAVES_OUTPUT else step.inputs), 0
+        case g.Softmax():
+            return (step.output,), 0
+        case g.Pool(kind):
+            return step.inputs, step.size * INDEX // FLOAT if kind == "max" else 0
+        case g.AdaptivePool(kind, size):
+            if kind == "max":
+                return step.inputs, step.size * INDEX // FLOAT
+            return ((), 0) if size == (1, 1) else (step.inputs, 0)
+        case g.Dropout():
+            return (), step.size
+    return (), 0
+
+
+def _training(steps: list[_Step], batch: int) -> int:
+    live = _Live()
+    live.hold(0)
+    kept: list[tuple[int, ...]] = []
+    last = {key: i for i, step in enumerate(steps) for key in (*step.inputs, step.output)}
+    for i, step in enumerate(steps):
+        live.hold(step.output, step.size, step.scratch)
+        saved, beside = _saved(step, batch)
+        for key in saved:
+            live.hold(key)
+        live.hold(("beside", i), beside)
+        kept.append(saved)
+        for key in {*step.inputs, step.output}:
+            if last[key] == i:
+                live.release(key)
+    _backward(steps, kept, live)
+    return live.peak
+
+
+def _backward(steps: list[_Step], kept: list[tuple[int, ...]], live: _Live) -> None:
+    sizes = {step.output: step.size for step in steps}
+    gradient: dict[int, Any] = {steps[-1].output: ("grad", "loss")}
+    needs = {0: False}
+    for step in steps:
+        needs[step.output] = bool(step.params) or any(needs[key] for key in step.inputs)
+    live.hold(("grad", "loss"), steps[-1].size)
+    for i in reversed(range(len(steps))):
+        step = steps[i]
+        if step.output not in gradient:
+            continue
+        incoming = gradient.pop(step.output)
+        live.hold(("params", i), step.params)
+        for n, key in enumerate(step.inputs):
+            if not needs[key]:
+                continue
+            if isinstance(step.op, g.Add):
+                new = incoming
+                live.hold(new)
+            else:
+                new = ("grad", i, n)
+                wide = step.size if isinstance(step.op, g.Mul) and sizes[key] < step.size else 0
+                live.hold(new, sizes[key], wide)
+            if key in gradient:  # autograd adds the two up in a third
+                total = ("sum", i, n)
+                live.hold(total, sizes[key])
+                live.release(new)
+                live.release(gradient[key])
+                new = total
+            gradient[key] = new
+        live.release(incoming)
+        for key in (*kept[i], ("beside", i)):
+            live.release(key)
+
+
+def peak_memory(arch: Arch | Graph, batch: int = 1, training: bool = False) -> int:
+    """Peak bytes of one inference, or of one training step (forward, loss, backward), for `batch` images in float32."""
+    graph = arch if isinstance(arch, Graph) else expand(arch)
+    steps, spans = _steps(graph, batch, training)
+    return _training(steps, batch) if training else _inference(steps, spans)
