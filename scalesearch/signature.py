@@ -10,7 +10,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal
@@ -121,7 +121,12 @@ def fields_of(callable_: Callable) -> dict[str, Field]:
     hints = typing.get_type_hints(target, include_extras=True)
     parameters = inspect.signature(callable_).parameters.values()
     keyword = [p for p in parameters if inspect.isclass(callable_) or p.kind is p.KEYWORD_ONLY]
-    return {p.name: Field(p.name, *_unwrap(hints[p.name]), p.default) for p in keyword}
+    return {p.name: _field(p.name, hints[p.name], p.default) for p in keyword}
+
+
+def _field(name: str, hint: Any, default: Any) -> Field:
+    field = Field(name, *_unwrap(hint), default)
+    return field if default is REQUIRED else replace(field, default=field.check(default))
 
 
 def check_arguments(owner: str, fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""One rule that brings every network, hand-built or found, to the size of the data's images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scalesearch.arch import Arch, BlockSpec, Stage
+from scalesearch.blocks import BLOCKS, block
+from scalesearch.signature import fields_of
+
+SMALLEST_MAP = 2
+
+
+def adapted_strides(strides: Sequence[int], resolution: int, smallest_map: int = SMALLEST_MAP) -> list[int]:
+    """`strides`, the earliest of them set to 1 until a map of `smallest_map` pixels is left at the end.
+
+    This is what people do by hand when an ImageNet network meets small images (He et al. 2015, §4.2, for CIFAR-10).
+    """
+    adapted, total = list(strides), 1
+    for stride in strides:
+        total *= stride
+    for i, stride in enumerate(strides):
+        if total * smallest_map <= resolution:
+            break
+        adapted[i], total = 1, total // stride
+    return adapted
+
+
+def stem_stride(spec: BlockSpec) -> int:
+    return spec.get("stride", fields_of(BLOCKS[spec.kind].function)["stride"].default)
+
+
+def falls_away(kind: str, stride: int) -> bool:
+    """A pool in the stem that no longer reduces anything."""
+    return BLOCKS[kind].role == "stem" and stride == 1
+
+
+def with_small_pool(head: BlockSpec, last_map: int) -> BlockSpec:
+    """A head that looks at a fixed map (VGG's 7×7) looks at no larger one than there is."""
+    fields = fields_of(BLOCKS[head.kind].function)
+    if "pool" not in fields:
+        return head
+    pool = min(head.get("pool", fields["pool"].default), max(1, last_map // 2))
+    return block(head.kind, "head", **dict(head.args) | {"pool": pool})
+
+
+def adapt(arch: Arch, *, resolution: int, classes: int, channels: int = 3) -> Arch:
+    """`arch` for images of `resolution` pixels, `channels` channels and `classes` classes.
+
+    Raises nothing: a network whose strides already leave a map of 2×2 keeps them all.
+    """
+    strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
+    adapted = adapted_strides(strides, resolution)
+    stem = [block(spec.kind, "stem", **dict(spec.args) | {"stride": s})
+            for spec, s in zip(arch.stem, adapted) if not falls_away(spec.kind, s)]
+    stages = [Stage(stage.block, stage.depth, s) for stage, s in zip(arch.stages, adapted[len(arch.stem) :])]
+    last_map = resolution
+    for stride in adapted:
+        last_map = -(-last_map // stride)
+    return arch.with_(resolution=resolution, classes=classes, channels=channels, stem=tuple(stem),
+                      stages=tuple(stages), head=with_small_pool(arch.head, last_map))

@@ -1,0 +1,254 @@
+"""Plain data ↔ `Arch` and `Space`, every fault located. An arch is a space with nothing left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from scalesearch import yamlfile
+from scalesearch.arch import Arch
+from scalesearch.blocks import BLOCKS, ROLES, block_fields
+from scalesearch.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
+from scalesearch.errors import InputError, nearest
+from scalesearch.signature import REQUIRED, Count, Field, Rate, Rule, Stride, fields_of
+from scalesearch.space import Leaf, Space, Unit
+
+LEAF_KEYS = {"choice": ("choice", "name", "when", "else"), "range": ("range", "step", "log", "name", "when", "else"),
+             "tie": ("tie",)}  # fmt: skip
+
+
+def _settings(*, name: str = "arch", resolution: Count = 224, classes: Count = 1000, channels: Count = 3,
+              padding: Literal["symmetric", "same"] = "symmetric", norm_eps: Annotated[float, Rule(low=0)] = 1e-5,
+              norm_momentum: Rate = 0.1, drop_path: Rate = 0.0) -> None:
+    """What an arch says beside its blocks."""
+
+
+def _stage(*, depth: Count = 1, stride: Stride = 1, present: bool = True) -> None:
+    """What a stage says beside its block."""
+
+
+@contextmanager
+def inside(place: str) -> Iterator[None]:
+    """Puts `place` in front of the place of an `InputError` raised inside."""
+    try:
+        yield
+    except InputError as error:
+        inner = error.place
+        joined = place + (inner if inner.startswith("[") or not inner else "." + inner) if place else inner
+        raise InputError(error.message, joined) from None
+
+
+def space_from_dict(data: Mapping[str, Any]) -> Space:
+    """The space that `data` describes.
+
+    Raises `InputError` placed at the leaf: unknown keys and blocks, wrong types, broken rules, empty or backward domains,
+    ties and conditions that don't hold together, a resolution too small for the strides.
+    """
+    settings = fields_of(_settings)
+    known = [*settings, "stem", "stages", "head"]
+    for key in data:
+        if key not in known:
+            raise InputError(f"unknown key; takes {', '.join(known)}.{nearest(key, known)}", str(key))
+    for key in ("stages", "head"):
+        if key not in data:
+            raise InputError(f'an architecture needs "{key}"')
+    name = settings["name"].check(data.get("name", "arch"))
+    leaves = {key: _leaf(data[key], field, key) for key, field in settings.items() if key != "name" and key in data}
+    leaves = {key: field.default for key, field in settings.items() if key in ("resolution", "classes")} | leaves
+    space = Space(name, leaves, (*_stem(data.get("stem", [])), *_stages(data["stages"]), _head(data["head"])))
+    space.decisions  # ties and conditions are checked here
+    return space
+
+
+def _stem(data: Any) -> list[Unit]:
+    items = data if isinstance(data, list) else [data]
+    units = []
+    for i, item in enumerate(items):
+        place = f"stem[{i}]" if isinstance(data, list) else "stem"
+        kind, args = _block(item, "stem", place)
+        units.append(Unit("stem", f"stem.{i}", {kind: args}, kind))
+    return units
+
+
+def _head(data: Any) -> Unit:
+    kind, args = _block(data, "head", "head")
+    return Unit("head", "head", {kind: args}, kind)
+
+
+def _stages(data: Any) -> list[Unit]:
+    if not isinstance(data, list) or not data:
+        raise InputError(f"takes a list of stages, got {data!r}", "stages")
+    return [_one_stage(item, i) for i, item in enumerate(data)]
+
+
+def _one_stage(data: Any, index: int) -> Unit:
+    place, own = f"stages[{index}]", fields_of(_stage)
+    if not isinstance(data, dict):
+        raise InputError(f"takes a mapping of a stage, got {data!r}", place)
+    leaves = {key: _leaf(data[key], field, f"{place}.{key}") for key, field in own.items() if key in data}
+    kinds = [key for key in data if key not in own]
+    if kinds == ["block"]:
+        blocks, kind = _alternatives(data["block"], f"{place}.block")
+    elif len(kinds) == 1:
+        with inside(place):
+            name, args = _block({kinds[0]: data[kinds[0]]}, "stages", "", [*own, "block"])
+        blocks, kind = {name: args}, name
+    else:
+        allowed = [n for n, row in BLOCKS.items() if row.role in ROLES["stages"]]
+        wrong = next((k for k in kinds if k not in allowed), None)
+        if wrong:
+            raise InputError(f"unknown key; takes {', '.join(own)} and one block.{nearest(wrong, [*own, *allowed])}",
+                             f"{place}.{wrong}")
+        raise InputError(f"takes one block, got {', '.join(kinds) or 'none'}; blocks are {', '.join(allowed)}", place)
+    return Unit("stages", f"stages.{index}", blocks, kind, **leaves)
+
+
+def _alternatives(data: Any, place: str) -> tuple[dict[str, dict[str, Leaf]], Leaf]:
+    """`block: {choice: [{mbconv: …}, {fused_mbconv: …}]}`: a decision between blocks."""
+    if not isinstance(data, dict) or not isinstance(data.get("choice"), list) or not data["choice"]:
+        raise InputError("takes {choice: [{BLOCK: {…}}, …]}", place)
+    blocks: dict[str, dict[str, Leaf]] = {}
+    for i, item in enumerate(data["choice"]):
+        kind, args = _block(item, "stages", f"{place}.choice[{i}]")
+        if kind in blocks:
+            raise InputError(f'offers the block "{kind}" twice; open its leaves instead', f"{place}.choice[{i}]")
+        blocks[kind] = args
+    names = {**data, "choice": list(blocks)}
+    return blocks, _leaf(names, Field("block", (str,), Rule(), REQUIRED), place)
+
+
+def _block(data: Any, part: str, place: str, beside: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
+    if not isinstance(data, dict) or len(data) != 1:
+        raise InputError(f"takes one block with its arguments, as {{conv: {{width: 32}}}}; got {data!r}", place)
+    (kind, given), = data.items()
+    with inside(place):
+        if kind not in BLOCKS or BLOCKS[kind].role not in ROLES[part]:
+            allowed = [n for n, row in BLOCKS.items() if row.role in ROLES[part]]
+            raise InputError(f"unknown block or key; takes {', '.join([*(beside or []), *allowed])}."
+                             f"{nearest(kind, [*(beside or []), *allowed])}", str(kind))
+        fields = block_fields(kind, part)
+        given = {} if given is None else given
+        if not isinstance(given, dict):
+            raise InputError(f"takes a mapping of arguments, got {given!r}", kind)
+        for key in given:
+            if key not in fields:
+                raise InputError(f'unknown key for block "{kind}"; takes {", ".join(fields)}.{nearest(key, fields)}',
+                                 f"{kind}.{key}")
+        for name, field in fields.items():
+            if field.default is REQUIRED and name not in given:
+                raise InputError(f'needs "{name}" ({field.wanted})', kind)
+    join = f"{place}." if place else ""
+    return kind, {name: _leaf(value, fields[name], f"{join}{kind}.{name}") for name, value in given.items()}
+
+
+def _leaf(value: Any, field: Field, place: str) -> Leaf:
+    """A fixed value or an open leaf; both look alike."""
+    kind = next((key for key in LEAF_KEYS if isinstance(value, dict) and key in value), None)
+    with inside(place):
+        if kind is None:
+            return _checked(field, value)
+        for key in value:
+            if key not in LEAF_KEYS[kind]:
+                raise InputError(f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}."
+                                 f"{nearest(key, LEAF_KEYS[kind])}", str(key))
+        if kind == "tie":
+            return Tie(value["tie"])
+        domain = _choice(value, field) if kind == "choice" else _range(value, field)
+        name = value.get("name")
+        if name is not None and not isinstance(name, str):
+            raise InputError(f"takes a text, got {name!r}", "name")
+        when = _conditions(value.get("when"))
+        return Open(domain, name, when, _otherwise(value, field) if when else None)
+
+
+def _checked(field: Field, value: Any, place: str = "") -> Any:
+    try:
+        return field.check(value)
+    except InputError as error:
+        raise InputError(error.message, place) from None
+
+
+def _choice(value: Mapping[str, Any], field: Field) -> Domain:
+    options = value["choice"]
+    if not isinstance(options, list) or not options:
+        raise InputError(f"takes a list of at least one option, got {options!r}", "choice")
+    checked = tuple(_checked(field, option, f"choice[{i}]") for i, option in enumerate(options))
+    for i, option in enumerate(checked):
+        if option in checked[:i]:
+            raise InputError(f"offers {option!r} twice", f"choice[{i}]")
+    return Choice(checked)
+
+
+def _range(value: Mapping[str, Any], field: Field) -> Domain:
+    bounds = value["range"]
+    if not isinstance(bounds, list) or len(bounds) != 2:
+        raise InputError(f"takes [low, high], got {bounds!r}", "range")
+    low, high = (_checked(field, bound, f"range[{i}]") for i, bound in enumerate(bounds))
+    if isinstance(low, (bool, str)) or low is None:
+        raise InputError(f"is for numbers; {field.wanted} takes a choice", "range")
+    if low > high:
+        raise InputError(f"low {low} is above high {high}", "range")
+    log, step = value.get("log", False), value.get("step")
+    if not isinstance(log, bool):
+        raise InputError(f"takes true or false, got {log!r}", "log")
+    if log and (low <= 0 or step not in (None, 1)):
+        raise InputError("needs low above 0 and no step", "log")
+    if step is not None and (isinstance(step, (bool, str)) or step <= 0):
+        raise InputError(f"must be a number above 0, got {step!r}", "step")
+    if int in field.types and isinstance(low, int):
+        if step is not None and int(step) != step:
+            raise InputError(f"must be whole here, got {step!r}", "step")
+        domain: IntRange | FloatRange = IntRange(low, high, int(step or 1), log)
+    else:
+        domain = FloatRange(low, high, None if step is None else float(step), log)
+    for v in domain.values or ():
+        _checked(field, v, "range")
+    return domain
+
+
+def _conditions(when: Any) -> tuple:
+    if when is None:
+        return ()
+    if not isinstance(when, dict) or not when:
+        raise InputError("takes a mapping from a decision to its value or values", "when")
+    return tuple((str(key), tuple(v) if isinstance(v, list) else (v,)) for key, v in when.items())
+
+
+def _otherwise(value: Mapping[str, Any], field: Field) -> Any:
+    if "else" in value:
+        return _checked(field, value["else"], "else")
+    if field.default is REQUIRED:
+        raise InputError('needs "else": the value where the condition does not hold')
+    return field.default
+
+
+def arch_from_dict(data: Mapping[str, Any]) -> Arch:
+    """The architecture that `data` describes; reads back what `Arch.to_dict` wrote, exactly.
+
+    Raises `InputError` as `space_from_dict` does, and where a leaf is open.
+    """
+    space = space_from_dict(data)
+    if space.decisions:
+        raise InputError(f"is still open, so this is a space of {space.size:,} architectures; sample one",
+                         next(iter(space.decisions.values())).places[0][0])
+    return space.at({})
+
+
+def load_space(path: str | Path) -> Space:
+    """The space in a YAML file. Raises `InputError` with file and line."""
+    document = yamlfile.read(path)
+    with document.located():
+        return space_from_dict(document.data)
+
+
+def load_arch(path: str | Path) -> Arch:
+    """The architecture in a YAML file. Raises `InputError` with file and line."""
+    document = yamlfile.read(path)
+    with document.located():
+        return arch_from_dict(document.data)
+
+
+def arch_to_yaml(arch: Arch) -> str:
+    return yamlfile.dump(arch.to_dict())

@@ -1,0 +1,435 @@
+"""`Space`: an `Arch` with some leaves left open. It knows its decisions and no algorithm.
+
+Decisions are one flat mapping from a decision's name or path (`stages.2.mbconv.kernel`) to its value. A decision that does
+not exist under the others' values (its condition fails, its stage is absent) is not in the mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from random import Random
+from typing import Any
+
+from scalesearch.adapting import adapted_strides, falls_away, stem_stride, with_small_pool
+from scalesearch.arch import Arch, BlockSpec, Stage
+from scalesearch.blocks import BLOCKS, normal_form
+from scalesearch.domains import Condition, Domain, Open, Tie, contains, draw
+from scalesearch.errors import InputError, nearest
+from scalesearch.signature import fields_of
+from scalesearch.space_size import Components, count_ambiguous
+
+Decisions = dict[str, Any]
+Leaf = Any  # a value, an `Open` or a `Tie`
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A stem block, a stage or the head, any of whose leaves may be open. Several `blocks` are alternatives."""
+
+    part: str
+    path: str
+    blocks: Mapping[str, Mapping[str, Leaf]]
+    kind: Leaf
+    depth: Leaf = 1
+    stride: Leaf = 1
+    present: Leaf = True
+
+    def leaves(self) -> Iterator[tuple[str, Leaf, tuple[Condition, ...]]]:
+        """`(path, leaf, conditions that its place in the unit puts on it)`."""
+        exists: tuple[Condition, ...] = ()
+        if isinstance(self.present, Open):
+            yield f"{self.path}.present", self.present, ()
+            exists = ((self.present.name or f"{self.path}.present", (True,)),)
+        yield f"{self.path}.depth", self.depth, exists
+        yield f"{self.path}.stride", self.stride, exists
+        yield f"{self.path}.block", self.kind, exists
+        for kind, args in self.blocks.items():
+            chosen = exists
+            if isinstance(self.kind, Open):
+                chosen += ((self.kind.name or f"{self.path}.block", (kind,)),)
+            for name, leaf in args.items():
+                yield f"{self.path}.{kind}.{name}", leaf, chosen
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One thing to decide: its domain, and the places it fills, each with the conditions under which it is open."""
+
+    name: str
+    domain: Domain
+    places: tuple[tuple[str, tuple[Condition, ...]], ...]
+
+    def exists(self, decisions: Mapping[str, Any]) -> bool:
+        return any(all(decisions.get(key) in allowed and key in decisions for key, allowed in conditions)
+                   for _, conditions in self.places)
+
+    @property
+    def controllers(self) -> set[str]:
+        return {key for _, conditions in self.places for key, _ in conditions}
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Architectures that differ in some decisions. Made by `schema` from YAML or from the same data in Python."""
+
+    name: str
+    settings: Mapping[str, Leaf]  # resolution, classes and the other fields of `Arch`
+    units: tuple[Unit, ...]
+    _built: dict = field(default_factory=dict, repr=False)
+
+    def _leaves(self) -> Iterator[tuple[str, Leaf, tuple[Condition, ...]]]:
+        yield from ((key, leaf, ()) for key, leaf in self.settings.items())
+        for unit in self.units:
+            yield from unit.leaves()
+
+    @cached_property
+    def decisions(self) -> dict[str, Decision]:
+        """Every decision by name, those that others depend on first.
+
+        Raises `InputError` for ties and conditions that name nothing, contradict each other or go in a circle.
+        """
+        leaves = list(self._leaves())
+        keys = self._keys({path: leaf for path, leaf, _ in leaves})
+        domains: dict[str, Domain] = {}
+        places: dict[str, list] = {}
+        for path, leaf, implied in leaves:
+            if not isinstance(leaf, (Open, Tie)):
+                continue
+            key = keys[path]
+            if isinstance(leaf, Open):
+                if domains.setdefault(key, leaf.domain) != leaf.domain:
+                    raise InputError(f'two choices named "{key}" offer different values; one name is one decision', path)
+                implied += leaf.when
+            places.setdefault(key, []).append((path, implied))
+        found = {key: Decision(key, domains[key], tuple(places[key])) for key in places}
+        self._check_conditions(found)
+        return _dependents_last(found)
+
+    def _keys(self, leaves: Mapping[str, Leaf]) -> dict[str, str]:
+        """The decision's name behind every open leaf, ties followed."""
+        named = {leaf.name: path for path, leaf in leaves.items() if isinstance(leaf, Open) and leaf.name}
+
+        def key(path: str, seen: tuple[str, ...] = ()) -> str:
+            leaf = leaves[path]
+            if isinstance(leaf, Open):
+                return leaf.name or path
+            if path in seen:
+                raise InputError(f"ties go in a circle: {' → '.join((*seen, path))}", path)
+            target = named.get(leaf.path, leaf.path)
+            if not isinstance(leaves.get(target), (Open, Tie)):
+                opened = [p for p, other in leaves.items() if isinstance(other, Open)]
+                raise InputError(f'tied to "{leaf.path}", which is no decision of this space.'
+                                 f"{nearest(leaf.path, [*opened, *named])}", path)
+            return key(target, (*seen, path))
+
+        return {path: key(path) for path, leaf in leaves.items() if isinstance(leaf, (Open, Tie))}
+
+    @staticmethod
+    def _check_conditions(found: Mapping[str, Decision]) -> None:
+        for decision in found.values():
+            for path, conditions in decision.places:
+                for key, allowed in conditions:
+                    if key not in found:
+                        raise InputError(f'has a condition on "{key}", which is no decision of this space.'
+                                         f"{nearest(key, found)}", path)
+                    wrong = [v for v in allowed if not contains(found[key].domain, v)]
+                    if wrong:
+                        raise InputError(f'has a condition on "{key}" being {wrong[0]!r}, which it never is', path)
+
+    @cached_property
+    def _key_of(self) -> dict[str, str]:
+        return {path: decision.name for decision in self.decisions.values() for path, _ in decision.places}
+
+    @cached_property
+    def _unit_keys(self) -> list[tuple[Unit, tuple[str, ...], Callable[[Decisions], Any]]]:
+        """Per unit: the decisions it depends on, for looking built units up."""
+        found = []
+        for unit in self.units:
+            keys: dict[str, None] = {}
+            for path, leaf, implied in unit.leaves():
+                conditions = implied + (leaf.when if isinstance(leaf, Open) else ())
+                keys |= dict.fromkeys(key for key, _ in conditions)
+                if path in self._key_of:
+                    keys[self._key_of[path]] = None
+            found.append((unit, tuple(keys)))
+        return found
+
+    @cached_property
+    def _components(self) -> Components:
+        return Components(self.decisions)
+
+    def _value(self, path: str, leaf: Leaf, decisions: Decisions) -> Any:
+        if isinstance(leaf, Open) and any(decisions.get(k) not in v or k not in decisions for k, v in leaf.when):
+            return leaf.otherwise
+        return decisions[self._key_of[path]] if isinstance(leaf, (Open, Tie)) else leaf
+
+    def _build_unit(self, unit: Unit, decisions: Decisions) -> Stage | BlockSpec | None:
+        if not self._value(f"{unit.path}.present", unit.present, decisions):
+            return None
+        kind = self._value(f"{unit.path}.block", unit.kind, decisions)
+        args = {n: self._value(f"{unit.path}.{kind}.{n}", leaf, decisions) for n, leaf in unit.blocks[kind].items()}
+        spec = normal_form(kind, unit.part, args)
+        if unit.part != "stages":
+            return spec
+        return Stage(spec, self._value(f"{unit.path}.depth", unit.depth, decisions),
+                     self._value(f"{unit.path}.stride", unit.stride, decisions))
+
+    def _at(self, decisions: Decisions) -> Arch:
+        parts: dict[str, list] = {"stem": [], "stages": [], "head": []}
+        built = self._built
+        for unit, keys in self._unit_keys:
+            memo = (unit.path, *map(decisions.get, keys))
+            if memo not in built:
+                if len(built) > 1 << 17:
+                    built.clear()
+                built[memo] = self._build_unit(unit, decisions)
+            if built[memo] is not None:
+                parts[unit.part].append(built[memo])
+        settings = {key: self._value(key, leaf, decisions) for key, leaf in self.settings.items()}
+        return Arch(self.name, stem=tuple(parts["stem"]), stages=tuple(parts["stages"]), head=parts["head"][0], **settings)
+
+    def at(self, decisions: Mapping[str, Any]) -> Arch:
+        """The architecture of `decisions`.
+
+        Raises `InputError` for a decision that is unknown, missing, out of its domain or that does not exist here.
+        """
+        for key, value in decisions.items():
+            decision = self.decisions.get(key)
+            if decision is None:
+                raise InputError(f"is no decision of this space.{nearest(key, self.decisions)}", key)
+            if not contains(decision.domain, value):
+                raise InputError(f"is out of its domain {decision.domain}: {value!r}", key)
+        for key, decision in self.decisions.items():
+            if decision.exists(decisions) != (key in decisions):
+                state = "is missing" if key not in decisions else "does not exist under the other decisions"
+                raise InputError(state, key)
+        return self._at(dict(decisions))
+
+    @cached_property
+    def size(self) -> int | float:
+        """How many distinct architectures there are, exactly; infinite with a range of decimals without a step.
+
+        Raises `InputError` where optional stages can stand in for each other while ties or conditions run across more
+        combinations than can be counted.
+        """
+        if not self._ambiguous:
+            return self._components.size
+        return count_ambiguous(self)
+
+    @cached_property
+    def _ambiguous(self) -> bool:
+        """Whether two settings of optional stages may give the same sequence of stages.
+
+        Where two readings of one sequence first part, one takes a stage that the other leaves out together with all
+        stages up to the one it takes instead.
+        """
+        stages = [u for u in self.units if u.part == "stages"]
+        for i, a in enumerate(stages):
+            for before, b in zip(stages[i:], stages[i + 1 :]):
+                if before.present is True:
+                    break
+                if _may_coincide(a, b):
+                    return True
+        return False
+
+    def sample(self, rng: Random | int | None = None) -> tuple[Decisions, Arch]:
+        """Decisions and their architecture, every distinct architecture as likely as every other."""
+        rng = rng if isinstance(rng, Random) else Random(rng)
+        while True:
+            decisions = self._components.draw(rng)
+            arch = self._at(decisions)
+            if not self._ambiguous or self.decisions_of(arch) == decisions:
+                return decisions, arch
+
+    def __iter__(self) -> Iterator[Decisions]:
+        """Every distinct architecture's decisions; for spaces small enough to walk through."""
+        for decisions in self._components.walk():
+            if not self._ambiguous or self.decisions_of(self._at(decisions)) == decisions:
+                yield decisions
+
+    def completed(self, decisions: Mapping[str, Any], pick: Callable[[Domain], Any] | None = None) -> Decisions:
+        """`decisions` with what does not exist dropped and what is missing picked (the first value by default)."""
+        pick = pick or (lambda domain: domain.values[0] if domain.values else domain.low)
+        whole: Decisions = {}
+        for key, decision in self.decisions.items():
+            if decision.exists(whole):
+                whole[key] = decisions[key] if key in decisions else pick(decision.domain)
+        return whole
+
+    def neighbours(self, decisions: Mapping[str, Any]) -> Iterator[Decisions]:
+        """All decisions that differ from `decisions` in one: another option, or one step along a range."""
+        for key, value in decisions.items():
+            for other in self.decisions[key].domain.near(value):
+                yield self.completed({**decisions, key: other})
+
+    def mutated(self, decisions: Mapping[str, Any], rng: Random) -> Decisions:
+        """One decision, each as likely, drawn anew from its other values; what then exists anew is drawn too."""
+        free = [k for k in decisions if (v := self.decisions[k].domain.values) is None or len(v) > 1]
+        if not free:
+            return dict(decisions)
+        key = rng.choice(free)
+        value = decisions[key]
+        while value == decisions[key]:
+            value = draw(self.decisions[key].domain, rng)
+        return self.completed({**decisions, key: value}, lambda domain: draw(domain, rng))
+
+    def decisions_of(self, arch: Arch) -> Decisions | None:
+        """The decisions that give `arch` (whatever its name), or None where it is not in the space."""
+        return next(self._readings(arch), None)
+
+    def contains(self, arch: Arch) -> bool:
+        return self.decisions_of(arch) is not None
+
+    def _readings(self, arch: Arch) -> Iterator[Decisions]:
+        named = arch.with_(name=self.name)
+        for placed in _embeddings(self.units, arch):
+            decisions: Decisions = {}
+            for key, decision in self.decisions.items():
+                if decision.exists(decisions):
+                    read = self._read(decision, decisions, placed, arch)
+                    if not contains(decision.domain, read):
+                        break
+                    decisions[key] = read
+            else:
+                if self._fits(placed, decisions) and self._at(decisions) == named:
+                    yield decisions
+
+    def _fits(self, placed: Mapping[str, Any], decisions: Decisions) -> bool:
+        """Whether every part that stands there is one of its unit's alternatives."""
+        return all(part is None or _spec(part).kind in unit.blocks
+                   for unit in self.units for part in [placed[unit.path]])
+
+    def _read(self, decision: Decision, decisions: Decisions, placed: Mapping[str, Any], arch: Arch) -> Any:
+        for path, conditions in decision.places:
+            if all(decisions.get(key) in allowed for key, allowed in conditions):
+                return _read_leaf(path, placed, arch)
+        return None
+
+    def adapted(self, *, resolution: int, classes: int, channels: int = 3) -> Space:
+        """The space for images of another size, by the rule that `adapting.adapt` has for networks.
+
+        Raises `InputError` where a stride is open, since the rule is about strides.
+        """
+        layers = [u for u in self.units if u.part != "head"]
+        strides = [self._unit_stride(u) for u in layers]
+        adapted = adapted_strides(strides, resolution)
+        last_map = resolution
+        for stride in adapted:
+            last_map = -(-last_map // stride)
+        units = [_restrided(u, s) for u, s in zip(layers, adapted)]
+        heads = [_small_head(u, last_map) for u in self.units if u.part == "head"]
+        stem = [u for u in units if u is not None and u.part == "stem"]
+        stages = [u for u in units if u is not None and u.part == "stages"]
+        settings = {**self.settings, "resolution": resolution, "classes": classes, "channels": channels}
+        return Space(self.name, settings, (*stem, *stages, *heads))
+
+    def _unit_stride(self, unit: Unit) -> int:
+        if unit.part == "stages":
+            stride = unit.stride
+        else:
+            stride = unit.blocks[unit.kind].get("stride", stem_stride(BlockSpec(unit.kind)))
+        if isinstance(stride, (Open, Tie)):
+            raise InputError("is open; a space is adapted to the images' size by its strides, so they must be fixed",
+                             f"{unit.path}.stride")
+        return stride
+
+
+def _dependents_last(found: Mapping[str, Decision]) -> dict[str, Decision]:
+    ordered: dict[str, Decision] = {}
+
+    def place(key: str, seen: tuple[str, ...]) -> None:
+        if key in seen:
+            circle = " → ".join(seen[seen.index(key) :] + (key,))
+            raise InputError(f"conditions go in a circle: {circle}", found[key].places[0][0])
+        if key not in ordered:
+            for controller in sorted(found[key].controllers):
+                place(controller, (*seen, key))
+            ordered[key] = found[key]
+
+    for key in found:
+        place(key, ())
+    return ordered
+
+
+def _may_coincide(a: Unit, b: Unit) -> bool:
+    """Whether one stage could be read as the other: a shared block, and shared values for each of its leaves."""
+
+    def values(leaf: Leaf) -> set | None:
+        if isinstance(leaf, Tie):
+            return None
+        if isinstance(leaf, Open):
+            return {*leaf.domain.values, leaf.otherwise} if leaf.domain.values else None
+        return {leaf}
+
+    def meet(x: Leaf, y: Leaf) -> bool:
+        p, q = values(x), values(y)
+        return p is None or q is None or bool(p & q)
+
+    return (meet(a.depth, b.depth) and meet(a.stride, b.stride)
+            and any(all(meet(leaf, b.blocks[kind].get(name, leaf)) for name, leaf in args.items())
+                    for kind, args in a.blocks.items() if kind in b.blocks))
+
+
+def _embeddings(units: Iterable[Unit], arch: Arch) -> Iterator[dict[str, Any]]:
+    """Ways to lay the parts of `arch` over the units, the earliest optional stages taken first."""
+    stages = [u for u in units if u.part == "stages"]
+    fixed = {u.path: s for part, specs in (("stem", arch.stem), ("head", (arch.head,)))
+             for u, s in zip([u for u in units if u.part == part], specs)}
+    if len([u for u in units if u.part == "stem"]) != len(arch.stem):
+        return
+
+    def lay(u: int, s: int) -> Iterator[dict[str, Any]]:
+        if len(stages) - u < len(arch.stages) - s:
+            return
+        if u == len(stages):
+            yield {}
+            return
+        if s < len(arch.stages) and arch.stages[s].block.kind in stages[u].blocks:
+            yield from ({stages[u].path: arch.stages[s]} | rest for rest in lay(u + 1, s + 1))
+        if stages[u].present is not True:
+            yield from ({stages[u].path: None} | rest for rest in lay(u + 1, s))
+
+    yield from (fixed | placed for placed in lay(0, 0))
+
+
+def _spec(part: Stage | BlockSpec) -> BlockSpec:
+    return part.block if isinstance(part, Stage) else part
+
+
+def _read_leaf(path: str, placed: Mapping[str, Any], arch: Arch) -> Any:
+    """The value that stands in `arch` at a leaf's path."""
+    unit_path = next((p for p in placed if path.startswith(p + ".")), None)
+    if unit_path is None:
+        return getattr(arch, path)
+    part, rest = placed[unit_path], path[len(unit_path) + 1 :].split(".")
+    if rest == ["present"]:
+        return part is not None
+    if part is None:
+        return None
+    if rest in (["depth"], ["stride"]):
+        return getattr(part, rest[0])
+    if rest == ["block"]:
+        return _spec(part).kind
+    spec = _spec(part)
+    return spec.get(rest[1], _default(spec.kind, rest[1]))
+
+
+def _default(kind: str, name: str) -> Any:
+    return fields_of(BLOCKS[kind].function)[name].default
+
+
+def _restrided(unit: Unit, stride: int) -> Unit | None:
+    if unit.part == "stages":
+        return replace(unit, stride=stride)
+    if falls_away(unit.kind, stride):
+        return None
+    return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], "stride": stride}})
+
+
+def _small_head(unit: Unit, last_map: int) -> Unit:
+    args = unit.blocks[unit.kind]
+    fixed = {name: leaf for name, leaf in args.items() if not isinstance(leaf, (Open, Tie))}
+    small = dict(with_small_pool(BlockSpec(unit.kind, tuple(fixed.items())), last_map).args)
+    return replace(unit, blocks={unit.kind: {**args, **({"pool": small["pool"]} if "pool" in small else {})}})

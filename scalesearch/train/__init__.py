@@ -1,0 +1,139 @@
+"""Training and scoring of one network under a recipe."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from scalesearch.arch import Arch
+from scalesearch.data import load, source
+from scalesearch.network import build
+from scalesearch.train.recipe import Recipe
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; the message says why and where."""
+
+
+class Trainer:
+    """One network, trained epoch by epoch; the exponential average of its weights is what is scored.
+
+    Equal arch, data, recipe, seed and device give equal numbers.
+    """
+
+    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu"):
+        random.seed(seed)
+        torch.manual_seed(seed)
+        if device.startswith("cuda"):
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        self.recipe, self.device = recipe, torch.device(device)
+        self.mirror = source(data).mirror
+        self.splits = {name: self._to_tensors(split, arch.resolution) for name, split in load(data).items()}
+        self._keep_share(seed)
+        self.model = build(arch).to(self.device, memory_format=torch.channels_last)
+        batches = len(self.splits["train"][1]) / recipe.batch_size
+        self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
+        self.steps = recipe.epochs * self.steps_per_epoch
+        self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=recipe.learning_rate)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._learning_rate)
+        decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self.epoch = 0
+        self.started = time.perf_counter()
+
+    def _to_tensors(self, split: Any, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images as floats around 0 at the network's resolution, and labels."""
+        images, labels = (torch.from_numpy(array) for array in split)
+        images = images.float().div_(127.5).sub_(1)
+        if images.shape[-1] != resolution:
+            images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+        return images.contiguous(memory_format=torch.channels_last).to(self.device), labels.to(self.device)
+
+    def _keep_share(self, seed: int) -> None:
+        images, labels = self.splits["train"]
+        keep = round(len(labels) * self.recipe.data_share)
+        if keep < len(labels):
+            chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:keep].to(self.device)
+            self.splits["train"] = images[chosen], labels[chosen]
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        weights = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        return [{"params": weights, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+    def _learning_rate(self, step: int) -> float:
+        warm = self.recipe.warmup * self.steps
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, self.steps - warm)))
+
+    def _augment(self, images: torch.Tensor) -> torch.Tensor:
+        """Each image moved, turned, zoomed and (where its class allows) mirrored at random, in one resampling."""
+        n, r = len(images), self.recipe
+        draw = lambda bound: (torch.rand(n) * 2 - 1) * bound  # noqa: E731
+        angle, scale = draw(math.radians(r.rotate)), 1 + draw(r.zoom)
+        flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.mirror else torch.ones(n)
+        cos, sin = angle.cos() * scale, angle.sin() * scale
+        rows = [cos * flip, -sin, draw(2 * r.shift), sin * flip, cos, draw(2 * r.shift)]
+        grid = F.affine_grid(torch.stack(rows, 1).view(n, 2, 3).to(self.device), images.shape, align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def run_epoch(self) -> dict[str, float]:
+        """One pass over the training images; mean loss and the average's validation accuracy.
+
+        Raises `TrainingFailed` on a loss that is not finite.
+        """
+        self.model.train()
+        images, labels = self.splits["train"]
+        order = torch.randperm(len(labels)).to(self.device)
+        total = torch.zeros((), device=self.device)
+        for batch in order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size):
+            with self._autocast():
+                logits = self.model(self._augment(images[batch]))
+                loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=self.recipe.label_smoothing)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm, foreach=True)
+            self.optimizer.step()
+            self.schedule.step()
+            self.average.update_parameters(self.model)
+            total += loss.detach()
+        self.epoch += 1
+        mean = total.item() / self.steps_per_epoch
+        if not math.isfinite(mean):
+            raise TrainingFailed(f"the loss became {mean} in epoch {self.epoch} of {self.recipe.epochs}")
+        return {"epoch": self.epoch, "train_loss": mean, **self.scores("val")}
+
+    @property
+    def done(self) -> bool:
+        return self.epoch >= self.recipe.epochs
+
+    @torch.no_grad()
+    def scores(self, split: str) -> dict[str, float]:
+        """`{"val_accuracy": …, "val_loss": …}` of the averaged weights on a split; accuracy is a share."""
+        self.average.eval()
+        images, labels = self.splits[split]
+        with self._autocast():
+            logits = torch.cat([self.average(part) for part in images.split(1024)]).float()
+        return {
+            f"{split}_accuracy": (logits.argmax(1) == labels).float().mean().item(),
+            f"{split}_loss": F.cross_entropy(logits, labels).item(),
+        }
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The averaged weights under the network's own names, on the CPU."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.average.module.state_dict().items()}

@@ -1,0 +1,172 @@
+"""YAML files in and out, plain data only, every value knowing its line. The only importer of yaml."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scalesearch.errors import InputError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 40
+UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+INTEGER = re.compile(r"[-+]?\d[\d_]*")
+DECIMAL = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+AMOUNT = re.compile(r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+))([kKMGT%])")
+WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+
+Path_ = tuple[str | int, ...]
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@dataclass
+class Document:
+    """The plain data of a file and the line of each of its values."""
+
+    path: Path
+    data: Any
+    lines: dict[Path_, int] = field(default_factory=dict)
+
+    def line_of(self, place: str) -> int:
+        """The line of `stages[2].mbconv.kernel`, or of the nearest thing around it that has one."""
+        path = path_of(place)
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Puts `file:line` in front of an `InputError` raised inside."""
+        try:
+            yield
+        except InputError as error:
+            raise error.at(f"{self.path}:{self.line_of(error.place)}") from None
+
+
+def path_of(place: str) -> Path_:
+    parts = re.findall(r"[^.\[\]]+", place)
+    return tuple(int(p) if p.isdigit() else p for p in parts)
+
+
+def place_of(path: Path_) -> str:
+    """`("stages", 2, "width")` as `stages[2].width`."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+
+
+def scalar(text: str) -> Any:
+    """A plain scalar: true/false/null, whole and decimal numbers, `600M`, `1.2G`, `2%`, else the text itself.
+
+    YAML 1.1's other readings (yes, on, 0o7, 1:30, dates) are not taken.
+    """
+    if text in WORDS:
+        return WORDS[text]
+    if INTEGER.fullmatch(text):
+        return int(text.replace("_", ""))
+    if DECIMAL.fullmatch(text):
+        value = float(text.replace("_", ""))
+        return int(value) if "e" in text.lower() and value.is_integer() else value
+    if match := AMOUNT.fullmatch(text):
+        number, unit = float(match[1].replace("_", "")), match[2]
+        if unit == "%":
+            return number / 100
+        value = round(number * UNITS[unit], 6)
+        return int(value) if value.is_integer() else value
+    return text
+
+
+def read(path: str | Path) -> Document:
+    """The mapping in the YAML file at `path`.
+
+    Raises `InputError`, placed at file and line, for a file that is missing, empty, over 1 MiB, not UTF-8 or not YAML, and
+    for tags, anchors, aliases, duplicate keys and keys that aren't text.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"is {size:,} bytes; a space or study is at most {MAX_BYTES:,}", str(path))
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text (byte {error.start})", str(path)) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
+    return parse(text, path)
+
+
+def parse(text: str, path: str | Path = "text") -> Document:
+    """As `read`, of a text."""
+    document = Document(Path(path), None)
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            _refuse(event, path)
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise InputError(f"is not YAML: {error.problem}", f"{path}:{mark.line + 1 if mark else 1}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"is not YAML: {str(error).splitlines()[0]}", str(path)) from None
+    except RecursionError:
+        raise InputError(f"is nested deeper than {MAX_DEPTH} levels", str(path)) from None
+    if node is None:
+        raise InputError("is empty", str(path))
+    document.data = _plain(node, (), document)
+    if not isinstance(document.data, dict):
+        raise InputError("must be a mapping of keys to values", f"{path}:1")
+    return document
+
+
+def _refuse(event: yaml.Event, path: str | Path) -> None:
+    place = f"{path}:{event.start_mark.line + 1}"
+    if getattr(event, "anchor", None):
+        raise InputError("anchors and aliases are not taken; write the value out, or tie choices by name", place)
+    if getattr(event, "tag", None):
+        raise InputError(f"YAML tags are not taken, got {event.tag!r}; write the value without the tag", place)
+
+
+def _plain(node: yaml.Node, path: Path_, document: Document) -> Any:
+    line = node.start_mark.line + 1
+    document.lines.setdefault(path, line)
+    if len(path) > MAX_DEPTH:
+        raise InputError(f"is nested deeper than {MAX_DEPTH} levels", f"{document.path}:{line}")
+    if isinstance(node, yaml.ScalarNode):
+        return node.value if node.style else scalar(node.value)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*path, i), document) for i, item in enumerate(node.value)]
+    data: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        place = f"{document.path}:{key_node.start_mark.line + 1}"
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise InputError("a key must be a word", place)
+        if key_node.value in data:
+            raise InputError(f'key "{key_node.value}" stands there twice', place)
+        document.lines[(*path, key_node.value)] = key_node.start_mark.line + 1
+        data[key_node.value] = _plain(value_node, (*path, key_node.value), document)
+    return data
+
+
+class _Writer(_Dumper):
+    pass
+
+
+def _text(dumper: yaml.Dumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="" if scalar(value) == value else '"')
+
+
+def _decimal(dumper: yaml.Dumper, value: float) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(value))
+
+
+_Writer.add_representer(str, _text)
+_Writer.add_representer(float, _decimal)
+
+
+def dump(data: dict[str, Any]) -> str:
+    """YAML text that `parse` reads back to equal data; innermost mappings and lists on one line."""
+    return yaml.dump(data, Dumper=_Writer, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
