@@ -1,13 +1,21 @@
-"""Compound scaling: an `Arch` made deeper, wider and finer, by multipliers or to a MAC target."""
+"""Compound scaling: an `Arch` made deeper, wider and finer, by multipliers or to a counted MAC target."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import BLOCKS
 from scalesearch.blocks.parts import make_divisible
+from scalesearch.counting import cost
+from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
+
+QUANTUM = 8  # channels come in multiples of this
 
 
 def scale(arch: Arch, *, depth: float = 1.0, width: float = 1.0, resolution: float = 1.0) -> Arch:
@@ -19,7 +27,7 @@ def scale(arch: Arch, *, depth: float = 1.0, width: float = 1.0, resolution: flo
     return arch.with_(
         resolution=max(1, round(arch.resolution * resolution)),
         stem=tuple(widen(spec, width) for spec in arch.stem),
-        stages=tuple(Stage(widen(s.block, width), math.ceil(s.depth * depth), s.stride) for s in arch.stages),
+        stages=tuple(Stage(widen(s.block, width), max(1, math.ceil(s.depth * depth)), s.stride) for s in arch.stages),
         head=widen(arch.head, width),
     )
 
@@ -28,10 +36,230 @@ def widen(spec: BlockSpec, multiplier: float) -> BlockSpec:
     """`spec` with every width it states or defaults to multiplied and rounded."""
     if multiplier == 1.0:
         return spec
+    return _with_widths(spec, lambda width: make_divisible(width * multiplier, QUANTUM))
+
+
+def _with_widths(spec: BlockSpec, change: Callable[[int], int]) -> BlockSpec:
     args = dict(spec.args)
     fields = fields_of(BLOCKS[spec.kind].function)
     for name, field in fields.items():
         current = args.get(name, field.default)
         if field.rule.scales and isinstance(current, int):
-            args[name] = make_divisible(current * multiplier)
+            args[name] = change(current)
     return BlockSpec(spec.kind, tuple((n, args[n]) for n, f in fields.items() if n in args and args[n] != f.default))
+
+
+class Shares(NamedTuple):
+    """How a growth of the budget is shared out: depth + width + resolution = 1.
+
+    A growth of `factor` gives α = factor^depth, β = factor^(width/2), γ = factor^(resolution/2), so that
+    α·β²·γ² = `factor` by construction (Tan & Le 2019, eq. 3, where `factor` is 2).
+    """
+
+    depth: float
+    width: float
+    resolution: float
+
+    def multipliers(self, factor: float = 2.0) -> tuple[float, float, float]:
+        """α, β, γ: the multipliers of depth, width and resolution."""
+        return factor**self.depth, factor ** (self.width / 2), factor ** (self.resolution / 2)
+
+    @classmethod
+    def of(cls, alpha: float, beta: float, gamma: float) -> Shares:
+        """The shares of given coefficients, brought onto the surface α·β²·γ² = factor by stretching their logarithms.
+
+        Raises `InputError` for coefficients below 1 or all equal to 1.
+        """
+        logs = math.log(alpha), 2 * math.log(beta), 2 * math.log(gamma)
+        if min(logs) < 0 or sum(logs) <= 0:
+            raise InputError(f"coefficients must be at least 1 and not all 1, got {alpha}, {beta}, {gamma}")
+        return cls(*(part / sum(logs) for part in logs))
+
+
+PRESETS = {
+    "efficientnet": Shares.of(1.2, 1.1, 1.15),
+    "depth": Shares(1.0, 0.0, 0.0),
+    "width": Shares(0.0, 1.0, 0.0),
+    "resolution": Shares(0.0, 0.0, 1.0),
+    "uniform": Shares(1 / 3, 1 / 3, 1 / 3),
+}
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A network scaled to a target: what it is, what it counts, and how far that is from what was asked."""
+
+    arch: Arch
+    macs: int
+    target: int
+    shares: Shares
+
+    @property
+    def deviation(self) -> float:
+        """Signed, as a share of the target."""
+        return self.macs / self.target - 1
+
+
+def scale_to(base: Arch, target: int, shares: Shares, tolerance: float = 0.02) -> Scaled:
+    """`base` grown (or shrunk) along `shares` to a network whose counted MACs are within `tolerance` of `target`.
+
+    The multipliers are stretched by a common exponent and rounded (`_rounded`); single steps (a layer in one stage, 8
+    channels in one width, a pixel) along the axes that have a share bring near misses nearer. Of all networks inside the
+    tolerance the one truest to the shares is taken; where there is none, the one nearest the target.
+    """
+    factor = target / cost(base).macs
+    nominal = _along(base, shares, factor, target)
+    found = list(nominal)
+    near = sorted(nominal, key=lambda s: abs(s.deviation))[:4]
+    for steps in (1, 2):
+        inside = [s for s in found if abs(s.deviation) <= tolerance]
+        if inside:
+            return min(inside, key=lambda s: _untruth(s, base, factor))
+        for start in near:
+            for arch in _stepped(start.arch, base, shares, steps, grow=start.deviation < 0, factor=factor):
+                if (macs := _macs(arch)) is not None:
+                    found.append(Scaled(arch, macs, target, shares))
+    return min(found, key=lambda s: (max(abs(s.deviation), tolerance), _untruth(s, base, factor)))
+
+
+def realised(arch: Arch, base: Arch) -> tuple[float, float, float]:
+    """The multipliers that the rounding left: layers, geometric mean of widths, resolution, each over the base's."""
+    layers = sum(s.depth for s in arch.stages) / sum(s.depth for s in base.stages)
+    ratios = [math.log(w / v) for s, t in zip(arch.stages, base.stages) for w, v in zip(widths(s.block), widths(t.block))]
+    return layers, math.exp(sum(ratios) / max(1, len(ratios))), arch.resolution / base.resolution
+
+
+def _untruth(scaled: Scaled, base: Arch, factor: float) -> float:
+    """How far the realised multipliers are from the nominal ones, in logarithms weighed by their part of the cost."""
+    pairs = zip(realised(scaled.arch, base), scaled.shares.multipliers(factor), (1, 2, 2))
+    return sum((weight * math.log(real / nominal)) ** 2 for real, nominal, weight in pairs)
+
+
+def _rounded(base: Arch, alpha: float, beta: float, gamma: float) -> Arch:
+    """Scaled with widths and resolution as in `scale`, and depths so that the *total* of layers is rounded once.
+
+    Rounding every stage up, as published, turns any α above 1 into a doubling where stages are one layer deep.
+    """
+    scaled = scale(base, width=beta, resolution=gamma)
+    wanted = [stage.depth * alpha for stage in base.stages]
+    depths = [max(1, math.floor(d)) for d in wanted]
+    short = round(sum(wanted)) - sum(depths)
+    order = sorted(range(len(depths)), key=lambda i: depths[i] - wanted[i])
+    for i in order[: max(0, short)]:
+        depths[i] += 1
+    return scaled.with_(stages=tuple(Stage(s.block, d, s.stride) for s, d in zip(scaled.stages, depths)))
+
+
+def _macs(arch: Arch) -> int | None:
+    """Counted MACs, or None where the resolution has become too small for the strides."""
+    try:
+        return cost(arch).macs
+    except InputError:
+        return None
+
+
+def _along(base: Arch, shares: Shares, factor: float, target: int) -> list[Scaled]:
+    """The distinct networks met while the exponent of the multipliers runs from half to twice the nominal."""
+    found: dict[Arch, Scaled] = {}
+    for i in range(97):
+        alpha, beta, gamma = shares.multipliers(factor ** (0.5 + i / 64))
+        arch = _rounded(base, alpha, beta, gamma)
+        if arch not in found and (macs := _macs(arch)) is not None:
+            found[arch] = Scaled(arch, macs, target, shares)
+    if not found:
+        raise InputError(f"{base.name} cannot be scaled to {target:,} MACs: its resolution {base.resolution} "
+                         "becomes too small for its strides")
+    return list(found.values())
+
+
+def _stepped(arch: Arch, base: Arch, shares: Shares, steps: int, grow: bool, factor: float) -> Iterator[Arch]:
+    """Networks `steps` single steps away, the first step towards the target; no axis steps back past the base."""
+    moves = list(_moves(shares, arch))
+    sign = 1 if grow else -1
+    for chosen in itertools.product(moves, repeat=steps):
+        signs = [(sign,)] + [(1, -1)] * (steps - 1)
+        for directions in itertools.product(*signs):
+            stepped: Arch | None = arch
+            for move, direction in zip(chosen, directions):
+                stepped = stepped and _step(stepped, move, direction)
+            if stepped is not None and _outward(stepped, base, factor):
+                yield stepped
+
+
+def _moves(shares: Shares, arch: Arch) -> Iterator[tuple[str, int]]:
+    if shares.depth:
+        yield from (("depth", i) for i in range(len(arch.stages)))
+    if shares.width:
+        yield from (("stem", i) for i in range(len(arch.stem)))
+        yield from (("width", i) for i in range(len(arch.stages)))
+        yield "head", 0
+    if shares.resolution:
+        yield "resolution", 0
+
+
+def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
+    """One step of one leaf; None where it would leave what is possible."""
+    kind, i = move
+    more = lambda width: width + direction * QUANTUM  # noqa: E731
+    if kind == "resolution":
+        return arch.with_(resolution=arch.resolution + direction) if arch.resolution + direction > 0 else None
+    if kind in ("stem", "head"):
+        part = arch.stem[i] if kind == "stem" else arch.head
+        if any(width + direction * QUANTUM < QUANTUM for width in widths(part)) or not widths(part):
+            return None
+        if kind == "head":
+            return arch.with_(head=_with_widths(part, more))
+        return arch.with_(stem=(*arch.stem[:i], _with_widths(part, more), *arch.stem[i + 1 :]))
+    stage = arch.stages[i]
+    if kind == "depth":
+        depth = stage.depth + direction
+        changed = Stage(stage.block, depth, stage.stride) if depth >= 1 else None
+    else:
+        fits = all(width + direction * QUANTUM >= QUANTUM for width in widths(stage.block))
+        changed = Stage(_with_widths(stage.block, more), stage.depth, stage.stride) if fits else None
+    return changed and arch.with_(stages=(*arch.stages[:i], changed, *arch.stages[i + 1 :]))
+
+
+def widths(spec: BlockSpec) -> list[int]:
+    """The widths a block states or defaults to."""
+    found: list[int] = []
+    _with_widths(spec, lambda width: found.append(width) or width)
+    return found
+
+
+def _outward(arch: Arch, base: Arch, factor: float) -> bool:
+    """A grown network has no stage shallower or narrower than the base's; a shrunk one none deeper or wider."""
+    pairs = [(arch.resolution, base.resolution)]
+    for stage, before in zip(arch.stages, base.stages):
+        pairs.append((stage.depth, before.depth))
+        pairs += zip(widths(stage.block), widths(before.block))
+    return all(a >= b if factor >= 1 else a <= b for a, b in pairs)
+
+
+class ScalingSpace:
+    """The ways to grow `base` by `factor`: points of the triangle of shares, each a counted network, distinct ones only.
+
+    Its decisions are two decimals, `depth` and `width`, the shares of the budget that go there; the rest is
+    resolution's. `at` closes the loop by `scale_to`.
+    """
+
+    def __init__(self, base: Arch, factor: float = 2.0, tolerance: float = 0.02):
+        self.base, self.factor, self.tolerance = base, factor, tolerance
+        self.target = round(cost(base).macs * factor)
+        self._solved: dict[Shares, Scaled] = {}
+
+    def at(self, decisions: dict[str, float]) -> Scaled:
+        """The network of `{"depth": a, "width": b}`, a + b ≤ 1. Raises `InputError` outside the triangle."""
+        a, b = decisions["depth"], decisions["width"]
+        if min(a, b) < 0 or a + b > 1 + 1e-9:
+            raise InputError(f"shares must be at least 0 and sum up to at most 1, got {a} and {b}")
+        shares = Shares(a, b, max(0.0, 1 - a - b))
+        if shares not in self._solved:
+            self._solved[shares] = scale_to(self.base, self.target, shares, self.tolerance)
+        return self._solved[shares]
+
+    def grid(self, steps: int = 12) -> Iterator[dict[str, float]]:
+        """The triangle's points at multiples of 1/`steps`, corners included."""
+        for i in range(steps + 1):
+            for j in range(steps + 1 - i):
+                yield {"depth": i / steps, "width": j / steps}
