@@ -14,11 +14,15 @@ class InputError(ValueError):
 
     def __init__(self, message: str, place: str = ""):
         super().__init__(f"{place}: {message}" if place else message)
-        self.message, self.place = message, place
+        self.message, self.place, self.in_a_file = message, place, False
 
-    def at(self, place: str) -> InputError:
-        """The same error at an outer place: `file.yaml:14` in front of `stages[2].width`."""
-        return InputError(self.message, f"{place}: {self.place}" if self.place else place)
+    def in_file(self, place: str) -> InputError:
+        """The same error with `file.yaml:14` in front of `stages[2].width`; said once, it stays."""
+        if self.in_a_file:
+            return self
+        error = InputError(self.message, f"{place}: {self.place}" if self.place else place)
+        error.in_a_file = True
+        return error
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

@@ -184,7 +184,7 @@ def drop_path_rates(graph: Graph) -> list[list[float]]:
     """Stochastic-depth rate of every block in the stages: 0 at the first, growing by 1/depth of the whole each."""
     total, rates, seen = sum(map(len, graph.stages)), [], 0
     for stage in graph.stages:
-        rates.append([graph.arch.drop_path * (seen + j) / total for j in range(len(stage))])
+        rates.append([round(graph.arch.drop_path * (seen + j) / total, 4) for j in range(len(stage))])
         seen += len(stage)
     return rates
 

@@ -35,6 +35,8 @@ def inside(place: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if error.in_a_file:
+            raise
         inner = error.place
         joined = place + (inner if inner.startswith("[") or not inner else "." + inner) if place else inner
         raise InputError(error.message, joined) from None

@@ -47,7 +47,7 @@ class Document:
         try:
             yield
         except InputError as error:
-            raise error.at(f"{self.path}:{self.line_of(error.place)}") from None
+            raise error.in_file(f"{self.path}:{self.line_of(error.place)}") from None
 
 
 def path_of(place: str) -> Path_:
@@ -81,6 +81,11 @@ def scalar(text: str) -> Any:
     return text
 
 
+def fault(message: str, path: str | Path, line: int | None = None) -> InputError:
+    """An `InputError` about the file itself."""
+    return InputError(message).in_file(f"{path}:{line}" if line else str(path))
+
+
 def read(path: str | Path) -> Document:
     """The mapping in the YAML file at `path`.
 
@@ -91,12 +96,12 @@ def read(path: str | Path) -> Document:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise InputError(f"is {size:,} bytes; a space or study is at most {MAX_BYTES:,}", str(path))
+            raise fault(f"is {size:,} bytes; a space or study is at most {MAX_BYTES:,}", path)
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text (byte {error.start})", str(path)) from None
+        raise fault(f"is not UTF-8 text (byte {error.start})", path) from None
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
+        raise fault(f"cannot be read: {error.strerror}", path) from None
     return parse(text, path)
 
 
@@ -109,44 +114,44 @@ def parse(text: str, path: str | Path = "text") -> Document:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise InputError(f"is not YAML: {error.problem}", f"{path}:{mark.line + 1 if mark else 1}") from None
+        raise fault(f"is not YAML: {error.problem}", path, mark.line + 1 if mark else 1) from None
     except yaml.YAMLError as error:
-        raise InputError(f"is not YAML: {str(error).splitlines()[0]}", str(path)) from None
+        raise fault(f"is not YAML: {str(error).splitlines()[0]}", path) from None
     except RecursionError:
-        raise InputError(f"is nested deeper than {MAX_DEPTH} levels", str(path)) from None
+        raise fault(f"is nested deeper than {MAX_DEPTH} levels", path) from None
     if node is None:
-        raise InputError("is empty", str(path))
+        raise fault("is empty", path)
     document.data = _plain(node, (), document)
     if not isinstance(document.data, dict):
-        raise InputError("must be a mapping of keys to values", f"{path}:1")
+        raise fault("must be a mapping of keys to values", path, 1)
     return document
 
 
 def _refuse(event: yaml.Event, path: str | Path) -> None:
-    place = f"{path}:{event.start_mark.line + 1}"
+    line = event.start_mark.line + 1
     if getattr(event, "anchor", None):
-        raise InputError("anchors and aliases are not taken; write the value out, or tie choices by name", place)
+        raise fault("anchors and aliases are not taken; write the value out, or tie choices by name", path, line)
     if getattr(event, "tag", None):
-        raise InputError(f"YAML tags are not taken, got {event.tag!r}; write the value without the tag", place)
+        raise fault(f"YAML tags are not taken, got {event.tag!r}; write the value without the tag", path, line)
 
 
 def _plain(node: yaml.Node, path: Path_, document: Document) -> Any:
     line = node.start_mark.line + 1
     document.lines.setdefault(path, line)
     if len(path) > MAX_DEPTH:
-        raise InputError(f"is nested deeper than {MAX_DEPTH} levels", f"{document.path}:{line}")
+        raise fault(f"is nested deeper than {MAX_DEPTH} levels", document.path, line)
     if isinstance(node, yaml.ScalarNode):
         return node.value if node.style else scalar(node.value)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, i), document) for i, item in enumerate(node.value)]
     data: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        place = f"{document.path}:{key_node.start_mark.line + 1}"
+        key_line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            raise InputError("a key must be a word", place)
+            raise fault("a key must be a word", document.path, key_line)
         if key_node.value in data:
-            raise InputError(f'key "{key_node.value}" stands there twice', place)
-        document.lines[(*path, key_node.value)] = key_node.start_mark.line + 1
+            raise fault(f'key "{key_node.value}" stands there twice', document.path, key_line)
+        document.lines[(*path, key_node.value)] = key_line
         data[key_node.value] = _plain(value_node, (*path, key_node.value), document)
     return data
 

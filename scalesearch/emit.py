@@ -1,0 +1,103 @@
+"""What a run leaves behind: the family's files, the tables, the report. Written from the log, so it can be written again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from scalesearch.arch import Arch
+from scalesearch.driver import Driver
+from scalesearch.export import to_python
+from scalesearch.report.info import Info, Row, gather
+from scalesearch.schema import arch_to_yaml
+from scalesearch.search.tpe import write_storage
+from scalesearch.study import Study
+
+
+def emit(study: Study, driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
+    """Write `family/`, `optuna.db`, `trials.csv`, `summary.json` and `report.html`; the summary comes back."""
+    driver.best("base")
+    driver.best("scale")
+    clock = folder / "seconds.json"
+    before = json.loads(clock.read_text()) if clock.exists() else 0.0
+    _write(clock, json.dumps(round(before + seconds, 1)))
+    return write_report(driver, folder, before + seconds)
+
+
+def write_report(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
+    """All that can be said of the log as it stands."""
+    import pandas
+
+    from scalesearch.report.page import page
+
+    info = gather(driver, seconds)
+    if driver.log.of("family"):
+        for member in driver.family.values():
+            row = next((r for r in info.rows if r.name == member.arch.name), None)
+            if row is not None:
+                _member(folder / "family" / member.arch.name, member.arch, row, info)
+    _storage(driver, folder / "optuna.db")
+    _write(folder / "trials.csv", pandas.DataFrame(info.trials).to_csv(index=False))
+    summary = info.summary()
+    _write(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    _write(folder / "report.html", page(info))
+    return summary
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _member(folder: Path, arch: Arch, row: Row, info: Info) -> None:
+    _write(folder / "arch.yaml", arch_to_yaml(arch))
+    _write(folder / "model.py", to_python(arch))
+    _write(folder / "card.md", card(row, info))
+
+
+def card(row: Row, info: Info) -> str:
+    """The model card of a family member."""
+    scores = "Training failed." if row.test_accuracy is None else (
+        f"| test accuracy | {row.test_accuracy:.2%} |\n| validation accuracy | {row.val_accuracy:.2%} |")
+    scaling = f"α = {info.scaling.alpha}, β = {info.scaling.beta}, γ = {info.scaling.gamma}" if info.scaling else ""
+    return f"""# {row.name}
+
+φ = {row.phi:g} of the family `{info.name}` ({scaling}), for {info.data["name"]} ({info.data["origin"]}).
+
+| | |
+|---|---|
+| resolution | {row.resolution} × {row.resolution} |
+| parameters | {row.params:,} |
+| MACs (multiply-adds, one image) | {row.macs:,} ({row.deviation:+.2%} of the {row.target:,} wanted) |
+| activations (outputs of convolution and linear) | {row.acts:,} |
+{scores}
+
+Trained for {info.recipe["final"]["epochs"]} epochs, seeds {", ".join(map(str, info.document.get("seeds", [0])))}; the weights are the
+first seed's. Images are scaled to [-1, 1].
+
+```python
+from model import build                      # needs torch alone
+from safetensors.torch import load_file
+
+network = build()
+network.load_state_dict(load_file("weights.safetensors"))
+network.eval()
+```
+"""
+
+
+def _storage(driver: Driver, path: Path) -> None:
+    """The searches as Optuna studies on SQLite, made anew from the log: `optuna-dashboard sqlite:///optuna.db`."""
+    from scalesearch.driver import BaseProblem, ScaleProblem
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    problems: dict[str, Any] = {"base": lambda: BaseProblem(driver.study.adapted_space, driver.study.budget),
+                                "scale": lambda: ScaleProblem(driver.scaling_space, [])}
+    for step, problem in problems.items():
+        if trials := driver.log.of(step):
+            results = [(t.decisions, t.scores.get("val_accuracy")) for t in trials]
+            write_storage(path, f"{driver.study.name}/{step}", problem(), results)

@@ -1,0 +1,206 @@
+"""The run of a study: Ray Tune trains what the driver hands out, and everything it finds lands in one folder.
+
+The only importer of ray. One Tune run serves all steps of a study, so its actors (and the torch in them) are started once
+and reused from trial to trial.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from scalesearch import yamlfile
+from scalesearch.driver import Driver, Job
+from scalesearch.emit import emit
+from scalesearch.errors import InputError
+from scalesearch.study import Study, TrialLog, document_digest
+from scalesearch.trial import Trial
+
+OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
+
+
+class Observer(Protocol):
+    """Whoever shows progress."""
+
+    def started(self, job: Job) -> None: ...
+
+    def finished(self, trial: Trial) -> None: ...
+
+
+class Silent:
+    def started(self, job: Job) -> None: ...
+
+    def finished(self, trial: Trial) -> None: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, the study and every trial."""
+
+    folder: Path
+    study: Study
+    log: TrialLog
+    summary: dict[str, Any]
+
+
+def run(study: Study, out: str | Path | None = None, *, address: str | None = None, resume: bool = False,
+        observer: Observer | None = None) -> Run:
+    """Run `study` whole and leave its family and report in the folder `out` (`reports/NAME` by default).
+
+    `address` is a Ray cluster's; without it Ray starts here and stops at the end. With `resume`, trials in the folder's log
+    are taken as they are. Raises `InputError` where the folder holds another study, or this one without `resume`.
+    """
+    folder = Path(out) if out else Path("reports") / study.name
+    with _claimed(folder, study, resume) as log:
+        driver = Driver(study, log)
+        started = time.time()
+        first = driver.next()
+        if first is not None:
+            with _ray(study, address):
+                _tune(study, driver, first, folder, observer or Silent())
+        summary = emit(study, driver, folder, time.time() - started)
+        return Run(folder, study, log, summary)
+
+
+@contextmanager
+def _claimed(folder: Path, study: Study, resume: bool) -> Iterator[TrialLog]:
+    """The folder's log, the folder being this run's alone."""
+    file = folder / "study.yaml"
+    if file.exists():
+        if document_digest(yamlfile.read(file).data) != study.digest:
+            raise InputError(f"{folder} holds another study's run; give another folder with --out")
+        if not resume:
+            raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder with --out")
+    elif folder.exists() and any(p.name != "run.lock" for p in folder.iterdir()):
+        raise InputError(f"{folder} exists and holds something else; give another folder with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "run.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"another run is at work in {folder}") from None
+        if not file.exists():
+            written = file.with_suffix(".tmp")
+            written.write_text(yamlfile.dump(study.document), encoding="utf-8")
+            written.replace(file)
+        yield TrialLog(folder / "trials.jsonl")
+
+
+@contextmanager
+def _ray(study: Study, address: str | None) -> Iterator[None]:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE} if address is None else {}
+    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+    _enough(study, ray.cluster_resources())
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _enough(study: Study, there: dict[str, float]) -> None:
+    for kind, wanted in (("CPU", study.ray.cpus_per_trial), ("GPU", study.ray.gpus_per_trial)):
+        if wanted > there.get(kind, 0):
+            raise InputError(f"a trial wants {wanted:g} {kind}, and the Ray cluster has {there.get(kind, 0):g}",
+                             f"ray.{kind.lower()}s_per_trial")
+
+
+def _tune(study: Study, driver: Driver, first: Any, folder: Path, observer: Observer) -> None:
+    from ray import tune
+    from ray.tune.search import Searcher
+
+    class Source(Searcher):
+        """Tune's way to ask the driver for jobs and to tell it what came of them."""
+
+        def __init__(self):
+            super().__init__(metric="val_accuracy", mode="max")
+            self.first = first
+            self.jobs: dict[str, Job] = {}
+
+        def suggest(self, trial_id: str) -> Any:
+            job, self.first = (self.first or driver.next()), None
+            if job is None:
+                return Searcher.FINISHED
+            if job is driver.WAIT:
+                return None
+            self.jobs[trial_id] = job
+            observer.started(job)
+            return _config(study, job, folder)
+
+        def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+            job = self.jobs.pop(trial_id, None)
+            if job is not None:
+                observer.finished(driver.finish(job, _outcome(result, error)))
+
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing: the trial log is what a run resumes from."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Nothing, likewise."""
+
+    resources = {"cpu": study.ray.cpus_per_trial, "gpu": study.ray.gpus_per_trial}
+    with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
+        tune.Tuner(
+            tune.with_resources(_trainable(), resources),
+            tune_config=tune.TuneConfig(search_alg=Source(), num_samples=-1, reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=scratch, name="run", verbose=0,
+                                      checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0)),
+        ).fit()
+    if driver.next() is not None:
+        raise KeyboardInterrupt
+
+
+def _config(study: Study, job: Job, folder: Path) -> dict[str, Any]:
+    weights = folder.resolve() / "family" / job.name / "weights.safetensors" if job.keep else None
+    return {"arch": job.arch.to_dict(), "data": study.data.name, "recipe": asdict(study.recipe_of(job.step)),
+            "seed": job.seed, "gpu": study.ray.gpus_per_trial > 0, "threads": max(1, int(study.ray.cpus_per_trial)),
+            "final": job.step in ("family", "compare"), "weights": str(weights) if weights else None}
+
+
+def _outcome(result: dict | None, error: bool) -> dict[str, Any]:
+    if error or not result or "outcome" not in result:
+        return {"reason": "the worker process died; see Ray's logs"}
+    return result["outcome"]
+
+
+def _trainable() -> type:
+    from ray import tune
+
+    class Train(tune.Trainable):
+        """One job after another in one process; a step is an epoch."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            self.reset_config(config)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.session, self.job_config = None, new_config
+            return True
+
+        def step(self) -> dict[str, Any]:
+            from scalesearch.worker import Session
+
+            try:
+                self.session = self.session or Session(self.job_config)
+                return self.session.step()
+            except Exception as error:  # whatever goes wrong in a network is that trial's failure and no other's
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+                return {"done": True, "outcome": {"reason": reason.replace("\n", " ")[:500]}}
+
+    return Train

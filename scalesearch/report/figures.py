@@ -1,0 +1,129 @@
+"""Info → figures. The only importer of plotly."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from scalesearch.report.info import Info, Row
+
+FAMILY, HAND_BUILT, TRIALS, BEST = "#1257b8", "#c2410c", "#94a3b8", "#0f766e"
+STYLE = {
+    "template": "plotly_white",
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1f2937"},
+    "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    "hoverlabel": {"align": "left"},
+}
+CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+
+
+def script() -> str:
+    """plotly.js, to stand in the page itself."""
+    return get_plotlyjs()
+
+
+def html(figure: go.Figure) -> str:
+    return figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
+
+
+def _hover(row: Row) -> str:
+    return (f"<b>{row.name}</b><br>test {_percent(row.test_accuracy)}, validation {_percent(row.val_accuracy)}<br>"
+            f"{row.macs:,} MACs<br>{row.params:,} params<br>{row.resolution} px")
+
+
+def pareto(info: Info, key: str) -> go.Figure:
+    """Accuracy against `macs` or `params`: the front, the family, the hand-built networks, and the search's trials.
+
+    The front is of networks trained alike; the trials of the searches, shorter and scored on the validation split, lie
+    behind and take no part in it.
+    """
+    figure = go.Figure()
+    tried = [t for t in info.trials if t["step"] in ("base", "scale") and t["state"] == "done"]
+    if tried:
+        figure.add_scatter(
+            x=[t[key] for t in tried], y=[t["val_accuracy"] for t in tried], mode="markers", name="trials (validation)",
+            marker={"color": TRIALS, "size": 6, "opacity": 0.55}, text=[t["name"] for t in tried],
+            hovertemplate="%{text}: %{y:.2%}<br>%{x:,} " + key + "<extra>trained for fewer epochs</extra>")
+    scored = [row for row in info.rows if row.test_accuracy is not None]
+    on_front = [row for row in scored if getattr(row, f"on_front_{key}")]
+    on_front.sort(key=lambda row: getattr(row, key))
+    if on_front:
+        figure.add_scatter(x=[getattr(r, key) for r in on_front], y=[r.test_accuracy for r in on_front], mode="lines",
+                           name="Pareto front (test)", line={"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"},
+                           hoverinfo="skip")
+    for kind, colour, symbol in (("family", FAMILY, "diamond"), ("hand-built", HAND_BUILT, "circle")):
+        rows = sorted((r for r in scored if r.kind == kind), key=lambda r: getattr(r, key))
+        if rows:
+            figure.add_scatter(
+                x=[getattr(r, key) for r in rows], y=[r.test_accuracy for r in rows], name=f"{kind} (test)",
+                mode="lines+markers+text" if kind == "family" else "markers+text",
+                text=[f"φ={r.phi:g}" if r.phi is not None else r.name for r in rows],
+                textposition=["top center" if i % 2 else "bottom center" for i in range(len(rows))],
+                textfont={"size": 11, "color": colour}, cliponaxis=False,
+                line={"color": colour, "width": 2}, marker={"color": colour, "size": 10, "symbol": symbol},
+                error_y={"array": [r.test_spread or 0 for r in rows], "visible": any(r.test_spread for r in rows)},
+                customdata=[_hover(r) for r in rows], hovertemplate="%{customdata}<extra></extra>")
+    figure.update_layout(**STYLE, height=440)
+    title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
+    figure.update_xaxes(type="log", title=title, dtick="D2" if key == "macs" else "D2", exponentformat="SI")
+    figure.update_yaxes(title="accuracy", tickformat=".1%")
+    return figure
+
+
+def triangle(info: Info) -> go.Figure:
+    """Validation accuracy over the shares of the budget that go into depth, width and resolution."""
+    assert info.scaling
+    points = [p for p in info.scaling.points if p.accuracy is not None]
+    label = lambda p: "<b>best</b>" if p.name == info.scaling.best else p.presets[0] if p.presets else ""  # noqa: E731
+    figure = go.Figure(go.Scatterternary(
+        a=[p.depth for p in points], b=[p.width for p in points], c=[p.resolution for p in points],
+        mode="markers+text", text=[label(p) for p in points], textposition="top center", textfont={"size": 11},
+        cliponaxis=False,
+        marker={"size": [17 if p.name == info.scaling.best else 11 for p in points], "color": [p.accuracy for p in points],
+                "symbol": ["star" if p.name == info.scaling.best else "circle" for p in points], "colorscale": "Viridis",
+                "line": {"color": "#111827", "width": 0.8}, "showscale": True,
+                "colorbar": {"title": "accuracy", "tickformat": ".1%", "thickness": 12, "len": 0.8}},
+        customdata=[[p.name, ", ".join(p.presets) or "searched", p.accuracy, p.macs, p.deviation] for p in points],
+        hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution %{c:.2f}<br>"
+                      "%{customdata[2]:.2%}, %{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>"))
+    figure.update_layout(**{**STYLE, "margin": {"l": 40, "r": 24, "t": 36, "b": 36}}, height=440, ternary={
+        "sum": 1, "aaxis": {"title": "depth (α)", "ticks": ""}, "baxis": {"title": "width (β)", "ticks": ""},
+        "caxis": {"title": "resolution (γ)", "ticks": ""}, "bgcolor": "#f8fafc"})
+    return figure
+
+
+def over_trials(info: Info) -> go.Figure:
+    """Validation accuracy over the trials of both searches, and the best so far."""
+    figure = go.Figure()
+    for step, colour, name in (("base", BEST, "base search"), ("scale", FAMILY, "scaling search")):
+        trials = [t for t in info.trials if t["step"] == step and t["state"] == "done"]
+        if not trials:
+            continue
+        numbers, scores = [t["number"] for t in trials], [t["val_accuracy"] for t in trials]
+        figure.add_scatter(x=numbers, y=scores, mode="markers", name=name, marker={"color": colour, "size": 7, "opacity": 0.6},
+                           text=[f"{t['macs']:,} MACs" for t in trials], hovertemplate="trial %{x}: %{y:.2%}<br>%{text}")
+        figure.add_scatter(x=numbers, y=list(accumulate(scores, max)), mode="lines", name=f"{name}, best so far",
+                           line={"color": colour, "shape": "hv", "width": 2}, hoverinfo="skip")
+    figure.update_layout(**STYLE, height=440)
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title="validation accuracy", tickformat=".1%")
+    return figure
+
+
+def figures(info: Info) -> dict[str, Any]:
+    """Every figure that the run has data for, as HTML, by name."""
+    drawn = {}
+    if info.trials:
+        drawn["macs"], drawn["params"] = html(pareto(info, "macs")), html(pareto(info, "params"))
+        drawn["over_trials"] = html(over_trials(info))
+    if info.scaling:
+        drawn["triangle"] = html(triangle(info))
+    return drawn
