@@ -31,12 +31,16 @@ OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loa
 class Observer(Protocol):
     """Whoever shows progress."""
 
+    def known(self, trials: list[Trial]) -> None: ...
+
     def started(self, job: Job) -> None: ...
 
     def finished(self, trial: Trial) -> None: ...
 
 
 class Silent:
+    def known(self, trials: list[Trial]) -> None: ...
+
     def started(self, job: Job) -> None: ...
 
     def finished(self, trial: Trial) -> None: ...
@@ -61,12 +65,13 @@ def run(study: Study, out: str | Path | None = None, *, address: str | None = No
     """
     folder = Path(out) if out else Path("reports") / study.name
     with _claimed(folder, study, resume) as log:
-        driver = Driver(study, log)
+        driver, observer = Driver(study, log), observer or Silent()
+        observer.known(list(log))
         started = time.time()
         first = driver.next()
         if first is not None:
             with _ray(study, address):
-                _tune(study, driver, first, folder, observer or Silent())
+                _tune(study, driver, first, folder, observer)
         summary = emit(study, driver, folder, time.time() - started)
         return Run(folder, study, log, summary)
 

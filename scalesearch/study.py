@@ -229,16 +229,16 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
 class TrialLog:
     """`trials.jsonl`: one line per trial, appended and synced to disk before anybody acts on it.
 
-    A last line cut off by a kill is dropped when the log is opened again.
+    A last line cut off by a kill is dropped when the log is opened again (`repair`), and passed over by a mere reader.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, repair: bool = True):
         self.path = path
         self.trials: dict[tuple[str, int], Trial] = {}
         if path.exists():
-            self._read()
+            self._read(repair)
 
-    def _read(self) -> None:
+    def _read(self, repair: bool) -> None:
         whole = self.path.read_bytes()
         end = whole.rfind(b"\n") + 1
         for i, line in enumerate(whole[:end].splitlines()):
@@ -247,7 +247,7 @@ class TrialLog:
             except (ValueError, TypeError):
                 raise yamlfile.fault("is no trial; the log was edited or is of another version", self.path, i + 1) from None
             self.trials[trial.step, trial.number] = trial
-        if end < len(whole):
+        if repair and end < len(whole):
             with open(self.path, "r+b") as file:
                 file.truncate(end)
 

@@ -1,0 +1,79 @@
+"""Progress of a run on stderr: a live line on a terminal, a line per trial elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from scalesearch.driver import Job
+from scalesearch.study import Study
+from scalesearch.trial import Trial
+
+TITLES = {"base": "searching the base", "scale": "searching α, β, γ", "family": "training the family",
+          "compare": "training hand-built networks"}  # fmt: skip
+
+
+class Progress:
+    """Which step, trials done, running and left, best so far, time left."""
+
+    def __init__(self, study: Study):
+        self.study, self.started_at = study, time.monotonic()
+        self.running: dict[str, Job] = {}
+        self.done, self.at_start = 0, 0
+        self.best: tuple[float, str] | None = None
+        self.console = Console(stderr=True, highlight=False)
+        self.live = self.console.is_terminal
+        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
+                       TimeElapsedColumn(), console=self.console, disable=not self.live)
+        self.task = self.bar.add_task("starting Ray", total=study.total_trials, state="")
+
+    def __enter__(self) -> Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def known(self, trials: list[Trial]) -> None:
+        """Trials that an earlier run finished."""
+        self.done = self.at_start = len(trials)
+        for trial in trials:
+            self._note(trial)
+        if trials:
+            self.console.print(f"going on after {len(trials)} finished trials")
+
+    def started(self, job: Job) -> None:
+        self.running[job.name] = job
+        self._show(job.step)
+
+    def finished(self, trial: Trial) -> None:
+        self.running.pop(trial.name, None)
+        self.done += 1
+        self._note(trial)
+        outcome = f"{trial.scores['val_accuracy']:.2%}" if trial.state == "done" else f"failed: {trial.reason}"
+        if not self.live or trial.state == "failed":
+            self.console.print(f"[{self.done}/{self.study.total_trials}] {trial.name}: {outcome}, {trial.cost['macs']:,} MACs, "
+                               f"{trial.seconds:.1f} s{self._left()}", markup=False, soft_wrap=True)
+        self._show(trial.step)
+
+    def _note(self, trial: Trial) -> None:
+        if trial.state == "done" and (self.best is None or trial.scores["val_accuracy"] > self.best[0]):
+            self.best = trial.scores["val_accuracy"], trial.name
+
+    def _show(self, step: str) -> None:
+        best = f", best {self.best[0]:.2%} ({self.best[1]})" if self.best else ""
+        self.bar.update(self.task, description=TITLES[step], completed=self.done,
+                        state=f"{len(self.running)} running{best}{self._left()}")
+
+    def _left(self) -> str:
+        """A guess from the trials of this run; early ones are shorter than late ones, so it is called a guess."""
+        here = self.done - self.at_start
+        if here < 3:
+            return ""
+        seconds = (time.monotonic() - self.started_at) / here * (self.study.total_trials - self.done)
+        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
+
