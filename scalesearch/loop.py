@@ -7,6 +7,7 @@ and reused from trial to trial.
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import tempfile
@@ -25,6 +26,8 @@ from scalesearch.errors import InputError
 from scalesearch.study import Study, TrialLog, document_digest
 from scalesearch.trial import Trial
 
+QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
 OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
 
 
@@ -102,11 +105,10 @@ def _claimed(folder: Path, study: Study, resume: bool) -> Iterator[TrialLog]:
 
 @contextmanager
 def _ray(study: Study, address: str | None) -> Iterator[None]:
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+    os.environ |= QUIET
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # importing ray sets it
     if ray.is_initialized():
         yield
         return
@@ -126,46 +128,60 @@ def _enough(study: Study, there: dict[str, float]) -> None:
                              f"ray.{kind.lower()}s_per_trial")
 
 
-def _tune(study: Study, driver: Driver, first: Any, folder: Path, observer: Observer) -> None:
-    from ray import tune
+def _source() -> type:
     from ray.tune.search import Searcher
 
     class Source(Searcher):
-        """Tune's way to ask the driver for jobs and to tell it what came of them."""
+        """Tune's way to ask the driver for jobs and to tell it what came of them.
 
-        def __init__(self):
+        Ray's own `OptunaSearch` passes on neither constraints nor user attributes, and takes an early-stopped trial for a
+        complete one.
+        """
+
+        def __init__(self, driver: Driver, first: Any, folder: Path, observer: Observer):
             super().__init__(metric="val_accuracy", mode="max")
-            self.first = first
+            self.driver, self.first, self.folder, self.observer = driver, first, folder, observer
             self.jobs: dict[str, Job] = {}
 
         def suggest(self, trial_id: str) -> Any:
-            job, self.first = (self.first or driver.next()), None
+            job, self.first = (self.first or self.driver.next()), None
             if job is None:
                 return Searcher.FINISHED
-            if job is driver.WAIT:
+            if job is self.driver.WAIT:
                 return None
             self.jobs[trial_id] = job
-            observer.started(job)
-            return _config(study, job, folder)
+            self.observer.started(job)
+            return _config(self.driver.study, job, self.folder)
 
         def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
             job = self.jobs.pop(trial_id, None)
             if job is not None:
-                observer.finished(driver.finish(job, _outcome(result, error)))
+                self.observer.finished(self.driver.finish(job, _outcome(result, error)))
+
+        def __getstate__(self) -> dict:
+            """Nothing, when Tune writes down its own state: the trial log is what a run resumes from."""
+            return {}
 
         def save(self, checkpoint_path: str) -> None:
-            """Nothing: the trial log is what a run resumes from."""
+            """Nothing, likewise."""
 
         def restore(self, checkpoint_path: str) -> None:
             """Nothing, likewise."""
+
+    return Source
+
+
+def _tune(study: Study, driver: Driver, first: Any, folder: Path, observer: Observer) -> None:
+    from ray import tune
 
     resources = {"cpu": study.ray.cpus_per_trial, "gpu": study.ray.gpus_per_trial}
     with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
         tune.Tuner(
             tune.with_resources(_trainable(), resources),
-            tune_config=tune.TuneConfig(search_alg=Source(), num_samples=-1, reuse_actors=True),
+            tune_config=tune.TuneConfig(search_alg=_source()(driver, first, folder, observer), num_samples=-1, reuse_actors=True,
+                                        trial_dirname_creator=lambda trial: trial.trial_id),
             run_config=tune.RunConfig(storage_path=scratch, name="run", verbose=0,
-                                      checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0)),
+                                      checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)),
         ).fit()
     if driver.next() is not None:
         raise KeyboardInterrupt
@@ -181,7 +197,7 @@ def _config(study: Study, job: Job, folder: Path) -> dict[str, Any]:
 def _outcome(result: dict | None, error: bool) -> dict[str, Any]:
     if error or not result or "outcome" not in result:
         return {"reason": "the worker process died; see Ray's logs"}
-    return result["outcome"]
+    return json.loads(result["outcome"])
 
 
 def _trainable() -> type:
@@ -206,6 +222,6 @@ def _trainable() -> type:
             except Exception as error:  # whatever goes wrong in a network is that trial's failure and no other's
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
-                return {"done": True, "outcome": {"reason": reason.replace("\n", " ")[:500]}}
+                return {"done": True, "outcome": json.dumps({"reason": reason.replace("\n", " ")[:500]})}
 
     return Train

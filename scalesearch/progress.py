@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from math import sqrt
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from scalesearch.counting import cost
 from scalesearch.driver import Job
 from scalesearch.study import Study
 from scalesearch.trial import Trial
@@ -23,7 +25,8 @@ class Progress:
     def __init__(self, study: Study):
         self.study, self.started_at = study, time.monotonic()
         self.running: dict[str, Job] = {}
-        self.done, self.at_start = 0, 0
+        self.done, self.worked, self.known_work = 0, 0.0, 0.0
+        self.base_macs = study.budget.macs or 0
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
         self.live = self.console.is_terminal
@@ -40,7 +43,7 @@ class Progress:
 
     def known(self, trials: list[Trial]) -> None:
         """Trials that an earlier run finished."""
-        self.done = self.at_start = len(trials)
+        self.done, self.known_work = len(trials), sum(map(_work, trials))
         for trial in trials:
             self._note(trial)
         if trials:
@@ -52,7 +55,7 @@ class Progress:
 
     def finished(self, trial: Trial) -> None:
         self.running.pop(trial.name, None)
-        self.done += 1
+        self.done, self.worked = self.done + 1, self.worked + _work(trial)
         self._note(trial)
         outcome = f"{trial.scores['val_accuracy']:.2%}" if trial.state == "done" else f"failed: {trial.reason}"
         if not self.live or trial.state == "failed":
@@ -61,6 +64,7 @@ class Progress:
         self._show(trial.step)
 
     def _note(self, trial: Trial) -> None:
+        self.base_macs = self.base_macs or trial.cost["macs"]
         if trial.state == "done" and (self.best is None or trial.scores["val_accuracy"] > self.best[0]):
             self.best = trial.scores["val_accuracy"], trial.name
 
@@ -70,10 +74,21 @@ class Progress:
                         state=f"{len(self.running)} running{best}{self._left()}")
 
     def _left(self) -> str:
-        """A guess from the trials of this run; early ones are shorter than late ones, so it is called a guess."""
-        here = self.done - self.at_start
-        if here < 3:
+        """A guess: small networks take time about as the root of their MACs, by which done and planned work are weighed."""
+        if self.worked == 0:
             return ""
-        seconds = (time.monotonic() - self.started_at) / here * (self.study.total_trials - self.done)
+        spent = time.monotonic() - self.started_at
+        seconds = spent / self.worked * max(0.0, self._planned() - self.known_work - self.worked)
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
+    def _planned(self) -> float:
+        study, base = self.study, self.base_macs
+        scaled = [base * study.scale.factor**phi for phi in study.family.phi]
+        rivals = [cost(arch).macs for arch in study.hand_built.values()]
+        parts = [("base", study.search.trials * [base]), ("scale", study.scale.trials * [base * study.scale.factor]),
+                 ("family", len(study.seeds) * scaled), ("compare", len(study.seeds) * rivals)]
+        return sum(study.recipe_of(step).epochs * sqrt(macs) for step, all_macs in parts for macs in all_macs)
+
+
+def _work(trial: Trial) -> float:
+    return trial.fidelity["epochs"] * sqrt(trial.cost["macs"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,15 @@ class Session:
         self.trainer = Trainer(arch_from_dict(config["arch"]), config["data"], Recipe(**config["recipe"]), config["seed"], device)
 
     def step(self) -> dict[str, Any]:
-        """One epoch: its numbers, and after the last one the outcome."""
+        """One epoch: its numbers, and after the last one the outcome, as JSON since Tune takes mappings apart."""
         try:
             numbers = self.trainer.run_epoch()
         except TrainingFailed as failure:
-            return {"done": True, "outcome": {"reason": str(failure), "history": self.history, **self._time()}}
+            return {"done": True, "outcome": json.dumps({"reason": str(failure), "history": self.history, **self._time()})}
         self.history.append(numbers)
         if not self.trainer.done:
             return {**numbers, "done": False}
-        return {**numbers, "done": True, "outcome": self._outcome()}
+        return {**numbers, "done": True, "outcome": json.dumps(self._outcome())}
 
     def _outcome(self) -> dict[str, Any]:
         scores = self.trainer.scores("val")

@@ -1,0 +1,41 @@
+"""What several tests share: the repository's files, reference data beside it, and peers that import."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT.parent / "shared" / "reference" / "zoo.csv"
+SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.load_profile("default")
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def reference() -> list[dict[str, str]]:
+    """Rows of the peers' measured params and MACs."""
+    if not REFERENCE.exists():
+        pytest.skip(f"{REFERENCE} is not there")
+    with open(REFERENCE) as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def torchvision_models():
+    """`torchvision.models`, its compiled operators declared so that it imports beside CPU torch."""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name, schema in (("nms", "(Tensor a, Tensor b, float c) -> Tensor"), ("qnms", "(Tensor a, Tensor b, float c) -> Tensor")):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(name + schema)
+    import torchvision.models
+
+    return torchvision.models

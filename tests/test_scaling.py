@@ -1,0 +1,100 @@
+"""Compound scaling: published rounding, published networks, and targets met as counted."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from conftest import SPACES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalesearch import zoo
+from scalesearch.blocks.parts import make_divisible
+from scalesearch.counting import cost
+from scalesearch.errors import InputError
+from scalesearch.scaling import PRESETS, ScalingSpace, Shares, realised, scale, scale_to, widths
+from scalesearch.schema import load_space
+
+# width and depth multiplier, resolution (Tan & Le 2019, reference code) → published params
+PUBLISHED = {1: (1.0, 1.1, 240, 7794184), 2: (1.1, 1.2, 260, 9109994), 3: (1.2, 1.4, 300, 12233232), 4: (1.4, 1.8, 380, 19341616),
+             5: (1.6, 2.2, 456, 30389784), 6: (1.8, 2.6, 528, 43040704), 7: (2.0, 3.1, 600, 66347960)}  # fmt: skip
+
+
+@pytest.mark.parametrize("member", PUBLISHED)
+def test_efficientnets_come_out_of_b0_by_scaling_alone(member):
+    width, depth, resolution, params = PUBLISHED[member]
+    arch = scale(zoo.model("efficientnet_b0"), width=width, depth=depth, resolution=resolution / 224)
+    assert (arch.resolution, cost(arch).params) == (resolution, params)
+    assert cost(arch) == cost(zoo.model(f"efficientnet_b{member}"))
+
+
+@given(st.floats(1, 4000))
+def test_channel_rounding_keeps_the_published_promises(value):
+    rounded = make_divisible(value)
+    assert rounded % 8 == 0 and rounded >= max(8, 0.9 * value) and abs(rounded - value) <= max(8, 0.1 * value + 8)
+
+
+def test_scaling_by_one_changes_nothing():
+    for name in zoo.MODELS:
+        assert scale(zoo.model(name)) == zoo.model(name)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(1.1, 16))
+def test_shares_put_the_coefficients_on_the_surface(a, b, factor):
+    low, high = sorted((a, b))
+    alpha, beta, gamma = Shares(low, high - low, 1 - high).multipliers(factor)
+    assert math.isclose(alpha * beta**2 * gamma**2, factor, rel_tol=1e-9)
+
+
+def test_efficientnets_coefficients_are_stretched_not_bent():
+    shares = Shares.of(1.2, 1.1, 1.15)
+    alpha, beta, gamma = shares.multipliers(2)
+    assert math.isclose(alpha * beta**2 * gamma**2, 2)
+    assert math.isclose(math.log(alpha) / math.log(beta), math.log(1.2) / math.log(1.1))
+    with pytest.raises(InputError):
+        Shares.of(0.9, 1.1, 1.1)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v1", "mobilenet_v2", "resnet18", "resnet50"])
+@pytest.mark.parametrize("factor", [0.5, 2, 4])
+def test_compound_scaling_of_the_zoo_meets_its_target(name, factor):
+    base = zoo.model(name)
+    target = round(cost(base).macs * factor)
+    scaled = scale_to(base, target, PRESETS["efficientnet"])
+    assert scaled.macs == cost(scaled.arch).macs
+    assert abs(scaled.deviation) <= 0.02
+
+
+@given(st.integers(0, 2**32), st.integers(0, 12), st.integers(0, 12))
+@settings(max_examples=40)
+def test_closed_loop_scaling_of_random_bases(seed, i, j):
+    """What comes back is counted, on target where told so, and grows only along axes that have a share."""
+    base = load_space(SPACES[0]).sample(seed)[1].with_(resolution=64)
+    low, high = sorted((i, j))
+    shares = Shares(low / 12, (high - low) / 12, (12 - high) / 12)
+    scaled = scale_to(base, 2 * cost(base).macs, shares)
+    assert scaled.macs == cost(scaled.arch).macs and scaled.target == 2 * cost(base).macs
+    # two axes or more are fine enough; one alone (whole pixels, layers, 8 channels) may not be
+    assert abs(scaled.deviation) <= (0.02 if sum(s > 0 for s in shares) > 1 else 0.25)
+    depth, width, resolution = realised(scaled.arch, base)
+    assert depth == 1 or shares.depth
+    assert resolution == 1 or shares.resolution
+    if not shares.width:
+        assert [widths(s.block) for s in scaled.arch.stages] == [widths(s.block) for s in base.stages]
+    assert min(depth, width, resolution) >= 0.999
+
+
+def test_nearest_is_said_where_none_fits():
+    base = zoo.model("resnet18").with_(resolution=16, classes=10)
+    scaled = scale_to(base, round(1.5 * cost(base).macs), Shares(0, 0, 1))
+    near = {r: cost(base.with_(resolution=r)).macs / scaled.target - 1 for r in range(16, 32)}
+    assert abs(scaled.deviation) == min(map(abs, near.values())) > 0.02
+
+
+def test_scaling_space_is_a_space_of_counted_networks():
+    space = ScalingSpace(load_space(SPACES[0]).sample(3)[1].with_(resolution=64))
+    members = [space.at(point) for point in space.grid(4)]
+    assert len(members) == 15 and all(abs(m.deviation) < 0.1 for m in members)
+    with pytest.raises(InputError):
+        space.at({"depth": 0.7, "width": 0.7})

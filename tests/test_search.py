@@ -1,0 +1,200 @@
+"""One contract for every searcher, and the driver's promise: the outcome depends on no timing and survives any kill."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+from conftest import ROOT
+from helpers import TINY_SPACE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalesearch import yamlfile
+from scalesearch.counting import cost
+from scalesearch.driver import BaseProblem, Driver, Job, ScaleProblem, StudyFailed
+from scalesearch.expand import expand
+from scalesearch.pareto import front
+from scalesearch.scaling import PRESETS, ScalingSpace
+from scalesearch.schema import arch_from_dict, space_from_dict
+from scalesearch.search import SEARCHERS, Past
+from scalesearch.study import Budget, TrialLog, load_study
+
+STUDY = {
+    "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 700_000},
+    "search": {"with": "evolution", "trials": 12}, "scale": {"with": "tpe", "trials": 7}, "family": {"phi": [0, 1, 2]},
+    "compare": ["mobilenet_v1", "resnet18"], "seeds": [0, 1], "recipe": {"epochs": 1},
+}  # fmt: skip
+
+
+def write_study(folder: Path, **changes) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yamlfile.dump(copy.deepcopy(STUDY) | changes))
+    return path
+
+
+def outcome_of(job: Job) -> dict:
+    """A stand-in for training where the order of jobs is what is tested: a score that only the network decides."""
+    score = int(expand(job.arch).digest, 16) % 1000 / 1000
+    return {"scores": {"val_accuracy": score, "val_loss": 1 - score, "test_accuracy": score}, "seconds": 1.0}
+
+
+def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | None = None) -> TrialLog:
+    """Run the driver's jobs, `workers` at a time, ending in random order; stop dead after so many results."""
+    driver, running, finished = Driver(study, TrialLog(path)), [], 0
+    job = driver.next()
+    while job is not None or running:
+        while job is not None and job is not Driver.WAIT and len(running) < workers:
+            running.append(job)
+            job = driver.next()
+        assert running, "the driver waits for results that nobody works on"
+        done = running.pop(order.randrange(len(running)))
+        driver.finish(done, outcome_of(done))
+        finished += 1
+        if finished == stop_after:
+            break
+        if job is Driver.WAIT:
+            job = driver.next()
+    return driver.log
+
+
+def essence(log: TrialLog) -> list:
+    return [(t.step, t.number, t.name, t.network, t.decisions, t.scores, t.rejected) for t in log]
+
+
+# The contract.
+
+@pytest.fixture(scope="module")
+def problems():
+    space = space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1)
+    base = space.sample(0)[1]
+    return {"base": BaseProblem(space, Budget(macs=10**9)), "scale": ScaleProblem(ScalingSpace(base), [])}
+
+
+@pytest.mark.parametrize("name", SEARCHERS)
+@pytest.mark.parametrize("kind", ["base", "scale"])
+class TestEverySearcher:
+    def proposals(self, problems, name, kind, past=Past(), seed=0, n=12):
+        problem = problems[kind]
+        return problem, list(itertools.islice(SEARCHERS[name](problem, past, Random(seed)), n))
+
+    def past(self, problems, kind, failed=()):
+        problem, rng = problems[kind], Random(5)
+        results = []
+        for i in range(14):
+            decisions = problem.draw(rng)
+            results.append((decisions, None if i in failed else i / 14))
+        return Past(results[:12], [d for d, _ in results[12:]])
+
+    def test_proposes_in_the_space(self, problems, name, kind):
+        problem, proposed = self.proposals(problems, name, kind)
+        if kind == "base":
+            assert all(problem.space.contains(problem.space.at(d)) for d in proposed)
+        else:
+            assert all(0 <= share <= 1 for d in proposed for share in d.values())
+
+    def test_same_seed_and_past_same_proposals(self, problems, name, kind):
+        past = self.past(problems, kind)
+        assert self.proposals(problems, name, kind, past) == self.proposals(problems, name, kind, past)
+        assert self.proposals(problems, name, kind, past)[1] != self.proposals(problems, name, kind, past, seed=1)[1]
+
+    def test_goes_on_proposing_new_things(self, problems, name, kind):
+        proposed = self.proposals(problems, name, kind, self.past(problems, kind), n=40)[1]
+        assert len({json.dumps(d, sort_keys=True) for d in proposed}) > 8
+
+    def test_survives_failed_trials(self, problems, name, kind):
+        self.proposals(problems, name, kind, self.past(problems, kind, failed=(0, 3)))
+        self.proposals(problems, name, kind, self.past(problems, kind, failed=range(14)))
+
+    def test_takes_the_searcher_through_a_study(self, problems, name, kind, tmp_path):
+        section = "search" if kind == "base" else "scale"
+        study = load_study(write_study(tmp_path), {f"{section}.with": name})
+        log = drive(study, tmp_path / "trials.jsonl", Random(0))
+        trials = log.of(kind)
+        assert len({t.network for t in trials}) == len(trials) == (12 if kind == "base" else 7)
+        if kind == "base":
+            assert all(t.cost["macs"] <= 700_000 for t in trials)
+
+
+# The driver.
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return load_study(write_study(tmp_path_factory.mktemp("study")))
+
+
+@pytest.fixture(scope="module")
+def whole(study, tmp_path_factory):
+    return essence(drive(study, tmp_path_factory.mktemp("run") / "trials.jsonl", Random(0)))
+
+
+@given(order=st.integers(0, 1000), workers=st.integers(1, 6))
+@settings(max_examples=15)
+def test_outcome_depends_neither_on_workers_nor_on_order(study, whole, tmp_path_factory, order, workers):
+    log = drive(study, tmp_path_factory.mktemp("run") / "trials.jsonl", Random(order), workers)
+    assert essence(log) == whole
+
+
+@pytest.mark.parametrize("tail", ["", '{"step": "base", "num'], ids=["clean", "cut line"])
+@pytest.mark.parametrize("stop", [1, 5, 11, 12, 14, 19, 20, 24, 28])
+def test_stopped_anywhere_and_gone_on_it_ends_the_same(study, whole, tmp_path, stop, tail):
+    path = tmp_path / "trials.jsonl"
+    drive(study, path, Random(stop), stop_after=stop)
+    with open(path, "a") as file:
+        file.write(tail)
+    log = drive(study, path, Random(stop + 1))
+    assert essence(log) == whole == essence(TrialLog(path))
+    assert len(path.read_text().splitlines()) == len(whole)
+
+
+def test_scaling_trials_are_on_budget_and_hold_the_presets(study, whole, tmp_path):
+    log = drive(study, tmp_path / "trials.jsonl", Random(0))
+    driver = Driver(study, log)
+    networks = {t.network for t in log.of("scale")}
+    base = cost(arch_from_dict(driver.best("base").arch)).macs
+    for name in ("efficientnet", "depth", "width", "resolution"):
+        assert expand(driver.preset_networks[name].arch).digest in networks
+    always = {(PRESETS[n].depth, PRESETS[n].width) for n in ("efficientnet", "depth", "width", "resolution")}
+    for trial in log.of("scale"):
+        assert abs(trial.cost["macs"] / (2 * base) - 1) <= 0.02 or tuple(trial.decisions.values()) in always
+    for phi, member in driver.family.items():
+        assert member.target == round(base * 2**phi) and (phi or member.macs == base)
+
+
+def test_a_searched_out_space_ends_the_search(tmp_path):
+    study = load_study(write_study(tmp_path), {"search.trials": 10_000, "budget.macs": 400_000})
+    BaseProblem.patience, before = 5000, BaseProblem.patience
+    try:
+        log = drive(study, tmp_path / "trials.jsonl", Random(0))
+    finally:
+        BaseProblem.patience = before
+    space = study.adapted_space
+    inside = {expand(space.at(d)).digest for d in space if cost(space.at(d)).macs <= 400_000}
+    assert {t.network for t in log.of("base")} == inside
+
+
+def test_all_failing_is_said(study, tmp_path):
+    driver = Driver(study, TrialLog(tmp_path / "trials.jsonl"))
+    with pytest.raises(StudyFailed, match="all 12 trials of the base search failed: the loss became nan"):
+        while (job := driver.next()) is not None:
+            driver.finish(job, {"reason": "the loss became nan in epoch 1 of 1"})
+
+
+def test_repositorys_study_is_what_the_readme_says():
+    study = load_study(ROOT / "studies" / "effnet_phi.yaml")
+    assert len(study.compare) >= 6 and study.family.phi == (0, 1, 2, 3) and study.scale.tolerance == 0.02
+
+
+def points(n):
+    return st.lists(st.tuples(st.integers(0, n), st.integers(0, n)), min_size=1, max_size=12)
+
+
+@given(points(6))
+def test_front_is_what_nothing_beats(items):
+    kept = front(items, lambda p: p[0], lambda p: p[1])
+    beaten = [p for p in items if any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in items)]
+    assert sorted(kept) == sorted(p for p in items if p not in beaten)
