@@ -13,8 +13,8 @@ from scalesearch.errors import InputError
 from scalesearch.space import Decisions, Space
 
 WALKED = 5_000  # spaces up to this size are counted whole
-DRAWS = 10_000
-DESCENTS = 3
+DRAWS = 6_000
+DESCENTS = 2
 
 
 @dataclass(frozen=True)

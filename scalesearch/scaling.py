@@ -104,22 +104,23 @@ def scale_to(base: Arch, target: int, shares: Shares, tolerance: float = 0.02) -
     """`base` grown (or shrunk) along `shares` to a network whose counted MACs are within `tolerance` of `target`.
 
     The multipliers are stretched by a common exponent and rounded (`_rounded`); single steps (a layer in one stage, 8
-    channels in one width, a pixel) along the axes that have a share bring near misses nearer. Of all networks inside the
-    tolerance the one truest to the shares is taken; where there is none, the one nearest the target.
+    channels in one width, a pixel) along the axes that have a share bring near misses nearer; then the axes go each at its
+    own pace. Of the first networks inside the tolerance the one truest to the shares is taken; where there is none, the one
+    nearest the target.
     """
     factor = target / cost(base).macs
-    nominal = _along(base, shares, factor, target)
-    found = list(nominal)
-    near = sorted(nominal, key=lambda s: abs(s.deviation))[:4]
-    for steps in (1, 2):
-        inside = [s for s in found if abs(s.deviation) <= tolerance]
+    found: dict[Arch, Scaled] = {}
+    for widen_search in (_along, _steps_from, _lattice, _steps_from, _two_steps_from):
+        for arch in widen_search(base, shares, factor, list(found.values())):
+            if arch not in found and (macs := _macs(arch)) is not None:
+                found[arch] = Scaled(arch, macs, target, shares)
+        inside = [s for s in found.values() if abs(s.deviation) <= tolerance]
         if inside:
             return min(inside, key=lambda s: _untruth(s, base, factor))
-        for start in near:
-            for arch in _stepped(start.arch, base, shares, steps, grow=start.deviation < 0, factor=factor):
-                if (macs := _macs(arch)) is not None:
-                    found.append(Scaled(arch, macs, target, shares))
-    return min(found, key=lambda s: (max(abs(s.deviation), tolerance), _untruth(s, base, factor)))
+    if not found:
+        raise InputError(f"{base.name} cannot be scaled to {target:,} MACs: its resolution {base.resolution} "
+                         "becomes too small for its strides")
+    return min(found.values(), key=lambda s: (abs(s.deviation), _untruth(s, base, factor)))
 
 
 def realised(arch: Arch, base: Arch) -> tuple[float, float, float]:
@@ -158,32 +159,44 @@ def _macs(arch: Arch) -> int | None:
         return None
 
 
-def _along(base: Arch, shares: Shares, factor: float, target: int) -> list[Scaled]:
-    """The distinct networks met while the exponent of the multipliers runs from half to twice the nominal."""
-    found: dict[Arch, Scaled] = {}
+def _along(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
+    """The networks met while the exponent of the multipliers runs from half to twice the nominal."""
     for i in range(97):
-        alpha, beta, gamma = shares.multipliers(factor ** (0.5 + i / 64))
-        arch = _rounded(base, alpha, beta, gamma)
-        if arch not in found and (macs := _macs(arch)) is not None:
-            found[arch] = Scaled(arch, macs, target, shares)
-    if not found:
-        raise InputError(f"{base.name} cannot be scaled to {target:,} MACs: its resolution {base.resolution} "
-                         "becomes too small for its strides")
-    return list(found.values())
+        yield _rounded(base, *shares.multipliers(factor ** (0.5 + i / 64)))
 
 
-def _stepped(arch: Arch, base: Arch, shares: Shares, steps: int, grow: bool, factor: float) -> Iterator[Arch]:
-    """Networks `steps` single steps away, the first step towards the target; no axis steps back past the base."""
-    moves = list(_moves(shares, arch))
-    sign = 1 if grow else -1
-    for chosen in itertools.product(moves, repeat=steps):
-        signs = [(sign,)] + [(1, -1)] * (steps - 1)
-        for directions in itertools.product(*signs):
-            stepped: Arch | None = arch
-            for move, direction in zip(chosen, directions):
-                stepped = stepped and _step(stepped, move, direction)
-            if stepped is not None and _outward(stepped, base, factor):
-                yield stepped
+def _lattice(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
+    """Every axis that has a share at its own pace, from the base to all the growth on that axis alone.
+
+    Where one step of an axis is a leap (a pixel more than a multiple of the total stride), no common exponent will do.
+    """
+    most = Shares(1, 1, 1).multipliers(factor)
+    alphas, betas, gammas = (_evenly(high, count) if share else [1.0]
+                             for high, share, count in zip(most, shares, (9, 25, 17)))
+    for alpha, beta, gamma in itertools.product(alphas, betas, gammas):
+        yield _rounded(base, alpha, beta, gamma)
+
+
+def _evenly(high: float, count: int) -> list[float]:
+    return [high ** (i / (count - 1)) for i in range(count)]
+
+
+def _steps_from(base: Arch, shares: Shares, factor: float, found: list[Scaled], steps: int = 1) -> Iterator[Arch]:
+    """Networks `steps` single steps from the nearest found, the first step towards the target, none back past the base."""
+    moves = list(_moves(shares, base))
+    for start in sorted(found, key=lambda s: abs(s.deviation))[:4]:
+        towards = 1 if start.deviation < 0 else -1
+        for chosen in itertools.product(moves, repeat=steps):
+            for directions in itertools.product((towards,), *[(1, -1)] * (steps - 1)):
+                stepped: Arch | None = start.arch
+                for move, direction in zip(chosen, directions):
+                    stepped = stepped and _step(stepped, move, direction)
+                if stepped is not None and _outward(stepped, base, factor):
+                    yield stepped
+
+
+def _two_steps_from(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
+    return _steps_from(base, shares, factor, found, steps=2)
 
 
 def _moves(shares: Shares, arch: Arch) -> Iterator[tuple[str, int]]:

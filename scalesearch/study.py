@@ -21,7 +21,7 @@ from scalesearch.schema import inside, space_from_dict
 from scalesearch.search import searcher
 from scalesearch.signature import Count, Natural, Ratio, Rule, check_arguments, fields_of
 from scalesearch.space import Space
-from scalesearch.train.recipe import RECIPES, Recipe
+from scalesearch.recipe import RECIPES, Recipe
 from scalesearch.trial import Trial
 
 Above1 = Annotated[float, Rule(low=1.000001)]

@@ -11,7 +11,7 @@ import torch
 from scalesearch.export import save_weights
 from scalesearch.schema import arch_from_dict
 from scalesearch.train import Trainer, TrainingFailed
-from scalesearch.train.recipe import Recipe
+from scalesearch.recipe import Recipe
 
 
 class Session:

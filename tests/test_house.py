@@ -13,7 +13,7 @@ from conftest import ROOT
 PACKAGE = ROOT / "scalesearch"
 FLOORS = [
     {"errors", "signature"},
-    {"arch", "graph", "trial", "blocks", "domains", "yamlfile"},
+    {"arch", "graph", "trial", "blocks", "domains", "recipe", "yamlfile"},
     {"expand"},
     {"counting", "adapting", "pareto"},
     {"space_size", "scaling", "memory", "network"},

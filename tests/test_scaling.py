@@ -86,9 +86,9 @@ def test_closed_loop_scaling_of_random_bases(seed, i, j):
 
 
 def test_nearest_is_said_where_none_fits():
-    base = zoo.model("resnet18").with_(resolution=16, classes=10)
+    base = zoo.model("resnet18").with_(resolution=24, classes=10)
     scaled = scale_to(base, round(1.5 * cost(base).macs), Shares(0, 0, 1))
-    near = {r: cost(base.with_(resolution=r)).macs / scaled.target - 1 for r in range(16, 32)}
+    near = {r: cost(base.with_(resolution=r)).macs / scaled.target - 1 for r in range(24, 48)}
     assert abs(scaled.deviation) == min(map(abs, near.values())) > 0.02
 
 

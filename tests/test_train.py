@@ -11,7 +11,7 @@ from helpers import TINY_SPACE
 from scalesearch.data import load
 from scalesearch.schema import space_from_dict
 from scalesearch.train import Trainer, TrainingFailed
-from scalesearch.train.recipe import RECIPES
+from scalesearch.recipe import RECIPES
 
 SHORT = replace(RECIPES["quick"], epochs=2, data_share=0.3)
 
@@ -63,7 +63,7 @@ def test_learning_rate_warms_up_and_falls_to_zero(arch):
 
 
 def test_the_average_is_scored_and_handed_out(arch):
-    trainer = trained(arch)
+    trainer = trained(arch, replace(SHORT, ema_span=0.5))
     raw = dict(trainer.model.named_parameters())
     assert set(trainer.weights()) == set(trainer.model.state_dict())
     assert any(not torch.equal(trainer.weights()[name], raw[name].detach()) for name in raw)

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from scalesearch.arch import Arch
 from scalesearch.data import load, source
 from scalesearch.network import build
-from scalesearch.train.recipe import Recipe
+from scalesearch.recipe import Recipe
 
 
 class TrainingFailed(RuntimeError):
