@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import BLOCKS, block
+from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 
 SMALLEST_MAP = 2
@@ -15,7 +16,10 @@ def adapted_strides(strides: Sequence[int], resolution: int, smallest_map: int =
     """`strides`, the earliest of them set to 1 until a map of `smallest_map` pixels is left at the end.
 
     This is what people do by hand when an ImageNet network meets small images (He et al. 2015, §4.2, for CIFAR-10).
+    Raises `InputError` for images smaller than that map.
     """
+    if resolution < smallest_map:
+        raise InputError(f"{resolution} is too small; networks end in maps of at least {smallest_map}×{smallest_map}", "resolution")
     adapted, total = list(strides), 1
     for stride in strides:
         total *= stride
@@ -47,7 +51,7 @@ def with_small_pool(head: BlockSpec, last_map: int) -> BlockSpec:
 def adapt(arch: Arch, *, resolution: int, classes: int, channels: int = 3) -> Arch:
     """`arch` for images of `resolution` pixels, `channels` channels and `classes` classes.
 
-    Raises nothing: a network whose strides already leave a map of 2×2 keeps them all.
+    A network whose strides already leave a map of 2×2 keeps them all. Raises `InputError` for images smaller than that.
     """
     strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
     adapted = adapted_strides(strides, resolution)

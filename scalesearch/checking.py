@@ -11,6 +11,9 @@ from scalesearch.feasibility import Certificate, certify
 from scalesearch.schema import space_from_dict
 from scalesearch.study import Budget, Study, load_study
 
+STUDY_KEYS = {"space", "data", "budget", "search", "scale", "family", "compare", "recipe", "seeds", "parallel", "ray"}
+SPACE_KEYS = {"classes", "channels", "stem", "stages", "head"}
+
 
 def certified(study: Study, path: Path) -> Certificate:
     """The certificate of the study's budget in its space. Raises `InputError`, located in the file, where nothing is inside."""
@@ -37,12 +40,17 @@ def plan(study: Study, certificate: Certificate) -> list[dict[str, Any]]:
 def check_file(path: Path) -> dict[str, Any]:
     """A row about a space, an architecture or a study. Raises `InputError` with file and line for the first fault."""
     document = yamlfile.read(path)
-    if "stages" not in document.data:
+    if _is_study(document.data):
         study = load_study(path)
         return _row(path, "study", study.adapted_space.name, certified(study, path))
     with document.located():
         space = space_from_dict(document.data)
         return _row(path, "space" if space.decisions else "architecture", space.name, certify(space, Budget()))
+
+
+def _is_study(data: dict[str, Any]) -> bool:
+    """Whether a file's keys are more a study's than a space's; one of them may be misspelt."""
+    return len(STUDY_KEYS & set(data)) > len(SPACE_KEYS & set(data))
 
 
 def _row(path: Path, kind: str, name: str, c: Certificate) -> dict[str, Any]:

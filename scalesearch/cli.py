@@ -222,7 +222,7 @@ def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: boo
 
     opened, rng = load_space(space), Random(seed)
     bound = Budget(macs=_amount(budget, "--budget")) if budget else Budget()
-    if budget:
+    with yamlfile.read(space).located():
         certify(opened, bound)
     rows: Rows = []
     while len(rows) < count_:

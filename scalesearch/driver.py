@@ -24,7 +24,7 @@ from scalesearch.study import Budget, Study, TrialLog
 from scalesearch.trial import Trial
 
 STEPS = ("base", "scale", "family", "compare")
-SHARE_STEPS = 24  # shares of the budget are told apart to 1/24; finer ones round to the same networks
+SHARE_STEPS = 16  # shares of the budget are told apart to 1/16; finer ones mostly round to the same networks
 
 
 class StudyFailed(RuntimeError):

@@ -80,5 +80,5 @@ def too_small(arch: Arch, error: ShapeError) -> InputError:
         except ShapeError:
             continue
         return InputError(f"{arch.name}: resolution {arch.resolution} is too small ({error}); "
-                          f"the smallest that works is {resolution}")
+                          f"the smallest that works is {resolution}", "resolution")
     return InputError(f"{arch.name}: {error}")

@@ -26,6 +26,7 @@ class Progress:
         self.study, self.started_at = study, time.monotonic()
         self.running: dict[str, Job] = {}
         self.done, self.worked, self.known_work = 0, 0.0, 0.0
+        self.started_in: dict[str, set[str]] = {step: set() for step in TITLES}
         self.base_macs = study.budget.macs or 0
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
@@ -45,12 +46,14 @@ class Progress:
         """Trials that an earlier run finished."""
         self.done, self.known_work = len(trials), sum(map(_work, trials))
         for trial in trials:
+            self.started_in[trial.step].add(trial.name)
             self._note(trial)
         if trials:
             self.console.print(f"going on after {len(trials)} finished trials")
 
     def started(self, job: Job) -> None:
         self.running[job.name] = job
+        self.started_in[job.step].add(job.name)
         self._show(job.step)
 
     def finished(self, trial: Trial) -> None:
@@ -59,7 +62,7 @@ class Progress:
         self._note(trial)
         outcome = f"{trial.scores['val_accuracy']:.2%}" if trial.state == "done" else f"failed: {trial.reason}"
         if not self.live or trial.state == "failed":
-            self.console.print(f"[{self.done}/{self.study.total_trials}] {trial.name}: {outcome}, {trial.cost['macs']:,} MACs, "
+            self.console.print(f"[{self.done}/{self._total()}] {trial.name}: {outcome}, {trial.cost['macs']:,} MACs, "
                                f"{trial.seconds:.1f} s{self._left()}", markup=False, soft_wrap=True)
         self._show(trial.step)
 
@@ -70,8 +73,17 @@ class Progress:
 
     def _show(self, step: str) -> None:
         best = f", best {self.best[0]:.2%} ({self.best[1]})" if self.best else ""
-        self.bar.update(self.task, description=TITLES[step], completed=self.done,
+        self.bar.update(self.task, description=TITLES[step], completed=self.done, total=self._total(),
                         state=f"{len(self.running)} running{best}{self._left()}")
+
+    def _total(self) -> int:
+        """Trials in all; a search that has run out of distinct networks counts with what it had."""
+        reached = [step for step, names in self.started_in.items() if names]
+        short = 0
+        for step, wanted in (("base", self.study.search.trials), ("scale", self.study.scale.trials)):
+            if reached and list(TITLES).index(reached[-1]) > list(TITLES).index(step):
+                short += wanted - len(self.started_in[step])
+        return self.study.total_trials - short
 
     def _left(self) -> str:
         """A guess: small networks take time about as the root of their MACs, by which done and planned work are weighed."""

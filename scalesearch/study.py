@@ -219,10 +219,9 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
         given.get("name") or stem, space, data, resolution, budget, search, scale,
         _section(Family, given.get("family"), "family"), compare, _recipe(given.get("recipe", "quick")), seeds,
         given.get("parallel", 4), _section(Resources, given.get("ray"), "ray"), {"name": stem, **document})
-    with inside("resolution"):
-        study.adapted_space.sample(0)
-        for arch in study.hand_built.values():
-            cost(arch)
+    study.adapted_space.sample(0)
+    for arch in study.hand_built.values():
+        cost(arch)
     return study
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "scalesearch", "run"]
 STUDY = {
     "name": "small", "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 500_000},
-    "search": {"with": "evolution", "trials": 5, "epochs": 1}, "scale": {"with": "tpe", "trials": 5, "epochs": 1},
+    "search": {"with": "evolution", "trials": 5, "epochs": 1}, "scale": {"with": "tpe", "trials": 5, "epochs": 1, "tolerance": 0.05},
     "family": {"phi": [0, 1]}, "compare": ["mobilenet_v2", "efficientnet_b0"], "recipe": {"epochs": 2, "data_share": 0.4},
 }  # fmt: skip
 STEPS = {"base": 5, "scale": 5, "family": 2, "compare": 2}

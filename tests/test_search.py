@@ -26,7 +26,7 @@ from scalesearch.study import Budget, TrialLog, load_study
 
 STUDY = {
     "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 700_000},
-    "search": {"with": "evolution", "trials": 12}, "scale": {"with": "tpe", "trials": 7}, "family": {"phi": [0, 1, 2]},
+    "search": {"with": "evolution", "trials": 12}, "scale": {"with": "tpe", "trials": 7, "tolerance": 0.1}, "family": {"phi": [0, 1, 2]},
     "compare": ["mobilenet_v1", "resnet18"], "seeds": [0, 1], "recipe": {"epochs": 1},
 }  # fmt: skip
 
@@ -160,7 +160,7 @@ def test_scaling_trials_are_on_budget_and_hold_the_presets(study, whole, tmp_pat
         assert expand(driver.preset_networks[name].arch).digest in networks
     always = {(PRESETS[n].depth, PRESETS[n].width) for n in ("efficientnet", "depth", "width", "resolution")}
     for trial in log.of("scale"):
-        assert abs(trial.cost["macs"] / (2 * base) - 1) <= 0.02 or tuple(trial.decisions.values()) in always
+        assert abs(trial.cost["macs"] / (2 * base) - 1) <= 0.1 or tuple(trial.decisions.values()) in always
     for phi, member in driver.family.items():
         assert member.target == round(base * 2**phi) and (phi or member.macs == base)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 from typing import Any
 
@@ -15,7 +16,7 @@ STYLE = {
     "template": "plotly_white",
     "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1f2937"},
     "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
-    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    "legend": {"orientation": "h", "y": 1.04, "yanchor": "bottom", "x": 0},
     "hoverlabel": {"align": "left"},
 }
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
@@ -39,6 +40,36 @@ def _hover(row: Row) -> str:
             f"{row.macs:,} MACs<br>{row.params:,} params<br>{row.resolution} px")
 
 
+def _label(row: Row) -> str:
+    return f"φ={row.phi:g}" if row.phi is not None else row.name
+
+
+def _label_places(rows: list[Row], key: str) -> dict[str, str]:
+    """For every label the first place around its point where it covers neither a point nor a label already placed.
+
+    Distances are in shares of the drawing: a letter is about 1.3 % of its width, a line 4 % of its height.
+    """
+    if not rows:
+        return {}
+    xs, ys = {r.name: math.log(getattr(r, key)) for r in rows}, {r.name: r.test_accuracy for r in rows}
+    spread = lambda values: max(values) - min(values) or 1.0  # noqa: E731
+    wide, high = spread(xs.values()), 2.15 * max(spread(ys.values()), 0.02)
+    at = {r.name: ((xs[r.name] - min(xs.values())) / wide, (ys[r.name] - min(ys.values())) / high) for r in rows}
+    taken = [(x - 0.012, x + 0.012, y - 0.015, y + 0.015) for x, y in at.values()]
+    places = {}
+    for row in sorted(rows, key=lambda r: at[r.name]):
+        (x, y), half = at[row.name], 0.0065 * len(_label(row))
+        boxes = {"bottom center": (x - half, x + half, y - 0.065, y - 0.02), "top center": (x - half, x + half, y + 0.02, y + 0.065),
+                 "middle right": (x + 0.02, x + 0.02 + 2 * half, y - 0.02, y + 0.02),
+                 "middle left": (x - 0.02 - 2 * half, x - 0.02, y - 0.02, y + 0.02)}  # fmt: skip
+        order = sorted(boxes, key=lambda p: p != "top center") if row.phi is not None else boxes  # the front runs below
+        free = [p for p in order for l, r, b, t in [boxes[p]]
+                if r < 1.06 and l > -0.06 and not any(l < R and r > L and b < T and t > B for L, R, B, T in taken)]  # fmt: skip
+        places[row.name] = free[0] if free else "top center"
+        taken.append(boxes[places[row.name]])
+    return places
+
+
 def pareto(info: Info, key: str) -> go.Figure:
     """Accuracy against `macs` or `params`: the front, the family, the hand-built networks, and the search's trials.
 
@@ -59,14 +90,14 @@ def pareto(info: Info, key: str) -> go.Figure:
         figure.add_scatter(x=[getattr(r, key) for r in on_front], y=[r.test_accuracy for r in on_front], mode="lines",
                            name="Pareto front (test)", line={"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"},
                            hoverinfo="skip")
+    places = _label_places(scored, key)
     for kind, colour, symbol in (("family", FAMILY, "diamond"), ("hand-built", HAND_BUILT, "circle")):
         rows = sorted((r for r in scored if r.kind == kind), key=lambda r: getattr(r, key))
         if rows:
             figure.add_scatter(
                 x=[getattr(r, key) for r in rows], y=[r.test_accuracy for r in rows], name=f"{kind} (test)",
                 mode="lines+markers+text" if kind == "family" else "markers+text",
-                text=[f"φ={r.phi:g}" if r.phi is not None else r.name for r in rows],
-                textposition=["top center" if i % 2 else "bottom center" for i in range(len(rows))],
+                text=[_label(r) for r in rows], textposition=[places[r.name] for r in rows],
                 textfont={"size": 11, "color": colour}, cliponaxis=False,
                 line={"color": colour, "width": 2}, marker={"color": colour, "size": 10, "symbol": symbol},
                 error_y={"array": [r.test_spread or 0 for r in rows], "visible": any(r.test_spread for r in rows)},
@@ -74,8 +105,23 @@ def pareto(info: Info, key: str) -> go.Figure:
     figure.update_layout(**STYLE, height=440)
     title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
     figure.update_xaxes(type="log", title=title, dtick="D2" if key == "macs" else "D2", exponentformat="SI")
-    figure.update_yaxes(title="accuracy", tickformat=".1%")
+    figure.update_yaxes(title="accuracy", tickformat=".0%", **_zoomed(figure, [r.test_accuracy for r in scored],
+                                                                      [t["val_accuracy"] for t in tried]))
     return figure
+
+
+def _zoomed(figure: go.Figure, final: list[float], tried: list[float]) -> dict[str, Any]:
+    """A range of accuracy in which the final networks can be told apart; what lies below it is said, not shown."""
+    if not final:
+        return {}
+    low, high = min(final), max(final)
+    room = max(high - low, 0.02)
+    bottom, top = low - room, high + 0.15 * room
+    below = sum(score < bottom for score in tried)
+    if below:
+        figure.add_annotation(text=f"{below} of {len(tried)} trials lie below", xref="paper", yref="paper", x=1, y=0.01,
+                              xanchor="right", yanchor="bottom", showarrow=False, font={"size": 11, "color": "#64748b"})
+    return {"range": [bottom, top]}
 
 
 def triangle(info: Info) -> go.Figure:
@@ -89,7 +135,8 @@ def triangle(info: Info) -> go.Figure:
         cliponaxis=False,
         marker={"size": [17 if p.name == info.scaling.best else 11 for p in points], "color": [p.accuracy for p in points],
                 "symbol": ["star" if p.name == info.scaling.best else "circle" for p in points], "colorscale": "Viridis",
-                "line": {"color": "#111827", "width": 0.8}, "showscale": True,
+                "line": {"color": "#111827", "width": 0.8}, "showscale": True, "cmin": _typical_low([p.accuracy for p in points]),
+                "cmax": max(p.accuracy for p in points),
                 "colorbar": {"title": "accuracy", "tickformat": ".1%", "thickness": 12, "len": 0.8}},
         customdata=[[p.name, ", ".join(p.presets) or "searched", p.accuracy, p.macs, p.deviation] for p in points],
         hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution %{c:.2f}<br>"
@@ -98,6 +145,12 @@ def triangle(info: Info) -> go.Figure:
         "sum": 1, "aaxis": {"title": "depth (α)", "ticks": ""}, "baxis": {"title": "width (β)", "ticks": ""},
         "caxis": {"title": "resolution (γ)", "ticks": ""}, "bgcolor": "#f8fafc"})
     return figure
+
+
+def _typical_low(scores: list[float]) -> float:
+    """A quarter's quantile less its distance to the best: one failed training must not eat up the colours."""
+    ordered = sorted(scores)
+    return max(ordered[0], ordered[len(ordered) // 4] - (ordered[-1] - ordered[len(ordered) // 4]))
 
 
 def over_trials(info: Info) -> go.Figure:

@@ -87,6 +87,7 @@ class Info:
     document: dict[str, Any]
     data: dict[str, Any]
     budget: str
+    wanted: dict[str, int]  # trials that each search was to have
     trials: list[dict[str, Any]]
     rows: list[Row]
     base: dict[str, Any] | None
@@ -133,6 +134,7 @@ def gather(driver: Driver, seconds: float = 0.0) -> Info:
         data={"name": study.data.name, "origin": study.data.origin, "classes": study.data.classes,
               "resolution": study.resolution},
         budget=str(study.budget),
+        wanted={"base": study.search.trials, "scale": study.scale.trials},
         trials=[_flat(trial) for trial in trials],
         rows=_rows(driver),
         base=base and {"name": base.name, "cost": base.cost, "scores": base.scores, "fidelity": base.fidelity,

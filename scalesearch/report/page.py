@@ -28,7 +28,8 @@ def page(info: Info) -> str:
     template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         info=info, figures=figures.figures(info), css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(figures.script()), sentence=sentence(info), misses=misses(info.scaling), provenance=provenance(info),
+        script=Markup(figures.script()), sentence=sentence(info), misses=[*short(info), *misses(info.scaling)],
+        provenance=provenance(info),
         study=dump(info.document))
 
 
@@ -43,6 +44,13 @@ def sentence(info: Info) -> str:
     if reference is None:
         return found + "."
     return f"{found}, against {reference.accuracy:.2%} with EfficientNet's coefficients at the same MACs."
+
+
+def short(info: Info) -> list[str]:
+    """A sentence for every search that ended before its time."""
+    done = info.summary()["trials"]
+    return [f"The {step} search ended after {done[step]} of {wanted} trials: it found no further distinct network inside the budget."
+            for step, wanted in info.wanted.items() if info.finished and done[step] < wanted]
 
 
 def misses(scaling: Scaling | None) -> list[str]:
