@@ -54,7 +54,7 @@ def _module(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
             return f"nn.{ACTIVATIONS[fn]}", [("", 0.1)] if fn == "leaky_relu" else []
         case g.Pool():
             same = op.padding == "same"
-            args = [("", _square(op.kernel)), ("stride", _square(op.stride)),
+            args = [("", _square(op.kernel)), ("", _square(op.stride)),
                     ("padding", 0 if same else _square(op.padding)), ("ceil_mode", op.ceil)]
             args += [("count_include_pad", op.count_pad)] if op.kind == "avg" else []
             return ("Same" if same else "nn.") + f"{op.kind.capitalize()}Pool2d", args
@@ -150,7 +150,7 @@ class _Class:
                  "nn.Linear": ["cin", "cout"], "DropPath": ["drop_path"]}  # fmt: skip
         labels = []
         for layer, made, args in self.instances[0].layers:
-            positional = iter(names.get(made, ["channels", "channels"]))
+            positional = iter(names.get(made, ["kernel", "stride"] if "Pool2d" in made else ["channels", "channels"]))
             labels += [(layer.name, keyword or next(positional)) for keyword, _ in args]
         return labels
 

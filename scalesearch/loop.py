@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalesearch import yamlfile
-from scalesearch.driver import Driver, Job
+from scalesearch.driver import Driver, Job, StudyFailed
 from scalesearch.emit import emit
 from scalesearch.errors import InputError
-from scalesearch.study import Study, TrialLog, document_digest
+from scalesearch.study import Study, TrialLog, document_digest, load_study
 from scalesearch.trial import Trial
 
 QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -59,13 +59,14 @@ class Run:
     summary: dict[str, Any]
 
 
-def run(study: Study, out: str | Path | None = None, *, address: str | None = None, resume: bool = False,
+def run(study: Study | str | Path, out: str | Path | None = None, *, address: str | None = None, resume: bool = False,
         observer: Observer | None = None) -> Run:
-    """Run `study` whole and leave its family and report in the folder `out` (`reports/NAME` by default).
+    """Run `study` (or the study in a file) whole and leave its family and report in the folder `out` (`reports/NAME` by default).
 
     `address` is a Ray cluster's; without it Ray starts here and stops at the end. With `resume`, trials in the folder's log
     are taken as they are. Raises `InputError` where the folder holds another study, or this one without `resume`.
     """
+    study = study if isinstance(study, Study) else load_study(study)
     folder = Path(out) if out else Path("reports") / study.name
     with _claimed(folder, study, resume) as log:
         driver, observer = Driver(study, log), observer or Silent()
@@ -142,9 +143,13 @@ def _source() -> type:
             super().__init__(metric="val_accuracy", mode="max")
             self.driver, self.first, self.folder, self.observer = driver, first, folder, observer
             self.jobs: dict[str, Job] = {}
+            self.failure: StudyFailed | None = None  # Tune would wrap it; it is raised when Tune has ended
 
         def suggest(self, trial_id: str) -> Any:
-            job, self.first = (self.first or self.driver.next()), None
+            try:
+                job, self.first = (self.first or self.driver.next()), None
+            except StudyFailed as failure:
+                job, self.failure = None, failure
             if job is None:
                 return Searcher.FINISHED
             if job is self.driver.WAIT:
@@ -174,16 +179,19 @@ def _source() -> type:
 def _tune(study: Study, driver: Driver, first: Any, folder: Path, observer: Observer) -> None:
     from ray import tune
 
+    source = _source()(driver, first, folder, observer)
     resources = {"cpu": study.ray.cpus_per_trial, "gpu": study.ray.gpus_per_trial}
     with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
         tune.Tuner(
             tune.with_resources(_trainable(), resources),
-            tune_config=tune.TuneConfig(search_alg=_source()(driver, first, folder, observer), num_samples=-1, reuse_actors=True,
+            tune_config=tune.TuneConfig(search_alg=source, num_samples=-1, reuse_actors=True,
                                         trial_dirname_creator=lambda trial: trial.trial_id),
             run_config=tune.RunConfig(storage_path=scratch, name="run", verbose=0,
                                       checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)),
         ).fit()
-    if driver.next() is not None:
+    if source.failure:
+        raise source.failure
+    if driver.next() is not None:  # Tune ends early on Ctrl-C alone, and without a word
         raise KeyboardInterrupt
 
 

@@ -27,8 +27,17 @@ class _Step(NamedTuple):
     inputs: tuple[int, ...]
     output: int
     size: int  # bytes of the output
-    scratch: int  # bytes that live during the forward call alone
-    params: int  # bytes
+    scratch: int = 0  # bytes that live during the forward call alone
+    params: int = 0  # bytes
+    held: tuple[int, ...] = ()  # storages that the caller holds meanwhile
+
+    @property
+    def touched(self) -> set[int]:
+        return {*self.inputs, self.output, *self.held}
+
+
+class _Pad(NamedTuple):
+    """The copy of a map that TensorFlow's "same" padding makes where it pads at all."""
 
 
 class _Live:
@@ -86,23 +95,33 @@ def _steps(graph: Graph, batch: int, training: bool) -> tuple[list[_Step], list[
                     if _is_view(layer.op, training, rate):
                         storages[i] = inputs[0]
                         continue
+                    held = inputs if (padded := _same_padded(layer.op, block.shape_of(layer.inputs[0]))) else ()
+                    if padded:
+                        steps.append(_Step(_Pad(), inputs, fresh, FLOAT * batch * padded))
+                        inputs, fresh = (fresh,), fresh + 1
                     storages[i], fresh = fresh, fresh + 1
                     size = FLOAT * batch * prod(layer.shape)
-                    scratch = FLOAT * batch * _same_padded(layer.op, block.shape_of(layer.inputs[0]))
-                    if isinstance(layer.op, g.DropPath):
-                        scratch = size
                     params = FLOAT * layer_cost(layer, block).params
-                    steps.append(_Step(layer.op, inputs, storages[i], size, scratch, params))
+                    steps.append(_Step(layer.op, inputs, storages[i], size, _scratch(layer.op, size, training), params, held))
                 spans.append((start, len(steps), current))
                 current = storages[block.output]
             spans.append((group_start, len(steps), outer))
     return steps, spans
 
 
+def _scratch(op: Any, size: int, training: bool) -> int:
+    """Bytes beside the output that a forward call makes and drops: the product before a drop path's division, a max pool's
+    indices where no backward pass wants them."""
+    if isinstance(op, g.DropPath):
+        return size
+    is_max = isinstance(op, (g.Pool, g.AdaptivePool)) and op.kind == "max"
+    return size * INDEX // FLOAT if is_max and not training else 0
+
+
 def _inference(steps: list[_Step], spans: list[tuple[int, int, int]]) -> int:
     last = {key: end - 1 for _, end, key in spans}
     for i, step in enumerate(steps):
-        for key in (*step.inputs, step.output):
+        for key in step.touched:
             last[key] = max(i, last.get(key, 0))
     ending: dict[int, list[int]] = {}
     for key, i in last.items():
@@ -142,7 +161,7 @@ def _training(steps: list[_Step], batch: int) -> int:
     live = _Live()
     live.hold(0)
     kept: list[tuple[int, ...]] = []
-    last = {key: i for i, step in enumerate(steps) for key in (*step.inputs, step.output)}
+    last = {key: i for i, step in enumerate(steps) for key in step.touched}
     for i, step in enumerate(steps):
         live.hold(step.output, step.size, step.scratch)
         saved, beside = _saved(step, batch)
@@ -150,7 +169,7 @@ def _training(steps: list[_Step], batch: int) -> int:
             live.hold(key)
         live.hold(("beside", i), beside)
         kept.append(saved)
-        for key in {*step.inputs, step.output}:
+        for key in step.touched:
             if last[key] == i:
                 live.release(key)
     _backward(steps, kept, live)
@@ -170,6 +189,7 @@ def _backward(steps: list[_Step], kept: list[tuple[int, ...]], live: _Live) -> N
             continue
         incoming = gradient.pop(step.output)
         live.hold(("params", i), step.params)
+        sums: list[tuple[int, Any]] = []
         for n, key in enumerate(step.inputs):
             if not needs[key]:
                 continue
@@ -180,16 +200,17 @@ def _backward(steps: list[_Step], kept: list[tuple[int, ...]], live: _Live) -> N
                 new = ("grad", i, n)
                 wide = step.size if isinstance(step.op, g.Mul) and sizes[key] < step.size else 0
                 live.hold(new, sizes[key], wide)
-            if key in gradient:  # autograd adds the two up in a third
-                total = ("sum", i, n)
-                live.hold(total, sizes[key])
-                live.release(new)
-                live.release(gradient[key])
-                new = total
-            gradient[key] = new
+            sums += [(key, new)] if key in gradient else []
+            gradient.setdefault(key, new)
         live.release(incoming)
         for key in (*kept[i], ("beside", i)):
             live.release(key)
+        for n, (key, new) in enumerate(sums):  # two gradients of one tensor are added up in a third
+            total = ("sum", i, n)
+            live.hold(total, sizes[key])
+            live.release(new)
+            live.release(gradient[key])
+            gradient[key] = total
 
 
 def peak_memory(arch: Arch | Graph, batch: int = 1, training: bool = False) -> int:

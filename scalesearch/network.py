@@ -24,6 +24,8 @@ def same_pad(x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], dila
     """Pad as TensorFlow's "same" does: output side ⌈input / stride⌉, the odd pixel at the bottom and right."""
     pads = [max((math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n, 0)
             for n, k, s, d in zip(x.shape[-2:], kernel, stride, dilation)]
+    if not any(pads):
+        return x
     (top, left) = (p // 2 for p in pads)
     return F.pad(x, (left, pads[1] - left, top, pads[0] - top), value=value)
 

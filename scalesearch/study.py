@@ -19,12 +19,10 @@ from scalesearch.data import SOURCES, Source, source
 from scalesearch.errors import InputError, unknown
 from scalesearch.schema import inside, space_from_dict
 from scalesearch.search import searcher
-from scalesearch.signature import Count, Natural, Ratio, Rule, check_arguments, fields_of
+from scalesearch.signature import Count, Natural, Rule, check_arguments, fields_of
 from scalesearch.space import Space
 from scalesearch.recipe import RECIPES, Recipe
 from scalesearch.trial import Trial
-
-Above1 = Annotated[float, Rule(low=1.000001)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Search:
 class Scale:
     """The search for α, β, γ: the growth per unit of φ, and within which share of it a network counts as on budget."""
 
-    factor: Above1 = 2.0
+    factor: Annotated[float, Rule(low=1.1, high=16)] = 2.0
     with_: str = "tpe"
     trials: Count = 18
     tolerance: Annotated[float, Rule(low=0, high=0.5)] = 0.02
@@ -66,7 +64,7 @@ class Scale:
 class Family:
     """The members to emit, by φ."""
 
-    phi: tuple[Ratio, ...] = (0.0, 1.0, 2.0, 3.0)
+    phi: tuple[Annotated[float, Rule(low=0, high=10)], ...] = (0.0, 1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -195,6 +193,12 @@ def _named(what: str, name: str, known: Any, place: str) -> str:
     return name
 
 
+def _distinct(values: tuple, place: str) -> None:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise InputError(f"{value} stands there twice", f"{place}[{i}]")
+
+
 def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, stem: str) -> Study:
     data = source(_named("data set", given.get("data", "digits"), SOURCES, "data"))
     search = _section(Search, given.get("search"), "search")
@@ -211,13 +215,15 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
     compare = given.get("compare", ())
     for i, name in enumerate(compare):
         _named("model", name, zoo.MODELS, f"compare[{i}]")
-    seeds = given.get("seeds", (0,))
+    seeds, family = given.get("seeds", (0,)), _section(Family, given.get("family"), "family")
+    for place, values in (("seeds", seeds), ("compare", compare), ("family.phi", family.phi)):
+        _distinct(values, place)
     if not seeds:
         raise InputError("takes a list of at least one seed, got []", "seeds")
     resolution = given.get("resolution") or data.resolution
     study = Study(
         given.get("name") or stem, space, data, resolution, budget, search, scale,
-        _section(Family, given.get("family"), "family"), compare, _recipe(given.get("recipe", "quick")), seeds,
+        family, compare, _recipe(given.get("recipe", "quick")), seeds,
         given.get("parallel", 4), _section(Resources, given.get("ray"), "ray"), {"name": stem, **document})
     study.adapted_space.sample(0)
     for arch in study.hand_built.values():
