@@ -55,6 +55,6 @@ def _is_study(data: dict[str, Any]) -> bool:
 
 def _row(path: Path, kind: str, name: str, c: Certificate) -> dict[str, Any]:
     low, high = c.interval
-    return {"file": str(path), "kind": kind, "name": name, "architectures": c.size, "smallest MACs": c.smallest,
+    return {"file": str(path), "kind": kind, "name": name, "architectures": c.to_dict()["size"], "smallest MACs": c.smallest,
             "median MACs": c.median, "largest MACs": c.largest, "share inside": round(c.inside, 6),
             "share low": round(low, 6), "share high": round(high, 6)}

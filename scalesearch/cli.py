@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from scalesearch import __version__, yamlfile
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, shown
 
 Rows = list[dict[str, Any]]
 
@@ -30,8 +30,34 @@ def _guarded(command: Callable) -> Callable:
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(0)
+        except OSError as error:
+            click.echo(f"scalesearch: {error.filename or 'file'}: {error.strerror or error}", err=True)
+            sys.exit(2)
 
     return guarded
+
+
+def _one_line(error: click.UsageError, file: Any = None) -> None:
+    command = error.ctx.command_path if error.ctx else "scalesearch"
+    click.echo(f"scalesearch: {' '.join(error.format_message().split())} See `{command} --help`.", err=True)
+
+
+click.UsageError.show = _one_line  # ours are one line, so are click's
+
+
+class Number(click.ParamType):
+    """A finite decimal between bounds; 2% is a number."""
+
+    name = "number"
+
+    def __init__(self, low: float, high: float):
+        self.low, self.high = low, high
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = yamlfile.scalar(value) if isinstance(value, str) else value
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not self.low <= number <= self.high:
+            self.fail(f"takes a number between {self.low:g} and {self.high:g}, got {value!r}", param, ctx)
+        return float(number)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -82,7 +108,7 @@ def _cell(value: Any) -> str:
 
 @main.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--resolution", type=click.IntRange(1), help="Side of the input in pixels, instead of the model's own.")
+@click.option("--resolution", type=click.IntRange(1, 8192), help="Side of the input in pixels, instead of the model's own.")
 @click.option("--by", type=click.Choice(["layer", "stage"]), help="One row per layer or stage.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time, for the memory.")
 @click.option("--fvcore", is_flag=True, help="Build the network and print fvcore's own counts beside ours (imports torch).")
@@ -141,9 +167,9 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
     from scalesearch.counting import cost as count
     from scalesearch.errors import unknown
 
-    if family and family not in models.FAMILIES:
+    if family is not None and family not in models.FAMILIES:
         raise InputError(unknown("family", family, models.FAMILIES), "--family")
-    limit = _amount(max_macs, "--max-macs") if max_macs else None
+    limit = _amount(max_macs, "--max-macs") if max_macs is not None else None
     rows = []
     for name in models.MODELS:
         arch = models.model(name)
@@ -158,19 +184,19 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 
 def _amount(text: str, place: str) -> int:
     value = yamlfile.scalar(text)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
-        raise InputError(f"takes an amount as 600M or 1.2G, got {text!r}", place)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 1 <= value <= 1e18:
+        raise InputError(f"takes an amount as 600M or 1.2G, got {shown(text)}", place)
     return round(value)
 
 
 @main.command()
 @click.argument("model")
 @click.option("--to", "target", metavar="MACS", help="Scale to so many counted MACs, as 600M.")
-@click.option("--phi", type=float, help="Scale by α^φ, β^φ, γ^φ under the published rounding rules.")
-@click.option("--alpha", type=float, default=1.2, show_default=True, help="Depth multiplier per φ.")
-@click.option("--beta", type=float, default=1.1, show_default=True, help="Width multiplier per φ.")
-@click.option("--gamma", type=float, default=1.15, show_default=True, help="Resolution multiplier per φ.")
-@click.option("--tolerance", type=click.FloatRange(0, 0.5), default=0.02, show_default=True, help="How near --to must be met.")
+@click.option("--phi", type=Number(-10, 10), help="Scale by α^φ, β^φ, γ^φ under the published rounding rules.")
+@click.option("--alpha", type=Number(1, 4), default=1.2, show_default=True, help="Depth multiplier per φ.")
+@click.option("--beta", type=Number(1, 4), default=1.1, show_default=True, help="Width multiplier per φ.")
+@click.option("--gamma", type=Number(1, 4), default=1.15, show_default=True, help="Resolution multiplier per φ.")
+@click.option("--tolerance", type=Number(0, 0.5), default=0.02, show_default=True, help="How near --to must be met.")
 @_json_option
 @_guarded
 def scale(model: str, target: str | None, phi: float | None, alpha: float, beta: float, gamma: float, tolerance: float,
@@ -186,8 +212,6 @@ def scale(model: str, target: str | None, phi: float | None, alpha: float, beta:
         raise InputError("takes either --to MACS or --phi N", "scale")
     base = load(model)
     if phi is not None:
-        if min(alpha, beta, gamma) <= 0:
-            raise InputError("must be above 0", "--alpha, --beta, --gamma")
         arch, deviation = scaled_by(base, depth=alpha**phi, width=beta**phi, resolution=gamma**phi), None
     else:
         scaled = scale_to(base, _amount(target, "--to"), Shares.of(alpha, beta, gamma), tolerance)
@@ -221,7 +245,7 @@ def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: boo
     from scalesearch.study import Budget
 
     opened, rng = load_space(space), Random(seed)
-    bound = Budget(macs=_amount(budget, "--budget")) if budget else Budget()
+    bound = Budget(macs=_amount(budget, "--budget")) if budget is not None else Budget()
     with yamlfile.read(space).located():
         certify(opened, bound)
     rows: Rows = []
@@ -261,8 +285,8 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 @main.command(name="export")
 @click.argument("model")
 @click.option("--to", "form", type=click.Choice(["py", "safetensors"]), required=True, help="A standalone Python file, or weights.")
-@click.option("--resolution", type=click.IntRange(1))
-@click.option("--classes", type=click.IntRange(1))
+@click.option("--resolution", type=click.IntRange(1, 8192))
+@click.option("--classes", type=click.IntRange(1, 1_000_000))
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights, for safetensors.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
 @_guarded
@@ -316,7 +340,7 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
 
 def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    if not equals or not key:
+    if not equals or not key or "\n" in text:
         raise InputError(f"takes KEY=VALUE, got {text!r}", "--set")
     return key, yamlfile.parse(f"value: {value}", "--set").data["value"]
 
@@ -360,13 +384,12 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
 def report(folder: Path) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
     from scalesearch.driver import Driver
-    from scalesearch.emit import write_report
+    from scalesearch.emit import seconds_spent, write_report
     from scalesearch.study import TrialLog, load_study
 
     if not (folder / "study.yaml").exists():
         raise InputError("is no run's folder: it has no study.yaml", str(folder))
     study = load_study(folder / "study.yaml")
-    clock = folder / "seconds.json"
-    seconds = json.loads(clock.read_text()) if clock.exists() else 0.0
-    write_report(Driver(study, TrialLog(folder / "trials.jsonl", repair=False)), folder, seconds)
+    log = TrialLog(folder / "trials.jsonl", repair=False)
+    write_report(Driver(study, log), folder, seconds_spent(folder))
     click.echo(folder / "report.html")

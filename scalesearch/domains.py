@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 from typing import Any
+
+from scalesearch.signature import Field
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ class FloatRange:
 
     @cached_property
     def values(self) -> tuple[float, ...] | None:
+        if self.low == self.high:
+            return (self.low,)
         if self.step is None:
             return None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        return tuple(round(self.low + i * self.step, 12) for i in range(count))
+        return tuple(dict.fromkeys(round(self.low + i * self.step, 12) for i in range(count)))
 
     def near(self, value: float) -> tuple[float, ...]:
         if self.values is not None:
@@ -70,10 +74,15 @@ def _beside(values: tuple, value: Any) -> tuple:
 
 
 def contains(domain: Domain, value: Any) -> bool:
-    """Whether `value` is one of the domain's, type included: 1 is not True."""
+    """Whether `value` is one of the domain's; 6 is 6.0, but 1 is not True."""
     if domain.values is not None:
-        return any(v == value and type(v) is type(value) for v in domain.values)
-    return type(value) is float and domain.low <= value <= domain.high
+        return any(v == value and isinstance(v, bool) == isinstance(value, bool) for v in domain.values)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and domain.low <= value <= domain.high
+
+
+def own(domain: Domain, value: Any) -> Any:
+    """The domain's own form of a value that it contains: 6.0 for 6."""
+    return float(value) if domain.values is None else next(v for v in domain.values if v == value)
 
 
 def draw(domain: Domain, rng: Random) -> Any:
@@ -99,6 +108,7 @@ class Open:
     name: str | None = None
     when: tuple[Condition, ...] = ()
     otherwise: Any = None
+    field: Field | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,7 @@ class Tie:
     """A leaf that takes the value of the decision at `path`."""
 
     path: str
+    field: Field | None = field(default=None, compare=False)
 
 
 def choice(*options: Any, name: str | None = None, when: dict[str, Any] | None = None, otherwise: Any = None) -> dict:

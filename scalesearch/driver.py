@@ -20,10 +20,9 @@ from scalesearch.scaling import PRESETS, ScalingSpace, Scaled, Shares, scale_to
 from scalesearch.schema import arch_from_dict
 from scalesearch.search import Past, searcher
 from scalesearch.space import Decision, Space
-from scalesearch.study import Budget, Study, TrialLog
+from scalesearch.study import STEPS, Budget, Study, TrialLog
 from scalesearch.trial import Trial
 
-STEPS = ("base", "scale", "family", "compare")
 SHARE_STEPS = 16  # shares of the budget are told apart to 1/16; finer ones mostly round to the same networks
 
 
@@ -59,7 +58,11 @@ class BaseProblem:
         return None if self.budget.broken_by(cost(arch)) else arch
 
     def snapped(self, decisions: dict[str, Any]) -> dict[str, Any]:
-        return decisions
+        """Decimals on a range's steps exactly, where a searcher's arithmetic left them beside."""
+        domains = {key: self.decisions[key].domain for key in decisions}
+        return {key: min(domains[key].values, key=lambda v: abs(v - value))
+                if isinstance(domains[key], FloatRange) and domains[key].values else value
+                for key, value in decisions.items()}
 
     def draw(self, rng: Random) -> dict[str, Any]:
         return self.space.sample(rng)[0]
@@ -131,6 +134,8 @@ class Driver:
     def _all_steps(self) -> Iterator[Any]:
         for self.step in STEPS:
             yield from getattr(self, f"_{self.step}")()
+        while not self.jobs.keys() <= self.log.trials.keys():
+            yield self.WAIT
 
     def _base(self) -> Iterator[Any]:
         yield from self._search("base", self.study.search, BaseProblem(self.study.adapted_space, self.study.budget), [])

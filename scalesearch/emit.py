@@ -20,9 +20,17 @@ def emit(study: Study, driver: Driver, folder: Path, seconds: float) -> dict[str
     driver.best("base")
     driver.best("scale")
     clock = folder / "seconds.json"
-    before = json.loads(clock.read_text()) if clock.exists() else 0.0
-    _write(clock, json.dumps(round(before + seconds, 1)))
-    return write_report(driver, folder, before + seconds)
+    total = seconds_spent(folder) + seconds
+    _write(clock, json.dumps(round(total, 1)))
+    return write_report(driver, folder, total)
+
+
+def seconds_spent(folder: Path) -> float:
+    """What finished runs of this folder took together."""
+    try:
+        return float(json.loads((folder / "seconds.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return 0.0
 
 
 def write_report(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str, place: str = ""):
+        message, place = _plain(message), _plain(place)
         super().__init__(f"{place}: {message}" if place else message)
         self.message, self.place, self.in_a_file = message, place, False
 
@@ -23,6 +24,18 @@ class InputError(ValueError):
         error = InputError(self.message, f"{place}: {self.place}" if self.place else place)
         error.in_a_file = True
         return error
+
+
+def _plain(text: str) -> str:
+    """`text` on one line of bounded length, with nothing in it that a terminal obeys."""
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return printable if len(printable) <= 700 else printable[:340] + " … " + printable[-340:]
+
+
+def shown(value: object) -> str:
+    """What came, short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:60] + " … " + text[-15:]
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

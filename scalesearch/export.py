@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,7 +302,7 @@ def to_python(arch: Arch) -> str:
     body = [line for made in dict.fromkeys(classes.values()) for line in (*made.source(), "", "")]
     used = "\n".join([*body, *map(inspect.getsource, helpers)])
     return "\n".join([
-        f'"""{arch.name}: {counted.params:,} parameters, {counted.macs:,} multiply-adds at {arch.resolution}×{arch.resolution}.',
+        f'"""{_harmless(arch.name)}: {counted.params:,} parameters, {counted.macs:,} multiply-adds at {arch.resolution}×{arch.resolution}.',
         "",
         f"Input (batch, {arch.channels}, {arch.resolution}, {arch.resolution}), output (batch, {arch.classes}). Written by scalesearch; "
         "needs torch alone.",
@@ -321,6 +322,11 @@ def to_python(arch: Arch) -> str:
         *_network(graph, {x.path: classes[x.path].call(x) for x in instances}),
         "",
     ])  # fmt: skip
+
+
+def _harmless(name: str) -> str:
+    """A name that stays inside the docstring it is written into."""
+    return re.sub(r"[^A-Za-z0-9_.+ -]", "_", name)
 
 
 def _network(graph: Graph, calls: dict[str, str]) -> Iterator[str]:

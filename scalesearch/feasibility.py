@@ -35,7 +35,8 @@ class Certificate:
     interval: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON has it: an infinite size is null."""
+        return asdict(self) | {"size": None if self.size == math.inf else self.size}
 
 
 def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:

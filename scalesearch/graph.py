@@ -212,6 +212,8 @@ class SymTensor:
     def _pool(self, kind, kernel, stride, padding, ceil, count_pad, name):
         kernel, stride = _pair(kernel), _pair(kernel if stride is None else stride)
         padding = _pair(padding) if isinstance(padding, int) else padding
+        if isinstance(padding, tuple) and (2 * padding[0] > kernel[0] or 2 * padding[1] > kernel[1]):
+            raise ShapeError(f"{name} pads by more than half its kernel, {max(padding)} of {max(kernel)}")
         padding, h, w = self._slide(kernel, stride, padding, ceil=ceil, name=name)
         return self._record(Pool(kind, kernel, stride, padding, ceil, count_pad), name, (self.shape[0], h, w))
 

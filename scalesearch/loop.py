@@ -10,7 +10,10 @@ import fcntl
 import json
 import logging
 import os
+import signal
+import socket
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalesearch import yamlfile
-from scalesearch.driver import Driver, Job, StudyFailed
+from scalesearch.driver import Driver, Job
 from scalesearch.emit import emit
 from scalesearch.errors import InputError
 from scalesearch.study import Study, TrialLog, document_digest, load_study
@@ -28,6 +31,7 @@ from scalesearch.trial import Trial
 
 QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
+OURS = ("study.yaml", "study.tmp", "run.lock")  # what a run writes before its first trial
 OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
 
 
@@ -84,12 +88,13 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
 def _claimed(folder: Path, study: Study, resume: bool) -> Iterator[TrialLog]:
     """The folder's log, the folder being this run's alone."""
     file = folder / "study.yaml"
-    if file.exists():
+    fresh = not file.exists()
+    if not fresh:
         if document_digest(yamlfile.read(file).data) != study.digest:
             raise InputError(f"{folder} holds another study's run; give another folder with --out")
         if not resume:
             raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder with --out")
-    elif folder.exists() and any(p.name != "run.lock" for p in folder.iterdir()):
+    elif folder.exists() and (not folder.is_dir() or any(p.name not in OURS for p in folder.iterdir())):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "run.lock", "w") as lock:
@@ -97,11 +102,18 @@ def _claimed(folder: Path, study: Study, resume: bool) -> Iterator[TrialLog]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"another run is at work in {folder}") from None
-        if not file.exists():
+        if fresh:
             written = file.with_suffix(".tmp")
             written.write_text(yamlfile.dump(study.document), encoding="utf-8")
             written.replace(file)
-        yield TrialLog(folder / "trials.jsonl")
+        try:
+            yield TrialLog(folder / "trials.jsonl")
+        except InputError:  # found wrong after all: nothing is left behind
+            if fresh and not (folder / "trials.jsonl").exists():
+                for name in OURS:
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()
+            raise
 
 
 @contextmanager
@@ -113,6 +125,7 @@ def _ray(study: Study, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _reachable(address)
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE} if address is None else {}
     ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
     _enough(study, ray.cluster_resources())
@@ -120,6 +133,17 @@ def _ray(study: Study, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _reachable(address: str | None) -> None:
+    """Ray itself waits for minutes where nobody answers."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Ray cluster answers at {address} ({error}); give HOST:PORT of its head", "--address") from None
 
 
 def _enough(study: Study, there: dict[str, float]) -> None:
@@ -143,13 +167,15 @@ def _source() -> type:
             super().__init__(metric="val_accuracy", mode="max")
             self.driver, self.first, self.folder, self.observer = driver, first, folder, observer
             self.jobs: dict[str, Job] = {}
-            self.failure: StudyFailed | None = None  # Tune would wrap it; it is raised when Tune has ended
+            self.failure: Exception | None = None  # Tune would wrap or swallow it; it is raised when Tune has ended
 
         def suggest(self, trial_id: str) -> Any:
+            job = None
             try:
-                job, self.first = (self.first or self.driver.next()), None
-            except StudyFailed as failure:
-                job, self.failure = None, failure
+                if self.failure is None:
+                    job, self.first = (self.first or self.driver.next()), None
+            except Exception as failure:
+                self.failure = failure
             if job is None:
                 return Searcher.FINISHED
             if job is self.driver.WAIT:
@@ -160,8 +186,11 @@ def _source() -> type:
 
         def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
             job = self.jobs.pop(trial_id, None)
-            if job is not None:
-                self.observer.finished(self.driver.finish(job, _outcome(result, error)))
+            try:
+                if job is not None and self.failure is None:
+                    self.observer.finished(self.driver.finish(job, _outcome(result, error)))
+            except Exception as failure:
+                self.failure = failure
 
         def __getstate__(self) -> dict:
             """Nothing, when Tune writes down its own state: the trial log is what a run resumes from."""
@@ -180,6 +209,7 @@ def _tune(study: Study, driver: Driver, first: Any, folder: Path, observer: Obse
     from ray import tune
 
     source = _source()(driver, first, folder, observer)
+    on_interrupt = signal.getsignal(signal.SIGINT)  # Tune sets its own and leaves it
     resources = {"cpu": study.ray.cpus_per_trial, "gpu": study.ray.gpus_per_trial}
     with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
         tune.Tuner(
@@ -189,6 +219,8 @@ def _tune(study: Study, driver: Driver, first: Any, folder: Path, observer: Obse
             run_config=tune.RunConfig(storage_path=scratch, name="run", verbose=0,
                                       checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)),
         ).fit()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, on_interrupt)
     if source.failure:
         raise source.failure
     if driver.next() is not None:  # Tune ends early on Ctrl-C alone, and without a word

@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-from scalesearch.signature import Count, Rate, Ratio, Rule, Share
+from scalesearch.signature import Rate, Ratio, Rule, Share
 
-Positive = Annotated[float, Rule(low=1e-12)]
+Positive = Annotated[float, Rule(low=1e-12, high=1e30)]
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Recipe:
     The schedule's lengths are shares of the whole, so that the recipe means the same at 4 epochs and at 100.
     """
 
-    epochs: Count = 12
-    batch_size: Count = 64
+    epochs: Annotated[int, Rule(low=1, high=100_000)] = 12
+    batch_size: Annotated[int, Rule(low=1, high=65_536)] = 64
     # AdamW (Loshchilov & Hutter 2019): one learning rate serves networks with and without batch norm alike, which SGD's
     # does not, and a comparison under one recipe needs that.
     learning_rate: Positive = 3e-3

@@ -15,6 +15,7 @@ from scalesearch.counting import cost
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 
+MOST_FACTOR = 4096
 QUANTUM = 8  # channels come in multiples of this
 
 
@@ -109,6 +110,9 @@ def scale_to(base: Arch, target: int, shares: Shares, tolerance: float = 0.02) -
     nearest the target.
     """
     factor = target / cost(base).macs
+    if not 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
+        raise InputError(f"{target:,} MACs are {factor:.3g} times those of {base.name}; between 1/{MOST_FACTOR} and {MOST_FACTOR} times "
+                         "are taken")
     found: dict[Arch, Scaled] = {}
     for widen_search in (_along, _steps_from, _lattice, _steps_from, _two_steps_from):
         for arch in widen_search(base, shares, factor, list(found.values())):

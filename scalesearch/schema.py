@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,21 +12,23 @@ from scalesearch import yamlfile
 from scalesearch.arch import Arch
 from scalesearch.blocks import BLOCKS, ROLES, block_fields
 from scalesearch.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
-from scalesearch.errors import InputError, nearest
-from scalesearch.signature import REQUIRED, Count, Field, Rate, Rule, Stride, fields_of
+from scalesearch.errors import InputError, nearest, shown
+from scalesearch.signature import REQUIRED, Count, Depth, Field, Rate, Resolution, Rule, Stride, fields_of
 from scalesearch.space import Leaf, Space, Unit
 
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+MOST_VALUES = 10_000  # of one domain
 LEAF_KEYS = {"choice": ("choice", "name", "when", "else"), "range": ("range", "step", "log", "name", "when", "else"),
              "tie": ("tie",)}  # fmt: skip
 
 
-def _settings(*, name: str = "arch", resolution: Count = 224, classes: Count = 1000, channels: Count = 3,
+def _settings(*, name: str = "arch", resolution: Resolution = 224, classes: Count = 1000, channels: Count = 3,
               padding: Literal["symmetric", "same"] = "symmetric", norm_eps: Annotated[float, Rule(low=0)] = 1e-5,
               norm_momentum: Rate = 0.1, drop_path: Rate = 0.0) -> None:
     """What an arch says beside its blocks."""
 
 
-def _stage(*, depth: Count = 1, stride: Stride = 1, present: bool = True) -> None:
+def _stage(*, depth: Depth = 1, stride: Stride = 1, present: bool = True) -> None:
     """What a stage says beside its block."""
 
 
@@ -56,12 +59,19 @@ def space_from_dict(data: Mapping[str, Any]) -> Space:
     for key in ("stages", "head"):
         if key not in data:
             raise InputError(f'an architecture needs "{key}"')
-    name = settings["name"].check(data.get("name", "arch"))
+    name = named(settings["name"].check(data.get("name", "arch")))
     leaves = {key: _leaf(data[key], field, key) for key, field in settings.items() if key != "name" and key in data}
     leaves = {key: field.default for key, field in settings.items() if key in ("resolution", "classes")} | leaves
     space = Space(name, leaves, (*_stem(data.get("stem", [])), *_stages(data["stages"]), _head(data["head"])))
     space.decisions  # ties and conditions are checked here
     return space
+
+
+def named(name: str) -> str:
+    """`name` if it can name a file and stand in one."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"takes a name of letters, digits and . _ + - (at most 100), got {shown(name)}", "name")
+    return name
 
 
 def _stem(data: Any) -> list[Unit]:
@@ -81,15 +91,19 @@ def _head(data: Any) -> Unit:
 
 def _stages(data: Any) -> list[Unit]:
     if not isinstance(data, list) or not data:
-        raise InputError(f"takes a list of stages, got {data!r}", "stages")
-    return [_one_stage(item, i) for i, item in enumerate(data)]
+        raise InputError(f"takes a list of stages, got {shown(data)}", "stages")
+    stages = [unit for i, item in enumerate(data) if (unit := _one_stage(item, i)).present is not False]
+    if all(unit.present is not True for unit in stages):
+        raise InputError("needs at least one stage that is always present", "stages")
+    return stages
 
 
 def _one_stage(data: Any, index: int) -> Unit:
     place, own = f"stages[{index}]", fields_of(_stage)
     if not isinstance(data, dict):
-        raise InputError(f"takes a mapping of a stage, got {data!r}", place)
+        raise InputError(f"takes a mapping of a stage, got {shown(data)}", place)
     leaves = {key: _leaf(data[key], field, f"{place}.{key}") for key, field in own.items() if key in data}
+    _check_present(leaves.get("present"), f"{place}.present")
     kinds = [key for key in data if key not in own]
     if kinds == ["block"]:
         blocks, kind = _alternatives(data["block"], f"{place}.block")
@@ -107,10 +121,19 @@ def _one_stage(data: Any, index: int) -> Unit:
     return Unit("stages", f"stages.{index}", blocks, kind, **leaves)
 
 
+def _check_present(leaf: Leaf, place: str) -> None:
+    if isinstance(leaf, Tie):
+        raise InputError("cannot be a tie; give both choices one name", place)
+    if isinstance(leaf, Open) and leaf.when and leaf.otherwise is not False:
+        raise InputError('with "when" needs "else: false"', place)
+
+
 def _alternatives(data: Any, place: str) -> tuple[dict[str, dict[str, Leaf]], Leaf]:
     """`block: {choice: [{mbconv: …}, {fused_mbconv: …}]}`: a decision between blocks."""
     if not isinstance(data, dict) or not isinstance(data.get("choice"), list) or not data["choice"]:
         raise InputError("takes {choice: [{BLOCK: {…}}, …]}", place)
+    if "when" in data:
+        raise InputError('takes no "when"; put the condition on the stage\'s "present"', place)
     blocks: dict[str, dict[str, Leaf]] = {}
     for i, item in enumerate(data["choice"]):
         kind, args = _block(item, "stages", f"{place}.choice[{i}]")
@@ -123,7 +146,7 @@ def _alternatives(data: Any, place: str) -> tuple[dict[str, dict[str, Leaf]], Le
 
 def _block(data: Any, part: str, place: str, beside: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
     if not isinstance(data, dict) or len(data) != 1:
-        raise InputError(f"takes one block with its arguments, as {{conv: {{width: 32}}}}; got {data!r}", place)
+        raise InputError(f"takes one block with its arguments, as {{conv: {{width: 32}}}}; got {shown(data)}", place)
     (kind, given), = data.items()
     with inside(place):
         if kind not in BLOCKS or BLOCKS[kind].role not in ROLES[part]:
@@ -133,7 +156,7 @@ def _block(data: Any, part: str, place: str, beside: list[str] | None = None) ->
         fields = block_fields(kind, part)
         given = {} if given is None else given
         if not isinstance(given, dict):
-            raise InputError(f"takes a mapping of arguments, got {given!r}", kind)
+            raise InputError(f"takes a mapping of arguments, got {shown(given)}", kind)
         for key in given:
             if key not in fields:
                 raise InputError(f'unknown key for block "{kind}"; takes {", ".join(fields)}.{nearest(key, fields)}',
@@ -149,6 +172,9 @@ def _leaf(value: Any, field: Field, place: str) -> Leaf:
     """A fixed value or an open leaf; both look alike."""
     kind = next((key for key in LEAF_KEYS if isinstance(value, dict) and key in value), None)
     with inside(place):
+        if kind is None and isinstance(value, dict):
+            raise InputError(f"takes {field.wanted}, or is left open by {', '.join(f'{{{key}: …}}' for key in LEAF_KEYS)}; "
+                             f"got {shown(value)}.{nearest(next(iter(value), ''), LEAF_KEYS)}")
         if kind is None:
             return _checked(field, value)
         for key in value:
@@ -156,13 +182,17 @@ def _leaf(value: Any, field: Field, place: str) -> Leaf:
                 raise InputError(f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}."
                                  f"{nearest(key, LEAF_KEYS[kind])}", str(key))
         if kind == "tie":
-            return Tie(value["tie"])
+            if not isinstance(value["tie"], str):
+                raise InputError(f"takes the path or name of a decision, got {shown(value['tie'])}", "tie")
+            return Tie(value["tie"], field)
         domain = _choice(value, field) if kind == "choice" else _range(value, field)
         name = value.get("name")
         if name is not None and not isinstance(name, str):
-            raise InputError(f"takes a text, got {name!r}", "name")
-        when = _conditions(value.get("when"))
-        return Open(domain, name, when, _otherwise(value, field) if when else None)
+            raise InputError(f"takes a text, got {shown(name)}", "name")
+        when = _conditions(value["when"]) if "when" in value else ()
+        if "else" in value and not when:
+            raise InputError('is for a leaf with "when"', "else")
+        return Open(domain, name, when, _otherwise(value, field) if when else None, field)
 
 
 def _checked(field: Field, value: Any, place: str = "") -> Any:
@@ -175,7 +205,9 @@ def _checked(field: Field, value: Any, place: str = "") -> Any:
 def _choice(value: Mapping[str, Any], field: Field) -> Domain:
     options = value["choice"]
     if not isinstance(options, list) or not options:
-        raise InputError(f"takes a list of at least one option, got {options!r}", "choice")
+        raise InputError(f"takes a list of at least one option, got {shown(options)}", "choice")
+    if len(options) > 1_000:
+        raise InputError(f"offers {len(options):,} options; at most 1,000, or a range", "choice")
     checked = tuple(_checked(field, option, f"choice[{i}]") for i, option in enumerate(options))
     for i, option in enumerate(checked):
         if option in checked[:i]:
@@ -186,7 +218,7 @@ def _choice(value: Mapping[str, Any], field: Field) -> Domain:
 def _range(value: Mapping[str, Any], field: Field) -> Domain:
     bounds = value["range"]
     if not isinstance(bounds, list) or len(bounds) != 2:
-        raise InputError(f"takes [low, high], got {bounds!r}", "range")
+        raise InputError(f"takes [low, high], got {shown(bounds)}", "range")
     low, high = (_checked(field, bound, f"range[{i}]") for i, bound in enumerate(bounds))
     if isinstance(low, (bool, str)) or low is None:
         raise InputError(f"is for numbers; {field.wanted} takes a choice", "range")
@@ -194,14 +226,17 @@ def _range(value: Mapping[str, Any], field: Field) -> Domain:
         raise InputError(f"low {low} is above high {high}", "range")
     log, step = value.get("log", False), value.get("step")
     if not isinstance(log, bool):
-        raise InputError(f"takes true or false, got {log!r}", "log")
+        raise InputError(f"takes true or false, got {shown(log)}", "log")
     if log and (low <= 0 or step not in (None, 1)):
         raise InputError("needs low above 0 and no step", "log")
-    if step is not None and (isinstance(step, (bool, str)) or step <= 0):
-        raise InputError(f"must be a number above 0, got {step!r}", "step")
+    if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0):
+        raise InputError(f"must be a number above 0, got {shown(step)}", "step")
+    count = (high - low) / (step or 1) if step or isinstance(low, int) else 0
+    if count > MOST_VALUES:
+        raise InputError(f"has {count + 1:,.0f} values; at most {MOST_VALUES:,}, or a larger step", "range")
     if int in field.types and isinstance(low, int):
         if step is not None and int(step) != step:
-            raise InputError(f"must be whole here, got {step!r}", "step")
+            raise InputError(f"must be whole here, got {shown(step)}", "step")
         domain: IntRange | FloatRange = IntRange(low, high, int(step or 1), log)
     else:
         domain = FloatRange(low, high, None if step is None else float(step), log)
@@ -211,9 +246,7 @@ def _range(value: Mapping[str, Any], field: Field) -> Domain:
 
 
 def _conditions(when: Any) -> tuple:
-    if when is None:
-        return ()
-    if not isinstance(when, dict) or not when:
+    if not isinstance(when, dict) or not when or [] in when.values():
         raise InputError("takes a mapping from a decision to its value or values", "when")
     return tuple((str(key), tuple(v) if isinstance(v, list) else (v,)) for key, v in when.items())
 

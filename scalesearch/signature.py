@@ -15,7 +15,7 @@ from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal
 
-from scalesearch.errors import InputError, unknown
+from scalesearch.errors import InputError, shown, unknown
 
 REQUIRED = inspect.Parameter.empty
 
@@ -30,19 +30,21 @@ class Rule:
     scales: bool = False
 
     def broken_by(self, value: float) -> str | None:
-        if not self.low <= value <= self.high:
-            if self.high == math.inf:
-                return f"must be at least {self.low:g}"
-            return f"must lie between {self.low:g} and {self.high:g}"
+        if value < self.low:
+            return f"must be at least {self.low:g}"
+        if value > self.high:
+            return f"must be at most {self.high:,}"
         return "must be odd" if self.odd and value % 2 == 0 else None
 
 
-Width = Annotated[int, Rule(low=1, scales=True)]
-Count = Annotated[int, Rule(low=1)]
-Natural = Annotated[int, Rule(low=0)]
-Kernel = Annotated[int, Rule(low=1, odd=True)]
-Stride = Annotated[int, Rule(low=1)]
-Ratio = Annotated[float, Rule(low=0)]
+Width = Annotated[int, Rule(low=1, high=65_536, scales=True)]
+Count = Annotated[int, Rule(low=1, high=1_000_000)]
+Depth = Annotated[int, Rule(low=1, high=1_000)]
+Resolution = Annotated[int, Rule(low=1, high=8_192)]
+Natural = Annotated[int, Rule(low=0, high=2**31)]
+Kernel = Annotated[int, Rule(low=1, high=255, odd=True)]
+Stride = Annotated[int, Rule(low=1, high=64)]
+Ratio = Annotated[float, Rule(low=0, high=1_000)]
 Share = Annotated[float, Rule(low=0, high=1)]
 Rate = Annotated[float, Rule(low=0, high=0.999)]
 
@@ -59,13 +61,13 @@ class Field:
     def check(self, value: Any) -> Any:
         """`value` in the field's own type, or an `InputError` that states the rule and what came."""
         for kind in self.types:
-            accepted, converted = _accept(kind, value)
+            accepted, converted = _accept(kind, value, self.name)
             if accepted:
                 broken = self.rule.broken_by(converted) if _is_number(converted) else None
                 if broken:
-                    raise InputError(f"{broken}, got {value!r}", self.name)
+                    raise InputError(f"{broken}, got {shown(value)}", self.name)
                 return converted
-        raise InputError(f"takes {self.wanted}, got {value!r}", self.name)
+        raise InputError(f"takes {self.wanted}, got {shown(value)}", self.name)
 
     @property
     def wanted(self) -> str:
@@ -76,20 +78,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _accept(kind: Any, value: Any) -> tuple[bool, Any]:
+def _accept(kind: Any, value: Any, name: str = "") -> tuple[bool, Any]:
     origin = typing.get_origin(kind)
     if origin is Literal:
         return any(value == o and type(value) is type(o) for o in typing.get_args(kind)), value
     if origin is tuple:
-        element = Field("", *_unwrap(typing.get_args(kind)[0]), REQUIRED)
         if not isinstance(value, (list, tuple)):
             return False, value
-        return True, tuple(element.check(v) for v in value)
+        types, rule = _unwrap(typing.get_args(kind)[0])
+        return True, tuple(Field(f"{name}[{i}]", types, rule, REQUIRED).check(v) for i, v in enumerate(value))
     if kind is float:
-        fits = _is_number(value) and math.isfinite(value)
+        fits = _is_number(value) and -1e300 < value < 1e300
         return fits, float(value) if fits else value
     if kind is int:
-        fits = _is_number(value) and float(value).is_integer()
+        fits = _is_number(value) and (isinstance(value, int) or (math.isfinite(value) and value.is_integer()))
         return fits, int(value) if fits else value
     return isinstance(value, kind), value
 
@@ -98,7 +100,7 @@ def _describe(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
-        return "a list of " + _describe(_unwrap(typing.get_args(kind)[0])[0][0]).removeprefix("a ").removeprefix("an ")
+        return "a list, each " + _describe(_unwrap(typing.get_args(kind)[0])[0][0])
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "nothing",
             dict: "a mapping"}.get(kind, str(kind))
 

@@ -15,11 +15,12 @@ from typing import Any
 from scalesearch.adapting import adapted_strides, falls_away, stem_stride, with_small_pool
 from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import BLOCKS, normal_form
-from scalesearch.domains import Condition, Domain, Open, Tie, contains, draw
-from scalesearch.errors import InputError, nearest
+from scalesearch.domains import Condition, Domain, Open, Tie, contains, draw, own
+from scalesearch.errors import InputError, nearest, shown
 from scalesearch.signature import fields_of
 from scalesearch.space_size import Components, count_ambiguous
 
+MOST_INTERCHANGEABLE = 10  # optional stages; draws from a space where they coincide are kept with falling probability
 Decisions = dict[str, Any]
 Leaf = Any  # a value, an `Open` or a `Tie`
 
@@ -41,7 +42,7 @@ class Unit:
         exists: tuple[Condition, ...] = ()
         if isinstance(self.present, Open):
             yield f"{self.path}.present", self.present, ()
-            exists = ((self.present.name or f"{self.path}.present", (True,)),)
+            exists = (*self.present.when, (self.present.name or f"{self.path}.present", (True,)))
         yield f"{self.path}.depth", self.depth, exists
         yield f"{self.path}.stride", self.stride, exists
         yield f"{self.path}.block", self.kind, exists
@@ -103,6 +104,9 @@ class Space:
                     raise InputError(f'two choices named "{key}" offer different values; one name is one decision', path)
                 implied += leaf.when
             places.setdefault(key, []).append((path, implied))
+        for path, leaf, _ in leaves:
+            if isinstance(leaf, (Open, Tie)):
+                _check_fits(leaf, domains[keys[path]], path)
         found = {key: Decision(key, domains[key], tuple(places[key])) for key in places}
         self._check_conditions(found)
         return _dependents_last(found)
@@ -205,7 +209,7 @@ class Space:
             if decision.exists(decisions) != (key in decisions):
                 state = "is missing" if key not in decisions else "does not exist under the other decisions"
                 raise InputError(state, key)
-        return self._at(dict(decisions))
+        return self._at({key: own(self.decisions[key].domain, value) for key, value in decisions.items()})
 
     @cached_property
     def size(self) -> int | float:
@@ -226,13 +230,16 @@ class Space:
         stages up to the one it takes instead.
         """
         stages = [u for u in self.units if u.part == "stages"]
+        coincide = False
         for i, a in enumerate(stages):
             for before, b in zip(stages[i:], stages[i + 1 :]):
                 if before.present is True:
                     break
-                if _may_coincide(a, b):
-                    return True
-        return False
+                coincide = coincide or _may_coincide(a, b)
+        if coincide and sum(u.present is not True for u in stages) > MOST_INTERCHANGEABLE:
+            raise InputError(f"more than {MOST_INTERCHANGEABLE} optional stages, some of which can stand in for each other; "
+                             "let their choices differ", "stages")
+        return coincide
 
     def sample(self, rng: Random | int | None = None) -> tuple[Decisions, Arch]:
         """Decisions and their architecture, every distinct architecture as likely as every other."""
@@ -336,6 +343,19 @@ class Space:
         return stride
 
 
+def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:
+    """Every value of a decision must be one that each of its leaves takes, in the leaf's own kind of number."""
+    if leaf.field is None or domain is None:
+        return
+    for value in domain.values or (domain.low, domain.high):
+        try:
+            fits = type(leaf.field.check(value)) is type(value)
+        except InputError:
+            fits = False
+        if not fits:
+            raise InputError(f"takes {leaf.field.wanted}, and the decision it shares offers {shown(value)}", path)
+
+
 def _dependents_last(found: Mapping[str, Decision]) -> dict[str, Decision]:
     ordered: dict[str, Decision] = {}
 
@@ -431,5 +451,7 @@ def _restrided(unit: Unit, stride: int) -> Unit | None:
 def _small_head(unit: Unit, last_map: int) -> Unit:
     args = unit.blocks[unit.kind]
     fixed = {name: leaf for name, leaf in args.items() if not isinstance(leaf, (Open, Tie))}
+    if isinstance(args.get("pool"), (Open, Tie)):
+        return unit
     small = dict(with_small_pool(BlockSpec(unit.kind, tuple(fixed.items())), last_map).args)
     return replace(unit, blocks={unit.kind: {**args, **({"pool": small["pool"]} if "pool" in small else {})}})

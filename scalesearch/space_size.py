@@ -116,11 +116,11 @@ def count_ambiguous(space: Any) -> int:
     components = space._components
     by_unit: dict[str, set[str]] = {unit.path: set(keys) for unit, keys in space._unit_keys}
     joined = [a for a, b in itertools.combinations(by_unit, 2) if by_unit[a] & by_unit[b]]
-    settings = {key for key in space.decisions if key in space.settings}
+    settings = {key for key, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)}
     if joined or any(keys & settings for keys in by_unit.values()):
         if components.size > MOST_COMBINATIONS:
             raise InputError("optional stages that can stand in for each other are tied together, in "
-                             f"{components.size:,} ways; untie them or let their choices differ", joined[0])
+                             f"{components.size:,} ways; untie them or let their choices differ", "stages")
         return len({space._at(decisions) for decisions in components.walk()})
     letters, rest = [], 1
     for unit, keys in space._unit_keys:

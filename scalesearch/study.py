@@ -5,33 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 from scalesearch import yamlfile, zoo
-from scalesearch.adapting import adapt
+from scalesearch.adapting import adapt, adapted_strides
 from scalesearch.arch import Arch
 from scalesearch.counting import Cost, cost
 from scalesearch.data import SOURCES, Source, source
 from scalesearch.errors import InputError, unknown
-from scalesearch.schema import inside, space_from_dict
+from scalesearch.schema import inside, named, space_from_dict
 from scalesearch.search import searcher
-from scalesearch.signature import Count, Natural, Rule, check_arguments, fields_of
+from scalesearch.signature import Count, Natural, Resolution, Rule, check_arguments, fields_of
 from scalesearch.space import Space
 from scalesearch.recipe import RECIPES, Recipe
 from scalesearch.trial import Trial
+
+
+STEPS = ("base", "scale", "family", "compare")
+Amount = Annotated[int, Rule(low=1, high=10**18)]
 
 
 @dataclass(frozen=True)
 class Budget:
     """Upper bounds of the base network's counted cost; nothing above them is ever trained."""
 
-    macs: Count | None = None
-    params: Count | None = None
-    acts: Count | None = None
+    macs: Amount | None = None
+    params: Amount | None = None
+    acts: Amount | None = None
 
     def broken_by(self, counted: Cost) -> bool:
         return any(bound is not None and getattr(counted, key) > bound for key, bound in asdict(self).items())
@@ -71,8 +75,8 @@ class Family:
 class Resources:
     """What one trial takes of the Ray cluster."""
 
-    cpus_per_trial: Annotated[float, Rule(low=0)] = 1.0
-    gpus_per_trial: Annotated[float, Rule(low=0)] = 0.0
+    cpus_per_trial: Annotated[float, Rule(low=0.1, high=10_000)] = 1.0
+    gpus_per_trial: Annotated[float, Rule(low=0, high=1_000)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,12 @@ class Study:
 
 
 def document_digest(document: Mapping[str, Any]) -> str:
-    """16 hex digits that name what a study asks for."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+    """16 hex digits that name what a study asks for, wherever it runs."""
+    asked = {key: value for key, value in document.items() if key != "ray"}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def _study(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None, resolution: Count | None = None,
+def _study(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None, resolution: Resolution | None = None,
            search: dict | None = None, scale: dict | None = None, family: dict | None = None,
            compare: tuple[str, ...] = (), recipe: dict | str = "quick", seeds: tuple[Natural, ...] = (0,),
            parallel: Count = 4, ray: dict | None = None) -> None:
@@ -147,23 +152,30 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
             _override(document.data, dotted, value)
         data = document.data
         given = check_arguments("a study", fields_of(_study), data)
-        space_data, space = _space(data["space"], document.path.parent)
-        return _assemble(given, {**data, "space": space_data}, space, document.path.stem)
+        space_data, space, located = _space(data["space"], document.path.parent)
+        study = _assemble(given, {**data, "space": space_data}, space, document.path.stem)
+        with located():
+            study.adapted_space.sample(0)
+        for arch in study.hand_built.values():
+            cost(arch)
+        return study
 
 
-def _space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space]:
-    """The space written in the study, or in the file that it names (whose faults bear that file's lines)."""
+def _space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space, Callable]:
+    """The space written in the study, or in the file that it names, and what puts its faults where they stand."""
     if isinstance(value, dict):
         with inside("space"):
-            return value, space_from_dict(value)
+            return value, space_from_dict(value), lambda: inside("space")
     document = yamlfile.read(folder / value)
     with document.located():
-        return document.data, space_from_dict(document.data)
+        return document.data, space_from_dict(document.data), document.located
 
 
 def _override(data: dict[str, Any], dotted: str, value: Any) -> None:
     *outer, last = dotted.split(".")
     for key in outer:
+        if key == "recipe" and isinstance(data.get(key), str):
+            data[key] = {"base": data[key]}
         data = data.setdefault(key, {})
         if not isinstance(data, dict):
             raise InputError(f'--set {dotted}: "{key}" is not a mapping')
@@ -181,7 +193,7 @@ def _section(kind: type, data: Mapping[str, Any] | None, name: str) -> Any:
 def _recipe(value: str | Mapping[str, Any]) -> Recipe:
     options = {"base": value} if isinstance(value, str) else dict(value)
     base = options.pop("base", "quick")
-    if base not in RECIPES:
+    if not isinstance(base, str) or base not in RECIPES:
         raise InputError(unknown("recipe", base, RECIPES), "recipe" if isinstance(value, str) else "recipe.base")
     with inside("recipe"):
         return replace(RECIPES[base], **check_arguments('"recipe"', fields_of(Recipe), options))
@@ -215,19 +227,22 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
     compare = given.get("compare", ())
     for i, name in enumerate(compare):
         _named("model", name, zoo.MODELS, f"compare[{i}]")
+    largest = scale.factor ** max(_section(Family, given.get("family"), "family").phi, default=0)
+    if largest > 4096:
+        raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most 4,096 times", "family.phi")
     seeds, family = given.get("seeds", (0,)), _section(Family, given.get("family"), "family")
     for place, values in (("seeds", seeds), ("compare", compare), ("family.phi", family.phi)):
         _distinct(values, place)
     if not seeds:
         raise InputError("takes a list of at least one seed, got []", "seeds")
     resolution = given.get("resolution") or data.resolution
+    with inside("" if given.get("name") else "the file's name, which names the study,"):
+        name = named(given.get("name") or stem)
     study = Study(
-        given.get("name") or stem, space, data, resolution, budget, search, scale,
+        name, space, data, resolution, budget, search, scale,
         family, compare, _recipe(given.get("recipe", "quick")), seeds,
-        given.get("parallel", 4), _section(Resources, given.get("ray"), "ray"), {"name": stem, **document})
-    study.adapted_space.sample(0)
-    for arch in study.hand_built.values():
-        cost(arch)
+        given.get("parallel", 4), _section(Resources, given.get("ray"), "ray"), {**document, "name": name})
+    adapted_strides([], resolution)  # images too small for any network
     return study
 
 
@@ -249,6 +264,8 @@ class TrialLog:
         for i, line in enumerate(whole[:end].splitlines()):
             try:
                 trial = Trial(**json.loads(line))
+                if trial.step not in STEPS:
+                    raise ValueError(trial.step)
             except (ValueError, TypeError):
                 raise yamlfile.fault("is no trial; the log was edited or is of another version", self.path, i + 1) from None
             self.trials[trial.step, trial.number] = trial
@@ -257,10 +274,15 @@ class TrialLog:
                 file.truncate(end)
 
     def append(self, trial: Trial) -> None:
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(trial.to_dict(), ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with open(self.path, "ab") as file:
+            whole = file.tell()
+            try:
+                file.write(json.dumps(trial.to_dict(), ensure_ascii=False).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:  # a full disk must not leave half a line for the next one to follow
+                file.truncate(whole)
+                raise
         self.trials[trial.step, trial.number] = trial
 
     def of(self, step: str) -> list[Trial]:
@@ -268,6 +290,5 @@ class TrialLog:
         return sorted((t for t in self.trials.values() if t.step == step), key=lambda t: t.number)
 
     def __iter__(self) -> Iterator[Trial]:
-        order = {step: i for i, step in enumerate(("base", "scale", "family", "compare"))}
-        return iter(sorted(self.trials.values(), key=lambda t: (order[t.step], t.number)))
+        return iter(sorted(self.trials.values(), key=lambda t: (STEPS.index(t.step), t.number)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from scalesearch.errors import InputError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
 UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-INTEGER = re.compile(r"[-+]?\d[\d_]*")
-DECIMAL = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
-AMOUNT = re.compile(r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+))([kKMGT%])")
+LONGEST_NUMBER = 24  # characters; what is longer is no number that anybody means
+INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
+DECIMAL = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+AMOUNT = re.compile(r"([-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+))([kKMGT%])")
 WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 Path_ = tuple[str | int, ...]
@@ -52,7 +54,7 @@ class Document:
 
 def path_of(place: str) -> Path_:
     parts = re.findall(r"[^.\[\]]+", place)
-    return tuple(int(p) if p.isdigit() else p for p in parts)
+    return tuple(int(p) if p.isascii() and p.isdecimal() and len(p) < 9 else p for p in parts)
 
 
 def place_of(path: Path_) -> str:
@@ -67,11 +69,16 @@ def scalar(text: str) -> Any:
     """
     if text in WORDS:
         return WORDS[text]
+    if len(text) > LONGEST_NUMBER:
+        return text
     if INTEGER.fullmatch(text):
         return int(text.replace("_", ""))
     if DECIMAL.fullmatch(text):
         value = float(text.replace("_", ""))
-        return int(value) if "e" in text.lower() and value.is_integer() else value
+        if not math.isfinite(value):
+            return text
+        whole = "e" in text.lower() and "." not in text and value.is_integer() and abs(value) < 1e15
+        return int(value) if whole else value
     if match := AMOUNT.fullmatch(text):
         number, unit = float(match[1].replace("_", "")), match[2]
         if unit == "%":
@@ -94,14 +101,18 @@ def read(path: str | Path) -> Document:
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise fault("is no file", path)
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise fault(f"is {size:,} bytes; a space or study is at most {MAX_BYTES:,}", path)
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise fault(f"is not UTF-8 text (byte {error.start})", path) from None
-    except OSError as error:
-        raise fault(f"cannot be read: {error.strerror}", path) from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise fault(f"cannot be read: {getattr(error, 'strerror', None) or error}", path) from None
     return parse(text, path)
 
 
@@ -109,16 +120,18 @@ def parse(text: str, path: str | Path = "text") -> Document:
     """As `read`, of a text."""
     document = Document(Path(path), None)
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=_Loader):
             _refuse(event, path)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:  # counted here, since composing what is nested deep costs stack and time
+                raise fault(f"is nested deeper than {MAX_DEPTH} levels", path, event.start_mark.line + 1)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise fault(f"is not YAML: {error.problem}", path, mark.line + 1 if mark else 1) from None
     except yaml.YAMLError as error:
         raise fault(f"is not YAML: {str(error).splitlines()[0]}", path) from None
-    except RecursionError:
-        raise fault(f"is nested deeper than {MAX_DEPTH} levels", path) from None
     if node is None:
         raise fault("is empty", path)
     document.data = _plain(node, (), document)
@@ -138,8 +151,6 @@ def _refuse(event: yaml.Event, path: str | Path) -> None:
 def _plain(node: yaml.Node, path: Path_, document: Document) -> Any:
     line = node.start_mark.line + 1
     document.lines.setdefault(path, line)
-    if len(path) > MAX_DEPTH:
-        raise fault(f"is nested deeper than {MAX_DEPTH} levels", document.path, line)
     if isinstance(node, yaml.ScalarNode):
         return node.value if node.style else scalar(node.value)
     if isinstance(node, yaml.SequenceNode):
@@ -165,7 +176,9 @@ def _text(dumper: yaml.Dumper, value: str) -> yaml.ScalarNode:
 
 
 def _decimal(dumper: yaml.Dumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(value))
+    mantissa, e, exponent = repr(value).partition("e")
+    text = mantissa + (".0" if e and "." not in mantissa else "") + e + exponent  # 1e-05 is a text to YAML 1.1
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
 _Writer.add_representer(str, _text)

@@ -49,7 +49,7 @@ def arguments(kind: str, part: str) -> st.SearchStrategy[dict]:
 def around(kind: str, args: dict, stride: int, padding: str) -> Arch:
     """A small network with the block where its role lets it stand."""
     role = BLOCKS[kind].role
-    stem = [block("conv", "stem", width=16)] + [block(kind, "stem", **args)] * (role == "stem")
+    stem = [block("conv", "stem", width=16), *([block(kind, "stem", **args)] if role == "stem" else [])]
     stages = (Stage(block(kind, **args), 2, stride),) if role == "layer" else (Stage(block("basic", width=16), 1, 2),)
     head = block(kind, "head", **args) if role == "head" else block("classifier", "head")
     return Arch(kind, 15, 4, tuple(stem), stages, head, padding=padding, drop_path=0.25)
@@ -60,7 +60,7 @@ def test_every_block_keeps_the_contract(kind):
     part = {"layer": "stages", "stem": "stem", "head": "head"}[BLOCKS[kind].role]
 
     @given(arguments(kind, part), st.sampled_from([1, 2]), st.sampled_from(["symmetric", "same"]))
-    @settings(max_examples=12, derandomize=True)
+    @settings(max_examples=8, derandomize=True)
     def check(args, stride, padding):
         if kind in ("max_pool", "avg_pool"):  # torch pads a pool by half its kernel at most
             args = args | {"padding": min(args["padding"] or 0, args["kernel"] // 2)}

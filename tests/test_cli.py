@@ -113,7 +113,7 @@ FAULTS_IN_A_STUDY = [
     ("data: digits", "data: digit", 2, 'unknown data set "digit".*Did you mean "digits"'),
     ("data: digits", "dataa: digits", 2, 'Did you mean "data"'),
     ("[resnet18]", "[resnet18, resnet19]", 7, r'compare\[1\]: unknown model "resnet19".*Did you mean "resnet1'),
-    ("[resnet18]", "resnet18", 7, "takes a list of text"),
+    ("[resnet18]", "resnet18", 7, "takes a list, each a text"),
     ("with: random", "with: randon", 5, 'unknown searcher "randon".*Did you mean "random"'),
     ("trials: 2", "trials: 0", 5, "at least 1, got 0"),
     ("trials: 2", "trails: 2", 5, 'Did you mean "trials"'),
@@ -125,6 +125,15 @@ FAULTS_IN_A_STUDY = [
     ("{macs: 2M}", "{macs: 1k}", 4, r"no network of \"s\" has macs ≤ 1,000; the nearest budget that one meets is {macs: \d+}"),
     ("budget: {macs: 2M}\n", "", 1, 'needs "budget"'),
     ("resolution: 16", "resolution: 1", 3, "too small"),
+    ("data: digits", "name: ../up", 2, "takes a name of letters"),
+    ("data: digits", "name: " + "x" * 5000, 2, "at most 100"),
+    ("data: digits", "seeds: [0, -1]", 2, r"seeds\[1\]: must be at least 0"),
+    ("data: digits", "seeds: [0, 0]", 2, r"seeds\[1\]: 0 stands there twice"),
+    ("data: digits", "family: {phi: [9], }\nscale: {factor: 4, trials: 4}", 7, "stands there twice"),
+    ("data: digits", "family: {phi: [10]}\nray: {cpus_per_trial: 0}", 3, "at least 0.1"),
+    ("recipe: quick", "recipe: {base: [quick]}", 8, "unknown recipe"),
+    ("recipe: quick", "recipe: {epochs: 1e999}", 8, "takes a whole number"),
+    ("resolution: 16", "resolution: " + "9" * 400, 3, "takes a whole number or nothing"),
     ("space: space.yaml", "space: spice.yaml", 1, "spice.yaml: cannot be read: No such file"),
 ]  # fmt: skip
 
@@ -145,9 +154,9 @@ def test_faults_in_a_study_are_located_and_nothing_is_written(tmp_path, old, new
 
 @pytest.mark.parametrize("content, message", [
     (b"", "is empty"), (b"# nothing\n", "is empty"), (b"- a\n- b\n", "must be a mapping"), (b"\xff\xfe\x00a", "is not UTF-8"),
-    (b"a: [b", "is not YAML"), (b"a: \x00", "is not YAML"), (b"a: " + b"[" * 5000 + b"]" * 5000, "nested deeper"),
+    (b"a: [b", "is not YAML"), (b"a: \x00", "is not YAML"), (b"a: " + b"[" * 5000 + b"]" * 5000, "nested deeper"), (b"- " * 100_000, "nested deeper"),
     (b"a: " + b"x" * (1 << 21), "at most 1,048,576"), (b"? [a]\n: b\n", "a key must be a word"),
-], ids=["empty", "comment", "list", "utf-16", "open bracket", "nul", "deep", "large", "complex key"])  # fmt: skip
+], ids=["empty", "comment", "list", "utf-16", "open bracket", "nul", "deep", "deeper", "large", "complex key"])  # fmt: skip
 def test_files_that_are_no_study(tmp_path, content, message):
     path = tmp_path / "file.yaml"
     path.write_bytes(content)
@@ -169,6 +178,12 @@ def test_a_hundred_megabytes_are_refused_unread(tmp_path):
     (["zoo", "--family", "resnets"], 'Did you mean "resnet"'),
     (["zoo", "--max-macs", "many"], "takes an amount as 600M"),
     (["scale", "resnet18", "--to", "-3"], "takes an amount"),
+    (["scale", "resnet18", "--to", "100T"], "4096 times"),
+    (["scale", "resnet18", "--phi", "nan"], "takes a number between -10 and 10"),
+    (["scale", "resnet18", "--to", "1e999"], "takes an amount"),
+    (["scale", "resnet18", "--phi"], "requires an argument"),
+    (["export", "resnet18", "--to", "py", "-o", "no/where.py"], "No such file"),
+    (["check", "/dev/null"], "is no file"),
     (["scale", "resnet18"], "either --to MACS or --phi N"),
     (["run", "study.yaml"], "study.yaml: cannot be read"),
     (["run", str(ROOT / "studies/effnet_phi.yaml"), "--set", "trials"], "takes KEY=VALUE"),

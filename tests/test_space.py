@@ -46,7 +46,9 @@ def stages(draw, index):
     args = {"width": draw(leaf([8, 16], ["w"])), "kernel": draw(leaf([3, 5], ["k", f"k{index}"]))}
     stage = {"depth": draw(st.sampled_from([1, 2, span(1, 2)])), kind: args}
     if draw(st.booleans()):
-        stage["present"] = choice(True, False)
+        stage["present"] = choice(True, False, name=draw(st.sampled_from([None, "P"])))
+        if index and draw(st.integers(0, 2)) == 0:
+            stage["present"] |= {"when": {"first": 2}, "else": False}
     if draw(st.booleans()) and isinstance(stage["depth"], dict):
         args["kernel"] = choice(3, 5, when={f"stages.{index}.depth": 2}, otherwise=7)
     if draw(st.integers(0, 3)) == 0:
@@ -58,9 +60,17 @@ def stages(draw, index):
 @st.composite
 def spaces(draw):
     count = draw(st.integers(1, 3))
-    data = {"resolution": 8, "classes": 2, "head": {"classifier": {}},
-            "stages": [draw(stages(i)) for i in range(count)]}  # fmt: skip
-    return space_from_dict(data)
+    drawn = [draw(stages(i)) for i in range(count)]
+    fixed = {"depth": choice(1, 2, name="first"), "conv": {"width": draw(st.sampled_from([8, 16]))}}
+    where = draw(st.integers(0, count))
+    resolution = draw(st.sampled_from([8, choice(8, 16), choice(8, 16, name="r")]))
+    for stage in drawn[where:]:  # paths in conditions speak of the stage's own place
+        for leaf in [*stage.get("conv", {}).values(), *stage.get("mbconv", {}).values()]:
+            if isinstance(leaf, dict) and "when" in leaf:
+                (path, value), = leaf["when"].items()
+                leaf["when"] = {f"stages.{int(path.split('.')[1]) + 1}.depth": value}
+    return space_from_dict({"resolution": resolution, "classes": 2, "head": {"classifier": {}},
+                            "stages": [*drawn[:where], fixed, *drawn[where:]]})
 
 
 @given(spaces())
@@ -162,3 +172,34 @@ def test_digest_is_the_same_in_every_process_and_names_the_network():
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": seed}, check=True)
         assert out.stdout.strip() == b0.digest == "4d2d514bca3778b7"
     assert b0.with_(name="x").digest == b0.digest != b0.with_(classes=10).digest
+
+
+def test_dumped_numbers_read_back():
+    @given(st.one_of(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300), st.integers(-(10**17), 10**17)))
+    def check(value):
+        text = yamlfile.dump({"v": value})
+        back = yamlfile.parse(text).data["v"]
+        assert back == value and type(back) is type(value) and "!" not in text
+
+    check()
+
+
+@pytest.mark.parametrize("leaves, message", [
+    ({"skip": {"tie": "stages.0.depth"}}, "takes true or false, and the decision it shares offers 1"),
+    ({"expand": {"choice": [1, 2], "name": "d"}}, "takes a number, and the decision it shares offers"),
+    ({"act": {"tie": 5}}, "takes the path or name of a decision, got 5"),
+    ({"kernel": {"tie": ["a"]}}, "takes the path or name"),
+    ({"expand": {"range": [1, 60], "step": 1e-7}}, "at most 10,000"),
+    ({"kernel": {"choice": [3, 5], "else": 3}}, 'for a leaf with "when"'),
+], ids=lambda v: str(v)[:30])  # fmt: skip
+def test_leaves_that_do_not_fit_are_refused(leaves, message):
+    with pytest.raises(InputError, match=message):
+        space_from_dict({"head": {"classifier": {}}, "stages": [
+            {"depth": choice(1, 2, name="d") if "expand" in leaves else choice(1, 2), "mbconv": {"width": 8, **leaves}}]})  # fmt: skip
+
+
+def test_a_condition_on_a_decimal_takes_a_whole_number():
+    space = space_from_dict({"head": {"classifier": {}}, "stages": [
+        {"mbconv": {"width": 8, "expand": choice(3, 6), "kernel": choice(3, 5, when={"stages.0.mbconv.expand": 6}, otherwise=7)}}]})
+    assert space.size == 3
+    assert space.at({"stages.0.mbconv.expand": 3}).digest == space.at({"stages.0.mbconv.expand": 3.0}).digest

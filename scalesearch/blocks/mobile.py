@@ -8,7 +8,7 @@ from scalesearch.blocks.parts import conv_norm, conv_norm_act, make_divisible, r
 from scalesearch.graph import ActName, SymTensor
 from scalesearch.signature import Kernel, Rule, Share, Stride, Width
 
-Expand = Annotated[float, Rule(low=0.125)]
+Expand = Annotated[float, Rule(low=0.125, high=64)]
 
 
 def mbconv(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, expand: Expand = 6,

@@ -22,7 +22,7 @@ def basic(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
 
 
 def bottleneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
-               ratio: Annotated[float, Rule(low=0.001)] = 0.25, groups: Count = 1, act: ActName = "relu") -> SymTensor:
+               ratio: Annotated[float, Rule(low=0.001, high=16)] = 0.25, groups: Count = 1, act: ActName = "relu") -> SymTensor:
     """1×1 down to `ratio`·width, k×k with the stride (ResNet v1.5), 1×1 back up to width, beside a shortcut."""
     inner = max(groups, round(width * ratio / groups) * groups)
     y = conv_norm_act(x, inner, act=act, name="reduce")

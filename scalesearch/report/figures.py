@@ -173,7 +173,7 @@ def over_trials(info: Info) -> go.Figure:
 
 def figures(info: Info) -> dict[str, Any]:
     """Every figure that the run has data for, as HTML, by name."""
-    drawn = {}
+    drawn: dict[str, Any] = dict.fromkeys(("macs", "params", "triangle", "over_trials"))
     if info.trials:
         drawn["macs"], drawn["params"] = html(pareto(info, "macs")), html(pareto(info, "params"))
         drawn["over_trials"] = html(over_trials(info))
