@@ -22,7 +22,8 @@ from scalesearch.schema import load_space
 SMALL = {"vgg11_bn": 32, "resnet18": 40, "resnet50": 40, "mobilenet_v1": 40, "mobilenet_v2": 40, "efficientnet_b0": 40}
 
 
-@pytest.fixture(params=SMALL)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name in ("vgg11_bn", "resnet50", "mobilenet_v1") else [])
+                        for name in SMALL])
 def model(request):
     torch.manual_seed(0)
     return liven(build(zoo.model(request.param).with_(resolution=SMALL[request.param], classes=10))).eval()
