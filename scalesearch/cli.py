@@ -4,60 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from scalesearch import __version__, yamlfile
-from scalesearch.errors import InputError, shown
-
-Rows = list[dict[str, Any]]
-
-
-def _guarded(command: Callable) -> Callable:
-    """User errors as one or two lines and exit code 2, failed work as one line and exit code 1."""
-
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except InputError as error:
-            click.echo(f"scalesearch: {error}", err=True)
-            sys.exit(2)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(0)
-        except OSError as error:
-            click.echo(f"scalesearch: {error.filename or 'file'}: {error.strerror or error}", err=True)
-            sys.exit(2)
-
-    return guarded
-
-
-def _one_line(error: click.UsageError, file: Any = None) -> None:
-    command = error.ctx.command_path if error.ctx else "scalesearch"
-    click.echo(f"scalesearch: {' '.join(error.format_message().split())} See `{command} --help`.", err=True)
-
-
-click.UsageError.show = _one_line  # ours are one line, so are click's
-
-
-class Number(click.ParamType):
-    """A finite decimal between bounds; 2% is a number."""
-
-    name = "number"
-
-    def __init__(self, low: float, high: float):
-        self.low, self.high = low, high
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        number = yamlfile.scalar(value) if isinstance(value, str) else value
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not self.low <= number <= self.high:
-            self.fail(f"takes a number between {self.low:g} and {self.high:g}, got {value!r}", param, ctx)
-        return float(number)
+from scalesearch.errors import InputError
+from scalesearch.terminal import (
+    Number,
+    Rows,
+    amount,
+    certificate_lines,
+    guarded_command,
+    json_option,
+    print_rows,
+    setting,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -69,51 +32,14 @@ def main() -> None:
     """
 
 
-def _json_option(command: Callable) -> Callable:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
-
-
-def _print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for key in rows[0] if rows else ():
-        number = all(isinstance(row[key], (int, float, type(None))) for row in rows)
-        table.add_column(key, justify="right" if number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    # a table that is piped on is as wide as it needs to be
-    console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
-    console.print(table)
-    for note in notes:
-        click.echo(note, err=True)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "×".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
 @main.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--resolution", type=click.IntRange(1, 8192), help="Side of the input in pixels, instead of the model's own.")
 @click.option("--by", type=click.Choice(["layer", "stage"]), help="One row per layer or stage.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time, for the memory.")
 @click.option("--fvcore", is_flag=True, help="Build the network and print fvcore's own counts beside ours (imports torch).")
-@_json_option
-@_guarded
+@json_option
+@guarded_command
 def cost(models: tuple[str, ...], resolution: int | None, by: str | None, batch: int, fvcore: bool, as_json: bool) -> None:
     """Parameters, MACs, activations and peak activation memory of MODELs.
 
@@ -136,7 +62,7 @@ def cost(models: tuple[str, ...], resolution: int | None, by: str | None, batch:
         else:
             rows.append(_cost_row(arch, graph, batch, fvcore) | ({"uncounted": elements} if as_json else {}))
     note = f"MACs leave out {', '.join(sorted(left_out))}." if left_out else ""
-    _print_rows(rows, as_json, (note,) if note else ())
+    print_rows(rows, as_json, (note,) if note else ())
 
 
 def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]:
@@ -159,8 +85,8 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]
 @click.option("--family", help="One family alone.")
 @click.option("--max-macs", help="At most so many MACs; 600M and 1.2G are numbers.")
 @click.option("--sort", type=click.Choice(["name", "params", "macs", "top1"]), help="Sort by a column.")
-@_json_option
-@_guarded
+@json_option
+@guarded_command
 def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: bool) -> None:
     """The hand-built architectures: cost at native resolution, published ImageNet top-1 and whose figure it is."""
     from scalesearch import zoo as models
@@ -169,7 +95,7 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 
     if family is not None and family not in models.FAMILIES:
         raise InputError(unknown("family", family, models.FAMILIES), "--family")
-    limit = _amount(max_macs, "--max-macs") if max_macs is not None else None
+    limit = amount(max_macs, "--max-macs") if max_macs is not None else None
     rows = []
     for name in models.MODELS:
         arch = models.model(name)
@@ -179,14 +105,7 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
                          "macs": counted.macs, "acts": counted.acts, **published._asdict()})
     if sort:
         rows.sort(key=lambda row: row[sort], reverse=sort == "top1")
-    _print_rows(rows, as_json)
-
-
-def _amount(text: str, place: str) -> int:
-    value = yamlfile.scalar(text)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 1 <= value <= 1e18:
-        raise InputError(f"takes an amount as 600M or 1.2G, got {shown(text)}", place)
-    return round(value)
+    print_rows(rows, as_json)
 
 
 @main.command()
@@ -197,8 +116,8 @@ def _amount(text: str, place: str) -> int:
 @click.option("--beta", type=Number(1, 4), default=1.1, show_default=True, help="Width multiplier per φ.")
 @click.option("--gamma", type=Number(1, 4), default=1.15, show_default=True, help="Resolution multiplier per φ.")
 @click.option("--tolerance", type=Number(0, 0.5), default=0.02, show_default=True, help="How near --to must be met.")
-@_json_option
-@_guarded
+@json_option
+@guarded_command
 def scale(model: str, target: str | None, phi: float | None, alpha: float, beta: float, gamma: float, tolerance: float,
           as_json: bool) -> None:
     """A scaled MODEL, as an architecture's YAML; its counted MACs go to stderr."""
@@ -214,7 +133,7 @@ def scale(model: str, target: str | None, phi: float | None, alpha: float, beta:
     if phi is not None:
         arch, deviation = scaled_by(base, depth=alpha**phi, width=beta**phi, resolution=gamma**phi), None
     else:
-        scaled = scale_to(base, _amount(target, "--to"), Shares.of(alpha, beta, gamma), tolerance)
+        scaled = scale_to(base, amount(target, "--to"), Shares.of(alpha, beta, gamma), tolerance)
         arch, deviation = scaled.arch, scaled.deviation
         if abs(deviation) > tolerance:
             raise InputError(f"{base.name} has no network within {tolerance:.1%} of {scaled.target:,} MACs along these coefficients; "
@@ -233,8 +152,8 @@ def scale(model: str, target: str | None, phi: float | None, alpha: float, beta:
 @click.option("-n", "count_", type=click.IntRange(1), default=1, show_default=True, help="How many.")
 @click.option("--budget", help="At most so many MACs, as 600M.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@_json_option
-@_guarded
+@json_option
+@guarded_command
 def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: bool) -> None:
     """Architectures out of a SPACE, each as likely as every other; as YAML documents."""
     from random import Random
@@ -245,7 +164,7 @@ def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: boo
     from scalesearch.study import Budget
 
     opened, rng = load_space(space), Random(seed)
-    bound = Budget(macs=_amount(budget, "--budget")) if budget is not None else Budget()
+    bound = Budget(macs=amount(budget, "--budget")) if budget is not None else Budget()
     with yamlfile.read(space).located():
         certify(opened, bound)
     rows: Rows = []
@@ -263,8 +182,8 @@ def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: boo
 
 @main.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@_json_option
-@_guarded
+@json_option
+@guarded_command
 def check(files: tuple[Path, ...], as_json: bool) -> None:
     """Validate spaces and studies and print their feasibility; exit 2 and a located line for every faulty file."""
     from scalesearch.checking import check_file
@@ -277,7 +196,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
             faults += 1
             click.echo(f"scalesearch: {error}", err=True)
     if rows:
-        _print_rows(rows, as_json)
+        print_rows(rows, as_json)
     if faults:
         sys.exit(2)
 
@@ -289,7 +208,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--classes", type=click.IntRange(1, 1_000_000))
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights, for safetensors.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
-@_guarded
+@guarded_command
 def export_(model: str, form: str, resolution: int | None, classes: int | None, seed: int, out: Path | None) -> None:
     """MODEL as a Python file that needs torch alone, or its initial weights as safetensors."""
     from scalesearch.export import save_weights, to_python
@@ -317,40 +236,25 @@ def export_(model: str, form: str, resolution: int | None, classes: int | None, 
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the study, as search.trials=4.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
-@_json_option
-@_guarded
+@json_option
+@guarded_command
 def run(study: Path, out: Path | None, address: str | None, settings: tuple[str, ...], resume: bool, dry_run: bool,
         as_json: bool) -> None:
     """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report."""
     from scalesearch.checking import certified, plan
     from scalesearch.study import load_study
 
-    loaded = load_study(study, dict(map(_setting, settings)))
+    loaded = load_study(study, dict(map(setting, settings)))
     certificate = certified(loaded, study)
     if dry_run:
         rows = plan(loaded, certificate)
         if as_json:
             click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict()}, indent=2))
         else:
-            _print_rows(rows, False)
+            print_rows(rows, False)
             click.echo(certificate_lines(certificate, loaded))
         return
     _run(loaded, out, address, resume, as_json)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key or "\n" in text:
-        raise InputError(f"takes KEY=VALUE, got {text!r}", "--set")
-    return key, yamlfile.parse(f"value: {value}", "--set").data["value"]
-
-
-def certificate_lines(certificate: Any, study: Any) -> str:
-    low, high = certificate.interval
-    share = f"{certificate.inside:.3%}" + ("" if certificate.exact else f" (95 % interval {low:.3%} to {high:.3%})")
-    size = f"{certificate.size:,}" if isinstance(certificate.size, int) else "infinitely many"
-    return (f"space: {size} architectures; MACs from {certificate.smallest:,} over {certificate.median:,} (median) "
-            f"to {certificate.largest:,}\nbudget: {study.budget}; {share} of the space is inside")
 
 
 def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool) -> None:
@@ -372,7 +276,7 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
         click.echo(json.dumps(finished.summary, indent=2, ensure_ascii=False))
         return
     keys = ("name", "kind", "resolution", "params", "macs", "deviation", "val_accuracy", "test_accuracy", "on_front_macs")
-    _print_rows([{key: row[key] for key in keys} for row in finished.summary["rows"]], False)
+    print_rows([{key: row[key] for key in keys} for row in finished.summary["rows"]], False)
     folder = finished.folder
     click.echo(f"report   {folder / 'report.html'}\nfamily   {folder / 'family'}\ntrials   {folder / 'trials.csv'}\n"
                f"summary  {folder / 'summary.json'}")
@@ -380,7 +284,7 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@_guarded
+@guarded_command
 def report(folder: Path) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
     from scalesearch.driver import Driver

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from scalesearch import graph as g
 from scalesearch.arch import Arch, Stage
-from scalesearch.expand import Graph, expand, expand_stage, too_small
 from scalesearch.blocks import record
+from scalesearch.expand import Graph, expand, expand_stage, too_small
 
 
 class Cost(NamedTuple):

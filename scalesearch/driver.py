@@ -16,7 +16,7 @@ from scalesearch.arch import Arch
 from scalesearch.counting import cost
 from scalesearch.domains import FloatRange
 from scalesearch.expand import expand
-from scalesearch.scaling import PRESETS, ScalingSpace, Scaled, Shares, scale_to
+from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
 from scalesearch.schema import arch_from_dict
 from scalesearch.search import Past, searcher
 from scalesearch.space import Decision, Space

@@ -78,7 +78,7 @@ DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True,
 
 def _call(op: Any, inputs: list[str]) -> str:
     """The expression of a stateless operator."""
-    batched = lambda dim: dim + 1 if dim >= 0 else dim  # noqa: E731
+    batched = lambda dim: dim + 1 if dim >= 0 else dim
     first = inputs[0]
     match op:
         case g.Add():

@@ -156,7 +156,7 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 class SymTensor:
     """A feature map (or vector) that a block computes; every method records one layer and returns its output."""
 
-    __slots__ = ("layers", "index", "shape", "same")
+    __slots__ = ("index", "layers", "same", "shape")
 
     def __init__(self, layers: list[Layer], index: int, shape: Shape, same: bool):
         self.layers, self.index, self.shape, self.same = layers, index, shape, same

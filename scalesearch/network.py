@@ -48,7 +48,7 @@ class SameAvgPool2d(nn.AvgPool2d):
     """Average pooling with TensorFlow's "same" padding, which leaves the padding out of the average."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pad = lambda t: same_pad(t, self.kernel_size, self.stride, (1, 1))  # noqa: E731
+        pad = lambda t: same_pad(t, self.kernel_size, self.stride, (1, 1))
         return super().forward(pad(x)) / super().forward(pad(torch.ones_like(x[:1, :1])))
 
 
@@ -122,7 +122,7 @@ MODULES: dict[type, Callable[[Any, Arch, float], nn.Module]] = {
 
 def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
     """The function-call node of a stateless operator; dimensions count the batch here."""
-    batched = lambda dim: dim + 1 if dim >= 0 else dim  # noqa: E731
+    batched = lambda dim: dim + 1 if dim >= 0 else dim
     match op:
         case g.Add():
             return graph.call_function(operator.add, tuple(args))

@@ -217,7 +217,7 @@ def _moves(shares: Shares, arch: Arch) -> Iterator[tuple[str, int]]:
 def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     """One step of one leaf; None where it would leave what is possible."""
     kind, i = move
-    more = lambda width: width + direction * QUANTUM  # noqa: E731
+    more = lambda width: width + direction * QUANTUM
     if kind == "resolution":
         return arch.with_(resolution=arch.resolution + direction) if arch.resolution + direction > 0 else None
     if kind in ("stem", "head"):

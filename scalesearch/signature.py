@@ -11,7 +11,7 @@ import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal
 
@@ -116,7 +116,7 @@ def _unwrap(hint: Any) -> tuple[tuple[Any, ...], Rule]:
     return (hint,), rule
 
 
-@lru_cache(maxsize=None)
+@cache
 def fields_of(callable_: Callable) -> dict[str, Field]:
     """The keywords `callable_` takes (a function or a dataclass), in order of its signature."""
     target = callable_.__init__ if inspect.isclass(callable_) else callable_

@@ -6,7 +6,7 @@ not exist under the others' values (its condition fails, its stage is absent) is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
@@ -14,10 +14,10 @@ from typing import Any
 
 from scalesearch.adapting import adapted_strides, falls_away, stem_stride, with_small_pool
 from scalesearch.arch import Arch, BlockSpec, Stage
-from scalesearch.blocks import BLOCKS, normal_form
+from scalesearch.blocks import normal_form
 from scalesearch.domains import Condition, Domain, Open, Tie, contains, draw, own
 from scalesearch.errors import InputError, nearest, shown
-from scalesearch.signature import fields_of
+from scalesearch.space_reading import embeddings, read_leaf, spec_of
 from scalesearch.space_size import Components, count_ambiguous
 
 MOST_INTERCHANGEABLE = 10  # optional stages; draws from a space where they coincide are kept with falling probability
@@ -291,7 +291,7 @@ class Space:
 
     def _readings(self, arch: Arch) -> Iterator[Decisions]:
         named = arch.with_(name=self.name)
-        for placed in _embeddings(self.units, arch):
+        for placed in embeddings(self.units, arch):
             decisions: Decisions = {}
             for key, decision in self.decisions.items():
                 if decision.exists(decisions):
@@ -305,13 +305,13 @@ class Space:
 
     def _fits(self, placed: Mapping[str, Any], decisions: Decisions) -> bool:
         """Whether every part that stands there is one of its unit's alternatives."""
-        return all(part is None or _spec(part).kind in unit.blocks
+        return all(part is None or spec_of(part).kind in unit.blocks
                    for unit in self.units for part in [placed[unit.path]])
 
     def _read(self, decision: Decision, decisions: Decisions, placed: Mapping[str, Any], arch: Arch) -> Any:
         for path, conditions in decision.places:
             if all(decisions.get(key) in allowed for key, allowed in conditions):
-                return _read_leaf(path, placed, arch)
+                return read_leaf(path, placed, arch)
         return None
 
     def adapted(self, *, resolution: int, classes: int, channels: int = 3) -> Space:
@@ -390,54 +390,6 @@ def _may_coincide(a: Unit, b: Unit) -> bool:
     return (meet(a.depth, b.depth) and meet(a.stride, b.stride)
             and any(all(meet(leaf, b.blocks[kind].get(name, leaf)) for name, leaf in args.items())
                     for kind, args in a.blocks.items() if kind in b.blocks))
-
-
-def _embeddings(units: Iterable[Unit], arch: Arch) -> Iterator[dict[str, Any]]:
-    """Ways to lay the parts of `arch` over the units, the earliest optional stages taken first."""
-    stages = [u for u in units if u.part == "stages"]
-    fixed = {u.path: s for part, specs in (("stem", arch.stem), ("head", (arch.head,)))
-             for u, s in zip([u for u in units if u.part == part], specs)}
-    if len([u for u in units if u.part == "stem"]) != len(arch.stem):
-        return
-
-    def lay(u: int, s: int) -> Iterator[dict[str, Any]]:
-        if len(stages) - u < len(arch.stages) - s:
-            return
-        if u == len(stages):
-            yield {}
-            return
-        if s < len(arch.stages) and arch.stages[s].block.kind in stages[u].blocks:
-            yield from ({stages[u].path: arch.stages[s]} | rest for rest in lay(u + 1, s + 1))
-        if stages[u].present is not True:
-            yield from ({stages[u].path: None} | rest for rest in lay(u + 1, s))
-
-    yield from (fixed | placed for placed in lay(0, 0))
-
-
-def _spec(part: Stage | BlockSpec) -> BlockSpec:
-    return part.block if isinstance(part, Stage) else part
-
-
-def _read_leaf(path: str, placed: Mapping[str, Any], arch: Arch) -> Any:
-    """The value that stands in `arch` at a leaf's path."""
-    unit_path = next((p for p in placed if path.startswith(p + ".")), None)
-    if unit_path is None:
-        return getattr(arch, path)
-    part, rest = placed[unit_path], path[len(unit_path) + 1 :].split(".")
-    if rest == ["present"]:
-        return part is not None
-    if part is None:
-        return None
-    if rest in (["depth"], ["stride"]):
-        return getattr(part, rest[0])
-    if rest == ["block"]:
-        return _spec(part).kind
-    spec = _spec(part)
-    return spec.get(rest[1], _default(spec.kind, rest[1]))
-
-
-def _default(kind: str, name: str) -> Any:
-    return fields_of(BLOCKS[kind].function)[name].default
 
 
 def _restrided(unit: Unit, stride: int) -> Unit | None:

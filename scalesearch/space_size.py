@@ -6,7 +6,7 @@ import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -140,7 +140,7 @@ def _count_words(letters: list[set]) -> int:
     """Distinct sequences that take from each set in turn one letter or, where it holds None, none."""
     optional = [None in choices for choices in letters]
 
-    @lru_cache(maxsize=None)
+    @cache
     def words(places: frozenset[int]) -> int:
         nexts: dict[Any, set[int]] = {}
         total = 0

@@ -17,13 +17,12 @@ from scalesearch.arch import Arch
 from scalesearch.counting import Cost, cost
 from scalesearch.data import SOURCES, Source, source
 from scalesearch.errors import InputError, unknown
+from scalesearch.recipe import RECIPES, Recipe
 from scalesearch.schema import inside, named, space_from_dict
 from scalesearch.search import searcher
 from scalesearch.signature import Count, Natural, Resolution, Rule, check_arguments, fields_of
 from scalesearch.space import Space
-from scalesearch.recipe import RECIPES, Recipe
 from scalesearch.trial import Trial
-
 
 STEPS = ("base", "scale", "family", "compare")
 Amount = Annotated[int, Rule(low=1, high=10**18)]

@@ -77,7 +77,7 @@ class Trainer:
     def _augment(self, images: torch.Tensor) -> torch.Tensor:
         """Each image moved, turned, zoomed and (where its class allows) mirrored at random, in one resampling."""
         n, r = len(images), self.recipe
-        draw = lambda bound: (torch.rand(n) * 2 - 1) * bound  # noqa: E731
+        draw = lambda bound: (torch.rand(n) * 2 - 1) * bound
         angle, scale = draw(math.radians(r.rotate)), 1 + draw(r.zoom)
         flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.mirror else torch.ones(n)
         cos, sin = angle.cos() * scale, angle.sin() * scale

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from scalesearch.export import save_weights
+from scalesearch.recipe import Recipe
 from scalesearch.schema import arch_from_dict
 from scalesearch.train import Trainer, TrainingFailed
-from scalesearch.recipe import Recipe
 
 
 class Session:

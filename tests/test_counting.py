@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import SPACES
 from helpers import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,6 @@ from scalesearch.measuring import peak_memory as measured_peak
 from scalesearch.memory import peak_memory
 from scalesearch.network import build
 from scalesearch.schema import load_space, space_from_dict
-from conftest import SPACES
 
 # params, MACs at native resolution; torchvision 0.28 and (mobilenet_v1) timm 1.0.31, counted by fvcore
 KNOWN = {

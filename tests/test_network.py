@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from scalesearch import zoo
+from scalesearch.expand import expand
 from scalesearch.export import save_weights, to_python
 from scalesearch.network import build, drop_path_rates
-from scalesearch.expand import expand
 from scalesearch.schema import load_space
 
 SMALL = {"vgg11_bn": 32, "resnet18": 40, "resnet50": 40, "mobilenet_v1": 40, "mobilenet_v2": 40, "efficientnet_b0": 40}

@@ -9,9 +9,9 @@ import torch
 from helpers import TINY_SPACE
 
 from scalesearch.data import load
+from scalesearch.recipe import RECIPES
 from scalesearch.schema import space_from_dict
 from scalesearch.train import Trainer, TrainingFailed
-from scalesearch.recipe import RECIPES
 
 SHORT = replace(RECIPES["quick"], epochs=2, data_share=0.3)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from scalesearch.arch import BlockSpec
@@ -42,7 +42,7 @@ BLOCKS = {
 ROLES = {"stem": ("layer", "stem"), "stages": ("layer",), "head": ("head",)}
 
 
-@lru_cache(maxsize=None)
+@cache
 def block_fields(kind: str, part: str) -> dict[str, Field]:
     """What a block of `kind` takes where it stands in `part` ("stem", "stages" or "head") of a network.
 

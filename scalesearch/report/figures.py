@@ -52,7 +52,7 @@ def _label_places(rows: list[Row], key: str) -> dict[str, str]:
     if not rows:
         return {}
     xs, ys = {r.name: math.log(getattr(r, key)) for r in rows}, {r.name: r.test_accuracy for r in rows}
-    spread = lambda values: max(values) - min(values) or 1.0  # noqa: E731
+    spread = lambda values: max(values) - min(values) or 1.0
     wide, high = spread(xs.values()), 2.15 * max(spread(ys.values()), 0.02)
     at = {r.name: ((xs[r.name] - min(xs.values())) / wide, (ys[r.name] - min(ys.values())) / high) for r in rows}
     taken = [(x - 0.012, x + 0.012, y - 0.015, y + 0.015) for x, y in at.values()]
@@ -128,7 +128,7 @@ def triangle(info: Info) -> go.Figure:
     """Validation accuracy over the shares of the budget that go into depth, width and resolution."""
     assert info.scaling
     points = [p for p in info.scaling.points if p.accuracy is not None]
-    label = lambda p: "<b>best</b>" if p.name == info.scaling.best else p.presets[0] if p.presets else ""  # noqa: E731
+    label = lambda p: "<b>best</b>" if p.name == info.scaling.best else p.presets[0] if p.presets else ""
     figure = go.Figure(go.Scatterternary(
         a=[p.depth for p in points], b=[p.width for p in points], c=[p.resolution for p in points],
         mode="markers+text", text=[label(p) for p in points], textposition="top center", textfont={"size": 11},

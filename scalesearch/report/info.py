@@ -189,7 +189,7 @@ def _rows(driver: Driver) -> list[Row]:
 
 def _row(name: str, trials: list[Trial], driver: Driver, member: tuple | None) -> Row:
     done = [t for t in trials if t.state == "done"]
-    average = lambda key: round(mean(t.scores[key] for t in done), 6) if done else None  # noqa: E731
+    average = lambda key: round(mean(t.scores[key] for t in done), 6) if done else None
     arch, extra = arch_from_dict(trials[0].arch), {}
     if member:
         phi, scaled = member

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from scalesearch.arch import Arch
@@ -13,7 +13,7 @@ FAMILIES = {"vgg": vgg, "resnet": resnet, "mobilenet": mobilenet, "efficientnet"
 MODELS = {name: make for family in FAMILIES.values() for name, make in family.MODELS.items()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def model(name: str) -> Arch:
     """The hand-built architecture called `name`, at its native resolution with 1000 classes.
 

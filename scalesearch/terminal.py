@@ -1,0 +1,118 @@
+"""What the commands share: errors as one line, amounts and numbers as people write them, rows as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from scalesearch import yamlfile
+from scalesearch.errors import InputError, shown
+
+Rows = list[dict[str, Any]]
+
+
+def guarded_command(command: Callable) -> Callable:
+    """User errors as one or two lines and exit code 2, failed work as one line and exit code 1."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except InputError as error:
+            click.echo(f"scalesearch: {error}", err=True)
+            sys.exit(2)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(0)
+        except OSError as error:
+            click.echo(f"scalesearch: {error.filename or 'file'}: {error.strerror or error}", err=True)
+            sys.exit(2)
+
+    return guarded
+
+
+def _one_line(error: click.UsageError, file: Any = None) -> None:
+    command = error.ctx.command_path if error.ctx else "scalesearch"
+    click.echo(f"scalesearch: {' '.join(error.format_message().split())} See `{command} --help`.", err=True)
+
+
+click.UsageError.show = _one_line  # ours are one line, so are click's
+
+
+class Number(click.ParamType):
+    """A finite decimal between bounds; 2% is a number."""
+
+    name = "number"
+
+    def __init__(self, low: float, high: float):
+        self.low, self.high = low, high
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = yamlfile.scalar(value) if isinstance(value, str) else value
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not self.low <= number <= self.high:
+            self.fail(f"takes a number between {self.low:g} and {self.high:g}, got {value!r}", param, ctx)
+        return float(number)
+
+
+def json_option(command: Callable) -> Callable:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key in rows[0] if rows else ():
+        number = all(isinstance(row[key], (int, float, type(None))) for row in rows)
+        table.add_column(key, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    # a table that is piped on is as wide as it needs to be
+    console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
+    console.print(table)
+    for note in notes:
+        click.echo(note, err=True)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "×".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def amount(text: str, place: str) -> int:
+    value = yamlfile.scalar(text)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 1 <= value <= 1e18:
+        raise InputError(f"takes an amount as 600M or 1.2G, got {shown(text)}", place)
+    return round(value)
+
+
+def setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key or "\n" in text:
+        raise InputError(f"takes KEY=VALUE, got {text!r}", "--set")
+    return key, yamlfile.parse(f"value: {value}", "--set").data["value"]
+
+
+def certificate_lines(certificate: Any, study: Any) -> str:
+    low, high = certificate.interval
+    share = f"{certificate.inside:.3%}" + ("" if certificate.exact else f" (95 % interval {low:.3%} to {high:.3%})")
+    size = f"{certificate.size:,}" if isinstance(certificate.size, int) else "infinitely many"
+    return (f"space: {size} architectures; MACs from {certificate.smallest:,} over {certificate.median:,} (median) "
+            f"to {certificate.largest:,}\nbudget: {study.budget}; {share} of the space is inside")
