@@ -15,7 +15,7 @@ from typing import NamedTuple
 from scalesearch import graph as g
 from scalesearch.arch import Arch, Stage
 from scalesearch.blocks import record
-from scalesearch.expand import Graph, expand, expand_stage, too_small
+from scalesearch.expand import Graph, expand, expand_stage
 
 
 class Cost(NamedTuple):
@@ -105,8 +105,9 @@ def cost(arch: Arch) -> Cost:
             part, shape = _stage(stage, shape, same)
             costs.append(part)
         costs.append(block_cost(record(arch.head, shape, same, None, arch.classes)))
-    except g.ShapeError as error:
-        raise too_small(arch, error) from None
+    except g.ShapeError:
+        expand(arch)  # says where in the network, and what would do
+        raise
     return _sum(costs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -62,14 +63,26 @@ def expand(arch: Arch) -> Graph:
 def _expand(arch: Arch) -> Graph:
     same, shape = arch.padding == "same", (arch.channels, arch.resolution, arch.resolution)
     stem: list[BlockGraph] = []
-    for spec in arch.stem:
-        stem.append(record(spec, shape, same))
+    for i, spec in enumerate(arch.stem):
+        with _placed(f"stem[{i}]"):
+            stem.append(record(spec, shape, same))
         shape = stem[-1].out_shape
     stages = []
-    for stage in arch.stages:
-        stages.append(expand_stage(stage, shape, same))
+    for i, stage in enumerate(arch.stages):
+        with _placed(f"stages[{i}]"):
+            stages.append(expand_stage(stage, shape, same))
         shape = stages[-1][-1].out_shape
-    return Graph(arch, tuple(stem), tuple(stages), record(arch.head, shape, same, None, arch.classes))
+    with _placed("head"):
+        return Graph(arch, tuple(stem), tuple(stages), record(arch.head, shape, same, None, arch.classes))
+
+
+@contextmanager
+def _placed(place: str) -> Iterator[None]:
+    try:
+        yield
+    except ShapeError as error:
+        error.place = place
+        raise
 
 
 def too_small(arch: Arch, error: ShapeError) -> InputError:
@@ -79,6 +92,6 @@ def too_small(arch: Arch, error: ShapeError) -> InputError:
             _expand(arch.with_(resolution=resolution))
         except ShapeError:
             continue
-        return InputError(f"{arch.name}: resolution {arch.resolution} is too small ({error}); "
+        return InputError(f"{arch.name}: resolution {arch.resolution} is too small ({error.place}: {error}); "
                           f"the smallest that works is {resolution}", "resolution")
-    return InputError(f"{arch.name}: {error}")
+    return InputError(f"{arch.name}: {error}", error.place)

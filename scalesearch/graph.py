@@ -17,7 +17,9 @@ ActName = Literal["relu", "relu6", "silu", "hswish", "hsigmoid", "sigmoid", "gel
 
 
 class ShapeError(ValueError):
-    """Shapes that don't meet, or a map too small for what is asked of it."""
+    """Shapes that don't meet, or a map too small for what is asked of it; `place` is where in the network."""
+
+    place = ""
 
 
 # One type per operator; a field is what the operator must be told to be rebuilt.

@@ -154,7 +154,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         space_data, space, located = _space(data["space"], document.path.parent)
         study = _assemble(given, {**data, "space": space_data}, space, document.path.stem)
         with located():
-            study.adapted_space.sample(0)
+            cost(study.adapted_space.sample(0)[1])
         for arch in study.hand_built.values():
             cost(arch)
         return study

@@ -92,6 +92,7 @@ FAULTS_IN_A_SPACE = [
     ("depth: 1\n", "depth: !!python/object:os.system 1\n", 8, "tags are not taken"),
     ("depth: 1\n", "depth: &a 1\n", 8, "anchors and aliases are not taken"),
     ("name: s\n", "name: [s\n", 2, "is not YAML"),
+    ("head:", "  - conv: {width: 8, groups: 3}\nhead:", 13, "groups, which divide not both"),
     ("resolution: 16", "resolution: 2", 2, "too small"),
 ]  # fmt: skip
 

@@ -152,7 +152,7 @@ def test_what_macs_leave_out_is_named():
 
 
 def test_a_resolution_too_small_for_the_strides_is_refused_with_the_smallest_that_works():
-    with pytest.raises(InputError, match="resolution 8 is too small .*smallest that works is 17"):
+    with pytest.raises(InputError, match=r"resolution 8 is too small \(stages\[\d\].*smallest that works is 17"):
         cost(zoo.model("resnet50").with_(resolution=8))
     cost(zoo.model("resnet50").with_(resolution=17))
 
