@@ -7,16 +7,16 @@ not exist under the others' values (its condition fails, its stage is absent) is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.adapting import adapted_strides, falls_away, stem_stride, with_small_pool
 from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import normal_form
 from scalesearch.domains import Condition, Domain, Open, Tie, contains, draw, own
 from scalesearch.errors import InputError, nearest, shown
+from scalesearch.space_adapting import adapted_units
 from scalesearch.space_reading import embeddings, read_leaf, spec_of
 from scalesearch.space_size import Components, count_ambiguous
 
@@ -319,28 +319,8 @@ class Space:
 
         Raises `InputError` where a stride is open, since the rule is about strides.
         """
-        layers = [u for u in self.units if u.part != "head"]
-        strides = [self._unit_stride(u) for u in layers]
-        adapted = adapted_strides(strides, resolution)
-        last_map = resolution
-        for stride in adapted:
-            last_map = -(-last_map // stride)
-        units = [_restrided(u, s) for u, s in zip(layers, adapted)]
-        heads = [_small_head(u, last_map) for u in self.units if u.part == "head"]
-        stem = [u for u in units if u is not None and u.part == "stem"]
-        stages = [u for u in units if u is not None and u.part == "stages"]
         settings = {**self.settings, "resolution": resolution, "classes": classes, "channels": channels}
-        return Space(self.name, settings, (*stem, *stages, *heads))
-
-    def _unit_stride(self, unit: Unit) -> int:
-        if unit.part == "stages":
-            stride = unit.stride
-        else:
-            stride = unit.blocks[unit.kind].get("stride", stem_stride(BlockSpec(unit.kind)))
-        if isinstance(stride, (Open, Tie)):
-            raise InputError("is open; a space is adapted to the images' size by its strides, so they must be fixed",
-                             f"{unit.path}.stride")
-        return stride
+        return Space(self.name, settings, adapted_units(self.units, resolution))
 
 
 def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:
@@ -390,20 +370,3 @@ def _may_coincide(a: Unit, b: Unit) -> bool:
     return (meet(a.depth, b.depth) and meet(a.stride, b.stride)
             and any(all(meet(leaf, b.blocks[kind].get(name, leaf)) for name, leaf in args.items())
                     for kind, args in a.blocks.items() if kind in b.blocks))
-
-
-def _restrided(unit: Unit, stride: int) -> Unit | None:
-    if unit.part == "stages":
-        return replace(unit, stride=stride)
-    if falls_away(unit.kind, stride):
-        return None
-    return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], "stride": stride}})
-
-
-def _small_head(unit: Unit, last_map: int) -> Unit:
-    args = unit.blocks[unit.kind]
-    fixed = {name: leaf for name, leaf in args.items() if not isinstance(leaf, (Open, Tie))}
-    if isinstance(args.get("pool"), (Open, Tie)):
-        return unit
-    small = dict(with_small_pool(BlockSpec(unit.kind, tuple(fixed.items())), last_map).args)
-    return replace(unit, blocks={unit.kind: {**args, **({"pool": small["pool"]} if "pool" in small else {})}})

@@ -16,7 +16,7 @@ FLOORS = [
     {"arch", "graph", "trial", "blocks", "domains", "recipe", "yamlfile"},
     {"expand"},
     {"counting", "adapting", "pareto"},
-    {"space_size", "space_reading", "scaling", "memory", "network"},
+    {"space_size", "space_reading", "space_adapting", "scaling", "memory", "network"},
     {"space", "measuring", "zoo"},
     {"schema", "export", "feasibility", "data", "search", "train"},
     {"loading", "study", "worker"},
