@@ -107,7 +107,7 @@ def test_searches_lie_in_sqlite_as_optuna_studies(finished):
 
 
 # While the first trials run, in the middle of each step, after the last trial's line.
-@pytest.mark.parametrize("lines", [0, 3, 7, 11, 14])
+@pytest.mark.parametrize("lines", [0, 3, 8, 14])
 def test_killed_and_resumed_it_equals_the_uninterrupted_run(study, finished, tmp_path, lines):
     out = tmp_path / "run"
     process = start(study, out)
