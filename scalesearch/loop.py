@@ -164,7 +164,7 @@ def _source() -> type:
         """
 
         def __init__(self, driver: Driver, first: Any, folder: Path, observer: Observer):
-            super().__init__(metric="val_accuracy", mode="max")
+            super().__init__()  # no metric: Tune would insist on it in the results of failed trials
             self.driver, self.first, self.folder, self.observer = driver, first, folder, observer
             self.jobs: dict[str, Job] = {}
             self.failure: Exception | None = None  # Tune would wrap or swallow it; it is raised when Tune has ended
