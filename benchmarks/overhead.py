@@ -39,7 +39,7 @@ def ours(folder: Path) -> float:
     study = load_study(study_file)
     driver = BaseSearchAlone(study, TrialLog(folder / "trials.jsonl"))
     start = time.perf_counter()
-    loop._tune(study, driver, driver.next(), folder, loop.Silent())
+    loop._tune(driver, driver.next(), folder, loop.Silent())
     took = time.perf_counter() - start
     assert len(driver.log.trials) == TRIALS and all(t.state == "done" for t in driver.log)
     return took

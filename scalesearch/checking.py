@@ -8,11 +8,10 @@ from typing import Any
 from scalesearch import yamlfile
 from scalesearch.counting import cost
 from scalesearch.feasibility import Certificate, certify
-from scalesearch.schema import space_from_dict
-from scalesearch.study import Budget, Study, load_study
+from scalesearch.schema import settings_keys, space_from_dict
+from scalesearch.signature import fields_of
+from scalesearch.study import Budget, Study, load_study, study_keys
 
-STUDY_KEYS = {"space", "data", "budget", "search", "scale", "family", "compare", "recipe", "seeds", "parallel", "ray"}
-SPACE_KEYS = {"classes", "channels", "stem", "stages", "head"}
 
 
 def certified(study: Study, path: Path) -> Certificate:
@@ -50,7 +49,8 @@ def check_file(path: Path) -> dict[str, Any]:
 
 def _is_study(data: dict[str, Any]) -> bool:
     """Whether a file's keys are more a study's than a space's; one of them may be misspelt."""
-    return len(STUDY_KEYS & set(data)) > len(SPACE_KEYS & set(data))
+    of_studies, of_spaces = set(fields_of(study_keys)), {*fields_of(settings_keys), "stem", "stages", "head"}
+    return len((of_studies - of_spaces) & set(data)) > len((of_spaces - of_studies) & set(data))
 
 
 def _row(path: Path, kind: str, name: str, c: Certificate) -> dict[str, Any]:

@@ -266,7 +266,7 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
     try:
         with progress:
             finished = run_study(study, out, address=address, resume=resume, observer=progress)
-    except StudyFailed as error:
+    except (StudyFailed, OSError) as error:  # a full disk is no mistake in the input
         click.echo(f"scalesearch: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -112,7 +113,6 @@ class Driver:
     def __init__(self, study: Study, log: TrialLog):
         self.study, self.log = study, log
         self.jobs: dict[tuple[str, int], Job] = {}
-        self.step = STEPS[0]
         self._jobs = self._all_steps()
 
     def next(self) -> Any:
@@ -132,8 +132,8 @@ class Driver:
     # The steps.
 
     def _all_steps(self) -> Iterator[Any]:
-        for self.step in STEPS:
-            yield from getattr(self, f"_{self.step}")()
+        for step in STEPS:
+            yield from getattr(self, f"_{step}")()
         while not self.jobs.keys() <= self.log.trials.keys():
             yield self.WAIT
 
@@ -222,12 +222,11 @@ class Driver:
             raise StudyFailed(f"all {len(trials)} trials of the {step} search failed: {reason}")
         return max(done, key=lambda t: t.rank)
 
-    @property
+    @cached_property
     def scaling_space(self) -> ScalingSpace:
-        if not hasattr(self, "_scaling_space"):
-            base = arch_from_dict(self.best("base").arch)
-            self._scaling_space = ScalingSpace(base, self.study.scale.factor, self.study.scale.tolerance)
-        return self._scaling_space
+        """The ways to scale the best base; asked for when the base search is over."""
+        base = arch_from_dict(self.best("base").arch)
+        return ScalingSpace(base, self.study.scale.factor, self.study.scale.tolerance)
 
     @property
     def shares(self) -> Shares:

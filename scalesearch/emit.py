@@ -12,10 +12,9 @@ from scalesearch.export import to_python
 from scalesearch.report.info import Info, Row, gather
 from scalesearch.schema import arch_to_yaml
 from scalesearch.search.tpe import write_storage
-from scalesearch.study import Study
 
 
-def emit(study: Study, driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
+def emit(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
     """Write `family/`, `optuna.db`, `trials.csv`, `summary.json` and `report.html`; the summary comes back."""
     driver.best("base")
     driver.best("scale")

@@ -79,8 +79,8 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
         first = driver.next()
         if first is not None:
             with _ray(study, address):
-                _tune(study, driver, first, folder, observer)
-        summary = emit(study, driver, folder, time.time() - started)
+                _tune(driver, first, folder, observer)
+        summary = emit(driver, folder, time.time() - started)
         return Run(folder, study, log, summary)
 
 
@@ -96,7 +96,10 @@ def _claimed(folder: Path, study: Study, resume: bool) -> Iterator[TrialLog]:
             raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder with --out")
     elif folder.exists() and (not folder.is_dir() or any(p.name not in OURS for p in folder.iterdir())):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror}", "--out") from None
     with open(folder / "run.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,12 +208,13 @@ def _source() -> type:
     return Source
 
 
-def _tune(study: Study, driver: Driver, first: Any, folder: Path, observer: Observer) -> None:
+def _tune(driver: Driver, first: Any, folder: Path, observer: Observer) -> None:
     from ray import tune
 
     source = _source()(driver, first, folder, observer)
     on_interrupt = signal.getsignal(signal.SIGINT)  # Tune sets its own and leaves it
-    resources = {"cpu": study.ray.cpus_per_trial, "gpu": study.ray.gpus_per_trial}
+    wanted = driver.study.ray
+    resources = {"cpu": wanted.cpus_per_trial, "gpu": wanted.gpus_per_trial}
     with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
         tune.Tuner(
             tune.with_resources(_trainable(), resources),

@@ -60,9 +60,6 @@ class _Live:
         if self.holders[key] == 0:
             self.bytes -= self.sizes.pop(key)
 
-    def touch(self, scratch: int) -> None:
-        self.peak = max(self.peak, self.bytes + scratch)
-
 
 def _is_view(op: Any, training: bool, rate: float) -> bool:
     return (isinstance(op, VIEWS) or (isinstance(op, g.Dropout) and not training)

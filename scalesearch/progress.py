@@ -24,9 +24,9 @@ class Progress:
 
     def __init__(self, study: Study):
         self.study, self.started_at = study, time.monotonic()
-        self.running: dict[str, Job] = {}
+        self.running: set[tuple[str, int]] = set()
         self.done, self.worked, self.known_work = 0, 0.0, 0.0
-        self.started_in: dict[str, set[str]] = {step: set() for step in TITLES}
+        self.started_in: dict[str, set[int]] = {step: set() for step in TITLES}
         self.base_macs = study.budget.macs or 0
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
@@ -46,18 +46,18 @@ class Progress:
         """Trials that an earlier run finished."""
         self.done, self.known_work = len(trials), sum(map(_work, trials))
         for trial in trials:
-            self.started_in[trial.step].add(trial.name)
+            self.started_in[trial.step].add(trial.number)
             self._note(trial)
         if trials:
             self.console.print(f"going on after {len(trials)} finished trials")
 
     def started(self, job: Job) -> None:
-        self.running[job.name] = job
-        self.started_in[job.step].add(job.name)
+        self.running.add((job.step, job.number))
+        self.started_in[job.step].add(job.number)
         self._show(job.step)
 
     def finished(self, trial: Trial) -> None:
-        self.running.pop(trial.name, None)
+        self.running.discard((trial.step, trial.number))
         self.done, self.worked = self.done + 1, self.worked + _work(trial)
         self._note(trial)
         outcome = f"{trial.scores['val_accuracy']:.2%}" if trial.state == "done" else f"failed: {trial.reason}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from scalesearch.arch import Arch, BlockSpec, Stage
-from scalesearch.blocks import BLOCKS
+from scalesearch.blocks import BLOCKS, normal_form
 from scalesearch.blocks.parts import make_divisible
 from scalesearch.counting import cost
 from scalesearch.errors import InputError
@@ -42,12 +42,11 @@ def widen(spec: BlockSpec, multiplier: float) -> BlockSpec:
 
 def _with_widths(spec: BlockSpec, change: Callable[[int], int]) -> BlockSpec:
     args = dict(spec.args)
-    fields = fields_of(BLOCKS[spec.kind].function)
-    for name, field in fields.items():
+    for name, field in fields_of(BLOCKS[spec.kind].function).items():
         current = args.get(name, field.default)
         if field.rule.scales and isinstance(current, int):
             args[name] = change(current)
-    return BlockSpec(spec.kind, tuple((n, args[n]) for n, f in fields.items() if n in args and args[n] != f.default))
+    return normal_form(spec.kind, args)
 
 
 class Shares(NamedTuple):

@@ -13,7 +13,7 @@ from scalesearch.arch import Arch
 from scalesearch.blocks import BLOCKS, ROLES, block_fields
 from scalesearch.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
 from scalesearch.errors import InputError, nearest, shown
-from scalesearch.signature import REQUIRED, Count, Depth, Field, Rate, Resolution, Rule, Stride, fields_of
+from scalesearch.signature import REQUIRED, Count, Depth, Field, Rate, Resolution, Rule, Stride, check_keys, fields_of
 from scalesearch.space import Leaf, Space, Unit
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
@@ -22,7 +22,7 @@ LEAF_KEYS = {"choice": ("choice", "name", "when", "else"), "range": ("range", "s
              "tie": ("tie",)}  # fmt: skip
 
 
-def _settings(*, name: str = "arch", resolution: Resolution = 224, classes: Count = 1000, channels: Count = 3,
+def settings_keys(*, name: str = "arch", resolution: Resolution = 224, classes: Count = 1000, channels: Count = 3,
               padding: Literal["symmetric", "same"] = "symmetric", norm_eps: Annotated[float, Rule(low=0)] = 1e-5,
               norm_momentum: Rate = 0.1, drop_path: Rate = 0.0) -> None:
     """What an arch says beside its blocks."""
@@ -51,7 +51,7 @@ def space_from_dict(data: Mapping[str, Any]) -> Space:
     Raises `InputError` placed at the leaf: unknown keys and blocks, wrong types, broken rules, empty or backward domains,
     ties and conditions that don't hold together, a resolution too small for the strides.
     """
-    settings = fields_of(_settings)
+    settings = fields_of(settings_keys)
     known = [*settings, "stem", "stages", "head"]
     for key in data:
         if key not in known:
@@ -157,13 +157,8 @@ def _block(data: Any, part: str, place: str, beside: list[str] | None = None) ->
         given = {} if given is None else given
         if not isinstance(given, dict):
             raise InputError(f"takes a mapping of arguments, got {shown(given)}", kind)
-        for key in given:
-            if key not in fields:
-                raise InputError(f'unknown key for block "{kind}"; takes {", ".join(fields)}.{nearest(key, fields)}',
-                                 f"{kind}.{key}")
-        for name, field in fields.items():
-            if field.default is REQUIRED and name not in given:
-                raise InputError(f'needs "{name}" ({field.wanted})', kind)
+        with inside(kind):
+            check_keys(f'block "{kind}"', fields, given)
     join = f"{place}." if place else ""
     return kind, {name: _leaf(value, fields[name], f"{join}{kind}.{name}") for name, value in given.items()}
 

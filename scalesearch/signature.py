@@ -15,7 +15,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal
 
-from scalesearch.errors import InputError, shown, unknown
+from scalesearch.errors import InputError, nearest, shown
 
 REQUIRED = inspect.Parameter.empty
 
@@ -131,15 +131,20 @@ def _field(name: str, hint: Any, default: Any) -> Field:
     return field if default is REQUIRED else replace(field, default=field.check(default))
 
 
-def check_arguments(owner: str, fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` checked against `fields`: known keys, right types, rules held, nothing required missing.
+def check_keys(owner: str, fields: Mapping[str, Field], given: Mapping[str, Any]) -> None:
+    """Known keys alone, and none that is required missing.
 
     Raises `InputError` placed at the offending key; `owner` is what the message calls the thing.
     """
     for key in given:
         if key not in fields:
-            raise InputError(f"unknown key for {owner}; {unknown('key', key, fields).split('; ', 1)[1]}", str(key))
+            raise InputError(f"unknown key for {owner}; takes {', '.join(fields)}.{nearest(key, fields)}", str(key))
     for name, field in fields.items():
         if field.default is REQUIRED and name not in given:
             raise InputError(f'{owner} needs "{name}" ({field.wanted})')
+
+
+def check_arguments(owner: str, fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` checked against `fields` by `check_keys`, every value in its field's own type."""
+    check_keys(owner, fields, given)
     return {name: fields[name].check(value) for name, value in given.items()}

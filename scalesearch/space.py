@@ -147,7 +147,7 @@ class Space:
         return {path: decision.name for decision in self.decisions.values() for path, _ in decision.places}
 
     @cached_property
-    def _unit_keys(self) -> list[tuple[Unit, tuple[str, ...], Callable[[Decisions], Any]]]:
+    def _unit_keys(self) -> list[tuple[Unit, tuple[str, ...]]]:
         """Per unit: the decisions it depends on, for looking built units up."""
         found = []
         for unit in self.units:
@@ -174,7 +174,7 @@ class Space:
             return None
         kind = self._value(f"{unit.path}.block", unit.kind, decisions)
         args = {n: self._value(f"{unit.path}.{kind}.{n}", leaf, decisions) for n, leaf in unit.blocks[kind].items()}
-        spec = normal_form(kind, unit.part, args)
+        spec = normal_form(kind, args)
         if unit.part != "stages":
             return spec
         return Stage(spec, self._value(f"{unit.path}.depth", unit.depth, decisions),
@@ -300,10 +300,10 @@ class Space:
                         break
                     decisions[key] = read
             else:
-                if self._fits(placed, decisions) and self._at(decisions) == named:
+                if self._fits(placed) and self._at(decisions) == named:
                     yield decisions
 
-    def _fits(self, placed: Mapping[str, Any], decisions: Decisions) -> bool:
+    def _fits(self, placed: Mapping[str, Any]) -> bool:
         """Whether every part that stands there is one of its unit's alternatives."""
         return all(part is None or spec_of(part).kind in unit.blocks
                    for unit in self.units for part in [placed[unit.path]])

@@ -18,6 +18,7 @@ from scalesearch.counting import Cost, cost
 from scalesearch.data import SOURCES, Source, source
 from scalesearch.errors import InputError, unknown
 from scalesearch.recipe import RECIPES, Recipe
+from scalesearch.scaling import MOST_FACTOR
 from scalesearch.schema import inside, named, space_from_dict
 from scalesearch.search import searcher
 from scalesearch.signature import Count, Natural, Resolution, Rule, check_arguments, fields_of
@@ -133,7 +134,7 @@ def document_digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def _study(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None, resolution: Resolution | None = None,
+def study_keys(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None, resolution: Resolution | None = None,
            search: dict | None = None, scale: dict | None = None, family: dict | None = None,
            compare: tuple[str, ...] = (), recipe: dict | str = "quick", seeds: tuple[Natural, ...] = (0,),
            parallel: Count = 4, ray: dict | None = None) -> None:
@@ -150,7 +151,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         for dotted, value in (overrides or {}).items():
             _override(document.data, dotted, value)
         data = document.data
-        given = check_arguments("a study", fields_of(_study), data)
+        given = check_arguments("a study", fields_of(study_keys), data)
         space_data, space, located = _space(data["space"], document.path.parent)
         study = _assemble(given, {**data, "space": space_data}, space, document.path.stem)
         with located():
@@ -226,12 +227,13 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
     compare = given.get("compare", ())
     for i, name in enumerate(compare):
         _named("model", name, zoo.MODELS, f"compare[{i}]")
-    largest = scale.factor ** max(_section(Family, given.get("family"), "family").phi, default=0)
-    if largest > 4096:
-        raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most 4,096 times", "family.phi")
     seeds, family = given.get("seeds", (0,)), _section(Family, given.get("family"), "family")
     for place, values in (("seeds", seeds), ("compare", compare), ("family.phi", family.phi)):
         _distinct(values, place)
+    largest = scale.factor ** max(family.phi, default=0)
+    if largest > MOST_FACTOR:
+        raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most {MOST_FACTOR:,} times",
+                         "family.phi")
     if not seeds:
         raise InputError("takes a list of at least one seed, got []", "seeds")
     resolution = given.get("resolution") or data.resolution

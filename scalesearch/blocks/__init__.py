@@ -55,9 +55,9 @@ def block_fields(kind: str, part: str) -> dict[str, Field]:
     return {name: field for name, field in fields_of(BLOCKS[kind].function).items() if name != given}
 
 
-def normal_form(kind: str, part: str, args: dict[str, Any]) -> BlockSpec:
+def normal_form(kind: str, args: dict[str, Any]) -> BlockSpec:
     """The `BlockSpec` of arguments already checked: signature order, defaults left out."""
-    fields = block_fields(kind, part)
+    fields = fields_of(BLOCKS[kind].function)
     return BlockSpec(kind, tuple((n, args[n]) for n, f in fields.items() if n in args and args[n] != f.default))
 
 
@@ -66,7 +66,7 @@ def block(kind: str, part: str = "stages", **args: Any) -> BlockSpec:
 
     Raises `InputError` for an unknown block or key, a wrong type, a broken rule or a missing argument.
     """
-    return normal_form(kind, part, check_arguments(f'block "{kind}"', block_fields(kind, part), args))
+    return normal_form(kind, check_arguments(f'block "{kind}"', block_fields(kind, part), args))
 
 
 @lru_cache(maxsize=1 << 16)
