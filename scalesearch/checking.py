@@ -13,7 +13,6 @@ from scalesearch.signature import fields_of
 from scalesearch.study import Budget, Study, load_study, study_keys
 
 
-
 def certified(study: Study, path: Path) -> Certificate:
     """The certificate of the study's budget in its space. Raises `InputError`, located in the file, where nothing is inside."""
     with yamlfile.read(path).located():

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch import graph as g
 from scalesearch.arch import Arch
+from scalesearch.constructors import Arguments, constructor
 from scalesearch.counting import cost
 from scalesearch.expand import Graph, expand
 
 if TYPE_CHECKING:
     import torch
 
-Arguments = list[tuple[str, Any]]  # keyword and value; an empty keyword is positional
-ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "hswish": "Hardswish", "hsigmoid": "Hardsigmoid",
-               "sigmoid": "Sigmoid", "gelu": "GELU", "leaky_relu": "LeakyReLU"}  # fmt: skip
 VARIABLES = "xyzwvutsrqponm"
 
 
@@ -32,44 +30,6 @@ def save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     save_file(weights, temporary)
     os.replace(temporary, path)
-
-
-def _square(pair: Any) -> Any:
-    return pair[0] if isinstance(pair, tuple) and pair[0] == pair[1] else pair
-
-
-def _module(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
-    """The constructor of an operator's module and its arguments."""
-    match op:
-        case g.Conv():
-            same = op.padding == "same"
-            args = [("", op.cin), ("", op.cout), ("", _square(op.kernel)), ("stride", _square(op.stride)),
-                    ("padding", 0 if same else _square(op.padding)), ("dilation", _square(op.dilation)),
-                    ("groups", op.groups), ("bias", op.bias)]
-            return "SameConv2d" if same else "nn.Conv2d", args
-        case g.Norm(channels, 0):
-            return "nn.BatchNorm2d", [("", channels), ("eps", arch.norm_eps), ("momentum", arch.norm_momentum)]
-        case g.Norm(channels, groups):
-            return "nn.GroupNorm", [("", groups), ("", channels), ("eps", arch.norm_eps)]
-        case g.Act(fn):
-            return f"nn.{ACTIVATIONS[fn]}", [("", 0.1)] if fn == "leaky_relu" else []
-        case g.Pool():
-            same = op.padding == "same"
-            args = [("", _square(op.kernel)), ("", _square(op.stride)),
-                    ("padding", 0 if same else _square(op.padding)), ("ceil_mode", op.ceil)]
-            args += [("count_include_pad", op.count_pad)] if op.kind == "avg" else []
-            return ("Same" if same else "nn.") + f"{op.kind.capitalize()}Pool2d", args
-        case g.AdaptivePool(kind, size):
-            return f"nn.Adaptive{kind.capitalize()}Pool2d", [("", _square(size))]
-        case g.Linear(cin, cout, bias):
-            return "nn.Linear", [("", cin), ("", cout), ("bias", bias)]
-        case g.Dropout(p):
-            return "nn.Dropout", [("", p)]
-        case g.DropPath():
-            return "DropPath", [("", rate)]
-        case g.Upsample(scale, mode):
-            return "nn.Upsample", [("scale_factor", scale), ("mode", mode)]
-    return "", []
 
 
 DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True, "eps": 1e-5, "momentum": 0.1,
@@ -132,7 +92,7 @@ def _instance(path: str, block: g.BlockGraph, arch: Arch, rate: float) -> _Insta
             moved[i] = inputs[0]
             continue
         moved[i] = len(layers)
-        layers.append((layer._replace(inputs=inputs), *_module(layer.op, arch, rate)))
+        layers.append((layer._replace(inputs=inputs), *constructor(layer.op, arch, rate)))
     bare = g.BlockGraph(block.kind, block.in_shape, block.out_shape, tuple(l for l, _, _ in layers), moved[block.output])
     return _Instance(path, bare, layers)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from scalesearch import graph as g
 from scalesearch.arch import Arch
+from scalesearch.constructors import constructor
 from scalesearch.expand import Graph, expand
 
 
@@ -69,55 +70,29 @@ class DropPath(nn.Module):
         return f"p={self.p:.3f}"
 
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU, "hswish": nn.Hardswish, "hsigmoid": nn.Hardsigmoid,
-    "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "leaky_relu": lambda: nn.LeakyReLU(0.1),
-}  # fmt: skip
+HELPERS = {"SameConv2d": SameConv2d, "SameMaxPool2d": SameMaxPool2d, "SameAvgPool2d": SameAvgPool2d, "DropPath": DropPath}
 
 
-def _conv(op: g.Conv, arch: Arch, rate: float) -> nn.Module:
-    if op.padding == "same":
-        return SameConv2d(op.cin, op.cout, op.kernel, op.stride, 0, op.dilation, op.groups, op.bias)
-    return nn.Conv2d(op.cin, op.cout, op.kernel, op.stride, op.padding, op.dilation, op.groups, op.bias)
+def _module(op: Any, arch: Arch, drop_path: float) -> nn.Module | None:
+    """The submodule of an operator that has state or a mode; None for one that is a mere call."""
+    name, arguments = constructor(op, arch, drop_path)
+    if not name:
+        return None
+    kind = HELPERS.get(name) or getattr(nn, name.removeprefix("nn."))
+    module = kind(*[value for key, value in arguments if not key], **{key: value for key, value in arguments if key})
+    return _initialised_linear(module, op.init) if isinstance(op, g.Linear) else module
 
 
-def _norm(op: g.Norm, arch: Arch, rate: float) -> nn.Module:
-    if op.groups:
-        return nn.GroupNorm(op.groups, op.channels, eps=arch.norm_eps)
-    return nn.BatchNorm2d(op.channels, eps=arch.norm_eps, momentum=arch.norm_momentum)
-
-
-def _pool(op: g.Pool, arch: Arch, rate: float) -> nn.Module:
-    same = op.padding == "same"
-    padding = 0 if same else op.padding
-    if op.kind == "max":
-        return (SameMaxPool2d if same else nn.MaxPool2d)(op.kernel, op.stride, padding, ceil_mode=op.ceil)
-    return (SameAvgPool2d if same else nn.AvgPool2d)(op.kernel, op.stride, padding, op.ceil, op.count_pad)
-
-
-def _adaptive_pool(op: g.AdaptivePool, arch: Arch, rate: float) -> nn.Module:
-    return (nn.AdaptiveAvgPool2d if op.kind == "avg" else nn.AdaptiveMaxPool2d)(op.size)
-
-
-def _linear(op: g.Linear, arch: Arch, rate: float) -> nn.Module:
-    linear = nn.Linear(op.cin, op.cout, op.bias)
-    if op.init == "uniform":
-        nn.init.uniform_(linear.weight, -1 / math.sqrt(op.cout), 1 / math.sqrt(op.cout))
+def _initialised_linear(linear: nn.Linear, init: str) -> nn.Linear:
+    """Uniform within 1/√width (EfficientNet's reference code) or σ = 0.01 (VGG, MobileNet); biases 0."""
+    if init == "uniform":
+        bound = 1 / math.sqrt(linear.out_features)
+        nn.init.uniform_(linear.weight, -bound, bound)
     else:
         nn.init.normal_(linear.weight, 0, 0.01)
-    if op.bias:
+    if linear.bias is not None:
         nn.init.zeros_(linear.bias)
     return linear
-
-
-# Operators with state or a mode become submodules, the others calls in the block's forward.
-MODULES: dict[type, Callable[[Any, Arch, float], nn.Module]] = {
-    g.Conv: _conv, g.Norm: _norm, g.Pool: _pool, g.AdaptivePool: _adaptive_pool, g.Linear: _linear,
-    g.Act: lambda op, arch, rate: ACTIVATIONS[op.fn](),
-    g.Dropout: lambda op, arch, rate: nn.Dropout(op.p),
-    g.DropPath: lambda op, arch, rate: DropPath(rate),
-    g.Upsample: lambda op, arch, rate: nn.Upsample(scale_factor=op.scale, mode=op.mode),
-}  # fmt: skip
 
 
 def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
@@ -156,10 +131,10 @@ def build_block(block: g.BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.G
         args = [nodes[i] for i in layer.inputs]
         if isinstance(layer.op, g.DropPath) and drop_path == 0.0:
             nodes[index] = args[0]
-        elif type(layer.op) in MODULES:
+        elif (module := _module(layer.op, arch, drop_path)) is not None:
             if layer.name in root:
                 raise ValueError(f'block "{block.kind}" records two layers named "{layer.name}"')
-            root[layer.name] = MODULES[type(layer.op)](layer.op, arch, drop_path)
+            root[layer.name] = module
             nodes[index] = graph.call_module(layer.name, tuple(args))
         else:
             nodes[index] = _call(graph, layer.op, args)

@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "signature"},
     {"arch", "graph", "trial", "blocks", "domains", "recipe", "yamlfile"},
     {"expand"},
-    {"counting", "adapting", "pareto"},
+    {"counting", "adapting", "constructors", "pareto"},
     {"space_size", "space_reading", "space_adapting", "scaling", "memory", "network"},
     {"space", "measuring", "zoo"},
     {"schema", "export", "feasibility", "data", "search", "train"},
