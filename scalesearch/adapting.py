@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from scalesearch.arch import Arch, BlockSpec, Stage
-from scalesearch.blocks import BLOCKS, block
+from scalesearch.arch import Arch, BlockSpec
+from scalesearch.blocks import BLOCKS, block, normal_form
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 
@@ -31,12 +32,17 @@ def adapted_strides(strides: Sequence[int], resolution: int, smallest_map: int =
 
 
 def stem_stride(spec: BlockSpec) -> int:
-    return spec.get("stride", fields_of(BLOCKS[spec.kind].function)["stride"].default)
+    field = fields_of(BLOCKS[spec.kind].function).get("stride")
+    return spec.get("stride", field.default) if field else 1
+
+
+def with_stride(spec: BlockSpec, stride: int) -> BlockSpec:
+    return spec if stem_stride(spec) == stride else normal_form(spec.kind, dict(spec.args) | {"stride": stride})
 
 
 def falls_away(kind: str, stride: int) -> bool:
-    """A pool in the stem that no longer reduces anything."""
-    return BLOCKS[kind].role == "stem" and stride == 1
+    """A pool that no longer reduces anything."""
+    return kind in ("max_pool", "avg_pool") and stride == 1
 
 
 def with_small_pool(head: BlockSpec, last_map: int) -> BlockSpec:
@@ -55,9 +61,9 @@ def adapt(arch: Arch, *, resolution: int, classes: int, channels: int = 3) -> Ar
     """
     strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
     adapted = adapted_strides(strides, resolution)
-    stem = [block(spec.kind, "stem", **dict(spec.args) | {"stride": s})
-            for spec, s in zip(arch.stem, adapted) if not falls_away(spec.kind, s)]
-    stages = [Stage(stage.block, stage.depth, s) for stage, s in zip(arch.stages, adapted[len(arch.stem) :])]
+    stem = [with_stride(spec, s) for spec, s in zip(arch.stem, adapted) if not falls_away(spec.kind, s)]
+    stages = [replace(stage, stride=s, block=block("identity") if falls_away(stage.block.kind, s) and s != stage.stride else stage.block)
+              for stage, s in zip(arch.stages, adapted[len(arch.stem) :])]
     last_map = resolution
     for stride in adapted:
         last_map = -(-last_map // stride)

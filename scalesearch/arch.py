@@ -20,19 +20,42 @@ class BlockSpec:
         return next((value for key, value in self.args if key == name), default)
 
     def to_dict(self) -> dict[str, Any]:
-        return {self.kind: {k: list(v) if isinstance(v, tuple) else v for k, v in self.args}}
+        return {self.kind: {key: _plain(value) for key, value in self.args}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BlockSpec):
+        return value.to_dict()
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`depth` blocks of one spec; the first has the stage's stride, the others stride 1."""
+    """`depth` blocks of one spec; the first has the stage's stride, the others stride 1.
+
+    `inputs` are the numbers of the earlier stages whose outputs the first block takes; none: the stage before.
+    """
 
     block: BlockSpec
     depth: int = 1
     stride: int = 1
+    inputs: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"depth": self.depth, "stride": self.stride} | self.block.to_dict()
+        inputs = {"inputs": list(self.inputs)} if self.inputs else {}
+        return {"depth": self.depth, "stride": self.stride} | inputs | self.block.to_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """A second classifier on the output of stage `after`, at work in training alone; its loss counts `weight`."""
+
+    block: BlockSpec
+    after: int
+    weight: float = 0.3
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"after": self.after, "weight": self.weight} | self.block.to_dict()
 
 
 @dataclass(frozen=True)
@@ -41,6 +64,7 @@ class Arch:
 
     `resolution` is the side of the square input in pixels, `channels` its channels. `padding` "same" is TensorFlow's.
     `drop_path` is the stochastic-depth rate of the last residual block; it grows linearly from 0 at the first.
+    `taps` are the numbers of the stages whose outputs the head takes; none: the last.
     """
 
     name: str
@@ -54,14 +78,23 @@ class Arch:
     norm_eps: float = 1e-5
     norm_momentum: float = 0.1
     drop_path: float = 0.0
+    taps: tuple[int, ...] = ()
+    auxiliary: tuple[Auxiliary, ...] = ()
+
+    @property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """Per stage, then for the head: the stages whose outputs it takes; -1 is the stem."""
+        return (*(s.inputs or (i - 1,) for i, s in enumerate(self.stages)), self.taps or (len(self.stages) - 1,))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `schema.arch_from_dict` reads back to an equal `Arch`."""
         data: dict[str, Any] = {"name": self.name, "resolution": self.resolution, "classes": self.classes}
-        data |= {o: getattr(self, o) for o, default in ARCH_OPTIONS.items() if getattr(self, o) != default}
+        options = {o: getattr(self, o) for o, default in ARCH_OPTIONS.items() if getattr(self, o) != default}
+        data |= {o: list(v) if isinstance(v, tuple) else v for o, v in options.items() if o != "auxiliary"}
         data["stem"] = [block.to_dict() for block in self.stem]
         data["stages"] = [stage.to_dict() for stage in self.stages]
         data["head"] = self.head.to_dict()
+        data |= {"auxiliary": [a.to_dict() for a in self.auxiliary]} if self.auxiliary else {}
         return data
 
     @cached_property

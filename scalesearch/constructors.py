@@ -9,7 +9,7 @@ from scalesearch.arch import Arch
 
 Arguments = list[tuple[str, Any]]  # keyword and value; an empty keyword is positional
 ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "hswish": "Hardswish", "hsigmoid": "Hardsigmoid",
-               "sigmoid": "Sigmoid", "gelu": "GELU", "leaky_relu": "LeakyReLU"}  # fmt: skip
+               "sigmoid": "Sigmoid", "gelu": "GELU", "leaky_relu": "LeakyReLU", "mish": "Mish"}  # fmt: skip
 
 
 def _square(pair: Any) -> Any:
@@ -32,12 +32,18 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
             return "nn.BatchNorm2d", [("", channels), ("eps", arch.norm_eps), ("momentum", arch.norm_momentum)]
         case g.Norm(channels, groups):
             return "nn.GroupNorm", [("", groups), ("", channels), ("eps", arch.norm_eps)]
+        case g.LayerNorm(channels):
+            return "nn.LayerNorm", [("", channels), ("eps", arch.norm_eps)]
+        case g.LayerScale(channels, init):
+            return "LayerScale", [("", channels), ("init", init)]
+        case g.Expectation(bins):
+            return "Expectation", [("", bins)]
         case g.Act(fn):
             return f"nn.{ACTIVATIONS[fn]}", [("", 0.1)] if fn == "leaky_relu" else []
         case g.Pool():
             same = op.padding == "same"
-            args = [("", _square(op.kernel)), ("", _square(op.stride)),
-                    ("padding", 0 if same else _square(op.padding)), ("ceil_mode", op.ceil)]
+            args = [("", op.kernel), ("", op.stride)] if same else [("", _square(op.kernel)), ("", _square(op.stride))]
+            args += [("padding", 0 if same else _square(op.padding)), ("ceil_mode", op.ceil)]
             args += [("count_include_pad", op.count_pad)] if op.kind == "avg" else []
             return ("Same" if same else "nn.") + f"{op.kind.capitalize()}Pool2d", args
         case g.AdaptivePool(kind, size):

@@ -43,6 +43,19 @@ def _matmul(op: g.MatMul, inputs, shape) -> Cost:
     return Cost(0, macs, prod(shape), macs)
 
 
+def _layer_norm(op: g.LayerNorm, inputs, shape) -> Cost:
+    return Cost(params=2 * op.channels, fvcore_total=5 * prod(shape))
+
+
+def _layer_scale(op: g.LayerScale, inputs, shape) -> Cost:
+    return Cost(params=op.channels)
+
+
+def _expectation(op: g.Expectation, inputs, shape) -> Cost:
+    macs = op.bins * prod(shape)
+    return Cost(op.bins, macs, prod(shape), macs)
+
+
 def _norm(op: g.Norm, inputs, shape) -> Cost:
     return Cost(params=2 * op.channels, fvcore_total=(5 if op.groups else 2) * prod(shape))
 
@@ -57,10 +70,11 @@ def _upsample(op: g.Upsample, inputs, shape) -> Cost:
 
 COUNTERS = {
     g.Conv: _conv, g.Linear: _linear, g.MatMul: _matmul,
-    g.Norm: _norm, g.AdaptivePool: _adaptive_pool, g.Upsample: _upsample,
+    g.Expectation: _expectation, g.LayerScale: _layer_scale,
+    g.Norm: _norm, g.LayerNorm: _layer_norm, g.AdaptivePool: _adaptive_pool, g.Upsample: _upsample,
 }  # fmt: skip
 # Work that `macs` leaves out by definition. What is in neither table moves or renames data and computes nothing.
-UNCOUNTED = (g.Norm, g.Act, g.Pool, g.AdaptivePool, g.Add, g.Mul, g.Upsample, g.Softmax)
+UNCOUNTED = (g.Norm, g.LayerNorm, g.Act, g.Pool, g.AdaptivePool, g.Add, g.Mul, g.Scale, g.LayerScale, g.Reduce, g.Upsample, g.Softmax)
 
 
 def _sum(costs) -> Cost:
@@ -84,27 +98,32 @@ def block_cost(block: g.BlockGraph) -> Cost:
 
 
 @lru_cache(maxsize=1 << 17)
-def _stage(stage: Stage, in_shape: g.Shape, same: bool) -> tuple[Cost, g.Shape]:
-    blocks = expand_stage(stage, in_shape, same)
+def _stage(stage: Stage, in_shapes: tuple[g.Shape, ...], same: bool) -> tuple[Cost, g.Shape]:
+    blocks = expand_stage(stage, in_shapes, same)
     return _sum(map(block_cost, blocks)), blocks[-1].out_shape
 
 
 def cost(arch: Arch) -> Cost:
-    """Params, MACs, acts and fvcore's total of `arch`, batch of one, at its own resolution.
+    """Params, MACs, acts and fvcore's total of `arch`, batch of one, at its own resolution, inference.
 
+    The parameters of auxiliary heads count, their MACs don't: an inference doesn't run them.
     Raises `InputError` where the resolution is too small for the strides.
     """
     same, shape = arch.padding == "same", (arch.channels, arch.resolution, arch.resolution)
-    costs = []
+    costs, shapes = [], []
     try:
         for spec in arch.stem:
-            block = record(spec, shape, same)
+            block = record(spec, (shape,), same)
             costs.append(block_cost(block))
             shape = block.out_shape
         for stage in arch.stages:
-            part, shape = _stage(stage, shape, same)
+            part, shape = _stage(stage, tuple([shapes[j] for j in stage.inputs]) if stage.inputs else (shape,), same)
             costs.append(part)
-        costs.append(block_cost(record(arch.head, shape, same, None, arch.classes)))
+            shapes.append(shape)
+        for aux in arch.auxiliary:
+            costs.append(Cost(block_cost(record(aux.block, (shapes[aux.after],), same, None, arch.classes)).params))
+        taps = tuple([shapes[j] for j in arch.taps]) if arch.taps else (shape,)
+        costs.append(block_cost(record(arch.head, taps, same, None, arch.classes)))
     except g.ShapeError:
         expand(arch)  # says where in the network, and what would do
         raise
@@ -121,8 +140,10 @@ def by_stage(graph: Graph) -> list[dict]:
     """One row per stem block, stage and head: operator, depth, output shape, and its part of the cost."""
     parts = [(f"stem.{i}", (b,)) for i, b in enumerate(graph.stem)]
     parts += [(f"stages.{i}", blocks) for i, blocks in enumerate(graph.stages)] + [("head", (graph.head,))]
-    return [{"name": name, "operator": blocks[0].kind, "depth": len(blocks), "shape": list(blocks[-1].out_shape),
+    rows = [{"name": name, "operator": blocks[0].kind, "depth": len(blocks), "shape": list(blocks[-1].out_shape),
              **_small(_sum(map(block_cost, blocks)))} for name, blocks in parts]
+    return rows + [{"name": f"auxiliary.{i}", "operator": b.kind, "depth": 1, "shape": list(b.out_shape),
+                    "params": block_cost(b).params, "macs": 0, "acts": 0} for i, b in enumerate(graph.auxiliary)]
 
 
 def uncounted(graph: Graph) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""`Arch` → `Graph`: every block recorded at the shape it meets."""
+"""`Arch` → `Graph`: every block recorded at the shapes it meets."""
 
 from __future__ import annotations
 
@@ -11,41 +11,51 @@ from functools import lru_cache
 from scalesearch.arch import Arch, Stage
 from scalesearch.blocks import record
 from scalesearch.errors import InputError
-from scalesearch.graph import BlockGraph, Layer, Shape, ShapeError
+from scalesearch.graph import BlockGraph, Layer, ShapeError, TooSmall
+from scalesearch.operators import Shape
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """What an `Arch` expands to: block graphs in execution order, grouped as the network is."""
+    """What an `Arch` expands to: block graphs in execution order, grouped as the network is.
+
+    `arch.sources` tells which stages feed which. The auxiliary heads are at work in training alone.
+    """
 
     arch: Arch
     stem: tuple[BlockGraph, ...]
     stages: tuple[tuple[BlockGraph, ...], ...]
     head: BlockGraph
+    auxiliary: tuple[BlockGraph, ...] = ()
 
     def blocks(self) -> Iterator[tuple[str, BlockGraph]]:
-        """`("stages.2.1", graph)` for every block, in execution order."""
+        """`("stages.2.1", graph)` for every block that an inference runs, in execution order."""
         yield from ((f"stem.{i}", b) for i, b in enumerate(self.stem))
         yield from ((f"stages.{i}.{j}", b) for i, stage in enumerate(self.stages) for j, b in enumerate(stage))
         yield "head", self.head
 
+    def all_blocks(self) -> Iterator[tuple[str, BlockGraph]]:
+        """`blocks`, and the auxiliary heads."""
+        yield from self.blocks()
+        yield from ((f"auxiliary.{i}", b) for i, b in enumerate(self.auxiliary))
+
     def layers(self) -> Iterator[tuple[str, Layer, BlockGraph]]:
-        """Every layer under its full name, with the block it stands in."""
+        """Every layer that an inference runs under its full name, with the block it stands in."""
         yield from ((f"{path}.{layer.name}", layer, b) for path, b in self.blocks() for layer in b.layers)
 
     @property
     def digest(self) -> str:
         """16 hex digits that name the structure: two archs that build the same network share it."""
-        text = "".join(b.digest for _, b in self.blocks())
+        text = "".join(b.digest for _, b in self.all_blocks()) + repr((self.arch.sources, [a.after for a in self.arch.auxiliary]))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1 << 16)
-def expand_stage(stage: Stage, in_shape: Shape, same: bool) -> tuple[BlockGraph, ...]:
+def expand_stage(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> tuple[BlockGraph, ...]:
     """The stage's blocks, each recorded on what the one before it gives."""
-    blocks = [record(stage.block, in_shape, same, stage.stride)]
+    blocks = [record(stage.block, in_shapes, same, stage.stride)]
     for _ in range(stage.depth - 1):
-        blocks.append(record(stage.block, blocks[-1].out_shape, same, 1))
+        blocks.append(record(stage.block, (blocks[-1].out_shape,), same, 1))
     return tuple(blocks)
 
 
@@ -65,15 +75,21 @@ def _expand(arch: Arch) -> Graph:
     stem: list[BlockGraph] = []
     for i, spec in enumerate(arch.stem):
         with _placed(f"stem[{i}]"):
-            stem.append(record(spec, shape, same))
+            stem.append(record(spec, (shape,), same))
         shape = stem[-1].out_shape
-    stages = []
+    stages: list[tuple[BlockGraph, ...]] = []
+    shapes: dict[int, Shape] = {-1: shape}
     for i, stage in enumerate(arch.stages):
         with _placed(f"stages[{i}]"):
-            stages.append(expand_stage(stage, shape, same))
-        shape = stages[-1][-1].out_shape
+            stages.append(expand_stage(stage, tuple(shapes[j] for j in arch.sources[i]), same))
+        shapes[i] = stages[-1][-1].out_shape
+    auxiliary: list[BlockGraph] = []
+    for i, aux in enumerate(arch.auxiliary):
+        with _placed(f"auxiliary[{i}]"):
+            auxiliary.append(record(aux.block, (shapes[aux.after],), same, None, arch.classes))
     with _placed("head"):
-        return Graph(arch, tuple(stem), tuple(stages), record(arch.head, shape, same, None, arch.classes))
+        head = record(arch.head, tuple(shapes[j] for j in arch.sources[-1]), same, None, arch.classes)
+    return Graph(arch, tuple(stem), tuple(stages), head, tuple(auxiliary))
 
 
 @contextmanager
@@ -86,8 +102,8 @@ def _placed(place: str) -> Iterator[None]:
 
 
 def too_small(arch: Arch, error: ShapeError) -> InputError:
-    """The `InputError` for shapes that don't meet, naming the resolution that would do if one does."""
-    for resolution in range(arch.resolution + 1, 1025):
+    """The `InputError` for shapes that don't meet; where the map is too small, with the resolution that would do."""
+    for resolution in range(arch.resolution + 1, 1025) if isinstance(error, TooSmall) else ():
         try:
             _expand(arch.with_(resolution=resolution))
         except ShapeError:

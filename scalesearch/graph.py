@@ -6,120 +6,56 @@ Shapes leave the batch out: `(channels, height, width)` for maps, `(features,)` 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-Shape = tuple[int, ...]
-ActName = Literal["relu", "relu6", "silu", "hswish", "hsigmoid", "sigmoid", "gelu", "leaky_relu"]
+from scalesearch.operators import (
+    Act,
+    AdaptivePool,
+    Add,
+    Concat,
+    Conv,
+    Dropout,
+    DropPath,
+    Expectation,
+    Flatten,
+    Item,
+    LayerNorm,
+    LayerScale,
+    Linear,
+    MatMul,
+    Mul,
+    Norm,
+    PadChannels,
+    Permute,
+    Pool,
+    Reduce,
+    Scale,
+    Shape,
+    Softmax,
+    Split,
+    Spread,
+    Unflatten,
+    Upsample,
+)
 
 
 class ShapeError(ValueError):
-    """Shapes that don't meet, or a map too small for what is asked of it; `place` is where in the network."""
+    """Shapes that don't meet; `place` is where in the network."""
 
     place = ""
 
 
-# One type per operator; a field is what the operator must be told to be rebuilt.
-class Conv(NamedTuple):
-    cin: int
-    cout: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int] | str
-    dilation: tuple[int, int]
-    groups: int
-    bias: bool
-
-
-class Norm(NamedTuple):
-    channels: int
-    groups: int = 0  # 0: batch norm; otherwise group norm
-
-
-class Act(NamedTuple):
-    fn: str
-
-
-class Pool(NamedTuple):
-    kind: str
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int] | str
-    ceil: bool = False
-    count_pad: bool = True
-
-
-class AdaptivePool(NamedTuple):
-    kind: str
-    size: tuple[int, int]
-
-
-class Linear(NamedTuple):
-    cin: int
-    cout: int
-    bias: bool
-    init: str
-
-
-class Dropout(NamedTuple):
-    p: float
-
-
-class DropPath(NamedTuple):
-    """Its rate is a matter of where the block stands in the network, so the builder sets it."""
-
-
-class Add(NamedTuple):
-    pass
-
-
-class Mul(NamedTuple):
-    pass
-
-
-class Concat(NamedTuple):
-    dim: int
-
-
-class Split(NamedTuple):
-    sizes: tuple[int, ...]
-    dim: int
-
-
-class Item(NamedTuple):
-    index: int
-
-
-class Reshape(NamedTuple):
-    shape: Shape
-
-
-class Flatten(NamedTuple):
-    pass
-
-
-class Transpose(NamedTuple):
-    dims: tuple[int, int]
-
-
-class Upsample(NamedTuple):
-    scale: int
-    mode: str
-
-
-class MatMul(NamedTuple):
-    pass
-
-
-class Softmax(NamedTuple):
-    pass
+class TooSmall(ShapeError):
+    """A map too small for what is asked of it: a larger resolution helps."""
 
 
 class Layer(NamedTuple):
-    """One operator in execution order; `inputs` are indices of earlier layers, -1 the block's own input."""
+    """One operator in execution order; `inputs` are indices of earlier layers, -1 the block's first input, -2 its second."""
 
     op: Any
     name: str
@@ -129,48 +65,82 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class BlockGraph:
-    """What one block records for one input shape."""
+    """What one block records for the shapes of its inputs; a head may have several outputs."""
 
     kind: str
-    in_shape: Shape
-    out_shape: Shape
+    in_shapes: tuple[Shape, ...]
     layers: tuple[Layer, ...]
-    output: int
+    outputs: tuple[int, ...]
 
     def shape_of(self, index: int) -> Any:
-        return self.in_shape if index < 0 else self.layers[index].shape
+        return self.in_shapes[-1 - index] if index < 0 else self.layers[index].shape
+
+    @property
+    def in_shape(self) -> Shape:
+        """Of the first input."""
+        return self.in_shapes[0]
+
+    @property
+    def out_shape(self) -> Shape:
+        """Of the first output."""
+        return self.shape_of(self.outputs[0])
 
     @cached_property
     def digest(self) -> str:
         """Names the structure: operators, wiring and shapes, not what the layers are called."""
         wiring = [(type(l.op).__name__, tuple(l.op), l.inputs, l.shape) for l in self.layers]
-        return hashlib.sha256(repr((self.in_shape, wiring, self.output)).encode()).hexdigest()
+        return hashlib.sha256(repr((self.in_shapes, wiring, self.outputs)).encode()).hexdigest()
 
     @cached_property
     def has_drop_path(self) -> bool:
         return any(isinstance(layer.op, DropPath) for layer in self.layers)
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
+class Tape:
+    """What a block's tensors record on, and what the names of the layers begin with at the moment."""
+
+    __slots__ = ("layers", "prefix", "same")
+
+    def __init__(self, same: bool):
+        self.layers: list[Layer] = []
+        self.same, self.prefix = same, ""
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    if not isinstance(value, tuple):
+        return value, value
+    if len(value) != 2:
+        raise ShapeError(f"a kernel is a side, or height and width, got {list(value)}")
+    return value
 
 
 class SymTensor:
     """A feature map (or vector) that a block computes; every method records one layer and returns its output."""
 
-    __slots__ = ("index", "layers", "same", "shape")
+    __slots__ = ("index", "shape", "tape")
 
-    def __init__(self, layers: list[Layer], index: int, shape: Shape, same: bool):
-        self.layers, self.index, self.shape, self.same = layers, index, shape, same
+    def __init__(self, tape: Tape, index: int, shape: Shape):
+        self.tape, self.index, self.shape = tape, index, shape
 
     @property
     def channels(self) -> int:
         return self.shape[0]
 
     def _record(self, op: Any, name: str, shape: Any, others: Sequence[SymTensor] = ()) -> SymTensor:
-        layers = self.layers
-        layers.append(Layer(op, name, (self.index, *[o.index for o in others]) if others else (self.index,), shape))
-        return SymTensor(layers, len(layers) - 1, shape, self.same)
+        layers = self.tape.layers
+        inputs = (self.index, *[o.index for o in others]) if others else (self.index,)
+        layers.append(Layer(op, self.tape.prefix + name, inputs, shape))
+        return SymTensor(self.tape, len(layers) - 1, shape)
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Layers recorded meanwhile are named `name.…`."""
+        before = self.tape.prefix
+        self.tape.prefix = f"{before}{name}."
+        try:
+            yield
+        finally:
+            self.tape.prefix = before
 
     def _slide(self, kernel, stride, padding, dilation=(1, 1), ceil=False, name="") -> tuple[Any, int, int]:
         """Padding to use and the output height and width of a window sliding over this map."""
@@ -179,15 +149,15 @@ class SymTensor:
         _, h, w = self.shape
         (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
         if h < sh or w < sw:
-            raise ShapeError(f"{name} has stride {max(sh, sw)} on a map of {h}×{w}")
+            raise TooSmall(f"{name} has stride {max(sh, sw)} on a map of {h}×{w}")
         if padding is None:
-            padding = "same" if self.same else (dh * (kh - 1) // 2, dw * (kw - 1) // 2)
+            padding = "same" if self.tape.same else (dh * (kh - 1) // 2, dw * (kw - 1) // 2)
         if padding == "same":
             return padding, -(-h // sh), -(-w // sw)
         ph, pw = padding
         slack_h, slack_w = h + 2 * ph - dh * (kh - 1) - 1, w + 2 * pw - dw * (kw - 1) - 1
         if slack_h < 0 or slack_w < 0:
-            raise ShapeError(f"{name} has kernel {kh}×{kw} on a map of {h}×{w}")
+            raise TooSmall(f"{name} has kernel {kh}×{kw} on a map of {h}×{w}")
         oh, ow = slack_h // sh + 1, slack_w // sw + 1
         if ceil:  # torch drops a last window that would start in the padding
             oh += slack_h % sh > 0 and oh * sh < h + ph
@@ -207,6 +177,10 @@ class SymTensor:
         if groups and self.shape[0] % groups:
             raise ShapeError(f"{name} has {groups} groups, which don't divide {self.shape[0]} channels")
         return self._record(Norm(self.shape[0], groups), name, self.shape)
+
+    def layer_norm(self, name: str = "norm") -> SymTensor:
+        """Over the last dimension."""
+        return self._record(LayerNorm(self.shape[-1]), name, self.shape)
 
     def act(self, fn: str, name: str = "act") -> SymTensor:
         return self._record(Act(fn), name, self.shape)
@@ -241,16 +215,36 @@ class SymTensor:
     def drop_path(self, name: str = "drop_path") -> SymTensor:
         return self._record(DropPath(), name, self.shape)
 
+    def scale(self, factor: float, name: str = "scale") -> SymTensor:
+        """Times a constant."""
+        return self._record(Scale(float(factor)), name, self.shape)
+
+    def layer_scale(self, init: float, name: str = "layer_scale") -> SymTensor:
+        """Times a learned factor per channel."""
+        return self._record(LayerScale(self.channels, init), name, self.shape)
+
+    def pad_channels(self, before: int, after: int, name: str = "pad") -> SymTensor:
+        c, h, w = self.shape
+        return self._record(PadChannels(before, after), name, (c + before + after, h, w))
+
+    def over_channels(self, kind: str, name: str) -> SymTensor:
+        """The "mean" or "max" over the channels, as a map of one channel."""
+        return self._record(Reduce(kind), name, (1, *self.shape[1:]))
+
+    def expectation(self, name: str = "dfl") -> SymTensor:
+        """The mean of a distribution over the channels, which stand for 0, 1, 2, …"""
+        return self._record(Expectation(self.channels), name, (1, *self.shape[1:]))
+
     def __add__(self, other: SymTensor) -> SymTensor:
         if self.shape != other.shape:
             raise ShapeError(f"cannot add maps of {self.shape} and {other.shape}")
-        return self._record(Add(), f"add{len(self.layers)}", self.shape, [other])
+        return self._record(Add(), f"add{len(self.tape.layers)}", self.shape, [other])
 
     def __mul__(self, other: SymTensor) -> SymTensor:
         if any(a != b and 1 not in (a, b) for a, b in zip(self.shape, other.shape, strict=True)):
             raise ShapeError(f"cannot multiply maps of {self.shape} and {other.shape}")
         shape = tuple(max(a, b) for a, b in zip(self.shape, other.shape))
-        return self._record(Mul(), f"mul{len(self.layers)}", shape, [other])
+        return self._record(Mul(), f"mul{len(self.tape.layers)}", shape, [other])
 
     def split(self, sizes: Sequence[int], dim: int = 0, name: str = "split") -> list[SymTensor]:
         sizes = tuple(sizes)
@@ -260,18 +254,31 @@ class SymTensor:
         parts = self._record(Split(sizes, dim), name, shapes)
         return [parts._record(Item(i), f"{name}_{i}", shape) for i, shape in enumerate(shapes)]
 
-    def reshape(self, *shape: int, name: str = "reshape") -> SymTensor:
-        if prod(shape) != prod(self.shape):
-            raise ShapeError(f"cannot reshape {self.shape} to {shape}")
-        return self._record(Reshape(shape), name, shape)
+    def flatten(self, start: int = 0, end: int = -1, name: str = "flatten") -> SymTensor:
+        """Dimensions `start` to `end` as one."""
+        last = end % len(self.shape)
+        shape = (*self.shape[:start], prod(self.shape[start : last + 1]), *self.shape[last + 1 :])
+        return self._record(Flatten(start, end), name, shape)
 
-    def flatten(self, name: str = "flatten") -> SymTensor:
-        return self._record(Flatten(), name, (prod(self.shape),))
+    def unflatten(self, dim: int, sizes: tuple[int, ...], name: str = "unflatten") -> SymTensor:
+        """One dimension as several; one of `sizes` may be -1: what works at any resolution."""
+        known = prod(size for size in sizes if size != -1)
+        if self.shape[dim] % known or (-1 not in sizes and known != self.shape[dim]):
+            raise ShapeError(f"cannot cut {self.shape[dim]} into {' × '.join(map(str, sizes))}")
+        cut = tuple(self.shape[dim] // known if size == -1 else size for size in sizes)
+        return self._record(Unflatten(dim, sizes), name, (*self.shape[:dim], *cut, *self.shape[dim + 1 :]))
 
-    def transpose(self, a: int, b: int, name: str = "transpose") -> SymTensor:
-        shape = list(self.shape)
-        shape[a], shape[b] = shape[b], shape[a]
-        return self._record(Transpose((a % len(shape), b % len(shape))), name, tuple(shape))
+    def spread_like(self, other: SymTensor, name: str = "spread") -> SymTensor:
+        """The last dimension as the height and width of a map with as many pixels."""
+        return self._record(Spread(), name, (*self.shape[:-1], *other.shape[-2:]), [other])
+
+    def permute(self, *dims: int, name: str = "permute") -> SymTensor:
+        return self._record(Permute(dims), name, tuple(self.shape[d] for d in dims))
+
+    def transpose(self, name: str = "transpose") -> SymTensor:
+        """The last two dimensions exchanged."""
+        *rest, a, b = range(len(self.shape))
+        return self.permute(*rest, b, a, name=name)
 
     def upsample(self, scale: int = 2, mode: str = "nearest", name: str = "upsample") -> SymTensor:
         c, h, w = self.shape
@@ -280,7 +287,7 @@ class SymTensor:
     def __matmul__(self, other: SymTensor) -> SymTensor:
         if self.shape[:-2] != other.shape[:-2] or self.shape[-1] != other.shape[-2]:
             raise ShapeError(f"cannot multiply matrices of {self.shape} and {other.shape}")
-        return self._record(MatMul(), f"matmul{len(self.layers)}", (*self.shape[:-1], other.shape[-1]), [other])
+        return self._record(MatMul(), f"matmul{len(self.tape.layers)}", (*self.shape[:-1], other.shape[-1]), [other])
 
     def softmax(self, name: str = "softmax") -> SymTensor:
         """Over the last dimension."""
@@ -296,8 +303,25 @@ def concat(tensors: Sequence[SymTensor], dim: int = 0, name: str = "concat") -> 
     return first._record(Concat(dim), name, (*first.shape[:dim], size, *first.shape[dim + 1 :]), others)
 
 
-def trace(kind: str, block, in_shape: Shape, same: bool = False, **arguments: Any) -> BlockGraph:
-    """Record `block(x, **arguments)` on an input of `in_shape`."""
-    layers: list[Layer] = []
-    out = block(SymTensor(layers, -1, in_shape, same), **arguments)
-    return BlockGraph(kind, in_shape, out.shape, tuple(layers), out.index)
+def trace(kind: str, block: Callable, in_shapes: tuple[Shape, ...], same: bool = False, *, several: bool = False,
+          **arguments: Any) -> BlockGraph:
+    """Record `block(x, **arguments)` on an input of each of `in_shapes`; `several`: the block takes a list of inputs."""
+    tape = Tape(same)
+    inputs = [SymTensor(tape, -1 - i, shape) for i, shape in enumerate(in_shapes)]
+    out = block(inputs if several else inputs[0], **arguments)
+    outputs = tuple(o.index for o in out) if isinstance(out, (tuple, list)) else (out.index,)
+    return _live(BlockGraph(kind, in_shapes, tuple(tape.layers), outputs))
+
+
+def _live(block: BlockGraph) -> BlockGraph:
+    """The block without the layers that nothing takes the output of."""
+    used, layers = set(block.outputs), block.layers
+    for i in reversed(range(len(layers))):
+        if i in used:
+            used.update(layers[i].inputs)
+    if all(i in used for i in range(len(layers))):
+        return block
+    kept = [i for i in range(len(layers)) if i in used]
+    moved = {old: new for new, old in enumerate(kept)} | {-1 - i: -1 - i for i in range(len(block.in_shapes))}
+    rewired = tuple(layers[i]._replace(inputs=tuple(moved[j] for j in layers[i].inputs)) for i in kept)
+    return BlockGraph(block.kind, block.in_shapes, rewired, tuple(moved[i] for i in block.outputs))

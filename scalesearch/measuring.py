@@ -101,5 +101,11 @@ def _inference(model: nn.Module, x: torch.Tensor) -> None:
 def _training_step(model: nn.Module, x: torch.Tensor) -> None:
     model.zero_grad(set_to_none=True)
     out = model(x)
-    nn.functional.cross_entropy(out, torch.zeros(len(x), dtype=torch.long, device=x.device)).backward()
+    sum(_loss(part) for part in (out if isinstance(out, tuple) else (out,))).backward()
     model.zero_grad(set_to_none=True)
+
+
+def _loss(out: torch.Tensor) -> torch.Tensor:
+    if out.ndim > 2:  # a detector's map or positions
+        return out.mean()
+    return nn.functional.cross_entropy(out, torch.zeros(len(out), dtype=torch.long, device=out.device))

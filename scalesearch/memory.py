@@ -7,6 +7,7 @@ the input, nor the scratch space of a kernel. Views cost nothing, and an inferen
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from scalesearch.counting import layer_cost
 from scalesearch.expand import Graph, expand
 
 FLOAT, INDEX = 4, 8
-VIEWS = (g.Reshape, g.Flatten, g.Transpose, g.Split, g.Item)
+VIEWS = (g.Permute, g.Split, g.Item, g.Unflatten, g.Spread)
+KEEPS_ORDER = (g.Unflatten, g.Spread, g.Act, g.Add, g.Mul, g.Scale, g.LayerScale, g.Dropout, g.DropPath, g.Split)
 SAVES_OUTPUT = {"relu", "sigmoid"}
 
 
@@ -61,8 +63,8 @@ class _Live:
             self.bytes -= self.sizes.pop(key)
 
 
-def _is_view(op: Any, training: bool, rate: float) -> bool:
-    return (isinstance(op, VIEWS) or (isinstance(op, g.Dropout) and not training)
+def _is_view(op: Any, training: bool, rate: float, contiguous: bool) -> bool:
+    return (isinstance(op, VIEWS) or (isinstance(op, g.Flatten) and contiguous) or (isinstance(op, g.Dropout) and not training)
             or (isinstance(op, g.DropPath) and not (training and rate)))
 
 
@@ -76,34 +78,62 @@ def _same_padded(op: Any, shape: g.Shape) -> int:
     return shape[0] * (shape[1] + pads[0]) * (shape[2] + pads[1]) if any(pads) else 0
 
 
-def _steps(graph: Graph, batch: int, training: bool) -> tuple[list[_Step], list[tuple[int, int, int]]]:
-    """The network as steps over storages, and the spans `(first step, last step, storage)` its callers hold."""
-    steps: list[_Step] = []
-    spans: list[tuple[int, int, int]] = []
-    rate = graph.arch.drop_path
-    current, fresh = 0, 1
-    for group in ((b,) for b in graph.stem), graph.stages, ((graph.head,),):
-        for blocks in group:
-            outer, group_start = current, len(steps)
-            for block in blocks:
-                storages, start = {-1: current}, len(steps)
-                for i, layer in enumerate(block.layers):
-                    inputs = tuple(storages[j] for j in layer.inputs)
-                    if _is_view(layer.op, training, rate):
-                        storages[i] = inputs[0]
-                        continue
-                    held = inputs if (padded := _same_padded(layer.op, block.shape_of(layer.inputs[0]))) else ()
-                    if padded:
-                        steps.append(_Step(_Pad(), inputs, fresh, FLOAT * batch * padded))
-                        inputs, fresh = (fresh,), fresh + 1
-                    storages[i], fresh = fresh, fresh + 1
-                    size = FLOAT * batch * prod(layer.shape)
-                    params = FLOAT * layer_cost(layer, block).params
-                    steps.append(_Step(layer.op, inputs, storages[i], size, _scratch(layer.op, size, training), params, held))
-                spans.append((start, len(steps), current))
-                current = storages[block.output]
-            spans.append((group_start, len(steps), outer))
-    return steps, spans
+class _Steps:
+    """The network as steps over storages, and the spans `(first step, last step, storage)` that callers hold."""
+
+    def __init__(self, graph: Graph, batch: int, training: bool):
+        self.batch, self.training, self.rate = batch, training, graph.arch.drop_path
+        self.steps: list[_Step] = []
+        self.spans: list[tuple[int, int, int]] = []
+        self.fresh = 1
+        kept = {-1: self.sequence(graph.stem, (0,))}
+        sources = graph.arch.sources
+        for i, stage in enumerate(graph.stages):
+            kept[i] = self.sequence(stage, tuple(kept[j] for j in sources[i]))
+        heads = [(graph.head, sources[-1])]
+        heads += [(b, (aux.after,)) for b, aux in zip(graph.auxiliary, graph.arch.auxiliary)] if training else []
+        self.outputs = [key for head, taps in heads for key in self.block(head, tuple(kept[j] for j in taps))]
+
+    def sequence(self, blocks: Sequence[g.BlockGraph], inputs: tuple[int, ...]) -> int:
+        start, outer = len(self.steps), inputs
+        for block in blocks:
+            inputs = self.block(block, inputs)
+        self.spans += [(start, len(self.steps), key) for key in outer]
+        return inputs[0]
+
+    def block(self, block: g.BlockGraph, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        storages, start = {-1 - i: key for i, key in enumerate(inputs)}, len(self.steps)
+        contiguous = dict.fromkeys(storages, True)
+        for i, layer in enumerate(block.layers):
+            contiguous[i] = _is_contiguous(layer, contiguous)
+            storages[i] = self.layer(layer, block, storages, all(contiguous[j] for j in layer.inputs))
+        self.spans += [(start, len(self.steps), key) for key in inputs]
+        return tuple(storages[i] for i in block.outputs)
+
+    def layer(self, layer: g.Layer, block: g.BlockGraph, storages: dict[int, int], contiguous: bool) -> int:
+        inputs = tuple(storages[j] for j in layer.inputs)
+        if _is_view(layer.op, self.training, self.rate, contiguous):
+            return inputs[0]
+        held = inputs if (padded := _same_padded(layer.op, block.shape_of(layer.inputs[0]))) else ()
+        if padded:
+            self.steps.append(_Step(_Pad(), inputs, self.new(), FLOAT * self.batch * padded))
+            inputs = (self.fresh - 1,)
+        size = FLOAT * self.batch * prod(layer.shape)
+        params = FLOAT * layer_cost(layer, block).params
+        scratch = _scratch(layer.op, size, self.training)
+        self.steps.append(_Step(layer.op, inputs, self.new(), size, scratch, params, held))
+        return self.steps[-1].output
+
+    def new(self) -> int:
+        self.fresh += 1
+        return self.fresh - 1
+
+
+def _is_contiguous(layer: g.Layer, known: dict[int, bool]) -> bool:
+    """Whether the output lies in memory in the order of its dimensions: element by element work keeps its input's order."""
+    if isinstance(layer.op, g.Permute | g.Item):
+        return False
+    return all(known[j] for j in layer.inputs) if isinstance(layer.op, KEEPS_ORDER) else True
 
 
 def _scratch(op: Any, size: int, training: bool) -> int:
@@ -115,11 +145,15 @@ def _scratch(op: Any, size: int, training: bool) -> int:
     return size * INDEX // FLOAT if is_max and not training else 0
 
 
-def _inference(steps: list[_Step], spans: list[tuple[int, int, int]]) -> int:
-    last = {key: end - 1 for _, end, key in spans}
+def _inference(made: _Steps) -> int:
+    steps = made.steps
+    last: dict[int, int] = {}
+    for _, end, key in made.spans:
+        last[key] = max(end - 1, last.get(key, 0))
     for i, step in enumerate(steps):
         for key in step.touched:
             last[key] = max(i, last.get(key, 0))
+    last |= dict.fromkeys(made.outputs, len(steps) - 1)
     ending: dict[int, list[int]] = {}
     for key, i in last.items():
         ending.setdefault(i, []).append(key)
@@ -135,8 +169,12 @@ def _inference(steps: list[_Step], spans: list[tuple[int, int, int]]) -> int:
 def _saved(step: _Step, batch: int) -> tuple[tuple[int, ...], int]:
     """Storages the step keeps for its backward pass, and bytes of what it keeps beside them."""
     match step.op:
-        case g.Conv() | g.Linear() | g.MatMul() | g.Mul():
+        case g.Conv() | g.Linear() | g.MatMul() | g.Mul() | g.LayerScale():
             return step.inputs, 0
+        case g.LayerNorm(channels):
+            return step.inputs, 2 * step.size // channels
+        case g.Reduce("max"):
+            return (*step.inputs, step.output), 0
         case g.Norm(channels, groups):
             return step.inputs, 2 * FLOAT * (batch * groups if groups else channels)
         case g.Act(fn):
@@ -154,13 +192,15 @@ def _saved(step: _Step, batch: int) -> tuple[tuple[int, ...], int]:
     return (), 0
 
 
-def _training(steps: list[_Step], batch: int) -> int:
+def _training(steps: list[_Step], outputs: list[int], batch: int) -> int:
     live = _Live()
     live.hold(0)
     kept: list[tuple[int, ...]] = []
     last = {key: i for i, step in enumerate(steps) for key in step.touched}
     for i, step in enumerate(steps):
         live.hold(step.output, step.size, step.scratch)
+        if step.output in outputs:  # the caller's until the end
+            live.hold(step.output)
         saved, beside = _saved(step, batch)
         for key in saved:
             live.hold(key)
@@ -169,17 +209,18 @@ def _training(steps: list[_Step], batch: int) -> int:
         for key in step.touched:
             if last[key] == i:
                 live.release(key)
-    _backward(steps, kept, live)
+    _backward(steps, outputs, kept, live)
     return live.peak
 
 
-def _backward(steps: list[_Step], kept: list[tuple[int, ...]], live: _Live) -> None:
+def _backward(steps: list[_Step], outputs: list[int], kept: list[tuple[int, ...]], live: _Live) -> None:
     sizes = {step.output: step.size for step in steps}
-    gradient: dict[int, Any] = {steps[-1].output: ("grad", "loss")}
+    gradient: dict[int, Any] = {key: ("grad", "loss", key) for key in outputs}
     needs = {0: False}
     for step in steps:
         needs[step.output] = bool(step.params) or any(needs[key] for key in step.inputs)
-    live.hold(("grad", "loss"), steps[-1].size)
+    for key, of_loss in gradient.items():
+        live.hold(of_loss, sizes[key])
     for i in reversed(range(len(steps))):
         step = steps[i]
         if step.output not in gradient:
@@ -213,5 +254,5 @@ def _backward(steps: list[_Step], kept: list[tuple[int, ...]], live: _Live) -> N
 def peak_memory(arch: Arch | Graph, batch: int = 1, training: bool = False) -> int:
     """Peak bytes of one inference, or of one training step (forward, loss, backward), for `batch` images in float32."""
     graph = arch if isinstance(arch, Graph) else expand(arch)
-    steps, spans = _steps(graph, batch, training)
-    return _training(steps, batch) if training else _inference(steps, spans)
+    made = _Steps(graph, batch, training)
+    return _training(made.steps, made.outputs, batch) if training else _inference(made)

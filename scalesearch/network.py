@@ -70,7 +70,27 @@ class DropPath(nn.Module):
         return f"p={self.p:.3f}"
 
 
-HELPERS = {"SameConv2d": SameConv2d, "SameMaxPool2d": SameMaxPool2d, "SameAvgPool2d": SameAvgPool2d, "DropPath": DropPath}
+class LayerScale(nn.Module):
+    """A learned factor per channel of a map (Touvron et al. 2021)."""
+
+    def __init__(self, channels: int, init: float):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((channels, 1, 1), init))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gamma
+
+
+class Expectation(nn.Conv2d):
+    """The mean of a distribution over channels that stand for 0, 1, 2, …: a convolution with frozen weights."""
+
+    def __init__(self, bins: int):
+        super().__init__(bins, 1, 1, bias=False)
+        self.weight.requires_grad_(False).copy_(torch.arange(bins).view(1, bins, 1, 1))
+
+
+HELPERS = {"SameConv2d": SameConv2d, "SameMaxPool2d": SameMaxPool2d, "SameAvgPool2d": SameAvgPool2d, "DropPath": DropPath,
+           "LayerScale": LayerScale, "Expectation": Expectation}  # fmt: skip
 
 
 def _module(op: Any, arch: Arch, drop_path: float) -> nn.Module | None:
@@ -111,12 +131,22 @@ def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
             return graph.call_function(torch.split, (args[0], list(sizes), batched(dim)))
         case g.Item(index):
             return graph.call_function(operator.getitem, (args[0], index))
-        case g.Reshape(shape):
-            return graph.call_function(torch.reshape, (args[0], (-1, *shape)))
-        case g.Flatten():
-            return graph.call_function(torch.flatten, (args[0], 1))
-        case g.Transpose((a, b)):
-            return graph.call_function(torch.transpose, (args[0], batched(a), batched(b)))
+        case g.Flatten(start, end):
+            return graph.call_function(torch.flatten, (args[0], batched(start), batched(end)))
+        case g.Unflatten(dim, sizes):
+            return graph.call_function(torch.unflatten, (args[0], batched(dim), sizes))
+        case g.Spread():
+            size = graph.call_function(getattr, (args[1], "shape"))
+            size = graph.call_function(operator.getitem, (size, slice(-2, None)))
+            return graph.call_function(torch.unflatten, (args[0], -1, size))
+        case g.Permute(dims):
+            return graph.call_function(torch.permute, (args[0], (0, *map(batched, dims))))
+        case g.Scale(factor):
+            return graph.call_function(operator.mul, (args[0], factor))
+        case g.PadChannels(before, after):
+            return graph.call_function(F.pad, (args[0], (0, 0, 0, 0, before, after)))
+        case g.Reduce(kind):
+            return graph.call_function(torch.mean if kind == "mean" else torch.amax, (args[0], 1), {"keepdim": True})
         case g.Softmax():
             return graph.call_function(torch.softmax, (args[0], -1))
     raise TypeError(f"no torch reading of {op!r}")
@@ -126,7 +156,8 @@ def build_block(block: g.BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.G
     """One block as a `torch.fx.GraphModule` whose submodules bear the layers' names."""
     root: dict[str, nn.Module] = {}
     graph = fx.Graph()
-    nodes = {-1: graph.placeholder("x")}
+    names = ["x"] if len(block.in_shapes) == 1 else [f"x{i}" for i in range(len(block.in_shapes))]
+    nodes = {-1 - i: graph.placeholder(name) for i, name in enumerate(names)}
     for index, layer in enumerate(block.layers):
         args = [nodes[i] for i in layer.inputs]
         if isinstance(layer.op, g.DropPath) and drop_path == 0.0:
@@ -138,23 +169,54 @@ def build_block(block: g.BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.G
             nodes[index] = graph.call_module(layer.name, tuple(args))
         else:
             nodes[index] = _call(graph, layer.op, args)
-    graph.output(nodes[block.output])
+    outputs = tuple(nodes[i] for i in block.outputs)
+    graph.output(outputs if len(outputs) > 1 else outputs[0])
     name = "".join(part.capitalize() for part in block.kind.split("_"))
     return fx.GraphModule(root, graph, class_name=name)
 
 
-class Network(nn.Module):
-    """An `Arch` in torch: `stem`, `stages` (a list of lists of blocks) and `head`; `arch` is what it was built from."""
+class Joined(nn.Sequential):
+    """A stage whose first block takes several maps."""
 
-    def __init__(self, arch: Arch, stem: nn.Sequential, stages: nn.Sequential, head: nn.Module):
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        first, *others = self
+        x = first(*inputs)
+        for block in others:
+            x = block(x)
+        return x
+
+
+class Network(nn.Module):
+    """An `Arch` in torch: `stem`, `stages` (a list of lists of blocks) and `head`; `arch` is what it was built from.
+
+    A head with several outputs returns a tuple. In training, a network with auxiliary heads returns its output and theirs.
+    """
+
+    def __init__(self, arch: Arch, stem: nn.Sequential, stages: nn.Sequential, head: nn.Module, auxiliary: list[nn.Module]):
         super().__init__()
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
+        if auxiliary:
+            self.auxiliary = nn.ModuleList(auxiliary)
+        self.last_use = last_uses(arch)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.stem(x)
-        for stage in self.stages:
-            x = stage(x)
-        return self.head(x)
+    def forward(self, x: torch.Tensor) -> Any:
+        sources, kept = self.arch.sources, {-1: self.stem(x)}
+        for i, stage in enumerate(self.stages):
+            kept[i] = stage(*[kept[j] for j in sources[i]])
+            for j in self.last_use[i]:
+                del kept[j]
+        out = self.head(*[kept[j] for j in sources[-1]])
+        if self.training and self.arch.auxiliary:
+            return out, *[head(kept[aux.after]) for head, aux in zip(self.auxiliary, self.arch.auxiliary)]
+        return out
+
+
+def last_uses(arch: Arch) -> list[list[int]]:
+    """Per stage, the earlier outputs (-1 the stem's) that nobody needs after it."""
+    last = {j: i for i, sources in enumerate(arch.sources) for j in sources}
+    last |= {aux.after: len(arch.stages) for aux in arch.auxiliary}
+    unused = set(range(-1, len(arch.stages))) - last.keys()
+    return [[j for j, use in last.items() if use == i] + ([i] if i in unused else []) for i in range(len(arch.stages))]
 
 
 def drop_path_rates(graph: Graph) -> list[list[float]]:
@@ -169,7 +231,7 @@ def drop_path_rates(graph: Graph) -> list[list[float]]:
 def initialise(model: nn.Module) -> nn.Module:
     """He et al. 2015 (fan out, divided by groups as in the EfficientNet reference code) for convolutions; biases 0."""
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not isinstance(module, Expectation):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
             nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
             if module.bias is not None:
@@ -177,14 +239,20 @@ def initialise(model: nn.Module) -> nn.Module:
     return model
 
 
+def _stage(blocks: Sequence[g.BlockGraph], arch: Arch, rates: Sequence[float]) -> nn.Sequential:
+    kind = Joined if len(blocks[0].in_shapes) > 1 else nn.Sequential
+    return kind(*[build_block(b, arch, r) for b, r in zip(blocks, rates)])
+
+
 def build(arch: Arch) -> Network:
-    """An ordinary `nn.Module` for `arch`, input `(batch, channels, resolution, resolution)`, output `(batch, classes)`.
+    """An ordinary `nn.Module` for `arch`, input `(batch, channels, resolution, resolution)`, output `(batch, classes)`
+    for a classifier, several tensors for a detector.
 
     Raises `InputError` where the resolution is too small for the strides.
     """
     graph = expand(arch)
     rates = drop_path_rates(graph)
     stem = nn.Sequential(*[build_block(b, arch) for b in graph.stem])
-    stages = nn.Sequential(*[nn.Sequential(*[build_block(b, arch, r) for b, r in zip(stage, stage_rates)])
-                             for stage, stage_rates in zip(graph.stages, rates)])
-    return initialise(Network(arch, stem, stages, build_block(graph.head, arch)))
+    stages = nn.Sequential(*[_stage(stage, arch, stage_rates) for stage, stage_rates in zip(graph.stages, rates)])
+    auxiliary = [build_block(b, arch) for b in graph.auxiliary]
+    return initialise(Network(arch, stem, stages, build_block(graph.head, arch), auxiliary))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from scalesearch.arch import Arch, BlockSpec, Stage
-from scalesearch.blocks import BLOCKS, normal_form
+from scalesearch.blocks import with_leaves
 from scalesearch.blocks.parts import make_divisible
 from scalesearch.counting import cost
 from scalesearch.errors import InputError
-from scalesearch.signature import fields_of
 
 MOST_FACTOR = 4096
 QUANTUM = 8  # channels come in multiples of this
+SINGLE = ("concat", "add", "upsample", "channels", "max_pool", "avg_pool", "transition", "identity", "sppf", "patchify")
 
 
 def scale(arch: Arch, *, depth: float = 1.0, width: float = 1.0, resolution: float = 1.0) -> Arch:
@@ -28,9 +28,23 @@ def scale(arch: Arch, *, depth: float = 1.0, width: float = 1.0, resolution: flo
     return arch.with_(
         resolution=max(1, round(arch.resolution * resolution)),
         stem=tuple(widen(spec, width) for spec in arch.stem),
-        stages=tuple(Stage(widen(s.block, width), max(1, math.ceil(s.depth * depth)), s.stride) for s in arch.stages),
+        stages=tuple(_scaled_stage(s, depth, width) for s in arch.stages),
         head=widen(arch.head, width),
     )
+
+
+def _scaled_stage(stage: Stage, depth: float, width: float) -> Stage:
+    """A block that repeats a part of itself grows deeper inside; others are repeated more often."""
+    wide = widen(stage.block, width)
+    deep = deepen(wide, depth)
+    if deep != wide or not _repeats(stage):
+        return replace(stage, block=deep)
+    return replace(stage, block=wide, depth=max(1, math.ceil(stage.depth * depth)))
+
+
+def _repeats(stage: Stage) -> bool:
+    """Whether more of the same block after it make sense: not where maps are joined, resized or pooled."""
+    return not (stage.inputs or stage.block.kind in SINGLE)
 
 
 def widen(spec: BlockSpec, multiplier: float) -> BlockSpec:
@@ -40,13 +54,14 @@ def widen(spec: BlockSpec, multiplier: float) -> BlockSpec:
     return _with_widths(spec, lambda width: make_divisible(width * multiplier, QUANTUM))
 
 
-def _with_widths(spec: BlockSpec, change: Callable[[int], int]) -> BlockSpec:
-    args = dict(spec.args)
-    for name, field in fields_of(BLOCKS[spec.kind].function).items():
-        current = args.get(name, field.default)
-        if field.rule.scales and isinstance(current, int):
-            args[name] = change(current)
-    return normal_form(spec.kind, args)
+def _with_widths(spec: BlockSpec, change: Callable[[int], int], axis: str = "width") -> BlockSpec:
+    scales = lambda field, value: field.rule.scales == axis and isinstance(value, int) and not isinstance(value, bool)
+    return with_leaves(spec, lambda field, value: change(value) if scales(field, value) else value)
+
+
+def deepen(spec: BlockSpec, multiplier: float) -> BlockSpec:
+    """`spec` with what it repeats inside (C2f's bottlenecks) multiplied and rounded up."""
+    return spec if multiplier == 1.0 else _with_widths(spec, lambda n: max(1, math.ceil(n * multiplier)), "depth")
 
 
 class Shares(NamedTuple):
@@ -151,7 +166,7 @@ def _rounded(base: Arch, alpha: float, beta: float, gamma: float) -> Arch:
     order = sorted(range(len(depths)), key=lambda i: depths[i] - wanted[i])
     for i in order[: max(0, short)]:
         depths[i] += 1
-    return scaled.with_(stages=tuple(Stage(s.block, d, s.stride) for s, d in zip(scaled.stages, depths)))
+    return scaled.with_(stages=tuple(replace(s, depth=d) for s, d in zip(scaled.stages, depths)))
 
 
 def _macs(arch: Arch) -> int | None:
@@ -229,10 +244,10 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     stage = arch.stages[i]
     if kind == "depth":
         depth = stage.depth + direction
-        changed = Stage(stage.block, depth, stage.stride) if depth >= 1 else None
+        changed = replace(stage, depth=depth) if depth >= 1 else None
     else:
         fits = all(width + direction * QUANTUM >= QUANTUM for width in widths(stage.block))
-        changed = Stage(_with_widths(stage.block, more), stage.depth, stage.stride) if fits else None
+        changed = replace(stage, block=_with_widths(stage.block, more)) if fits else None
     return changed and arch.with_(stages=(*arch.stages[:i], changed, *arch.stages[i + 1 :]))
 
 

@@ -22,12 +22,12 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True)
 class Rule:
-    """Bounds of a number, and whether width scaling applies to it."""
+    """Bounds of a number, and which multiplier scales it: "width", "depth" or none."""
 
     low: float = -math.inf
     high: float = math.inf
     odd: bool = False
-    scales: bool = False
+    scales: str = ""
 
     def broken_by(self, value: float) -> str | None:
         if value < self.low:
@@ -37,12 +37,14 @@ class Rule:
         return "must be odd" if self.odd and value % 2 == 0 else None
 
 
-Width = Annotated[int, Rule(low=1, high=65_536, scales=True)]
+Width = Annotated[int, Rule(low=1, high=65_536, scales="width")]
 Count = Annotated[int, Rule(low=1, high=1_000_000)]
 Depth = Annotated[int, Rule(low=1, high=1_000)]
+Repeats = Annotated[int, Rule(low=1, high=1_000, scales="depth")]
 Resolution = Annotated[int, Rule(low=1, high=8_192)]
 Natural = Annotated[int, Rule(low=0, high=2**31)]
 Kernel = Annotated[int, Rule(low=1, high=255, odd=True)]
+Kernels = Kernel | tuple[Kernel, ...]  # a side, or height and width
 Stride = Annotated[int, Rule(low=1, high=64)]
 Ratio = Annotated[float, Rule(low=0, high=1_000)]
 Share = Annotated[float, Rule(low=0, high=1)]

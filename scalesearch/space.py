@@ -6,13 +6,13 @@ not exist under the others' values (its condition fails, its stage is absent) is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch, BlockSpec, Stage
+from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage
 from scalesearch.blocks import normal_form
 from scalesearch.domains import Condition, Domain, Open, Tie, contains, draw, own
 from scalesearch.errors import InputError, nearest, shown
@@ -36,6 +36,8 @@ class Unit:
     depth: Leaf = 1
     stride: Leaf = 1
     present: Leaf = True
+    inputs: tuple[int, ...] = ()  # numbers of units among the stages
+    weight: float = 0.0  # of an auxiliary head's loss
 
     def leaves(self) -> Iterator[tuple[str, Leaf, tuple[Condition, ...]]]:
         """`(path, leaf, conditions that its place in the unit puts on it)`."""
@@ -51,7 +53,16 @@ class Unit:
             if isinstance(self.kind, Open):
                 chosen += ((self.kind.name or f"{self.path}.block", (kind,)),)
             for name, leaf in args.items():
-                yield f"{self.path}.{kind}.{name}", leaf, chosen
+                yield f"{self.path}.{kind}.{name}", leaf, chosen + self._enclosing(kind, name)
+
+    def _enclosing(self, kind: str, name: str) -> tuple[Condition, ...]:
+        """That the open layers of branches around a leaf are of the kind which has that leaf."""
+        parts, found = name.split("."), ()
+        for end in range(3, len(parts), 4):  # argument, branch, place, kind
+            key = ".".join(parts[:end])
+            if isinstance(layer := self.blocks[kind][key], Open):
+                found += ((layer.name or f"{self.path}.{kind}.{key}", (parts[end],)),)
+        return found
 
 
 @dataclass(frozen=True)
@@ -167,21 +178,24 @@ class Space:
     def _value(self, path: str, leaf: Leaf, decisions: Decisions) -> Any:
         if isinstance(leaf, Open) and any(decisions.get(k) not in v or k not in decisions for k, v in leaf.when):
             return leaf.otherwise
-        return decisions[self._key_of[path]] if isinstance(leaf, (Open, Tie)) else leaf
+        return decisions.get(self._key_of[path]) if isinstance(leaf, (Open, Tie)) else leaf
 
-    def _build_unit(self, unit: Unit, decisions: Decisions) -> Stage | BlockSpec | None:
+    def _build_unit(self, unit: Unit, decisions: Decisions) -> Stage | Auxiliary | BlockSpec | None:
         if not self._value(f"{unit.path}.present", unit.present, decisions):
             return None
         kind = self._value(f"{unit.path}.block", unit.kind, decisions)
         args = {n: self._value(f"{unit.path}.{kind}.{n}", leaf, decisions) for n, leaf in unit.blocks[kind].items()}
         spec = normal_form(kind, args)
+        if unit.part == "auxiliary":
+            return Auxiliary(spec, unit.inputs[0], unit.weight)
         if unit.part != "stages":
             return spec
         return Stage(spec, self._value(f"{unit.path}.depth", unit.depth, decisions),
-                     self._value(f"{unit.path}.stride", unit.stride, decisions))
+                     self._value(f"{unit.path}.stride", unit.stride, decisions), unit.inputs)
 
     def _at(self, decisions: Decisions) -> Arch:
-        parts: dict[str, list] = {"stem": [], "stages": [], "head": []}
+        parts: dict[str, list] = {"stem": [], "stages": [], "head": [], "auxiliary": []}
+        numbers: list[int] = []  # of the stages by the numbers of their units
         built = self._built
         for unit, keys in self._unit_keys:
             memo = (unit.path, *map(decisions.get, keys))
@@ -189,10 +203,14 @@ class Space:
                 if len(built) > 1 << 17:
                     built.clear()
                 built[memo] = self._build_unit(unit, decisions)
+            if unit.part == "stages":
+                numbers.append(len(parts["stages"]))
             if built[memo] is not None:
                 parts[unit.part].append(built[memo])
         settings = {key: self._value(key, leaf, decisions) for key, leaf in self.settings.items()}
-        return Arch(self.name, stem=tuple(parts["stem"]), stages=tuple(parts["stages"]), head=parts["head"][0], **settings)
+        arch = Arch(self.name, stem=tuple(parts["stem"]), stages=tuple(parts["stages"]), head=parts["head"][0],
+                    auxiliary=tuple(parts["auxiliary"]), **settings)
+        return arch if len(arch.stages) == len(numbers) else _renumbered(arch, numbers)
 
     def at(self, decisions: Mapping[str, Any]) -> Arch:
         """The architecture of `decisions`.
@@ -323,6 +341,13 @@ class Space:
         return Space(self.name, settings, adapted_units(self.units, resolution))
 
 
+def _renumbered(arch: Arch, numbers: Sequence[int]) -> Arch:
+    """Units' numbers turned into stages' numbers where optional stages have fallen away."""
+    stages = tuple(replace(s, inputs=tuple(numbers[n] for n in s.inputs)) if s.inputs else s for s in arch.stages)
+    auxiliary = tuple(replace(a, after=numbers[a.after]) for a in arch.auxiliary)
+    return arch.with_(stages=stages, taps=tuple(numbers[n] for n in arch.taps), auxiliary=auxiliary)
+
+
 def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:
     """Every value of a decision must be one that each of its leaves takes, in the leaf's own kind of number."""
     if leaf.field is None or domain is None:
@@ -367,6 +392,6 @@ def _may_coincide(a: Unit, b: Unit) -> bool:
         p, q = values(x), values(y)
         return p is None or q is None or bool(p & q)
 
-    return (meet(a.depth, b.depth) and meet(a.stride, b.stride)
+    return (a.inputs == b.inputs and meet(a.depth, b.depth) and meet(a.stride, b.stride)
             and any(all(meet(leaf, b.blocks[kind].get(name, leaf)) for name, leaf in args.items())
                     for kind, args in a.blocks.items() if kind in b.blocks))

@@ -18,13 +18,13 @@ def adapted_units(units: Iterable[Any], resolution: int) -> tuple[Any, ...]:
     Raises `InputError` where a stride is open, since the rule is about strides.
     """
     units = list(units)
-    layers = [unit for unit in units if unit.part != "head"]
+    layers = [unit for unit in units if unit.part in ("stem", "stages")]
     strides = adapted_strides([_stride(unit) for unit in layers], resolution)
     last_map = resolution
     for stride in strides:
         last_map = -(-last_map // stride)
     restrided = [_restrided(unit, stride) for unit, stride in zip(layers, strides) if not _gone(unit, stride)]
-    return (*restrided, *(_small_pool(unit, last_map) for unit in units if unit.part == "head"))
+    return (*restrided, *(_small_pool(unit, last_map) if unit.part == "head" else unit for unit in units if unit not in layers))
 
 
 def _stride(unit: Any) -> int:
@@ -44,8 +44,10 @@ def _gone(unit: Any, stride: int) -> bool:
 
 def _restrided(unit: Any, stride: int) -> Any:
     if unit.part == "stages":
-        return replace(unit, stride=stride)
-    return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], "stride": stride}})
+        pooled_away = not isinstance(unit.kind, Open) and falls_away(unit.kind, stride) and unit.stride != stride
+        return replace(unit, stride=stride, **({"kind": "identity", "blocks": {"identity": {}}} if pooled_away else {}))
+    changed = {"stride": stride} if stride != _stride(unit) else {}
+    return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], **changed}})
 
 
 def _small_pool(unit: Any, last_map: int) -> Any:

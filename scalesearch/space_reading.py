@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from scalesearch.arch import Arch, BlockSpec, Stage
-from scalesearch.blocks import BLOCKS
-from scalesearch.signature import fields_of
+from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage
+from scalesearch.blocks import value_at
 
 
 def embeddings(units: Iterable[Any], arch: Arch) -> Iterator[dict[str, Any]]:
     """Ways to lay the parts of `arch` over the units, the earliest optional stages taken first."""
     stages = [u for u in units if u.part == "stages"]
-    fixed = {u.path: s for part, specs in (("stem", arch.stem), ("head", (arch.head,)))
-             for u, s in zip([u for u in units if u.part == part], specs)}
-    if len([u for u in units if u.part == "stem"]) != len(arch.stem):
-        return
+    fixed: dict[str, Any] = {}
+    for part, specs in (("stem", arch.stem), ("head", (arch.head,)), ("auxiliary", arch.auxiliary)):
+        places = [u.path for u in units if u.part == part]
+        if len(places) != len(specs):
+            return
+        fixed |= zip(places, specs)
 
     def lay(u: int, s: int) -> Iterator[dict[str, Any]]:
         if len(stages) - u < len(arch.stages) - s:
@@ -32,8 +33,8 @@ def embeddings(units: Iterable[Any], arch: Arch) -> Iterator[dict[str, Any]]:
     yield from (fixed | placed for placed in lay(0, 0))
 
 
-def spec_of(part: Stage | BlockSpec) -> BlockSpec:
-    return part.block if isinstance(part, Stage) else part
+def spec_of(part: Stage | Auxiliary | BlockSpec) -> BlockSpec:
+    return part if isinstance(part, BlockSpec) else part.block
 
 
 def read_leaf(path: str, placed: Mapping[str, Any], arch: Arch) -> Any:
@@ -51,8 +52,4 @@ def read_leaf(path: str, placed: Mapping[str, Any], arch: Arch) -> Any:
     if rest == ["block"]:
         return spec_of(part).kind
     spec = spec_of(part)
-    return spec.get(rest[1], _default(spec.kind, rest[1]))
-
-
-def _default(kind: str, name: str) -> Any:
-    return fields_of(BLOCKS[kind].function)[name].default
+    return value_at(spec, rest[1:]) if spec.kind == rest[0] else None

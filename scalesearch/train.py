@@ -64,8 +64,9 @@ class Trainer:
             self.splits["train"] = images[chosen], labels[chosen]
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        weights = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        is_vector = lambda p: p.numel() == max(p.shape)  # biases, norms, factors per channel
+        weights = [p for p in self.model.parameters() if not is_vector(p)]
+        others = [p for p in self.model.parameters() if is_vector(p)]
         return [{"params": weights, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
     def _learning_rate(self, step: int) -> float:
@@ -99,8 +100,7 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for batch in order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size):
             with self._autocast():
-                logits = self.model(self._augment(images[batch]))
-                loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=self.recipe.label_smoothing)
+                loss = self._loss(self.model(self._augment(images[batch])), labels[batch])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm, foreach=True)
@@ -113,6 +113,13 @@ class Trainer:
         if not math.isfinite(mean):
             raise TrainingFailed(f"the loss became {mean} in epoch {self.epoch} of {self.recipe.epochs}")
         return {"epoch": self.epoch, "train_loss": mean, **self.scores("val")}
+
+    def _loss(self, out: Any, labels: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy, that of auxiliary heads added by their weights."""
+        logits, *others = out if isinstance(out, tuple) else (out,)
+        entropy = lambda x: F.cross_entropy(x.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        weights = [aux.weight for aux in self.model.arch.auxiliary]
+        return entropy(logits) + sum(weight * entropy(other) for weight, other in zip(weights, others))
 
     @property
     def done(self) -> bool:

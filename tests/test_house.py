@@ -13,7 +13,7 @@ from conftest import ROOT
 PACKAGE = ROOT / "scalesearch"
 FLOORS = [
     {"errors", "signature"},
-    {"arch", "graph", "trial", "blocks", "domains", "recipe", "yamlfile"},
+    {"arch", "graph", "trial", "blocks", "domains", "operators", "recipe", "yamlfile"},
     {"expand"},
     {"counting", "adapting", "constructors", "pareto"},
     {"space_size", "space_reading", "space_adapting", "scaling", "memory", "network"},

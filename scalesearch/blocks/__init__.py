@@ -8,57 +8,167 @@ from functools import cache, lru_cache
 from typing import Any
 
 from scalesearch.arch import BlockSpec
-from scalesearch.blocks.heads import classifier, vgg_classifier
-from scalesearch.blocks.mobile import fused_mbconv, inverted_residual, mbconv
-from scalesearch.blocks.plain import avg_pool, conv, max_pool, separable, vgg
-from scalesearch.blocks.residual import basic, bottleneck
+from scalesearch.blocks.attention import cbam, eca, mhsa, mobile_mqa, se
+from scalesearch.blocks.cells import nasbench201, nasbench201_reduction
+from scalesearch.blocks.convnext import convnext
+from scalesearch.blocks.dense import dense, transition
+from scalesearch.blocks.heads import (
+    classifier,
+    conv_classifier,
+    googlenet_auxiliary,
+    inception_v3_auxiliary,
+    layer_norm_classifier,
+    preact_classifier,
+    vgg_classifier,
+)
+from scalesearch.blocks.inception import Branches, inception, inception_residual
+from scalesearch.blocks.mobile import bneck, fused_mbconv, inverted_residual, mbconv, uib
+from scalesearch.blocks.plain import avg_pool, conv, fire, identity, max_pool, patchify, separable, vgg
+from scalesearch.blocks.residual import basic, bottleneck, regnet
+from scalesearch.blocks.shuffle import shufflenet
+from scalesearch.blocks.yolo import add, c2f, channels, darknet, join, sppf, upsample, yolo, yolov8
 from scalesearch.errors import InputError, unknown
-from scalesearch.graph import BlockGraph, Shape, trace
-from scalesearch.signature import Field, check_arguments, fields_of
+from scalesearch.graph import BlockGraph, ShapeError, SymTensor, trace
+from scalesearch.operators import Shape
+from scalesearch.signature import REQUIRED, Field, check_arguments, fields_of
 
 
 @dataclass(frozen=True)
 class Block:
-    """A row of the table. `role` "layer" stands in stem and stages, "stem" in the stem alone, "head" in the head."""
+    """A row of the table.
+
+    `role` "layer" stands in stem and stages, "head" in the head, "auxiliary" among the auxiliary heads; all but heads stand in
+    branches too. `several`: it takes a list of maps. `task` is what a head is for.
+    """
 
     function: Callable
     role: str = "layer"
+    several: bool = False
+    task: str = "classification"
 
 
 BLOCKS = {
     "conv": Block(conv),
-    "max_pool": Block(max_pool, "stem"),
-    "avg_pool": Block(avg_pool, "stem"),
+    "patchify": Block(patchify),
+    "max_pool": Block(max_pool),
+    "avg_pool": Block(avg_pool),
+    "identity": Block(identity),
     "vgg": Block(vgg),
     "separable": Block(separable),
+    "fire": Block(fire),
     "basic": Block(basic),
     "bottleneck": Block(bottleneck),
+    "regnet": Block(regnet),
     "inverted_residual": Block(inverted_residual),
+    "bneck": Block(bneck),
     "mbconv": Block(mbconv),
     "fused_mbconv": Block(fused_mbconv),
+    "uib": Block(uib),
+    "shufflenet": Block(shufflenet),
+    "convnext": Block(convnext),
+    "inception": Block(inception),
+    "inception_residual": Block(inception_residual),
+    "dense": Block(dense),
+    "transition": Block(transition),
+    "nasbench201": Block(nasbench201),
+    "nasbench201_reduction": Block(nasbench201_reduction),
+    "se": Block(se),
+    "eca": Block(eca),
+    "cbam": Block(cbam),
+    "mhsa": Block(mhsa),
+    "mobile_mqa": Block(mobile_mqa),
+    "darknet": Block(darknet),
+    "c2f": Block(c2f),
+    "sppf": Block(sppf),
+    "upsample": Block(upsample),
+    "channels": Block(channels),
+    "concat": Block(join, several=True),
+    "add": Block(add, several=True),
     "classifier": Block(classifier, "head"),
+    "preact_classifier": Block(preact_classifier, "head"),
+    "layer_norm_classifier": Block(layer_norm_classifier, "head"),
+    "conv_classifier": Block(conv_classifier, "head"),
     "vgg_classifier": Block(vgg_classifier, "head"),
+    "yolo": Block(yolo, "head", several=True, task="detection"),
+    "yolov8": Block(yolov8, "head", several=True, task="detection"),
+    "googlenet_auxiliary": Block(googlenet_auxiliary, "auxiliary"),
+    "inception_v3_auxiliary": Block(inception_v3_auxiliary, "auxiliary"),
 }
-ROLES = {"stem": ("layer", "stem"), "stages": ("layer",), "head": ("head",)}
+ROLES = {"stem": "layer", "stages": "layer", "branch": "layer", "head": "head", "auxiliary": "auxiliary"}
+
+
+def allowed(part: str) -> list[str]:
+    """The blocks that may stand in `part` of a network: "stem", "stages", "branch", "head" or "auxiliary"."""
+    several = part in ("stages", "head")
+    return [name for name, row in BLOCKS.items() if row.role == ROLES[part] and (several or not row.several)]
 
 
 @cache
 def block_fields(kind: str, part: str) -> dict[str, Field]:
-    """What a block of `kind` takes where it stands in `part` ("stem", "stages" or "head") of a network.
+    """What a block of `kind` takes where it stands in `part` of a network.
 
-    A stage gives its block the stride, an arch gives its head the classes, so these are no keys of the block there.
+    A stage or a branch gives its block the stride, an arch gives its heads the classes, so these are no keys of the block there.
     """
-    allowed = [name for name, row in BLOCKS.items() if row.role in ROLES[part]]
-    if kind not in allowed:
-        raise InputError(unknown(f"block for {part}" if kind in BLOCKS else "block", kind, allowed))
-    given = {"stages": "stride", "head": "classes"}.get(part)
+    if kind not in allowed(part):
+        raise InputError(unknown(f"block for {part}" if kind in BLOCKS else "block", kind, allowed(part)))
+    given = {"stages": "stride", "branch": "stride", "head": "classes", "auxiliary": "classes"}.get(part)
     return {name: field for name, field in fields_of(BLOCKS[kind].function).items() if name != given}
 
 
+def is_branches(field: Field) -> bool:
+    """Whether a keyword takes branches: lists of layers that are blocks themselves."""
+    return field.types == (Branches,)
+
+
 def normal_form(kind: str, args: dict[str, Any]) -> BlockSpec:
-    """The `BlockSpec` of arguments already checked: signature order, defaults left out."""
+    """The `BlockSpec` of arguments already checked: signature order, defaults left out.
+
+    Layers of branches come as one dotted key per leaf: `branches.0.1` their kind, `branches.0.1.conv.width` an argument.
+    """
     fields = fields_of(BLOCKS[kind].function)
-    return BlockSpec(kind, tuple((n, args[n]) for n, f in fields.items() if n in args and args[n] != f.default))
+    plain = {name: value for name, value in args.items() if "." not in name}
+    plain |= {name: _nested(name, args) for name in dict.fromkeys(n.split(".")[0] for n in args if "." in n)}
+    return BlockSpec(kind, tuple((n, plain[n]) for n, f in fields.items() if n in plain and plain[n] != f.default))
+
+
+def _nested(name: str, args: dict[str, Any]) -> Branches:
+    kinds = {tuple(map(int, key.split(".")[1:])): kind for key, kind in args.items()
+             if key.startswith(name + ".") and key.count(".") == 2}  # fmt: skip
+    branches: dict[int, list[BlockSpec]] = {}
+    for (b, i), kind in sorted(kinds.items()):
+        prefix = f"{name}.{b}.{i}.{kind}."
+        own = {key[len(prefix) :]: value for key, value in args.items() if key.startswith(prefix)}
+        branches.setdefault(b, []).append(normal_form(kind, own))
+    return tuple(map(tuple, branches.values()))
+
+
+def value_at(spec: BlockSpec, names: list[str]) -> Any:
+    """What `spec` says at a leaf, given as the parts of its dotted key; None where the leaf does not exist in it."""
+    if len(names) == 1:
+        return spec.get(names[0], fields_of(BLOCKS[spec.kind].function)[names[0]].default)
+    name, b, i, *rest = names
+    branches = spec.get(name, ())
+    if int(b) >= len(branches) or int(i) >= len(branches[int(b)]):
+        return None
+    layer = branches[int(b)][int(i)]
+    if not rest:
+        return layer.kind
+    return value_at(layer, rest[1:]) if layer.kind == rest[0] else None
+
+
+def with_leaves(spec: BlockSpec, change: Callable[[Field, Any], Any]) -> BlockSpec:
+    """`spec` with `change(field, value)` for every value that it, or a block in its branches, states or defaults to."""
+    args = {}
+    for name, field in fields_of(BLOCKS[spec.kind].function).items():
+        value = spec.get(name, field.default)
+        if value is field.default and name not in dict(spec.args):
+            value = change(field, value)
+        elif is_branches(field):
+            value = tuple(tuple(with_leaves(layer, change) for layer in branch) for branch in value)
+        else:
+            value = change(field, value)
+        args[name] = value
+    return normal_form(spec.kind, {name: value for name, value in args.items() if value is not REQUIRED})
 
 
 def block(kind: str, part: str = "stages", **args: Any) -> BlockSpec:
@@ -69,13 +179,33 @@ def block(kind: str, part: str = "stages", **args: Any) -> BlockSpec:
     return normal_form(kind, check_arguments(f'block "{kind}"', block_fields(kind, part), args))
 
 
-@lru_cache(maxsize=1 << 16)
-def record(spec: BlockSpec, in_shape: Shape, same: bool = False, stride: int | None = None,
-           classes: int | None = None) -> BlockGraph:
-    """The graph of one block on one input shape; remembered, since networks and spaces repeat themselves."""
+def layer(kind: str, **args: Any) -> BlockSpec:
+    """A checked block spec for a branch."""
+    return block(kind, "branch", **args)
+
+
+def _with_stride(spec: BlockSpec, stride: int) -> dict[str, Any]:
     given = dict(spec.args)
-    if stride is not None:
-        given["stride"] = stride
+    if "stride" in fields_of(BLOCKS[spec.kind].function):
+        return given | {"stride": stride}
+    if stride != 1:
+        raise ShapeError(f"{spec.kind} takes no stride, got {stride}")
+    return given
+
+
+def apply(spec: BlockSpec, x: SymTensor, stride: int) -> SymTensor:
+    """Record one block on a tensor of another block."""
+    return BLOCKS[spec.kind].function(x, **_with_stride(spec, stride))
+
+
+@lru_cache(maxsize=1 << 16)
+def record(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, stride: int | None = None,
+           classes: int | None = None) -> BlockGraph:
+    """The graph of one block on the shapes of its inputs; remembered, since networks and spaces repeat themselves."""
+    row = BLOCKS[spec.kind]
+    if len(in_shapes) > 1 and not row.several:
+        raise ShapeError(f"{spec.kind} takes one input, got {len(in_shapes)}; concat or add joins them")
+    given = dict(spec.args) if stride is None else _with_stride(spec, stride)
     if classes is not None:
         given["classes"] = classes
-    return trace(spec.kind, BLOCKS[spec.kind].function, in_shape, same, **given)
+    return trace(spec.kind, row.function, in_shapes, same, several=row.several, **given)

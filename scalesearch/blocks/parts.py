@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scalesearch.graph import SymTensor
+from scalesearch.operators import ActName
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -14,20 +15,27 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-def conv_norm(x: SymTensor, width: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, name: str) -> SymTensor:
-    x = x.conv(width, kernel, stride, groups=groups, name=name + ".conv")
-    return x.norm(name=name + ".norm")
+def conv_norm(x: SymTensor, width: int, kernel=1, stride=1, *, groups: int = 1, name: str) -> SymTensor:
+    with x.inside(name):
+        return x.conv(width, kernel, stride, groups=groups).norm()
 
 
-def conv_norm_act(x, width, kernel=1, stride=1, *, groups=1, act="relu", name) -> SymTensor:
-    return conv_norm(x, width, kernel, stride, groups=groups, name=name).act(act, name=name + ".act")
+def conv_norm_act(x: SymTensor, width: int, kernel=1, stride=1, *, groups: int = 1, act: ActName = "relu",
+                  name: str) -> SymTensor:
+    with x.inside(name):
+        return x.conv(width, kernel, stride, groups=groups).norm().act(act)
 
 
-def squeeze_excite(x: SymTensor, width: int, *, act="silu", gate="sigmoid", name="se") -> SymTensor:
+def depthwise(x: SymTensor, kernel: int, stride: int, *, name: str = "depthwise") -> SymTensor:
+    return conv_norm(x, x.channels, kernel, stride, groups=x.channels, name=name)
+
+
+def squeeze_excite(x: SymTensor, width: int, *, act: ActName = "silu", gate: ActName = "sigmoid", name="se") -> SymTensor:
     """Global pool → reduce to `width` → expand back → gate each channel (Hu et al. 2018)."""
-    s = x.global_pool(name=name + ".pool")
-    s = s.conv(width, bias=True, name=name + ".reduce").act(act, name=name + ".act")
-    s = s.conv(x.channels, bias=True, name=name + ".expand").act(gate, name=name + ".gate")
+    with x.inside(name):
+        s = x.global_pool()
+        s = s.conv(width, bias=True, name="reduce").act(act)
+        s = s.conv(x.channels, bias=True, name="expand").act(gate, name="gate")
     return x * s
 
 

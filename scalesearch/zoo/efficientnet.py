@@ -1,4 +1,5 @@
-"""EfficientNet (Tan & Le 2019): B0 from table 1, B1 to B7 out of B0 by scaling alone. Held against torchvision's."""
+"""EfficientNet (Tan & Le 2019): B0 from table 1, B1 to B7 out of B0 by scaling alone. EfficientNetV2 S, M and L (Tan & Le 2021,
+table 4, and the reference code). Held against torchvision's."""
 
 from __future__ import annotations
 
@@ -44,4 +45,39 @@ def efficientnet(name: str) -> Arch:
     return arch.with_(name=name, head=head, **late)
 
 
-MODELS = dict.fromkeys(SCALED, efficientnet)
+#        kind            expand width depth stride
+V2_S = (("fused_mbconv", 1,     24,   2,    1),
+        ("fused_mbconv", 4,     48,   4,    2),
+        ("fused_mbconv", 4,     64,   4,    2),
+        ("mbconv",       4,     128,  6,    2),
+        ("mbconv",       6,     160,  9,    1),
+        ("mbconv",       6,     256,  15,   2))  # fmt: skip
+V2_M = (("fused_mbconv", 1,     24,   3,    1),
+        ("fused_mbconv", 4,     48,   5,    2),
+        ("fused_mbconv", 4,     80,   5,    2),
+        ("mbconv",       4,     160,  7,    2),
+        ("mbconv",       6,     176,  14,   1),
+        ("mbconv",       6,     304,  18,   2),
+        ("mbconv",       6,     512,  5,    1))  # fmt: skip
+V2_L = (("fused_mbconv", 1,     32,   4,    1),
+        ("fused_mbconv", 4,     64,   7,    2),
+        ("fused_mbconv", 4,     96,   7,    2),
+        ("mbconv",       4,     192,  10,   2),
+        ("mbconv",       6,     224,  19,   1),
+        ("mbconv",       6,     384,  25,   2),
+        ("mbconv",       6,     640,  7,    1))  # fmt: skip
+#                            rows  resolution dropout
+V2 = {"efficientnet_v2_s":  (V2_S, 384,       0.2),
+      "efficientnet_v2_m":  (V2_M, 480,       0.3),
+      "efficientnet_v2_l":  (V2_L, 480,       0.4)}  # fmt: skip
+
+
+def efficientnet_v2(name: str) -> Arch:
+    rows, resolution, dropout = V2[name]
+    stem = (block("conv", "stem", width=rows[0][2], stride=2, act="silu"),)
+    stages = tuple(Stage(block(kind, width=w, expand=e), depth, stride) for kind, e, w, depth, stride in rows)
+    head = block("classifier", "head", width=1280, dropout=dropout, init="uniform")
+    return Arch(name, resolution, 1000, stem, stages, head, norm_eps=1e-3, drop_path=0.2)
+
+
+MODELS = dict.fromkeys(SCALED, efficientnet) | dict.fromkeys(V2, efficientnet_v2)

@@ -1,11 +1,18 @@
-"""MobileNet v1 (Howard et al. 2017, table 1; held against timm's `mobilenetv1_100`) and v2 (Sandler et al. 2018, table 2;
-held against torchvision's `mobilenet_v2`)."""
+"""MobileNet v1 (Howard et al. 2017, table 1), v2 (Sandler et al. 2018, table 2), v3 (Howard et al. 2019, tables 1 and 2), all
+with width multipliers.
+
+v1 is held against timm's, which has ReLU6 in places of ReLU in some of its weights and the same counts; v2 and v3 against
+torchvision's. With a multiplier, v3 is timm's (the paper's): the expanded width follows the scaled input, the hidden layer of the
+head stays as it is and a stem below 16 channels too; torchvision scales each of them.
+"""
 
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Stage
 from scalesearch.blocks import block
+from scalesearch.blocks.parts import make_divisible
 
+MULTIPLIERS = {"": 1.0, "_x0_35": 0.35, "_x0_5": 0.5, "_x0_75": 0.75, "_x1_4": 1.4}
 #     width depth stride
 V1 = ((64,   1,   1),
       (128,  2,   2),
@@ -20,19 +27,57 @@ V2 = ((1,     16,  1,    1),
       (6,     96,  3,    1),
       (6,    160,  3,    2),
       (6,    320,  1,    1))  # fmt: skip
+#           kernel expand width  se    act      depth stride
+V3_SMALL = ((3,    1,     16,   0.25, "relu",   1,    2),
+            (3,    4.5,   24,   0,    "relu",   1,    2),
+            (3,    3.67,  24,   0,    "relu",   1,    1),
+            (5,    4,     40,   0.25, "hswish", 1,    2),
+            (5,    6,     40,   0.25, "hswish", 2,    1),
+            (5,    3,     48,   0.25, "hswish", 2,    1),
+            (5,    6,     96,   0.25, "hswish", 3,    2))  # fmt: skip
+V3_LARGE = ((3,    1,     16,   0,    "relu",   1,    1),
+            (3,    4,     24,   0,    "relu",   1,    2),
+            (3,    3,     24,   0,    "relu",   1,    1),
+            (5,    3,     40,   0.25, "relu",   3,    2),
+            (3,    6,     80,   0,    "hswish", 1,    2),
+            (3,    2.5,   80,   0,    "hswish", 1,    1),
+            (3,    2.3,   80,   0,    "hswish", 2,    1),
+            (3,    6,     112,  0.25, "hswish", 2,    1),
+            (5,    6,     160,  0.25, "hswish", 3,    2))  # fmt: skip
+#              rows      last width, hidden
+V3 = {"small": (V3_SMALL, 576, 1024), "large": (V3_LARGE, 960, 1280)}
+
+
+def _multiplier(name: str) -> float:
+    return MULTIPLIERS[name[name.index("_x") :] if "_x" in name else ""]
 
 
 def mobilenet_v1(name: str) -> Arch:
-    stem = (block("conv", "stem", width=32, stride=2),)
-    stages = tuple(Stage(block("separable", width=w), depth, stride) for w, depth, stride in V1)
+    wide = lambda width: make_divisible(width * _multiplier(name))
+    stem = (block("conv", "stem", width=wide(32), stride=2),)
+    stages = tuple(Stage(block("separable", width=wide(w)), depth, stride) for w, depth, stride in V1)
     return Arch(name, 224, 1000, stem, stages, block("classifier", "head"))
 
 
 def mobilenet_v2(name: str) -> Arch:
-    stem = (block("conv", "stem", width=32, stride=2, act="relu6"),)
-    stages = tuple(Stage(block("inverted_residual", width=w, expand=e), depth, stride) for e, w, depth, stride in V2)
-    head = block("classifier", "head", width=1280, act="relu6", dropout=0.2)
+    wide = lambda width: make_divisible(width * _multiplier(name))
+    stem = (block("conv", "stem", width=wide(32), stride=2, act="relu6"),)
+    stages = tuple(Stage(block("inverted_residual", width=wide(w), expand=e), depth, stride) for e, w, depth, stride in V2)
+    head = block("classifier", "head", width=max(1280, wide(1280)), act="relu6", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head)
 
 
-MODELS = {"mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenet_v2}
+def mobilenet_v3(name: str) -> Arch:
+    multiplier = _multiplier(name)
+    wide = lambda width: make_divisible(width * multiplier)
+    rows, last, hidden = V3["small" if "small" in name else "large"]
+    stem = (block("conv", "stem", width=16 if multiplier < 0.75 else wide(16), stride=2, act="hswish"),)
+    stages = tuple(Stage(block("bneck", width=wide(w), kernel=k, expand=e, se_ratio=se, act=act), depth, stride)
+                   for k, e, w, se, act, depth, stride in rows)  # fmt: skip
+    head = block("classifier", "head", width=wide(last), hidden=hidden, act="hswish", dropout=0.2)
+    return Arch(name, 224, 1000, stem, stages, head, norm_eps=1e-3, norm_momentum=0.01)
+
+
+MODELS = {base + suffix: make for base, make in {"mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenet_v2,
+                                                 "mobilenet_v3_small": mobilenet_v3, "mobilenet_v3_large": mobilenet_v3}.items()
+          for suffix in MULTIPLIERS}  # fmt: skip

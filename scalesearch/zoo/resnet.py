@@ -1,25 +1,39 @@
-"""ResNet (He et al. 2015, table 1). Held against torchvision's, whose bottleneck strides in its 3×3 (v1.5)."""
+"""ResNet (He et al. 2015, table 1 and §4.2), ResNeXt (Xie et al. 2017), Wide ResNet (Zagoruyko & Komodakis 2016).
+
+Held against torchvision's, whose bottleneck strides in its 3×3 (v1.5). The CIFAR-10 networks have the paper's shortcuts
+without parameters (option A) and are held against its table 6.
+"""
 
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Stage
 from scalesearch.blocks import block
 
-#                        block       blocks per stage
-LAYOUTS = {"resnet18":  ("basic",      (2, 2, 2, 2)),
-           "resnet34":  ("basic",      (3, 4, 6, 3)),
-           "resnet50":  ("bottleneck", (3, 4, 6, 3)),
-           "resnet101": ("bottleneck", (3, 4, 23, 3)),
-           "resnet152": ("bottleneck", (3, 8, 36, 3))}  # fmt: skip
+#                              block       arguments                       blocks per stage
+LAYOUTS = {"resnet18":        ("basic",      {},                            (2, 2, 2, 2)),
+           "resnet34":        ("basic",      {},                            (3, 4, 6, 3)),
+           "resnet50":        ("bottleneck", {},                            (3, 4, 6, 3)),
+           "resnet101":       ("bottleneck", {},                            (3, 4, 23, 3)),
+           "resnet152":       ("bottleneck", {},                            (3, 8, 36, 3)),
+           "resnext50_32x4d": ("bottleneck", {"ratio": 0.5, "groups": 32},  (3, 4, 6, 3)),
+           "wide_resnet50_2": ("bottleneck", {"ratio": 0.5},                (3, 4, 6, 3))}  # fmt: skip
 WIDTHS = {"basic": (64, 128, 256, 512), "bottleneck": (256, 512, 1024, 2048)}
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # layers: 6n + 2
 
 
 def resnet(name: str) -> Arch:
-    kind, depths = LAYOUTS[name]
+    kind, arguments, depths = LAYOUTS[name]
     stem = (block("conv", "stem", width=64, kernel=7, stride=2), block("max_pool", "stem", kernel=3, stride=2))
-    stages = [Stage(block(kind, width=width), depth, stride=1 if i == 0 else 2)
+    stages = [Stage(block(kind, width=width, **arguments), depth, stride=1 if i == 0 else 2)
               for i, (width, depth) in enumerate(zip(WIDTHS[kind], depths))]  # fmt: skip
     return Arch(name, 224, 1000, stem, tuple(stages), block("classifier", "head"))
 
 
-MODELS = dict.fromkeys(LAYOUTS, resnet)
+def cifar_resnet(name: str) -> Arch:
+    depth = (int(name.removeprefix("resnet").removesuffix("_cifar")) - 2) // 6
+    stages = [Stage(block("basic", width=width, shortcut="padding"), depth, stride)
+              for width, stride in ((16, 1), (32, 2), (64, 2))]  # fmt: skip
+    return Arch(name, 32, 10, (block("conv", "stem", width=16),), tuple(stages), block("classifier", "head"))
+
+
+MODELS = dict.fromkeys(LAYOUTS, resnet) | {f"resnet{depth}_cifar": cifar_resnet for depth in CIFAR_DEPTHS}

@@ -1,0 +1,42 @@
+"""DenseNet (Huang et al. 2017, table 1) and its CIFAR-10 networks with bottleneck and compression (DenseNet-BC, §3).
+
+Held against torchvision's; the CIFAR-10 networks against the parameters of table 2.
+"""
+
+from __future__ import annotations
+
+from scalesearch.arch import Arch, BlockSpec, Stage
+from scalesearch.blocks import block
+
+#                          growth stem  layers per block
+LAYOUTS = {"densenet121": (32,    64,   (6, 12, 24, 16)),
+           "densenet161": (48,    96,   (6, 12, 36, 24)),
+           "densenet169": (32,    64,   (6, 12, 32, 32)),
+           "densenet201": (32,    64,   (6, 12, 48, 32))}  # fmt: skip
+#                                depth growth
+CIFAR = {"densenet_bc100_12":   (100,  12),
+         "densenet_bc250_24":   (250,  24),
+         "densenet_bc190_40":   (190,  40)}  # fmt: skip
+
+
+def _arch(name: str, resolution: int, classes: int, stem: tuple[BlockSpec, ...], growth: int, layers: tuple[int, ...]) -> Arch:
+    stages = []
+    for i, depth in enumerate(layers):
+        stages += [Stage(block("transition"), 1, 2)] if i else []
+        stages.append(Stage(block("dense", growth=growth), depth))
+    return Arch(name, resolution, classes, stem, tuple(stages), block("preact_classifier", "head"))
+
+
+def densenet(name: str) -> Arch:
+    growth, width, layers = LAYOUTS[name]
+    stem = (block("conv", "stem", width=width, kernel=7, stride=2), block("max_pool", "stem", kernel=3))
+    return _arch(name, 224, 1000, stem, growth, layers)
+
+
+def cifar_densenet(name: str) -> Arch:
+    depth, growth = CIFAR[name]
+    stem = (block("conv", "stem", width=2 * growth, norm=False, bias=False, act=None),)
+    return _arch(name, 32, 10, stem, growth, ((depth - 4) // 6,) * 3)
+
+
+MODELS = dict.fromkeys(LAYOUTS, densenet) | dict.fromkeys(CIFAR, cifar_densenet)

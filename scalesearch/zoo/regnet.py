@@ -1,0 +1,46 @@
+"""RegNetY (Radosavovic et al. 2020, §3.3 and table 8): widths by the quantised linear rule. Held against torchvision's.
+
+Widths must be multiples of the group width. timm takes the nearest, as pycls does; torchvision one more where that is more than
+10 % below. 800MF and 8GF differ by it: the `_pycls` names have timm's. torchvision has no 4GF and 6.4GF; they are timm's.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scalesearch.arch import Arch, Stage
+from scalesearch.blocks import block
+from scalesearch.blocks.parts import make_divisible
+
+QUANTUM = 8
+#                            depth w0   slope  step  group width
+LAYOUTS = {"regnet_y_400mf": (16,  48,  27.89, 2.09, 8),
+           "regnet_y_800mf": (14,  56,  38.84, 2.4,  16),
+           "regnet_y_1_6gf": (27,  48,  20.71, 2.65, 24),
+           "regnet_y_3_2gf": (21,  80,  42.63, 2.66, 24),
+           "regnet_y_4gf":   (22,  96,  31.41, 2.24, 64),
+           "regnet_y_6_4gf": (25,  112, 33.22, 2.27, 72),
+           "regnet_y_8gf":   (17,  192, 76.82, 2.19, 56)}  # fmt: skip
+PYCLS = ("regnet_y_800mf_pycls", "regnet_y_4gf", "regnet_y_6_4gf", "regnet_y_8gf_pycls")
+
+
+def block_widths(depth: int, initial: int, slope: float, step: float) -> list[int]:
+    """Widths that grow linearly from block to block, brought to powers of `step` times the first (equations 2 to 4)."""
+    powers = [round(math.log((initial + slope * i) / initial) / math.log(step)) for i in range(depth)]
+    return [round(initial * step**power / QUANTUM) * QUANTUM for power in powers]
+
+
+def regnet(name: str) -> Arch:
+    depth, initial, slope, step, group_width = LAYOUTS[name.removesuffix("_pycls")]
+    widths = block_widths(depth, initial, slope, step)
+    fit = _nearest if name in PYCLS else make_divisible
+    stages = tuple(Stage(block("regnet", width=fit(width, group_width), group_width=group_width), widths.count(width), 2)
+                   for width in dict.fromkeys(widths))  # fmt: skip
+    return Arch(name, 224, 1000, (block("conv", "stem", width=32, stride=2),), stages, block("classifier", "head"))
+
+
+def _nearest(width: int, multiple: int) -> int:
+    return round(width / multiple) * multiple
+
+
+MODELS = dict.fromkeys([*LAYOUTS, *PYCLS], regnet)

@@ -1,0 +1,23 @@
+"""ShuffleNetV2 (Ma et al. 2018, table 5). Held against torchvision's."""
+
+from __future__ import annotations
+
+from scalesearch.arch import Arch, Stage
+from scalesearch.blocks import block
+
+#                                 stage widths      last
+LAYOUTS = {"shufflenet_v2_x0_5": ((48, 96, 192),   1024),
+           "shufflenet_v2_x1_0": ((116, 232, 464), 1024),
+           "shufflenet_v2_x1_5": ((176, 352, 704), 1024),
+           "shufflenet_v2_x2_0": ((244, 488, 976), 2048)}  # fmt: skip
+DEPTHS = (4, 8, 4)
+
+
+def shufflenet(name: str) -> Arch:
+    widths, last = LAYOUTS[name]
+    stem = (block("conv", "stem", width=24, stride=2), block("max_pool", "stem", kernel=3))
+    stages = tuple(Stage(block("shufflenet", width=width), depth, 2) for width, depth in zip(widths, DEPTHS))
+    return Arch(name, 224, 1000, stem, stages, block("classifier", "head", width=last, act="relu"))
+
+
+MODELS = dict.fromkeys(LAYOUTS, shufflenet)
