@@ -1,4 +1,4 @@
-"""MODEL, as every command and `scalesearch.load` take it: a zoo name, or the path of an architecture's YAML file."""
+"""MODEL, as every command and `scalesearch.load` take it: a zoo name, an architecture's YAML file, or a Darknet .cfg."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 from scalesearch import zoo
 from scalesearch.arch import Arch
+from scalesearch.darknet import arch_from_cfg
 from scalesearch.schema import load_arch
+
+READERS = {".yaml": load_arch, ".yml": load_arch, ".cfg": arch_from_cfg}
 
 
 def load(model: str | Path, *, resolution: int | None = None, classes: int | None = None) -> Arch:
@@ -14,7 +17,7 @@ def load(model: str | Path, *, resolution: int | None = None, classes: int | Non
 
     Raises `InputError` for a name that the zoo doesn't have, with the nearest, and for what is wrong in a file.
     """
-    named = str(model)
-    arch = load_arch(named) if named.endswith((".yaml", ".yml")) else zoo.model(named)
+    read = READERS.get(Path(model).suffix.lower())
+    arch = read(str(model)) if read else zoo.model(str(model))
     changes = {"resolution": resolution, "classes": classes}
     return arch.with_(**{key: value for key, value in changes.items() if value is not None})

@@ -1,7 +1,7 @@
 """MobileNet v1 (Howard et al. 2017, table 1), v2 (Sandler et al. 2018, table 2), v3 (Howard et al. 2019, tables 1 and 2), all
 with width multipliers.
 
-v1 is held against timm's, which has ReLU6 in places of ReLU in some of its weights and the same counts; v2 and v3 against
+v1 is held against timm's and has the ReLU6 of the authors' code, where the paper says ReLU; v2 and v3 are held against
 torchvision's. With a multiplier, v3 is timm's (the paper's): the expanded width follows the scaled input, the hidden layer of the
 head stays as it is and a stem below 16 channels too; torchvision scales each of them.
 """
@@ -54,8 +54,8 @@ def _multiplier(name: str) -> float:
 
 def mobilenet_v1(name: str) -> Arch:
     wide = lambda width: make_divisible(width * _multiplier(name))
-    stem = (block("conv", "stem", width=wide(32), stride=2),)
-    stages = tuple(Stage(block("separable", width=wide(w)), depth, stride) for w, depth, stride in V1)
+    stem = (block("conv", "stem", width=wide(32), stride=2, act="relu6"),)
+    stages = tuple(Stage(block("separable", width=wide(w), act="relu6"), depth, stride) for w, depth, stride in V1)
     return Arch(name, 224, 1000, stem, stages, block("classifier", "head"))
 
 

@@ -45,6 +45,7 @@ def _cifar(error: float, source: str) -> Published:
     return Published(round(100 - error, 2), 32, f"CIFAR-10, {source}")
 
 
+# torchvision's GoogLeNet and Inception v3 bring ImageNet's mean and std to one half inside the model; here the image is prepared so.
 RESNET, DENSENET = "He et al. 2015, table 6", "Huang et al. 2017, table 2"
 PUBLISHED = {
     "vgg11": _torchvision(69.02, 224, 256, "bilinear"),
@@ -62,8 +63,8 @@ PUBLISHED = {
     "resnet152": _torchvision(78.312, 224, 256, "bilinear"),
     "resnext50_32x4d": _torchvision(77.618, 224, 256, "bilinear"),
     "wide_resnet50_2": _torchvision(78.468, 224, 256, "bilinear"),
-    "inception_v1": _torchvision(69.778, 224, 256, "bilinear"),
-    "inception_v3": _torchvision(77.294, 299, 342, "bilinear"),
+    "inception_v1": _torchvision(69.778, 224, 256, "bilinear", HALF),
+    "inception_v3": _torchvision(77.294, 299, 342, "bilinear", HALF),
     "densenet121": _torchvision(74.434, 224, 256, "bilinear"),
     "densenet161": _torchvision(77.138, 224, 256, "bilinear"),
     "densenet169": _torchvision(75.6, 224, 256, "bilinear"),

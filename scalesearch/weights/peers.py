@@ -1,0 +1,86 @@
+"""Our tensors' names and a peer's, one to one, for the networks that both have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from scalesearch.arch import Arch
+from scalesearch.errors import InputError
+from scalesearch.expand import Graph, expand
+from scalesearch.weights import timm, torchvision, ultralytics
+from scalesearch.weights.naming import Pairs, has_weights
+
+LIBRARIES = {"torchvision": torchvision.FAMILIES, "timm": timm.FAMILIES, "ultralytics": ultralytics.FAMILIES}
+
+
+def families(library: str) -> list[str]:
+    return list(LIBRARIES[library])
+
+
+def _family(name: str, known: Mapping) -> str | None:
+    """The longest family's name that a network's begins with."""
+    found = [family for family in known if name.startswith(family) and not name.endswith("_cifar") and "_bc" not in name]
+    return max(found, key=len, default=None)
+
+
+def known_to(arch: Arch) -> list[str]:
+    """The libraries that have the network."""
+    return [library for library, known in LIBRARIES.items() if _family(arch.name, known)]
+
+
+# Norms' eps where a library's is not the zoo's; weights belong to the eps they were trained with.
+EPS = {"timm": {"mobilenet_v3": 1e-5, "efficientnet_v2": 1e-5, "efficientnet_b": 1e-5}}
+
+
+def trained_with(arch: Arch, library: str) -> Arch:
+    """`arch` with the norms' eps that a library's weights of it were trained with."""
+    eps = next((eps for prefix, eps in EPS.get(library, {}).items() if arch.name.startswith(prefix)), arch.norm_eps)
+    return arch.with_(norm_eps=eps)
+
+
+def layer_names(arch: Arch, library: str) -> dict[str, str]:
+    """Layer with weights → the peer's layer, or tensor. KeyError where the library doesn't have the family."""
+    graph, known = expand(arch), LIBRARIES[library]
+    pairs: Pairs = known[_family(arch.name, known)](graph)
+    ours = _layers(graph)
+    return {name: theirs for name, theirs in pairs if name.removesuffix(".gamma") in ours or name in ours}
+
+
+def _layers(graph: Graph) -> set[str]:
+    return {f"{path}.{layer.name}" for path, block in graph.all_blocks() for layer in block.layers if has_weights(layer.op)}
+
+
+def tensor_name(key: str, layers: Mapping[str, str]) -> str:
+    """The peer's name of one of our tensors."""
+    if key in layers:
+        return layers[key]
+    layer, _, kind = key.rpartition(".")
+    return f"{layers[layer]}.{kind}"
+
+
+def peer_weights(arch: Arch, weights: Mapping[str, Tensor], library: str) -> dict[str, Tensor]:
+    """`weights` of our `arch` by a library's names and in its shapes.
+
+    Raises `InputError` where the library doesn't have the network.
+    """
+    if library not in known_to(arch):
+        known = ", ".join(known_to(arch)) or "none"
+        raise InputError(f"{library} has no {arch.name}; libraries that have it: {known}")
+    layers = layer_names(arch, library)
+    named = {tensor_name(key, layers): tensor for key, tensor in weights.items()}
+    return {name: tensor.reshape(_peer_shape(name, tensor, library, arch)).contiguous() for name, tensor in named.items()}
+
+
+def _peer_shape(name: str, tensor: Tensor, library: str, arch: Arch) -> tuple[int, ...]:
+    """Where a peer has a linear layer for our 1×1 convolution, or the other way round; or a factor as a vector."""
+    shape = tuple(tensor.shape)
+    if library == "torchvision" and name in torchvision.FLAT:
+        return shape[:2]
+    if library == "timm" and name.endswith((".gamma",)):
+        return shape[:1]
+    if library == "timm" and name in ("pre_logits.fc1.weight", "pre_logits.fc2.weight"):
+        side = arch.head.get("pool", 7) if "fc1" in name else 1
+        return shape[0], shape[1] // side**2, side, side
+    return shape

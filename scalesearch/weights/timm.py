@@ -1,0 +1,139 @@
+"""timm's names for the tensors of its models (timm 1.0.31)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scalesearch.expand import Graph
+from scalesearch.weights import torchvision
+from scalesearch.weights.naming import CONV_NORM, Pairs, Placed, placed, under
+
+SE = {"se.reduce": "se.conv_reduce", "se.expand": "se.conv_expand"}
+SEPARABLE = {"depthwise.conv": "conv_dw", "depthwise.norm": "bn1", "project.conv": "conv_pw", "project.norm": "bn2",
+             "pointwise.conv": "conv_pw", "pointwise.norm": "bn2"} | SE  # fmt: skip
+INVERTED = {"expand.conv": "conv_pw", "expand.norm": "bn1", "depthwise.conv": "conv_dw", "depthwise.norm": "bn2",
+            "project.conv": "conv_pwl", "project.norm": "bn3"} | SE  # fmt: skip
+FUSED = {"fused.conv": "conv_exp", "fused.norm": "bn1", "project.conv": "conv_pwl", "project.norm": "bn2"}
+CONV = {"conv": "conv", "norm": "bn1", "fused.conv": "conv", "fused.norm": "bn1"}
+UIB = {f"{ours}.{part}": f"{theirs}.{other}" for ours, theirs in
+       (("start", "dw_start"), ("expand", "pw_exp"), ("depthwise", "dw_mid"), ("project", "pw_proj"))
+       for part, other in (("conv", "conv"), ("norm", "bn"))} | {"layer_scale": "layer_scale"}  # fmt: skip
+MQA = {"norm": "norm", "query": "attn.query.proj", "key_down.conv": "attn.key.down_conv", "key_down.norm": "attn.key.norm",
+       "key": "attn.key.proj", "value_down.conv": "attn.value.down_conv", "value_down.norm": "attn.value.norm",
+       "value": "attn.value.proj", "project": "attn.output.proj", "layer_scale": "layer_scale"}  # fmt: skip
+KINDS = {"uib": UIB, "mobile_mqa": MQA, "conv": CONV}
+
+
+def _inner(b: Placed) -> dict[str, str]:
+    if b.graph.kind == "fused_mbconv":
+        return FUSED if "project" in b.parts else CONV
+    return KINDS.get(b.graph.kind) or (INVERTED if "expand" in b.parts else SEPARABLE)
+
+
+def _mobile(graph: Graph, groups: Sequence[int], head: dict[str, str]) -> Pairs:
+    """Networks of timm's EfficientNet builder, whose blocks stand in groups of the given sizes."""
+    yield from under("stem.0", "", {"conv": "conv_stem", "norm": "bn1"})
+    places = [(g, i) for g, size in enumerate(groups) for i in range(size)]
+    for b in placed(graph):
+        group, i = places[b.index]
+        yield from under(b.path, f"blocks.{group}.{i}", _inner(b))
+    yield from under("head", "", head)
+
+
+def efficientnet(graph: Graph) -> Pairs:
+    """EfficientNet and its V2, MobileNet v1 and v2, MnasNet: a group is a stage."""
+    head = {"conv": "conv_head", "norm": "bn2", "linear": "classifier"}
+    yield from _mobile(graph, [len(stage) for stage in graph.stages], head)
+
+
+V3_GROUPS = {"small": (1, 2, 3, 2, 3), "large": (1, 2, 3, 4, 2, 3)}
+
+
+def mobilenet_v3(graph: Graph) -> Pairs:
+    groups = V3_GROUPS["small" if "small" in graph.arch.name else "large"]
+    last = f"blocks.{len(groups)}.0"
+    yield from _mobile(graph, groups, {"conv": f"{last}.conv", "norm": f"{last}.bn1", "hidden": "conv_head", "linear": "classifier"})
+
+
+V4_GROUPS = {"conv_small": (2, 2, 6, 6), "conv_medium": (1, 2, 8, 11), "conv_large": (1, 2, 11, 13),
+             "hybrid_medium": (1, 2, 12, 16), "hybrid_large": (1, 2, 15, 18)}  # fmt: skip
+
+
+def mobilenet_v4(graph: Graph) -> Pairs:
+    groups = V4_GROUPS[graph.arch.name.removeprefix("mobilenet_v4_")]
+    head = {"conv": "blocks.4.0.conv", "norm": "blocks.4.0.bn1", "hidden": "conv_head", "hidden_norm": "norm_head",
+            "linear": "classifier"}  # fmt: skip
+    yield from _mobile(graph, groups, head)
+
+
+def vgg(graph: Graph) -> Pairs:
+    heads = {"head.fc1": "pre_logits.fc1", "head.fc2": "pre_logits.fc2", "head.fc3": "head.fc"}
+    yield from ((ours, heads.get(ours, theirs)) for ours, theirs in torchvision.vgg(graph))
+
+
+def regnet(graph: Graph) -> Pairs:
+    words = {"conv": "conv", "norm": "bn"}
+    table = {f"{part}.{ours}": f"{name}.{theirs}" for ours, theirs in words.items()
+             for part, name in (("reduce", "conv1"), ("conv", "conv2"), ("expand", "conv3"), ("shortcut", "downsample"))}
+    table |= {"se.reduce": "se.fc1", "se.expand": "se.fc2"}
+    yield from under("stem.0", "stem", words)
+    for b in placed(graph):
+        yield from under(b.path, f"s{b.stage + 1}.b{b.depth + 1}", table)
+    yield "head.linear", "head.fc"
+
+
+def convnext(graph: Graph) -> Pairs:
+    table = {"depthwise": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2", "layer_scale.gamma": "gamma"}
+    yield from under("stem.0", "stem", CONV_NORM)
+    for b in placed(graph):
+        yield from under(b.path, f"stages.{b.stage}.blocks.{b.depth}", table)
+        yield from under(f"{b.path}.downsample", f"stages.{b.stage}.downsample", {"norm": "0", "conv": "1"})
+    yield from under("head", "head", {"norm": "norm", "linear": "fc"})
+
+
+def _numbered(*lengths: int, pool_first: tuple[int, ...] = ()) -> tuple:
+    """Names of plain branches: `branch1` for one layer, `branch1.0`, `branch1.1`, … for more; a pool has a number and no name."""
+    return tuple((f"branch{b}",) if n == 1 else tuple("" if i == 0 and b in pool_first else f"branch{b}.{i}" for i in range(n))
+                 for b, n in enumerate(lengths))  # fmt: skip
+
+
+V4_C = (("branch0",), ("branch1_0", ("branch1_1a", "branch1_1b")), ("branch2_0", "branch2_1", "branch2_2", ("branch2_3a", "branch2_3b")),
+        ("", "branch3.1"))  # fmt: skip
+# Per stage of v4: the index of its first block among `features`, and the branches.
+V4 = ((3, (("",), ("conv",))), (4, _numbered(2, 4)), (5, (("conv",),)), (6, _numbered(1, 2, 3, 2, pool_first=(3,))),
+      (10, _numbered(1, 3)), (11, _numbered(1, 3, 5, 2, pool_first=(3,))), (18, _numbered(2, 4)), (19, V4_C))  # fmt: skip
+
+
+def inception_v4(graph: Graph) -> Pairs:
+    for i in range(3):
+        yield from under(f"stem.{i}", f"features.{i}", {"conv": "conv", "norm": "bn"})
+    for b in placed(graph):
+        first, names = V4[b.stage]
+        yield from torchvision.branches(b.path, f"features.{first + b.depth}", names)
+    yield "head.linear", "last_linear"
+
+
+STEM = {0: "conv2d_1a", 1: "conv2d_2a", 2: "conv2d_2b", 4: "conv2d_3b", 5: "conv2d_4a"}
+RESNET_V2 = (("mixed_5b", _numbered(1, 2, 3, 2, pool_first=(3,))), ("repeat.{}", _numbered(1, 2, 3)), ("mixed_6a", _numbered(1, 3)),
+             ("repeat_1.{}", _numbered(1, 3)), ("mixed_7a", _numbered(2, 2, 3)), ("repeat_2.{}", _numbered(1, 3)),
+             ("block8", _numbered(1, 3)))  # fmt: skip
+
+
+def inception_resnet_v2(graph: Graph) -> Pairs:
+    words = {"conv": "conv", "norm": "bn"}
+    for i, name in STEM.items():
+        yield from under(f"stem.{i}", name, words)
+    *modules, last = placed(graph)
+    for b in modules:
+        name, names = RESNET_V2[b.stage]
+        yield from torchvision.branches(b.path, name.format(b.depth), names)
+        yield f"{b.path}.project", f"{name.format(b.depth)}.conv2d"
+    yield from under(last.path, "conv2d_7b", words)
+    yield "head.linear", "classif"
+
+
+FAMILIES = {"vgg": vgg, "resnet": torchvision.resnet, "resnext": torchvision.resnet, "wide_resnet": torchvision.resnet,
+            "regnet": regnet, "densenet": torchvision.densenet, "efficientnet": efficientnet, "mobilenet_v1": efficientnet,
+            "mobilenet_v2": efficientnet, "mobilenet_v3": mobilenet_v3, "mobilenet_v4": mobilenet_v4, "mnasnet": efficientnet,
+            "convnext": convnext, "inception_v3": torchvision.inception_v3, "inception_v4": inception_v4,
+            "inception_resnet": inception_resnet_v2}  # fmt: skip
