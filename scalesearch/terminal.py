@@ -96,6 +96,10 @@ def _cell(value: Any) -> str:
     return "×".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def share(value: float) -> str:
+    return f"{value:.2%}"
+
+
 def amount(text: str, place: str) -> int:
     value = yamlfile.scalar(text)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 1 <= value <= 1e18:

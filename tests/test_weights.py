@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import liven
 from peers import on_meta, timm_model, torchvision_model, ultralytics_model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import scalesearch as ss
 from scalesearch import zoo

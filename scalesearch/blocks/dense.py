@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from scalesearch.graph import SymTensor, concat
-from scalesearch.signature import Count, Rate, Rule, Stride, Width
+from scalesearch.signature import Rate, Rule, Stride, Width
 
 
 def dense(x: SymTensor, *, growth: Width, bottleneck: Annotated[int, Rule(low=0, high=64)] = 4, dropout: Rate = 0.0) -> SymTensor:

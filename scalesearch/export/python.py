@@ -15,6 +15,7 @@ from scalesearch.constructors import Arguments, constructor
 from scalesearch.counting import cost
 from scalesearch.expand import Graph, expand
 
+
 def _variables() -> Iterator[str]:
     return chain("xyzwvuts", (f"x{i}" for i in count(1)))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -22,14 +24,20 @@ def read(source: str | Path) -> dict[str, torch.Tensor]:
 
     Raises `InputError` for a file that isn't there, is damaged or of another kind, or holds anything but tensors.
     """
-    path = _from_hub(str(source)) if str(source).startswith(HUB) else Path(source)
-    if not path.is_file():
-        raise InputError(f"is no file; weights are {FORMATS}", str(source))
+    path = local(source)
     if path.suffix == ".safetensors":
         return _safetensors(path)
     if path.suffix in (".pth", ".pt", ".bin", ".pkl", ".ckpt"):
         return _pickled(path)
     raise InputError(f"takes {FORMATS}", str(source))
+
+
+def local(source: str | Path) -> Path:
+    """The file itself, fetched from the Hub if it is there. Raises `InputError` where there is none."""
+    path = _from_hub(str(source)) if str(source).startswith(HUB) else Path(source)
+    if not path.is_file():
+        raise InputError(f"is no file; weights are {FORMATS}", str(source))
+    return path
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -44,7 +52,9 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _pickled(path: Path) -> dict[str, torch.Tensor]:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise InputError("holds more than tensors, which would mean running code from it; save the model's state_dict() "
@@ -77,7 +87,10 @@ def _from_hub(source: str) -> Path:
         raise InputError("needs the Hugging Face client: pip install 'scalesearch[hub]'", source) from None
     repository, _, name = source.removeprefix(HUB).partition(":")
     try:
-        return Path(hf_hub_download(repository, name or "model.safetensors"))
+        path = Path(hf_hub_download(repository, name or "model.safetensors"))
+        with suppress(HfHubHTTPError, LocalEntryNotFoundError):  # says how images were prepared, where the model has it
+            hf_hub_download(repository, "config.json")
+        return path
     except HFValidationError as error:
         raise InputError(f"takes hf_hub:OWNER/NAME: {error}", source) from None
     except LocalEntryNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError, unknown
 from scalesearch.zoo import (
@@ -20,6 +21,9 @@ from scalesearch.zoo import (
     vgg,
     yolo,
 )
+from scalesearch.zoo.preparing import class_names as class_names
+from scalesearch.zoo.preparing import preparing as preparing
+from scalesearch.zoo.published import Preprocessing as Preprocessing
 from scalesearch.zoo.published import published as published
 
 FAMILIES = {"vgg": vgg, "resnet": resnet, "inception": inception, "densenet": densenet, "mobilenet": mobilenet,

@@ -50,7 +50,7 @@ def _yolo(name: str, rows: Rows, taps: list[int], anchors: tuple, masks: tuple) 
 
 def yolov3(name: str) -> Arch:
     rows, ends = _darknet53()
-    taps = []
+    taps, branch = [], ends[-1]
     for width, skip in ((512, None), (256, ends[3]), (128, ends[2])):
         if skip is not None:
             rows.conv(width, 1, inputs=(branch,))

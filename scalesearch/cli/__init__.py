@@ -1,0 +1,8 @@
+"""The command line: arguments and printing, one command per verb. Tables go to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+from scalesearch.cli import models, studies
+from scalesearch.cli.group import main
+
+__all__ = ["main", "models", "studies"]

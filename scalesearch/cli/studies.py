@@ -1,0 +1,139 @@
+"""Commands about spaces and studies."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalesearch import yamlfile
+from scalesearch.cli.group import main
+from scalesearch.errors import InputError
+from scalesearch.terminal import Rows, amount, certificate_lines, guarded_command, json_option, print_rows, setting
+
+
+@main.command()
+@click.argument("space", type=click.Path(path_type=Path))
+@click.option("-n", "count_", type=click.IntRange(1), default=1, show_default=True, help="How many.")
+@click.option("--budget", help="At most so many MACs, as 600M.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+@guarded_command
+def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: bool) -> None:
+    """Architectures out of a SPACE, each as likely as every other; as YAML documents."""
+    from random import Random
+
+    from scalesearch.counting import cost as count
+    from scalesearch.feasibility import certify
+    from scalesearch.schema import arch_to_yaml, load_space
+    from scalesearch.study import Budget
+
+    opened, rng = load_space(space), Random(seed)
+    bound = Budget(macs=amount(budget, "--budget")) if budget is not None else Budget()
+    with yamlfile.read(space).located():
+        certify(opened, bound)
+    rows: Rows = []
+    while len(rows) < count_:
+        decisions, arch = opened.sample(rng)
+        counted = count(arch)
+        if not bound.broken_by(counted):
+            arch = arch.with_(name=f"{opened.name}-{len(rows)}")
+            rows.append({**arch.to_dict(), "decisions": decisions, "cost": counted._asdict()})
+            if not as_json:
+                click.echo(("---\n" if len(rows) > 1 else "") + arch_to_yaml(arch), nl=False)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+
+
+@main.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+@guarded_command
+def check(files: tuple[Path, ...], as_json: bool) -> None:
+    """Validate spaces and studies and print their feasibility; exit 2 and a located line for every faulty file."""
+    from scalesearch.checking import check_file
+
+    rows, faults = [], 0
+    for file in files:
+        try:
+            rows.append(check_file(file))
+        except InputError as error:
+            faults += 1
+            click.echo(f"scalesearch: {error}", err=True)
+    if rows:
+        print_rows(rows, as_json)
+    if faults:
+        sys.exit(2)
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; reports/NAME without it.")
+@click.option("--address", help="Of a Ray cluster; without it Ray starts on this machine and stops at the end.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the study, as search.trials=4.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
+@json_option
+@guarded_command
+def run(study: Path, out: Path | None, address: str | None, settings: tuple[str, ...], resume: bool, dry_run: bool,
+        as_json: bool) -> None:
+    """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report."""
+    from scalesearch.checking import certified, plan
+    from scalesearch.study import load_study
+
+    loaded = load_study(study, dict(map(setting, settings)))
+    certificate = certified(loaded, study)
+    if dry_run:
+        rows = plan(loaded, certificate)
+        if as_json:
+            click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict()}, indent=2))
+        else:
+            print_rows(rows, False)
+            click.echo(certificate_lines(certificate, loaded))
+        return
+    _run(loaded, out, address, resume, as_json)
+
+
+def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool) -> None:
+    from scalesearch.driver import StudyFailed
+    from scalesearch.loop import run as run_study
+    from scalesearch.progress import Progress
+
+    progress = Progress(study)
+    try:
+        with progress:
+            finished = run_study(study, out, address=address, resume=resume, observer=progress)
+    except (StudyFailed, OSError) as error:  # a full disk is no mistake in the input
+        click.echo(f"scalesearch: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        click.echo("scalesearch: interrupted; nothing finished is lost, --resume goes on", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(finished.summary, indent=2, ensure_ascii=False))
+        return
+    keys = ("name", "kind", "resolution", "params", "macs", "deviation", "val_accuracy", "test_accuracy", "on_front_macs")
+    print_rows([{key: row[key] for key in keys} for row in finished.summary["rows"]], False)
+    folder = finished.folder
+    click.echo(f"report   {folder / 'report.html'}\nfamily   {folder / 'family'}\ntrials   {folder / 'trials.csv'}\n"
+               f"summary  {folder / 'summary.json'}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@guarded_command
+def report(folder: Path) -> None:
+    """Write the report of a run's FOLDER again, also while it runs."""
+    from scalesearch.driver import Driver
+    from scalesearch.emit import seconds_spent, write_report
+    from scalesearch.study import TrialLog, load_study
+
+    if not (folder / "study.yaml").exists():
+        raise InputError("is no run's folder: it has no study.yaml", str(folder))
+    study = load_study(folder / "study.yaml")
+    log = TrialLog(folder / "trials.jsonl", repair=False)
+    write_report(Driver(study, log), folder, seconds_spent(folder))
+    click.echo(folder / "report.html")

@@ -1,0 +1,134 @@
+"""Files of a network with its weights, each written whole or not at all. The only importer of ONNX's libraries."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalesearch.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+OPSETS = range(18, 24)
+DEFAULT_OPSET = 18
+TOLERANCE = 1e-4  # of an output, relative to the largest
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of `path` at the end, and leaves nothing if something fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_weights(weights: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a state dict as safetensors, whole or not at all."""
+    from safetensors.torch import save_file
+
+    with _whole(path) as temporary:
+        save_file(weights, temporary, metadata)
+
+
+def _safetensors(model: nn.Module, path: Path, opset: int) -> None:
+    save_weights(model.state_dict(), path, {"arch": json.dumps(model.arch.to_dict())})
+
+
+def _pt2(model: nn.Module, path: Path, opset: int) -> None:
+    import torch
+
+    with _whole(path) as temporary, torch.no_grad():
+        program = torch.export.export(model.eval(), (_images(model, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        torch.export.save(program, temporary)
+
+
+def _onnx(model: nn.Module, path: Path, opset: int) -> None:
+    """Raises `InputError` for an opset that the exporter can't write; RuntimeError where onnxruntime's outputs differ."""
+    import torch
+
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"needs {error.name}: pip install 'scalesearch[onnx]'", "--to onnx") from None
+    if opset not in OPSETS:
+        raise InputError(f"takes {OPSETS[0]} to {OPSETS[-1]}, got {opset}", "--opset")
+    with _whole(path) as temporary, _quiet():
+        program = torch.onnx.export(model.eval(), (_images(model, 2),), None, dynamo=True, opset_version=opset, verbose=False,
+                                    dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["image"])  # fmt: skip
+        program.save(temporary)
+        written = next(o.version for o in onnx.load(temporary).opset_import if o.domain in ("", "ai.onnx"))
+        if written < opset:
+            raise InputError(f"the exporter could only write {written} for this network, not {opset}", "--opset")
+        _compare(model, onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"]))
+
+
+def _compare(model: nn.Module, session: object) -> None:
+    """onnxruntime's outputs against torch's, for one image and for three."""
+    import torch
+
+    for batch in (1, 3):
+        images = _images(model, batch)
+        with torch.no_grad():
+            expected = model(images)
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        for ours, theirs in zip(expected, session.run(None, {"image": images.numpy()}), strict=True):
+            error = (ours - torch.from_numpy(theirs)).abs().max() / ours.abs().max().clamp_min(1e-12)
+            if not error <= TOLERANCE:
+                raise RuntimeError(f"the ONNX file gives other outputs than the network, by {error:.1e} of the largest")
+
+
+def _images(model: nn.Module, batch: int) -> torch.Tensor:
+    import torch
+
+    arch, generator = model.arch, torch.Generator().manual_seed(batch)
+    return torch.randn(batch, arch.channels, arch.resolution, arch.resolution, generator=generator)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's progress and warnings left out; what matters is checked afterwards."""
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _for_library(library: str) -> Callable[[nn.Module, Path, int], None]:
+    def write(model: nn.Module, path: Path, opset: int) -> None:
+        from scalesearch.weights import peer_weights
+
+        save_weights(peer_weights(model.arch, model.state_dict(), library), path)
+
+    return write
+
+
+FORMS = {"onnx": (_onnx, ".onnx"), "pt2": (_pt2, ".pt2"), "safetensors": (_safetensors, ".safetensors"),
+         **{name: (_for_library(name), ".safetensors") for name in ("timm", "torchvision", "ultralytics")}}  # fmt: skip
+
+
+def write(model: nn.Module, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
+    """Write `model` (from `build`) as "onnx", "pt2", "safetensors", or as safetensors by the names of "timm", "torchvision" or
+    "ultralytics".
+
+    ONNX and .pt2 take any number of images; an ONNX file is checked by onnxruntime before it is left. Raises `InputError` for an
+    opset that cannot be written and for a library that doesn't have the network.
+    """
+    FORMS[form][0](model, path, opset)

@@ -1,0 +1,92 @@
+"""An architecture as its paper's table, and drawn: stages down the page, what feeds what beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scalesearch.arch import Arch, BlockSpec
+from scalesearch.counting import by_layer, by_stage, cost
+from scalesearch.errors import InputError
+from scalesearch.expand import expand
+
+SHOWN = ("kernel", "expand", "se_ratio", "ratio", "groups", "group_width", "growth", "squeeze", "repeats", "start", "middle", "heads",
+         "kv_stride", "hidden", "dropout", "factor", "padding", "act")  # fmt: skip
+HUES = (212, 28, 142, 330, 265, 185, 50, 0, 95, 235)
+
+
+def described(spec: BlockSpec) -> str:
+    """`mbconv k5 e6`: the block and what it is told beside its width."""
+    words = [f"{'k' if name == 'kernel' else 'e' if name == 'expand' else name + ' '}{_plain(value)}"
+             for name, value in spec.args if name in SHOWN and value not in (None, False)]  # fmt: skip
+    branches = spec.get("branches")
+    return " ".join([spec.kind, *([f"{len(branches)} branches"] if branches else []), *words])
+
+
+def _plain(value: Any) -> str:
+    return "×".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def table(arch: Arch) -> list[dict[str, Any]]:
+    """A row per stem block, stage and head: operator, input resolution, output channels, layers, stride, params, MACs.
+
+    `inputs` are the stages it takes its input from, where that is not the one before.
+    """
+    graph = expand(arch)
+    specs = [*arch.stem, *(stage.block for stage in arch.stages), arch.head, *(aux.block for aux in arch.auxiliary)]
+    blocks = [*graph.stem, *(stage[0] for stage in graph.stages), graph.head, *graph.auxiliary]
+    sources = [(), *[()] * (len(arch.stem) - 1)][: len(arch.stem)]
+    sources += [() if s == (i - 1,) else s for i, s in enumerate(arch.sources)] + [(aux.after,) for aux in arch.auxiliary]
+    return [{"stage": row["name"], "operator": described(spec), "resolution": block.in_shape[-1], "channels": row["shape"][0],
+             "layers": row["depth"], "stride": _stride(block, row), "inputs": list(inputs), "params": row["params"], "macs": row["macs"]}
+            for row, spec, block, inputs in zip(by_stage(graph), specs, blocks, sources, strict=True)]
+
+
+def _stride(block: Any, row: dict[str, Any]) -> int | None:
+    """How much smaller the map becomes; nothing where it becomes a vector or grows."""
+    shape = row["shape"]
+    return -(-block.in_shape[-1] // shape[-1]) if len(shape) == 3 and shape[-1] <= block.in_shape[-1] else None
+
+
+def write_drawing(arch: Arch, path: Path) -> None:
+    """The drawing as one HTML page that needs nothing else. Raises `InputError` where the file can't be written."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("scalesearch", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    rows = table(arch)
+    page = environment.get_template("architecture.html.j2").render(
+        arch=arch, cost=cost(arch), rows=list(_drawn(rows)), height=len(rows) * 34 + 20, arcs=list(_arcs(arch, rows)),
+        layers=_layers(arch))  # fmt: skip
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", str(path)) from None
+
+
+def _drawn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    kinds = list(dict.fromkeys(row["operator"].split()[0] for row in rows))
+    most = {key: max(row[key] for row in rows) or 1 for key in ("params", "macs")}
+    for i, row in enumerate(rows):
+        yield row | {"y": 10 + 34 * i, "hue": HUES[kinds.index(row["operator"].split()[0]) % len(HUES)],
+                     "wide": 36 + 12 * math.log2(max(1, row["channels"])),
+                     "macs_bar": 150 * row["macs"] / most["macs"], "params_bar": 150 * row["params"] / most["params"]}  # fmt: skip
+
+
+def _arcs(arch: Arch, rows: list[dict[str, Any]]) -> Iterator[dict[str, float]]:
+    """What feeds what, where it isn't the next row: from the middle of one row to the middle of another."""
+    at = {row["stage"]: 27 + 34 * i for i, row in enumerate(rows)}
+    ends = [f"stages.{i}" for i in range(len(arch.stages))] + ["head"]
+    for end, sources in zip(ends, arch.sources):
+        for j in sources:
+            if j >= 0 and at[f"stages.{j}"] + 34 != at[end]:
+                yield {"start": at[f"stages.{j}"], "end": at[end], "bend": 10 + 2.2 * math.sqrt(at[end] - at[f"stages.{j}"])}
+
+
+def _layers(arch: Arch) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in by_layer(expand(arch)):
+        parts = row["name"].split(".")
+        found.setdefault(parts[0] if parts[0] == "head" else ".".join(parts[:2]), []).append(row)
+    return found
