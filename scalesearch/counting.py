@@ -109,25 +109,37 @@ def cost(arch: Arch) -> Cost:
     The parameters of auxiliary heads count, their MACs don't: an inference doesn't run them.
     Raises `InputError` where the resolution is too small for the strides.
     """
-    same, shape = arch.padding == "same", (arch.channels, arch.resolution, arch.resolution)
-    costs, shapes = [], []
     try:
-        for spec in arch.stem:
-            block = record(spec, (shape,), same)
-            costs.append(block_cost(block))
-            shape = block.out_shape
-        for stage in arch.stages:
-            part, shape = _stage(stage, tuple([shapes[j] for j in stage.inputs]) if stage.inputs else (shape,), same)
-            costs.append(part)
-            shapes.append(shape)
-        for aux in arch.auxiliary:
-            costs.append(Cost(block_cost(record(aux.block, (shapes[aux.after],), same, None, arch.classes)).params))
-        taps = tuple([shapes[j] for j in arch.taps]) if arch.taps else (shape,)
-        costs.append(block_cost(record(arch.head, taps, same, None, arch.classes)))
+        return _cost(arch)
     except g.ShapeError:
         expand(arch)  # says where in the network, and what would do
         raise
+
+
+def _cost(arch: Arch) -> Cost:
+    same, shape = arch.padding == "same", (arch.channels, arch.resolution, arch.resolution)
+    costs, shapes = [], []
+    for spec in arch.stem:
+        block = record(spec, (shape,), same)
+        costs.append(block_cost(block))
+        shape = block.out_shape
+    for stage in arch.stages:
+        part, shape = _stage(stage, tuple([shapes[j] for j in stage.inputs]) if stage.inputs else (shape,), same)
+        costs.append(part)
+        shapes.append(shape)
+    for aux in arch.auxiliary:
+        costs.append(Cost(block_cost(record(aux.block, (shapes[aux.after],), same, None, arch.classes)).params))
+    taps = tuple([shapes[j] for j in arch.taps]) if arch.taps else (shape,)
+    costs.append(block_cost(record(arch.head, taps, same, None, arch.classes)))
     return _sum(costs)
+
+
+def possible_cost(arch: Arch) -> Cost | None:
+    """`cost`, or None where the shapes in `arch` don't meet: a point of a space that is no network."""
+    try:
+        return _cost(arch)
+    except g.ShapeError:
+        return None
 
 
 def by_layer(graph: Graph) -> list[dict]:
@@ -174,4 +186,4 @@ def _small(c: Cost) -> dict[str, int]:
     return {"params": c.params, "macs": c.macs, "acts": c.acts}
 
 
-__all__ = ["Cost", "by_layer", "by_stage", "cost", "expand", "uncounted"]
+__all__ = ["Cost", "by_layer", "by_stage", "cost", "expand", "possible_cost", "uncounted"]

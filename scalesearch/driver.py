@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch
-from scalesearch.counting import cost
+from scalesearch.counting import cost, possible_cost
 from scalesearch.domains import FloatRange
 from scalesearch.expand import expand
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
@@ -56,7 +56,8 @@ class BaseProblem:
     def network(self, decisions: dict[str, Any]) -> Arch | None:
         """The architecture, or None where it is over the budget."""
         arch = self.space._at(decisions)
-        return None if self.budget.broken_by(cost(arch)) else arch
+        counted = possible_cost(arch)
+        return None if counted is None or self.budget.broken_by(counted) else arch
 
     def snapped(self, decisions: dict[str, Any]) -> dict[str, Any]:
         """Decimals on a range's steps exactly, where a searcher's arithmetic left them beside."""

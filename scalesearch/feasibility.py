@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
-from scalesearch.counting import Cost, cost
+from scalesearch.counting import Cost, cost, possible_cost
 from scalesearch.errors import InputError
 from scalesearch.space import Decisions, Space
 
@@ -55,7 +55,8 @@ def certify(space: Space, budget: Any, seed: int = 0) -> Certificate:
     rng = Random(seed)
     exact = space.size <= WALKED
     drawn = list(space) if exact else [space.sample(rng)[0] for _ in range(DRAWS)]
-    costs = [cost(space._at(d)) for d in drawn]
+    tried = len(drawn)
+    drawn, costs = _possible(space, drawn)
     hits = sum(not budget.broken_by(c) for c in costs)
     ordered = sorted(range(len(drawn)), key=lambda i: costs[i].macs)
     smallest, largest = costs[ordered[0]].macs, costs[ordered[-1]].macs
@@ -64,16 +65,24 @@ def certify(space: Space, budget: Any, seed: int = 0) -> Certificate:
         largest = max(_descend(space, drawn[i], lambda c: -c.macs)[1].macs for i in ordered[-DESCENTS:])
     if not hits:
         _refuse_unless_reachable(space, budget, [drawn[i] for i in ordered[:DESCENTS]])
-    share = hits / len(drawn)
-    interval = (share, share) if exact else wilson(hits, len(drawn))
-    return Certificate(space.size, exact, len(drawn), smallest, costs[ordered[len(drawn) // 2]].macs, largest, share, interval)
+    share = hits / tried
+    interval = (share, share) if exact else wilson(hits, tried)
+    return Certificate(space.size, exact, tried, smallest, costs[ordered[len(drawn) // 2]].macs, largest, share, interval)
+
+
+def _possible(space: Space, drawn: list[Decisions]) -> tuple[list[Decisions], list[Cost]]:
+    """Those whose shapes meet, with their costs; what is no network is outside every budget."""
+    pairs = [(d, c) for d in drawn if (c := possible_cost(space._at(d))) is not None]
+    if not pairs:
+        cost(space._at(drawn[0]))  # says why not
+    return [d for d, _ in pairs], [c for _, c in pairs]
 
 
 def _descend(space: Space, start: Decisions, value: Callable[[Cost], float]) -> tuple[Decisions, Cost]:
     """The best neighbour, again and again, until none is better."""
     here, found = start, cost(space._at(start))
     while True:
-        steps = [(d, cost(space._at(d))) for d in space.neighbours(here)]
+        steps = [(d, c) for d in space.neighbours(here) if (c := possible_cost(space._at(d))) is not None]
         best = min(steps, key=lambda step: value(step[1]), default=None)
         if best is None or value(best[1]) >= value(found):
             return here, found

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 from scalesearch import yamlfile, zoo
 from scalesearch.adapting import adapt, adapted_strides
 from scalesearch.arch import Arch
-from scalesearch.counting import Cost, cost
+from scalesearch.blocks import BLOCKS
+from scalesearch.counting import Cost, cost, possible_cost
 from scalesearch.data import SOURCES, Source, source
 from scalesearch.errors import InputError, unknown
 from scalesearch.recipe import RECIPES, Recipe
@@ -155,10 +156,24 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         space_data, space, located = _space(data["space"], document.path.parent)
         study = _assemble(given, {**data, "space": space_data}, space, document.path.stem)
         with located():
-            cost(study.adapted_space.sample(0)[1])
-        for arch in study.hand_built.values():
+            _check_some_network(study.adapted_space)
+        for name, arch in study.hand_built.items():
+            _check_task(arch, f"compare: {name}")
             cost(arch)
         return study
+
+
+def _check_some_network(space: Space) -> None:
+    """Raises `InputError` where the shapes of none of some networks meet, or where they are no classifiers."""
+    drawn = [space.sample(seed)[1] for seed in range(32)]
+    _check_task(drawn[0], "head")
+    if all(possible_cost(arch) is None for arch in drawn):
+        cost(drawn[0])
+
+
+def _check_task(arch: Arch, place: str) -> None:
+    if BLOCKS[arch.head.kind].task != "classification":
+        raise InputError(f"{arch.name} is a detector; studies train classifiers", place)
 
 
 def _space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space, Callable]:

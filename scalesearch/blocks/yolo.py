@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.blocks.parts import conv_norm_act
+from scalesearch.blocks.parts import conv_norm_act, residual
 from scalesearch.graph import ShapeError, SymTensor, concat
 from scalesearch.operators import ActName
 from scalesearch.signature import Count, Kernel, Natural, Repeats, Stride, Width
@@ -12,9 +12,13 @@ Masks = tuple[tuple[Natural, ...], ...]
 
 
 def darknet(x: SymTensor, *, width: Width, act: ActName = "leaky_relu") -> SymTensor:
-    """1×1 to half of `width`, 3×3 to `width`, added to the input (YOLOv3, Redmon & Farhadi 2018, table 1)."""
-    y = conv_norm_act(x, width // 2, act=act, name="reduce")
-    return x + conv_norm_act(y, width, 3, act=act, name="conv").drop_path()
+    """1×1 to half of `width`, 3×3 to `width`, added to the input (YOLOv3, Redmon & Farhadi 2018, table 1).
+
+    Without the addition where the input has another width.
+    """
+    y = conv_norm_act(x, max(1, width // 2), act=act, name="reduce")
+    y = conv_norm_act(y, width, 3, act=act, name="conv")
+    return residual(x, y) if x.channels == width else y
 
 
 def c2f(x: SymTensor, *, width: Width, repeats: Repeats = 1, skip: bool = True, act: ActName = "silu") -> SymTensor:

@@ -26,7 +26,7 @@ def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: boo
     """Architectures out of a SPACE, each as likely as every other; as YAML documents."""
     from random import Random
 
-    from scalesearch.counting import cost as count
+    from scalesearch.counting import possible_cost as count
     from scalesearch.feasibility import certify
     from scalesearch.schema import arch_to_yaml, load_space
     from scalesearch.study import Budget
@@ -39,7 +39,7 @@ def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: boo
     while len(rows) < count_:
         decisions, arch = opened.sample(rng)
         counted = count(arch)
-        if not bound.broken_by(counted):
+        if counted is not None and not bound.broken_by(counted):
             arch = arch.with_(name=f"{opened.name}-{len(rows)}")
             rows.append({**arch.to_dict(), "decisions": decisions, "cost": counted._asdict()})
             if not as_json:

@@ -71,7 +71,7 @@ def _drawn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for i, row in enumerate(rows):
         yield row | {"y": 10 + 34 * i, "hue": HUES[kinds.index(row["operator"].split()[0]) % len(HUES)],
                      "wide": 36 + 12 * math.log2(max(1, row["channels"])),
-                     "macs_bar": 150 * row["macs"] / most["macs"], "params_bar": 150 * row["params"] / most["params"]}  # fmt: skip
+                     "macs_bar": 105 * row["macs"] / most["macs"], "params_bar": 130 * row["params"] / most["params"]}  # fmt: skip
 
 
 def _arcs(arch: Arch, rows: list[dict[str, Any]]) -> Iterator[dict[str, float]]:

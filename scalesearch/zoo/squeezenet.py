@@ -5,9 +5,19 @@ from __future__ import annotations
 from scalesearch.arch import Arch, Stage
 from scalesearch.blocks import block
 
-#       squeeze, width, depth, stride (of the pool before)
-V1_0 = ((16, 128, 2, 2), (32, 256, 1, 1), (32, 256, 1, 2), (48, 384, 2, 1), (64, 512, 1, 1), (64, 512, 1, 2))
-V1_1 = ((16, 128, 2, 2), (32, 256, 2, 2), (48, 384, 2, 2), (64, 512, 2, 1))
+#       squeeze width depth stride (of the pool before)
+V1_0 = ((16,    128,  2,    2),
+        (32,    256,  1,    1),
+        (32,    256,  1,    2),
+        (48,    384,  2,    1),
+        (64,    512,  1,    1),
+        (64,    512,  1,    2))  # fmt: skip
+V1_1 = ((16,    128,  2,    2),
+        (32,    256,  1,    2),
+        (32,    256,  1,    1),
+        (48,    384,  2,    2),
+        (64,    512,  1,    1),
+        (64,    512,  1,    1))  # fmt: skip
 #                         rows  stem width, kernel
 LAYOUTS = {"squeezenet1_0": (V1_0, 96, 7), "squeezenet1_1": (V1_1, 64, 3)}
 
