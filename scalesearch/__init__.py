@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scalesearch.domains import choice as choice
     from scalesearch.domains import span as span
     from scalesearch.errors import InputError as InputError
-    from scalesearch.expand import expand as expand
+    from scalesearch.expansion import expand as expand
     from scalesearch.loading import load as load
     from scalesearch.loop import run as run
     from scalesearch.memory import peak_memory as peak_memory
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     from scalesearch.space import Space as Space
     from scalesearch.study import Study as Study
     from scalesearch.study import load_study as load_study
+    from scalesearch.weights import load_weights as load_weights
 
 __version__ = "0.1.0"
 
 # Where each name lives; imported when first asked for, so that counting costs no torch and training no Ray.
 _HOMES = {
     "Arch": "arch", "Cost": "counting", "cost": "counting", "choice": "domains", "span": "domains", "InputError": "errors",
-    "expand": "expand", "load": "loading", "run": "loop", "peak_memory": "memory", "build": "network", "scale": "scaling",
+    "expand": "expansion", "load": "loading", "run": "loop", "peak_memory": "memory", "build": "network", "scale": "scaling",
     "scale_to": "scaling", "load_space": "schema", "space_from_dict": "schema", "Space": "space", "Study": "study",
-    "load_study": "study",
+    "load_study": "study", "load_weights": "weights",
 }  # fmt: skip
 __all__ = sorted(_HOMES)
 

@@ -1,4 +1,4 @@
-"""`Arch`: a network as data. No torch, no shapes: those come from expanding it (`expand.py`)."""
+"""`Arch`: a network as data. No torch, no shapes: those come from expanding it (`expansion.py`)."""
 
 from __future__ import annotations
 

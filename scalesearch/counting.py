@@ -15,7 +15,7 @@ from typing import NamedTuple
 from scalesearch import graph as g
 from scalesearch.arch import Arch, Stage
 from scalesearch.blocks import record
-from scalesearch.expand import Graph, expand, expand_stage
+from scalesearch.expansion import Graph, expand, expand_stage
 
 
 class Cost(NamedTuple):

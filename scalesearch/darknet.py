@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import block
 from scalesearch.errors import InputError, nearest, shown, unknown
-from scalesearch.expand import expand
+from scalesearch.expansion import expand
 
 MOST_BYTES = 4_000_000
 ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "relu": "relu", "mish": "mish", "swish": "silu", "logistic": "sigmoid"}

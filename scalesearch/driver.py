@@ -16,7 +16,7 @@ from typing import Any
 from scalesearch.arch import Arch
 from scalesearch.counting import cost, possible_cost
 from scalesearch.domains import FloatRange
-from scalesearch.expand import expand
+from scalesearch.expansion import expand
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
 from scalesearch.schema import arch_from_dict
 from scalesearch.search import Past, searcher

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from scalesearch import graph as g
 from scalesearch.arch import Arch
 from scalesearch.counting import layer_cost
-from scalesearch.expand import Graph, expand
+from scalesearch.expansion import Graph, expand
 
 FLOAT, INDEX = 4, 8
 VIEWS = (g.Permute, g.Split, g.Item, g.Unflatten, g.Spread)

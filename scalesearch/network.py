@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from scalesearch import graph as g
 from scalesearch.arch import Arch
 from scalesearch.constructors import constructor
-from scalesearch.expand import Graph, expand
+from scalesearch.expansion import Graph, expand
 
 
 def same_pad(x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int],

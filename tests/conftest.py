@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT.parent / "shared" / "reference" / "zoo.csv"
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+MBCONV = ROOT / "search_spaces" / "mbconv.yaml"
+SHARED = ROOT.parent / "shared"
 sys.path.insert(0, str(Path(__file__).parent))
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

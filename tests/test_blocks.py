@@ -17,7 +17,7 @@ from scalesearch.arch import Arch, Auxiliary, Stage
 from scalesearch.blocks import BLOCKS, block, block_fields, layer
 from scalesearch.counting import cost
 from scalesearch.errors import InputError
-from scalesearch.expand import expand
+from scalesearch.expansion import expand
 from scalesearch.export import to_python
 from scalesearch.measuring import peak_memory as measured_peak
 from scalesearch.memory import peak_memory

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT, SPACES
+from conftest import MBCONV, ROOT
 from helpers import TINY_SPACE
 
 from scalesearch import yamlfile, zoo
@@ -222,9 +222,9 @@ def test_scale_and_sample_print_architectures(tmp_path):
     assert abs(cost(arch).macs / 600e6 - 1) <= 0.02 and f"{cost(arch).macs:,} MACs" in scaled.stderr
     b1 = invoke("scale", "efficientnet_b0", "--phi", "1").stdout
     assert arch_from_dict(yamlfile.parse(b1).data).resolution == round(224 * 1.15)
-    sampled = invoke("sample", str(SPACES[0]), "-n", "3", "--budget", "100M", "--json")
+    sampled = invoke("sample", str(MBCONV), "-n", "3", "--budget", "100M", "--json")
     assert [row["cost"]["macs"] <= 100e6 for row in json.loads(sampled.stdout)] == [True] * 3
-    documents = invoke("sample", str(SPACES[0]), "-n", "2", "--seed", "4").stdout.split("---\n")
+    documents = invoke("sample", str(MBCONV), "-n", "2", "--seed", "4").stdout.split("---\n")
     path = tmp_path / "arch.yaml"
     path.write_text(documents[1])
     (row,) = json.loads(invoke("cost", str(path), "--json").stdout)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from conftest import SPACES
+from conftest import MBCONV, SPACES
 from helpers import TINY_SPACE
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scalesearch import graph as g
 from scalesearch import zoo
 from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import BLOCKS, Block, block
-from scalesearch.counting import by_layer, by_stage, cost, uncounted
+from scalesearch.counting import by_layer, by_stage, cost, possible_cost, uncounted
 from scalesearch.errors import InputError
-from scalesearch.expand import expand
+from scalesearch.expansion import expand
 from scalesearch.measuring import fvcore_counts
 from scalesearch.measuring import peak_memory as measured_peak
 from scalesearch.memory import peak_memory
@@ -71,8 +71,16 @@ def test_counts_equal_fvcores_at_a_small_resolution(name):
     assert_counts_agree(zoo.model(name).with_(resolution=65, padding="same", channels=1, classes=7))
 
 
+# one or two of each family at native resolution; test_weights holds all of them against the peers
+NATIVE = ["vgg16_bn", "resnet50", "resnext50_32x4d", "resnet56_cifar", "inception_v1_aux", "inception_v3", "inception_v4",
+          "inception_resnet_v2", "densenet121", "densenet_bc100_12", "mobilenet_v1", "mobilenet_v2_x1_4", "mobilenet_v3_large",
+          "mobilenet_v4_conv_medium", "mobilenet_v4_hybrid_medium", "efficientnet_b0", "efficientnet_b4", "efficientnet_v2_s",
+          "mnasnet1_0", "regnet_y_1_6gf", "shufflenet_v2_x1_0", "squeezenet1_1", "convnext_tiny", "darknet53", "yolov3",
+          "yolov3_spp", "yolov3_tiny", "yolov8n", "yolov8m_cls"]  # fmt: skip
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", zoo.MODELS)
+@pytest.mark.parametrize("name", NATIVE)
 def test_counts_equal_fvcores_at_native_resolution(name):
     assert_counts_agree(zoo.model(name))
 
@@ -82,10 +90,13 @@ def test_counts_equal_fvcores_at_native_resolution(name):
 def test_counts_equal_fvcores_on_random_architectures(path):
     space = load_space(path)
 
-    @settings(max_examples=200, derandomize=True)
-    @given(seed=st.integers(0, 2**32), resolution=st.integers(40, 100), padding=st.sampled_from(["symmetric", "same"]))
+    @settings(max_examples=200 if path == MBCONV else 2, derandomize=True)
+    @given(seed=st.integers(0, 2**32), resolution=st.sampled_from([64, 96]), padding=st.sampled_from(["symmetric", "same"]))
     def check(seed, resolution, padding):
-        assert_counts_agree(space.sample(seed)[1].with_(resolution=resolution, padding=padding))
+        arch = space.sample(seed)[1].with_(padding=padding)
+        arch = arch if arch.resolution <= 32 or path.stem.startswith("inception") else arch.with_(resolution=resolution)
+        assume(possible_cost(arch) is not None)
+        assert_counts_agree(arch)
 
     check()
 
@@ -141,7 +152,7 @@ def test_peak_memory_is_within_a_tenth_of_torchs(name, batch, training):
 @given(seed=st.integers(0, 2**32), batch=st.integers(1, 8), training=st.booleans())
 @settings(max_examples=25)
 def test_peak_memory_of_random_networks(seed, batch, training):
-    arch = load_space(SPACES[0]).sample(seed)[1].with_(resolution=48, drop_path=0.2)
+    arch = load_space(MBCONV).sample(seed)[1].with_(resolution=48, drop_path=0.2)
     measured = measured_peak(build(arch), (3, 48, 48), batch, training)
     assert peak_memory(arch, batch, training) == pytest.approx(measured, rel=0.1)
 

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 import torch
-from conftest import SPACES
+from conftest import MBCONV
 from helpers import liven
 from safetensors.torch import load_file
 from torch import nn
 
 from scalesearch import zoo
-from scalesearch.expand import expand
+from scalesearch.expansion import expand
 from scalesearch.export import save_weights, to_python
 from scalesearch.network import build, drop_path_rates
 from scalesearch.schema import load_space
@@ -114,7 +114,7 @@ def test_standalone_file_equals_the_network(model, padding, tmp_path):
 
 @pytest.mark.slow
 def test_standalone_files_of_random_architectures_equal_the_networks(tmp_path):
-    space = load_space(SPACES[0]).adapted(resolution=16, classes=10, channels=3)
+    space = load_space(MBCONV).adapted(resolution=16, classes=10, channels=3)
     for seed in range(8):
         network = liven(build(space.sample(seed)[1]))
         x = image(network)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from conftest import SPACES
+from conftest import MBCONV
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,7 +70,7 @@ def test_compound_scaling_of_the_zoo_meets_its_target(name, factor):
 @settings(max_examples=40)
 def test_closed_loop_scaling_of_random_bases(seed, i, j):
     """What comes back is counted, on target where told so, and grows only along axes that have a share."""
-    base = load_space(SPACES[0]).sample(seed)[1].with_(resolution=64)
+    base = load_space(MBCONV).sample(seed)[1].with_(resolution=64)
     low, high = sorted((i, j))
     shares = Shares(low / 12, (high - low) / 12, (12 - high) / 12)
     scaled = scale_to(base, 2 * cost(base).macs, shares)
@@ -93,7 +93,7 @@ def test_nearest_is_said_where_none_fits():
 
 
 def test_scaling_space_is_a_space_of_counted_networks():
-    space = ScalingSpace(load_space(SPACES[0]).sample(3)[1].with_(resolution=64))
+    space = ScalingSpace(load_space(MBCONV).sample(3)[1].with_(resolution=64))
     members = [space.at(point) for point in space.grid(4)]
     assert len(members) == 15 and all(abs(m.deviation) < 0.1 for m in members)
     with pytest.raises(InputError):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scalesearch import yamlfile
 from scalesearch.counting import cost
 from scalesearch.driver import BaseProblem, Driver, Job, ScaleProblem, StudyFailed
-from scalesearch.expand import expand
+from scalesearch.expansion import expand
 from scalesearch.pareto import front
 from scalesearch.scaling import PRESETS, ScalingSpace
 from scalesearch.schema import arch_from_dict, space_from_dict

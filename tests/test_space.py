@@ -10,7 +10,7 @@ from collections import Counter
 from random import Random
 
 import pytest
-from conftest import SPACES
+from conftest import MBCONV
 from helpers import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,13 +109,13 @@ def test_draws_are_uniform_over_architectures(data):
 
 
 def test_sizes_of_the_repositorys_spaces():
-    assert load_space(SPACES[0]).size == 131_658_294_711_287_808
+    assert load_space(MBCONV).size == 131_658_294_711_287_808
     independent = space_from_dict(TINY_SPACE)
     assert independent.size == 2 * (2 * 2 * 2) * (2 * 3 * 2)
 
 
 def test_mbconv_space_holds_efficientnet_b0_before_and_after_adapting():
-    space = load_space(SPACES[0])
+    space = load_space(MBCONV)
     b0 = zoo.model("efficientnet_b0")
     assert space.contains(b0) and not space.contains(zoo.model("efficientnet_b1"))
     small = space.adapted(resolution=16, classes=10, channels=1)
@@ -155,7 +155,7 @@ def test_arch_round_trips_exactly(name, resolution, classes, padding):
 
 @given(st.integers(0, 2**32))
 def test_sampled_arch_round_trips_exactly(seed):
-    arch = load_space(SPACES[0]).sample(seed)[1]
+    arch = load_space(MBCONV).sample(seed)[1]
     read = arch_from_dict(yamlfile.parse(arch_to_yaml(arch)).data)
     assert read == arch and read.digest == arch.digest
 

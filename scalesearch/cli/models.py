@@ -27,7 +27,7 @@ def cost(models: tuple[str, ...], resolution: int | None, by: str | None, batch:
     One multiply-add is one MAC; sources that quote FLOPs often mean two per MAC.
     """
     from scalesearch.counting import by_layer, by_stage, uncounted
-    from scalesearch.expand import expand
+    from scalesearch.expansion import expand
     from scalesearch.loading import load
 
     rows: Rows = []

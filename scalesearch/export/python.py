@@ -13,7 +13,7 @@ from scalesearch import graph as g
 from scalesearch.arch import Arch
 from scalesearch.constructors import Arguments, constructor
 from scalesearch.counting import cost
-from scalesearch.expand import Graph, expand
+from scalesearch.expansion import Graph, expand
 
 
 def _variables() -> Iterator[str]:

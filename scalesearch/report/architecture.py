@@ -10,7 +10,7 @@ from typing import Any
 from scalesearch.arch import Arch, BlockSpec
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.errors import InputError
-from scalesearch.expand import expand
+from scalesearch.expansion import expand
 
 SHOWN = ("kernel", "expand", "se_ratio", "ratio", "groups", "group_width", "growth", "squeeze", "repeats", "start", "middle", "heads",
          "kv_stride", "hidden", "dropout", "factor", "padding", "act")  # fmt: skip

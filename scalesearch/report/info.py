@@ -11,7 +11,7 @@ from typing import Any
 
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.driver import Driver, StudyFailed
-from scalesearch.expand import expand
+from scalesearch.expansion import expand
 from scalesearch.pareto import front
 from scalesearch.scaling import realised
 from scalesearch.schema import arch_from_dict

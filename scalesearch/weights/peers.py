@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError
-from scalesearch.expand import Graph, expand
+from scalesearch.expansion import Graph, expand
 from scalesearch.weights import timm, torchvision, ultralytics
 from scalesearch.weights.naming import Pairs, has_weights
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.expand import Graph
+from scalesearch.expansion import Graph
 from scalesearch.weights.naming import Pairs, placed, under
 
 WORDS = {"conv": "conv", "norm": "bn"}
