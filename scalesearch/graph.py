@@ -6,6 +6,7 @@ Shapes leave the batch out: `(channels, height, width)` for maps, `(features,)` 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ from scalesearch.operators import (
     Unflatten,
     Upsample,
 )
+
+
+OVERWRITES = ("relu", "relu6", "leaky_relu")  # their backward pass needs the output alone
 
 
 class ShapeError(ValueError):
@@ -90,6 +94,15 @@ class BlockGraph:
         """Names the structure: operators, wiring and shapes, not what the layers are called."""
         wiring = [(type(l.op).__name__, tuple(l.op), l.inputs, l.shape) for l in self.layers]
         return hashlib.sha256(repr((self.in_shapes, wiring, self.outputs)).encode()).hexdigest()
+
+    @cached_property
+    def in_place(self) -> frozenset[int]:
+        """Activations that may overwrite their input: nothing else takes it, and no backward pass needs it."""
+        uses = Counter(i for layer in self.layers for i in layer.inputs) + Counter(self.outputs)
+        return frozenset(
+            i for i, (op, _, (source, *_), _) in enumerate(self.layers)
+            if isinstance(op, Act) and op.fn in OVERWRITES and source >= 0 and uses[source] == 1
+            and isinstance(self.layers[source].op, (Conv, Norm, Linear, Add)))  # fmt: skip
 
     @cached_property
     def has_drop_path(self) -> bool:

@@ -19,6 +19,7 @@ from scalesearch.expansion import Graph, expand
 FLOAT, INDEX = 4, 8
 VIEWS = (g.Permute, g.Split, g.Item, g.Unflatten, g.Spread)
 KEEPS_ORDER = (g.Unflatten, g.Spread, g.Act, g.Add, g.Mul, g.Scale, g.LayerScale, g.Dropout, g.DropPath, g.Split)
+COPIES = ("relu6",)  # in place it keeps a copy of its input for the backward pass
 SAVES_OUTPUT = {"relu", "sigmoid"}
 
 
@@ -106,11 +107,12 @@ class _Steps:
         contiguous = dict.fromkeys(storages, True)
         for i, layer in enumerate(block.layers):
             contiguous[i] = _is_contiguous(layer, contiguous)
-            storages[i] = self.layer(layer, block, storages, all(contiguous[j] for j in layer.inputs))
+            storages[i] = self.layer(i, block, storages, all(contiguous[j] for j in layer.inputs))
         self.spans += [(start, len(self.steps), key) for key in inputs]
         return tuple(storages[i] for i in block.outputs)
 
-    def layer(self, layer: g.Layer, block: g.BlockGraph, storages: dict[int, int], contiguous: bool) -> int:
+    def layer(self, index: int, block: g.BlockGraph, storages: dict[int, int], contiguous: bool) -> int:
+        layer = block.layers[index]
         inputs = tuple(storages[j] for j in layer.inputs)
         if _is_view(layer.op, self.training, self.rate, contiguous):
             return inputs[0]
@@ -121,7 +123,8 @@ class _Steps:
         size = FLOAT * self.batch * prod(layer.shape)
         params = FLOAT * layer_cost(layer, block).params
         scratch = _scratch(layer.op, size, self.training)
-        self.steps.append(_Step(layer.op, inputs, self.new(), size, scratch, params, held))
+        output = inputs[0] if index in block.in_place and not (self.training and layer.op.fn in COPIES) else self.new()
+        self.steps.append(_Step(layer.op, inputs, output, size, scratch, params, held))
         return self.steps[-1].output
 
     def new(self) -> int:
@@ -160,7 +163,8 @@ def _inference(made: _Steps) -> int:
     live = _Live()
     live.hold(0)
     for i, step in enumerate(steps):
-        live.hold(step.output, step.size, step.scratch)
+        if step.output not in step.inputs:
+            live.hold(step.output, step.size, step.scratch)
         for key in ending.get(i, ()):
             live.release(key)
     return live.peak
@@ -198,7 +202,8 @@ def _training(steps: list[_Step], outputs: list[int], batch: int) -> int:
     kept: list[tuple[int, ...]] = []
     last = {key: i for i, step in enumerate(steps) for key in step.touched}
     for i, step in enumerate(steps):
-        live.hold(step.output, step.size, step.scratch)
+        if step.output not in step.inputs:
+            live.hold(step.output, step.size, step.scratch)
         if step.output in outputs:  # the caller's until the end
             live.hold(step.output)
         saved, beside = _saved(step, batch)

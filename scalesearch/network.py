@@ -166,6 +166,8 @@ def build_block(block: g.BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.G
             if layer.name in root:
                 raise ValueError(f'block "{block.kind}" records two layers named "{layer.name}"')
             root[layer.name] = module
+            if index in block.in_place:
+                module.inplace = True
             nodes[index] = graph.call_module(layer.name, tuple(args))
         else:
             nodes[index] = _call(graph, layer.op, args)

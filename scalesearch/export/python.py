@@ -21,7 +21,7 @@ def _variables() -> Iterator[str]:
 
 
 DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True, "eps": 1e-5, "momentum": 0.1,
-            "ceil_mode": False, "count_include_pad": True}  # fmt: skip
+            "ceil_mode": False, "inplace": False, "count_include_pad": True}  # fmt: skip
 
 
 def _call(op: Any, inputs: list[str]) -> str:
@@ -92,7 +92,9 @@ def _instance(path: str, block: g.BlockGraph, arch: Arch, rate: float) -> _Insta
             moved[i] = inputs[0]
             continue
         moved[i] = len(layers)
-        layers.append((layer._replace(inputs=inputs), *constructor(layer.op, arch, rate)))
+        made, arguments = constructor(layer.op, arch, rate)
+        arguments += [("inplace", True)] if i in block.in_place else []
+        layers.append((layer._replace(inputs=inputs), made, arguments))
     bare = g.BlockGraph(block.kind, block.in_shapes, tuple(l for l, _, _ in layers), tuple(moved[i] for i in block.outputs))
     return _Instance(path, bare, layers)
 
