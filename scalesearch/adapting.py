@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from scalesearch.arch import Arch, BlockSpec
-from scalesearch.blocks import BLOCKS, block, normal_form
+from scalesearch.blocks import BLOCKS, block, normal_form, with_leaves
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 
@@ -14,7 +15,7 @@ SMALLEST_MAP = 2
 
 
 def adapted_strides(strides: Sequence[int], resolution: int, smallest_map: int = SMALLEST_MAP) -> list[int]:
-    """`strides`, the earliest of them set to 1 until a map of `smallest_map` pixels is left at the end.
+    """`strides`, the earliest of them lowered, to 1 if need be, until a map of `smallest_map` pixels is left at the end.
 
     This is what people do by hand when an ImageNet network meets small images (He et al. 2015, §4.2, for CIFAR-10).
     Raises `InputError` for images smaller than that map.
@@ -27,7 +28,10 @@ def adapted_strides(strides: Sequence[int], resolution: int, smallest_map: int =
     for i, stride in enumerate(strides):
         if total * smallest_map <= resolution:
             break
-        adapted[i], total = 1, total // stride
+        rest = total // stride
+        divisors = [d for d in range(stride, 0, -1) if stride % d == 0]
+        adapted[i] = next((d for d in divisors if rest * d * smallest_map <= resolution), 1)
+        total = rest * adapted[i]
     return adapted
 
 
@@ -38,6 +42,16 @@ def stem_stride(spec: BlockSpec) -> int:
 
 def with_stride(spec: BlockSpec, stride: int) -> BlockSpec:
     return spec if stem_stride(spec) == stride else normal_form(spec.kind, dict(spec.args) | {"stride": stride})
+
+
+def has_no_border_to_spare(strides: Sequence[int], resolution: int) -> bool:
+    """Whether the last maps would be so small that "valid" padding has to go: below 4×4."""
+    return resolution < 4 * math.prod(strides)
+
+
+def padded(spec: BlockSpec) -> BlockSpec:
+    """Convolutions and pools that eat the border of their map (Inception's "valid" ones) keep it: small maps have none to spare."""
+    return with_leaves(spec, lambda field, value: None if field.name == "padding" and value == 0 else value)
 
 
 def falls_away(kind: str, stride: int) -> bool:
@@ -57,13 +71,14 @@ def with_small_pool(head: BlockSpec, last_map: int) -> BlockSpec:
 def adapt(arch: Arch, *, resolution: int, classes: int, channels: int = 3) -> Arch:
     """`arch` for images of `resolution` pixels, `channels` channels and `classes` classes.
 
-    A network whose strides already leave a map of 2×2 keeps them all. Raises `InputError` for images smaller than that.
+    A network whose strides already leave a map of 2×2 keeps them all; where maps become small, "valid" padding goes. Raises `InputError` for images smaller than that.
     """
     strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
     adapted = adapted_strides(strides, resolution)
-    stem = [with_stride(spec, s) for spec, s in zip(arch.stem, adapted) if not falls_away(spec.kind, s)]
-    stages = [replace(stage, stride=s, block=block("identity") if falls_away(stage.block.kind, s) and s != stage.stride else stage.block)
-              for stage, s in zip(arch.stages, adapted[len(arch.stem) :])]
+    fitted = padded if has_no_border_to_spare(strides, resolution) else lambda spec: spec
+    stem = [with_stride(fitted(spec), s) for spec, s in zip(arch.stem, adapted) if not falls_away(spec.kind, s)]
+    stages = [replace(stage, stride=s, block=block("identity") if falls_away(stage.block.kind, s) and s != stage.stride
+                      else fitted(stage.block)) for stage, s in zip(arch.stages, adapted[len(arch.stem) :])]
     last_map = resolution
     for stride in adapted:
         last_map = -(-last_map // stride)

@@ -10,12 +10,17 @@ from typing import Any, NamedTuple
 
 from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import block
+from scalesearch.blocks.plain import conv
 from scalesearch.errors import InputError, nearest, shown, unknown
 from scalesearch.expansion import expand
+from scalesearch.schema import settings_keys
+from scalesearch.signature import fields_of
 
 MOST_BYTES = 4_000_000
 ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "relu": "relu", "mish": "mish", "swish": "silu", "logistic": "sigmoid"}
 SECTIONS = ("convolutional", "shortcut", "route", "upsample", "maxpool", "yolo", "avgpool", "connected", "softmax")
+SETTINGS = fields_of(settings_keys)
+STRIDE = fields_of(conv)["stride"]
 SHORT = {"conv": "convolutional", "max": "maxpool", "avg": "avgpool", "conn": "connected", "soft": "softmax"}
 
 
@@ -122,11 +127,12 @@ class _Reader:
             self.outputs.append(None)
             return
         size = section.number("size", 1)
-        padding = section.number("padding", size // 2 if section.number("pad", 0) else 0)
+        dilation = section.number("dilation", 1)
+        padding = section.number("padding", size // 2 if section.number("pad", 0) else 0) * dilation
         self.outputs.append(self.add(
             section, stride=_stride(section), kind="conv", width=section.number("filters", 1), kernel=size,
-            groups=section.number("groups", 1), norm=bool(section.number("batch_normalize", 0)), act=_activation(section, "logistic"),
-            **({} if padding == size // 2 else {"padding": padding})))  # fmt: skip
+            groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)), act=_activation(section, "logistic"),
+            **({} if padding == dilation * (size // 2) else {"padding": padding})))  # fmt: skip
 
     def _check_detector(self, conv: Section, detector: Section) -> None:
         """The convolution before [yolo] becomes part of the head, so it must be what the head has."""
@@ -167,12 +173,23 @@ class _Reader:
 
     def _maxpool(self, section: Section, following: Section | None) -> None:
         size = section.number("size", _stride(section))
+        if section.number("padding", size - 1) != size - 1:
+            raise section.fault(f"other padding than size - 1 ({size - 1}) is not supported", "padding")
         padding = {"padding": "same"} if size % 2 == 0 else {}
         self.outputs.append(self.add(section, stride=_stride(section), kind="max_pool", kernel=size, **padding))
 
 
 def _stride(section: Section) -> int:
-    return section.number("stride", 1)
+    return _checked(section, "stride", 1, "stride")
+
+
+def _checked(section: Section, key: str, default: int, field_name: str) -> int:
+    """A number under the rule that an architecture's own field has."""
+    rule = {"stride": STRIDE, **SETTINGS}[field_name]
+    try:
+        return rule.check(section.number(key, default))
+    except InputError as error:
+        raise section.fault(error.message, key) from None
 
 
 def _activation(section: Section, default: str) -> str | None:
@@ -184,7 +201,8 @@ def _activation(section: Section, default: str) -> str | None:
 
 def _split_ending(sections: list[Section]) -> tuple[list[Section], list[Section]]:
     """The layers, and a classifier's ending: `convolutional, avgpool` or `avgpool, convolutional|connected`, then softmax."""
-    body = sections[:-1] if sections[-1].name == "softmax" else sections
+    body = [s for s in sections if s.name != "cost"]  # what it is trained by
+    body = body[:-1] if body and body[-1].name == "softmax" else body
     names = [section.name for section in body[-2:]]
     if names in (["avgpool", "convolutional"], ["avgpool", "connected"], ["convolutional", "avgpool"]):
         return body[:-2], body[-2:]
@@ -193,15 +211,15 @@ def _split_ending(sections: list[Section]) -> tuple[list[Section], list[Section]
 
 def _classifier(ending: list[Section]) -> tuple[BlockSpec, int]:
     names = [section.name for section in ending]
-    conv = ending[names[0] != "convolutional"]
-    classes = conv.number("output" if conv.name == "connected" else "filters", 1)
-    act = _activation(conv, "logistic")
-    if conv.number("batch_normalize", 0) or conv.number("size", 1) != 1:
-        raise conv.fault("the last layer of a classifier must be 1×1 without batch_normalize")
+    last = ending[names[0] != "convolutional"]
+    classes = _checked(last, "output" if last.name == "connected" else "filters", 1, "classes")
+    act = _activation(last, "logistic")
+    if last.number("batch_normalize", 0) or last.number("size", 1) != 1:
+        raise last.fault("the last layer of a classifier must be 1×1 without batch_normalize")
     if names[0] == "convolutional":
         return block("conv_classifier", "head", act=act), classes
     if act:
-        raise conv.fault("must be linear after [avgpool]", "activation")
+        raise last.fault("must be linear after [avgpool]", "activation")
     return block("classifier", "head"), classes
 
 
@@ -219,7 +237,10 @@ def _detector(sections: list[Section]) -> tuple[BlockSpec, int]:
     for section, mask in zip(sections, masks):
         if not all(0 <= m < len(anchors) for m in mask):
             raise section.fault(f"names an anchor that isn't among the {len(anchors)}", "mask")
-    return block("yolo", "head", anchors=anchors, masks=masks), first.number("classes", 20)
+    try:
+        return block("yolo", "head", anchors=anchors, masks=masks), _checked(first, "classes", 20, "classes")
+    except InputError as error:
+        raise error if error.in_a_file else first.fault(error.message, "anchors") from None
 
 
 def arch_from_cfg(path: str | Path) -> Arch:
@@ -229,7 +250,7 @@ def arch_from_cfg(path: str | Path) -> Arch:
     layers that aren't there, shapes that don't meet, endings that are neither detectors nor classifiers.
     """
     net, *sections = _sections(Path(path))
-    sides = net.number("width", 416), net.number("height", 416)
+    sides = tuple(_checked(net, key, 416, "resolution") for key in ("width", "height"))
     if sides[0] != sides[1]:
         raise net.fault(f"takes square inputs, got {sides[0]}×{sides[1]}", "height")
     if not sections:
@@ -246,7 +267,7 @@ def arch_from_cfg(path: str | Path) -> Arch:
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", Path(path).stem)[:100].lstrip(".+-") or "darknet"
     last = len(reader.stages) - 1
     taps = () if (ending and reader.outputs[-1] == last) or reader.taps == [last] else tuple(reader.taps or [reader.outputs[-1]])
-    arch = Arch(name, sides[0], classes, (), tuple(reader.stages), head, channels=net.number("channels", 3), taps=taps)
+    arch = Arch(name, sides[0], classes, (), tuple(reader.stages), head, channels=_checked(net, "channels", 3, "channels"), taps=taps)
     try:
         expand(arch)
     except InputError as error:

@@ -14,8 +14,6 @@ from scalesearch.errors import InputError
 from scalesearch.zoo.published import Preprocessing
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
-INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST,
-                  "lanczos": Image.Resampling.LANCZOS}  # fmt: skip
 BATCH = 16
 
 
@@ -62,7 +60,7 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
         raise InputError(f"is no image that can be read ({reason})", str(path)) from None
     resize, crop = max(preprocessing.resize, preprocessing.crop), preprocessing.crop
     scale = resize / min(image.size)
-    image = image.resize([max(resize, int(side * scale)) for side in image.size], INTERPOLATIONS[preprocessing.interpolation])
+    image = image.resize([max(resize, int(side * scale)) for side in image.size], Image.Resampling[preprocessing.interpolation.upper()])
     left, top = (round((side - crop) / 2) for side in image.size)
     image = image.crop((left, top, left + crop, top + crop))
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(crop, crop, -1).permute(2, 0, 1).float().div_(255)

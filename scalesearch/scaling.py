@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from scalesearch.adapting import padded, stem_stride
 from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import with_leaves
 from scalesearch.blocks.parts import make_divisible
-from scalesearch.counting import cost
+from scalesearch.counting import cost, possible_cost
 from scalesearch.errors import InputError
 
 MOST_FACTOR = 4096
@@ -23,10 +24,12 @@ def scale(arch: Arch, *, depth: float = 1.0, width: float = 1.0, resolution: flo
     """`arch` with its multipliers applied by EfficientNet's rounding rules.
 
     Depths are rounded up, widths to multiples of 8 and never below 90 %, resolution to whole pixels
-    (Tan & Le 2019; `round_repeats` and `round_filters` of the reference code).
+    (Tan & Le 2019; `round_repeats` and `round_filters` of the reference code). Detectors' resolution keeps to multiples of the total
+    stride, RegNets' widths to multiples of the group width; pools, joints and reductions are not repeated.
     """
+    step = resolution_step(arch)
     return arch.with_(
-        resolution=max(1, round(arch.resolution * resolution)),
+        resolution=max(step, round(arch.resolution * resolution / step) * step),
         stem=tuple(widen(spec, width) for spec in arch.stem),
         stages=tuple(_scaled_stage(s, depth, width) for s in arch.stages),
         head=widen(arch.head, width),
@@ -36,22 +39,38 @@ def scale(arch: Arch, *, depth: float = 1.0, width: float = 1.0, resolution: flo
 def _scaled_stage(stage: Stage, depth: float, width: float) -> Stage:
     """A block that repeats a part of itself grows deeper inside; others are repeated more often."""
     wide = widen(stage.block, width)
-    deep = deepen(wide, depth)
-    if deep != wide or not _repeats(stage):
-        return replace(stage, block=deep)
+    if _deepens_inside(stage) or not _repeats(stage):
+        return replace(stage, block=deepen(wide, depth))
     return replace(stage, block=wide, depth=max(1, math.ceil(stage.depth * depth)))
 
 
+def _deepens_inside(stage: Stage) -> bool:
+    return deepen(stage.block, 2.0) != stage.block
+
+
 def _repeats(stage: Stage) -> bool:
-    """Whether more of the same block after it make sense: not where maps are joined, resized or pooled."""
-    return not (stage.inputs or stage.block.kind in SINGLE)
+    """Whether more of the same block after it make sense: not where maps are joined, resized, pooled or eaten at their border."""
+    return not (stage.inputs or stage.block.kind in SINGLE or (stage.depth == 1 and padded(stage.block) != stage.block))
 
 
 def widen(spec: BlockSpec, multiplier: float) -> BlockSpec:
     """`spec` with every width it states or defaults to multiplied and rounded."""
     if multiplier == 1.0:
         return spec
-    return _with_widths(spec, lambda width: make_divisible(width * multiplier, QUANTUM))
+    return _with_widths(spec, lambda width: make_divisible(width * multiplier, quantum(spec)))
+
+
+def quantum(spec: BlockSpec) -> int:
+    """Widths come in multiples of this: of 8, and of the group width where a block has one."""
+    return math.lcm(QUANTUM, spec.get("group_width", 1)) if spec.kind == "regnet" else QUANTUM
+
+
+def resolution_step(arch: Arch) -> int:
+    """Resolutions come in multiples of this: a neck that upsamples meets its backbone's maps only at multiples of the total stride."""
+    kinds = [stage.block.kind for stage in arch.stages]
+    if "upsample" not in kinds:
+        return 1
+    return math.prod([stem_stride(spec) for spec in arch.stem] + [s.stride for s in arch.stages[: kinds.index("upsample")]])
 
 
 def _with_widths(spec: BlockSpec, change: Callable[[int], int], axis: str = "width") -> BlockSpec:
@@ -60,8 +79,8 @@ def _with_widths(spec: BlockSpec, change: Callable[[int], int], axis: str = "wid
 
 
 def deepen(spec: BlockSpec, multiplier: float) -> BlockSpec:
-    """`spec` with what it repeats inside (C2f's bottlenecks) multiplied and rounded up."""
-    return spec if multiplier == 1.0 else _with_widths(spec, lambda n: max(1, math.ceil(n * multiplier)), "depth")
+    """`spec` with what it repeats inside (C2f's bottlenecks) multiplied and rounded, as Ultralytics does."""
+    return spec if multiplier == 1.0 else _with_widths(spec, lambda n: max(1, round(n * multiplier)), "depth")
 
 
 class Shares(NamedTuple):
@@ -160,21 +179,20 @@ def _rounded(base: Arch, alpha: float, beta: float, gamma: float) -> Arch:
     Rounding every stage up, as published, turns any α above 1 into a doubling where stages are one layer deep.
     """
     scaled = scale(base, width=beta, resolution=gamma)
-    wanted = [stage.depth * alpha for stage in base.stages]
+    pinned = [_deepens_inside(stage) or not _repeats(stage) for stage in base.stages]
+    wanted = [float(stage.depth) if pin else stage.depth * alpha for stage, pin in zip(base.stages, pinned)]
     depths = [max(1, math.floor(d)) for d in wanted]
     short = round(sum(wanted)) - sum(depths)
     order = sorted(range(len(depths)), key=lambda i: depths[i] - wanted[i])
     for i in order[: max(0, short)]:
         depths[i] += 1
-    return scaled.with_(stages=tuple(replace(s, depth=d) for s, d in zip(scaled.stages, depths)))
+    return scaled.with_(stages=tuple(replace(s, depth=d, block=deepen(s.block, alpha)) for s, d in zip(scaled.stages, depths)))
 
 
 def _macs(arch: Arch) -> int | None:
-    """Counted MACs, or None where the resolution has become too small for the strides."""
-    try:
-        return cost(arch).macs
-    except InputError:
-        return None
+    """Counted MACs, or None where the shapes no longer meet."""
+    counted = possible_cost(arch)
+    return counted and counted.macs
 
 
 def _along(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
@@ -219,7 +237,7 @@ def _two_steps_from(base: Arch, shares: Shares, factor: float, found: list[Scale
 
 def _moves(shares: Shares, arch: Arch) -> Iterator[tuple[str, int]]:
     if shares.depth:
-        yield from (("depth", i) for i in range(len(arch.stages)))
+        yield from (("depth", i) for i, stage in enumerate(arch.stages) if _repeats(stage) and not _deepens_inside(stage))
     if shares.width:
         yield from (("stem", i) for i in range(len(arch.stem)))
         yield from (("width", i) for i in range(len(arch.stages)))
@@ -233,7 +251,8 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     kind, i = move
     more = lambda width: width + direction * QUANTUM
     if kind == "resolution":
-        return arch.with_(resolution=arch.resolution + direction) if arch.resolution + direction > 0 else None
+        resolution = arch.resolution + direction * resolution_step(arch)
+        return arch.with_(resolution=resolution) if resolution > 0 else None
     if kind in ("stem", "head"):
         part = arch.stem[i] if kind == "stem" else arch.head
         if any(width + direction * QUANTUM < QUANTUM for width in widths(part)) or not widths(part):
@@ -246,8 +265,9 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
         depth = stage.depth + direction
         changed = replace(stage, depth=depth) if depth >= 1 else None
     else:
-        fits = all(width + direction * QUANTUM >= QUANTUM for width in widths(stage.block))
-        changed = replace(stage, block=_with_widths(stage.block, more)) if fits else None
+        step = quantum(stage.block)
+        fits = all(width + direction * step >= step for width in widths(stage.block))
+        changed = replace(stage, block=_with_widths(stage.block, lambda width: width + direction * step)) if fits else None
     return changed and arch.with_(stages=(*arch.stages[:i], changed, *arch.stages[i + 1 :]))
 
 

@@ -343,9 +343,13 @@ class Space:
 
 def _renumbered(arch: Arch, numbers: Sequence[int]) -> Arch:
     """Units' numbers turned into stages' numbers where optional stages have fallen away."""
-    stages = tuple(replace(s, inputs=tuple(numbers[n] for n in s.inputs)) if s.inputs else s for s in arch.stages)
+    def sources(units: tuple[int, ...], before: int) -> tuple[int, ...]:
+        found = tuple(numbers[n] for n in units)
+        return () if found == (before - 1,) else found
+
+    stages = tuple(replace(s, inputs=sources(s.inputs, i)) if s.inputs else s for i, s in enumerate(arch.stages))
     auxiliary = tuple(replace(a, after=numbers[a.after]) for a in arch.auxiliary)
-    return arch.with_(stages=stages, taps=tuple(numbers[n] for n in arch.taps), auxiliary=auxiliary)
+    return arch.with_(stages=stages, taps=sources(arch.taps, len(stages)), auxiliary=auxiliary)
 
 
 def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:

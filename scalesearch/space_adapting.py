@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from scalesearch.adapting import adapted_strides, falls_away, stem_stride, with_small_pool
+from scalesearch.adapting import adapted_strides, falls_away, has_no_border_to_spare, stem_stride, with_small_pool
 from scalesearch.arch import BlockSpec
 from scalesearch.domains import Open, Tie
 from scalesearch.errors import InputError
@@ -23,7 +23,9 @@ def adapted_units(units: Iterable[Any], resolution: int) -> tuple[Any, ...]:
     last_map = resolution
     for stride in strides:
         last_map = -(-last_map // stride)
-    restrided = [_restrided(unit, stride) for unit, stride in zip(layers, strides) if not _gone(unit, stride)]
+    small = has_no_border_to_spare([_stride(unit) for unit in layers], resolution)
+    fitted = [_padded(unit) for unit in layers] if small else layers
+    restrided = [_restrided(unit, stride) for unit, stride in zip(fitted, strides) if not _gone(unit, stride)]
     return (*restrided, *(_small_pool(unit, last_map) if unit.part == "head" else unit for unit in units if unit not in layers))
 
 
@@ -36,6 +38,13 @@ def _stride(unit: Any) -> int:
         raise InputError("is open; a space is adapted to the images' size by its strides, so they must be fixed",
                          f"{unit.path}.stride")
     return stride
+
+
+def _padded(unit: Any) -> Any:
+    """As `adapting.padded` does for a network: a fixed padding of 0 becomes the usual one."""
+    keeps = lambda name, leaf: name.split(".")[-1] != "padding" or leaf != 0 or isinstance(leaf, bool)
+    blocks = {kind: {name: leaf for name, leaf in args.items() if keeps(name, leaf)} for kind, args in unit.blocks.items()}
+    return replace(unit, blocks=blocks)
 
 
 def _gone(unit: Any, stride: int) -> bool:

@@ -17,7 +17,7 @@ from scalesearch.darknet import convolutions
 from scalesearch.errors import InputError
 from scalesearch.weights import known_to, load_weights, peer_weights
 from scalesearch.weights.files import read_darknet
-from scalesearch.weights.peers import layer_names, tensor_name
+from scalesearch.weights.peers import layer_names, tensor_name, trained_with
 
 ONE_OF_EACH = {  # member: resolution; at least one per family and source
     "vgg11_bn": 224, "resnet18": 96, "resnext50_32x4d": 64, "inception_v1": 96, "inception_v1_aux": 96, "inception_v3": 128,
@@ -118,7 +118,7 @@ def test_weights_go_out_by_a_peers_names_and_come_back(name, torchvision_models)
         shapes = {key: tensor.shape for key, tensor in ss.build(arch).state_dict().items()}
     weights = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
     for library, make in makers(name, torchvision_models).items():
-        out = peer_weights(arch, weights, library)
+        out = peer_weights(trained_with(arch, library), weights, library)
         assert {k: v.shape for k, v in out.items()} == {k: v.shape for k, v in on_meta(make).state_dict().items()}
 
 

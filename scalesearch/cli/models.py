@@ -32,14 +32,15 @@ def cost(models: tuple[str, ...], resolution: int | None, by: str | None, batch:
 
     rows: Rows = []
     left_out: set[str] = set()
-    for name in models:
+    for number, name in enumerate(models, 1):
         arch = load(name, resolution=resolution)
+        called = name if models.count(name) == 1 else f"{name} ({number})"
         graph = expand(arch)
         elements = uncounted(graph)
         left_out |= elements.keys()
         if by:
             table = by_layer(graph) if by == "layer" else by_stage(graph)
-            rows += [{"model": arch.name} | row if len(models) > 1 else row for row in table]
+            rows += [{"model": called} | row if len(models) > 1 else row for row in table]
         else:
             rows.append(_cost_row(arch, graph, batch, fvcore) | ({"uncounted": elements} if as_json else {}))
     note = f"MACs leave out {', '.join(sorted(left_out))}." if left_out else ""
@@ -194,7 +195,7 @@ def export_(model: str, form: str, weights: str | None, resolution: int | None, 
 
     A Python file holds no weights; with --weights it has the norms' eps that they were trained with.
     """
-    from scalesearch.export import to_python
+    from scalesearch.export import save_text, to_python
     from scalesearch.loading import load
 
     arch = load(model, resolution=resolution, classes=classes)
@@ -203,7 +204,7 @@ def export_(model: str, form: str, weights: str | None, resolution: int | None, 
     if form == "py" and weights is None:
         source = to_python(arch)
     else:
-        built = _built(arch, weights, seed, replace_head)
+        built = _built(arch if weights else _as_in(arch, form), weights, seed, replace_head)
         if form != "py":
             from scalesearch.export import write
 
@@ -211,7 +212,14 @@ def export_(model: str, form: str, weights: str | None, resolution: int | None, 
             click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB" + ("" if weights else ", fresh weights"), err=True)
             return
         source = to_python(built.arch)
-    click.echo(source, nl=False) if out is None else out.write_text(source, encoding="utf-8")
+    click.echo(source, nl=False) if out is None else save_text(source, out)
+
+
+def _as_in(arch: Any, form: str) -> Any:
+    """Fresh weights for a library belong to the eps of that library's network."""
+    from scalesearch.weights.peers import LIBRARIES, known_to, trained_with
+
+    return trained_with(arch, form) if form in LIBRARIES and form in known_to(arch) else arch
 
 
 def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = False) -> Any:
@@ -268,11 +276,12 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     if BLOCKS[arch.head.kind].task != "classification":
         raise InputError(f"{arch.name} is a detector; predict is for classifiers", "predict")
     found = find(images)
-    called = _names(names, arch.classes) if names else class_names(arch)
+    named = _names(names, arch.classes) if names else None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     _check_device(device)
     built = build(arch)
     library = load_weights(built, weights)
+    called = named or class_names(arch, library)
     said = {"resize": resize, "interpolation": interpolation, "mean": _values(mean, "--mean", arch.channels),
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
     preprocessing = preparing(arch, library, local(weights))._replace(**{key: value for key, value in said.items() if value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scalesearch.export.files import save_text as save_text
 from scalesearch.export.files import save_weights as save_weights
 from scalesearch.export.files import write as write
 from scalesearch.export.python import to_python as to_python

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import os
 import warnings
@@ -35,6 +34,12 @@ def _whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def save_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all."""
+    with _whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def save_weights(weights: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write a state dict as safetensors, whole or not at all."""
     from safetensors.torch import save_file
@@ -44,7 +49,9 @@ def save_weights(weights: dict[str, torch.Tensor], path: Path, metadata: dict[st
 
 
 def _safetensors(model: nn.Module, path: Path, opset: int) -> None:
-    save_weights(model.state_dict(), path, {"arch": json.dumps(model.arch.to_dict())})
+    """The file says which eps its norms have and, for weights from a library, that images are prepared as there."""
+    told = {"prepared_as": model.library} if getattr(model, "library", "scalesearch") != "scalesearch" else {}
+    save_weights(model.state_dict(), path, {"norm_eps": repr(model.arch.norm_eps), **told})
 
 
 def _pt2(model: nn.Module, path: Path, opset: int) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from scalesearch.arch import Arch, BlockSpec
 from scalesearch.counting import by_layer, by_stage, cost
-from scalesearch.errors import InputError
 from scalesearch.expansion import expand
+from scalesearch.export import save_text
 
 SHOWN = ("kernel", "expand", "se_ratio", "ratio", "groups", "group_width", "growth", "squeeze", "repeats", "start", "middle", "heads",
          "kv_stride", "hidden", "dropout", "factor", "padding", "act")  # fmt: skip
@@ -37,7 +37,7 @@ def table(arch: Arch) -> list[dict[str, Any]]:
     graph = expand(arch)
     specs = [*arch.stem, *(stage.block for stage in arch.stages), arch.head, *(aux.block for aux in arch.auxiliary)]
     blocks = [*graph.stem, *(stage[0] for stage in graph.stages), graph.head, *graph.auxiliary]
-    sources = [(), *[()] * (len(arch.stem) - 1)][: len(arch.stem)]
+    sources: list[tuple[int, ...]] = [()] * len(arch.stem)
     sources += [() if s == (i - 1,) else s for i, s in enumerate(arch.sources)] + [(aux.after,) for aux in arch.auxiliary]
     return [{"stage": row["name"], "operator": described(spec), "resolution": block.in_shape[-1], "channels": row["shape"][0],
              "layers": row["depth"], "stride": _stride(block, row), "inputs": list(inputs), "params": row["params"], "macs": row["macs"]}
@@ -51,7 +51,7 @@ def _stride(block: Any, row: dict[str, Any]) -> int | None:
 
 
 def write_drawing(arch: Arch, path: Path) -> None:
-    """The drawing as one HTML page that needs nothing else. Raises `InputError` where the file can't be written."""
+    """The drawing as one HTML page that needs nothing else."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("scalesearch", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -59,10 +59,7 @@ def write_drawing(arch: Arch, path: Path) -> None:
     page = environment.get_template("architecture.html.j2").render(
         arch=arch, cost=cost(arch), rows=list(_drawn(rows)), height=len(rows) * 34 + 20, arcs=list(_arcs(arch, rows)),
         layers=_layers(arch))  # fmt: skip
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", str(path)) from None
+    save_text(page, path)
 
 
 def _drawn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

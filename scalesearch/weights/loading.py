@@ -11,23 +11,24 @@ from torch import nn
 from scalesearch.arch import Arch
 from scalesearch.darknet import convolutions
 from scalesearch.errors import InputError, nearest
-from scalesearch.weights.files import read, read_darknet
+from scalesearch.weights.files import local, read, read_darknet, told
 from scalesearch.weights.peers import known_to, layer_names, tensor_name, trained_with
 
 COUNTER = "num_batches_tracked"  # of no consequence for what a network computes; old files lack it
 
 
 def load_weights(model: nn.Module, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False) -> str:
-    """Load `source` into `model` (from `build`) and say whose names it has: "scalesearch", "torchvision", "timm", …
+    """Load `source` into `model` (from `build`) and say whose weights they are: "scalesearch", "torchvision", "timm", …
 
-    `source` is a .safetensors or .pth file, a Darknet .weights file, `hf_hub:OWNER/NAME`, or a state dict. With `replace_head` the
-    last layer keeps its fresh weights where the file has another number of classes. The norms take the eps of the library's own
+    `source` is a .safetensors or .pth file, a Darknet .weights file, `hf_hub:OWNER/NAME`, or a state dict. With `replace_head` what
+    has another shape in the head keeps its fresh weights: the file has another number of classes. The norms take the eps of the library's own
     network, and `model.arch` says so.
 
     Raises `InputError` for a damaged file and for every missing, extra or misshapen tensor, named with its counterpart; then
     nothing has been loaded.
     """
     arch: Arch = model.arch
+    said: Mapping[str, str] = {}
     place = "state dict" if isinstance(source, Mapping) else str(source)
     if not isinstance(source, Mapping) and Path(source).suffix == ".weights":
         library, given = "darknet", read_darknet(Path(source), model, convolutions(arch))
@@ -35,13 +36,15 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, torch.Tenso
     else:
         given = dict(source) if isinstance(source, Mapping) else read(source)
         library, names = _whose(arch, model.state_dict(), given)
+        said = told(local(source)) if library == "scalesearch" and not isinstance(source, Mapping) else {}
     chosen = _matched(model, given, names, replace_head, place)
     model.load_state_dict(chosen)
-    model.arch = trained_with(arch, library)
+    model.arch = arch.with_(norm_eps=float(said["norm_eps"])) if "norm_eps" in said else trained_with(arch, library)
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
             module.eps = model.arch.norm_eps
-    return library
+    model.library = said.get("prepared_as", library)
+    return model.library
 
 
 def _whose(arch: Arch, own: Mapping, given: Mapping) -> tuple[str, dict[str, str]]:
@@ -73,10 +76,9 @@ def _matched(model: nn.Module, given: Mapping[str, torch.Tensor], names: Mapping
             faults.append(f"misses {name}" + (f" (for {key})" if name != key else "") + nearest(name, extra))
         elif (theirs := _shaped(given[name], ours)) is not None:
             chosen[key] = theirs.to(ours.dtype)
-        elif key.startswith(("head.", "auxiliary.")) and given[name].shape[1:] == ours.shape[1:]:
-            if replace_head:
-                chosen[key] = ours
-                continue
+        elif replace_head and key.startswith(("head.", "auxiliary.")):
+            chosen[key] = ours
+        elif key.startswith(("head.", "auxiliary.")) and len(ours) == model.arch.classes:
             faults.append(f"{name} has {len(given[name])} classes, {key} has {len(ours)}: build the network with as many classes, "
                           "or ask for the head to be replaced")
         else:

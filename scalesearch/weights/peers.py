@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from scalesearch import zoo
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError
 from scalesearch.expansion import Graph, expand
@@ -15,19 +16,27 @@ from scalesearch.weights.naming import Pairs, has_weights
 LIBRARIES = {"torchvision": torchvision.FAMILIES, "timm": timm.FAMILIES, "ultralytics": ultralytics.FAMILIES}
 
 
-def families(library: str) -> list[str]:
-    return list(LIBRARIES[library])
+# Networks of a family that a library has, and which it hasn't.
+ABSENT = {"torchvision": ("inception_v1_5x5", "mobilenet_v3_small_x", "mobilenet_v3_large_x", "regnet_y_4gf", "regnet_y_6_4gf",
+                          "regnet_y_800mf_pycls", "regnet_y_8gf_pycls"),
+          "timm": ("mnasnet1_3", "inception_v3_aux"), "ultralytics": ()}  # fmt: skip
+CIFAR = ("_cifar", "_bc100_12", "_bc250_24", "_bc190_40")
 
 
-def _family(name: str, known: Mapping) -> str | None:
+def _family(name: str, library: str) -> str | None:
     """The longest family's name that a network's begins with."""
-    found = [family for family in known if name.startswith(family) and not name.endswith("_cifar") and "_bc" not in name]
-    return max(found, key=len, default=None)
+    if name.endswith(CIFAR) or name.startswith(ABSENT[library]):
+        return None
+    return max((family for family in LIBRARIES[library] if name.startswith(family)), key=len, default=None)
 
 
 def known_to(arch: Arch) -> list[str]:
-    """The libraries that have the network."""
-    return [library for library, known in LIBRARIES.items() if _family(arch.name, known)]
+    """The libraries that have the network: it must be the zoo's of that name, at whatever resolution and number of classes."""
+    if arch.name not in zoo.MODELS:
+        return []
+    known = zoo.model(arch.name)
+    same = known.with_(resolution=arch.resolution, classes=arch.classes, norm_eps=arch.norm_eps, drop_path=arch.drop_path)
+    return [library for library in LIBRARIES if _family(arch.name, library)] if same == arch else []
 
 
 # Norms' eps where a library's is not the zoo's; weights belong to the eps they were trained with.
@@ -36,14 +45,16 @@ EPS = {"timm": {"mobilenet_v3": 1e-5, "efficientnet_v2": 1e-5, "efficientnet_b":
 
 def trained_with(arch: Arch, library: str) -> Arch:
     """`arch` with the norms' eps that a library's weights of it were trained with."""
-    eps = next((eps for prefix, eps in EPS.get(library, {}).items() if arch.name.startswith(prefix)), arch.norm_eps)
-    return arch.with_(norm_eps=eps)
+    if library not in LIBRARIES:
+        return arch
+    own = zoo.model(arch.name).norm_eps
+    return arch.with_(norm_eps=next((eps for prefix, eps in EPS.get(library, {}).items() if arch.name.startswith(prefix)), own))
 
 
 def layer_names(arch: Arch, library: str) -> dict[str, str]:
     """Layer with weights → the peer's layer, or tensor. KeyError where the library doesn't have the family."""
-    graph, known = expand(arch), LIBRARIES[library]
-    pairs: Pairs = known[_family(arch.name, known)](graph)
+    graph = expand(arch)
+    pairs: Pairs = LIBRARIES[library][_family(arch.name, library)](graph)
     ours = _layers(graph)
     return {name: theirs for name, theirs in pairs if name.removesuffix(".gamma") in ours or name in ours}
 
@@ -68,6 +79,8 @@ def peer_weights(arch: Arch, weights: Mapping[str, Tensor], library: str) -> dic
     if library not in known_to(arch):
         known = ", ".join(known_to(arch)) or "none"
         raise InputError(f"{library} has no {arch.name}; libraries that have it: {known}")
+    if (eps := trained_with(arch, library).norm_eps) != arch.norm_eps:
+        raise InputError(f"{library}'s {arch.name} has norms with eps {eps:g}, and these weights were trained with {arch.norm_eps:g}")
     layers = layer_names(arch, library)
     named = {tensor_name(key, layers): tensor for key, tensor in weights.items()}
     return {name: tensor.reshape(_peer_shape(name, tensor, library, arch)).contiguous() for name, tensor in named.items()}

@@ -12,6 +12,7 @@ from scalesearch.arch import Arch
 from scalesearch.errors import InputError
 from scalesearch.zoo.published import HALF, IMAGENET, NONE, Preprocessing, published
 
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 TIMM_CROP = 0.875  # timm's default share of the resized image
 
 
@@ -43,10 +44,13 @@ def _from_config(path: Path, arch: Arch) -> Preprocessing:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         told = told.get("pretrained_cfg", told)
         crop, mean, std = float(told.get("crop_pct", TIMM_CROP)), tuple(map(float, told["mean"])), tuple(map(float, told["std"]))
-        return Preprocessing(arch.resolution, int(arch.resolution / crop), str(told.get("interpolation", "bicubic")), mean, std)
+        interpolation = told.get("interpolation", "bicubic")
+        if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError("values that make no sense")
+        return Preprocessing(arch.resolution, int(arch.resolution / crop), interpolation, mean, std)
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise InputError(f"lies beside the weights and is no timm configuration ({type(error).__name__}: {error}); "
-                         "say --mean, --std, --resize and --interpolation, or move it away", str(path)) from None
+                         "move it away", str(path)) from None
 
 
 @cache
@@ -55,6 +59,6 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(files("scalesearch.zoo").joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines())
 
 
-def class_names(arch: Arch) -> tuple[str, ...] | None:
-    """The classes' names where they are known: ImageNet's for 1000 classes."""
-    return imagenet_classes() if arch.classes == len(imagenet_classes()) else None
+def class_names(arch: Arch, library: str = "torchvision") -> tuple[str, ...] | None:
+    """The classes' names where they are known: ImageNet's for 1000 classes, but for Darknet's weights, which order them otherwise."""
+    return imagenet_classes() if arch.classes == len(imagenet_classes()) and library != "darknet" else None
