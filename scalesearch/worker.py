@@ -39,7 +39,9 @@ class Session:
         if self.config["final"]:
             scores |= self.trainer.scores("test")
         if self.config["weights"]:
-            save_weights(self.trainer.weights(), Path(self.config["weights"]))
+            path = Path(self.config["weights"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_weights(self.trainer.weights(), path)
         return {"scores": scores, "history": self.history, **self._time()}
 
     def _time(self) -> dict[str, float]:

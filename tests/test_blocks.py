@@ -76,7 +76,10 @@ def tensors(out) -> tuple:
     return out if isinstance(out, tuple) else (out,)
 
 
-@pytest.mark.parametrize("kind", BLOCKS)
+QUICK = {"conv", "mbconv", "uib", "dense", "inception", "mobile_mqa", "c2f", "concat", "classifier"}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[] if k in QUICK else [pytest.mark.slow]) for k in BLOCKS])
 def test_every_block_keeps_the_contract(kind):
     part = {"layer": "stages"}.get(BLOCKS[kind].role, BLOCKS[kind].role)
 

@@ -150,7 +150,7 @@ def test_peak_memory_is_within_a_tenth_of_torchs(name, batch, training):
 
 
 @given(seed=st.integers(0, 2**32), batch=st.integers(1, 8), training=st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=6)
 def test_peak_memory_of_random_networks(seed, batch, training):
     arch = load_space(MBCONV).sample(seed)[1].with_(resolution=48, drop_path=0.2)
     measured = measured_peak(build(arch), (3, 48, 48), batch, training)

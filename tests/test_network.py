@@ -22,7 +22,7 @@ from scalesearch.schema import load_space
 SMALL = {"vgg11_bn": 32, "resnet18": 40, "resnet50": 40, "mobilenet_v1": 40, "mobilenet_v2": 40, "efficientnet_b0": 40}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name in ("vgg11_bn", "resnet50", "mobilenet_v1") else [])
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name != "mobilenet_v2" else [])
                         for name in SMALL])
 def model(request):
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def test_drop_path_grows_linearly_and_acts_in_training_alone():
     assert not torch.equal(model.train()(x), model(x))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "efficientnet_b0"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", pytest.param("resnet18", marks=pytest.mark.slow), pytest.param("efficientnet_b0", marks=pytest.mark.slow)])
 def test_initialisation_is_hes_by_fan_out(name):
     torch.manual_seed(0)
     for module in build(zoo.model(name)).modules():
