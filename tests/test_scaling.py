@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalesearch import zoo
+from scalesearch.adapting import adapt
+from scalesearch.blocks import BLOCKS
 from scalesearch.blocks.parts import make_divisible
 from scalesearch.counting import cost
 from scalesearch.errors import InputError
+from scalesearch.expansion import expand
 from scalesearch.scaling import PRESETS, ScalingSpace, Shares, realised, scale, scale_to, widths
 from scalesearch.schema import load_space
 
@@ -98,3 +101,31 @@ def test_scaling_space_is_a_space_of_counted_networks():
     assert len(members) == 15 and all(abs(m.deviation) < 0.1 for m in members)
     with pytest.raises(InputError):
         space.at({"depth": 0.7, "width": 0.7})
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "densenet161", "regnet_y_3_2gf", "yolov8n", "mobilenet_v4_hybrid_medium", "inception_v1"])
+def test_branched_networks_scale_by_what_they_repeat(name):
+    """Reductions, pools and joints stay single, C2f deepens inside, detectors keep to multiples of the total stride."""
+    base = zoo.model(name)
+    grown = scale_to(base, 2 * cost(base).macs, PRESETS["depth"])
+    assert abs(grown.deviation) <= 0.02 or name == "yolov8n"  # few depths to choose from
+    for before, after in zip(expand(base).stages, expand(grown.arch).stages):
+        assert before[-1].out_shape[1:] == after[-1].out_shape[1:]
+    wide = scale_to(base, 2 * cost(base).macs, PRESETS["efficientnet"])
+    assert abs(wide.deviation) <= 0.02
+    if name == "yolov8n":
+        assert wide.arch.resolution % 32 == 0
+        assert all(s.depth == 1 for s in wide.arch.stages if s.block.kind != "conv")
+        assert any(s.block.get("repeats", 1) > t.block.get("repeats", 1) for s, t in zip(grown.arch.stages, base.stages))
+    if name.startswith("regnet"):
+        assert all(s.block.get("width") % 24 == 0 for s in wide.arch.stages)
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_every_classifier_adapts_to_small_images(name):
+    arch = zoo.model(name)
+    if BLOCKS[arch.head.kind].task != "classification":
+        pytest.skip("a detector")
+    for resolution in (16, 32, 64):
+        small = adapt(arch, resolution=resolution, classes=10)
+        assert expand(small).stages[-1][-1].out_shape[-1] >= 2

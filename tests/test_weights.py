@@ -290,3 +290,45 @@ def test_known_to_says_which_libraries_have_a_network():
     assert known_to(ss.load("resnet50")) == ["torchvision", "timm"]
     assert known_to(ss.load("yolov8n")) == ["ultralytics"]
     assert known_to(ss.load("resnet20_cifar")) == []
+
+
+def test_weights_of_a_library_keep_their_eps_and_preparation_through_our_own_file(tmp_path, torchvision_models):
+    """timm's MobileNetV3 has another eps than the zoo's: exported as our safetensors and loaded again it is the same network."""
+    from scalesearch.export import write
+
+    torch.manual_seed(0)
+    network = ss.build(ss.load("mobilenet_v3_small_x0_35", resolution=64)).eval()
+    assert load_weights(network, liven(timm_model("mobilenet_v3_small_x0_35")()).state_dict()) == "timm"
+    assert network.arch.norm_eps == 1e-5
+    write(network, "safetensors", tmp_path / "w.safetensors")
+    again = ss.build(ss.load("mobilenet_v3_small_x0_35", resolution=64)).eval()
+    assert load_weights(again, tmp_path / "w.safetensors") == "timm" and again.arch.norm_eps == 1e-5
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network(x), again(x))
+
+
+def test_a_scaled_network_is_no_librarys_and_loads_its_own_weights(tmp_path):
+    scaled = ss.scale(ss.load("mobilenet_v4_conv_small", resolution=64), depth=1.2, width=1.1)
+    assert known_to(scaled) == []
+    network = ss.build(scaled)
+    assert load_weights(ss.build(scaled), network.state_dict()) == "scalesearch"
+
+
+def test_random_damage_is_always_a_located_error(network, tmp_path):
+    import random
+
+    torch.save(network.state_dict(), tmp_path / "zip.pth")
+    torch.save(network.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    rng = random.Random(0)
+    for name in ("zip.pth", "old.pth"):
+        whole = (tmp_path / name).read_bytes()
+        for _ in range(40):
+            damaged = bytearray(whole[: rng.randrange(1, 4000)] if rng.random() < 0.5 else whole)
+            for _ in range(20):
+                damaged[rng.randrange(min(len(damaged), 3000))] = rng.randrange(256)
+            (tmp_path / "d.pth").write_bytes(bytes(damaged))
+            try:
+                load_weights(network, tmp_path / "d.pth")
+            except InputError as error:
+                assert "d.pth" in str(error) and "\n" not in str(error)
