@@ -65,7 +65,7 @@ def _sections(path: Path) -> list[Section]:
     if len(data) > MOST_BYTES or b"\0" in data:
         raise InputError("is no Darknet .cfg: it is a text of sections such as [net] and [convolutional]", str(path))
     sections: list[Section] = []
-    for number, raw in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+    for number, raw in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
         line = re.split(r"[#;]", raw, maxsplit=1)[0].strip()
         head = re.fullmatch(r"\[\s*(.+?)\s*\]", line)
         key, equals, value = line.partition("=")
@@ -73,7 +73,7 @@ def _sections(path: Path) -> list[Section]:
             name = SHORT.get(head[1].lower(), head[1].lower())
             sections.append(Section(str(path), name, number, {}))
         elif equals and sections:
-            sections[-1].keys[key.strip()] = (value.strip(), number)
+            sections[-1].keys.setdefault(key.strip(), (value.strip(), number))  # Darknet takes the first of two
         elif line:
             raise InputError(f"takes [section] or key=value, got {shown(line)}", f"{path}:{number}")
     if not sections or sections[0].name not in ("net", "network"):
@@ -92,6 +92,8 @@ class _Reader:
     detectors: list[Section] = field(default_factory=list)
 
     def add(self, section: Section, inputs: tuple[int, ...] | None = None, stride: int = 1, kind: str = "", **args: Any) -> int:
+        if inputs is None and self.outputs and self.outputs[-1] is None:
+            raise section.fault("follows a detection layer, whose output nothing takes; a [route] goes back to another layer")
         inputs = (self.outputs[-1],) if inputs is None and self.outputs else inputs or ()
         try:
             stage = Stage(block(kind, **args), 1, stride, () if inputs in ((len(self.stages) - 1,), ()) else inputs)
@@ -113,7 +115,9 @@ class _Reader:
         return self.outputs[target]
 
     def read(self, section: Section, following: Section | None) -> None:
-        reader: Callable | None = getattr(self, f"_{section.name}", None)
+        reader: Callable | None = getattr(self, f"_{section.name}", None) if section.name in SECTIONS else None
+        if reader is None and section.name in SECTIONS:
+            raise section.fault("stands only at the end of a classifier: [avgpool] and a last [convolutional], then [softmax]")
         if reader is None:
             raise section.fault(f"unknown section; takes {', '.join(SECTIONS)}.{nearest(section.name, SECTIONS)}")
         reader(section, following)
@@ -126,9 +130,14 @@ class _Reader:
             self._check_detector(section, following)
             self.outputs.append(None)
             return
+        for key in ("stride_x", "stride_y", "xnor", "binary"):
+            if section.number(key, 0):
+                raise section.fault("is not supported", key)
+        if "filters" not in section.keys:
+            raise section.fault("needs filters=, the width")
         size = section.number("size", 1)
         dilation = section.number("dilation", 1)
-        padding = section.number("padding", size // 2 if section.number("pad", 0) else 0) * dilation
+        padding = (size // 2 if section.number("pad", 0) else section.number("padding", 0)) * dilation
         self.outputs.append(self.add(
             section, stride=_stride(section), kind="conv", width=section.number("filters", 1), kernel=size,
             groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)), act=_activation(section, "logistic"),
@@ -136,7 +145,7 @@ class _Reader:
 
     def _check_detector(self, conv: Section, detector: Section) -> None:
         """The convolution before [yolo] becomes part of the head, so it must be what the head has."""
-        masks, classes = detector.numbers("mask") or tuple(range(detector.number("num", 1))), detector.number("classes", 20)
+        masks, classes = detector.numbers("mask") or tuple(range(min(100, detector.number("num", 1)))), detector.number("classes", 20)
         wanted = len(masks) * (5 + classes)
         if conv.number("filters", 1) != wanted:
             raise conv.fault(f"must be {wanted} before [yolo] with {len(masks)} masks and {classes} classes, "

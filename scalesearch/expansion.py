@@ -79,16 +79,17 @@ def _expand(arch: Arch) -> Graph:
         shape = stem[-1].out_shape
     stages: list[tuple[BlockGraph, ...]] = []
     shapes: dict[int, Shape] = {-1: shape}
+    sources = arch.sources
     for i, stage in enumerate(arch.stages):
         with _placed(f"stages[{i}]"):
-            stages.append(expand_stage(stage, tuple(shapes[j] for j in arch.sources[i]), same))
+            stages.append(expand_stage(stage, tuple(shapes[j] for j in sources[i]), same))
         shapes[i] = stages[-1][-1].out_shape
     auxiliary: list[BlockGraph] = []
     for i, aux in enumerate(arch.auxiliary):
         with _placed(f"auxiliary[{i}]"):
             auxiliary.append(record(aux.block, (shapes[aux.after],), same, None, arch.classes))
     with _placed("head"):
-        head = record(arch.head, tuple(shapes[j] for j in arch.sources[-1]), same, None, arch.classes)
+        head = record(arch.head, tuple(shapes[j] for j in sources[-1]), same, None, arch.classes)
     return Graph(arch, tuple(stem), tuple(stages), head, tuple(auxiliary))
 
 
@@ -110,4 +111,17 @@ def too_small(arch: Arch, error: ShapeError) -> InputError:
             continue
         return InputError(f"{arch.name}: resolution {arch.resolution} is too small ({error.place}: {error}); "
                           f"the smallest that works is {resolution}", "resolution")
-    return InputError(f"{arch.name}: {error}", error.place)
+    return InputError(f"{arch.name}: {error}{_near(arch)}", error.place)
+
+
+def _near(arch: Arch) -> str:
+    """A hint for necks, whose maps meet only at multiples of the total stride."""
+    if not any(stage.block.kind == "upsample" for stage in arch.stages):
+        return ""
+    for resolution in range(arch.resolution + 1, arch.resolution + 129):
+        try:
+            _expand(arch.with_(resolution=resolution))
+        except ShapeError:
+            continue
+        return f"; resolution {resolution} works"
+    return ""

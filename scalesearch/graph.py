@@ -182,6 +182,8 @@ class SymTensor:
         padding = _pair(padding) if isinstance(padding, int) else padding
         padding, h, w = self._slide(kernel, stride, padding, dilation, name=name)
         cin = self.shape[0]
+        if width < 1 or groups < 1:
+            raise ShapeError(f"{name} would have {width} channels in {groups} groups")
         if cin % groups or width % groups:
             raise ShapeError(f"{name} has {groups} groups, which divide not both of {cin} and {width} channels")
         return self._record(Conv(cin, width, kernel, stride, padding, dilation, groups, bias), name, (width, h, w))

@@ -7,7 +7,8 @@ from pathlib import Path
 from scalesearch import zoo
 from scalesearch.arch import Arch
 from scalesearch.darknet import arch_from_cfg
-from scalesearch.schema import load_arch
+from scalesearch.schema import load_arch, settings_keys
+from scalesearch.signature import fields_of
 
 READERS = {".yaml": load_arch, ".yml": load_arch, ".cfg": arch_from_cfg}
 
@@ -20,4 +21,5 @@ def load(model: str | Path, *, resolution: int | None = None, classes: int | Non
     read = READERS.get(Path(model).suffix.lower())
     arch = read(str(model)) if read else zoo.model(str(model))
     changes = {"resolution": resolution, "classes": classes}
-    return arch.with_(**{key: value for key, value in changes.items() if value is not None})
+    fields = fields_of(settings_keys)
+    return arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})

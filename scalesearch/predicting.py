@@ -54,8 +54,8 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
     """
     try:
         with Image.open(path) as opened:
-            image = opened.convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            image = _eight_bit(opened).convert("L" if channels == 1 else "RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError) as error:
         reason = "cannot identify it" if isinstance(error, UnidentifiedImageError) else str(error)
         raise InputError(f"is no image that can be read ({reason})", str(path)) from None
     resize, crop = max(preprocessing.resize, preprocessing.crop), preprocessing.crop
@@ -66,6 +66,15 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(crop, crop, -1).permute(2, 0, 1).float().div_(255)
     mean, std = (torch.tensor(values[:channels]).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     return (pixels - mean) / std
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey brought to 8; Pillow itself cuts off what is above 255. ValueError for 32-bit pixels, whose range nobody knows."""
+    if image.mode.startswith("I;16"):
+        return image.convert("I").point(lambda value: value / 257).convert("L")
+    if image.mode in ("I", "F"):
+        raise ValueError("it has 32-bit pixels")
+    return image
 
 
 def predict(model: nn.Module, found: Found, preprocessing: Preprocessing, top: int = 5, device: str = "cpu") -> Iterator[Prediction | Path]:

@@ -295,7 +295,7 @@ def _range(value: Mapping[str, Any], field: Field) -> Domain:
     if not isinstance(bounds, list) or len(bounds) != 2:
         raise InputError(f"takes [low, high], got {shown(bounds)}", "range")
     low, high = (_checked(field, bound, f"range[{i}]") for i, bound in enumerate(bounds))
-    if isinstance(low, (bool, str)) or low is None:
+    if isinstance(low, (bool, str, tuple)) or low is None:
         raise InputError(f"is for numbers; {field.wanted} takes a choice", "range")
     if low > high:
         raise InputError(f"low {low} is above high {high}", "range")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import click
 from scalesearch import yamlfile
 from scalesearch.errors import InputError, shown
 
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # no mistake in the input
 Rows = list[dict[str, Any]]
 
 
@@ -31,7 +33,11 @@ def guarded_command(command: Callable) -> Callable:
             sys.exit(0)
         except OSError as error:
             click.echo(f"scalesearch: {error.filename or 'file'}: {error.strerror or error}", err=True)
-            sys.exit(2)
+            sys.exit(1 if error.errno in FULL else 2)
+        except (MemoryError, RuntimeError) as error:  # torch's word for work that failed
+            first = str(error).strip().splitlines() or [""]
+            click.echo(f"scalesearch: {type(error).__name__}: {first[0]}", err=True)
+            sys.exit(1)
 
     return guarded
 
@@ -69,6 +75,7 @@ def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
         return
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -76,7 +83,7 @@ def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
         number = all(isinstance(row[key], (int, float, type(None))) for row in rows)
         table.add_column(key, justify="right" if number else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
     # a table that is piped on is as wide as it needs to be
     console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
     console.print(table)

@@ -183,7 +183,7 @@ def test_a_hundred_megabytes_are_refused_unread(tmp_path):
     (["scale", "resnet18", "--phi", "nan"], "takes a number between -10 and 10"),
     (["scale", "resnet18", "--to", "1e999"], "takes an amount"),
     (["scale", "resnet18", "--phi"], "requires an argument"),
-    (["export", "resnet18", "--to", "py", "-o", "no/where.py"], "No such file"),
+    (["export", "resnet18", "--to", "py", "-o", "no/where.py"], "no: is no folder"),
     (["check", "/dev/null"], "is no file"),
     (["scale", "resnet18"], "either --to MACS or --phi N"),
     (["run", "study.yaml"], "study.yaml: cannot be read"),

@@ -109,6 +109,10 @@ classes=1
     (("filters=16\n", "filters=0\n"), r"net.cfg:8: \[convolutional\] filters: must be at least 1, got 0"),
     (("activation=leaky", "activation=lekay"), r'net.cfg:12: \[convolutional\] activation: unknown activation "lekay".*"leaky"'),
     (("height = 64", "height = 32"), r"net.cfg:4: \[net\] height: takes square inputs, got 64×32"),
+    (("stride=2", "stride=0"), r"net.cfg:16: \[maxpool\] stride: must be at least 1, got 0"),
+    (("channels=3", "channels=-3"), r"net.cfg:5: \[net\] channels: must be at least 1, got -3"),
+    (("filters=16 ; another comment\n", ""), r"net.cfg:17: \[convolutional\]: needs filters="),
+    (("[maxpool]", "[__class__]"), r"net.cfg:14: \[__class__\]: unknown section"),
     (("[net]", "[layer]"), r"net.cfg:1: a Darknet .cfg begins with \[net\]"),
     (("# a comment", "comment"), r"net.cfg:2: takes \[section\] or key=value, got 'comment'"),
 ])  # fmt: skip
@@ -126,6 +130,8 @@ def test_faults_are_located(tmp_path, change, message):
     (DETECTOR.replace("mask=0,1,2", "mask=0,1,7"), r"mask: names an anchor"),
     (DETECTOR + "[route]\nlayers=-2\n" + DETECTOR, r"refers to layer -2, which is a detection layer"),
     (DETECTOR.replace("size=1", "size=3"), r"before \[yolo\] must be 1×1, linear"),
+    (DETECTOR + "[convolutional]\nfilters=4\nsize=1\n", r"follows a detection layer, whose output nothing takes"),
+    ("[avgpool]\n[convolutional]\nfilters=4\nsize=3\nactivation=linear\n[upsample]\n", r"stands only at the end of a classifier"),
     ("", r"a network ends in \[yolo\] layers or in \[avgpool\]"),
     ("[yolo]\nmask=0\nanchors=1,1\nclasses=1\n", r"needs a \[convolutional\] right before it"),
 ])  # fmt: skip

@@ -126,6 +126,18 @@ def test_the_python_file_is_the_network(name, tmp_path):
     assert ruff.returncode == 0, ruff.stdout
 
 
+def test_the_python_file_of_a_module_with_identities(tmp_path):
+    arch = ss.space_from_dict({"name": "mixed", "resolution": 8, "classes": 3, "stages": [{"conv": {"width": 8}}, {"inception": {"branches": [
+        [{"identity": {}}], [{"identity": {}}, {"conv": {"width": 8}}], [{"se": {"reduction": 4}}]]}},
+        {"inception_residual": {"branches": [[{"identity": {}}, {"conv": {"width": 8, "kernel": 1}}]]}}], "head": {"classifier": {}}}).at({})
+    torch.manual_seed(0)
+    model = liven(ss.build(arch)).eval()
+    alone = standalone(to_python(arch), tmp_path / "model.py").eval()
+    alone.load_state_dict(model.state_dict())
+    x = images(model)
+    assert torch.equal(outputs(model, x)[0], outputs(alone, x)[0])
+
+
 def test_the_python_file_of_every_network_compiles_and_is_short():
     for name in zoo.MODELS:
         source = to_python(ss.load(name))

@@ -93,6 +93,19 @@ def test_a_folder_is_walked_and_what_is_no_image_is_skipped_and_counted(weights,
                                             "--resolution", "64").stderr
 
 
+def test_sixteen_bit_grey_is_not_cut_off(tmp_path):
+    levels = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    x = prepared(tmp_path / "deep.png", Preprocessing(64, 64, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
+    assert x.mean().item() == pytest.approx(0.5, abs=0.01) and x.max() > 0.99
+
+
+def test_names_with_brackets_are_printed_as_they_are(weights, tmp_path):
+    picture = image(tmp_path / "a[red]b[b].png")
+    done = invoke("predict", "squeezenet1_1", str(picture), "--weights", str(weights[1]), "--resolution", "64")
+    assert "a[red]b[b].png" in done.stdout
+
+
 def test_mistakes_are_one_line(weights, tmp_path):
     path, good = str(weights[1]), str(image(tmp_path / "a.png"))
     bad = tmp_path / "bad.png"

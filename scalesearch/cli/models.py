@@ -152,13 +152,14 @@ def scale(model: str, target: str | None, phi: float | None, alpha: float, beta:
     from scalesearch.loading import load
     from scalesearch.scaling import Shares, scale_to
     from scalesearch.scaling import scale as scaled_by
-    from scalesearch.schema import arch_to_yaml
+    from scalesearch.schema import arch_from_dict, arch_to_yaml
 
     if (target is None) == (phi is None):
         raise InputError("takes either --to MACS or --phi N", "scale")
     base = load(model)
     if phi is not None:
         arch, deviation = scaled_by(base, depth=alpha**phi, width=beta**phi, resolution=gamma**phi), None
+        arch_from_dict(arch.to_dict())  # still within what an architecture may be
     else:
         scaled = scale_to(base, amount(target, "--to"), Shares.of(alpha, beta, gamma), tolerance)
         arch, deviation = scaled.arch, scaled.deviation
@@ -331,6 +332,8 @@ def _check_device(device: str) -> None:
     import torch
 
     try:
+        if torch.device(device).type not in ("cpu", "cuda", "mps", "xpu"):
+            raise RuntimeError("takes cpu, cuda, cuda:1, mps or xpu")
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"cannot be used: {str(error).splitlines()[0]}", f"--device {device}") from None

@@ -15,6 +15,9 @@ from scalesearch.errors import InputError
 from scalesearch.terminal import Rows, amount, certificate_lines, guarded_command, json_option, print_rows, setting
 
 
+MOST_MISSES = 10_000  # samples without a network among them
+
+
 @main.command()
 @click.argument("space", type=click.Path(path_type=Path))
 @click.option("-n", "count_", type=click.IntRange(1), default=1, show_default=True, help="How many.")
@@ -27,18 +30,25 @@ def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: boo
     from random import Random
 
     from scalesearch.counting import possible_cost as count
+    from scalesearch.expansion import expand
     from scalesearch.feasibility import certify
     from scalesearch.schema import arch_to_yaml, load_space
     from scalesearch.study import Budget
 
     opened, rng = load_space(space), Random(seed)
     bound = Budget(macs=amount(budget, "--budget")) if budget is not None else Budget()
-    with yamlfile.read(space).located():
-        certify(opened, bound)
+    if budget is not None:
+        with yamlfile.read(space).located():
+            certify(opened, bound)
     rows: Rows = []
+    misses = 0
     while len(rows) < count_:
         decisions, arch = opened.sample(rng)
         counted = count(arch)
+        misses += counted is None
+        if misses > MOST_MISSES and not rows:
+            with yamlfile.read(space).located():
+                expand(arch)  # says why there is no network
         if counted is not None and not bound.broken_by(counted):
             arch = arch.with_(name=f"{opened.name}-{len(rows)}")
             rows.append({**arch.to_dict(), "decisions": decisions, "cost": counted._asdict()})

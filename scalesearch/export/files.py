@@ -25,6 +25,8 @@ TOLERANCE = 1e-4  # of an output, relative to the largest
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A temporary file that takes the place of `path` at the end, and leaves nothing if something fails."""
+    if not path.name:
+        raise InputError("takes the name of a file", str(path))
     if not path.parent.is_dir() or path.is_dir():
         raise InputError("is a folder; name a file" if path.is_dir() else "is no folder", str(path if path.is_dir() else path.parent))
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

@@ -220,7 +220,7 @@ class _Class:
         source, prefix = "", ""
         for part in path.split("."):
             children = self._children(prefix)
-            if not prefix or (not part.isdigit() and self._is_chain(prefix[:-1])):
+            if not prefix or (part.isidentifier() and self._is_chain(prefix[:-1])):
                 source += f".{part}"
             else:
                 source += f"[{part}]" if self._listed(children) else f'["{part}"]'
@@ -244,13 +244,15 @@ class _Class:
         if chained and (short := _conv_norm_act(children, parts)):
             return [short]
         opening, closing = ("nn.Sequential(", ")") if chained else ("nn.ModuleList([", "])") if listed else ("nn.ModuleDict({", "})")
+        before, after = ("", ",") if listed else ('"{}": ', ",")
         if chained and not listed:
-            opening, closing = "nn.Sequential(OrderedDict(", "))"
-        key = (lambda child: "") if listed else (lambda child: f"{child}=") if chained else (lambda child: f'"{child}": ')
+            named = all(child.isidentifier() for child in children)
+            opening, closing = ("nn.Sequential(OrderedDict(", "))") if named else ("nn.Sequential(OrderedDict([", "]))")
+            before, after = ("{}=", ",") if named else ('("{}", ', "),")
         lines = [opening]
         for child, (first, *rest) in zip(children, parts):
-            made = [indent + "    " + key(child) + first, *rest]
-            lines += [*made[:-1], made[-1] + ","]
+            made = [indent + "    " + before.format(child) + first, *rest]
+            lines += [*made[:-1], made[-1] + after]
         return [*lines, indent + closing]
 
 

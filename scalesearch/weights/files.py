@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -61,6 +62,8 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _pickled(path: Path) -> dict[str, torch.Tensor]:
     try:
+        if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+            raise ValueError(f"{damaged} fails its checksum")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = torch.load(path, map_location="cpu", weights_only=True)

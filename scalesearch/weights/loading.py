@@ -35,7 +35,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, torch.Tenso
         names = {key: key for key in model.state_dict()}
     else:
         given = dict(source) if isinstance(source, Mapping) else read(source)
-        library, names = _whose(arch, model.state_dict(), given)
+        library, names = _whose(arch, model.state_dict(), given, place)
         said = told(local(source)) if library == "scalesearch" and not isinstance(source, Mapping) else {}
     chosen = _matched(model, given, names, replace_head, place)
     model.load_state_dict(chosen)
@@ -47,7 +47,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, torch.Tenso
     return model.library
 
 
-def _whose(arch: Arch, own: Mapping, given: Mapping) -> tuple[str, dict[str, str]]:
+def _whose(arch: Arch, own: Mapping, given: Mapping, place: str) -> tuple[str, dict[str, str]]:
     """The library whose names most of the tensors have, and our tensors' names in it."""
     candidates = {"scalesearch": {key: key for key in own}}
     for library in known_to(arch):
@@ -57,7 +57,7 @@ def _whose(arch: Arch, own: Mapping, given: Mapping) -> tuple[str, dict[str, str
     library = max(shared, key=shared.get)
     if shared[library] < len(own) // 4:
         first = next(iter(given), "none")
-        raise InputError(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of {', '.join(candidates)}")
+        raise InputError(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of {', '.join(candidates)}", place)
     return library, candidates[library]
 
 
@@ -74,6 +74,8 @@ def _matched(model: nn.Module, given: Mapping[str, torch.Tensor], names: Mapping
                 chosen[key] = ours
                 continue
             faults.append(f"misses {name}" + (f" (for {key})" if name != key else "") + nearest(name, extra))
+        elif not _is_plain(given[name]):
+            faults.append(f"{name} is no dense tensor of real numbers")
         elif (theirs := _shaped(given[name], ours)) is not None:
             chosen[key] = theirs.to(ours.dtype)
         elif replace_head and key.startswith(("head.", "auxiliary.")):
@@ -88,6 +90,11 @@ def _matched(model: nn.Module, given: Mapping[str, torch.Tensor], names: Mapping
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise InputError(faults[0] + more, place)
     return chosen
+
+
+def _is_plain(value: object) -> bool:
+    return (isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_complex() and not value.is_quantized
+            and value.device.type != "meta")
 
 
 def _hint(name: str) -> str:

@@ -24,7 +24,7 @@ def preparing(arch: Arch, library: str, weights: Path | None = None) -> Preproce
     """
     if weights is not None and (config := weights.parent / "config.json").is_file():
         return _from_config(config, arch)
-    known = published(arch.name)
+    known = published(arch.name.removesuffix("_aux"))
     if known.preprocessing is not None and library in (known.source or "").lower():
         scale = arch.resolution / known.preprocessing.crop
         return known.preprocessing._replace(crop=arch.resolution, resize=round(known.preprocessing.resize * scale))
