@@ -44,7 +44,6 @@ from scalesearch.operators import (
     Upsample,
 )
 
-
 OVERWRITES = ("relu", "relu6", "leaky_relu")  # their backward pass needs the output alone
 
 

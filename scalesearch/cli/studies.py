@@ -14,7 +14,6 @@ from scalesearch.cli.group import main
 from scalesearch.errors import InputError
 from scalesearch.terminal import Rows, amount, certificate_lines, guarded_command, json_option, print_rows, setting
 
-
 MOST_MISSES = 10_000  # samples without a network among them
 
 

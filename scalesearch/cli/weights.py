@@ -1,0 +1,176 @@
+"""Commands about networks with weights: exporting them, predicting with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalesearch.cli.group import main
+from scalesearch.errors import InputError
+from scalesearch.terminal import guarded_command, json_option, print_rows, share
+
+FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
+
+
+@main.command(name="export")
+@click.argument("model")
+@click.option("--to", "form", type=click.Choice(FORMS), required=True,
+              help="A Python file that needs torch alone, ONNX, weights, torch.export's .pt2, or weights by a library's names.")
+@click.option("--weights", help="A file of weights, or hf_hub:OWNER/NAME; fresh ones without it.")
+@click.option("--resolution", type=click.IntRange(1, 8192))
+@click.option("--classes", type=click.IntRange(1, 1_000_000))
+@click.option("--replace-head", is_flag=True, help="Keep a fresh last layer where the weights have other classes.")
+@click.option("--opset", type=int, default=18, show_default=True, help="Of ONNX, 18 to 23.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of fresh weights.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
+@guarded_command
+def export_(model: str, form: str, weights: str | None, resolution: int | None, classes: int | None, replace_head: bool,
+            opset: int, seed: int, out: Path | None) -> None:
+    """MODEL as a file to use elsewhere.
+
+    A Python file holds no weights; with --weights it has the norms' eps that they were trained with.
+    """
+    from scalesearch.export import save_text, to_python
+    from scalesearch.loading import load
+
+    arch = load(model, resolution=resolution, classes=classes)
+    if out is None and form != "py":
+        raise InputError("needs a file: give -o FILE", f"--to {form}")
+    if form == "py" and weights is None:
+        source = to_python(arch)
+    else:
+        built = _built(arch if weights else _as_in(arch, form), weights, seed, replace_head)
+        if form != "py":
+            from scalesearch.export import write
+
+            write(built, form, out, opset)
+            click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB" + ("" if weights else ", fresh weights"), err=True)
+            return
+        source = to_python(built.arch)
+    click.echo(source, nl=False) if out is None else save_text(source, out)
+
+
+def _as_in(arch: Any, form: str) -> Any:
+    """Fresh weights for a library belong to the eps of that library's network."""
+    from scalesearch.weights.peers import LIBRARIES, known_to, trained_with
+
+    return trained_with(arch, form) if form in LIBRARIES and form in known_to(arch) else arch
+
+
+def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = False) -> Any:
+    """The network with the weights of a file, or with fresh ones."""
+    import torch
+
+    from scalesearch.network import build
+    from scalesearch.weights import load_weights
+
+    torch.manual_seed(seed)
+    model = build(arch)
+    if weights is not None:
+        load_weights(model, weights, replace_head=replace_head)
+    return model.eval()
+
+
+@main.command()
+@click.argument("model")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--weights", required=True, help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME.")
+@click.option("--resolution", type=click.IntRange(1, 8192), help="Side of the input in pixels.")
+@click.option("--classes", type=click.IntRange(1, 1_000_000), help="How many the weights know, where not the model's own number.")
+@click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line.")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--resize", type=click.IntRange(1, 8192), help="The shorter side before the middle is cut out.")
+@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic", "nearest", "lanczos"]))
+@click.option("--mean", help="Subtracted from pixels in 0 … 1, a value per channel: 0.485,0.456,0.406.")
+@click.option("--std", help="Divided by, as --mean.")
+@click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
+@json_option
+@guarded_command
+def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int | None, classes: int | None, names: Path | None,
+            top: int, resize: int | None, interpolation: str | None, mean: str | None, std: str | None, device: str | None,
+            as_json: bool) -> None:
+    """The likeliest classes of every IMAGE, or of all images in a folder, by MODEL with trained weights.
+
+    Images are prepared as they were for those weights, as far as that is known; --resize, --interpolation, --mean and --std
+    say otherwise.
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import track
+
+    from scalesearch.blocks import BLOCKS
+    from scalesearch.loading import load
+    from scalesearch.network import build
+    from scalesearch.predicting import Prediction, find
+    from scalesearch.predicting import predict as predicted
+    from scalesearch.weights import load_weights
+    from scalesearch.weights.files import local
+    from scalesearch.zoo import class_names, preparing
+
+    arch = load(model, resolution=resolution, classes=classes)
+    if BLOCKS[arch.head.kind].task != "classification":
+        raise InputError(f"{arch.name} is a detector; predict is for classifiers", "predict")
+    found = find(images)
+    named = _names(names, arch.classes) if names else None
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _check_device(device)
+    built = build(arch)
+    library = load_weights(built, weights)
+    called = named or class_names(arch, library)
+    said = {"resize": resize, "interpolation": interpolation, "mean": _values(mean, "--mean", arch.channels),
+            "std": _values(std, "--std", arch.channels)}  # fmt: skip
+    preprocessing = preparing(arch, library, local(weights))._replace(**{key: value for key, value in said.items() if value})
+    rows, results, skipped = [], [], []
+    total = len(found.named) + len(found.in_folders)
+    console = Console(stderr=True)
+    running = predicted(built, found, preprocessing, top, device)
+    for result in track(running, "predicting", total=total, console=console, disable=not console.is_terminal or total < 2, transient=True):
+        if not isinstance(result, Prediction):
+            skipped.append(result)
+            continue
+        best = [{"class": c, "name": called[c] if called else None, "probability": p} for c, p in result.top]
+        results.append({"image": str(result.image), "top": best})
+        rows += [{"image": str(result.image) if rank == 0 else ""} | row for rank, row in enumerate(best)]
+    for path in skipped:
+        click.echo(f"scalesearch: {path}: is no image that can be read; skipped", err=True)
+    if as_json:
+        click.echo(json.dumps(results, indent=2, ensure_ascii=False))
+    else:
+        notes = (f"{len(results)} images, {len(skipped)} skipped",) if found.in_folders else ()
+        print_rows([row | {"probability": share(row["probability"])} for row in rows], False, notes)
+
+
+def _names(path: Path, classes: int) -> list[str]:
+    try:
+        names = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read as text: {error}", str(path)) from None
+    if len(names) != classes:
+        raise InputError(f"has {len(names)} lines, and the network {classes} classes", str(path))
+    return names
+
+
+def _values(text: str | None, option: str, channels: int) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != channels or (option == "--std" and min(values, default=0) <= 0):
+        raise InputError(f"takes {channels} numbers with commas between{' above 0' if option == '--std' else ''}, got {text!r}", option)
+    return values
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        if torch.device(device).type not in ("cpu", "cuda", "mps", "xpu"):
+            raise RuntimeError("takes cpu, cuda, cuda:1, mps or xpu")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"cannot be used: {str(error).splitlines()[0]}", f"--device {device}") from None
