@@ -84,7 +84,7 @@ def test_every_block_keeps_the_contract(kind):
     part = {"layer": "stages"}.get(BLOCKS[kind].role, BLOCKS[kind].role)
 
     @given(arguments(kind, part), st.sampled_from([1, 2]), st.sampled_from(["symmetric", "same"]))
-    @settings(max_examples=3, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=3 if kind in QUICK else 2, derandomize=True, phases=[Phase.generate])
     def check(args, stride, padding):
         if kind in ("max_pool", "avg_pool") and isinstance(args["padding"], int):  # torch pads by half the kernel at most
             args = args | {"padding": min(args["padding"], args["kernel"] // 2)}

@@ -76,7 +76,7 @@ NATIVE = ["vgg16_bn", "resnet50", "resnext50_32x4d", "resnet56_cifar", "inceptio
           "inception_resnet_v2", "densenet121", "densenet_bc100_12", "mobilenet_v1", "mobilenet_v2_x1_4", "mobilenet_v3_large",
           "mobilenet_v4_conv_medium", "mobilenet_v4_hybrid_medium", "efficientnet_b0", "efficientnet_b4", "efficientnet_v2_s",
           "mnasnet1_0", "regnet_y_1_6gf", "shufflenet_v2_x1_0", "squeezenet1_1", "convnext_tiny", "darknet53", "yolov3",
-          "yolov3_spp", "yolov3_tiny", "yolov8n", "yolov8m_cls"]  # fmt: skip
+          "yolov3_tiny", "yolov8n", "yolov8m_cls"]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_counts_equal_fvcores_at_native_resolution(name):
 def test_counts_equal_fvcores_on_random_architectures(path):
     space = load_space(path)
 
-    @settings(max_examples=200 if path == MBCONV else 2, derandomize=True)
+    @settings(max_examples=200 if path == MBCONV else 1, derandomize=True)
     @given(seed=st.integers(0, 2**32), resolution=st.sampled_from([64, 96]), padding=st.sampled_from(["symmetric", "same"]))
     def check(seed, resolution, padding):
         arch = space.sample(seed)[1].with_(padding=padding)
