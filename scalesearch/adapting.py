@@ -71,7 +71,8 @@ def with_small_pool(head: BlockSpec, last_map: int) -> BlockSpec:
 def adapt(arch: Arch, *, resolution: int, classes: int, channels: int = 3) -> Arch:
     """`arch` for images of `resolution` pixels, `channels` channels and `classes` classes.
 
-    A network whose strides already leave a map of 2×2 keeps them all; where maps become small, "valid" padding goes. Raises `InputError` for images smaller than that.
+    A network whose strides already leave a map of 2×2 keeps them all; where maps become small, "valid" padding goes.
+    Raises `InputError` for images smaller than 2×2.
     """
     strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
     adapted = adapted_strides(strides, resolution)

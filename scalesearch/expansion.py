@@ -103,25 +103,23 @@ def _placed(place: str) -> Iterator[None]:
 
 
 def too_small(arch: Arch, error: ShapeError) -> InputError:
-    """The `InputError` for shapes that don't meet; where the map is too small, with the resolution that would do."""
-    for resolution in range(arch.resolution + 1, 1025) if isinstance(error, TooSmall) else ():
-        try:
-            _expand(arch.with_(resolution=resolution))
-        except ShapeError:
-            continue
+    """The `InputError` for shapes that don't meet; where another resolution helps, with the next that does.
+
+    It helps where a map is too small, and a neck whose maps meet only at multiples of the total stride.
+    """
+    if isinstance(error, TooSmall) and (works := _next_that_works(arch, 1024)):
         return InputError(f"{arch.name}: resolution {arch.resolution} is too small ({error.place}: {error}); "
-                          f"the smallest that works is {resolution}", "resolution")
-    return InputError(f"{arch.name}: {error}{_near(arch)}", error.place)
+                          f"the smallest that works is {works}", "resolution")
+    has_neck = any(stage.block.kind == "upsample" for stage in arch.stages)
+    works = _next_that_works(arch, arch.resolution + 128) if has_neck else None
+    return InputError(f"{arch.name}: {error}" + (f"; resolution {works} works" if works else ""), error.place)
 
 
-def _near(arch: Arch) -> str:
-    """A hint for necks, whose maps meet only at multiples of the total stride."""
-    if not any(stage.block.kind == "upsample" for stage in arch.stages):
-        return ""
-    for resolution in range(arch.resolution + 1, arch.resolution + 129):
+def _next_that_works(arch: Arch, most: int) -> int | None:
+    for resolution in range(arch.resolution + 1, most + 1):
         try:
             _expand(arch.with_(resolution=resolution))
         except ShapeError:
             continue
-        return f"; resolution {resolution} works"
-    return ""
+        return resolution
+    return None

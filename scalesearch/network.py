@@ -199,10 +199,10 @@ class Network(nn.Module):
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
         if auxiliary:
             self.auxiliary = nn.ModuleList(auxiliary)
-        self.last_use = last_uses(arch)
+        self.sources, self.last_use = arch.sources, last_uses(arch)
 
     def forward(self, x: torch.Tensor) -> Any:
-        sources, kept = self.arch.sources, {-1: self.stem(x)}
+        sources, kept = self.sources, {-1: self.stem(x)}
         for i, stage in enumerate(self.stages):
             kept[i] = stage(*[kept[j] for j in sources[i]])
             for j in self.last_use[i]:

@@ -146,6 +146,14 @@ def test_the_python_file_of_every_network_compiles_and_is_short():
     assert len(to_python(ss.load("efficientnet_b0")).splitlines()) < 250
 
 
+def test_the_command_offers_what_can_be_written():
+    from scalesearch.cli.weights import FORMS
+    from scalesearch.export import files
+
+    assert set(FORMS) == {"py", *files.FORMS}
+    assert files.DEFAULT_OPSET in files.OPSETS
+
+
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     model = network("resnet20_cifar")
     monkeypatch.setattr(torch.export, "save", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))

@@ -14,7 +14,8 @@ from test_cli import invoke, refused
 
 import scalesearch as ss
 from scalesearch.predicting import prepared
-from scalesearch.zoo import Preprocessing, class_names, preparing
+from scalesearch.zoo.preparing import class_names, preparing
+from scalesearch.zoo.published import Preprocessing
 
 
 def image(path, size=(90, 70), seed=0):

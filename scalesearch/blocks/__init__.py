@@ -161,14 +161,11 @@ def with_leaves(spec: BlockSpec, change: Callable[[Field, Any], Any]) -> BlockSp
     args = {}
     for name, field in fields_of(BLOCKS[spec.kind].function).items():
         value = spec.get(name, field.default)
-        if value is field.default and name not in dict(spec.args):
-            value = change(field, value)
-        elif is_branches(field):
-            value = tuple(tuple(with_leaves(layer, change) for layer in branch) for branch in value)
-        else:
-            value = change(field, value)
-        args[name] = value
-    return normal_form(spec.kind, {name: value for name, value in args.items() if value is not REQUIRED})
+        if value is REQUIRED:  # the classes, which a head is given
+            continue
+        nested = is_branches(field)
+        args[name] = tuple(tuple(with_leaves(layer, change) for layer in b) for b in value) if nested else change(field, value)
+    return normal_form(spec.kind, args)
 
 
 def block(kind: str, part: str = "stages", **args: Any) -> BlockSpec:

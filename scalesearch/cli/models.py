@@ -103,7 +103,8 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
         counted, published = count(arch), models.published(name)
         if (family is None or models.family_of(name) == family) and (limit is None or counted.macs <= limit):
             rows.append({"name": name, "family": models.family_of(name), "resolution": arch.resolution, "params": counted.params,
-                         "macs": counted.macs, "acts": counted.acts, "top1": published.top1, "top1_resolution": published.top1_resolution, "source": published.source})
+                         "macs": counted.macs, "acts": counted.acts, "top1": published.top1,
+                         "top1_resolution": published.top1_resolution, "source": published.source})
     if sort:
         rows.sort(key=lambda row: (row[sort] is not None, row[sort] or 0) if sort == "top1" else row[sort], reverse=sort == "top1")
     print_rows(rows, as_json)

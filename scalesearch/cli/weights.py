@@ -108,7 +108,7 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     from scalesearch.predicting import predict as predicted
     from scalesearch.weights import load_weights
     from scalesearch.weights.files import local
-    from scalesearch.zoo import class_names, preparing
+    from scalesearch.zoo.preparing import class_names, preparing
 
     arch = load(model, resolution=resolution, classes=classes)
     if BLOCKS[arch.head.kind].task != "classification":
@@ -118,11 +118,12 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     _check_device(device)
     built = build(arch)
-    library = load_weights(built, weights)
+    file = local(weights)
+    library = load_weights(built, file)
     called = named or class_names(arch, library)
     said = {"resize": resize, "interpolation": interpolation, "mean": _values(mean, "--mean", arch.channels),
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
-    preprocessing = preparing(arch, library, local(weights))._replace(**{key: value for key, value in said.items() if value})
+    preprocessing = preparing(arch, library, file)._replace(**{key: value for key, value in said.items() if value})
     rows, results, skipped = [], [], []
     total = len(found.named) + len(found.in_folders)
     console = Console(stderr=True)

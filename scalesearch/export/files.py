@@ -130,8 +130,8 @@ def _for_library(library: str) -> Callable[[nn.Module, Path, int], None]:
     return write
 
 
-FORMS = {"onnx": (_onnx, ".onnx"), "pt2": (_pt2, ".pt2"), "safetensors": (_safetensors, ".safetensors"),
-         **{name: (_for_library(name), ".safetensors") for name in ("timm", "torchvision", "ultralytics")}}  # fmt: skip
+FORMS = {"onnx": _onnx, "pt2": _pt2, "safetensors": _safetensors,
+         **{name: _for_library(name) for name in ("timm", "torchvision", "ultralytics")}}  # fmt: skip
 
 
 def write(model: nn.Module, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
@@ -141,4 +141,4 @@ def write(model: nn.Module, form: str, path: Path, opset: int = DEFAULT_OPSET) -
     ONNX and .pt2 take any number of images; an ONNX file is checked by onnxruntime before it is left. Raises `InputError` for an
     opset that cannot be written and for a library that doesn't have the network.
     """
-    FORMS[form][0](model, path, opset)
+    FORMS[form](model, path, opset)

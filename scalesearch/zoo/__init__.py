@@ -21,9 +21,6 @@ from scalesearch.zoo import (
     vgg,
     yolo,
 )
-from scalesearch.zoo.preparing import class_names as class_names
-from scalesearch.zoo.preparing import preparing as preparing
-from scalesearch.zoo.published import Preprocessing as Preprocessing
 from scalesearch.zoo.published import published as published
 
 FAMILIES = {"vgg": vgg, "resnet": resnet, "inception": inception, "densenet": densenet, "mobilenet": mobilenet,
