@@ -1,4 +1,4 @@
-"""Operator → the constructor of its torch module, as names and values: no torch is needed to know it."""
+"""Operator → the constructor of its torch module, or the method it calls, as names and values: no torch is needed to know it."""
 
 from __future__ import annotations
 
@@ -57,3 +57,26 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
         case g.Upsample(scale, mode):
             return "nn.Upsample", [("scale_factor", scale), ("mode", mode)]
     return "", []
+
+
+def _batched(dim: int) -> int:
+    """A dimension of ours, which leaves the batch out, as torch counts it."""
+    return dim + 1 if dim >= 0 else dim
+
+
+def method(op: Any) -> tuple[str, tuple, dict[str, Any]] | None:
+    """The tensor method of a stateless operator on one input, with its arguments; None for what is no such method."""
+    match op:
+        case g.Split(sizes, dim):
+            return "split", (list(sizes), _batched(dim)), {}
+        case g.Flatten(start, end):
+            return "flatten", (_batched(start),) if end == -1 else (_batched(start), _batched(end)), {}
+        case g.Unflatten(dim, sizes):
+            return "unflatten", (_batched(dim), sizes), {}
+        case g.Permute(dims):
+            return "permute", (0, *map(_batched, dims)), {}
+        case g.Softmax():
+            return "softmax", (-1,), {}
+        case g.Reduce(kind):
+            return "mean" if kind == "mean" else "amax", (1,), {"keepdim": True}
+    return None

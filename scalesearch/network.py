@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from scalesearch import graph as g
 from scalesearch.arch import Arch
-from scalesearch.constructors import constructor
+from scalesearch.constructors import constructor, method
 from scalesearch.expansion import Graph, expand
 
 
@@ -116,8 +116,10 @@ def _initialised_linear(linear: nn.Linear, init: str) -> nn.Linear:
 
 
 def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
-    """The function-call node of a stateless operator; dimensions count the batch here."""
-    batched = lambda dim: dim + 1 if dim >= 0 else dim
+    """The node of an operator without state."""
+    if called := method(op):
+        name, values, named = called
+        return graph.call_method(name, (args[0], *values), named)
     match op:
         case g.Add():
             return graph.call_function(operator.add, tuple(args))
@@ -125,30 +127,18 @@ def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
             return graph.call_function(operator.mul, tuple(args))
         case g.MatMul():
             return graph.call_function(torch.matmul, tuple(args))
-        case g.Concat(dim):
-            return graph.call_function(torch.cat, (args, batched(dim)))
-        case g.Split(sizes, dim):
-            return graph.call_function(torch.split, (args[0], list(sizes), batched(dim)))
+        case g.Scale(factor):
+            return graph.call_function(operator.mul, (args[0], factor))
         case g.Item(index):
             return graph.call_function(operator.getitem, (args[0], index))
-        case g.Flatten(start, end):
-            return graph.call_function(torch.flatten, (args[0], batched(start), batched(end)))
-        case g.Unflatten(dim, sizes):
-            return graph.call_function(torch.unflatten, (args[0], batched(dim), sizes))
+        case g.Concat(dim):
+            return graph.call_function(torch.cat, (args, dim + 1))
+        case g.PadChannels(before, after):
+            return graph.call_function(F.pad, (args[0], (0, 0, 0, 0, before, after)))
         case g.Spread():
             size = graph.call_function(getattr, (args[1], "shape"))
             size = graph.call_function(operator.getitem, (size, slice(-2, None)))
-            return graph.call_function(torch.unflatten, (args[0], -1, size))
-        case g.Permute(dims):
-            return graph.call_function(torch.permute, (args[0], (0, *map(batched, dims))))
-        case g.Scale(factor):
-            return graph.call_function(operator.mul, (args[0], factor))
-        case g.PadChannels(before, after):
-            return graph.call_function(F.pad, (args[0], (0, 0, 0, 0, before, after)))
-        case g.Reduce(kind):
-            return graph.call_function(torch.mean if kind == "mean" else torch.amax, (args[0], 1), {"keepdim": True})
-        case g.Softmax():
-            return graph.call_function(torch.softmax, (args[0], -1))
+            return graph.call_method("unflatten", (args[0], -1, size))
     raise TypeError(f"no torch reading of {op!r}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from scalesearch import graph as g
 from scalesearch.arch import Arch
-from scalesearch.constructors import Arguments, constructor
+from scalesearch.constructors import Arguments, constructor, method
 from scalesearch.counting import cost
 from scalesearch.expansion import Graph, expand
 from scalesearch.export.wiring import network as network_source
@@ -28,8 +28,10 @@ DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True,
 
 def _call(op: Any, inputs: list[str]) -> str:
     """The expression of a stateless operator."""
-    batched = lambda dim: dim + 1 if dim >= 0 else dim
     first = inputs[0]
+    if called := method(op):
+        name, values, named = called
+        return f"{first}.{name}({', '.join([*map(repr, values), *(f'{key}={value!r}' for key, value in named.items())])})"
     match op:
         case g.Add():
             return f"{first} + {inputs[1]}"
@@ -37,28 +39,16 @@ def _call(op: Any, inputs: list[str]) -> str:
             return f"{first} * {inputs[1]}"
         case g.MatMul():
             return f"{first} @ {inputs[1]}"
-        case g.Concat(dim):
-            return f"torch.cat([{', '.join(inputs)}], {batched(dim)})"
-        case g.Split(sizes, dim):
-            return f"{first}.split({list(sizes)}, {batched(dim)})"
-        case g.Item(index):
-            return f"{first}[{index}]"
-        case g.Flatten(start, end):
-            return f"{first}.flatten({batched(start)}{'' if end == -1 else f', {batched(end)}'})"
-        case g.Unflatten(dim, sizes):
-            return f"{first}.unflatten({batched(dim)}, {sizes})"
-        case g.Spread():
-            return f"{first}.unflatten(-1, {inputs[1]}.shape[-2:])"
-        case g.Permute(dims):
-            return f"{first}.permute(0, {', '.join(str(batched(d)) for d in dims)})"
         case g.Scale(factor):
             return f"{first} * {factor!r}"
+        case g.Item(index):
+            return f"{first}[{index}]"
+        case g.Concat(dim):
+            return f"torch.cat([{', '.join(inputs)}], {dim + 1})"
         case g.PadChannels(before, after):
             return f"F.pad({first}, (0, 0, 0, 0, {before}, {after}))"
-        case g.Reduce(kind):
-            return f"{first}.{'mean' if kind == 'mean' else 'amax'}(1, keepdim=True)"
-        case g.Softmax():
-            return f"{first}.softmax(-1)"
+        case g.Spread():
+            return f"{first}.unflatten(-1, {inputs[1]}.shape[-2:])"
     raise TypeError(f"no Python reading of {op!r}")
 
 
