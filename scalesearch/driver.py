@@ -15,12 +15,13 @@ from typing import Any
 
 from scalesearch.arch import Arch
 from scalesearch.counting import cost, possible_cost
+from scalesearch.decisions import Decision
 from scalesearch.domains import FloatRange
 from scalesearch.expansion import expand
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
 from scalesearch.schema import arch_from_dict
 from scalesearch.search import Past, searcher
-from scalesearch.space import Decision, Space
+from scalesearch.space import Space
 from scalesearch.study import STEPS, Budget, Study, TrialLog
 from scalesearch.trial import Trial
 

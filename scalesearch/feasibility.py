@@ -9,8 +9,9 @@ from random import Random
 from typing import Any
 
 from scalesearch.counting import Cost, cost, possible_cost
+from scalesearch.decisions import Decisions
 from scalesearch.errors import InputError
-from scalesearch.space import Decisions, Space
+from scalesearch.space import Space
 
 WALKED = 5_000  # spaces up to this size are counted whole
 DRAWS = 6_000

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,8 +11,10 @@ from typing import Annotated, Any, Literal
 from scalesearch import yamlfile
 from scalesearch.arch import Arch
 from scalesearch.blocks import allowed, block_fields, is_branches
-from scalesearch.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
+from scalesearch.decisions import Leaf, Unit
+from scalesearch.domains import Open, Tie
 from scalesearch.errors import InputError, nearest, shown
+from scalesearch.leaves import inside, leaf_of
 from scalesearch.signature import (
     REQUIRED,
     Count,
@@ -29,12 +30,9 @@ from scalesearch.signature import (
     check_keys,
     fields_of,
 )
-from scalesearch.space import Leaf, Space, Unit
+from scalesearch.space import Space
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
-MOST_VALUES = 10_000  # of one domain
-LEAF_KEYS = {"choice": ("choice", "name", "when", "else"), "range": ("range", "step", "log", "name", "when", "else"),
-             "tie": ("tie",)}  # fmt: skip
 
 
 def settings_keys(*, name: str = "arch", resolution: Resolution = 224, classes: Count = 1000, channels: Count = 3,
@@ -49,19 +47,6 @@ def _stage(*, depth: Depth = 1, stride: Stride = 1, present: bool = True, inputs
 
 def _auxiliary(*, after: Natural, weight: Ratio = 0.3) -> None:
     """What an auxiliary head says beside its block."""
-
-
-@contextmanager
-def inside(place: str) -> Iterator[None]:
-    """Puts `place` in front of the place of an `InputError` raised inside."""
-    try:
-        yield
-    except InputError as error:
-        if error.in_a_file:
-            raise
-        inner = error.place
-        joined = place + (inner if inner.startswith("[") or not inner else "." + inner) if place else inner
-        raise InputError(error.message, joined) from None
 
 
 def space_from_dict(data: Mapping[str, Any]) -> Space:
@@ -79,7 +64,7 @@ def space_from_dict(data: Mapping[str, Any]) -> Space:
         if key not in data:
             raise InputError(f'an architecture needs "{key}"')
     name = named(settings["name"].check(data.get("name", "arch")))
-    leaves = {key: _leaf(data[key], field, key) for key, field in settings.items() if key != "name" and key in data}
+    leaves = {key: leaf_of(data[key], field, key) for key, field in settings.items() if key != "name" and key in data}
     leaves = {key: field.default for key, field in settings.items() if key in ("resolution", "classes")} | leaves
     stages = _stages(data["stages"])
     if "taps" in leaves:
@@ -160,7 +145,7 @@ def _one_stage(data: Any, index: int) -> Unit:
     place, own = f"stages[{index}]", fields_of(_stage)
     if not isinstance(data, dict):
         raise InputError(f"takes a mapping of a stage, got {shown(data)}", place)
-    leaves = {key: _leaf(data[key], field, f"{place}.{key}") for key, field in own.items() if key in data}
+    leaves = {key: leaf_of(data[key], field, f"{place}.{key}") for key, field in own.items() if key in data}
     _check_present(leaves.get("present"), f"{place}.present")
     kinds = [key for key in data if key not in own]
     if kinds == ["block"]:
@@ -199,7 +184,7 @@ def _alternatives(data: Any, place: str, part: str = "stages") -> tuple[dict[str
             raise InputError(f'offers the block "{kind}" twice; open its leaves instead', f"{place}.choice[{i}]")
         blocks[kind] = args
     names = {**data, "choice": list(blocks)}
-    return blocks, _leaf(names, Field("block", (str,), Rule(), REQUIRED), place)
+    return blocks, leaf_of(names, Field("block", (str,), Rule(), REQUIRED), place)
 
 
 def _block(data: Any, part: str, place: str, beside: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
@@ -222,7 +207,7 @@ def _block(data: Any, part: str, place: str, beside: list[str] | None = None) ->
         if is_branches(fields[name]):
             leaves |= _branches(value, name, f"{join}{kind}.{name}")
         else:
-            leaves[name] = _leaf(value, fields[name], f"{join}{kind}.{name}")
+            leaves[name] = leaf_of(value, fields[name], f"{join}{kind}.{name}")
     return kind, leaves
 
 
@@ -241,97 +226,6 @@ def _branches(data: Any, name: str, place: str) -> dict[str, Leaf]:
                 blocks, leaves[key] = {kind: args}, kind
             leaves |= {f"{key}.{kind}.{arg}": leaf for kind, args in blocks.items() for arg, leaf in args.items()}
     return leaves
-
-
-def _leaf(value: Any, field: Field, place: str) -> Leaf:
-    """A fixed value or an open leaf; both look alike."""
-    kind = next((key for key in LEAF_KEYS if isinstance(value, dict) and key in value), None)
-    with inside(place):
-        if kind is None and isinstance(value, dict):
-            raise InputError(f"takes {field.wanted}, or is left open by {', '.join(f'{{{key}: …}}' for key in LEAF_KEYS)}; "
-                             f"got {shown(value)}.{nearest(next(iter(value), ''), LEAF_KEYS)}")
-        if kind is None:
-            return _checked(field, value)
-        for key in value:
-            if key not in LEAF_KEYS[kind]:
-                raise InputError(f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}."
-                                 f"{nearest(key, LEAF_KEYS[kind])}", str(key))
-        if kind == "tie":
-            if not isinstance(value["tie"], str):
-                raise InputError(f"takes the path or name of a decision, got {shown(value['tie'])}", "tie")
-            return Tie(value["tie"], field)
-        domain = _choice(value, field) if kind == "choice" else _range(value, field)
-        name = value.get("name")
-        if name is not None and not isinstance(name, str):
-            raise InputError(f"takes a text, got {shown(name)}", "name")
-        when = _conditions(value["when"]) if "when" in value else ()
-        if "else" in value and not when:
-            raise InputError('is for a leaf with "when"', "else")
-        return Open(domain, name, when, _otherwise(value, field) if when else None, field)
-
-
-def _checked(field: Field, value: Any, place: str = "") -> Any:
-    try:
-        return field.check(value)
-    except InputError as error:
-        raise InputError(error.message, place) from None
-
-
-def _choice(value: Mapping[str, Any], field: Field) -> Domain:
-    options = value["choice"]
-    if not isinstance(options, list) or not options:
-        raise InputError(f"takes a list of at least one option, got {shown(options)}", "choice")
-    if len(options) > 1_000:
-        raise InputError(f"offers {len(options):,} options; at most 1,000, or a range", "choice")
-    checked = tuple(_checked(field, option, f"choice[{i}]") for i, option in enumerate(options))
-    for i, option in enumerate(checked):
-        if option in checked[:i]:
-            raise InputError(f"offers {option!r} twice", f"choice[{i}]")
-    return Choice(checked)
-
-
-def _range(value: Mapping[str, Any], field: Field) -> Domain:
-    bounds = value["range"]
-    if not isinstance(bounds, list) or len(bounds) != 2:
-        raise InputError(f"takes [low, high], got {shown(bounds)}", "range")
-    low, high = (_checked(field, bound, f"range[{i}]") for i, bound in enumerate(bounds))
-    if isinstance(low, (bool, str, tuple)) or low is None:
-        raise InputError(f"is for numbers; {field.wanted} takes a choice", "range")
-    if low > high:
-        raise InputError(f"low {low} is above high {high}", "range")
-    log, step = value.get("log", False), value.get("step")
-    if not isinstance(log, bool):
-        raise InputError(f"takes true or false, got {shown(log)}", "log")
-    if log and (low <= 0 or step not in (None, 1)):
-        raise InputError("needs low above 0 and no step", "log")
-    if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0):
-        raise InputError(f"must be a number above 0, got {shown(step)}", "step")
-    count = (high - low) / (step or 1) if step or isinstance(low, int) else 0
-    if count > MOST_VALUES:
-        raise InputError(f"has {count + 1:,.0f} values; at most {MOST_VALUES:,}, or a larger step", "range")
-    if int in field.types and isinstance(low, int):
-        if step is not None and int(step) != step:
-            raise InputError(f"must be whole here, got {shown(step)}", "step")
-        domain: IntRange | FloatRange = IntRange(low, high, int(step or 1), log)
-    else:
-        domain = FloatRange(low, high, None if step is None else float(step), log)
-    for v in domain.values or ():
-        _checked(field, v, "range")
-    return domain
-
-
-def _conditions(when: Any) -> tuple:
-    if not isinstance(when, dict) or not when or [] in when.values():
-        raise InputError("takes a mapping from a decision to its value or values", "when")
-    return tuple((str(key), tuple(v) if isinstance(v, list) else (v,)) for key, v in when.items())
-
-
-def _otherwise(value: Mapping[str, Any], field: Field) -> Any:
-    if "else" in value:
-        return _checked(field, value["else"], "else")
-    if field.default is REQUIRED:
-        raise InputError('needs "else": the value where the condition does not hold')
-    return field.default
 
 
 def arch_from_dict(data: Mapping[str, Any]) -> Arch:

@@ -18,9 +18,10 @@ from scalesearch.blocks import BLOCKS
 from scalesearch.counting import Cost, cost, possible_cost
 from scalesearch.data import SOURCES, Source, source
 from scalesearch.errors import InputError, unknown
+from scalesearch.leaves import inside
 from scalesearch.recipe import RECIPES, Recipe
 from scalesearch.scaling import MOST_FACTOR
-from scalesearch.schema import inside, named, space_from_dict
+from scalesearch.schema import named, space_from_dict
 from scalesearch.search import searcher
 from scalesearch.signature import Count, Natural, Resolution, Rule, check_arguments, fields_of
 from scalesearch.space import Space
