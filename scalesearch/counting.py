@@ -98,7 +98,8 @@ def block_cost(block: g.BlockGraph) -> Cost:
 
 
 @lru_cache(maxsize=1 << 17)
-def _stage(stage: Stage, in_shapes: tuple[g.Shape, ...], same: bool) -> tuple[Cost, g.Shape]:
+def stage_cost(stage: Stage, in_shapes: tuple[g.Shape, ...], same: bool) -> tuple[Cost, g.Shape]:
+    """What a stage costs on maps of these shapes, and the shape of what it gives."""
     blocks = expand_stage(stage, in_shapes, same)
     return _sum(map(block_cost, blocks)), blocks[-1].out_shape
 
@@ -124,7 +125,7 @@ def _cost(arch: Arch) -> Cost:
         costs.append(block_cost(block))
         shape = block.out_shape
     for stage in arch.stages:
-        part, shape = _stage(stage, tuple([shapes[j] for j in stage.inputs]) if stage.inputs else (shape,), same)
+        part, shape = stage_cost(stage, tuple([shapes[j] for j in stage.inputs]) if stage.inputs else (shape,), same)
         costs.append(part)
         shapes.append(shape)
     for aux in arch.auxiliary:

@@ -7,25 +7,32 @@ trials run at a time or which ends first, and going on after a kill is running a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
+from statistics import mean
 from typing import Any
 
+import numpy as np
+
 from scalesearch.arch import Arch
-from scalesearch.counting import cost, possible_cost
-from scalesearch.decisions import Decision
-from scalesearch.domains import FloatRange
+from scalesearch.asking import ask
+from scalesearch.budget import Budget, budget_of
+from scalesearch.counting import block_cost, cost
 from scalesearch.expansion import expand
+from scalesearch.halving import Entry, Scheduler, modelled_rung, promotion
+from scalesearch.problems import ScaleProblem, SpaceProblem, presets_to_try
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
 from scalesearch.schema import arch_from_dict
-from scalesearch.search import Past, searcher
-from scalesearch.space import Space
-from scalesearch.study import STEPS, Budget, Study, TrialLog
-from scalesearch.trial import Trial
+from scalesearch.search import Past
+from scalesearch.study import Study
+from scalesearch.trial import STEPS, Trial
+from scalesearch.triallog import TrialLog
 
-SHARE_STEPS = 16  # shares of the budget are told apart to 1/16; finer ones mostly round to the same networks
+ENOUGH = 10  # scores at a rung before searchers learn from it and not from the one below
 
 
 class StudyFailed(RuntimeError):
@@ -34,7 +41,11 @@ class StudyFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """A network to train once. `keep` says whether its weights go into the family's folder."""
+    """A network to train, from epoch `start` `until` another; none: its proxies alone.
+
+    `keep` says whether its weights go into the family's folder, `parent` names the trial whose weights it starts from, and
+    `candidate` and `rung` which network of a search it is and how far it goes.
+    """
 
     step: str
     number: int
@@ -42,66 +53,33 @@ class Job:
     arch: Arch
     seed: int
     decisions: dict[str, Any]
+    until: int
+    start: int = 0
+    candidate: int = 0
+    rung: int = 0
     rejected: int = 0
     keep: bool = False
+    parent: str = ""
+    final: bool = False
 
 
-class BaseProblem:
-    """The base search as a searcher sees it; `patience` proposals in a row may be over budget or known already."""
+@dataclass
+class _Search:
+    """A search of a step: what it asks, for how many networks, and what it has asked for so far."""
 
-    patience = 200_000
-
-    def __init__(self, space: Space, budget: Budget):
-        self.space, self.budget, self.decisions = space, budget, space.decisions
-
-    def network(self, decisions: dict[str, Any]) -> Arch | None:
-        """The architecture, or None where it is over the budget."""
-        arch = self.space._at(decisions)
-        counted = possible_cost(arch)
-        return None if counted is None or self.budget.broken_by(counted) else arch
-
-    def snapped(self, decisions: dict[str, Any]) -> dict[str, Any]:
-        """Decimals on a range's steps exactly, where a searcher's arithmetic left them beside."""
-        domains = {key: self.decisions[key].domain for key in decisions}
-        return {key: min(domains[key].values, key=lambda v: abs(v - value))
-                if isinstance(domains[key], FloatRange) and domains[key].values else value
-                for key, value in decisions.items()}
-
-    def draw(self, rng: Random) -> dict[str, Any]:
-        return self.space.sample(rng)[0]
-
-    def mutated(self, decisions: dict[str, Any], rng: Random) -> dict[str, Any]:
-        return self.space.mutated(decisions, rng)
-
-
-class ScaleProblem:
-    """The search over the triangle of shares as a searcher sees it: two decimals, the rest is resolution's."""
-
-    patience = 4_000
-
-    def __init__(self, space: ScalingSpace, always: list[dict[str, Any]]):
-        self.space, self.always = space, always
-        self.decisions = {name: Decision(name, FloatRange(0.0, 1.0), ((name, ()),)) for name in ("depth", "width")}
-
-    def network(self, decisions: dict[str, Any]) -> Arch | None:
-        """The scaled network, or None where none is inside the tolerance; what is always tried may be the nearest."""
-        if sum(decisions.values()) > 1 + 1e-9:
-            return None
-        scaled = self.space.at(decisions)
-        inside = abs(scaled.deviation) <= self.space.tolerance
-        return scaled.arch if inside or decisions in self.always else None
-
-    def snapped(self, decisions: dict[str, Any]) -> dict[str, Any]:
-        return {name: round(share * SHARE_STEPS) / SHARE_STEPS for name, share in decisions.items()}
-
-    def draw(self, rng: Random) -> dict[str, Any]:
-        low, high = sorted((rng.random(), rng.random()))
-        return {"depth": low, "width": high - low}
-
-    def mutated(self, decisions: dict[str, Any], rng: Random) -> dict[str, Any]:
-        a, b = (max(0.0, share + rng.gauss(0, 0.15)) for share in decisions.values())
-        total = max(1.0, a + b)
-        return {"depth": a / total, "width": b / total}
+    step: str
+    with_: str
+    trials: int
+    problem: Any
+    first: list[dict[str, Any]]
+    rungs: tuple[int, ...]
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    objectives: int = 1
+    inherit: bool = False
+    entries: list[Entry] = field(default_factory=list)
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    exhausted: bool = False
 
 
 class Driver:
@@ -121,13 +99,23 @@ class Driver:
         return next(self._jobs, None)
 
     def finish(self, job: Job, outcome: dict[str, Any]) -> Trial:
-        """Log what came of `job`: `{"scores": …, "history": …, "seconds": …}` or `{"reason": …}`."""
-        recipe, counted = self.study.recipe_of(job.step), cost(job.arch)
+        """Log what came of `job`: `{"scores": …, "history": …, "seconds": …}` or `{"reason": …}`, and what was really used.
+
+        A score that is missing or not finite, and a network or recipe that is not what was asked for, are failures.
+        """
+        recipe, asked = self.study.recipe_of(job.step), expand(job.arch).digest
+        used = {"network": outcome.get("network", asked), "recipe": outcome.get("recipe", recipe.digest),
+                "built": outcome.get("built", "")}
+        reason = outcome.get("reason") or _fault(job, outcome.get("scores"), used, asked, recipe.digest)
+        scores = {key: value for key, value in (outcome.get("scores") or {}).items() if _is_finite(value)}
         trial = Trial(
             step=job.step, number=job.number, name=job.name, arch=job.arch.to_dict(), decisions=job.decisions,
-            network=expand(job.arch).digest, recipe=recipe.digest, cost=counted._asdict(), rejected=job.rejected,
-            fidelity={"epochs": recipe.epochs, "data_share": recipe.data_share, "seed": job.seed},
-            state="failed" if outcome.get("reason") else "done", **outcome)
+            cost=cost(job.arch)._asdict(), rejected=job.rejected, candidate=job.candidate, rung=job.rung, **used,
+            fidelity={"epochs": job.until, "of": recipe.epochs if job.until else 0, "data_share": recipe.data_share,
+                      "seed": job.seed, "resolution": job.arch.resolution, "parent": job.parent},
+            state="failed" if reason else "done", reason=reason or "", scores={} if reason else scores,
+            history=[h for h in outcome.get("history", []) if h.get("epoch", math.inf) > job.start],
+            seconds=outcome.get("seconds", 0.0))
         self.log.append(trial)
         return trial
 
@@ -139,12 +127,86 @@ class Driver:
         while not self.jobs.keys() <= self.log.trials.keys():
             yield self.WAIT
 
+    @cached_property
+    def base_problem(self) -> SpaceProblem:
+        return SpaceProblem(self.study.adapted_space, self.study.budget, self.study.search.costs)
+
+    def _screen(self) -> Iterator[Any]:
+        """Networks drawn and judged by proxies alone: a first fidelity that costs no training."""
+        seen: set[str] = set()
+        for number in range(self.study.search.screen):
+            logged = self.log.trials.get(("screen", number))
+            if logged:
+                seen.add(expand(arch_from_dict(logged.arch)).digest)
+                continue
+            asked = ask(self.base_problem, "random", Past(), Random(f"{self.study.seeds[0]}-screen-{number}"), seen)
+            if asked is None:
+                break
+            seen.add(asked.identity)
+            arch = self.base_problem.arch(asked.decisions)
+            yield self._job(Job("screen", number, f"screen-{number:03d}", arch, self.study.seeds[0], asked.decisions, 0,
+                                candidate=number, rejected=asked.rejected))
+        yield from self._all_known("screen")
+
     def _base(self) -> Iterator[Any]:
-        yield from self._search("base", self.study.search, BaseProblem(self.study.adapted_space, self.study.budget), [])
+        search, problem = self.study.search, self.base_problem
+        yield from self._search(_Search("base", search.with_, search.trials, problem, self._screened(problem), self.study.rungs,
+                                        search.halving, len(search.objective), search.inherit))
+
+    def _screened(self, problem: SpaceProblem) -> list[dict[str, Any]]:
+        """The screened networks with the best proxies, on average over their ranks; the searcher learns them all."""
+        names = [f"proxy.{name}" for name in self.study.search.proxies]
+        trials = [t for t in self.log.of("screen") if t.state == "done" and all(name in t.scores for name in names)]
+        if len(trials) < 4:
+            return []
+        table = np.array([[t.scores[name] for name in names] for t in trials])
+        problem.hint([t.decisions for t in trials], table)
+        order = np.argsort(-table.argsort(0).argsort(0).mean(1), kind="stable")
+        return [trials[i].decisions for i in order[: max(1, min(len(trials), self.study.search.trials) // 4)]]
+
+    def _control(self) -> Iterator[Any]:
+        """Some networks that started from inherited weights, trained from nothing: what the inheritance adds or takes."""
+        inherited = [t for t in self.log.of("base") if t.fidelity.get("parent") and t.state == "done" and not t.early]
+        for number, trial in enumerate(_evenly(inherited, self.study.controls)):
+            yield from self._once(Job("control", number, f"control-{trial.candidate:03d}", arch_from_dict(trial.arch),
+                                      trial.fidelity["seed"], trial.decisions, self.study.recipe_of("control").epochs,
+                                      candidate=trial.candidate))
+        yield from self._all_known("control")
+
+    def _finalists(self) -> Iterator[Any]:
+        finalists = self.study.finalists
+        best = sorted(self._final("base"), key=lambda t: t.rank, reverse=True)[: finalists.top]
+        until = self.study.recipe_of("finalists").epochs
+        for number, (trial, seed) in enumerate(itertools.product(best, finalists.seeds)):
+            name = f"finalist-{trial.candidate:03d}-s{seed}"
+            yield from self._once(Job("finalists", number, name, arch_from_dict(trial.arch), seed, trial.decisions, until,
+                                      candidate=trial.candidate))
+        yield from self._all_known("finalists")
 
     def _scale(self) -> Iterator[Any]:
-        always = [{"depth": p.depth, "width": p.width} for name, p in PRESETS.items() if name != "uniform"]
-        yield from self._search("scale", self.study.scale, ScaleProblem(self.scaling_space, always), always)
+        options, always = self.study.scale, presets_to_try()
+        problem = ScaleProblem(self.scaling_space, always, self._scale_budget())
+        yield from self._search(_Search("scale", options.with_, options.trials, problem, always,
+                                        (self.study.recipe_of("scale").epochs,)))
+
+    def _scale_budget(self) -> Budget:
+        base = self.scaling_space.base
+        return budget_of(self.study.scale.budget or {}, lambda name, key: Budget().measure(base, key))
+
+    def _transfer(self) -> Iterator[Any]:
+        """Some of the ways to scale that were tried, at larger φ: whether the better one stays the better one."""
+        options, space = self.study.scale, self.scaling_space
+        tried = sorted((t for t in self.log.of("scale") if t.state == "done"), key=lambda t: t.rank)
+        number = 0
+        for phi in (p for p in options.phi if p != 1):
+            for trial in _evenly(tried, options.transfer):
+                target = round(cost(space.base).macs * options.factor**phi)
+                scaled = scale_to(space.base, target, _shares(trial), options.tolerance)
+                yield from self._once(Job("transfer", number, f"phi{phi:g}-{trial.name}", scaled.arch, self.study.seeds[0],
+                                          {**trial.decisions, "phi": phi}, self.study.recipe_of("transfer").epochs,
+                                          candidate=trial.candidate))
+                number += 1
+        yield from self._all_known("transfer")
 
     def _family(self) -> Iterator[Any]:
         members = self.family
@@ -156,85 +218,147 @@ class Driver:
         largest_first = sorted(self.study.hand_built.items(), key=lambda item: -cost(item[1]).macs)
         yield from self._fixed("compare", [(name, arch, {}) for name, arch in largest_first])
 
-    def _search(self, step: str, options: Any, problem: Any, first: list[dict[str, Any]]) -> Iterator[Any]:
-        """The jobs of a search: what is `first`, then what the searcher proposes, distinct networks only."""
-        seen: set[str] = set()
-        waiting, decided, lag = list(first), [], self.study.parallel
-        for number in range(options.trials):
+    def _search(self, search: _Search) -> Iterator[Any]:
+        """The jobs of a search: promotions as results justify them, else new networks, until there are neither."""
+        lag, seed = self.study.parallel, self.study.seeds[0]
+        for number in itertools.count():
             known = max(0, number - lag + 1)
-            while not all((step, i) in self.log.trials for i in range(known)):
-                yield self.WAIT
-            logged = self.log.trials.get((step, number))
+            yield from self._known(search.step, known)
+            logged = self.log.trials.get((search.step, number))
             if logged:
-                decisions, arch = logged.decisions, arch_from_dict(logged.arch)
-                waiting = waiting[waiting.index(decisions) + 1 :] if decisions in waiting else []
-            else:
-                past = Past([(decided[i], self._score(step, i)) for i in range(known)], decided[known:])
-                rng = Random(f"{self.study.seeds[0]}-{step}-{number}")
-                proposals = searcher(options.with_)(problem, past, rng)
-                chosen = self._choose(waiting, proposals, problem, rng, seen)
-                if chosen is None:
-                    break  # no distinct network is left
-                decisions, arch, rejected = chosen
-            seen.add(expand(arch).digest)
-            decided.append(decisions)
-            if not logged:
-                yield self._job(Job(step, number, f"{step}-{number:03d}", arch, self.study.seeds[0], decisions, rejected))
-        while not all((step, i) in self.log.trials for i in range(len(decided))):
-            yield self.WAIT
+                self._take_in(search, (logged.candidate, logged.rung), logged.decisions, arch_from_dict(logged.arch))
+                continue
+            job = self._next_job(search, number, known, seed)
+            if job is None and known < number:
+                yield from self._known(search.step, number)
+                job = self._next_job(search, number, number, seed)
+            if job is None:
+                break
+            self._take_in(search, (job.candidate, job.rung), job.decisions, job.arch)
+            yield self._job(job)
+
+    @staticmethod
+    def _take_in(search: _Search, entry: Entry, decisions: dict[str, Any], arch: Arch) -> None:
+        search.entries.append(entry)
+        if entry[0] == len(search.candidates):
+            search.candidates.append(decisions)
+            search.seen.add(expand(arch).digest)
+            if decisions in search.first:
+                search.first = search.first[search.first.index(decisions) + 1 :]
+
+    def _next_job(self, search: _Search, number: int, known: int, seed: int) -> Job | None:
+        """A promotion, or a new network, or, where no network came to the end, the best one's next rung."""
+        results = {search.entries[i]: self._values(search, i) for i in range(known)}
+        rungs, eta = len(search.rungs), search.scheduler.eta
+        entry = promotion(search.entries, results, rungs, eta)
+        if entry is None and len(search.candidates) < search.trials and not search.exhausted:
+            rng = Random(f"{seed}-{search.step}-{number}")
+            asked = ask(search.problem, search.with_, self._past(search, results), rng, search.seen, search.first, search.objectives)
+            if asked is not None:
+                candidate = len(search.candidates)
+                rung = search.scheduler.first_rung(candidate, rungs)
+                return self._search_job(search, number, (candidate, rung), asked.decisions, seed, asked.rejected)
+            search.exhausted = True
+        if entry is None and known == len(search.entries) and not any(rung == rungs - 1 for _, rung in search.entries):
+            entry = promotion(search.entries, results, rungs, 1)  # somebody must come to the end
+        return entry and self._search_job(search, number, entry, search.candidates[entry[0]], seed)
+
+    def _search_job(self, search: _Search, number: int, entry: Entry, decisions: dict[str, Any], seed: int,
+                    rejected: int = 0) -> Job:
+        candidate, rung = entry
+        arch = search.problem.arch(decisions)
+        started = [search.rungs[r] for c, r in search.entries if c == candidate and r < rung]
+        stage = f"-e{search.rungs[rung]}" if len(search.rungs) > 1 else ""
+        parent = self._parent(arch, search, number) if search.inherit else ""
+        return Job(search.step, number, f"{search.step}-{candidate:03d}{stage}", arch, seed, decisions, search.rungs[rung],
+                   max(started, default=0), candidate, rung, rejected, parent=parent)
+
+    def _parent(self, arch: Arch, search: _Search, number: int) -> str:
+        """The finished trial that shares most parameters, block by block in its place; the same whoever ends first."""
+        blocks = dict(expand(arch).blocks())
+
+        def shared(trial: Trial) -> int:
+            theirs = dict(expand(arch_from_dict(trial.arch)).blocks())
+            return sum(block_cost(b).params for path, b in blocks.items() if path in theirs and theirs[path].digest == b.digest)
+
+        known = max(0, number - self.study.parallel + 1)
+        done = [t for i in range(known) if (t := self.log.trials[search.step, i]).state == "done" and not t.early]
+        best = max(done, key=lambda t: (shared(t), t.number), default=None)
+        return best.name if best is not None and shared(best) else ""
+
+    def _values(self, search: _Search, number: int) -> tuple[float, ...] | None:
+        """Every objective of a result, to be maximised; None where it failed."""
+        score = self._score(search.step, number)
+        return None if score is None else (score, *(-c for c in search.problem.costs(search.candidates[search.entries[number][0]])))
+
+    def _past(self, search: _Search, results: dict[Entry, Any]) -> Past:
+        """The results of one fidelity, and what is under way."""
+        rung = modelled_rung(results, len(search.rungs), ENOUGH)
+        there = [(search.candidates[c], None if values is None else values[0]) for (c, r), values in results.items() if r == rung]
+        under_way = {c for c, _ in search.entries[len(results) :]} - {c for c, r in results if r == rung}
+        return Past(there, [search.candidates[c] for c in sorted(under_way)])
 
     def _score(self, step: str, number: int) -> float | None:
         return self.log.trials[step, number].scores.get("val_accuracy")
 
-    @staticmethod
-    def _choose(waiting: list, proposals: Iterator[dict], problem: Any, rng: Random, seen: set[str]) -> Any:
-        """The first proposal that is inside the budget and a network not seen before, and how many were not.
-
-        A searcher that finds none for half its patience is helped by plain draws.
-        """
-        for rejected in range(problem.patience):
-            if waiting:
-                decisions = waiting.pop(0)
-            else:
-                decisions = problem.snapped(next(proposals) if rejected < problem.patience / 2 else problem.draw(rng))
-            arch = problem.network(decisions)
-            if arch is not None and expand(arch).digest not in seen:
-                return decisions, arch, rejected
-        return None
-
     def _fixed(self, step: str, rows: list[tuple[str, Arch, dict]]) -> Iterator[Any]:
-        jobs = [Job(step, n, name, arch, seed, decisions, keep=step == "family" and seed == self.study.seeds[0])
-                for n, (seed, (name, arch, decisions)) in enumerate((s, row) for s in self.study.seeds for row in rows)]
-        for job in jobs:
-            if (step, job.number) not in self.log.trials:
-                yield self._job(job)
+        until = self.study.recipe_of(step).epochs
+        for n, (seed, (name, arch, decisions)) in enumerate((s, row) for s in self.study.seeds for row in rows):
+            keep = step == "family" and seed == self.study.seeds[0]
+            yield from self._once(Job(step, n, name, arch, seed, decisions, until, keep=keep, final=True))
+
+    def _once(self, job: Job) -> Iterator[Job]:
+        if (job.step, job.number) not in self.log.trials:
+            yield self._job(job)
 
     def _job(self, job: Job) -> Job:
         self.jobs[job.step, job.number] = job
         return job
 
+    def _known(self, step: str, upto: int) -> Iterator[Any]:
+        while not all((step, i) in self.log.trials for i in range(upto)):
+            yield self.WAIT
+
+    def _all_known(self, step: str) -> Iterator[Any]:
+        while not all(key in self.log.trials for key in self.jobs if key[0] == step):
+            yield self.WAIT
+
     # What the steps so far have found.
 
-    def best(self, step: str) -> Trial:
-        """The step's best trial. Raises `StudyFailed` where none succeeded."""
+    def _final(self, step: str) -> list[Trial]:
+        """A search's trials that were trained to the end. Raises `StudyFailed` where none succeeded."""
         trials = self.log.of(step)
-        done = [t for t in trials if t.state == "done"]
+        done = [t for t in trials if t.state == "done" and not t.early]
         if not done:
-            reason = trials[0].reason if trials else "no network was found"
+            reason = next((t.reason for t in trials if t.reason), "no network was found")
             raise StudyFailed(f"all {len(trials)} trials of the {step} search failed: {reason}")
-        return max(done, key=lambda t: t.rank)
+        return done
+
+    def best(self, step: str) -> Trial:
+        """The step's best trial, of those trained to the end. Raises `StudyFailed` where none succeeded."""
+        return max(self._final(step), key=lambda t: t.rank)
+
+    @property
+    def base(self) -> Trial:
+        """The trial of the base search whose network the study goes on with: of the finalists the one with the best mean."""
+        scores: dict[int, list[float]] = {}
+        for trial in self.log.of("finalists"):
+            if trial.state == "done":
+                scores.setdefault(trial.candidate, []).append(trial.scores["val_accuracy"])
+        if not scores:
+            return self.best("base")
+        winner = max(scores, key=lambda candidate: mean(scores[candidate]))
+        return max((t for t in self._final("base") if t.candidate == winner), key=lambda t: t.rank)
 
     @cached_property
     def scaling_space(self) -> ScalingSpace:
-        """The ways to scale the best base; asked for when the base search is over."""
-        base = arch_from_dict(self.best("base").arch)
-        return ScalingSpace(base, self.study.scale.factor, self.study.scale.tolerance)
+        """The ways to scale the base; asked for when it is chosen."""
+        return ScalingSpace(arch_from_dict(self.base.arch), self.study.scale.factor, self.study.scale.tolerance)
 
     @property
     def shares(self) -> Shares:
         """The shares of the best scaling found."""
-        best = self.best("scale").decisions
-        return Shares(best["depth"], best["width"], max(0.0, 1 - best["depth"] - best["width"]))
+        return _shares(self.best("scale"))
 
     @property
     def family(self) -> dict[float, Scaled]:
@@ -253,3 +377,31 @@ class Driver:
     def preset_networks(self) -> dict[str, Scaled]:
         """What each named way to scale makes of the base at φ = 1."""
         return {name: self.scaling_space.at({"depth": p.depth, "width": p.width}) for name, p in PRESETS.items()}
+
+
+def _shares(trial: Trial) -> Shares:
+    depth, width = trial.decisions["depth"], trial.decisions["width"]
+    return Shares(depth, width, max(0.0, 1 - depth - width))
+
+
+def _evenly(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """So many of the trials, evenly through their order, first and last among them."""
+    if len(trials) <= count:
+        return list(trials)
+    return [trials[round(i * (len(trials) - 1) / (count - 1))] for i in range(count)]
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _fault(job: Job, scores: Any, used: dict[str, str], network: str, recipe: str) -> str | None:
+    """Why an outcome without a reason of its own is none."""
+    if used["network"] != network:
+        return f"another network was trained than was asked for: {used['network']} instead of {network}"
+    if used["recipe"] != recipe:
+        return f"another recipe was used than was asked for: {used['recipe']} instead of {recipe}"
+    if not isinstance(scores, dict) or (job.until and "val_accuracy" not in scores):
+        return "the training gave no score"
+    bad = [key for key, value in scores.items() if not key.startswith("proxy.") and not _is_finite(value)]
+    return f"{bad[0]} is {scores[bad[0]]}" if bad else None

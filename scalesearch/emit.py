@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import Arch
 from scalesearch.driver import Driver
 from scalesearch.export import to_python
+from scalesearch.problems import ScaleProblem
 from scalesearch.report.info import Info, Row, gather
 from scalesearch.schema import arch_to_yaml
-from scalesearch.search.tpe import write_storage
+from scalesearch.search.bayes import write_storage
 
 
 def emit(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
     """Write `family/`, `optuna.db`, `trials.csv`, `summary.json` and `report.html`; the summary comes back."""
     driver.best("base")
     driver.best("scale")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     clock = folder / "seconds.json"
     total = seconds_spent(folder) + seconds
     _write(clock, json.dumps(round(total, 1)))
@@ -97,14 +100,14 @@ network.eval()
 
 
 def _storage(driver: Driver, path: Path) -> None:
-    """The searches as Optuna studies on SQLite, made anew from the log: `optuna-dashboard sqlite:///optuna.db`."""
-    from scalesearch.driver import BaseProblem, ScaleProblem
+    """The searches as Optuna studies on SQLite, made anew from the log: `optuna-dashboard sqlite:///optuna.db`.
 
+    Only networks that were trained to the end are in them: Optuna would take an early score for a final one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    problems: dict[str, Any] = {"base": lambda: BaseProblem(driver.study.adapted_space, driver.study.budget),
-                                "scale": lambda: ScaleProblem(driver.scaling_space, [])}
+    problems: dict[str, Any] = {"base": lambda: driver.base_problem, "scale": lambda: ScaleProblem(driver.scaling_space)}
     for step, problem in problems.items():
-        if trials := driver.log.of(step):
+        if trials := [t for t in driver.log.of(step) if not t.early]:
             results = [(t.decisions, t.scores.get("val_accuracy")) for t in trials]
             write_storage(path, f"{driver.study.name}/{step}", problem(), results)

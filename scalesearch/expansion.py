@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +10,7 @@ from functools import lru_cache
 from scalesearch.arch import Arch, Stage
 from scalesearch.blocks import record
 from scalesearch.errors import InputError
-from scalesearch.graph import BlockGraph, Layer, ShapeError, TooSmall
+from scalesearch.graph import BlockGraph, Layer, ShapeError, TooSmall, named_structure
 from scalesearch.operators import Shape
 
 
@@ -45,9 +44,25 @@ class Graph:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that name the structure: two archs that build the same network share it."""
-        text = "".join(b.digest for _, b in self.all_blocks()) + repr((self.arch.sources, [a.after for a in self.arch.auxiliary]))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """16 hex digits that name the structure: two archs that build the same network share it.
+
+        Blocks that do nothing count for nothing, nor does where one stage ends and the next begins.
+        """
+        nodes: list[str] = []
+
+        def through(blocks: Iterable[BlockGraph], values: list[str]) -> str:
+            for block in blocks:
+                if block.layers or len(values) > 1:
+                    nodes.append(named_structure(block.digest, values))
+                    values = [nodes[-1]]
+            return values[0]
+
+        kept = {-1: through(self.stem, ["image"])}
+        for i, (stage, sources) in enumerate(zip(self.stages, self.arch.sources)):
+            kept[i] = through(stage, [kept[j] for j in sources])
+        out = through([self.head], [kept[j] for j in self.arch.sources[-1]])
+        auxiliary = [through([b], [kept[aux.after]]) for b, aux in zip(self.auxiliary, self.arch.auxiliary)]
+        return named_structure(sorted(nodes), out, auxiliary)[:16]
 
 
 @lru_cache(maxsize=1 << 16)

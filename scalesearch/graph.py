@@ -66,6 +66,11 @@ class Layer(NamedTuple):
     shape: Any
 
 
+def named_structure(*parts: Any) -> str:
+    """64 hex digits that name `parts`."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
 @dataclass(frozen=True, eq=False)
 class BlockGraph:
     """What one block records for the shapes of its inputs; a head may have several outputs."""
@@ -90,9 +95,21 @@ class BlockGraph:
 
     @cached_property
     def digest(self) -> str:
-        """Names the structure: operators, wiring and shapes, not what the layers are called."""
-        wiring = [(type(l.op).__name__, tuple(l.op), l.inputs, l.shape) for l in self.layers]
-        return hashlib.sha256(repr((self.in_shapes, wiring, self.outputs)).encode()).hexdigest()
+        """Names the structure: operators, wiring and shapes, not what the layers are called nor the order of a sum's terms."""
+        values = [f"input {i} {shape}" for i, shape in enumerate(self.in_shapes)]
+        terms: dict[int, list[str]] = {}  # of sums, those inside taken apart
+        nodes = []
+        named = lambda i: values[-1 - i] if i < 0 else nodes[i]
+        for i, layer in enumerate(self.layers):
+            inputs = [named(j) for j in layer.inputs]
+            if isinstance(layer.op, Add):
+                terms[i] = sorted(term for j in layer.inputs for term in terms.get(j, [named(j)]))
+                inputs = terms[i]
+            elif isinstance(layer.op, Mul):
+                inputs.sort()
+            nodes.append(named_structure(type(layer.op).__name__, tuple(layer.op), inputs, layer.shape))
+        computing = sorted(node for layer, node in zip(self.layers, nodes) if not isinstance(layer.op, Add))
+        return named_structure(self.in_shapes, computing, [named(i) for i in self.outputs])
 
     @cached_property
     def in_place(self) -> frozenset[int]:

@@ -26,8 +26,9 @@ from scalesearch import yamlfile
 from scalesearch.driver import Driver, Job
 from scalesearch.emit import emit
 from scalesearch.errors import InputError
-from scalesearch.study import Study, TrialLog, document_digest, load_study
+from scalesearch.study import Study, document_difference, document_digest, load_study
 from scalesearch.trial import Trial
+from scalesearch.triallog import TrialLog
 
 QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
@@ -90,8 +91,10 @@ def _claimed(folder: Path, study: Study, resume: bool) -> Iterator[TrialLog]:
     file = folder / "study.yaml"
     fresh = not file.exists()
     if not fresh:
-        if document_digest(yamlfile.read(file).data) != study.digest:
-            raise InputError(f"{folder} holds another study's run; give another folder with --out")
+        there = yamlfile.read(file).data
+        if document_digest(there) != study.digest:
+            raise InputError(f"{folder} holds another study's run ({document_difference(there, study.document)}); give another "
+                             "folder with --out")
         if not resume:
             raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder with --out")
     elif folder.exists() and (not folder.is_dir() or any(p.name not in OURS for p in folder.iterdir())):
@@ -232,10 +235,20 @@ def _tune(driver: Driver, first: Any, folder: Path, observer: Observer) -> None:
 
 
 def _config(study: Study, job: Job, folder: Path) -> dict[str, Any]:
-    weights = folder.resolve() / "family" / job.name / "weights.safetensors" if job.keep else None
+    folder = folder.resolve()
+    trials = folder / "weights"
+    inherits = study.search.inherit and job.step == "base"
+    weights = folder / "family" / job.name / "weights.safetensors" if job.keep else (
+        trials / f"{job.name}.safetensors" if inherits and job.until == study.rungs[-1] else None)
+    searching = job.step in ("screen", "base")
+    halves = job.step == "base" and len(study.rungs) > 1
     return {"arch": job.arch.to_dict(), "data": study.data.name, "recipe": asdict(study.recipe_of(job.step)),
             "seed": job.seed, "gpu": study.ray.gpus_per_trial > 0, "threads": max(1, int(study.ray.cpus_per_trial)),
-            "final": job.step in ("family", "compare"), "weights": str(weights) if weights else None}
+            "final": job.final, "weights": weights and str(weights), "from": job.start, "until": job.until,
+            "parent": str(trials / f"{job.parent}.safetensors") if job.parent else None,
+            "proxies": study.search.proxies if searching and not job.start else (),
+            "checkpoint": str(folder / "checkpoints" / f"base-{job.candidate:03d}.pt") if halves else None,
+            "latency": study.budget.profile is not None and not study.ray.gpus_per_trial and job.final}
 
 
 def _outcome(result: dict | None, error: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from math import sqrt
+from math import inf, sqrt
 from types import TracebackType
 
 from rich.console import Console
@@ -15,8 +15,9 @@ from scalesearch.driver import Job
 from scalesearch.study import Study
 from scalesearch.trial import Trial
 
-TITLES = {"base": "searching the base", "scale": "searching α, β, γ", "family": "training the family",
-          "compare": "training hand-built networks"}  # fmt: skip
+TITLES = {"screen": "screening by proxies", "base": "searching the base", "control": "training controls",
+          "finalists": "training finalists", "scale": "searching α, β, γ", "transfer": "testing the choice at larger φ",
+          "family": "training the family", "compare": "training hand-built networks"}  # fmt: skip
 
 
 class Progress:
@@ -27,7 +28,7 @@ class Progress:
         self.running: set[tuple[str, int]] = set()
         self.done, self.worked, self.known_work = 0, 0.0, 0.0
         self.started_in: dict[str, set[int]] = {step: set() for step in TITLES}
-        self.base_macs = study.budget.macs or 0
+        self.base_macs = study.budget.most_macs if study.budget.most_macs < inf else 0
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
         self.live = self.console.is_terminal
@@ -60,7 +61,8 @@ class Progress:
         self.running.discard((trial.step, trial.number))
         self.done, self.worked = self.done + 1, self.worked + _work(trial)
         self._note(trial)
-        outcome = f"{trial.scores['val_accuracy']:.2%}" if trial.state == "done" else f"failed: {trial.reason}"
+        score = trial.scores.get("val_accuracy")
+        outcome = f"failed: {trial.reason}" if trial.state == "failed" else "screened" if score is None else f"{score:.2%}"
         if not self.live or trial.state == "failed":
             self.console.print(f"[{self.done}/{self._total()}] {trial.name}: {outcome}, {trial.cost['macs']:,} MACs, "
                                f"{trial.seconds:.1f} s{self._left()}", markup=False, soft_wrap=True)
@@ -68,8 +70,9 @@ class Progress:
 
     def _note(self, trial: Trial) -> None:
         self.base_macs = self.base_macs or trial.cost["macs"]
-        if trial.state == "done" and (self.best is None or trial.scores["val_accuracy"] > self.best[0]):
-            self.best = trial.scores["val_accuracy"], trial.name
+        score = trial.scores.get("val_accuracy")
+        if score is not None and not trial.early and (self.best is None or score > self.best[0]):
+            self.best = score, trial.name
 
     def _show(self, step: str) -> None:
         best = f", best {self.best[0]:.2%} ({self.best[1]})" if self.best else ""
@@ -77,13 +80,11 @@ class Progress:
                         state=f"{len(self.running)} running{best}{self._left()}")
 
     def _total(self) -> int:
-        """Trials in all; a search that has run out of distinct networks counts with what it had."""
-        reached = [step for step, names in self.started_in.items() if names]
-        short = 0
-        for step, wanted in (("base", self.study.search.trials), ("scale", self.study.scale.trials)):
-            if reached and list(TITLES).index(reached[-1]) > list(TITLES).index(step):
-                short += wanted - len(self.started_in[step])
-        return self.study.total_trials - short
+        """Trials in all; a step that ended before its time counts with what it had."""
+        steps = list(TITLES)
+        reached = max((i for i, step in enumerate(steps) if self.started_in[step]), default=0)
+        return sum(len(self.started_in[step]) if i < reached else max(count, len(self.started_in[step]))
+                   for i, (step, count) in enumerate(self.study.planned.items()))
 
     def _left(self) -> str:
         """A guess: small networks take time about as the root of their MACs, by which done and planned work are weighed."""
@@ -95,11 +96,13 @@ class Progress:
 
     def _planned(self) -> float:
         study, base = self.study, self.base_macs
-        scaled = [base * study.scale.factor**phi for phi in study.family.phi]
-        rivals = [cost(arch).macs for arch in study.hand_built.values()]
-        parts = [("base", study.search.trials * [base]), ("scale", study.scale.trials * [base * study.scale.factor]),
-                 ("family", len(study.seeds) * scaled), ("compare", len(study.seeds) * rivals)]
-        return sum(study.recipe_of(step).epochs * sqrt(macs) for step, all_macs in parts for macs in all_macs)
+        grown = lambda phi: base * study.scale.factor**phi
+        macs = {step: count * [base] for step, count in study.planned.items()}
+        macs["scale"] = study.scale.trials * [grown(1)]
+        macs["transfer"] = [grown(phi) for phi in study.scale.phi if phi != 1 for _ in range(study.scale.transfer)]
+        macs["family"] = len(study.seeds) * [grown(phi) for phi in study.family.phi]
+        macs["compare"] = len(study.seeds) * [cost(arch).macs for arch in study.hand_built.values()]
+        return sum(study.recipe_of(step).epochs * sqrt(m) for step, all_macs in macs.items() if step != "screen" for m in all_macs)
 
 
 def _work(trial: Trial) -> float:

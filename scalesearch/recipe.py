@@ -9,6 +9,8 @@ from typing import Annotated
 
 from scalesearch.signature import Rate, Ratio, Rule, Share
 
+# What `proxies` computes of a network that has not been trained, beside the counted params and MACs.
+PROXIES = ("synflow", "naswot", "grad_norm", "jacov", "zen")
 Positive = Annotated[float, Rule(low=1e-12, high=1e30)]
 
 

@@ -86,20 +86,25 @@ class Space:
         return Stage(spec, self._value(f"{unit.path}.depth", unit.depth, decisions),
                      self._value(f"{unit.path}.stride", unit.stride, decisions), unit.inputs)
 
+    def unit_at(self, unit: Unit, keys: tuple[str, ...], decisions: Decisions) -> Stage | Auxiliary | BlockSpec | None:
+        """The unit as `decisions` have it, remembered by those of `keys` on which it depends."""
+        memo = (unit.path, *map(decisions.get, keys))
+        built = self._built
+        if memo not in built:
+            if len(built) > 1 << 17:
+                built.clear()
+            built[memo] = self._build_unit(unit, decisions)
+        return built[memo]
+
     def _at(self, decisions: Decisions) -> Arch:
         parts: dict[str, list] = {"stem": [], "stages": [], "head": [], "auxiliary": []}
         numbers: list[int] = []  # of the stages by the numbers of their units
-        built = self._built
         for unit, keys in self._unit_keys:
-            memo = (unit.path, *map(decisions.get, keys))
-            if memo not in built:
-                if len(built) > 1 << 17:
-                    built.clear()
-                built[memo] = self._build_unit(unit, decisions)
+            part = self.unit_at(unit, keys, decisions)
             if unit.part == "stages":
                 numbers.append(len(parts["stages"]))
-            if built[memo] is not None:
-                parts[unit.part].append(built[memo])
+            if part is not None:
+                parts[unit.part].append(part)
         settings = {key: self._value(key, leaf, decisions) for key, leaf in self.settings.items()}
         arch = Arch(self.name, stem=tuple(parts["stem"]), stages=tuple(parts["stages"]), head=parts["head"][0],
                     auxiliary=tuple(parts["auxiliary"]), **settings)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,55 +14,105 @@ from scalesearch import yamlfile, zoo
 from scalesearch.adapting import adapt, adapted_strides
 from scalesearch.arch import Arch
 from scalesearch.blocks import BLOCKS
-from scalesearch.counting import Cost, cost, possible_cost
+from scalesearch.budget import QUANTITIES, Budget, budget_of
+from scalesearch.counting import cost, possible_cost
 from scalesearch.data import SOURCES, Source, source
-from scalesearch.errors import InputError, unknown
+from scalesearch.errors import InputError, shown, unknown
+from scalesearch.halving import Scheduler
 from scalesearch.leaves import inside
-from scalesearch.recipe import RECIPES, Recipe
+from scalesearch.recipe import PROXIES, RECIPES, Recipe
 from scalesearch.scaling import MOST_FACTOR
 from scalesearch.schema import named, space_from_dict
-from scalesearch.search import searcher
+from scalesearch.search import DEFAULT, searcher
 from scalesearch.signature import Count, Natural, Resolution, Rule, check_arguments, fields_of
 from scalesearch.space import Space
-from scalesearch.trial import Trial
-
-STEPS = ("base", "scale", "family", "compare")
-Amount = Annotated[int, Rule(low=1, high=10**18)]
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Upper bounds of the base network's counted cost; nothing above them is ever trained."""
 
-    macs: Amount | None = None
-    params: Amount | None = None
-    acts: Amount | None = None
-
-    def broken_by(self, counted: Cost) -> bool:
-        return any(bound is not None and getattr(counted, key) > bound for key, bound in asdict(self).items())
-
-    def __str__(self) -> str:
-        return ", ".join(f"{key} ≤ {bound:,}" for key, bound in asdict(self).items() if bound is not None)
+OBJECTIVES = ("accuracy", *QUANTITIES)
 
 
 @dataclass(frozen=True)
 class Search:
-    """The search for the base network: `with` which searcher, over how many trained trials of how many epochs."""
+    """The search for the base network: `with` which searcher, over how many networks, trained for how many epochs.
 
-    with_: str = "evolution"
+    `objective` is accuracy, alone or beside counted quantities to be small. `proxies` are computed of every network before
+    it is trained; `screen` so many networks are drawn first and judged by proxies alone, and the best of them are trained
+    first. With `inherit`, a network starts from the weights of the blocks that it shares with an earlier one.
+    """
+
+    with_: str = DEFAULT
     trials: Count = 24
     epochs: Count | None = None
+    objective: tuple[str, ...] = ("accuracy",)
+    scheduler: dict | None = None
+    proxies: tuple[str, ...] = PROXIES
+    screen: Natural = 0
+    inherit: bool = False
+
+    @property
+    def halving(self) -> Scheduler:
+        return section(Scheduler, self.scheduler, "scheduler")
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The objectives beside accuracy."""
+        return tuple(name for name in self.objective if name != "accuracy")
+
+    def check(self) -> None:
+        """Raises `InputError` for a searcher, scheduler, objective or proxy that there is not."""
+        for i, name in enumerate(self.objective):
+            if name not in OBJECTIVES:
+                raise InputError(unknown("objective", name, OBJECTIVES), f"objective[{i}]")
+        if "accuracy" not in self.objective:
+            raise InputError("must hold accuracy, alone or beside quantities to be small", "objective")
+        distinct(self.objective, "objective")
+        with inside("with"):
+            searcher(self.with_, len(self.objective))
+        for i, name in enumerate(self.proxies):
+            if name not in PROXIES:
+                raise InputError(unknown("proxy", name, PROXIES), f"proxies[{i}]")
+        if self.screen and not self.proxies:
+            raise InputError("needs proxies to judge by", "screen")
+        self.halving.check()
+
+
+@dataclass(frozen=True)
+class Finalists:
+    """The `top` networks of the base search, trained again under the final recipe with each of `seeds`; the best mean becomes
+    the base."""
+
+    top: Natural = 2
+    seeds: tuple[Natural, ...] = (0, 1)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The search for α, β, γ: the growth per unit of φ, and within which share of it a network counts as on budget."""
+    """The search for α, β, γ: the growth per unit of φ, and within which share of it a network counts as on budget.
+
+    `phi` beyond 1 trains `transfer` of the ways that were tried at φ = 1 at those sizes too, to see whether the choice
+    carries over. `budget` are further bounds on the networks at φ = 1, relative ones as `1.5x base`.
+    """
 
     factor: Annotated[float, Rule(low=1.1, high=16)] = 2.0
-    with_: str = "tpe"
+    with_: str = DEFAULT
     trials: Count = 18
     tolerance: Annotated[float, Rule(low=0, high=0.5)] = 0.02
     epochs: Count | None = None
+    phi: tuple[Annotated[float, Rule(low=1, high=10)], ...] = (1.0,)
+    transfer: Annotated[int, Rule(low=3, high=1000)] = 5
+    budget: dict | None = None
+
+    def check(self) -> None:
+        """Raises `InputError` for a searcher that there is not, and too few trials for the presets."""
+        with inside("with"):
+            searcher(self.with_)
+        if self.trials < 4:
+            raise InputError(f"must be at least 4, got {self.trials}: EfficientNet's coefficients, depth, width and resolution "
+                             "alone are always among them", "trials")
+        if 1 not in self.phi:
+            raise InputError("must hold 1, where the coefficients are searched", "phi")
+        distinct(self.phi, "phi")
 
 
 @dataclass(frozen=True)
@@ -95,6 +144,7 @@ class Study:
     resolution: int
     budget: Budget
     search: Search
+    finalists: Finalists
     scale: Scale
     family: Family
     compare: tuple[str, ...]
@@ -110,7 +160,8 @@ class Study:
 
     def recipe_of(self, step: str) -> Recipe:
         """The recipe of a step: searches may train for fewer epochs."""
-        epochs = {"base": self.search.epochs, "scale": self.scale.epochs}.get(step)
+        searching = ("screen", "base", "control")
+        epochs = self.search.epochs if step in searching else self.scale.epochs if step in ("scale", "transfer") else None
         return replace(self.recipe, epochs=epochs) if epochs else self.recipe
 
     @cached_property
@@ -124,10 +175,28 @@ class Study:
         return self.space.adapted(resolution=self.resolution, classes=self.data.classes, channels=self.data.channels)
 
     @property
+    def planned(self) -> dict[str, int]:
+        """Most trials that each step trains; fewer where a space has no more distinct networks."""
+        search, scale, seeds = self.search, self.scale, len(self.seeds)
+        promoted = sum(search.trials // search.halving.eta**k for k in range(1, len(self.rungs)))
+        return {"screen": search.screen, "base": search.trials + promoted, "control": self.controls,
+                "finalists": self.finalists.top * len(self.finalists.seeds), "scale": scale.trials,
+                "transfer": scale.transfer * (len(scale.phi) - 1), "family": seeds * len(self.family.phi),
+                "compare": seeds * len(self.hand_built)}
+
+    @property
     def total_trials(self) -> int:
-        """Most trials the study trains; fewer where a space has no more distinct networks."""
-        return (self.search.trials + self.scale.trials
-                + len(self.seeds) * (len(self.family.phi) + len(self.hand_built)))
+        return sum(self.planned.values())
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs at which the base search compares."""
+        return self.search.halving.rungs(self.recipe_of("base").epochs)
+
+    @property
+    def controls(self) -> int:
+        """Networks of a search with inherited weights that are trained from nothing too."""
+        return max(3, min(8, self.search.trials // 2)) if self.search.inherit else 0
 
 
 def document_digest(document: Mapping[str, Any]) -> str:
@@ -136,8 +205,17 @@ def document_digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
+def document_difference(there: Any, wanted: Any, place: str = "") -> str:
+    """Where two documents first differ, in words."""
+    if isinstance(there, Mapping) and isinstance(wanted, Mapping):
+        for key in dict.fromkeys([*there, *wanted]):
+            if key != "ray" and there.get(key) != wanted.get(key):
+                return document_difference(there.get(key), wanted.get(key), f"{place}.{key}".lstrip("."))
+    return f"{place} was {shown(there)}, is {shown(wanted)}"
+
+
 def study_keys(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None, resolution: Resolution | None = None,
-           search: dict | None = None, scale: dict | None = None, family: dict | None = None,
+           search: dict | None = None, finalists: dict | None = None, scale: dict | None = None, family: dict | None = None,
            compare: tuple[str, ...] = (), recipe: dict | str = "quick", seeds: tuple[Natural, ...] = (0,),
            parallel: Count = 4, ray: dict | None = None) -> None:
     """The keys of a study file."""
@@ -155,7 +233,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         data = document.data
         given = check_arguments("a study", fields_of(study_keys), data)
         space_data, space, located = _space(data["space"], document.path.parent)
-        study = _assemble(given, {**data, "space": space_data}, space, document.path.stem)
+        study = _assemble(given, {**data, "space": space_data}, space, document.path.stem, document.path.parent)
         with located():
             _check_some_network(study.adapted_space)
         for name, arch in study.hand_built.items():
@@ -198,7 +276,7 @@ def _override(data: dict[str, Any], dotted: str, value: Any) -> None:
     data[last] = value
 
 
-def _section(kind: type, data: Mapping[str, Any] | None, name: str) -> Any:
+def section(kind: type, data: Mapping[str, Any] | None, name: str) -> Any:
     """A dataclass out of its mapping; `with_` is written `with` in YAML."""
     with inside(name):
         fields = {key.rstrip("_"): field for key, field in fields_of(kind).items()}
@@ -221,31 +299,60 @@ def _named(what: str, name: str, known: Any, place: str) -> str:
     return name
 
 
-def _distinct(values: tuple, place: str) -> None:
+def distinct(values: tuple, place: str) -> None:
     for i, value in enumerate(values):
         if value in values[:i]:
             raise InputError(f"{value} stands there twice", f"{place}[{i}]")
 
 
-def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, stem: str) -> Study:
+class _Adapted(Mapping):
+    """The zoo by name, each network brought to the data: what a relative bound may name."""
+
+    def __init__(self, resolution: int, data: Source):
+        self.resolution, self.data = resolution, data
+
+    def __getitem__(self, name: str) -> Arch:
+        return adapt(zoo.model(name), resolution=self.resolution, classes=self.data.classes, channels=self.data.channels)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(zoo.MODELS)
+
+    def __len__(self) -> int:
+        return len(zoo.MODELS)
+
+
+def relative_to(networks: Mapping[str, Arch]) -> Callable[[str, str], float]:
+    """What a bound as `2x NAME` is relative to: the quantity of the network `NAME`."""
+    def quantity(name: str, key: str) -> float:
+        if name not in networks:
+            raise InputError(unknown("network", name, networks), key)
+        return Budget().measure(networks[name], key) if key != "latency" else 0.0
+
+    return quantity
+
+
+def _check_priced(search: Search, budget: Budget) -> None:
+    if "latency" in search.objective and budget.profile is None:
+        raise InputError('latency needs "device" in the budget, the profile of the device it is meant on', "search.objective")
+
+
+def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, stem: str, folder: Path) -> Study:
     data = source(_named("data set", given.get("data", "digits"), SOURCES, "data"))
-    search = _section(Search, given.get("search"), "search")
-    scale = _section(Scale, given.get("scale"), "scale")
-    for section, name in ((search, "search"), (scale, "scale")):
-        with inside(f"{name}.with"):
-            searcher(section.with_)
-    if scale.trials < 4:
-        raise InputError(f"must be at least 4, got {scale.trials}: EfficientNet's coefficients, depth, width and resolution "
-                         "alone are always among them", "scale.trials")
-    budget = _section(Budget, given["budget"], "budget")
-    if budget == Budget():
-        raise InputError("needs a bound: macs, params or acts", "budget")
+    search = section(Search, given.get("search"), "search")
+    scale = section(Scale, given.get("scale"), "scale")
+    finalists = section(Finalists, given.get("finalists"), "finalists")
+    for checked, name in ((search, "search"), (scale, "scale")):
+        with inside(name):
+            checked.check()
+    if finalists.top and not finalists.seeds:
+        raise InputError("takes a list of at least one seed, got []", "finalists.seeds")
+    distinct(finalists.seeds, "finalists.seeds")
     compare = given.get("compare", ())
     for i, name in enumerate(compare):
         _named("model", name, zoo.MODELS, f"compare[{i}]")
-    seeds, family = given.get("seeds", (0,)), _section(Family, given.get("family"), "family")
+    seeds, family = given.get("seeds", (0,)), section(Family, given.get("family"), "family")
     for place, values in (("seeds", seeds), ("compare", compare), ("family.phi", family.phi)):
-        _distinct(values, place)
+        distinct(values, place)
     largest = scale.factor ** max(family.phi, default=0)
     if largest > MOST_FACTOR:
         raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most {MOST_FACTOR:,} times",
@@ -255,57 +362,17 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
     resolution = given.get("resolution") or data.resolution
     with inside("" if given.get("name") else "the file's name, which names the study,"):
         name = named(given.get("name") or stem)
+    networks = _Adapted(resolution, data)
+    with inside("budget"):
+        budget = budget_of(given["budget"], relative_to(networks), folder)
+    if not budget.bounds:
+        raise InputError(f"needs a bound: {', '.join(QUANTITIES)}", "budget")
+    _check_priced(search, budget)
+    with inside("scale.budget"):
+        budget_of(scale.budget or {}, lambda name, key: 1.0, folder)
     study = Study(
-        name, space, data, resolution, budget, search, scale,
+        name, space, data, resolution, budget, search, finalists, scale,
         family, compare, _recipe(given.get("recipe", "quick")), seeds,
-        given.get("parallel", 4), _section(Resources, given.get("ray"), "ray"), {**document, "name": name})
+        given.get("parallel", 4), section(Resources, given.get("ray"), "ray"), {**document, "name": name})
     adapted_strides([], resolution)  # images too small for any network
     return study
-
-
-class TrialLog:
-    """`trials.jsonl`: one line per trial, appended and synced to disk before anybody acts on it.
-
-    A last line cut off by a kill is dropped when the log is opened again (`repair`), and passed over by a mere reader.
-    """
-
-    def __init__(self, path: Path, repair: bool = True):
-        self.path = path
-        self.trials: dict[tuple[str, int], Trial] = {}
-        if path.exists():
-            self._read(repair)
-
-    def _read(self, repair: bool) -> None:
-        whole = self.path.read_bytes()
-        end = whole.rfind(b"\n") + 1
-        for i, line in enumerate(whole[:end].splitlines()):
-            try:
-                trial = Trial(**json.loads(line))
-                if trial.step not in STEPS:
-                    raise ValueError(trial.step)
-            except (ValueError, TypeError):
-                raise yamlfile.fault("is no trial; the log was edited or is of another version", self.path, i + 1) from None
-            self.trials[trial.step, trial.number] = trial
-        if repair and end < len(whole):
-            with open(self.path, "r+b") as file:
-                file.truncate(end)
-
-    def append(self, trial: Trial) -> None:
-        with open(self.path, "ab") as file:
-            whole = file.tell()
-            try:
-                file.write(json.dumps(trial.to_dict(), ensure_ascii=False).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:  # a full disk must not leave half a line for the next one to follow
-                file.truncate(whole)
-                raise
-        self.trials[trial.step, trial.number] = trial
-
-    def of(self, step: str) -> list[Trial]:
-        """The step's trials in the order of their numbers."""
-        return sorted((t for t in self.trials.values() if t.step == step), key=lambda t: t.number)
-
-    def __iter__(self) -> Iterator[Trial]:
-        return iter(sorted(self.trials.values(), key=lambda t: (STEPS.index(t.step), t.number)))
-

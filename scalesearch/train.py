@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,8 +15,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.arch import Arch
 from scalesearch.data import load, source
+from scalesearch.graph import named_structure
 from scalesearch.network import build
 from scalesearch.recipe import Recipe
+
+
+def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
+    """Take over the tensors of `parent` that have a name and shape of the model's; the share of its parameters they are."""
+    own = model.state_dict()
+    shared = {name: tensor for name, tensor in parent.items() if name in own and own[name].shape == tensor.shape}
+    model.load_state_dict(shared, strict=False)
+    count = lambda names: sum(own[name].numel() for name in names)
+    return count(shared) / max(1, count(own))
 
 
 class TrainingFailed(RuntimeError):
@@ -25,10 +36,12 @@ class TrainingFailed(RuntimeError):
 class Trainer:
     """One network, trained epoch by epoch; the exponential average of its weights is what is scored.
 
-    Equal arch, data, recipe, seed and device give equal numbers.
+    Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from a `checkpoint`. Weights of
+    `parent` are taken over wherever name and shape are the network's own.
     """
 
-    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu"):
+    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu",
+                 parent: Mapping[str, torch.Tensor] | None = None):
         random.seed(seed)
         torch.manual_seed(seed)
         if device.startswith("cuda"):
@@ -38,6 +51,7 @@ class Trainer:
         self.splits = {name: self._to_tensors(split, arch.resolution) for name, split in load(data).items()}
         self._keep_share(seed)
         self.model = build(arch).to(self.device, memory_format=torch.channels_last)
+        self.inherited = inherit(self.model, parent or {})
         batches = len(self.splits["train"][1]) / recipe.batch_size
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
         self.steps = recipe.epochs * self.steps_per_epoch
@@ -136,6 +150,33 @@ class Trainer:
             f"{split}_accuracy": (logits.argmax(1) == labels).float().mean().item(),
             f"{split}_loss": F.cross_entropy(logits, labels).item(),
         }
+
+    def checkpoint(self) -> dict[str, Any]:
+        """All that going on needs, as tensors and plain data."""
+        return {"epoch": self.epoch, "recipe": self.recipe.digest, "model": self.model.state_dict(), "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(), "random": torch.get_rng_state()}
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Take a `checkpoint` of the same training. Raises `TrainingFailed` where it is of another recipe."""
+        if state["recipe"] != self.recipe.digest:
+            raise TrainingFailed("the checkpoint is of another recipe")
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"].cpu())
+        self.epoch = state["epoch"]
+
+    @property
+    def example(self) -> torch.Tensor:
+        """One image."""
+        return self.splits["val"][0][:1]
+
+    @property
+    def built(self) -> str:
+        """16 hex digits that name the tensors of the module that is really trained, and the images it is trained on."""
+        tensors = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
+        return named_structure(tensors, tuple(self.splits["train"][0].shape[1:]))[:16]
 
     @property
     def seconds(self) -> float:

@@ -12,63 +12,68 @@ import click
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
 from scalesearch.errors import InputError
-from scalesearch.terminal import Rows, amount, certificate_lines, guarded_command, json_option, print_rows, setting
-
-MOST_MISSES = 10_000  # samples without a network among them
+from scalesearch.leaves import inside
+from scalesearch.terminal import Rows, certificate_lines, guarded_command, json_option, print_rows, setting
 
 
 @main.command()
 @click.argument("space", type=click.Path(path_type=Path))
 @click.option("-n", "count_", type=click.IntRange(1), default=1, show_default=True, help="How many.")
-@click.option("--budget", help="At most so many MACs, as 600M.")
+@click.option("--budget", "budgets", multiple=True, metavar="BOUND",
+              help="At most so many MACs as 600M, or any bound: 570M..630M, params=≤5M, memory=64MB; as often as wanted.")
+@click.option("--device", type=click.Path(path_type=Path), help="Profile that a bound on latency is told by.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
 @guarded_command
-def sample(space: Path, count_: int, budget: str | None, seed: int, as_json: bool) -> None:
-    """Architectures out of a SPACE, each as likely as every other; as YAML documents."""
+def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | None, seed: int, as_json: bool) -> None:
+    """Architectures out of a SPACE inside the budget, each as likely as every other; as YAML documents."""
     from random import Random
 
-    from scalesearch.counting import possible_cost as count
-    from scalesearch.expansion import expand
-    from scalesearch.feasibility import certify
+    from scalesearch.counting import possible_cost
+    from scalesearch.feasibility import Feasible
     from scalesearch.schema import arch_to_yaml, load_space
-    from scalesearch.study import Budget
 
     opened, rng = load_space(space), Random(seed)
-    bound = Budget(macs=amount(budget, "--budget")) if budget is not None else Budget()
-    if budget is not None:
-        with yamlfile.read(space).located():
-            certify(opened, bound)
-    rows: Rows = []
-    misses = 0
-    while len(rows) < count_:
-        decisions, arch = opened.sample(rng)
-        counted = count(arch)
-        misses += counted is None
-        if misses > MOST_MISSES and not rows:
-            with yamlfile.read(space).located():
-                expand(arch)  # says why there is no network
-        if counted is not None and not bound.broken_by(counted):
-            arch = arch.with_(name=f"{opened.name}-{len(rows)}")
-            rows.append({**arch.to_dict(), "decisions": decisions, "cost": counted._asdict()})
+    with yamlfile.read(space).located():
+        feasible = Feasible(opened, _budget(budgets, device))
+        rows: Rows = []
+        for number in range(count_):
+            decisions = feasible.draw(rng)
+            arch = opened._at(decisions).with_(name=f"{opened.name}-{number}")
+            rows.append({**arch.to_dict(), "decisions": decisions, "cost": possible_cost(arch)._asdict()})
             if not as_json:
-                click.echo(("---\n" if len(rows) > 1 else "") + arch_to_yaml(arch), nl=False)
+                click.echo(("---\n" if number else "") + arch_to_yaml(arch), nl=False)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
 
 
+def _budget(bounds: tuple[str, ...], device: Path | None) -> Any:
+    """The budget of `macs=600M`, `params=≤5M`, …; a bound alone is of MACs."""
+    from scalesearch.budget import QUANTITIES, budget_of
+
+    data: dict[str, Any] = {"device": str(device)} if device else {}
+    for text in bounds:
+        key, equals, value = text.partition("=")
+        named = equals and key.strip() in QUANTITIES
+        data[key.strip() if named else "macs"] = yamlfile.scalar(value.strip() if named else text)
+    with inside("--budget"):
+        return budget_of(data)
+
+
 @main.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--budget", "budgets", multiple=True, metavar="BOUND", help="Of the spaces among the files, as for `sample`.")
+@click.option("--device", type=click.Path(path_type=Path), help="Profile that a bound on latency is told by.")
 @json_option
 @guarded_command
-def check(files: tuple[Path, ...], as_json: bool) -> None:
+def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None, as_json: bool) -> None:
     """Validate spaces and studies and print their feasibility; exit 2 and a located line for every faulty file."""
     from scalesearch.checking import check_file
 
-    rows, faults = [], 0
+    rows, faults, budget = [], 0, _budget(budgets, device)
     for file in files:
         try:
-            rows.append(check_file(file))
+            rows.append(check_file(file, budget))
         except InputError as error:
             faults += 1
             click.echo(f"scalesearch: {error}", err=True)
@@ -138,7 +143,8 @@ def report(folder: Path) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
     from scalesearch.driver import Driver
     from scalesearch.emit import seconds_spent, write_report
-    from scalesearch.study import TrialLog, load_study
+    from scalesearch.study import load_study
+    from scalesearch.triallog import TrialLog
 
     if not (folder / "study.yaml").exists():
         raise InputError("is no run's folder: it has no study.yaml", str(folder))

@@ -1,51 +1,33 @@
-"""Searchers. Each is a function of the past: it yields proposals, best first, and keeps nothing between calls.
+"""Searchers. Each is a function of the past: it yields proposals, best first, and keeps nothing between calls that it could
+not work out again.
 
 So a search resumes by calling it again with the same past, and its outcome depends on no timing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any, Protocol
 
 from scalesearch.errors import InputError, unknown
-from scalesearch.search.evolution import evolution
-from scalesearch.search.tpe import tpe
+from scalesearch.search.bayes import cmaes, gp, nsga2, tpe
+from scalesearch.search.evolution import evolution, local, random
+from scalesearch.search.predictor import predictor
+from scalesearch.search.problem import Decisions, Past, Problem
 
-Decisions = dict[str, Any]
-
-
-class Problem(Protocol):
-    """What a searcher sees of a space."""
-
-    decisions: dict[str, Any]  # name → anything with a `domain` and `exists(decisions)`
-
-    def draw(self, rng: Random) -> Decisions: ...
-
-    def mutated(self, decisions: Decisions, rng: Random) -> Decisions: ...
+Searcher = Callable[[Problem, Past, Random], Iterator[Decisions]]
+SEARCHERS: dict[str, Searcher] = {
+    "predictor": predictor, "random": random, "evolution": evolution, "local": local, "tpe": tpe, "nsga2": nsga2, "gp": gp,
+    "cmaes": cmaes}
+DEFAULT = "predictor"
+ONE_OBJECTIVE = ("cmaes",)  # the others take several
 
 
-@dataclass(frozen=True)
-class Past:
-    """What is known when a proposal is asked for: results in the order of their numbers, and what is under way."""
-
-    results: Sequence[tuple[Decisions, float | None]] = ()  # score to maximise; None where training failed
-    pending: Sequence[Decisions] = field(default=())
-
-
-def random(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """Every architecture as likely as every other."""
-    while True:
-        yield problem.draw(rng)
-
-
-Searcher = Callable[[Any, Past, Random], Iterator[Decisions]]
-SEARCHERS: dict[str, Searcher] = {"random": random, "evolution": evolution, "tpe": tpe}
-
-
-def searcher(name: str) -> Searcher:
+def searcher(name: str, objectives: int = 1) -> Searcher:
+    """The searcher of that name. Raises `InputError` where there is none, or where it takes one objective alone."""
     if name not in SEARCHERS:
         raise InputError(unknown("searcher", name, SEARCHERS))
+    if objectives > 1 and name in ONE_OBJECTIVE:
+        several = ", ".join(n for n in SEARCHERS if n not in ONE_OBJECTIVE)
+        raise InputError(f'"{name}" takes one objective; with several, {several} work')
     return SEARCHERS[name]

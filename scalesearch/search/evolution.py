@@ -1,22 +1,38 @@
-"""Regularised evolution (Real et al. 2019): the best of a small tournament among the youngest, mutated in one decision."""
+"""Searchers that step from what is good to what is beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
-from typing import Any
+
+from scalesearch.search.problem import Decisions, Past, Problem, best_first
 
 POPULATION = 8  # the youngest results that may become parents; the first ones are drawn at random
 TOURNAMENT = 3
 
 
-def evolution(problem: Any, past: Any, rng: Random) -> Iterator[dict[str, Any]]:
-    """Random draws until there are parents enough, then mutants of tournament winners."""
-    asked = len(past.results) + len(past.pending)
-    parents = [(decisions, score) for decisions, score in past.results if score is not None][-POPULATION:]
+def random(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
+    """Every network inside the budget as likely as every other."""
     while True:
-        if asked < POPULATION or not parents:
+        yield problem.draw(rng)
+
+
+def evolution(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
+    """Regularised evolution (Real et al. 2019): the best of a small tournament among the youngest, mutated in one decision."""
+    parents = past.scored[-POPULATION:]
+    while True:
+        if past.asked < POPULATION or not parents:
             yield problem.draw(rng)
         else:
             entrants = rng.sample(parents, min(TOURNAMENT, len(parents)))
-            yield problem.mutated(max(entrants, key=lambda entrant: entrant[1])[0], rng)
+            yield problem.mutated(best_first(problem, entrants)[0], rng)
+
+
+def local(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
+    """Local search (White et al. 2021): all neighbours of the best so far, then those of the next best; random at first."""
+    if past.asked >= POPULATION:
+        for decisions in best_first(problem, past.scored):
+            around = list(problem.neighbours(decisions))
+            rng.shuffle(around)
+            yield from around
+    yield from random(problem, past, rng)

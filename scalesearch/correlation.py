@@ -1,0 +1,59 @@
+"""Rank correlations and intervals: what a few numbers allow to be said, and no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's ρ with its 95 % interval (Bonett & Wright 2000), and of how many pairs; None where there are too few."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    pairs: int
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"too few to tell ({self.pairs} pairs)"
+        return f"{self.value:+.2f} (95 % interval {self.low:+.2f} to {self.high:+.2f}, {self.pairs} pairs)"
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    """Rank correlation; 0 where one of both never changes."""
+    if len(set(x)) < 2 or len(set(y)) < 2:
+        return 0.0
+    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+
+
+def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
+    """Spearman's ρ of pairs, with its interval by Fisher's transformation."""
+    n = len(x)
+    if n < 4 or len(set(x)) < 2 or len(set(y)) < 2:
+        return Correlation(None, None, None, n)
+    rho = spearman(x, y)
+    bounded = max(-0.999999, min(0.999999, rho))
+    half = 1.96 * math.sqrt((1 + bounded**2 / 2) / (n - 3))
+    return Correlation(rho, math.tanh(math.atanh(bounded) - half), math.tanh(math.atanh(bounded) + half), n)
+
+
+def interval(values: Sequence[float]) -> float | None:
+    """Half the 95 % interval of a mean (Student's t); None for one value."""
+    if len(values) < 2:
+        return None
+    return float(stats.t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values)))
+
+
+def standard_error(values: Sequence[float], examples: int) -> float:
+    """Of a mean accuracy: what the seeds differ by, and what as many test examples cannot tell apart anyway."""
+    p = min(max(mean(values), 1 / (examples + 2)), 1 - 1 / (examples + 2))
+    of_examples = p * (1 - p) / examples
+    of_seeds = stdev(values) ** 2 / len(values) if len(values) > 1 else 0.0
+    return math.sqrt(of_examples + of_seeds)

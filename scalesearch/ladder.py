@@ -1,0 +1,273 @@
+"""What a space can cost, unit by unit, without listing its networks: dynamic programming over counted costs.
+
+Counted costs are sums over units, and what a unit costs depends on its own decisions and on the shapes that reach it. So the
+number of ways to complete a network from a unit on, by what the rest costs, follows from those of the next unit. Drawing
+along these numbers gives every network inside a band of costs the same probability, however rare the band.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from scalesearch.arch import Auxiliary
+from scalesearch.blocks import record
+from scalesearch.counting import Cost, block_cost, stage_cost
+from scalesearch.decisions import Decisions
+from scalesearch.domains import FloatRange
+from scalesearch.graph import ShapeError
+from scalesearch.space import Space
+
+MOST_WAYS = 600_000  # (state, decisions of the next unit) pairs
+GRAINS = {1: 4096, 2: 160, 3: 40}  # cells per quantity, by how many are bounded
+FINEST = 32_768
+
+
+class TooEntangled(Exception):
+    """The space's units depend on each other in more ways than can be listed."""
+
+
+@dataclass
+class _Rung:
+    """A unit: per state, every way to decide it, what that costs and the state it leads to."""
+
+    options: list[Decisions]
+    ways: dict[Any, tuple[np.ndarray, np.ndarray, np.ndarray]]  # state → option numbers, costs, numbers of next states
+
+
+class Ladder:
+    """The units of `space` as rungs. Raises `TooEntangled` where it cannot be climbed."""
+
+    def __init__(self, space: Space):
+        self.space = space
+        self.rungs: list[list[tuple[list[Decisions], np.ndarray, np.ndarray]]] = []
+        stages = [u for u in space.units if u.part == "stages"]
+        taps = space.settings.get("taps") or ()
+        if any(u.inputs for u in stages) or taps:
+            if any(u.present is not True for u in stages):
+                raise TooEntangled
+        self._climb(stages, taps)
+
+    def _climb(self, stages: list, taps: Sequence[int]) -> None:
+        space = self.space
+        introduced = self._introduced()
+        live = self._live()
+        needed = self._needed(stages, taps)
+        starts = list(self._assignments(introduced[0], {}))
+        states: dict[Any, int] = {}
+        self.starts = [(decisions, self._state_number(states, self._kept(decisions, live[0]),
+                                                      ((-1, self._image(decisions)),))) for decisions in starts]
+        budget = MOST_WAYS
+        number = -1
+        for u, (unit, keys) in enumerate(space._unit_keys):
+            number += unit.part == "stages"
+            nexts: dict[Any, int] = {}
+            table = []
+            for kept, shapes in states:
+                options, costs, targets = [], [], []
+                for decisions in self._assignments(introduced[u + 1], dict(kept)):
+                    budget -= 1
+                    if budget < 0:
+                        raise TooEntangled
+                    step = self._step(unit, keys, number, decisions, dict(shapes))
+                    if step is not None:
+                        cost, after = step
+                        held = tuple((n, s) for n, s in after if n == -1 or n in needed[u + 1])
+                        options.append({k: decisions[k] for k in decisions if k in introduced[u + 1]})
+                        costs.append(cost[:3])
+                        targets.append(self._state_number(nexts, self._kept(decisions, live[u + 1]), held))
+                table.append((options, np.array(costs, dtype=np.int64).reshape(-1, 3), np.array(targets, dtype=np.int64)))
+            self.rungs.append(table)
+            states = nexts
+
+    @staticmethod
+    def _state_number(states: dict, kept: tuple, shapes: tuple) -> int:
+        return states.setdefault((kept, shapes), len(states))
+
+    def _introduced(self) -> list[list[str]]:
+        """Decisions by the first unit that depends on them, those of the settings first, controllers with them."""
+        space, seen = self.space, set()
+        of_settings = [k for k, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)]
+        found = []
+        for keys in [of_settings, *(keys for _, keys in space._unit_keys)]:
+            wanted, todo = set(), list(keys)
+            while todo:
+                key = todo.pop()
+                if key not in wanted and key not in seen:
+                    wanted.add(key)
+                    todo += space.decisions[key].controllers
+            seen |= wanted
+            found.append([k for k in space.decisions if k in wanted])
+        return found
+
+    def _live(self) -> list[set[str]]:
+        """Per place between units: the decisions that later units depend on, or later decisions' existence."""
+        space, later, found = self.space, set(), []
+        for _, keys in reversed(space._unit_keys):
+            found.append(set(later))
+            for key in keys:
+                later |= {key, *space.decisions[key].controllers}
+        later |= {k for k, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)}
+        of_settings = {k for k, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)}
+        return [later, *(live | of_settings for live in reversed(found))]
+
+    def _needed(self, stages: list, taps: Sequence[int]) -> list[set[int]]:
+        """Per place between units: the stages whose outputs are still wanted."""
+        found, wanted = [], set(taps)
+        for unit in reversed(self.space.units):
+            found.append(set(wanted))
+            wanted |= set(unit.inputs)
+        return [wanted, *reversed(found)]
+
+    @staticmethod
+    def _kept(decisions: Mapping[str, Any], live: set[str]) -> tuple:
+        return tuple((k, decisions[k]) for k in sorted(live) if k in decisions)
+
+    def _assignments(self, keys: list[str], given: Decisions) -> Iterator[Decisions]:
+        """`given` completed by every combination of the decisions that exist among `keys`."""
+        if not keys:
+            yield given
+            return
+        decision = self.space.decisions[keys[0]]
+        if not decision.exists(given):
+            yield from self._assignments(keys[1:], given)
+            return
+        if decision.domain.values is None:
+            raise TooEntangled
+        for value in decision.domain.values:
+            yield from self._assignments(keys[1:], {**given, keys[0]: value})
+
+    def _setting(self, name: str, decisions: Decisions, default: Any) -> Any:
+        return self.space._value(name, self.space.settings.get(name, default), decisions)
+
+    def _image(self, decisions: Decisions) -> tuple[int, int, int]:
+        resolution = self._setting("resolution", decisions, None)
+        return self._setting("channels", decisions, 3), resolution, resolution
+
+    def _step(self, unit: Any, keys: tuple[str, ...], number: int, decisions: Decisions, shapes: dict[int, Any]) -> tuple[Cost, tuple] | None:
+        """What the unit costs so decided and the shapes after it; None where shapes don't meet."""
+        space = self.space
+        built = space.unit_at(unit, keys, decisions)
+        if built is None:
+            return Cost(), tuple(sorted(shapes.items()))
+        same = self._setting("padding", decisions, "symmetric") == "same"
+        classes = self._setting("classes", decisions, None)
+        try:
+            if isinstance(built, Auxiliary):
+                block = record(built.block, (shapes[built.after],), same, None, classes)
+                return Cost(params=block_cost(block).params), tuple(sorted(shapes.items()))
+            if unit.part == "stages":
+                cost, shape = stage_cost(built, tuple(shapes[j] for j in unit.inputs) or (shapes[-1],), same)
+                return cost, tuple(sorted({**shapes, -1: shape, number: shape}.items()))
+            if unit.part == "head":
+                taps = space.settings.get("taps") or ()
+                block = record(built, tuple(shapes[j] for j in taps) or (shapes[-1],), same, None, classes)
+            else:
+                block = record(built, (shapes[-1],), same)
+        except ShapeError:
+            return None
+        return block_cost(block), tuple(sorted({**shapes, -1: block.out_shape}.items()))
+
+    # Readings.
+
+    def extremes(self, axis: int) -> tuple[int, int] | None:
+        """The least and the most of a quantity (0 params, 1 macs, 2 acts), exactly; None where nothing is a network."""
+        low = high = None
+        for table in reversed(self.rungs):
+            lows, highs = [], []
+            for _, costs, targets in table:
+                if not len(targets):
+                    lows.append(math.inf), highs.append(-math.inf)
+                    continue
+                rest_low = np.zeros(len(targets)) if low is None else low[targets]
+                rest_high = np.zeros(len(targets)) if high is None else high[targets]
+                lows.append((costs[:, axis] + rest_low).min())
+                highs.append((costs[:, axis] + rest_high).max())
+            low, high = np.array(lows), np.array(highs)
+        found = [low[s] for _, s in self.starts], [high[s] for _, s in self.starts]
+        return None if min(found[0]) == math.inf else (int(min(found[0])), int(max(found[1])))
+
+
+AXES = {"params": 0, "macs": 1, "acts": 2}
+
+
+class Band:
+    """The networks of a ladder inside bounds on counted quantities, ready to be counted and drawn.
+
+    `bounds` are (axis, low, high), the highs finite. Costs are rounded down to whole cells per unit, so `weight` counts a
+    little too much at the edges; what is drawn there and is outside is for the caller to refuse.
+    """
+
+    def __init__(self, ladder: Ladder, bounds: Sequence[tuple[int, float, float]]):
+        self.ladder, self.bounds = ladder, list(bounds)
+        units = len(ladder.rungs)
+        self.axes = [axis for axis, _, _ in bounds]
+        most = GRAINS[len(bounds)] if len(bounds) in GRAINS else 16
+        self.cells = []
+        for _, low, high in bounds:
+            wanted = max(1.0, (high - max(low, 0)) / (8 * units))
+            finest = FINEST if len(bounds) == 1 else most
+            self.cells.append(max(wanted if len(bounds) == 1 else 1.0, high / (finest if low > 0 else most), 1.0))
+        self.tops = [int(high // cell) for (_, _, high), cell in zip(bounds, self.cells)]
+        self.floors = [max(0, int(low // cell) - units) for (_, low, _), cell in zip(bounds, self.cells)]
+        self.width = math.prod(top + 1 for top in self.tops)
+        self._count()
+
+    def _count(self) -> None:
+        """Per unit and state: the numbers of completions by the cell of what they cost."""
+        shape = tuple(top + 1 for top in self.tops)
+        end = np.zeros((1, *shape))
+        end[(0, *(0 for _ in shape))] = 1.0
+        self.after: list[np.ndarray] = [end]
+        self.steps: list[list[tuple]] = []
+        for depth, table in enumerate(reversed(self.ladder.rungs)):
+            below = self.after[-1]
+            counts = np.zeros((len(table), *shape))
+            steps = []
+            for state, (_, costs, targets) in enumerate(table):
+                cells = [(costs[:, axis] // cell).astype(np.int64) for axis, cell in zip(self.axes, self.cells)]
+                fits = np.logical_and.reduce([c <= top for c, top in zip(cells, self.tops)]) if len(targets) else np.zeros(0, bool)
+                targets = np.zeros_like(targets) if depth == 0 else targets
+                steps.append((np.flatnonzero(fits), targets[fits], [c[fits] for c in cells]))
+                alike: dict[tuple, int] = {}
+                for way in zip(targets[fits].tolist(), *(c[fits].tolist() for c in cells)):
+                    alike[way] = alike.get(way, 0) + 1
+                for (target, *shift), times in alike.items():
+                    to = tuple(slice(s, None) for s in shift)
+                    from_ = tuple(slice(None, n - s) for s, n in zip(shift, shape))
+                    counts[state][to] += times * below[target][from_]
+            self.after.append(counts)
+            self.steps.append(steps)
+        self.after.reverse()
+        self.steps.reverse()
+        window = tuple(slice(f, None) for f in self.floors)
+        self._windows = [self.after[0][s][window] for _, s in self.ladder.starts]
+        self._upto = [w.ravel().cumsum() for w in self._windows]
+        self._starts = np.array([upto[-1] for upto in self._upto])
+        self.weight = float(self._starts.sum())
+
+    def draw(self, rng: Random) -> Decisions:
+        """Decisions, every combination in the band as likely as every other."""
+        chosen = _pick(self._starts.cumsum(), rng)
+        decisions, state = dict(self.ladder.starts[chosen][0]), self.ladder.starts[chosen][1]
+        place = _pick(self._upto[chosen], rng)
+        rest = [int(i) + f for i, f in zip(np.unravel_index(place, self._windows[chosen].shape), self.floors)]
+        for table, steps, below in zip(self.ladder.rungs, self.steps, self.after[1:]):
+            numbers, targets, cells = steps[state]
+            left = [r - c for r, c in zip(rest, cells)]
+            fits = np.logical_and.reduce([part >= 0 for part in left])
+            index = tuple(np.maximum(part, 0) for part in left)
+            way = _pick(np.where(fits, below[(targets, *index)], 0.0).cumsum(), rng)
+            decisions |= table[state][0][numbers[way]]
+            state, rest = int(targets[way]), [int(part[way]) for part in left]
+        return {key: decisions[key] for key in self.ladder.space.decisions if key in decisions}
+
+
+def _pick(upto: np.ndarray, rng: Random) -> int:
+    """A place with probability proportional to its weight; `upto` are the sums of the weights up to each place."""
+    return min(int(np.searchsorted(upto, rng.random() * upto[-1], side="right")), len(upto) - 1)

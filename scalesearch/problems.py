@@ -1,0 +1,170 @@
+"""The searches of a study as searchers see them: networks of a space inside a budget, and ways to scale one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from scalesearch.arch import Arch
+from scalesearch.budget import Budget, quantity_of
+from scalesearch.counting import cost
+from scalesearch.decisions import Decision, Decisions
+from scalesearch.domains import FloatRange
+from scalesearch.expansion import expand
+from scalesearch.feasibility import Feasible
+from scalesearch.scaling import PRESETS, Scaled, ScalingSpace
+from scalesearch.space import Space
+
+SHARE_STEPS = 16  # shares of the budget are told apart to 1/16; finer ones mostly round to the same networks
+REMEMBERED = 1 << 15
+RIDGE = 1.0
+
+
+class SpaceProblem:
+    """The networks of `space` inside `budget`. `objectives` are quantities to be small beside the score.
+
+    `hints` are numbers about some networks (zero-cost proxies, by their digest), from which those of the others are told.
+    """
+
+    def __init__(self, space: Space, budget: Budget, objectives: Sequence[str] = ()):
+        self.space, self.budget, self.objectives, self.decisions = space, budget, tuple(objectives), space.decisions
+        self.feasible = Feasible(space, budget)
+        self.memory: dict[str, Any] = {}
+        self._identities: dict[tuple, str | None] = {}
+        self._hints: tuple[np.ndarray, np.ndarray] | None = None
+
+    def arch(self, decisions: Decisions) -> Arch:
+        return self.space._at(decisions)
+
+    def draw(self, rng: Random) -> Decisions:
+        return self.feasible.draw(rng)
+
+    def mutated(self, decisions: Decisions, rng: Random) -> Decisions:
+        return self.space.mutated(decisions, rng)
+
+    def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
+        return self.space.neighbours(decisions)
+
+    def snapped(self, decisions: Decisions) -> Decisions:
+        """Decimals on a range's steps exactly, where a searcher's arithmetic left them beside."""
+        domains = {key: self.decisions[key].domain for key in decisions}
+        return {key: min(domains[key].values, key=lambda v: abs(v - value))
+                if isinstance(domains[key], FloatRange) and domains[key].values else value
+                for key, value in decisions.items()}
+
+    def identity(self, decisions: Decisions) -> str | None:
+        key = tuple(decisions.items())
+        if key not in self._identities:
+            if len(self._identities) > REMEMBERED:
+                self._identities.clear()
+            arch = self.arch(decisions)
+            self._identities[key] = expand(arch).digest if self.budget.admits(arch) else None
+        return self._identities[key]
+
+    def costs(self, decisions: Decisions) -> tuple[float, ...]:
+        if not self.objectives:
+            return ()
+        arch = self.arch(decisions)
+        return tuple(float(self.budget.measure(arch, key)) for key in self.objectives)
+
+    def features(self, decisions: Decisions) -> tuple[float, ...]:
+        counted = cost(self.arch(decisions))
+        return (*(math.log(1 + quantity_of(counted, key)) for key in ("params", "macs", "acts")), *self._hinted(decisions))
+
+    def left(self, seen: Collection[str]) -> bool:
+        """Whether a network not `seen` may be left."""
+        listed = self.feasible.listed
+        return listed is None or any(self.identity(d) not in seen for d in listed)
+
+    def hint(self, decisions: Sequence[Decisions], numbers: Sequence[Sequence[float]]) -> None:
+        """Learn, by ridge regression on the decisions, what the proxies of networks not screened may be."""
+        x = np.array([self._flags(d) for d in decisions])
+        y = np.array(numbers, dtype=float)
+        y = (y.argsort(0).argsort(0) + 0.5) / len(y)  # ranks: proxies run over many orders of magnitude
+        self._hints = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (y - y.mean(0))), y.mean(0)
+
+    def _hinted(self, decisions: Decisions) -> tuple[float, ...]:
+        if self._hints is None:
+            return ()
+        weights, middle = self._hints
+        return tuple((np.array(self._flags(decisions)) @ weights + middle).tolist())
+
+    def _flags(self, decisions: Decisions) -> list[float]:
+        return [float(decisions.get(name) == value) for name, d in self.decisions.items() for value in d.domain.values or ()]
+
+
+class ScaleProblem:
+    """The distinct networks that scaling a base by a factor gives, one for each way to share out the growth that lands inside
+    the tolerance and the budget.
+
+    Decisions are two shares, depth's and width's; the rest is resolution's. Presets are among them even where they miss.
+    """
+
+    def __init__(self, space: ScalingSpace, always: Sequence[Decisions] = (), budget: Budget | None = None):
+        self.space, self.always, self.budget = space, list(always), budget or Budget()
+        self.decisions = {name: Decision(name, FloatRange(0.0, 1.0), ((name, ()),)) for name in ("depth", "width")}
+        self.memory: dict[str, Any] = {}
+        self.objectives: tuple[str, ...] = ()
+
+    def scaled(self, decisions: Decisions) -> Scaled:
+        return self.space.at(decisions)
+
+    def arch(self, decisions: Decisions) -> Arch:
+        return self.space.at(decisions).arch
+
+    @cached_property
+    def networks(self) -> dict[str, Decisions]:
+        """By their digest: what is always tried first, then the points of the grid."""
+        found: dict[str, Decisions] = {}
+        for decisions in (*self.always, *self.space.grid(SHARE_STEPS)):
+            if (name := self._admitted(decisions)) is not None:
+                found.setdefault(name, decisions)
+        return found
+
+    def _admitted(self, decisions: Decisions) -> str | None:
+        if sum(decisions.values()) > 1 + 1e-9:
+            return None
+        scaled = self.space.at(decisions)
+        near = abs(scaled.deviation) <= self.space.tolerance and self.budget.admits(scaled.arch)
+        return expand(scaled.arch).digest if near or decisions in self.always else None
+
+    @cached_property
+    def _points(self) -> list[Decisions]:
+        return list(self.networks.values())
+
+    def identity(self, decisions: Decisions) -> str | None:
+        return self._admitted(decisions)
+
+    def snapped(self, decisions: Decisions) -> Decisions:
+        """The nearest of the distinct networks' points."""
+        apart = lambda d: sum((d[name] - decisions[name]) ** 2 for name in d)
+        return min(self._points, key=apart) if self._points else decisions
+
+    def draw(self, rng: Random) -> Decisions:
+        return rng.choice(self._points)
+
+    def mutated(self, decisions: Decisions, rng: Random) -> Decisions:
+        return self.snapped({name: share + rng.gauss(0, 0.15) for name, share in decisions.items()})
+
+    def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
+        apart = lambda d: sum((d[name] - decisions[name]) ** 2 for name in d)
+        yield from sorted((d for d in self._points if d != decisions), key=apart)[:6]
+
+    def costs(self, decisions: Decisions) -> tuple[float, ...]:
+        return ()
+
+    def features(self, decisions: Decisions) -> tuple[float, ...]:
+        counted = cost(self.arch(decisions))
+        return math.log(counted.params), math.log(counted.acts), 1 - sum(decisions.values())
+
+    def left(self, seen: Collection[str]) -> bool:
+        return any(name not in seen for name in self.networks)
+
+
+def presets_to_try(names: Sequence[str] = ("efficientnet", "depth", "width", "resolution")) -> list[Decisions]:
+    return [{"depth": PRESETS[name].depth, "width": PRESETS[name].width} for name in names]

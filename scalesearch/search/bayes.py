@@ -1,0 +1,164 @@
+"""Optuna: its samplers as searchers, and the SQLite copy of a search that its dashboard opens. The only importer of optuna.
+
+Ray's `OptunaSearch` tells Optuna neither constraints nor that a trial was stopped early; here every proposal is asked for and
+every result told by ourselves, on a study made anew from the past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from scalesearch.domains import Choice, Domain, IntRange
+from scalesearch.search.problem import Decisions, Past, Problem, values
+
+MOST_MISSES = 50  # proposals Optuna may have rejected before plain draws take over
+START = 8  # results before a model is made; drawn at random
+POPULATION, GENERATION = 16, 8  # results in a generation of NSGA-II and of CMA-ES
+INFEASIBLE = "infeasible"
+
+
+def _optuna() -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def distribution(domain: Domain, ordered: bool = False) -> Any:
+    """Optuna's distribution of a domain; with `ordered`, a choice is the number of its option."""
+    optuna = _optuna()
+    if isinstance(domain, Choice):
+        if ordered:
+            return optuna.distributions.IntDistribution(0, len(domain.options) - 1)
+        return optuna.distributions.CategoricalDistribution(domain.options)
+    if isinstance(domain, IntRange):
+        return optuna.distributions.IntDistribution(domain.values[0], domain.values[-1], step=domain.step, log=domain.log)
+    return optuna.distributions.FloatDistribution(domain.low, domain.high, step=domain.step, log=domain.log)
+
+
+def _suggest(trial: Any, name: str, domain: Domain, ordered: bool) -> Any:
+    if isinstance(domain, Choice):
+        if ordered:
+            return domain.options[trial.suggest_int(name, 0, len(domain.options) - 1)]
+        return trial.suggest_categorical(name, domain.options)
+    if isinstance(domain, IntRange):
+        return trial.suggest_int(name, domain.values[0], domain.values[-1], step=domain.step, log=domain.log)
+    return trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
+
+
+def _frozen(problem: Any, decisions: Mapping[str, Any], told: Sequence[float] | None, state: str, ordered: bool = False,
+            attributes: dict[str, Any] | None = None) -> Any:
+    optuna = _optuna()
+    domains = {name: problem.decisions[name].domain for name in decisions}
+    params = {name: domains[name].options.index(value) if ordered and isinstance(domains[name], Choice) else value
+              for name, value in decisions.items()}
+    return optuna.trial.create_trial(
+        params=params, distributions={name: distribution(domain, ordered) for name, domain in domains.items()},
+        state=optuna.trial.TrialState[state], values=list(told) if state == "COMPLETE" else None, system_attrs=attributes,
+        constraints={INFEASIBLE: 0.0} if state == "COMPLETE" and not ordered else None)
+
+
+def _directions(problem: Any, decisions: Decisions) -> list[str]:
+    return ["maximize"] * len(values(problem, decisions, 0.0))
+
+
+def tpe(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
+    """Tree-structured Parzen estimator (Bergstra et al. 2011; with several objectives Ozaki et al. 2022)."""
+    make = lambda optuna, seed, trials: optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
+    return _proposals(problem, past, rng, make)
+
+
+def gp(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
+    """Optuna's Gaussian process with expected (hypervolume) improvement."""
+    make = lambda optuna, seed, trials: optuna.samplers.GPSampler(seed=seed, n_startup_trials=START, deterministic_objective=False)
+    return _proposals(problem, past, rng, make, misses=3)  # each costs a fit
+
+
+def nsga2(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
+    """NSGA-II (Deb et al. 2002); every `POPULATION` results are a generation."""
+    make = lambda optuna, seed, trials: optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+    return _proposals(problem, past, rng, make, generations="NSGAIISampler:generation")
+
+
+def cmaes(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
+    """CMA-ES (Hansen & Ostermeier 2001); options are numbered in their order, and every `GENERATION` results are a generation."""
+    make = lambda optuna, seed, trials: optuna.samplers.CmaEsSampler(
+        seed=seed, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False)
+    return _proposals(problem, past, rng, make, ordered=True, evolved=_evolved)
+
+
+def _evolved(study: Any, trials: list[Any]) -> list[Any]:
+    """Results with what Optuna's CMA-ES notes on its own trials: the generation, and its state at the generation's end.
+
+    The sampler puts these on the first trial that it is asked for afterwards, so it is asked once for every generation.
+    """
+    optuna, found, notes = _optuna(), [], {}
+    complete = [t for t in trials if t.state == optuna.trial.TrialState.COMPLETE]
+    for start in range(0, len(complete), GENERATION):
+        generation = complete[start : start + GENERATION]
+        if not found:
+            notes = _notes(study, generation)
+        for trial in generation:
+            trial.system_attrs.update(notes)
+        found += generation
+        if len(generation) == GENERATION:
+            notes = _notes(study, found)
+    return found
+
+
+def _notes(study: Any, trials: list[Any]) -> dict[str, Any]:
+    """What the sampler notes on a trial that it is asked for when `trials` are known."""
+    optuna = _optuna()
+    asked = optuna.create_study(sampler=study.sampler, direction="maximize")
+    for trial in trials:
+        asked.add_trial(trial)
+    asked.ask(fixed_distributions=trials[0].distributions)
+    return dict(asked.trials[-1].system_attrs)
+
+
+def _proposals(problem: Any, past: Past, rng: Random, make: Callable, *, ordered: bool = False,
+               generations: str = "", misses: int = MOST_MISSES, evolved: Callable | None = None) -> Iterator[Decisions]:
+    """What a sampler proposes; a proposal that is not taken (over budget, known) is told to it as infeasible."""
+    if past.asked < START:
+        while True:
+            yield problem.draw(rng)
+    optuna = _optuna()
+    done, trials = 0, []
+    for decisions, score in past.results:
+        state = "FAIL" if score is None else "COMPLETE"
+        told = None if score is None else values(problem, decisions, score)
+        attributes = {generations: done // POPULATION} if generations and told else None
+        trials.append(_frozen(problem, decisions, told, state, ordered, attributes))
+        done += told is not None
+    complete = [t for t in trials if t.state == optuna.trial.TrialState.COMPLETE]
+    study = optuna.create_study(sampler=make(optuna, rng.randrange(2**32), complete),
+                                directions=_directions(problem, (past.results or [(problem.draw(rng), 0)])[0][0]))
+    for trial in evolved(study, trials) if evolved else trials:
+        study.add_trial(trial)
+    for decisions in past.pending:
+        study.add_trial(_frozen(problem, decisions, None, "RUNNING", ordered))
+    for _ in range(misses if complete else 0):
+        trial = study.ask()
+        decisions = {}
+        for name, decision in problem.decisions.items():
+            if decision.exists(decisions):
+                decisions[name] = _suggest(trial, name, decision.domain, ordered)
+        yield decisions
+        if not ordered:  # CMA-ES knows no constraints; it is told a bad score
+            trial.set_constraint(INFEASIBLE, 1.0)
+        study.tell(trial, [min(0.0, *(t.values[i] for t in complete)) for i in range(len(study.directions))])
+    while True:
+        yield problem.draw(rng)
+
+
+def write_storage(path: Path, name: str, problem: Any, results: Sequence[tuple[dict[str, Any], float | None]]) -> None:
+    """The finished trials of a search as the Optuna study `name` in the SQLite file at `path`."""
+    optuna = _optuna()
+    directions = _directions(problem, results[0][0])
+    study = optuna.create_study(storage=f"sqlite:///{path}", study_name=name, directions=directions, load_if_exists=True)
+    for decisions, score in results[len(study.trials) :]:
+        told = None if score is None else values(problem, decisions, score)
+        study.add_trial(_frozen(problem, decisions, told, "FAIL" if score is None else "COMPLETE"))

@@ -1,0 +1,133 @@
+"""The predictor-guided searcher: what a surrogate learnt from the results expects most of is tried next.
+
+The surrogate's weights are fitted when there are a third more results than at the last fit, on those that were there then; so
+they are a function of the past, whatever happened in between, and most proposals cost milliseconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+
+import numpy as np
+from scipy.stats import norm
+
+from scalesearch.search.problem import Decisions, Past, Problem, best_first
+from scalesearch.search.surrogate import Encoded, Surrogate, gaussian_scores
+from scalesearch.search.view import View
+
+START = 10  # results drawn at random before there is a surrogate
+FRESH = 20  # drawn for each proposal
+STARTS = 8  # of the best results, and of the most promising of the pool, whose neighbours are looked at
+CLIMBS = 3  # rounds of neighbours of the most promising
+MOST_AROUND = 150  # neighbours looked at in a round
+GROWTH = 1.3
+EXPLORING = 3  # every so many proposals look further afield
+CONFIDENCE = 0.5  # standard deviations above the mean that a network is given credit for
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # a normal distribution as nine points
+
+
+def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
+    """The upper confidence bound or the expected improvement of a Gaussian process; with counted objectives, the expected gain of hypervolume, which is
+    exact since what a network costs is known beforehand."""
+    known = past.scored
+    if past.asked < START or len(known) < START // 2 or len({score for _, score in known}) < 2:
+        while True:
+            yield problem.draw(rng)
+    view = View.of(problem)
+    acquisition = _Acquisition(view, known, past.pending)
+    taken = {view.key(decisions) for decisions in (*(d for d, _ in past.results), *past.pending)}
+    gains: dict[str, tuple[float, Decisions]] = {}
+
+    def look_at(found: Mapping[str, Decisions]) -> None:
+        new = {key: decisions for key, decisions in found.items() if key not in gains and key not in taken}
+        if new:
+            gains.update(zip(new, zip(acquisition(view.encoded(new)).tolist(), new.values())))
+
+    look_at(view.pool | view.drawn(rng, FRESH))
+    centres = best_first(problem, known)[:STARTS]
+    for _ in range(CLIMBS):
+        look_at(view.around(centres, rng, MOST_AROUND))
+        centres = [decisions for _, decisions in heapq.nlargest(STARTS, gains.values(), key=lambda pair: pair[0])]
+    yield from (decisions for _, decisions in sorted(gains.values(), key=lambda pair: pair[0], reverse=True))
+    while True:
+        yield problem.draw(rng)
+
+
+def fitted(view: View, known: Sequence[tuple[Decisions, float]]) -> Surrogate:
+    """A surrogate fitted to the results up to the last size of the schedule, from the weights of the fit before."""
+    size, before = START // 2, None
+    names = tuple((view.key(decisions), score) for decisions, score in known)
+    while size <= len(known):
+        memo = names[:size]
+        if memo not in view.surrogates:
+            surrogate = Surrogate(len(view.names), view.groups, before)
+            surrogate.fit(view.encoded_list([d for d, _ in known[:size]]), gaussian_scores(np.array([score for _, score in known[:size]])))
+            view.surrogates[memo] = surrogate
+        before = view.surrogates[memo]
+        size = max(size + 1, round(size * GROWTH))
+    return before
+
+
+class _Acquisition:
+    """What trying networks is expected to gain; those under way count as what the surrogate expects of them."""
+
+    def __init__(self, view: View, known: Sequence[tuple[Decisions, float]], pending: Sequence[Decisions]):
+        there = view.encoded_list([decisions for decisions, _ in known])
+        scores = np.array([score for _, score in known])
+        y = gaussian_scores(scores)
+        self._ranked, self._scores = np.unique(y), np.unique(scores)
+        self.surrogate = fitted(view, known)
+        self.surrogate.condition(there, y)
+        if pending:
+            coming = view.encoded_list(list(pending))
+            there, y = there.joined(coming), np.append(y, self.surrogate.predict(coming)[0])
+            self.surrogate.condition(there, y)
+        self.dearest, self.cheapest = view.dearest, view.cheapest
+        self.y, self.known_costs, self.known_scores = y, there.costs, self._unwarped(y)
+        self.worst = self.known_scores.min()
+
+    def _unwarped(self, y: np.ndarray) -> np.ndarray:
+        """Scores of their ranks' quantiles; beyond the best and the worst, on along the line between the two."""
+        found = np.interp(y, self._ranked, self._scores)
+        slope = (self._scores[-1] - self._scores[0]) / (self._ranked[-1] - self._ranked[0])
+        beyond = np.maximum(y - self._ranked[-1], 0) + np.minimum(y - self._ranked[0], 0)
+        return found + slope * beyond
+
+    def __call__(self, wanted: Encoded) -> np.ndarray:
+        mean, deviation = self.surrogate.predict(wanted)
+        if not wanted.costs.shape[1]:
+            return self._promise(mean, deviation)
+        possible = self._unwarped(mean[:, None] + deviation[:, None] * NODES)  # n × nodes
+        gain = self._gain_of_area if wanted.costs.shape[1] == 1 else self._gain_of_volume
+        return gain(wanted.costs, possible) @ WEIGHTS
+
+    def _promise(self, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+        """An upper confidence bound, which stays near what is good; every third time the expected improvement over the best,
+        which looks further afield."""
+        if len(self.y) % EXPLORING:
+            return mean + CONFIDENCE * deviation
+        over = self.surrogate.best
+        u = (mean - over) / deviation
+        return deviation * (u * norm.cdf(u) + norm.pdf(u))
+
+    def _gain_of_area(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
+        """Gain of hypervolume: over every step of the front at higher cost, what is above the step times its width."""
+        order = np.lexsort((-self.known_scores, self.known_costs[:, 0]))
+        at, level = self.known_costs[order, 0], np.maximum.accumulate(self.known_scores[order])
+        steps = np.r_[True, level[1:] > level[:-1]]
+        at, level = at[steps], level[steps]
+        edges = np.r_[-np.inf, at, max(self.dearest[0], at[-1]) + 1e-3 * (self.dearest[0] - self.cheapest[0])]
+        widths = np.maximum(0, edges[None, 1:] - np.maximum(edges[None, :-1], costs))
+        gained = np.zeros_like(possible)
+        for width, over in zip(widths.T, np.r_[self.worst, level]):
+            gained += width[:, None] * np.maximum(0, possible - over)
+        return gained
+
+    def _gain_of_volume(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
+        """What is above all that costs no more in anything, times the room up to the dearest."""
+        no_dearer = (self.known_costs[None] <= costs[:, None]).all(2)
+        level = np.where(no_dearer, self.known_scores[None], self.worst).max(1)
+        room = np.prod(np.maximum(0.01, (self.dearest - costs) / np.maximum(self.dearest - self.cheapest, 1e-30)), 1)
+        return room[:, None] * np.maximum(0, possible - level[:, None])

@@ -1,0 +1,140 @@
+"""A Gaussian process over decisions: which networks are alike, as the results so far tell it.
+
+Likeness is a sum of kernels: one of the decisions that two networks share, each decision with a weight of its own, and one for
+each kind of number about them (how often an option is chosen, places on ranges, counted costs). How much each kernel explains,
+and every weight in it, is fitted to the results; so what says nothing in a space fades out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+from scipy.stats import norm, rankdata
+
+MOST_POINTS = 300  # results that the process is conditioned on: the best half and an even pick of the rest
+MOST_FITTED = 150
+FIT_STEPS = 40
+JITTER = 1e-8
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Networks as arrays of as many rows: `codes` of decisions (whole numbers; -1 where one does not exist), `numbers` about
+    the network, and its `costs` among the objectives."""
+
+    codes: np.ndarray
+    numbers: np.ndarray
+    costs: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> Encoded:
+        return Encoded(self.codes[rows], self.numbers[rows], self.costs[rows])
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def joined(self, other: Encoded) -> Encoded:
+        return Encoded(*(np.concatenate(pair) for pair in (
+            (self.codes, other.codes), (self.numbers, other.numbers), (self.costs, other.costs))))
+
+
+def gaussian_scores(scores: np.ndarray) -> np.ndarray:
+    """Scores as quantiles of a normal distribution by their rank: outliers and the scale of the score don't matter."""
+    return norm.ppf((rankdata(scores) - 0.5) / len(scores))
+
+
+class Surrogate:
+    """The process; `groups` are the columns of each kind of number. Fitting begins at its own prior and at the weights of the
+    surrogate `before`."""
+
+    def __init__(self, decisions: int, groups: Sequence[np.ndarray], before: Surrogate | None = None):
+        self.decisions, self.groups = decisions, list(groups)
+        sizes, kernels = [decisions, *map(len, groups)], 1 + len(groups)
+        ends = np.cumsum([0, *sizes])
+        self.parts = [slice(a, b) for a, b in zip(ends, ends[1:])]
+        # weights at which two random networks are neither all alike nor all strangers
+        middles = [np.full(size, np.log((1.5 if k else 1.8) / max(1, size))) for k, size in enumerate(sizes)]
+        self.prior = np.r_[*middles, np.full(kernels, -np.log(kernels)), np.log(0.01)]
+        self.spread = np.r_[np.ones(len(self.prior) - 1), 1.5]
+        self.theta = before.theta if before is not None else self.prior
+
+    def _amplitudes(self, values: np.ndarray) -> np.ndarray:
+        return values[-1 - len(self.parts) : -1]
+
+    def _loss(self, theta: np.ndarray, apart: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """Negative log posterior of the weights, and its gradient. `apart` are pairwise distances, (dimension, n, n)."""
+        values, n = np.exp(theta), len(y)
+        noise = values[-1]
+        kernels = [amplitude * np.exp(-np.tensordot(values[part], apart[part], 1))
+                   for part, amplitude in zip(self.parts, self._amplitudes(values))]
+        try:
+            factor = cho_factor(sum(kernels) + (noise + JITTER) * np.eye(n), lower=True)
+        except np.linalg.LinAlgError:
+            return 1e10, np.zeros(len(theta))
+        alpha = cho_solve(factor, y)
+        slope = np.outer(alpha, alpha) - cho_solve(factor, np.eye(n))
+        gradient = np.zeros(len(theta))
+        for k, (part, kernel) in enumerate(zip(self.parts, kernels)):
+            pull = slope * kernel
+            gradient[part] = 0.5 * values[part] * np.tensordot(apart[part], pull, 2)
+            gradient[len(theta) - 1 - len(self.parts) + k] = -0.5 * pull.sum()
+        gradient[-1] = -0.5 * noise * np.trace(slope)
+        off = (theta - self.prior) / self.spread
+        value = 0.5 * y @ alpha + np.log(np.diag(factor[0])).sum() + 0.5 * (off**2).sum()
+        return value, gradient + off / self.spread
+
+    def fit(self, known: Encoded, y: np.ndarray) -> None:
+        """The likeliest weights for the scores `y`."""
+        chosen = _even_pick(y, MOST_FITTED)
+        known, y = known[chosen], y[chosen]
+        different = (known.codes[:, None] != known.codes[None]).transpose(2, 0, 1).astype(float)
+        numbers = known.numbers[:, np.concatenate(self.groups)] if self.groups else np.zeros((len(y), 0))
+        apart = np.concatenate([different, ((numbers[:, None] - numbers[None]) ** 2).transpose(2, 0, 1)])
+        kernels = len(self.parts)
+        bounds = [(-9, 3)] * (len(self.prior) - 1 - kernels) + [(-7, 3)] * kernels + [(-9, 1)]
+        tried = [minimize(self._loss, start, args=(apart, y), jac=True, method="L-BFGS-B", bounds=bounds,
+                          options={"maxiter": FIT_STEPS}) for start in (self.theta, self.prior)]
+        self.theta = min(tried, key=lambda result: result.fun).x
+
+    def _kernel(self, a: Encoded, b: Encoded) -> np.ndarray:
+        values = np.exp(self.theta)
+        different = np.zeros((len(a), len(b)))
+        for d, weight in enumerate(values[self.parts[0]]):
+            if weight > 1e-4:
+                different += weight * (a.codes[:, d, None] != b.codes[None, :, d])
+        amplitudes = self._amplitudes(values)
+        found = amplitudes[0] * np.exp(-different)
+        for columns, part, amplitude in zip(self.groups, self.parts[1:], amplitudes[1:]):
+            scale = np.sqrt(values[part])
+            x, y = a.numbers[:, columns] * scale, b.numbers[:, columns] * scale
+            square = (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * x @ y.T
+            found += amplitude * np.exp(-np.maximum(square, 0))
+        return found
+
+    def condition(self, known: Encoded, y: np.ndarray) -> None:
+        """Take the scores `y` of `known` networks for given."""
+        chosen = _even_pick(y, MOST_POINTS)
+        self.known = known[chosen]
+        noise, inner = np.exp(self.theta[-1]) + JITTER, self._kernel(self.known, self.known)
+        self.factor = np.linalg.cholesky(inner + noise * np.eye(len(chosen)))
+        self.alpha = cho_solve((self.factor, True), y[chosen])
+        self.best = float((inner @ self.alpha).max())  # of the known ones, without their noise
+
+    def predict(self, wanted: Encoded) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the score, without its noise."""
+        cross = self._kernel(self.known, wanted)
+        explained = solve_triangular(self.factor, cross, lower=True, check_finite=False)
+        variance = self._amplitudes(np.exp(self.theta)).sum()
+        return cross.T @ self.alpha, np.sqrt(np.maximum(variance - (explained**2).sum(0), 1e-12))
+
+
+def _even_pick(y: np.ndarray, most: int) -> np.ndarray:
+    """All rows, or the better half of `most` and an even pick, by rank, of the others."""
+    if len(y) <= most:
+        return np.arange(len(y))
+    order = np.argsort(-y, kind="stable")
+    top, rest = order[: most // 2], order[most // 2 :]
+    return np.sort(np.r_[top, rest[np.linspace(0, len(rest) - 1, most - len(top)).astype(int)]])
