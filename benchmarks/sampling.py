@@ -14,7 +14,7 @@ import optuna
 
 from scalesearch.counting import cost
 from scalesearch.schema import load_space
-from scalesearch.search.tpe import distribution
+from scalesearch.searchers.tpe import distribution
 from scalesearch.study import Budget
 
 SPACES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.yaml"))

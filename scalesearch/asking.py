@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from scalesearch.search import Past, searcher
-from scalesearch.search.problem import Decisions, Problem
+from scalesearch.searchers import Past, searcher
+from scalesearch.searchers.problem import Decisions, Problem
 
 PATIENCE = 20_000  # proposals in a row that may be outside the budget or known already
 

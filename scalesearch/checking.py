@@ -12,6 +12,7 @@ from scalesearch.feasibility import Certificate, certify
 from scalesearch.schema import settings_keys, space_from_dict
 from scalesearch.signature import fields_of
 from scalesearch.study import Study, load_study, study_keys
+from scalesearch.tablestudy import is_table_study, load_table_study
 
 
 def certified(study: Study, path: Path) -> Certificate:
@@ -49,6 +50,9 @@ def plan(study: Study, certificate: Certificate) -> list[dict[str, Any]]:
 def check_file(path: Path, budget: Budget) -> dict[str, Any]:
     """A row about a space or an architecture under `budget`, or about a study under its own. Raises `InputError` with file and line for the first fault."""
     document = yamlfile.read(path)
+    if is_table_study(path):
+        study = load_table_study(path)
+        return {"file": str(path), "kind": "table study", "name": study.name, "architectures": len(study.table)}
     if _is_study(document.data):
         study = load_study(path)
         return _row(path, "study", study.adapted_space.name, certified(study, path))

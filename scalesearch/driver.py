@@ -25,9 +25,10 @@ from scalesearch.counting import block_cost, cost
 from scalesearch.expansion import expand
 from scalesearch.halving import Entry, Scheduler, modelled_rung, promotion
 from scalesearch.problems import ScaleProblem, SpaceProblem, presets_to_try
-from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
+from scalesearch.scaling import PRESETS, Scaled, Shares, scale_to
+from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import arch_from_dict
-from scalesearch.search import Past
+from scalesearch.searchers import Past
 from scalesearch.study import Study
 from scalesearch.trial import STEPS, Trial
 from scalesearch.triallog import TrialLog
@@ -184,7 +185,7 @@ class Driver:
         yield from self._all_known("finalists")
 
     def _scale(self) -> Iterator[Any]:
-        options, always = self.study.scale, presets_to_try()
+        options, always = self.study.scale, presets_to_try(self.scaling_space)
         problem = ScaleProblem(self.scaling_space, always, self._scale_budget())
         yield from self._search(_Search("scale", options.with_, options.trials, problem, always,
                                         (self.study.recipe_of("scale").epochs,)))
@@ -201,7 +202,7 @@ class Driver:
         for phi in (p for p in options.phi if p != 1):
             for trial in _evenly(tried, options.transfer):
                 target = round(cost(space.base).macs * options.factor**phi)
-                scaled = scale_to(space.base, target, _shares(trial), options.tolerance)
+                scaled = scale_to(space.base, target, ScalingSpace.shares(trial.decisions), options.tolerance)
                 yield from self._once(Job("transfer", number, f"phi{phi:g}-{trial.name}", scaled.arch, self.study.seeds[0],
                                           {**trial.decisions, "phi": phi}, self.study.recipe_of("transfer").epochs,
                                           candidate=trial.candidate))
@@ -358,7 +359,7 @@ class Driver:
     @property
     def shares(self) -> Shares:
         """The shares of the best scaling found."""
-        return _shares(self.best("scale"))
+        return ScalingSpace.shares(self.best("scale").decisions)
 
     @property
     def family(self) -> dict[float, Scaled]:
@@ -376,12 +377,7 @@ class Driver:
     @property
     def preset_networks(self) -> dict[str, Scaled]:
         """What each named way to scale makes of the base at φ = 1."""
-        return {name: self.scaling_space.at({"depth": p.depth, "width": p.width}) for name, p in PRESETS.items()}
-
-
-def _shares(trial: Trial) -> Shares:
-    depth, width = trial.decisions["depth"], trial.decisions["width"]
-    return Shares(depth, width, max(0.0, 1 - depth - width))
+        return {name: self.scaling_space.at(self.scaling_space.decisions_of(p)) for name, p in PRESETS.items()}
 
 
 def _evenly(trials: Sequence[Trial], count: int) -> list[Trial]:

@@ -13,7 +13,7 @@ from scalesearch.export import to_python
 from scalesearch.problems import ScaleProblem
 from scalesearch.report.info import Info, Row, gather
 from scalesearch.schema import arch_to_yaml
-from scalesearch.search.bayes import write_storage
+from scalesearch.searchers.bayes import write_storage
 
 
 def emit(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:

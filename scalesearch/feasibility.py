@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch
-from scalesearch.budget import COUNTED, FLOAT, Budget, amount_of
+from scalesearch.budget import COUNTED, FLOAT, Budget
 from scalesearch.counting import cost, possible_cost
 from scalesearch.decisions import Decisions
 from scalesearch.errors import InputError
@@ -189,11 +189,12 @@ class Feasible:
         space, bounds = self.space, self.budget.bounds
         found = min(self._near_misses(), key=lambda pair: pair[1], default=None)
         if found is None:
-            return InputError(f'no network of "{space.name}" was found at all: the shapes of none meet', "budget")
+            expand(space.sample(Random(0))[1])  # says why the shapes of none meet
+            return InputError(f'no network was found in "{space.name}"', "budget")
         arch = space._at(found[0])
         measured = {key: self.budget.measure(arch, key) for key in bounds}
         worst = max(bounds, key=lambda key: bounds[key].excess(measured[key]))
-        reachable = ", ".join(f"{key}: {amount_of(key, value)}" for key, value in measured.items())
+        reachable = ", ".join(f"{key}: {f'{value * 1000:.4g}ms' if key == 'latency' else f'{value:.0f}'}" for key, value in measured.items())
         only = Budget({worst: bounds[worst]}, self.budget.profile)
         return InputError(f'no network of "{space.name}" has {only}; the nearest budget that one meets is {{{reachable}}}',
                           f"budget.{worst}")

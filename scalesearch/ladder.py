@@ -23,7 +23,7 @@ from scalesearch.domains import FloatRange
 from scalesearch.graph import ShapeError
 from scalesearch.space import Space
 
-MOST_WAYS = 600_000  # (state, decisions of the next unit) pairs
+MOST_WAYS = 100_000  # (state, decisions of the next unit) pairs
 GRAINS = {1: 4096, 2: 160, 3: 40}  # cells per quantity, by how many are bounded
 FINEST = 32_768
 
@@ -216,7 +216,10 @@ class Band:
         self.tops = [int(high // cell) for (_, _, high), cell in zip(bounds, self.cells)]
         self.floors = [max(0, int(low // cell) - units) for (_, low, _), cell in zip(bounds, self.cells)]
         self.width = math.prod(top + 1 for top in self.tops)
-        self._count()
+        if all(low <= high for _, low, high in bounds):
+            self._count()
+        else:
+            self.weight = 0.0
 
     def _count(self) -> None:
         """Per unit and state: the numbers of completions by the cell of what they cost."""

@@ -17,7 +17,8 @@ from scalesearch.decisions import Decision, Decisions
 from scalesearch.domains import FloatRange
 from scalesearch.expansion import expand
 from scalesearch.feasibility import Feasible
-from scalesearch.scaling import PRESETS, Scaled, ScalingSpace
+from scalesearch.scaling import PRESETS, Scaled
+from scalesearch.scaling_space import ScalingSpace
 from scalesearch.space import Space
 
 SHARE_STEPS = 16  # shares of the budget are told apart to 1/16; finer ones mostly round to the same networks
@@ -107,7 +108,7 @@ class ScaleProblem:
 
     def __init__(self, space: ScalingSpace, always: Sequence[Decisions] = (), budget: Budget | None = None):
         self.space, self.always, self.budget = space, list(always), budget or Budget()
-        self.decisions = {name: Decision(name, FloatRange(0.0, 1.0), ((name, ()),)) for name in ("depth", "width")}
+        self.decisions = {name: Decision(name, FloatRange(0.0, 1.0), ((name, ()),)) for name in space.axes}
         self.memory: dict[str, Any] = {}
         self.objectives: tuple[str, ...] = ()
 
@@ -127,7 +128,7 @@ class ScaleProblem:
         return found
 
     def _admitted(self, decisions: Decisions) -> str | None:
-        if sum(decisions.values()) > 1 + 1e-9:
+        if decisions["depth"] + decisions["width"] > 1 + 1e-9:
             return None
         scaled = self.space.at(decisions)
         near = abs(scaled.deviation) <= self.space.tolerance and self.budget.admits(scaled.arch)
@@ -160,11 +161,15 @@ class ScaleProblem:
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         counted = cost(self.arch(decisions))
-        return math.log(counted.params), math.log(counted.acts), 1 - sum(decisions.values())
+        return math.log(counted.params), math.log(counted.acts), 1 - decisions["depth"] - decisions["width"]
 
     def left(self, seen: Collection[str]) -> bool:
         return any(name not in seen for name in self.networks)
 
 
-def presets_to_try(names: Sequence[str] = ("efficientnet", "depth", "width", "resolution")) -> list[Decisions]:
-    return [{"depth": PRESETS[name].depth, "width": PRESETS[name].width} for name in names]
+TRIED_ALWAYS = ("efficientnet", "depth", "width", "resolution")
+
+
+def presets_to_try(space: ScalingSpace) -> list[Decisions]:
+    """What is always among the ways tried: EfficientNet's coefficients and each axis alone."""
+    return [space.decisions_of(PRESETS[name]) for name in TRIED_ALWAYS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,32 +20,57 @@ QUANTUM = 8  # channels come in multiples of this
 SINGLE = ("concat", "add", "upsample", "channels", "max_pool", "avg_pool", "transition", "identity", "sppf", "patchify")
 
 
-def scale(arch: Arch, *, depth: float = 1.0, width: float = 1.0, resolution: float = 1.0) -> Arch:
+def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0, resolution: float = 1.0, group: float = 1.0,
+          keep: Collection[str] = (), most_width: int | None = None) -> Arch:
     """`arch` with its multipliers applied by EfficientNet's rounding rules.
 
     Depths are rounded up, widths to multiples of 8 and never below 90 %, resolution to whole pixels
     (Tan & Le 2019; `round_repeats` and `round_filters` of the reference code). Detectors' resolution keeps to multiples of the total
-    stride, RegNets' widths to multiples of the group width; pools, joints and reductions are not repeated.
+    stride, RegNets' widths to multiples of the group width, which `group` multiplies; pools, joints and reductions are not
+    repeated. What `keep` names (stem, head, or a leaf of the head) keeps its width, as MobileNets' heads do where they shrink.
+    `depth` may be a list, the layers of every stage (as ResNet-101 differs from ResNet-50); no width grows beyond
+    `most_width` (YOLOv8's `max_channels` times its width multiplier). Raises `InputError` for a list of another length.
     """
+    if not isinstance(depth, (int, float)):
+        if len(depth) != len(arch.stages) or any(not isinstance(d, int) or d < 1 for d in depth):
+            raise InputError(f"takes a whole number of layers for each of the {len(arch.stages)} stages, got {list(depth)}", "depth")
+        listed = arch.with_(stages=tuple(replace(s, depth=d) for s, d in zip(arch.stages, depth)))
+        return scale(listed, width=width, resolution=resolution, group=group, keep=keep, most_width=most_width)
+    if group != 1.0:
+        arch = arch.with_(stages=tuple(replace(s, block=_regrouped(s.block, group)) for s in arch.stages))
+    if most_width is not None:
+        uncapped = scale(arch, depth=depth, width=width, resolution=resolution, keep=keep)
+        capped = lambda spec: _with_widths(spec, lambda w: min(w, most_width))
+        return uncapped.with_(stages=tuple(replace(s, block=capped(s.block)) for s in uncapped.stages))
     step = resolution_step(arch)
     return arch.with_(
         resolution=max(step, round(arch.resolution * resolution / step) * step),
-        stem=tuple(widen(spec, width) for spec in arch.stem),
-        stages=tuple(_scaled_stage(s, depth, width) for s in arch.stages),
-        head=widen(arch.head, width),
+        stem=arch.stem if "stem" in keep else tuple(widen(spec, width) for spec in arch.stem),
+        stages=tuple(_scaled_stage(s, depth, width, _depth_is_inside(arch)) for s in arch.stages),
+        head=arch.head if "head" in keep else _with_kept(widen(arch.head, width), arch.head, keep),
     )
 
 
-def _scaled_stage(stage: Stage, depth: float, width: float) -> Stage:
+def _with_kept(wide: BlockSpec, before: BlockSpec, keep: Collection[str]) -> BlockSpec:
+    """The head with the leaves that are to stay as they were."""
+    return with_leaves(wide, lambda field, value: before.get(field.name, field.default) if field.name in keep else value)
+
+
+def _scaled_stage(stage: Stage, depth: float, width: float, inside: bool) -> Stage:
     """A block that repeats a part of itself grows deeper inside; others are repeated more often."""
     wide = widen(stage.block, width)
-    if _deepens_inside(stage) or not _repeats(stage):
+    if inside or not _repeats(stage):
         return replace(stage, block=deepen(wide, depth))
     return replace(stage, block=wide, depth=max(1, math.ceil(stage.depth * depth)))
 
 
 def _deepens_inside(stage: Stage) -> bool:
     return deepen(stage.block, 2.0) != stage.block
+
+
+def _depth_is_inside(arch: Arch) -> bool:
+    """Whether the network's depth is that of parts which its blocks repeat; what stands between them is not repeated then."""
+    return any(_deepens_inside(stage) for stage in arch.stages)
 
 
 def _repeats(stage: Stage) -> bool:
@@ -58,6 +83,20 @@ def widen(spec: BlockSpec, multiplier: float) -> BlockSpec:
     if multiplier == 1.0:
         return spec
     return _with_widths(spec, lambda width: make_divisible(width * multiplier, quantum(spec)))
+
+
+def _regrouped(spec: BlockSpec, multiplier: float) -> BlockSpec:
+    """A grouped block with its group width multiplied, to a multiple of 8, and its width to a multiple of that."""
+    if spec.kind != "regnet":
+        return spec
+    wide = make_divisible(spec.get("group_width", QUANTUM) * multiplier)
+    width = max(wide, round(spec.get("width") / wide) * wide)
+    return with_leaves(spec, lambda field, value: wide if field.name == "group_width" else width if field.name == "width" else value)
+
+
+def has_groups(arch: Arch) -> bool:
+    """Whether a group width is among what can be scaled."""
+    return any(stage.block.kind == "regnet" for stage in arch.stages)
 
 
 def quantum(spec: BlockSpec) -> int:
@@ -87,16 +126,22 @@ class Shares(NamedTuple):
     """How a growth of the budget is shared out: depth + width + resolution = 1.
 
     A growth of `factor` gives α = factor^depth, β = factor^(width/2), γ = factor^(resolution/2), so that
-    α·β²·γ² = `factor` by construction (Tan & Le 2019, eq. 3, where `factor` is 2).
+    α·β²·γ² = `factor` by construction (Tan & Le 2019, eq. 3, where `factor` is 2). Where there are groups, their width grows by
+    factor^(group/2), beside the others (Dollár et al. 2021, who let it grow as the width does).
     """
 
     depth: float
     width: float
     resolution: float
+    group: float = 0.0
 
     def multipliers(self, factor: float = 2.0) -> tuple[float, float, float]:
         """α, β, γ: the multipliers of depth, width and resolution."""
         return factor**self.depth, factor ** (self.width / 2), factor ** (self.resolution / 2)
+
+    def of_groups(self, factor: float = 2.0) -> float:
+        """The multiplier of the group width."""
+        return factor ** (self.group / 2)
 
     @classmethod
     def of(cls, alpha: float, beta: float, gamma: float) -> Shares:
@@ -116,6 +161,7 @@ PRESETS = {
     "width": Shares(0.0, 1.0, 0.0),
     "resolution": Shares(0.0, 0.0, 1.0),
     "uniform": Shares(1 / 3, 1 / 3, 1 / 3),
+    "fast": Shares(0.1, 0.8, 0.1, 0.8),  # dWr (Dollár et al. 2021): activations grow least, and so does the time taken
 }
 
 
@@ -127,6 +173,16 @@ class Scaled:
     macs: int
     target: int
     shares: Shares
+    tried: int = 1  # distinct networks that were counted around the target
+
+    def miss(self, tolerance: float) -> str:
+        """Why the network is not within `tolerance` of the target, or nothing."""
+        if abs(self.deviation) <= tolerance:
+            return ""
+        named = zip(("depth", "width", "resolution"), self.shares)
+        axes = " and ".join(name for name, share in named if share) or "no axis"
+        return (f"none of {self.tried:,} networks around the target is within {tolerance:.1%}: the steps of {axes} are too coarse here; "
+                f"the nearest has {self.macs:,} MACs ({self.deviation:+.2%})")
 
     @property
     def deviation(self) -> float:
@@ -153,11 +209,11 @@ def scale_to(base: Arch, target: int, shares: Shares, tolerance: float = 0.02) -
                 found[arch] = Scaled(arch, macs, target, shares)
         inside = [s for s in found.values() if abs(s.deviation) <= tolerance]
         if inside:
-            return min(inside, key=lambda s: _untruth(s, base, factor))
+            return replace(min(inside, key=lambda s: _untruth(s, base, factor)), tried=len(found))
     if not found:
         raise InputError(f"{base.name} cannot be scaled to {target:,} MACs: its resolution {base.resolution} "
                          "becomes too small for its strides")
-    return min(found.values(), key=lambda s: (abs(s.deviation), _untruth(s, base, factor)))
+    return replace(min(found.values(), key=lambda s: (abs(s.deviation), _untruth(s, base, factor))), tried=len(found))
 
 
 def realised(arch: Arch, base: Arch) -> tuple[float, float, float]:
@@ -173,13 +229,13 @@ def _untruth(scaled: Scaled, base: Arch, factor: float) -> float:
     return sum((weight * math.log(real / nominal)) ** 2 for real, nominal, weight in pairs)
 
 
-def _rounded(base: Arch, alpha: float, beta: float, gamma: float) -> Arch:
+def _rounded(base: Arch, alpha: float, beta: float, gamma: float, group: float = 1.0) -> Arch:
     """Scaled with widths and resolution as in `scale`, and depths so that the *total* of layers is rounded once.
 
     Rounding every stage up, as published, turns any α above 1 into a doubling where stages are one layer deep.
     """
-    scaled = scale(base, width=beta, resolution=gamma)
-    pinned = [_deepens_inside(stage) or not _repeats(stage) for stage in base.stages]
+    scaled = scale(base, width=beta, resolution=gamma, group=group)
+    pinned = [_depth_is_inside(base) or not _repeats(stage) for stage in base.stages]
     wanted = [float(stage.depth) if pin else stage.depth * alpha for stage, pin in zip(base.stages, pinned)]
     depths = [max(1, math.floor(d)) for d in wanted]
     short = round(sum(wanted)) - sum(depths)
@@ -198,7 +254,8 @@ def _macs(arch: Arch) -> int | None:
 def _along(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
     """The networks met while the exponent of the multipliers runs from half to twice the nominal."""
     for i in range(97):
-        yield _rounded(base, *shares.multipliers(factor ** (0.5 + i / 64)))
+        grown = factor ** (0.5 + i / 64)
+        yield _rounded(base, *shares.multipliers(grown), shares.of_groups(grown))
 
 
 def _lattice(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
@@ -210,7 +267,7 @@ def _lattice(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> 
     alphas, betas, gammas = (_evenly(high, count) if share else [1.0]
                              for high, share, count in zip(most, shares, (9, 25, 17)))
     for alpha, beta, gamma in itertools.product(alphas, betas, gammas):
-        yield _rounded(base, alpha, beta, gamma)
+        yield _rounded(base, alpha, beta, gamma, shares.of_groups(factor))
 
 
 def _evenly(high: float, count: int) -> list[float]:
@@ -236,8 +293,8 @@ def _two_steps_from(base: Arch, shares: Shares, factor: float, found: list[Scale
 
 
 def _moves(shares: Shares, arch: Arch) -> Iterator[tuple[str, int]]:
-    if shares.depth:
-        yield from (("depth", i) for i, stage in enumerate(arch.stages) if _repeats(stage) and not _deepens_inside(stage))
+    if shares.depth and not _depth_is_inside(arch):
+        yield from (("depth", i) for i, stage in enumerate(arch.stages) if _repeats(stage))
     if shares.width:
         yield from (("stem", i) for i in range(len(arch.stem)))
         yield from (("width", i) for i in range(len(arch.stages)))
@@ -285,32 +342,3 @@ def _outward(arch: Arch, base: Arch, factor: float) -> bool:
         pairs.append((stage.depth, before.depth))
         pairs += zip(widths(stage.block), widths(before.block))
     return all(a >= b if factor >= 1 else a <= b for a, b in pairs)
-
-
-class ScalingSpace:
-    """The ways to grow `base` by `factor`: points of the triangle of shares, each a counted network, distinct ones only.
-
-    Its decisions are two decimals, `depth` and `width`, the shares of the budget that go there; the rest is
-    resolution's. `at` closes the loop by `scale_to`.
-    """
-
-    def __init__(self, base: Arch, factor: float = 2.0, tolerance: float = 0.02):
-        self.base, self.factor, self.tolerance = base, factor, tolerance
-        self.target = round(cost(base).macs * factor)
-        self._solved: dict[Shares, Scaled] = {}
-
-    def at(self, decisions: dict[str, float]) -> Scaled:
-        """The network of `{"depth": a, "width": b}`, a + b ≤ 1. Raises `InputError` outside the triangle."""
-        a, b = decisions["depth"], decisions["width"]
-        if min(a, b) < 0 or a + b > 1 + 1e-9:
-            raise InputError(f"shares must be at least 0 and sum up to at most 1, got {a} and {b}")
-        shares = Shares(a, b, max(0.0, 1 - a - b))
-        if shares not in self._solved:
-            self._solved[shares] = scale_to(self.base, self.target, shares, self.tolerance)
-        return self._solved[shares]
-
-    def grid(self, steps: int = 12) -> Iterator[dict[str, float]]:
-        """The triangle's points at multiples of 1/`steps`, corners included."""
-        for i in range(steps + 1):
-            for j in range(steps + 1 - i):
-                yield {"depth": i / steps, "width": j / steps}

@@ -23,7 +23,7 @@ from scalesearch.leaves import inside
 from scalesearch.recipe import PROXIES, RECIPES, Recipe
 from scalesearch.scaling import MOST_FACTOR
 from scalesearch.schema import named, space_from_dict
-from scalesearch.search import DEFAULT, searcher
+from scalesearch.searchers import DEFAULT, check_searcher
 from scalesearch.signature import Count, Natural, Resolution, Rule, check_arguments, fields_of
 from scalesearch.space import Space
 
@@ -68,7 +68,7 @@ class Search:
             raise InputError("must hold accuracy, alone or beside quantities to be small", "objective")
         distinct(self.objective, "objective")
         with inside("with"):
-            searcher(self.with_, len(self.objective))
+            check_searcher(self.with_, len(self.objective))
         for i, name in enumerate(self.proxies):
             if name not in PROXIES:
                 raise InputError(unknown("proxy", name, PROXIES), f"proxies[{i}]")
@@ -106,7 +106,7 @@ class Scale:
     def check(self) -> None:
         """Raises `InputError` for a searcher that there is not, and too few trials for the presets."""
         with inside("with"):
-            searcher(self.with_)
+            check_searcher(self.with_)
         if self.trials < 4:
             raise InputError(f"must be at least 4, got {self.trials}: EfficientNet's coefficients, depth, width and resolution "
                              "alone are always among them", "trials")
@@ -229,7 +229,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     document = yamlfile.read(path)
     with document.located():
         for dotted, value in (overrides or {}).items():
-            _override(document.data, dotted, value)
+            override(document.data, dotted, value)
         data = document.data
         given = check_arguments("a study", fields_of(study_keys), data)
         space_data, space, located = _space(data["space"], document.path.parent)
@@ -265,7 +265,7 @@ def _space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], S
         return document.data, space_from_dict(document.data), document.located
 
 
-def _override(data: dict[str, Any], dotted: str, value: Any) -> None:
+def override(data: dict[str, Any], dotted: str, value: Any) -> None:
     *outer, last = dotted.split(".")
     for key in outer:
         if key == "recipe" and isinstance(data.get(key), str):

@@ -79,7 +79,9 @@ def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for key in rows[0] if rows else ():
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    rows = [{key: row.get(key) for key in keys} for row in rows]
+    for key in keys:
         number = all(isinstance(row[key], (int, float, type(None))) for row in rows)
         table.add_column(key, justify="right" if number else "left", no_wrap=True)
     for row in rows:

@@ -16,7 +16,8 @@ from scalesearch.blocks.parts import make_divisible
 from scalesearch.counting import cost
 from scalesearch.errors import InputError
 from scalesearch.expansion import expand
-from scalesearch.scaling import PRESETS, ScalingSpace, Shares, realised, scale, scale_to, widths
+from scalesearch.scaling import PRESETS, Shares, realised, scale, scale_to, widths
+from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import load_space
 
 # width and depth multiplier, resolution (Tan & Le 2019, reference code) → published params

@@ -21,9 +21,10 @@ from scalesearch.driver import Driver, Job, StudyFailed
 from scalesearch.problems import ScaleProblem, SpaceProblem
 from scalesearch.expansion import expand
 from scalesearch.pareto import front
-from scalesearch.scaling import PRESETS, ScalingSpace
+from scalesearch.scaling import PRESETS
+from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import arch_from_dict, space_from_dict
-from scalesearch.search import SEARCHERS, Past
+from scalesearch.searchers import SEARCHERS, Past, searcher
 from scalesearch.study import load_study
 from scalesearch.triallog import TrialLog
 
@@ -83,7 +84,7 @@ def problems():
 class TestEverySearcher:
     def proposals(self, problems, name, kind, past=Past(), seed=0, n=12):
         problem = problems[kind]
-        return problem, list(itertools.islice(SEARCHERS[name](problem, past, Random(seed)), n))
+        return problem, list(itertools.islice(searcher(name)(problem, past, Random(seed)), n))
 
     def past(self, problems, kind, failed=()):
         problem, rng = problems[kind], Random(5)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, unknown
 from scalesearch.terminal import Number, Rows, amount, guarded_command, json_option, print_rows
 
 
@@ -139,38 +139,49 @@ def show(model: str, resolution: int | None, classes: int | None, html: Path | N
 @main.command()
 @click.argument("model")
 @click.option("--to", "target", metavar="MACS", help="Scale to so many counted MACs, as 600M.")
+@click.option("--by", type=Number(1 / 4096, 4096), help="Scale to so many times the counted MACs.")
 @click.option("--phi", type=Number(-10, 10), help="Scale by α^φ, β^φ, γ^φ under the published rounding rules.")
+@click.option("--preset", help="Instead of α, β, γ: depth, width, resolution, efficientnet, fast (Dollár's dWr) or uniform.")
 @click.option("--alpha", type=Number(1, 4), default=1.2, show_default=True, help="Depth multiplier per φ.")
 @click.option("--beta", type=Number(1, 4), default=1.1, show_default=True, help="Width multiplier per φ.")
 @click.option("--gamma", type=Number(1, 4), default=1.15, show_default=True, help="Resolution multiplier per φ.")
-@click.option("--tolerance", type=Number(0, 0.5), default=0.02, show_default=True, help="How near --to must be met.")
+@click.option("--tolerance", type=Number(0, 0.5), default=0.02, show_default=True, help="How near --to and --by must be met.")
 @json_option
 @guarded_command
-def scale(model: str, target: str | None, phi: float | None, alpha: float, beta: float, gamma: float, tolerance: float,
-          as_json: bool) -> None:
-    """A scaled MODEL, as an architecture's YAML; its counted MACs go to stderr."""
+def scale(model: str, target: str | None, by: float | None, phi: float | None, preset: str | None, alpha: float, beta: float, gamma: float,
+          tolerance: float, as_json: bool) -> None:
+    """A scaled MODEL, as an architecture's YAML; what it counts, and how far from what was asked, goes to stderr."""
     from scalesearch.counting import cost as count
     from scalesearch.loading import load
-    from scalesearch.scaling import Shares, scale_to
+    from scalesearch.scaling import PRESETS, Shares, realised, scale_to
     from scalesearch.scaling import scale as scaled_by
     from scalesearch.schema import arch_from_dict, arch_to_yaml
 
-    if (target is None) == (phi is None):
-        raise InputError("takes either --to MACS or --phi N", "scale")
+    if sum(way is not None for way in (target, by, phi)) != 1:
+        raise InputError("takes one of --to MACS, --by FACTOR and --phi N", "scale")
+    if preset is not None and preset not in PRESETS:
+        raise InputError(unknown("preset", preset, PRESETS), "--preset")
     base = load(model)
+    shares = PRESETS[preset] if preset else Shares.of(alpha, beta, gamma)
     if phi is not None:
+        alpha, beta, gamma = shares.multipliers(2.0) if preset else (alpha, beta, gamma)
         arch, deviation = scaled_by(base, depth=alpha**phi, width=beta**phi, resolution=gamma**phi), None
         arch_from_dict(arch.to_dict())  # still within what an architecture may be
     else:
-        scaled = scale_to(base, amount(target, "--to"), Shares.of(alpha, beta, gamma), tolerance)
+        macs = amount(target, "--to") if target else round(count(base).macs * by)
+        scaled = scale_to(base, macs, shares, tolerance)
         arch, deviation = scaled.arch, scaled.deviation
-        if abs(deviation) > tolerance:
-            raise InputError(f"{base.name} has no network within {tolerance:.1%} of {scaled.target:,} MACs along these coefficients; "
-                             f"the nearest has {scaled.macs:,} ({deviation:+.2%})", "--to")
-    counted = count(arch)
+        if miss := scaled.miss(tolerance):
+            raise InputError(f"{base.name} at {scaled.target:,} MACs: {miss}", "--to" if target else "--by")
+    counted, before = count(arch), count(base)
+    depth, width, resolution = realised(arch, base)
+    row = {"name": arch.name, "resolution": arch.resolution, "macs": counted.macs, "deviation": deviation, "params": counted.params,
+           "acts": counted.acts, "macs ×": counted.macs / before.macs, "params ×": counted.params / before.params,
+           "acts ×": counted.acts / before.acts, "depth ×": depth, "width ×": width, "resolution ×": resolution}
     if as_json:
-        click.echo(json.dumps({**arch.to_dict(), "cost": counted._asdict(), "deviation": deviation}, indent=2))
+        click.echo(json.dumps({**arch.to_dict(), "cost": counted._asdict(), "deviation": deviation, "scaled": row}, indent=2))
         return
     click.echo(arch_to_yaml(arch), nl=False)
     off = f", {deviation:+.2%} of the target" if deviation is not None else ""
-    click.echo(f"{counted.macs:,} MACs{off}, {counted.params:,} params", err=True)
+    click.echo(f"{counted.macs:,} MACs{off}, {counted.params:,} params, {counted.acts:,} activations; layers × {depth:.3g}, "
+               f"width × {width:.3g}, resolution × {resolution:.3g}", err=True)

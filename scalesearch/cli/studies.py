@@ -97,7 +97,11 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
     """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report."""
     from scalesearch.checking import certified, plan
     from scalesearch.study import load_study
+    from scalesearch.tablestudy import is_table_study
 
+    if is_table_study(study):
+        _run_table(study, out, dict(map(setting, settings)), resume, dry_run, as_json)
+        return
     loaded = load_study(study, dict(map(setting, settings)))
     certificate = certified(loaded, study)
     if dry_run:
@@ -109,6 +113,33 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
             click.echo(certificate_lines(certificate, loaded))
         return
     _run(loaded, out, address, resume, as_json)
+
+
+def _run_table(path: Path, out: Path | None, settings: dict[str, Any], resume: bool, dry_run: bool, as_json: bool) -> None:
+    from rich.progress import Progress
+
+    from scalesearch.searching import SearchFailed
+    from scalesearch.tablestudy import load_table_study, run_table_study
+
+    study = load_table_study(path, settings)
+    folder = out or Path("reports") / study.name
+    steps = [{"step": f"seed {seed}", "what": f"{study.search.with_} in {study.table.path}", "trials": study.search.trials} for seed in study.seeds]
+    if dry_run:
+        print_rows(steps, as_json)
+        return
+    try:
+        with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("searching", total=study.search.trials * len(study.seeds))
+            summary = run_table_study(study, folder, resume, lambda seed, result: bar.advance(task))
+    except SearchFailed as error:
+        click.echo(f"scalesearch: {error}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        return
+    print_rows([{k: v for k, v in row.items() if k != "decisions"} for row in summary["rows"]], False)
+    click.echo(f"mean     {summary['mean']:.6g}" + (f" ± {summary['interval']:.3g}" if summary["interval"] else ""))
+    click.echo(f"report   {folder / 'report.html'}\nsummary  {folder / 'summary.json'}")
 
 
 def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,12 +28,16 @@ class Source:
     channels: int
     classes: int
     mirror: bool
+    sizes: Mapping[str, int]  # images by split
     load: Callable[[], dict[str, Split]]
     origin: str
 
+    def examples(self, split: str) -> int:
+        return self.sizes[split]
+
 
 SOURCES = {
-    "digits": Source("digits", 8, 1, 10, False, load_digits,
+    "digits": Source("digits", 8, 1, 10, False, {"train": 1077, "val": 360, "test": 360}, load_digits,
                      "Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, as in scikit-learn"),
 }  # fmt: skip
 

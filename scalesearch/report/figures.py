@@ -77,7 +77,7 @@ def pareto(info: Info, key: str) -> go.Figure:
     behind and take no part in it.
     """
     figure = go.Figure()
-    tried = [t for t in info.trials if t["step"] in ("base", "scale") and t["state"] == "done"]
+    tried = [t for t in info.trials if t["step"] in ("base", "scale") and t["state"] == "done" and not t["early"]]
     if tried:
         figure.add_scatter(
             x=[t[key] for t in tried], y=[t["val_accuracy"] for t in tried], mode="markers", name="trials (validation)",
@@ -100,7 +100,7 @@ def pareto(info: Info, key: str) -> go.Figure:
                 text=[_label(r) for r in rows], textposition=[places[r.name] for r in rows],
                 textfont={"size": 11, "color": colour}, cliponaxis=False,
                 line={"color": colour, "width": 2}, marker={"color": colour, "size": 10, "symbol": symbol},
-                error_y={"array": [r.test_spread or 0 for r in rows], "visible": any(r.test_spread for r in rows)},
+                error_y={"array": [1.96 * (r.test_error or 0) for r in rows], "thickness": 1, "width": 3},
                 customdata=[_hover(r) for r in rows], hovertemplate="%{customdata}<extra></extra>")
     figure.update_layout(**STYLE, height=440)
     title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
@@ -157,7 +157,7 @@ def over_trials(info: Info) -> go.Figure:
     """Validation accuracy over the trials of both searches, and the best so far."""
     figure = go.Figure()
     for step, colour, name in (("base", BEST, "base search"), ("scale", FAMILY, "scaling search")):
-        trials = [t for t in info.trials if t["step"] == step and t["state"] == "done"]
+        trials = [t for t in info.trials if t["step"] == step and t["state"] == "done" and not t["early"]]
         if not trials:
             continue
         numbers, scores = [t["number"] for t in trials], [t["val_accuracy"] for t in trials]
@@ -171,12 +171,39 @@ def over_trials(info: Info) -> go.Figure:
     return figure
 
 
+def transfer(info: Info) -> go.Figure:
+    """Accuracy of each way to scale at φ = 1 and at larger φ."""
+    figure = go.Figure()
+    for t, colour in zip(info.transfers, (FAMILY, HAND_BUILT, BEST, "#7c3aed")):
+        figure.add_scatter(x=[a for _, a, _ in t.pairs], y=[b for _, _, b in t.pairs], mode="markers", name=f"φ = {t.phi:g}",
+                           marker={"color": colour, "size": 10}, text=[name for name, _, _ in t.pairs],
+                           hovertemplate="%{text}<br>φ = 1: %{x:.2%}, there: %{y:.2%}<extra></extra>")
+    figure.update_layout(**STYLE, height=400, showlegend=True)
+    figure.update_xaxes(title="accuracy at φ = 1", tickformat=".1%")
+    figure.update_yaxes(title="accuracy at larger φ", tickformat=".1%")
+    return figure
+
+
+def volumes(info: Info) -> go.Figure:
+    """Hypervolume of the search's front so far."""
+    figure = go.Figure(go.Scatter(x=[n for n, _ in info.volumes], y=[v for _, v in info.volumes], mode="lines",
+                                  line={"color": FAMILY, "shape": "hv", "width": 2}))
+    figure.update_layout(**STYLE, height=360)
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title="share of the last hypervolume", tickformat=".0%")
+    return figure
+
+
 def figures(info: Info) -> dict[str, Any]:
     """Every figure that the run has data for, as HTML, by name."""
-    drawn: dict[str, Any] = dict.fromkeys(("macs", "params", "triangle", "over_trials"))
+    drawn: dict[str, Any] = dict.fromkeys(("macs", "params", "triangle", "over_trials", "transfer", "volumes"))
     if info.trials:
         drawn["macs"], drawn["params"] = html(pareto(info, "macs")), html(pareto(info, "params"))
         drawn["over_trials"] = html(over_trials(info))
     if info.scaling:
         drawn["triangle"] = html(triangle(info))
+    if info.transfers:
+        drawn["transfer"] = html(transfer(info))
+    if info.volumes:
+        drawn["volumes"] = html(volumes(info))
     return drawn

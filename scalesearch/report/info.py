@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from dataclasses import asdict, dataclass, field
-from statistics import mean, stdev
+from dataclasses import asdict, dataclass, field, replace
+from statistics import mean
 from typing import Any
 
+from scalesearch.correlation import interval, standard_error
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.driver import Driver, StudyFailed
 from scalesearch.expansion import expand
-from scalesearch.pareto import front
+from scalesearch.pareto import front, front_probability
+from scalesearch.report import findings
 from scalesearch.scaling import realised
 from scalesearch.schema import arch_from_dict
-from scalesearch.trial import Trial
+from scalesearch.scaling_space import ScalingSpace
+from scalesearch.trial import STEPS, Trial
 
 PACKAGES = ("scalesearch", "torch", "ray", "optuna", "fvcore", "plotly", "pandas", "numpy", "scikit-learn")
 
@@ -34,7 +37,8 @@ class Row:
     seeds: int
     val_accuracy: float | None
     test_accuracy: float | None
-    test_spread: float | None  # standard deviation over seeds
+    test_interval: float | None  # half the 95 % interval of the mean over seeds
+    test_error: float | None  # standard error: of the seeds and of the finite test split
     seconds: float
     phi: float | None = None
     target: int | None = None
@@ -43,6 +47,7 @@ class Row:
     width: float | None = None
     on_front_macs: bool = False
     on_front_params: bool = False
+    front_probability: float | None = None  # of being on the front of MACs, given the errors
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Scaling:
     alpha: float
     beta: float
     gamma: float
+    errors: tuple[float, float, float]  # of α, β, γ: their spread over the ways that may be the best
     trials: int
     best: str
     accuracy: float
@@ -98,6 +104,13 @@ class Info:
     environment: dict[str, Any]
     seconds: float
     finished: bool
+    early: int  # trials stopped before the end of their schedule; in no front
+    proxies: list[dict[str, Any]]
+    finalists: list[findings.Finalist]
+    inheritance: findings.Inheritance | None
+    transfers: list[findings.Transfer]
+    faults: list[str]
+    volumes: list[tuple[int, float]]
     failed: list[dict[str, str]] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
@@ -105,7 +118,7 @@ class Info:
         data = asdict(self)
         for key in ("layers", "stages", "trials"):
             del data[key]
-        data["trials"] = {step: sum(t["step"] == step for t in self.trials) for step in ("base", "scale", "family", "compare")}
+        data["trials"] = {step: sum(t["step"] == step for t in self.trials) for step in STEPS}
         data["rejected"] = sum(t["rejected"] for t in self.trials)
         return data
 
@@ -126,7 +139,7 @@ def environment() -> dict[str, Any]:
 def gather(driver: Driver, seconds: float = 0.0) -> Info:
     """The report of a driver's study and log, as far as it has come."""
     study, trials = driver.study, list(driver.log)
-    base = _best(driver, "base")
+    base = driver.base if _best(driver, "base") else None
     winner = arch_from_dict(base.arch) if base else None
     return Info(
         name=study.name,
@@ -147,6 +160,13 @@ def gather(driver: Driver, seconds: float = 0.0) -> Info:
         environment=environment(),
         seconds=round(seconds, 1),
         finished=driver_finished(driver),
+        early=sum(t.early for t in trials),
+        proxies=findings.proxies(driver),
+        finalists=findings.finalists(driver) if base else [],
+        inheritance=findings.inheritance(driver),
+        transfers=findings.transfers(driver),
+        faults=findings.faults(driver),
+        volumes=findings.volumes(driver),
         failed=[{"name": t.name, "reason": t.reason} for t in trials if t.state == "failed"],
     )
 
@@ -154,7 +174,7 @@ def gather(driver: Driver, seconds: float = 0.0) -> Info:
 def driver_finished(driver: Driver) -> bool:
     """Whether every trial of the study is in the log."""
     study, log = driver.study, driver.log
-    wanted = len(study.seeds) * (len(study.family.phi) + len(study.compare))
+    wanted = study.planned["family"] + study.planned["compare"]
     return len(log.of("family")) + len(log.of("compare")) == wanted
 
 
@@ -167,7 +187,8 @@ def _best(driver: Driver, step: str) -> Trial | None:
 
 def _flat(trial: Trial) -> dict[str, Any]:
     """A trial as one row of a table."""
-    row = {key: getattr(trial, key) for key in ("step", "number", "name", "state", "reason", "network", "rejected", "seconds")}
+    row = {key: getattr(trial, key) for key in ("step", "number", "name", "state", "reason", "network", "recipe", "candidate", "rung", "early",
+                                                "rejected", "seconds")}
     return row | trial.cost | trial.fidelity | {"resolution": trial.arch["resolution"]} | trial.scores | {
         f"decision.{key}": value for key, value in trial.decisions.items()}
 
@@ -182,8 +203,10 @@ def _rows(driver: Driver) -> list[Row]:
     scored = [row for row in rows if row.test_accuracy is not None]
     fronts = {key: {r.name for r in front(scored, lambda r: getattr(r, key), lambda r: r.test_accuracy)}
               for key in ("macs", "params")}  # fmt: skip
-    marked = [Row(**{**asdict(r), "on_front_macs": r.name in fronts["macs"], "on_front_params": r.name in fronts["params"]})
-              for r in rows]  # fmt: skip
+    likely = front_probability({r.name: r.macs for r in scored}, {r.name: r.test_accuracy for r in scored},
+                               {r.name: r.test_error for r in scored}) if scored else {}
+    marked = [replace(r, on_front_macs=r.name in fronts["macs"], on_front_params=r.name in fronts["params"],
+                      front_probability=likely.get(r.name)) for r in rows]
     return sorted(marked, key=lambda r: (r.macs, r.name))
 
 
@@ -197,9 +220,11 @@ def _row(name: str, trials: list[Trial], driver: Driver, member: tuple | None) -
         extra = {"phi": phi, "target": scaled.target, "deviation": round(scaled.deviation, 5), "depth": round(depth, 3),
                  "width": round(width, 3)}
     counted = cost(arch)
-    spread = round(stdev(t.scores["test_accuracy"] for t in done), 6) if len(done) > 1 else None
+    tested = [t.scores["test_accuracy"] for t in done]
+    half = interval(tested)
+    error = round(standard_error(tested, driver.study.data.examples("test")), 6) if done else None
     return Row(name, "family" if member else "hand-built", arch.resolution, counted.params, counted.macs, counted.acts,
-               "done" if done else "failed", len(done), average("val_accuracy"), average("test_accuracy"), spread,
+               "done" if done else "failed", len(done), average("val_accuracy"), average("test_accuracy"), half and round(half, 6), error,
                round(sum(t.seconds for t in trials), 2), **extra)
 
 
@@ -213,11 +238,12 @@ def _scaling(driver: Driver) -> Scaling | None:
         presets.setdefault(expand(scaled.arch).digest, []).append(name)
     points = []
     for trial in driver.log.of("scale"):
-        a, b = trial.decisions["depth"], trial.decisions["width"]
-        points.append(Point(trial.name, a, b, max(0.0, 1 - a - b), trial.cost["macs"],
+        a, b, c, _ = ScalingSpace.shares(trial.decisions)
+        points.append(Point(trial.name, a, b, c, trial.cost["macs"],
                             round(trial.cost["macs"] / space.target - 1, 5), trial.scores.get("val_accuracy"),
                             tuple(presets.get(trial.network, ()))))
     alpha, beta, gamma = driver.shares.multipliers(space.factor)
-    return Scaling(round(alpha, 4), round(beta, 4), round(gamma, 4), len(points), best.name, best.scores["val_accuracy"],
+    errors = findings.coefficient_errors(driver, driver.study.data.examples("val"))
+    return Scaling(round(alpha, 4), round(beta, 4), round(gamma, 4), tuple(round(e, 4) for e in errors), len(points), best.name, best.scores["val_accuracy"],
                    space.target, space.tolerance, tuple(points))
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from scalesearch.report import figures
 from scalesearch.report.info import Info, Scaling
+from scalesearch.searchers import DEFAULT
 from scalesearch.yamlfile import dump
 
 HERE = Path(__file__).parent
@@ -24,6 +25,8 @@ def page(info: Info) -> str:
         "signed": lambda v: DASH if v is None else f"{v:+.2%}",
         "thousands": lambda v: f"{v:,}",
         "plain": lambda v: DASH if v is None else f"{v:g}",
+        "whole": lambda v: DASH if v is None else f"{v:.0%}",
+        "points": lambda v: DASH if v is None else f"{v * 100:+.2f}",
     }
     template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
@@ -38,17 +41,18 @@ def sentence(info: Info) -> str:
     if info.scaling is None:
         return f"A family of networks for {info.data['name']} with {info.budget} at its base."
     s = info.scaling
-    found = (f"α = {s.alpha:.3f} (depth), β = {s.beta:.3f} (width), γ = {s.gamma:.3f} (resolution), found in {s.trials} trials: "
-             f"{s.accuracy:.2%} validation accuracy")
+    ea, eb, ec = s.errors
+    found = (f"α = {s.alpha:.3f} ± {ea:.3f} (depth), β = {s.beta:.3f} ± {eb:.3f} (width), γ = {s.gamma:.3f} ± {ec:.3f} (resolution), found "
+             f"in {s.trials} trials of {info.recipe['scaling epochs']} epochs: {s.accuracy:.2%} validation accuracy")
     reference = next((p for p in s.points if "efficientnet" in p.presets and p.accuracy is not None), None)
     if reference is None:
         return found + "."
-    return f"{found}, against {reference.accuracy:.2%} with EfficientNet's coefficients at the same MACs."
+    return f"{found}, against {reference.accuracy:.2%} for EfficientNet's coefficients at the same MACs."
 
 
 def short(info: Info) -> list[str]:
     """A sentence for every search that ended before its time."""
-    done = info.summary()["trials"]
+    done = {step: len({t["candidate"] for t in info.trials if t["step"] == step}) for step in info.wanted}
     return [f"The {step} search ended after {done[step]} of {wanted} trials: it found no further distinct network inside the budget."
             for step, wanted in info.wanted.items() if info.finished and done[step] < wanted]
 
@@ -69,9 +73,10 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
         ("data", f"{info.data['name']}: {info.data['origin']}; {info.data['classes']} classes; searches are scored on a "
                  "validation split, the comparison on a test split that no search sees"),
         ("budget of the base", info.budget),
-        ("trials", ", ".join(f"{n} {step}" for step, n in counts["trials"].items())
+        ("trials", ", ".join(f"{n} {step}" for step, n in counts["trials"].items() if n)
+         + (f"; {info.early} of them stopped early, in no front" if info.early else "")
          + f"; {counts['rejected']:,} proposals were over budget or known already and were never trained"),
-        ("searchers", f"base: {study.get('search', {}).get('with', 'evolution')}; scaling: {study.get('scale', {}).get('with', 'tpe')}"),
+        ("searchers", f"base: {study.get('search', {}).get('with', DEFAULT)}; scaling: {study.get('scale', {}).get('with', DEFAULT)}"),
         ("seeds", ", ".join(map(str, study.get("seeds", [0])))),
         ("recipe", ", ".join(f"{k} {v:g}" for k, v in recipe.items())),
         ("epochs in the searches", f"{info.recipe['search epochs']} (base), {info.recipe['scaling epochs']} (scaling)"),

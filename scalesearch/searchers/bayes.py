@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from scalesearch.domains import Choice, Domain, IntRange
-from scalesearch.search.problem import Decisions, Past, Problem, values
+from scalesearch.searchers.problem import Decisions, Past, Problem, values
 
 MOST_MISSES = 50  # proposals Optuna may have rejected before plain draws take over
 START = 8  # results before a model is made; drawn at random

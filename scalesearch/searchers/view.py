@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from scalesearch.domains import Choice, Domain
-from scalesearch.search.problem import Decisions, Problem
-from scalesearch.search.surrogate import Encoded
+from scalesearch.searchers.problem import Decisions, Problem
+from scalesearch.searchers.surrogate import Encoded
 
 POOL = 1_500  # networks drawn once, among which improvement is looked for every time
 REMEMBERED = 1 << 17

@@ -13,9 +13,9 @@ from random import Random
 import numpy as np
 from scipy.stats import norm
 
-from scalesearch.search.problem import Decisions, Past, Problem, best_first
-from scalesearch.search.surrogate import Encoded, Surrogate, gaussian_scores
-from scalesearch.search.view import View
+from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
+from scalesearch.searchers.surrogate import Encoded, Surrogate, gaussian_scores
+from scalesearch.searchers.view import View
 
 START = 10  # results drawn at random before there is a surrogate
 FRESH = 20  # drawn for each proposal
@@ -23,8 +23,7 @@ STARTS = 8  # of the best results, and of the most promising of the pool, whose 
 CLIMBS = 3  # rounds of neighbours of the most promising
 MOST_AROUND = 150  # neighbours looked at in a round
 GROWTH = 1.3
-EXPLORING = 3  # every so many proposals look further afield
-CONFIDENCE = 0.5  # standard deviations above the mean that a network is given credit for
+CONFIDENCE = (None, 0.5, 1.5)  # in turn: the expected improvement, and two upper confidence bounds
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # a normal distribution as nine points
 
 
@@ -104,12 +103,12 @@ class _Acquisition:
         return gain(wanted.costs, possible) @ WEIGHTS
 
     def _promise(self, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        """An upper confidence bound, which stays near what is good; every third time the expected improvement over the best,
-        which looks further afield."""
-        if len(self.y) % EXPLORING:
-            return mean + CONFIDENCE * deviation
-        over = self.surrogate.best
-        u = (mean - over) / deviation
+        """In turn the expected improvement over the best, which looks far afield, and upper confidence bounds, which stay nearer
+        to what is good; either alone fails on some landscape."""
+        confidence = CONFIDENCE[len(self.y) % len(CONFIDENCE)]
+        if confidence is not None:
+            return mean + confidence * deviation
+        u = (mean - self.surrogate.best) / deviation
         return deviation * (u * norm.cdf(u) + norm.pdf(u))
 
     def _gain_of_area(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:

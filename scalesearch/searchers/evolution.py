@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from scalesearch.search.problem import Decisions, Past, Problem, best_first
+from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
 
 POPULATION = 8  # the youngest results that may become parents; the first ones are drawn at random
 TOURNAMENT = 3

@@ -1,0 +1,129 @@
+"""Searchers on published tables: what they find, against the table's optimum and against each other, over many seeds.
+
+    python benchmarks/search.py                                   # the tables beside the repository, default settings
+    python benchmarks/search.py --table T.npz --decisions ops --score valid --final test --queries 100 200
+    python benchmarks/search.py --table T.csv --decisions k1,k2,k3 --score acc --budget 'flops<=60M' --numbers flops,params
+
+Any .npz, .csv or .parquet will do: `--decisions` names its columns, or one array with a decision per entry. The architecture
+with the best `--score` of those asked about is scored by `--final`. `--numbers` are columns that are known without training.
+`--objective` names counted columns to be small beside the score: the hypervolume is printed then, as a share of the whole table's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from random import Random
+from statistics import mean, median, pstdev
+
+from scalesearch.asking import ask
+from scalesearch.errors import InputError
+from scalesearch.pareto import hypervolume
+from scalesearch.searchers import DEFAULT, SEARCHERS, Past
+from scalesearch.tabular import TableProblem, bound_of, read_table
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "nas"
+NASBENCH201 = {"table": SHARED / "nasbench201_cifar10.npz", "decisions": ["ops"], "score": "valid12", "final": "test200",
+               "numbers": ["params", "flops"]}
+MACRO = {"table": SHARED / "nasbench_macro.npz", "decisions": ["arch"], "score": "test_acc", "final": "test_acc",
+         "numbers": ["params", "flops"]}
+# name, table, queries, bounds, objectives
+RUNS = [("NAS-Bench-201, CIFAR-10", NASBENCH201, [100, 200], [], []), ("NAS-Bench-Macro", MACRO, [50, 100], [], []),
+        ("NAS-Bench-Macro, MACs ≤ 60M", MACRO, [100], ["flops<=60M"], []), ("NAS-Bench-Macro, accuracy and MACs", MACRO, [100], [], ["flops"])]
+
+
+@cache
+def problem_of(table: Path, decisions: tuple, score: str, numbers: tuple, bounds: tuple, objectives: tuple, same: str | None):
+    return TableProblem(read_table(table), decisions, score, objectives, numbers, dict(map(bound_of, bounds)), same)
+
+
+def one(job: tuple) -> tuple[list[float], list[float]]:
+    """A search of one seed: the final score (or share of the hypervolume) after each number of queries, and seconds per query."""
+    options, queries, searcher, final, seed = job
+    problem = problem_of(*options)
+    problem.memory.clear()
+    outcome = problem.table.column(final, "--final")
+    results, seen, seconds, found = [], set(), [], []
+    for number in range(max(queries)):
+        start = time.perf_counter()
+        asked = ask(problem, searcher, Past(results), Random(f"{seed}-{number}"), seen, (), 1 + len(problem.objectives))
+        seconds.append(time.perf_counter() - start)
+        if asked is None:
+            break
+        seen.add(asked.identity)
+        results.append((asked.decisions, problem.measured(asked.decisions)))
+        if number + 1 in queries:
+            found.append(volume_share(problem, results) if problem.objectives else float(outcome[problem.row(best(results))]))
+    return found + found[-1:] * (len(queries) - len(found)), seconds
+
+
+def best(results: list) -> dict:
+    return max((r for r in results if r[1] is not None), key=lambda r: r[1])[0]
+
+
+def point(problem: TableProblem, decisions: dict) -> tuple:
+    return (problem.measured(decisions), *(-c for c in problem.costs(decisions)))
+
+
+def volume_share(problem: TableProblem, results: list) -> float:
+    if "volume" not in problem.__dict__:
+        points = [point(problem, problem.at_row(row)) for row in problem.rows]
+        reference = tuple(min(p[i] for p in points) for i in range(len(points[0])))
+        problem.__dict__["volume"] = hypervolume(points, reference), reference
+    whole, reference = problem.__dict__["volume"]
+    return hypervolume([point(problem, decisions) for decisions, _ in results], reference) / whole
+
+
+def table(name: str, options: tuple, queries: list[int], final: str, searchers: list[str], seeds: int, pool: ProcessPoolExecutor) -> None:
+    problem = problem_of(*options)
+    outcome = problem.table.column(final, "--final")
+    optimum = "1" if problem.objectives else f"{max(outcome[row] for row in problem.rows):.3f}"
+    print(f"\n**{name}**: {len(problem.rows):,} networks inside, optimum {optimum}, {seeds} seeds\n")
+    print("| searcher | " + " | ".join(f"{q} queries" for q in queries) + " | ms a query, median | largest |")
+    print("|---|" + "---|" * (len(queries) + 2))
+    for searcher in searchers:
+        runs = list(pool.map(one, [(options, queries, searcher, final, seed) for seed in range(seeds)]))
+        cells = [f"{mean(column):.3f} ± {pstdev(column):.3f}" for column in zip(*(found for found, _ in runs))]
+        every = [s for _, seconds in runs for s in seconds]
+        bold = "**" if searcher == DEFAULT else ""
+        print(f"| {bold}{searcher}{bold} | {' | '.join(cells)} | {median(every) * 1e3:.1f} | {max(every) * 1e3:.0f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--decisions", default="")
+    parser.add_argument("--score")
+    parser.add_argument("--final")
+    parser.add_argument("--numbers", default="")
+    parser.add_argument("--budget", action="append", default=[])
+    parser.add_argument("--objective", action="append", default=[])
+    parser.add_argument("--same", help="column: rows of equal value are one network")
+    parser.add_argument("--queries", type=int, nargs="+", default=[100])
+    parser.add_argument("--seeds", type=int, default=300)
+    parser.add_argument("--searchers", nargs="+", choices=SEARCHERS, default=[DEFAULT, "random", "evolution"])
+    parser.add_argument("--processes", type=int, default=2)
+    given = parser.parse_args()
+    names = lambda text: tuple(n for n in text.split(",") if n)
+    with ProcessPoolExecutor(given.processes) as pool:
+        if given.table:
+            options = (given.table, names(given.decisions), given.score, names(given.numbers), tuple(given.budget),
+                       tuple(given.objective), given.same)
+            table(given.table.stem, options, given.queries, given.final or given.score, given.searchers, given.seeds, pool)
+            return
+        if not SHARED.exists():
+            raise SystemExit(f"skipped: {SHARED} is not there; give a table with --table")
+        for name, data, queries, bounds, objectives in RUNS:
+            options = (data["table"], tuple(data["decisions"]), data["score"], tuple(data["numbers"]), tuple(bounds), tuple(objectives), None)
+            searchers = [*given.searchers, *(["nsga2"] if objectives and "nsga2" not in given.searchers else [])]
+            table(name, options, queries, data["final"], searchers, given.seeds, pool)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
