@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from random import Random
 from typing import Any, NamedTuple
 
@@ -30,11 +31,19 @@ def ask(problem: Problem, with_: str, past: Past, rng: Random, seen: Collection[
     if left is not None and not left(seen):
         return None
     proposals = searcher(with_, objectives)(problem, past, rng)
-    for rejected, decisions in enumerate(_all(first, proposals, problem, rng)):
-        identity = problem.identity(decisions)
-        if identity is not None and identity not in seen:
-            return Proposal(decisions, identity, rejected)
+    with _threads().limit(limits=1):  # models are small; on cores that are busy training, more threads wait for each other
+        for rejected, decisions in enumerate(_all(first, proposals, problem, rng)):
+            identity = problem.identity(decisions)
+            if identity is not None and identity not in seen:
+                return Proposal(decisions, identity, rejected)
     return None
+
+
+@cache
+def _threads() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _all(first: Sequence[Decisions], proposals: Iterator[Decisions], problem: Any, rng: Random) -> Iterator[Decisions]:

@@ -49,7 +49,7 @@ def bound(value: Any, quantity: str, relative: Relative | None = None) -> Bound:
 
     A lone amount is the most. Raises `InputError` for anything else.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf and quantity != "latency":
         return Bound(high=value)
     if not isinstance(value, str):
         raise _unreadable(value, quantity)

@@ -20,7 +20,7 @@ from scalesearch.space import Space
 
 WALKED = 5_000  # spaces up to this size are listed whole
 DRAWS = 2_000
-PATIENCE = 20_000  # draws in a row that may be outside before a walk through the inside takes over
+PATIENCE = 3_000  # draws in a row that may be outside before a walk through the inside takes over
 DESCENTS = 3
 STRIDES = 30  # steps of the walk between two networks that it gives
 

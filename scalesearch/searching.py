@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -85,7 +86,7 @@ class Found:
             return []
         points = [None if r.score is None else (r.score, *(-c for c in r.costs)) for r in self.results]
         reference = tuple(min(p[i] for p in points if p) for i in range(1 + len(self.objectives)))
-        return [hypervolume([p for p in points[: i + 1] if p], reference) for i in range(len(points))]
+        return list(accumulate((hypervolume([p for p in points[: i + 1] if p], reference) for i in range(len(points))), max))
 
 
 def search(space: Space | Problem, objective: Callable[[Any], float] | None = None, *, trials: int, with_: str = DEFAULT,
@@ -100,6 +101,8 @@ def search(space: Space | Problem, objective: Callable[[Any], float] | None = No
     """
     check_searcher(with_, 1 + len(objectives))
     problem = SpaceProblem(space, budget_of(budget or {}), objectives) if isinstance(space, Space) else space
+    if isinstance(problem, SpaceProblem):
+        problem.draw(Random(0))  # says what is nearest where nothing is inside
     objective = objective or problem.measured
     asked = {"with": with_, "seed": seed, "objectives": list(objectives), "decisions": _decisions_digest(problem),
              "budget": {k: str(v) for k, v in (budget or {}).items()}}

@@ -55,18 +55,17 @@ def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
 
 
 def fitted(view: View, known: Sequence[tuple[Decisions, float]]) -> Surrogate:
-    """A surrogate fitted to the results up to the last size of the schedule, from the weights of the fit before."""
-    size, before = START // 2, None
-    names = tuple((view.key(decisions), score) for decisions, score in known)
-    while size <= len(known):
-        memo = names[:size]
-        if memo not in view.surrogates:
-            surrogate = Surrogate(len(view.names), view.groups, before)
-            surrogate.fit(view.encoded_list([d for d, _ in known[:size]]), gaussian_scores(np.array([score for _, score in known[:size]])))
-            view.surrogates[memo] = surrogate
-        before = view.surrogates[memo]
-        size = max(size + 1, round(size * GROWTH))
-    return before
+    """A surrogate fitted to the results up to the last size of the schedule."""
+    size = START // 2
+    while (larger := max(size + 1, round(size * GROWTH))) <= len(known):
+        size = larger
+    memo = tuple((view.key(decisions), score) for decisions, score in known[:size])
+    if memo not in view.surrogates:
+        surrogate = Surrogate(len(view.names), view.groups)
+        surrogate.fit(view.encoded_list([d for d, _ in known[:size]]), gaussian_scores(np.array([score for _, score in known[:size]])))
+        view.surrogates.clear()
+        view.surrogates[memo] = surrogate
+    return view.surrogates[memo]
 
 
 class _Acquisition:

@@ -47,10 +47,9 @@ def gaussian_scores(scores: np.ndarray) -> np.ndarray:
 
 
 class Surrogate:
-    """The process; `groups` are the columns of each kind of number. Fitting begins at its own prior and at the weights of the
-    surrogate `before`."""
+    """The process; `groups` are the columns of each kind of number."""
 
-    def __init__(self, decisions: int, groups: Sequence[np.ndarray], before: Surrogate | None = None):
+    def __init__(self, decisions: int, groups: Sequence[np.ndarray]):
         self.decisions, self.groups = decisions, list(groups)
         sizes, kernels = [decisions, *map(len, groups)], 1 + len(groups)
         ends = np.cumsum([0, *sizes])
@@ -59,7 +58,7 @@ class Surrogate:
         middles = [np.full(size, np.log((1.5 if k else 1.8) / max(1, size))) for k, size in enumerate(sizes)]
         self.prior = np.r_[*middles, np.full(kernels, -np.log(kernels)), np.log(0.01)]
         self.spread = np.r_[np.ones(len(self.prior) - 1), 1.5]
-        self.theta = before.theta if before is not None else self.prior
+        self.theta = self.prior
 
     def _amplitudes(self, values: np.ndarray) -> np.ndarray:
         return values[-1 - len(self.parts) : -1]
@@ -95,9 +94,8 @@ class Surrogate:
         apart = np.concatenate([different, ((numbers[:, None] - numbers[None]) ** 2).transpose(2, 0, 1)])
         kernels = len(self.parts)
         bounds = [(-9, 3)] * (len(self.prior) - 1 - kernels) + [(-7, 3)] * kernels + [(-9, 1)]
-        tried = [minimize(self._loss, start, args=(apart, y), jac=True, method="L-BFGS-B", bounds=bounds,
-                          options={"maxiter": FIT_STEPS}) for start in (self.theta, self.prior)]
-        self.theta = min(tried, key=lambda result: result.fun).x
+        self.theta = minimize(self._loss, self.prior, args=(apart, y), jac=True, method="L-BFGS-B", bounds=bounds,
+                              options={"maxiter": FIT_STEPS}).x
 
     def _kernel(self, a: Encoded, b: Encoded) -> np.ndarray:
         values = np.exp(self.theta)
