@@ -30,9 +30,11 @@ def ask(problem: Problem, with_: str, past: Past, rng: Random, seen: Collection[
     left = getattr(problem, "left", None)
     if left is not None and not left(seen):
         return None
+    snapped = getattr(problem, "snapped", dict)
     proposals = searcher(with_, objectives)(problem, past, rng)
     with _threads().limit(limits=1):  # models are small; on cores that are busy training, more threads wait for each other
         for rejected, decisions in enumerate(_all(first, proposals, problem, rng)):
+            decisions = snapped(decisions)
             identity = problem.identity(decisions)
             if identity is not None and identity not in seen:
                 return Proposal(decisions, identity, rejected)

@@ -21,7 +21,6 @@ from scalesearch.scaling import PRESETS, Scaled
 from scalesearch.scaling_space import ScalingSpace
 from scalesearch.space import Space
 
-SHARE_STEPS = 16  # shares of the budget are told apart to 1/16; finer ones mostly round to the same networks
 REMEMBERED = 1 << 15
 RIDGE = 1.0
 
@@ -100,8 +99,7 @@ class SpaceProblem:
 
 
 class ScaleProblem:
-    """The distinct networks that scaling a base by a factor gives, one for each way to share out the growth that lands inside
-    the tolerance and the budget.
+    """The distinct networks that scaling a base by a factor gives, all of those inside the tolerance and the budget.
 
     Decisions are two shares, depth's and width's; the rest is resolution's. Presets are among them even where they miss.
     """
@@ -120,26 +118,21 @@ class ScaleProblem:
 
     @cached_property
     def networks(self) -> dict[str, Decisions]:
-        """By their digest: what is always tried first, then the points of the grid."""
-        found: dict[str, Decisions] = {}
-        for decisions in (*self.always, *self.space.grid(SHARE_STEPS)):
-            if (name := self._admitted(decisions)) is not None:
-                found.setdefault(name, decisions)
-        return found
+        """By their digest: what is always tried, then every distinct network within the tolerance and the budget."""
+        first = {expand(self.arch(d)).digest: d for d in self.always}
+        others = {name: d for name, d in self.space.networks.items() if self.budget.admits(self.arch(d))}
+        return first | {name: d for name, d in others.items() if name not in first}
 
-    def _admitted(self, decisions: Decisions) -> str | None:
-        if decisions["depth"] + decisions["width"] > 1 + 1e-9:
-            return None
-        scaled = self.space.at(decisions)
-        near = abs(scaled.deviation) <= self.space.tolerance and self.budget.admits(scaled.arch)
-        return expand(scaled.arch).digest if near or decisions in self.always else None
+    @cached_property
+    def _names(self) -> dict[tuple, str]:
+        return {tuple(sorted(d.items())): name for name, d in self.networks.items()}
 
     @cached_property
     def _points(self) -> list[Decisions]:
         return list(self.networks.values())
 
     def identity(self, decisions: Decisions) -> str | None:
-        return self._admitted(decisions)
+        return self._names.get(tuple(sorted(decisions.items())))
 
     def snapped(self, decisions: Decisions) -> Decisions:
         """The nearest of the distinct networks' points."""

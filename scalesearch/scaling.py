@@ -193,7 +193,7 @@ class Scaled:
 def scale_to(base: Arch, target: int, shares: Shares, tolerance: float = 0.02) -> Scaled:
     """`base` grown (or shrunk) along `shares` to a network whose counted MACs are within `tolerance` of `target`.
 
-    The multipliers are stretched by a common exponent and rounded (`_rounded`); single steps (a layer in one stage, 8
+    The multipliers are stretched by a common exponent and rounded (`rounded`); single steps (a layer in one stage, 8
     channels in one width, a pixel) along the axes that have a share bring near misses nearer; then the axes go each at its
     own pace. Of the first networks inside the tolerance the one truest to the shares is taken; where there is none, the one
     nearest the target.
@@ -229,7 +229,7 @@ def _untruth(scaled: Scaled, base: Arch, factor: float) -> float:
     return sum((weight * math.log(real / nominal)) ** 2 for real, nominal, weight in pairs)
 
 
-def _rounded(base: Arch, alpha: float, beta: float, gamma: float, group: float = 1.0) -> Arch:
+def rounded(base: Arch, alpha: float, beta: float, gamma: float, group: float = 1.0) -> Arch:
     """Scaled with widths and resolution as in `scale`, and depths so that the *total* of layers is rounded once.
 
     Rounding every stage up, as published, turns any α above 1 into a doubling where stages are one layer deep.
@@ -255,7 +255,7 @@ def _along(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> It
     """The networks met while the exponent of the multipliers runs from half to twice the nominal."""
     for i in range(97):
         grown = factor ** (0.5 + i / 64)
-        yield _rounded(base, *shares.multipliers(grown), shares.of_groups(grown))
+        yield rounded(base, *shares.multipliers(grown), shares.of_groups(grown))
 
 
 def _lattice(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
@@ -267,7 +267,7 @@ def _lattice(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> 
     alphas, betas, gammas = (_evenly(high, count) if share else [1.0]
                              for high, share, count in zip(most, shares, (9, 25, 17)))
     for alpha, beta, gamma in itertools.product(alphas, betas, gammas):
-        yield _rounded(base, alpha, beta, gamma, shares.of_groups(factor))
+        yield rounded(base, alpha, beta, gamma, shares.of_groups(factor))
 
 
 def _evenly(high: float, count: int) -> list[float]:

@@ -74,7 +74,9 @@ class Search:
                 raise InputError(unknown("proxy", name, PROXIES), f"proxies[{i}]")
         if self.screen and not self.proxies:
             raise InputError("needs proxies to judge by", "screen")
-        self.halving.check()
+        halving = self.halving
+        with inside("scheduler"):
+            halving.check()
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,9 @@ class _Adapted(Mapping):
 
     def __getitem__(self, name: str) -> Arch:
         return adapt(zoo.model(name), resolution=self.resolution, classes=self.data.classes, channels=self.data.channels)
+
+    def __contains__(self, name: object) -> bool:
+        return name in zoo.MODELS
 
     def __iter__(self) -> Iterator[str]:
         return iter(zoo.MODELS)

@@ -21,7 +21,7 @@ from test_network import standalone
 from scalesearch import yamlfile
 from scalesearch.network import build
 from scalesearch.schema import load_arch
-from scalesearch.study import TrialLog
+from scalesearch.triallog import TrialLog
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "scalesearch", "run"]
@@ -30,7 +30,7 @@ STUDY = {
     "search": {"with": "evolution", "trials": 5, "epochs": 1}, "scale": {"with": "tpe", "trials": 5, "epochs": 1, "tolerance": 0.05},
     "family": {"phi": [0, 1]}, "compare": ["mobilenet_v1", "mobilenet_v2"], "recipe": {"epochs": 2, "data_share": 0.2},
 }  # fmt: skip
-STEPS = {"base": 5, "scale": 5, "family": 2, "compare": 2}
+STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2, "compare": 2}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert {row["name"] for row in summary["rows"]} == {"small-phi0", "small-phi1", "mobilenet_v1", "mobilenet_v2"}
     with open(folder / "trials.csv") as file:
         assert len(list(csv.DictReader(file))) == sum(STEPS.values())
-    assert "small-phi1" in said and "[14/14]" in said and "report" in said
+    assert "small-phi1" in said and "[18/18]" in said and "report" in said
     assert not list(folder.rglob("*.tmp"))
 
 
@@ -107,7 +107,7 @@ def test_searches_lie_in_sqlite_as_optuna_studies(finished):
 
 
 # While the first trials run, in the middle of each step, after the last trial's line.
-@pytest.mark.parametrize("lines", [0, 3, 8, 14])
+@pytest.mark.parametrize("lines", [0, 3, 8, 18])
 def test_killed_and_resumed_it_equals_the_uninterrupted_run(study, finished, tmp_path, lines):
     out = tmp_path / "run"
     process = start(study, out)

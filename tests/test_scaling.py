@@ -33,6 +33,68 @@ def test_efficientnets_come_out_of_b0_by_scaling_alone(member):
     assert cost(arch) == cost(zoo.model(f"efficientnet_b{member}"))
 
 
+@pytest.mark.parametrize("family, keep", [("mobilenet_v1", ()), ("mobilenet_v2", ("head",)), ("mobilenet_v3_small", ("hidden",)),
+                                          ("mobilenet_v3_large", ("hidden",))])
+@pytest.mark.parametrize("width", [0.35, 0.5, 0.75, 1.4])
+def test_width_multipliers_of_mobilenets_are_scaling(family, keep, width):
+    """v2 keeps its head where it shrinks; v3, by timm's rule, the hidden layer always and the stem below 0.75."""
+    kept = () if keep == ("head",) and width > 1 else (*keep, "stem") if keep == ("hidden",) and width < 0.75 else keep
+    member = zoo.model(f"{family}_x{str(width).replace('.', '_')}")
+    assert cost(scale(zoo.model(family), width=width, keep=kept)) == cost(member)
+
+
+@pytest.mark.parametrize("base, depths, member", [("resnet50", [3, 4, 23, 3], "resnet101"), ("resnet50", [3, 8, 36, 3], "resnet152"),
+                                                  ("resnet18", [3, 4, 6, 3], "resnet34")])
+def test_depth_lists_of_resnets_are_scaling(base, depths, member):
+    assert cost(scale(zoo.model(base), depth=depths)) == cost(zoo.model(member))
+    with pytest.raises(InputError, match="each of the 4 stages"):
+        scale(zoo.model(base), depth=[1, 2])
+
+
+@pytest.mark.parametrize("size, depth, width, most", [("s", 1, 2, None), ("m", 2, 3, 576), ("l", 3, 4, 512), ("x", 3, 5, 640)])
+def test_yolov8_s_to_x_are_n_scaled(size, depth, width, most):
+    """Ultralytics' depth, width and max_channels, as multiples of n's."""
+    assert cost(scale(zoo.model("yolov8n"), depth=depth, width=width, most_width=most)) == cost(zoo.model(f"yolov8{size}"))
+    classifier = scale(zoo.model("yolov8n_cls"), depth=depth, width=width, keep=("head",))
+    assert cost(classifier) == cost(zoo.model(f"yolov8{size}_cls"))
+
+
+def test_group_widths_are_an_axis_of_their_own():
+    """Dollár et al. 2021: with d, w, r as they are, wider groups cost more and divide the widths."""
+    base = zoo.model("regnet_y_400mf")
+    wide = scale(base, group=2.0)
+    assert all(s.block.get("group_width") == 16 and s.block.get("width") % 16 == 0 for s in wide.stages)
+    assert cost(wide).macs > cost(base).macs
+    space = ScalingSpace(base)
+    assert space.axes == ("depth", "width", "group") and len({s["group"] for s in space.grid(4)}) == 2
+    fast = scale_to(base, 4 * cost(base).macs, PRESETS["fast"])
+    assert abs(fast.deviation) <= 0.02 and fast.arch.stages[0].block.get("group_width") > 8
+
+
+def test_fast_scaling_grows_activations_least():
+    """dWr: acts grow about as the root of the MACs (Dollár et al. 2021, table 2)."""
+    base = zoo.model("efficientnet_b0")
+    acts = {name: cost(scale_to(base, 8 * cost(base).macs, PRESETS[name]).arch).acts / cost(base).acts for name in ("fast", "efficientnet", "depth")}
+    assert acts["fast"] < acts["efficientnet"] < acts["depth"] and acts["fast"] < 8**0.7
+
+
+LONG = ("densenet", "inception_resnet", "mobilenet_v4_hybrid", "yolov3_tiny")  # to a quarter or sixteenfold they take minutes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in list(zoo.MODELS)[::3] if not name.startswith(LONG)])
+def test_the_zoo_meets_its_targets(name):
+    base = zoo.model(name)
+    for factor in (0.25, 16):
+        scaled = scale_to(base, round(cost(base).macs * factor), PRESETS["efficientnet"])
+        assert abs(scaled.deviation) <= 0.02 and scaled.miss(0.02) == "" and scaled.macs == cost(scaled.arch).macs
+
+
+def test_a_miss_says_why():
+    scaled = scale_to(zoo.model("yolov8n"), 2 * cost(zoo.model("yolov8n")).macs, PRESETS["depth"])
+    assert "the steps of depth are too coarse" in scaled.miss(0.02) and f"{scaled.tried:,} networks" in scaled.miss(0.02)
+
+
 @given(st.floats(1, 4000))
 def test_channel_rounding_keeps_the_published_promises(value):
     rounded = make_divisible(value)

@@ -13,6 +13,7 @@ from conftest import ROOT
 from helpers import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from scalesearch import yamlfile
 from scalesearch.counting import cost
@@ -30,8 +31,8 @@ from scalesearch.triallog import TrialLog
 
 STUDY = {
     "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 700_000},
-    "search": {"with": "evolution", "trials": 12}, "scale": {"with": "tpe", "trials": 7, "tolerance": 0.1}, "family": {"phi": [0, 1, 2]},
-    "compare": ["mobilenet_v1", "resnet18"], "seeds": [0, 1], "recipe": {"epochs": 1},
+    "search": {"with": "evolution", "trials": 12}, "scale": {"with": "tpe", "trials": 7, "tolerance": 0.3}, "family": {"phi": [0, 1, 2]},
+    "compare": ["mobilenet_v1", "resnet18"], "seeds": [0, 1], "finalists": {"top": 0}, "recipe": {"epochs": 1},
 }  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def outcome_of(job: Job) -> dict:
     return {"scores": {"val_accuracy": score, "val_loss": 1 - score, "test_accuracy": score}, "seconds": 1.0}
 
 
-def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | None = None) -> TrialLog:
+def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | None = None, outcome=outcome_of) -> TrialLog:
     """Run the driver's jobs, `workers` at a time, ending in random order; stop dead after so many results."""
     driver, running, finished = Driver(study, TrialLog(path)), [], 0
     job = driver.next()
@@ -57,7 +58,7 @@ def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | 
             job = driver.next()
         assert running, "the driver waits for results that nobody works on"
         done = running.pop(order.randrange(len(running)))
-        driver.finish(done, outcome_of(done))
+        driver.finish(done, outcome(done))
         finished += 1
         if finished == stop_after:
             break
@@ -76,7 +77,7 @@ def essence(log: TrialLog) -> list:
 def problems():
     space = space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1)
     base = space.sample(0)[1]
-    return {"base": SpaceProblem(space, Budget.at_most(macs=10**9)), "scale": ScaleProblem(ScalingSpace(base, tolerance=0.1))}
+    return {"base": SpaceProblem(space, Budget.at_most(macs=10**9)), "scale": ScaleProblem(ScalingSpace(base, tolerance=0.3))}
 
 
 @pytest.mark.parametrize("name", SEARCHERS)
@@ -84,7 +85,8 @@ def problems():
 class TestEverySearcher:
     def proposals(self, problems, name, kind, past=Past(), seed=0, n=12):
         problem = problems[kind]
-        return problem, list(itertools.islice(searcher(name)(problem, past, Random(seed)), n))
+        with threadpool_limits(1):  # as `asking` has it
+            return problem, list(itertools.islice(searcher(name)(problem, past, Random(seed)), n))
 
     def past(self, problems, kind, failed=()):
         problem, rng = problems[kind], Random(5)
@@ -164,7 +166,7 @@ def test_scaling_trials_are_on_budget_and_hold_the_presets(study, whole, tmp_pat
         assert expand(driver.preset_networks[name].arch).digest in networks
     always = {(PRESETS[n].depth, PRESETS[n].width) for n in ("efficientnet", "depth", "width", "resolution")}
     for trial in log.of("scale"):
-        assert abs(trial.cost["macs"] / (2 * base) - 1) <= 0.1 or tuple(trial.decisions.values()) in always
+        assert abs(trial.cost["macs"] / (2 * base) - 1) <= 0.3 or tuple(trial.decisions.values()) in always
     for phi, member in driver.family.items():
         assert member.target == round(base * 2**phi) and (phi or member.macs == base)
 
