@@ -15,7 +15,8 @@ from statistics import median
 
 from scalesearch import loop, yamlfile
 from scalesearch.driver import Driver
-from scalesearch.study import TrialLog, load_study
+from scalesearch.study import load_study
+from scalesearch.triallog import TrialLog
 
 TRIALS = 20
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"

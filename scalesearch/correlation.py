@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,9 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
     """Rank correlation; 0 where one of both never changes."""
     if len(set(x)) < 2 or len(set(y)) < 2:
         return 0.0
-    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+    from scipy.stats import rankdata  # half a second, which nothing else here needs
+
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
@@ -48,7 +49,9 @@ def interval(values: Sequence[float]) -> float | None:
     """Half the 95 % interval of a mean (Student's t); None for one value."""
     if len(values) < 2:
         return None
-    return float(stats.t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values)))
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values)))
 
 
 def standard_error(values: Sequence[float], examples: int) -> float:

@@ -8,7 +8,7 @@ along these numbers gives every network inside a band of costs the same probabil
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -19,7 +19,6 @@ from scalesearch.arch import Auxiliary
 from scalesearch.blocks import record
 from scalesearch.counting import Cost, block_cost, stage_cost
 from scalesearch.decisions import Decisions
-from scalesearch.domains import FloatRange
 from scalesearch.graph import ShapeError
 from scalesearch.space import Space
 

@@ -66,6 +66,9 @@ class SpaceProblem:
             self._identities[key] = expand(arch).digest if self.budget.admits(arch) else None
         return self._identities[key]
 
+    def inside(self, decisions: Decisions) -> bool:
+        return self.budget.admits(self.arch(decisions))
+
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         if not self.objectives:
             return ()
@@ -148,6 +151,9 @@ class ScaleProblem:
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
         apart = lambda d: sum((d[name] - decisions[name]) ** 2 for name in d)
         yield from sorted((d for d in self._points if d != decisions), key=apart)[:6]
+
+    def inside(self, decisions: Decisions) -> bool:
+        return self.identity(decisions) is not None
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         return ()

@@ -27,8 +27,6 @@ from scalesearch.searchers import DEFAULT, check_searcher
 from scalesearch.signature import Count, Natural, Resolution, Rule, check_arguments, fields_of
 from scalesearch.space import Space
 
-
-
 OBJECTIVES = ("accuracy", *QUANTITIES)
 
 

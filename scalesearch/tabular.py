@@ -195,6 +195,10 @@ class TableProblem:
             return None
         return str(self._named[row] if self._named else row)
 
+    def inside(self, decisions: Decisions) -> bool:
+        row = self.row(decisions)
+        return row is not None and bool(self._inside[row])
+
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         row = self.row(decisions)
         return () if self._costs is None else tuple(self._costs[row].tolist()) if row is not None else (math.inf,) * len(self.objectives)

@@ -185,7 +185,7 @@ def test_a_hundred_megabytes_are_refused_unread(tmp_path):
     (["scale", "resnet18", "--phi"], "requires an argument"),
     (["export", "resnet18", "--to", "py", "-o", "no/where.py"], "no: is no folder"),
     (["check", "/dev/null"], "is no file"),
-    (["scale", "resnet18"], "either --to MACS or --phi N"),
+    (["scale", "resnet18"], "takes one of --to MACS, --by FACTOR and --phi N"),
     (["run", "study.yaml"], "study.yaml: cannot be read"),
     (["run", str(ROOT / "studies/effnet_phi.yaml"), "--set", "trials"], "takes KEY=VALUE"),
     (["run", str(ROOT / "studies/effnet_phi.yaml"), "--set", "search.trails=3"], 'Did you mean "trials"'),

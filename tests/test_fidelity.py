@@ -30,7 +30,7 @@ from scalesearch.recipe import PROXIES, Recipe
 from scalesearch.report import findings
 from scalesearch.schema import load_space, space_from_dict
 from scalesearch.study import document_difference, load_study
-from scalesearch.train import Trainer, inherit
+from scalesearch.train import inherit
 from scalesearch.triallog import TrialLog
 from scalesearch.worker import Session
 

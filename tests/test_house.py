@@ -19,7 +19,7 @@ FLOORS = [
     {"decisions", "space_size", "space_reading", "space_adapting", "scaling", "memory", "network", "profiles"},
     {"space", "scaling_space", "measuring", "zoo", "budget", "latency"},
     {"ladder"},
-    {"leaves", "schema", "darknet", "weights", "export", "feasibility", "data", "search", "train"},
+    {"leaves", "schema", "darknet", "weights", "export", "feasibility", "data", "searchers", "train"},
     {"loading", "predicting", "worker", "asking", "problems", "tabular"},
     {"study", "searching"},
     {"driver"},

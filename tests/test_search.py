@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from scalesearch import yamlfile
-from scalesearch.counting import cost
 from scalesearch.budget import Budget
+from scalesearch.counting import cost
 from scalesearch.driver import Driver, Job, StudyFailed
-from scalesearch.problems import ScaleProblem, SpaceProblem
 from scalesearch.expansion import expand
 from scalesearch.pareto import front
+from scalesearch.problems import ScaleProblem, SpaceProblem
 from scalesearch.scaling import PRESETS
 from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import arch_from_dict, space_from_dict

@@ -16,8 +16,8 @@ from scalesearch.expansion import expand
 from scalesearch.pareto import front, front_probability
 from scalesearch.report import findings
 from scalesearch.scaling import realised
-from scalesearch.schema import arch_from_dict
 from scalesearch.scaling_space import ScalingSpace
+from scalesearch.schema import arch_from_dict
 from scalesearch.trial import STEPS, Trial
 
 PACKAGES = ("scalesearch", "torch", "ray", "optuna", "fvcore", "plotly", "pandas", "numpy", "scikit-learn")

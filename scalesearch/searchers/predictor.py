@@ -18,10 +18,11 @@ from scalesearch.searchers.surrogate import Encoded, Surrogate, gaussian_scores
 from scalesearch.searchers.view import View
 
 START = 10  # results drawn at random before there is a surrogate
-FRESH = 20  # drawn for each proposal
+FRESH = 10  # drawn for each proposal
 STARTS = 8  # of the best results, and of the most promising of the pool, whose neighbours are looked at
 CLIMBS = 3  # rounds of neighbours of the most promising
-MOST_AROUND = 150  # neighbours looked at in a round
+MOST_AROUND, FEW_AROUND = 150, 24  # neighbours looked at in a round: fewer where decisions are many and each takes its time
+MOST_STEPS = 60
 GROWTH = 1.3
 CONFIDENCE = (None, 0.5, 1.5)  # in turn: the expected improvement, and two upper confidence bounds
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # a normal distribution as nine points
@@ -44,10 +45,13 @@ def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
         if new:
             gains.update(zip(new, zip(acquisition(view.encoded(new)).tolist(), new.values())))
 
-    look_at(view.pool | view.drawn(rng, FRESH))
+    for (key, decisions), gain in zip(view.pool.items(), acquisition(view.encoded_pool).tolist()):
+        if key not in taken:
+            gains[key] = gain, decisions
+    look_at(view.drawn(rng, FRESH))
     centres = best_first(problem, known)[:STARTS]
     for _ in range(CLIMBS):
-        look_at(view.around(centres, rng, MOST_AROUND))
+        look_at(view.around(centres, rng, MOST_AROUND if view.steps <= MOST_STEPS else FEW_AROUND))
         centres = [decisions for _, decisions in heapq.nlargest(STARTS, gains.values(), key=lambda pair: pair[0])]
     yield from (decisions for _, decisions in sorted(gains.values(), key=lambda pair: pair[0], reverse=True))
     while True:

@@ -30,6 +30,9 @@ class Problem(Protocol):
     def identity(self, decisions: Decisions) -> str | None:
         """Names the network, whatever decisions lead to it; None outside the budget."""
 
+    def inside(self, decisions: Decisions) -> bool:
+        """Whether they are inside the budget."""
+
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         """The counted objectives beside the score, each to be small; empty where the score is the only one."""
 

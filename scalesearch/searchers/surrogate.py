@@ -23,22 +23,23 @@ JITTER = 1e-8
 
 @dataclass(frozen=True)
 class Encoded:
-    """Networks as arrays of as many rows: `codes` of decisions (whole numbers; -1 where one does not exist), `numbers` about
-    the network, and its `costs` among the objectives."""
+    """Networks as arrays of as many rows: `codes` of decisions (whole numbers from 0; 0 where one does not exist), the same as
+    `flags` (1 at decision · width + code), `numbers` about the network, and its `costs` among the objectives."""
 
     codes: np.ndarray
+    flags: np.ndarray
     numbers: np.ndarray
     costs: np.ndarray
 
     def __getitem__(self, rows: np.ndarray) -> Encoded:
-        return Encoded(self.codes[rows], self.numbers[rows], self.costs[rows])
+        return Encoded(self.codes[rows], self.flags[rows], self.numbers[rows], self.costs[rows])
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def joined(self, other: Encoded) -> Encoded:
         return Encoded(*(np.concatenate(pair) for pair in (
-            (self.codes, other.codes), (self.numbers, other.numbers), (self.costs, other.costs))))
+            (self.codes, other.codes), (self.flags, other.flags), (self.numbers, other.numbers), (self.costs, other.costs))))
 
 
 def gaussian_scores(scores: np.ndarray) -> np.ndarray:
@@ -99,12 +100,9 @@ class Surrogate:
 
     def _kernel(self, a: Encoded, b: Encoded) -> np.ndarray:
         values = np.exp(self.theta)
-        different = np.zeros((len(a), len(b)))
-        for d, weight in enumerate(values[self.parts[0]]):
-            if weight > 1e-4:
-                different += weight * (a.codes[:, d, None] != b.codes[None, :, d])
-        amplitudes = self._amplitudes(values)
-        found = amplitudes[0] * np.exp(-different)
+        weights, amplitudes = values[self.parts[0]], self._amplitudes(values)
+        shared = (a.flags * np.repeat(weights, a.flags.shape[1] // max(1, self.decisions))) @ b.flags.T
+        found = amplitudes[0] * np.exp(shared - weights.sum())
         for columns, part, amplitude in zip(self.groups, self.parts[1:], amplitudes[1:]):
             scale = np.sqrt(values[part])
             x, y = a.numbers[:, columns] * scale, b.numbers[:, columns] * scale

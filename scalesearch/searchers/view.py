@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -24,7 +23,9 @@ class View:
         self.problem = problem
         self.names = list(problem.decisions)
         self.domains: dict[str, Domain] = {name: d.domain for name, d in problem.decisions.items()}
-        self.codes = {name: {value: i for i, value in enumerate(domain.values or ())} for name, domain in self.domains.items()}
+        self.codes = {name: {value: i for i, value in enumerate(domain.values or (), 1)} for name, domain in self.domains.items()}
+        self.width = 2 + max((len(codes) for codes in self.codes.values()), default=0)
+        self.steps = sum(max(0, len(codes) - 1) for codes in self.codes.values())  # neighbours of a network, about
         self.alike = _same_options(self.domains)
         self.ordered = {name: _places(domain) for name, domain in self.domains.items() if _is_ordered(domain)}
         self.surrogates: dict[tuple, Any] = {}
@@ -37,6 +38,7 @@ class View:
         self.scale[self.scale < 1e-9] = np.inf  # what never changes says nothing
         self.cheapest, self.dearest = costs.min(0), costs.max(0)
         self.groups = self._groups(numbers.shape[1])
+        self.encoded_pool = self.encoded(self.pool)
 
     @classmethod
     def of(cls, problem: Problem) -> View:
@@ -47,16 +49,20 @@ class View:
 
     @staticmethod
     def key(decisions: Decisions) -> str:
-        return json.dumps(decisions, sort_keys=True)
+        return str(decisions)  # they come in the problem's order
 
     def drawn(self, rng: Random, count: int) -> dict[str, Decisions]:
         return {self.key(d): d for d in (self.problem.draw(rng) for _ in range(count))}
 
     def around(self, centres: Iterable[Decisions], rng: Random, most: int) -> dict[str, Decisions]:
-        """Neighbours inside the budget, as many of each centre as `most` allows."""
+        """Neighbours inside the budget, as many of each centre as `most` allows; where it has many more, some of them at random."""
         centres = list(centres)
         share, found = max(1, most // max(1, len(centres))), {}
         for centre in centres:
+            if self.steps > 2 * share:
+                drawn = (self.problem.mutated(centre, rng) for _ in range(share))
+                found |= {self.key(d): d for d in drawn if self.problem.inside(d)}
+                continue
             near = self._inside_around(centre)
             found |= near if len(near) <= share else dict(rng.sample(list(near.items()), share))
         return found
@@ -67,13 +73,16 @@ class View:
             if len(self._near) > REMEMBERED >> 6:
                 self._near.clear()
             near = self.problem.neighbours(centre)
-            self._near[key] = {self.key(d): d for d in near if self.problem.identity(d) is not None}
+            self._near[key] = {self.key(d): d for d in near if self.problem.inside(d)}
         return self._near[key]
 
     def encoded(self, found: Mapping[str, Decisions]) -> Encoded:
         rows = [self._row(key, decisions) for key, decisions in found.items()]
         numbers = np.array([r[1] for r in rows], dtype=float).reshape(len(rows), -1)
-        return Encoded(np.array([r[0] for r in rows], dtype=np.int32), (numbers - self.middle) / self.scale,
+        codes = np.array([r[0] for r in rows], dtype=np.int32)
+        flags = np.zeros((len(rows), len(self.names), self.width), dtype=np.float32)
+        np.put_along_axis(flags, codes[:, :, None], 1.0, axis=2)
+        return Encoded(codes, flags.reshape(len(rows), -1), (numbers - self.middle) / self.scale,
                        np.array([r[2] for r in rows], dtype=float).reshape(len(rows), -1))
 
     def encoded_list(self, decisions: Sequence[Decisions]) -> Encoded:
@@ -87,7 +96,7 @@ class View:
         if key not in self._rows:
             if len(self._rows) > REMEMBERED:
                 self._rows.clear()
-            codes = [self.codes[name].get(decisions[name], 0) if name in decisions else -1 for name in self.names]
+            codes = [self.codes[name].get(decisions[name], self.width - 1) if name in decisions else 0 for name in self.names]
             counts = [sum(decisions.get(name) == option for name in names) for names, options in self.alike for option in options]
             places = [self._place(name, decisions) for name in self.ordered]
             numbers = [*counts, *places, *self.problem.features(decisions)]
