@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scalesearch.domains import span as span
     from scalesearch.errors import InputError as InputError
     from scalesearch.expansion import expand as expand
+    from scalesearch.feasibility import Feasible as Feasible
     from scalesearch.feasibility import certify as certify
     from scalesearch.loading import load as load
     from scalesearch.loop import run as run
@@ -39,7 +40,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Arch": "arch", "Cost": "counting", "cost": "counting", "choice": "domains", "span": "domains", "InputError": "errors",
     "expand": "expansion", "load": "loading", "run": "loop", "peak_memory": "memory", "build": "network", "scale": "scaling",
-    "scale_to": "scaling", "certify": "feasibility", "search": "searching", "load_space": "schema", "space_from_dict": "schema", "Space": "space", "Study": "study",
+    "scale_to": "scaling", "Feasible": "feasibility", "certify": "feasibility", "search": "searching", "load_space": "schema", "space_from_dict": "schema", "Space": "space", "Study": "study",
     "load_study": "study", "load_weights": "weights",
 }  # fmt: skip
 __all__ = sorted(_HOMES)

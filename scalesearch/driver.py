@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +30,7 @@ from scalesearch.scaling import PRESETS, Scaled, Shares, scale_to
 from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import arch_from_dict
 from scalesearch.searchers import Past
-from scalesearch.study import Study
+from scalesearch.study import Study, relative_to
 from scalesearch.trial import STEPS, Trial
 from scalesearch.triallog import TrialLog
 
@@ -191,8 +192,8 @@ class Driver:
                                         (self.study.recipe_of("scale").epochs,)))
 
     def _scale_budget(self) -> Budget:
-        base = self.scaling_space.base
-        return budget_of(self.study.scale.budget or {}, lambda name, key: Budget().measure(base, key))
+        networks = ChainMap({"base": self.scaling_space.base}, self.study.networks)
+        return budget_of(self.study.scale.budget or {}, relative_to(networks))
 
     def _transfer(self) -> Iterator[Any]:
         """Some of the ways to scale that were tried, at larger φ: whether the better one stays the better one."""

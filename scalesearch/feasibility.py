@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch
-from scalesearch.budget import COUNTED, FLOAT, Budget
+from scalesearch.budget import COUNTED, FLOAT, Budget, budget_of
 from scalesearch.counting import cost, possible_cost
 from scalesearch.decisions import Decisions
 from scalesearch.errors import InputError
@@ -65,8 +65,9 @@ class Feasible:
     cannot be climbed, or, where blind draws find nothing, by a random walk that stays inside.
     """
 
-    def __init__(self, space: Space, budget: Budget):
-        self.space, self.budget = space, budget
+    def __init__(self, space: Space, budget: Budget | Mapping[str, Any]):
+        self.space, self.budget = space, budget if isinstance(budget, Budget) else budget_of(budget)
+        self._walking = False  # whether blind draws were given up
 
     @cached_property
     def listed(self) -> list[Decisions] | None:
@@ -128,12 +129,8 @@ class Feasible:
             decisions, arch = self._propose(rng)
             if arch is not None and self.budget.admits(arch):
                 return decisions
-        self._walking.append(True)
+        self._walking = True
         return self._walk(rng)
-
-    @cached_property
-    def _walking(self) -> list[bool]:
-        return []
 
     def _propose(self, rng: Random) -> tuple[Decisions, Arch | None]:
         """A draw that is inside the counted bounds but for rounding; its architecture, or None for a second reading of one."""
@@ -223,8 +220,8 @@ class Feasible:
                 return
 
 
-def certify(space: Space, budget: Budget, seed: int = 0) -> Certificate:
-    """The certificate of `budget` in `space`.
+def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> Certificate:
+    """The certificate of `budget` (or of its mapping, `{"macs": "570M..630M"}`) in `space`.
 
     Raises `InputError` where no network is found inside, with the nearest budget that one meets.
     """

@@ -170,6 +170,11 @@ class Study:
         return {name: adapt(zoo.model(name), resolution=self.resolution, classes=self.data.classes,
                             channels=self.data.channels) for name in self.compare}
 
+    @property
+    def networks(self) -> Mapping[str, Arch]:
+        """The zoo brought to the data: what a relative bound may name."""
+        return _Adapted(self.resolution, self.data)
+
     @cached_property
     def adapted_space(self) -> Space:
         return self.space.adapted(resolution=self.resolution, classes=self.data.classes, channels=self.data.channels)
@@ -306,7 +311,7 @@ def distinct(values: tuple, place: str) -> None:
 
 
 class _Adapted(Mapping):
-    """The zoo by name, each network brought to the data: what a relative bound may name."""
+    """The zoo by name, each network brought to the data."""
 
     def __init__(self, resolution: int, data: Source):
         self.resolution, self.data = resolution, data
@@ -371,8 +376,8 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
     if not budget.bounds:
         raise InputError(f"needs a bound: {', '.join(QUANTITIES)}", "budget")
     _check_priced(search, budget)
-    with inside("scale.budget"):
-        budget_of(scale.budget or {}, lambda name, key: 1.0, folder)
+    with inside("scale.budget"):  # what the base counts is known when it is found
+        budget_of(scale.budget or {}, lambda name, key: 1.0 if name == "base" else relative_to(networks)(name, key), folder)
     study = Study(
         name, space, data, resolution, budget, search, finalists, scale,
         family, compare, _recipe(given.get("recipe", "quick")), seeds,

@@ -260,6 +260,7 @@ def test_findings_of_a_full_study(full):
     ({"scale": {"phi": [2]}}, "scale.phi: must hold 1"), ({"finalists": {"top": 2, "seeds": []}}, "finalists.seeds"),
     ({"budget": {"macs": "2x resnet19 ± 2%"}}, 'budget.macs: unknown network "resnet19"'), ({"budget": {"latency": "5ms"}}, "budget.latency: needs"),
     ({"budget": {"latency": "5ms", "device": "none.json"}}, "cannot be read"), ({"scale": {"budget": {"actts": 1}}}, "scale.budget.actts: unknown quantity"),
+    ({"scale": {"budget": {"acts": "2x bse"}}}, 'scale.budget.acts: unknown network "bse"'),
 ])  # fmt: skip
 def test_faults_in_these_options_are_located(tmp_path, changes, message):
     with pytest.raises(InputError, match=message) as caught:
