@@ -19,7 +19,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("default")
-torch.set_num_threads(2)
+THREADS = 2
+
+
+@pytest.fixture(autouse=True)
+def same_threads():
+    """Rounding hangs on the number of threads, and a test may train in this process on another."""
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")

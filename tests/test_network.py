@@ -90,7 +90,8 @@ def test_initialisation_is_hes_by_fan_out(name):
 def standalone(source: str, tmp_path):
     """The module of a standalone file, made where scalesearch cannot be imported."""
     (tmp_path / "model.py").write_text(source)
-    code = ("import sys, torch; sys.modules['scalesearch'] = None; from model import build; net = build();"
+    code = (f"import sys, torch; torch.set_num_threads({torch.get_num_threads()});"  # as many as here: rounding hangs on it
+            "sys.modules['scalesearch'] = None; from model import build; net = build();"
             "net.load_state_dict(torch.load('w.pt', weights_only=True)); x = torch.load('x.pt', weights_only=True);"
             "torch.manual_seed(5); torch.save([net.eval()(x).detach(), net.train()(x).detach(),"
             "sum(p.numel() for p in net.parameters())], 'y.pt')")  # fmt: skip

@@ -132,6 +132,7 @@ def test_compound_scaling_of_the_zoo_meets_its_target(name, factor):
     assert abs(scaled.deviation) <= 0.02
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(0, 12), st.integers(0, 12))
 @settings(max_examples=40)
 def test_closed_loop_scaling_of_random_bases(seed, i, j):
