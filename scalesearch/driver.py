@@ -11,7 +11,7 @@ import itertools
 import math
 from collections import ChainMap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
 from statistics import mean
@@ -25,7 +25,7 @@ from scalesearch.budget import Budget, budget_of
 from scalesearch.counting import block_cost, cost
 from scalesearch.expansion import expand
 from scalesearch.halving import Entry, Scheduler, modelled_rung, promotion
-from scalesearch.problems import ScaleProblem, SpaceProblem, presets_to_try
+from scalesearch.problems import ScaleProblem, SpaceProblem
 from scalesearch.scaling import PRESETS, Scaled, Shares, scale_to
 from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import arch_from_dict
@@ -34,6 +34,7 @@ from scalesearch.study import Study, relative_to
 from scalesearch.trial import STEPS, Trial
 from scalesearch.triallog import TrialLog
 
+TRIED_ALWAYS = ("efficientnet", "depth", "width", "resolution")  # of the ways to scale
 ENOUGH = 10  # scores at a rung before searchers learn from it and not from the one below
 
 
@@ -186,9 +187,8 @@ class Driver:
         yield from self._all_known("finalists")
 
     def _scale(self) -> Iterator[Any]:
-        options, always = self.study.scale, presets_to_try(self.scaling_space)
-        problem = ScaleProblem(self.scaling_space, always, self._scale_budget())
-        yield from self._search(_Search("scale", options.with_, options.trials, problem, always,
+        options, problem = self.study.scale, ScaleProblem(self.scaling_space, TRIED_ALWAYS, self._scale_budget())
+        yield from self._search(_Search("scale", options.with_, options.trials, problem, list(problem.always.values()),
                                         (self.study.recipe_of("scale").epochs,)))
 
     def _scale_budget(self) -> Budget:
@@ -198,13 +198,16 @@ class Driver:
     def _transfer(self) -> Iterator[Any]:
         """Some of the ways to scale that were tried, at larger φ: whether the better one stays the better one."""
         options, space = self.study.scale, self.scaling_space
-        tried = sorted((t for t in self.log.of("scale") if t.state == "done"), key=lambda t: t.rank)
+        ways = {ScalingSpace.shares(t.decisions): t for t in sorted(self.log.of("scale"), key=lambda t: t.rank) if t.state == "done"}
         number = 0
         for phi in (p for p in options.phi if p != 1):
-            for trial in _evenly(tried, options.transfer):
-                target = round(cost(space.base).macs * options.factor**phi)
-                scaled = scale_to(space.base, target, ScalingSpace.shares(trial.decisions), options.tolerance)
-                yield from self._once(Job("transfer", number, f"phi{phi:g}-{trial.name}", scaled.arch, self.study.seeds[0],
+            target, seen = round(cost(space.base).macs * options.factor**phi), set()
+            for shares, trial in _evenly(list(ways.items()), options.transfer):
+                arch = scale_to(space.base, target, shares, options.tolerance).arch
+                if expand(arch).digest in seen:
+                    continue
+                seen.add(expand(arch).digest)
+                yield from self._once(Job("transfer", number, f"phi{phi:g}-{trial.name}", arch, self.study.seeds[0],
                                           {**trial.decisions, "phi": phi}, self.study.recipe_of("transfer").epochs,
                                           candidate=trial.candidate))
                 number += 1
@@ -365,24 +368,25 @@ class Driver:
     @property
     def family(self) -> dict[float, Scaled]:
         """The members by φ, each scaled from the base to factor^φ of its counted MACs."""
-        space, factor = self.scaling_space, self.study.scale.factor
-        macs, members = cost(space.base).macs, {}
+        base, shares, options, best = self.scaling_space.base, self.shares, self.study.scale, self.best("scale")
+        macs, members = cost(base).macs, {}
+        found = {0: Scaled(base, macs, macs, shares),
+                 1: Scaled(arch_from_dict(best.arch), best.cost["macs"], self.scaling_space.target, shares)}
         for phi in self.study.family.phi:
-            target = round(macs * factor**phi)
-            name = f"{self.study.name}-phi{phi:g}"
-            scaled = Scaled(space.base, macs, macs, self.shares) if phi == 0 else scale_to(
-                space.base, target, self.shares, space.tolerance)
-            members[phi] = Scaled(scaled.arch.with_(name=name), scaled.macs, target, self.shares)
+            target = round(macs * options.factor**phi)
+            member = found.get(phi) or scale_to(base, target, shares, options.tolerance)
+            members[phi] = replace(member, arch=member.arch.with_(name=f"{self.study.name}-phi{phi:g}"))
         return members
 
     @property
     def preset_networks(self) -> dict[str, Scaled]:
         """What each named way to scale makes of the base at φ = 1."""
-        return {name: self.scaling_space.at(self.scaling_space.decisions_of(p)) for name, p in PRESETS.items()}
+        space = self.scaling_space
+        return {name: scale_to(space.base, space.target, shares, space.tolerance) for name, shares in PRESETS.items()}
 
 
-def _evenly(trials: Sequence[Trial], count: int) -> list[Trial]:
-    """So many of the trials, evenly through their order, first and last among them."""
+def _evenly(trials: Sequence[Any], count: int) -> list[Any]:
+    """So many of them, evenly through their order, first and last among them."""
     if len(trials) <= count:
         return list(trials)
     return [trials[round(i * (len(trials) - 1) / (count - 1))] for i in range(count)]

@@ -102,13 +102,14 @@ class SpaceProblem:
 
 
 class ScaleProblem:
-    """The distinct networks that scaling a base by a factor gives, all of those inside the tolerance and the budget.
+    """The distinct networks that scaling a base by a factor gives: all of those inside the tolerance and the budget, and what
+    `presets` make of the base even where it misses.
 
-    Decisions are two shares, depth's and width's; the rest is resolution's. Presets are among them even where they miss.
+    Decisions are the exponents of the axes (`ScalingSpace`); every point is one network's, and every network has one point.
     """
 
-    def __init__(self, space: ScalingSpace, always: Sequence[Decisions] = (), budget: Budget | None = None):
-        self.space, self.always, self.budget = space, list(always), budget or Budget()
+    def __init__(self, space: ScalingSpace, presets: Sequence[str] = (), budget: Budget | None = None):
+        self.space, self.presets, self.budget = space, presets, budget or Budget()
         self.decisions = {name: Decision(name, FloatRange(0.0, 1.0), ((name, ()),)) for name in space.axes}
         self.memory: dict[str, Any] = {}
         self.objectives: tuple[str, ...] = ()
@@ -120,11 +121,18 @@ class ScaleProblem:
         return self.space.at(decisions).arch
 
     @cached_property
+    def always(self) -> dict[str, Decisions]:
+        """The presets' networks by their digest."""
+        known = self.space.networks  # first, so that each of its points is its own network's
+        points = [self.space.decisions_of(PRESETS[name]) for name in self.presets]
+        named = {expand(self.arch(point)).digest: point for point in points}
+        return {name: known.get(name, point) for name, point in named.items()}
+
+    @cached_property
     def networks(self) -> dict[str, Decisions]:
         """By their digest: what is always tried, then every distinct network within the tolerance and the budget."""
-        first = {expand(self.arch(d)).digest: d for d in self.always}
-        others = {name: d for name, d in self.space.networks.items() if self.budget.admits(self.arch(d))}
-        return first | {name: d for name, d in others.items() if name not in first}
+        others = {name: d for name, d in self.space.networks.items() if name not in self.always and self.budget.admits(self.arch(d))}
+        return self.always | others
 
     @cached_property
     def _names(self) -> dict[tuple, str]:
@@ -160,15 +168,7 @@ class ScaleProblem:
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         counted = cost(self.arch(decisions))
-        return math.log(counted.params), math.log(counted.acts), 1 - decisions["depth"] - decisions["width"]
+        return math.log(counted.params), math.log(counted.acts)
 
     def left(self, seen: Collection[str]) -> bool:
         return any(name not in seen for name in self.networks)
-
-
-TRIED_ALWAYS = ("efficientnet", "depth", "width", "resolution")
-
-
-def presets_to_try(space: ScalingSpace) -> list[Decisions]:
-    """What is always among the ways tried: EfficientNet's coefficients and each axis alone."""
-    return [space.decisions_of(PRESETS[name]) for name in TRIED_ALWAYS]

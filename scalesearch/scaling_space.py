@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
+from math import log
 
 from scalesearch.arch import Arch
 from scalesearch.blocks.parts import make_divisible
@@ -17,33 +18,38 @@ Decisions = dict[str, float]
 
 
 class ScalingSpace:
-    """The ways to grow `base` by `factor`: points of the triangle of shares, each a counted network, distinct ones only.
+    """The ways to grow `base` by `factor`: each a counted network, distinct ones only.
 
-    Its decisions are decimals, `depth` and `width`, the shares of the growth that go there; the rest is resolution's. Where
-    the base has group widths, `group` is a third: which part of the width's growth they take part in. `networks` are all that
-    land within `tolerance` of the factor; for any other point `at` closes the loop by `scale_to`.
+    Its decisions are decimals, the exponents of `factor` in α, β² and γ² under the names `depth`, `width` and `resolution`;
+    their proportions are the shares of the growth. Where the base has group widths, `group` is a fourth: which part of the
+    width's growth they take part in. `networks` are all that rounding gives within `tolerance` of the factor; any other point
+    is brought onto the target by `scale_to`.
     """
 
     def __init__(self, base: Arch, factor: float = 2.0, tolerance: float = 0.02):
         self.base, self.factor, self.tolerance = base, factor, tolerance
         self.target = round(cost(base).macs * factor)
-        self.axes = ("depth", "width", "group") if has_groups(base) else ("depth", "width")
-        self._solved: dict[Shares, Scaled] = {}
+        self.axes = ("depth", "width", "resolution", *(("group",) if has_groups(base) else ()))
+        self._solved: dict[tuple, Scaled] = {}
 
     @cached_property
     def networks(self) -> dict[str, Decisions]:
         """By digest, every distinct network that rounding multipliers of at least 1 gives within the tolerance."""
-        found: dict[str, Decisions] = {}
+        return {digest: dict(point) for point, (digest, _) in self._exact.items()}
+
+    @cached_property
+    def _exact(self) -> dict[tuple, tuple[str, Scaled]]:
+        """The digest and the network at every point that has one of its own."""
+        found: dict[tuple, tuple[str, Scaled]] = {}
+        seen: set[str] = set()
+        exponent = lambda multiplier: round(log(multiplier, self.factor), 6)
         for alpha, beta, group in self._depths_and_widths():
             for arch in self._resolutions_within(alpha, beta, group):
-                counted, digest = possible_cost(arch), expand(arch).digest
-                gamma = arch.resolution / self.base.resolution
-                if digest not in found and max(alpha, beta, gamma) > 1:
-                    shares = Shares.of(alpha, beta, gamma)
-                    part = (shares.width if group > 1 else 0.0)
-                    decisions = self.decisions_of(Shares(round(shares.depth, 4), round(shares.width, 4), 0.0, round(part, 4)))
-                    found[digest] = decisions
-                    self._solved.setdefault(self.shares(decisions), Scaled(arch, counted.macs, self.target, shares))
+                digest, gamma = expand(arch).digest, arch.resolution / self.base.resolution
+                if digest not in seen and max(alpha, beta, gamma) > 1:
+                    seen.add(digest)
+                    point = self._point(exponent(alpha), exponent(beta**2), exponent(gamma**2), float(group > 1))
+                    found[_key(point)] = digest, Scaled(arch, cost(arch).macs, self.target, self.shares(point))
         return found
 
     def _depths_and_widths(self) -> Iterator[tuple[float, float, float]]:
@@ -51,7 +57,7 @@ class ScalingSpace:
         layers = sum(stage.depth for stage in self.base.stages)
         alphas = [1 + i / layers for i in range(int(layers * (self.factor - 1)) + 1)]
         specs = (*self.base.stem, *(stage.block for stage in self.base.stages), self.base.head)
-        betas, most = {1.0}, self.factor**0.5 * 1.001
+        betas, most = {1.0}, self.factor**0.5
         for spec in specs:
             for width in widths(spec):
                 step = quantum(spec)
@@ -77,31 +83,39 @@ class ScalingSpace:
             yield grown.with_(resolution=size)
 
     def at(self, decisions: Decisions) -> Scaled:
-        """The network of `{"depth": a, "width": b}`, a + b ≤ 1. Raises `InputError` outside the triangle."""
-        shares = self.shares(decisions)
-        if shares not in self._solved:
-            self._solved[shares] = scale_to(self.base, self.target, shares, self.tolerance)
-        return self._solved[shares]
+        """The network at `{"depth": a, "width": b, "resolution": c}`. Raises `InputError` for an exponent below 0, or all of them 0."""
+        key = _key(decisions)
+        if key in self._exact:
+            return self._exact[key][1]
+        if key not in self._solved:
+            self._solved[key] = scale_to(self.base, self.target, self.shares(decisions), self.tolerance)
+        return self._solved[key]
 
     @staticmethod
     def shares(decisions: Decisions) -> Shares:
-        a, b, part = decisions["depth"], decisions["width"], decisions.get("group", 0.0)
-        if min(a, b, part) < 0 or a + b > 1 + 1e-9 or part > 1:
-            raise InputError(f"shares must be at least 0 and sum up to at most 1, got {a} and {b}")
-        return Shares(a, b, max(0.0, 1 - a - b), part * b)
+        """What the exponents of a point are of their sum."""
+        exponents, part = [decisions[axis] for axis in ("depth", "width", "resolution")], decisions.get("group", 0.0)
+        if min(*exponents, part) < 0 or part > 1 or sum(exponents) <= 0:
+            raise InputError(f"exponents must be at least 0 and not all 0, got {exponents}")
+        depth, width, resolution = (exponent / sum(exponents) for exponent in exponents)
+        return Shares(depth, width, resolution, part * width)
 
     def decisions_of(self, shares: Shares) -> Decisions:
-        found = {"depth": shares.depth, "width": shares.width}
-        if "group" in self.axes:
-            found["group"] = min(1.0, shares.group / shares.width) if shares.width else 0.0
-        return found
+        return self._point(shares.depth, shares.width, shares.resolution, shares.group / shares.width if shares.width else 0.0)
+
+    def _point(self, *exponents: float) -> Decisions:
+        return dict(zip(self.axes, exponents))
 
     def grid(self, steps: int = 12) -> Iterator[Decisions]:
         """The triangle's points at multiples of 1/`steps`, corners included."""
         for i in range(steps + 1):
             for j in range(steps + 1 - i):
                 for part in (0.0, 1.0) if "group" in self.axes and j else (0.0,):
-                    yield {"depth": i / steps, "width": j / steps} | ({"group": part} if "group" in self.axes else {})
+                    yield self._point(i / steps, j / steps, (steps - i - j) / steps, part)
+
+
+def _key(decisions: Decisions) -> tuple:
+    return tuple(sorted(decisions.items()))
 
 
 def _first_multiplier(width: int, rounded_to: int, step: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -18,12 +19,11 @@ from scalesearch.adapting import adapt
 from scalesearch.correlation import spearman
 from scalesearch.counting import cost
 from scalesearch.data import SOURCES, load, source
-from scalesearch.driver import Driver, Job
+from scalesearch.driver import TRIED_ALWAYS, Driver, Job
 from scalesearch.errors import InputError
 from scalesearch.expansion import expand
 from scalesearch.latency import measure, profile, summarised
 from scalesearch.network import build
-from scalesearch.problems import presets_to_try
 from scalesearch.profiles import load_profile
 from scalesearch.proxies import proxies
 from scalesearch.recipe import PROXIES, Recipe
@@ -221,6 +221,10 @@ def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
     other = load_study(write_study(tmp_path))
     silent = drive(other, tmp_path / "trials.jsonl", Random(0), outcome=alike)
     assert "took no effect" in findings.faults(Driver(other, silent))[0]
+    twice = TrialLog(tmp_path / "twice.jsonl")
+    for number in range(2):
+        twice.append(replace(log.of("base")[0], number=number, name=f"base-{number}"))
+    assert "base-0 and base-1 are the same network" in findings.faults(Driver(study, twice))[0]
 
 
 @pytest.mark.parametrize("said, reason", [
@@ -278,8 +282,8 @@ def test_scaling_keeps_to_a_budget_relative_to_its_base(tmp_path):
     study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 1.6x base"}}))
     log = drive(study, tmp_path / "trials.jsonl", Random(0))
     driver = Driver(study, log)
-    base, always = driver.base.cost["acts"], presets_to_try(driver.scaling_space)
-    assert all(t.cost["acts"] <= 1.6 * base or t.decisions in always for t in log.of("scale"))
+    presets = {expand(driver.preset_networks[name].arch).digest for name in TRIED_ALWAYS}
+    assert all(t.cost["acts"] <= 1.6 * driver.base.cost["acts"] or t.network in presets for t in log.of("scale"))
 
 
 def test_a_run_of_another_budget_is_told_apart(tmp_path):

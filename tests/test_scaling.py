@@ -66,7 +66,7 @@ def test_group_widths_are_an_axis_of_their_own():
     assert all(s.block.get("group_width") == 16 and s.block.get("width") % 16 == 0 for s in wide.stages)
     assert cost(wide).macs > cost(base).macs
     space = ScalingSpace(base)
-    assert space.axes == ("depth", "width", "group") and len({s["group"] for s in space.grid(4)}) == 2
+    assert space.axes == ("depth", "width", "resolution", "group") and len({s["group"] for s in space.grid(4)}) == 2
     fast = scale_to(base, 4 * cost(base).macs, PRESETS["fast"])
     assert abs(fast.deviation) <= 0.02 and fast.arch.stages[0].block.get("group_width") > 8
 
@@ -164,7 +164,7 @@ def test_scaling_space_is_a_space_of_counted_networks():
     members = [space.at(point) for point in space.grid(4)]
     assert len(members) == 15 and all(abs(m.deviation) < 0.1 for m in members)
     with pytest.raises(InputError):
-        space.at({"depth": 0.7, "width": 0.7})
+        space.at({"depth": 0.7, "width": -0.1, "resolution": 0.4})
 
 
 @pytest.mark.parametrize("name", ["inception_v3", "densenet161", "regnet_y_3_2gf", "yolov8n", "mobilenet_v4_hybrid_medium", "inception_v1"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from conftest import ROOT
+from conftest import MBCONV, ROOT
 from helpers import TINY_SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,13 +18,13 @@ from threadpoolctl import threadpool_limits
 from scalesearch import yamlfile
 from scalesearch.budget import Budget
 from scalesearch.counting import cost
-from scalesearch.driver import Driver, Job, StudyFailed
+from scalesearch.driver import TRIED_ALWAYS, Driver, Job, StudyFailed
 from scalesearch.expansion import expand
 from scalesearch.pareto import front
 from scalesearch.problems import ScaleProblem, SpaceProblem
-from scalesearch.scaling import PRESETS
+from scalesearch.scaling import PRESETS, realised
 from scalesearch.scaling_space import ScalingSpace
-from scalesearch.schema import arch_from_dict, space_from_dict
+from scalesearch.schema import arch_from_dict, load_space, space_from_dict
 from scalesearch.searchers import SEARCHERS, Past, searcher
 from scalesearch.study import load_study
 from scalesearch.triallog import TrialLog
@@ -124,6 +124,22 @@ class TestEverySearcher:
         assert len({t.network for t in trials}) == len(trials) == (12 if kind == "base" else 7)
         if kind == "base":
             assert all(t.cost["macs"] <= 700_000 for t in trials)
+
+
+@pytest.mark.parametrize("seed, factor, tolerance", [(0, 2.0, 0.02), (1, 2.0, 0.05), (2, 1.5, 0.02)])
+def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
+    """Widths alone may land on the target in several ways, which have the same shares: they are no less distinct."""
+    base = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3).sample(seed)[1]
+    problem = ScaleProblem(ScalingSpace(base, factor, tolerance), TRIED_ALWAYS)
+    target = factor * cost(base).macs
+    for name, point in problem.networks.items():
+        arch = problem.arch(point)
+        assert expand(arch).digest == name == problem.identity(point) and problem.snapped(point) == point
+        assert name in problem.always or abs(cost(arch).macs / target - 1) <= tolerance
+        assert max(realised(arch, base)) > 1 and all(0 <= exponent <= 1 for exponent in point.values())
+    assert len({ScalingSpace.shares(d) for d in problem.networks.values()}) < len(problem.networks)
+    space = ScalingSpace(base, factor, tolerance)
+    assert all(expand(space.at(d).arch).digest == name for name, d in problem.networks.items())  # whoever asks first
 
 
 # The driver.

@@ -109,15 +109,19 @@ def transfers(driver: Driver) -> list[Transfer]:
 
 
 def faults(driver: Driver) -> list[str]:
-    """Trials that differ on paper and are one in fact: the same tensors built of different networks, or the same history to the
-    last digit."""
+    """Trials that are one in fact: those of a search with the same network, and those that differ on paper and have the same history
+    to the last digit."""
     said = []
     seen: dict[tuple, Trial] = {}
     for trial in driver.log:
         if trial.state != "done" or not trial.history:
             continue
-        history = tuple(tuple(sorted(h.items())) for h in trial.history)
-        same = seen.setdefault((trial.level, trial.fidelity.get("seed"), history), trial)
+        like = (trial.level, trial.fidelity.get("seed"))
+        same = seen.setdefault((*like, trial.step, trial.rung, trial.network), trial)
+        if same is not trial:
+            said.append(f"{same.name} and {trial.name} are the same network ({trial.network}), trained twice.")
+            continue
+        same = seen.setdefault((*like, tuple(tuple(sorted(h.items())) for h in trial.history)), trial)
         if same is not trial and (same.network, same.recipe) != (trial.network, trial.recipe):
             said.append(f"{same.name} and {trial.name} differ on paper (networks {same.network} and {trial.network}, recipes {same.recipe} "
                         f"and {trial.recipe}) and trained alike to the last digit: what differs between them took no effect.")
