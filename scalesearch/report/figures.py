@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from itertools import accumulate
 from typing import Any
 
@@ -12,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from scalesearch.report.info import Info, Row
 
 FAMILY, HAND_BUILT, TRIALS, BEST = "#1257b8", "#c2410c", "#94a3b8", "#0f766e"
+AXES = ("depth", "width", "resolution")  # presets too, at the corners, where the axes' titles stand
 STYLE = {
     "template": "plotly_white",
     "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1f2937"},
@@ -127,8 +129,13 @@ def _zoomed(figure: go.Figure, final: list[float], tried: list[float]) -> dict[s
 def triangle(info: Info) -> go.Figure:
     """Validation accuracy over the shares of the budget that go into depth, width and resolution."""
     assert info.scaling
-    points = [p for p in info.scaling.points if p.accuracy is not None]
-    label = lambda p: "<b>best</b>" if p.name == info.scaling.best else p.presets[0] if p.presets else ""
+    points = sorted((p for p in info.scaling.points if p.accuracy is not None), key=lambda p: p.accuracy)  # the best on top
+    place = lambda p: (round(p.depth, 2), round(p.width, 2))
+    names: dict[tuple[float, float], list[str]] = defaultdict(list)  # networks of the same shares have one label
+    for p in points:
+        names[place(p)] += [*(n for n in p.presets if n not in AXES), *(["<b>best</b>"] if p.name == info.scaling.best else [])]
+    top = {place(p): p for p in points}
+    label = lambda p: ", ".join(names[place(p)]) if top[place(p)] is p else ""
     figure = go.Figure(go.Scatterternary(
         a=[p.depth for p in points], b=[p.width for p in points], c=[p.resolution for p in points],
         mode="markers+text", text=[label(p) for p in points], textposition="top center", textfont={"size": 11},
