@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from random import Random
@@ -25,14 +26,15 @@ def ask(problem: Problem, with_: str, past: Past, rng: Random, seen: Collection[
         objectives: int = 1) -> Proposal | None:
     """The first proposal inside the budget that is a network not `seen` before: of `first`, then of the searcher.
 
-    A searcher that finds none for half the patience is helped by plain draws. None where nothing is left.
+    A searcher that finds none for half the patience is helped by plain draws, and these by the list of all where there is one.
+    None where nothing is left.
     """
     left = getattr(problem, "left", None)
     if left is not None and not left(seen):
         return None
     snapped = getattr(problem, "snapped", dict)
     proposals = searcher(with_, objectives)(problem, past, rng)
-    with _threads().limit(limits=1):  # models are small; on cores that are busy training, more threads wait for each other
+    with _threads(with_).limit(limits=1):  # models are small; on cores that are busy training, more threads wait for each other
         for rejected, decisions in enumerate(_all(first, proposals, problem, rng)):
             decisions = snapped(decisions)
             identity = problem.identity(decisions)
@@ -42,9 +44,12 @@ def ask(problem: Problem, with_: str, past: Past, rng: Random, seen: Collection[
 
 
 @cache
-def _threads() -> Any:
+def _threads(with_: str) -> Any:
+    """Those of the libraries that the searcher computes with; a library must be loaded to be limited."""
     from threadpoolctl import ThreadpoolController
 
+    for library in ("scipy.linalg", "torch") if with_ == "gp" else ("scipy.linalg",):
+        importlib.import_module(library)
     return ThreadpoolController()
 
 
@@ -54,6 +59,7 @@ def _all(first: Sequence[Decisions], proposals: Iterator[Decisions], problem: An
         yield next(proposals)
     for _ in range(PATIENCE // 2):
         yield problem.draw(rng)
+    yield from getattr(problem, "listed", None) or ()
 
 
 def search(problem: Any, with_: str, trials: int, seed: int = 0) -> list[tuple[Decisions, float | None]]:

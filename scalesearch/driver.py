@@ -31,7 +31,7 @@ from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import arch_from_dict
 from scalesearch.searchers import Past
 from scalesearch.study import Study, relative_to
-from scalesearch.trial import STEPS, Trial
+from scalesearch.trial import STEPS, Trial, compared
 from scalesearch.triallog import TrialLog
 
 TRIED_ALWAYS = ("efficientnet", "depth", "width", "resolution")  # of the ways to scale
@@ -81,6 +81,7 @@ class _Search:
     inherit: bool = False
     entries: list[Entry] = field(default_factory=list)
     candidates: list[dict[str, Any]] = field(default_factory=list)
+    parents: list[str] = field(default_factory=list)  # by candidate: the trial whose weights it starts from
     seen: set[str] = field(default_factory=set)
     exhausted: bool = False
 
@@ -109,7 +110,7 @@ class Driver:
         recipe, asked = self.study.recipe_of(job.step), expand(job.arch).digest
         used = {"network": outcome.get("network", asked), "recipe": outcome.get("recipe", recipe.digest),
                 "built": outcome.get("built", "")}
-        reason = outcome.get("reason") or _fault(job, outcome.get("scores"), used, asked, recipe.digest)
+        reason = outcome.get("reason") or _fault(job, outcome, used, asked, recipe.digest)
         scores = {key: value for key, value in (outcome.get("scores") or {}).items() if _is_finite(value)}
         trial = Trial(
             step=job.step, number=job.number, name=job.name, arch=job.arch.to_dict(), decisions=job.decisions,
@@ -231,7 +232,8 @@ class Driver:
             yield from self._known(search.step, known)
             logged = self.log.trials.get((search.step, number))
             if logged:
-                self._take_in(search, (logged.candidate, logged.rung), logged.decisions, arch_from_dict(logged.arch))
+                self._take_in(search, (logged.candidate, logged.rung), logged.decisions, arch_from_dict(logged.arch),
+                              logged.fidelity["parent"])
                 continue
             job = self._next_job(search, number, known, seed)
             if job is None and known < number:
@@ -239,14 +241,15 @@ class Driver:
                 job = self._next_job(search, number, number, seed)
             if job is None:
                 break
-            self._take_in(search, (job.candidate, job.rung), job.decisions, job.arch)
+            self._take_in(search, (job.candidate, job.rung), job.decisions, job.arch, job.parent)
             yield self._job(job)
 
     @staticmethod
-    def _take_in(search: _Search, entry: Entry, decisions: dict[str, Any], arch: Arch) -> None:
+    def _take_in(search: _Search, entry: Entry, decisions: dict[str, Any], arch: Arch, parent: str) -> None:
         search.entries.append(entry)
         if entry[0] == len(search.candidates):
             search.candidates.append(decisions)
+            search.parents.append(parent)
             search.seen.add(expand(arch).digest)
             if decisions in search.first:
                 search.first = search.first[search.first.index(decisions) + 1 :]
@@ -254,19 +257,28 @@ class Driver:
     def _next_job(self, search: _Search, number: int, known: int, seed: int) -> Job | None:
         """A promotion, or a new network, or, where no network came to the end, the best one's next rung."""
         results = {search.entries[i]: self._values(search, i) for i in range(known)}
-        rungs, eta = len(search.rungs), search.scheduler.eta
-        entry = promotion(search.entries, results, rungs, eta)
+        entry = self._promotion(search, results, search.scheduler.eta)
         if entry is None and len(search.candidates) < search.trials and not search.exhausted:
             rng = Random(f"{seed}-{search.step}-{number}")
             asked = ask(search.problem, search.with_, self._past(search, results), rng, search.seen, search.first, search.objectives)
             if asked is not None:
                 candidate = len(search.candidates)
-                rung = search.scheduler.first_rung(candidate, rungs)
+                rung = search.scheduler.first_rung(candidate, len(search.rungs))
                 return self._search_job(search, number, (candidate, rung), asked.decisions, seed, asked.rejected)
             search.exhausted = True
-        if entry is None and known == len(search.entries) and not any(rung == rungs - 1 for _, rung in search.entries):
-            entry = promotion(search.entries, results, rungs, 1)  # somebody must come to the end
+        if entry is None and known == len(search.entries) and not any(
+                values is not None for (_, rung), values in results.items() if rung == len(search.rungs) - 1):
+            entry = self._promotion(search, results, 1)  # somebody must come to the end
         return entry and self._search_job(search, number, entry, search.candidates[entry[0]], seed)
+
+    @staticmethod
+    def _promotion(search: _Search, results: dict[Entry, Any], eta: int) -> Entry | None:
+        """Networks that started from inherited weights and those that started from nothing are not compared with each other."""
+        for inherited in (True, False):
+            alike = {entry: values for entry, values in results.items() if bool(search.parents[entry[0]]) == inherited}
+            if entry := promotion(search.entries, alike, len(search.rungs), eta):
+                return entry
+        return None
 
     def _search_job(self, search: _Search, number: int, entry: Entry, decisions: dict[str, Any], seed: int,
                     rejected: int = 0) -> Job:
@@ -274,7 +286,7 @@ class Driver:
         arch = search.problem.arch(decisions)
         started = [search.rungs[r] for c, r in search.entries if c == candidate and r < rung]
         stage = f"-e{search.rungs[rung]}" if len(search.rungs) > 1 else ""
-        parent = self._parent(arch, search, number) if search.inherit else ""
+        parent = "" if not search.inherit else search.parents[candidate] if started else self._parent(arch, search, number)
         return Job(search.step, number, f"{search.step}-{candidate:03d}{stage}", arch, seed, decisions, search.rungs[rung],
                    max(started, default=0), candidate, rung, rejected, parent=parent)
 
@@ -299,9 +311,11 @@ class Driver:
     def _past(self, search: _Search, results: dict[Entry, Any]) -> Past:
         """The results of one fidelity, and what is under way."""
         rung = modelled_rung(results, len(search.rungs), ENOUGH)
-        there = [(search.candidates[c], None if values is None else values[0]) for (c, r), values in results.items() if r == rung]
-        under_way = {c for c, _ in search.entries[len(results) :]} - {c for c, r in results if r == rung}
-        return Past(there, [search.candidates[c] for c in sorted(under_way)])
+        there = {c: None if values is None else values[0] for (c, r), values in results.items() if r == rung}
+        inherited = 2 * sum(bool(search.parents[c]) for c in there) >= len(there)
+        alike = [(search.candidates[c], score) for c, score in there.items() if bool(search.parents[c]) == inherited]
+        under_way = {c for c, _ in search.entries[len(results) :]} - there.keys()
+        return Past(alike, [search.candidates[c] for c in sorted(under_way)])
 
     def _score(self, step: str, number: int) -> float | None:
         return self.log.trials[step, number].scores.get("val_accuracy")
@@ -331,12 +345,12 @@ class Driver:
     # What the steps so far have found.
 
     def _final(self, step: str) -> list[Trial]:
-        """A search's trials that were trained to the end. Raises `StudyFailed` where none succeeded."""
+        """A search's trials that were trained to the end, alike. Raises `StudyFailed` where none succeeded."""
         trials = self.log.of(step)
-        done = [t for t in trials if t.state == "done" and not t.early]
+        done = compared(t for t in trials if not t.early)
         if not done:
             reason = next((t.reason for t in trials if t.reason), "no network was found")
-            raise StudyFailed(f"all {len(trials)} trials of the {step} search failed: {reason}")
+            raise StudyFailed(f"none of the {len(trials)} trials of the {step} search came to the end of its training: {reason}")
         return done
 
     def best(self, step: str) -> Trial:
@@ -396,12 +410,15 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _fault(job: Job, scores: Any, used: dict[str, str], network: str, recipe: str) -> str | None:
+def _fault(job: Job, outcome: dict[str, Any], used: dict[str, str], network: str, recipe: str) -> str | None:
     """Why an outcome without a reason of its own is none."""
+    scores = outcome.get("scores")
     if used["network"] != network:
         return f"another network was trained than was asked for: {used['network']} instead of {network}"
     if used["recipe"] != recipe:
         return f"another recipe was used than was asked for: {used['recipe']} instead of {recipe}"
+    if job.parent and not outcome.get("inherited", 1.0):
+        return f"nothing was inherited from {job.parent}: its weights are gone"
     if not isinstance(scores, dict) or (job.until and "val_accuracy" not in scores):
         return "the training gave no score"
     bad = [key for key, value in scores.items() if not key.startswith("proxy.") and not _is_finite(value)]

@@ -6,7 +6,6 @@ and reused from trial to trial.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -22,17 +21,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from scalesearch import yamlfile
 from scalesearch.driver import Driver, Job
 from scalesearch.emit import emit
 from scalesearch.errors import InputError
-from scalesearch.study import Study, document_difference, document_digest, load_study
+from scalesearch.runfolder import claimed
+from scalesearch.study import Study, load_study
 from scalesearch.trial import Trial
 from scalesearch.triallog import TrialLog
 
 QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
-OURS = ("study.yaml", "study.tmp", "run.lock")  # what a run writes before its first trial
 OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
 
 
@@ -73,7 +71,8 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
     """
     study = study if isinstance(study, Study) else load_study(study)
     folder = Path(out) if out else Path("reports") / study.name
-    with _claimed(folder, study, resume) as log:
+    with claimed(folder, study.document, resume):
+        log = TrialLog(folder / "trials.jsonl")
         driver, observer = Driver(study, log), observer or Silent()
         observer.known(list(log))
         started = time.time()
@@ -83,43 +82,6 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
                 _tune(driver, first, folder, observer)
         summary = emit(driver, folder, time.time() - started)
         return Run(folder, study, log, summary)
-
-
-@contextmanager
-def _claimed(folder: Path, study: Study, resume: bool) -> Iterator[TrialLog]:
-    """The folder's log, the folder being this run's alone."""
-    file = folder / "study.yaml"
-    fresh = not file.exists()
-    if not fresh:
-        there = yamlfile.read(file).data
-        if document_digest(there) != study.digest:
-            raise InputError(f"{folder} holds another study's run ({document_difference(there, study.document)}); give another "
-                             "folder with --out")
-        if not resume:
-            raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder with --out")
-    elif folder.exists() and (not folder.is_dir() or any(p.name not in OURS for p in folder.iterdir())):
-        raise InputError(f"{folder} exists and holds something else; give another folder with --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder}: {error.strerror}", "--out") from None
-    with open(folder / "run.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another run is at work in {folder}") from None
-        if fresh:
-            written = file.with_suffix(".tmp")
-            written.write_text(yamlfile.dump(study.document), encoding="utf-8")
-            written.replace(file)
-        try:
-            yield TrialLog(folder / "trials.jsonl")
-        except InputError:  # found wrong after all: nothing is left behind
-            if fresh and not (folder / "trials.jsonl").exists():
-                for name in OURS:
-                    (folder / name).unlink(missing_ok=True)
-                folder.rmdir()
-            raise
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -27,16 +28,33 @@ def front(items: Iterable[T], cost: Callable[[T], float], score: Callable[[T], f
 
 def ranks(points: Sequence[Values]) -> list[int]:
     """The number of the front that each point lies on when fronts are peeled off one by one (Deb et al. 2002); 0 is the first."""
-    values = np.asarray(points, dtype=float).reshape(len(points), -1)
-    found, left, rank = np.zeros(len(values), dtype=int), np.arange(len(values)), 0
-    while len(left):
-        here = values[left]
-        as_good = (here[:, None] >= here[None]).all(2)
-        better = as_good & (here[:, None] > here[None]).any(2)
-        first = ~better.any(0)
-        found[left[first]] = rank
-        left, rank = left[~first], rank + 1
-    return found.tolist()
+    if not len(points):
+        return []
+    values, copies = np.unique(-np.asarray(points, dtype=float).reshape(len(points), -1), axis=0, return_inverse=True)
+    found = _ranks_of_two(values) if values.shape[1] == 2 else _ranks_of_many(values)
+    return found[copies.reshape(-1)].tolist()
+
+
+def _ranks_of_two(values: np.ndarray) -> np.ndarray:
+    """Of sorted distinct points to be minimised: a front stands before a point where its lowest second value does."""
+    lowest: list[float] = []  # of each front so far; they increase
+    found = np.zeros(len(values), dtype=int)
+    for i, second in enumerate(values[:, 1].tolist()):
+        found[i] = rank = bisect_right(lowest, second)
+        lowest[rank : rank + 1] = [second]
+    return found
+
+
+def _ranks_of_many(values: np.ndarray) -> np.ndarray:
+    beats = (values[:, None] <= values[None]).all(2)
+    np.fill_diagonal(beats, False)
+    found, beaten, rank = np.full(len(values), -1), beats.sum(0), 0
+    while (found < 0).any():
+        first = (beaten == 0) & (found < 0)
+        found[first] = rank
+        beaten -= beats[first].sum(0)
+        rank += 1
+    return found
 
 
 def crowding(points: Sequence[Values]) -> list[float]:
@@ -67,20 +85,49 @@ def standing(points: Sequence[Values]) -> list[tuple[float, float]]:
 
 
 def hypervolume(points: Sequence[Values], reference: Values) -> float:
-    """The volume between `reference` and the points above it in every value, exactly, by slices along the last value."""
-    above = np.asarray([p for p in points if all(v > r for v, r in zip(p, reference))], dtype=float)
-    if not len(above):
+    """The volume between `reference` and the points above it in every value, exactly: the sum of what each adds to those after it
+    (While et al. 2012)."""
+    if not len(points):
         return 0.0
-    if len(reference) == 1:
-        return float(above[:, 0].max() - reference[0])
-    above = above[np.argsort(-above[:, -1], kind="stable")]
-    if len(reference) == 2:
-        reach = np.maximum.accumulate(above[:, 0]) - reference[0]
-        depth = above[:, 1] - np.append(above[1:, 1], reference[1])
-        return float((reach * depth).sum())
-    levels = np.append(above[:, -1], reference[-1])
-    slices = ((i + 1, levels[i] - levels[i + 1]) for i in range(len(above)))
-    return sum(depth * hypervolume(above[:upto, :-1], reference[:-1]) for upto, depth in slices if depth > 0)
+    values, low = np.asarray(points, dtype=float), np.asarray(reference, dtype=float)
+    values = undominated(values[(values > low).all(1)])
+    if not len(values):
+        return 0.0
+    if len(low) == 1:
+        return float(values.max() - low[0])
+    values = values[np.argsort(-values[:, -1], kind="stable")]
+    if len(low) == 2:
+        width = np.diff(values[:, 0], prepend=low[0])  # down the second value, up the first
+        return float(width @ (values[:, 1] - low[1]))
+    return sum(added_volume(point, values[i + 1 :], low) for i, point in enumerate(values))
+
+
+def added_volume(point: Values, others: Sequence[Values], reference: Values) -> float:
+    """The hypervolume that `point` adds to that of `others`."""
+    at, low = np.asarray(point, dtype=float), np.asarray(reference, dtype=float)
+    if (at <= low).any():
+        return 0.0
+    return float(np.prod(at - low)) - (hypervolume(np.minimum(others, at), low) if len(others) else 0.0)
+
+
+def undominated(values: np.ndarray) -> np.ndarray:
+    """The distinct rows that no other beats."""
+    left, kept = values[np.argsort(-values.sum(1), kind="stable")], []
+    while len(left):
+        kept.append(left[0])
+        left = left[~(left <= left[0]).all(1)]
+    return np.array(kept).reshape(-1, values.shape[1])
+
+
+def volumes(points: Sequence[Values | None], reference: Values) -> list[float]:
+    """The hypervolume after each of the points; None is no point."""
+    front, so_far, found = np.empty((0, len(reference))), 0.0, []
+    for point in points:
+        if point is not None and not (front >= np.asarray(point)).all(1).any():
+            so_far += added_volume(point, front, reference)
+            front = undominated(np.vstack([front, point]))
+        found.append(so_far)
+    return found
 
 
 def front_probability(costs: Mapping[str, float], means: Mapping[str, float], errors: Mapping[str, float], draws: int = 4000,

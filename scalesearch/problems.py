@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
@@ -36,7 +37,15 @@ class SpaceProblem:
         self.feasible = Feasible(space, budget)
         self.memory: dict[str, Any] = {}
         self._identities: dict[tuple, str | None] = {}
+        self._costs: dict[tuple, tuple[float, ...]] = {}
         self._hints: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of everything that a search of it hangs on: its decisions, some of the networks that they give, and the budget."""
+        some = [self.space.sample(seed)[1].digest for seed in range(8)]
+        said = [(name, d.domain) for name, d in self.decisions.items()], some, str(self.budget), self.budget.profile, self.objectives
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def arch(self, decisions: Decisions) -> Arch:
         return self.space._at(decisions)
@@ -62,6 +71,7 @@ class SpaceProblem:
         if key not in self._identities:
             if len(self._identities) > REMEMBERED:
                 self._identities.clear()
+                self._costs.clear()
             arch = self.arch(decisions)
             self._identities[key] = expand(arch).digest if self.budget.admits(arch) else None
         return self._identities[key]
@@ -70,19 +80,24 @@ class SpaceProblem:
         return self.budget.admits(self.arch(decisions))
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
-        if not self.objectives:
-            return ()
-        arch = self.arch(decisions)
-        return tuple(float(self.budget.measure(arch, key)) for key in self.objectives)
+        key = tuple(decisions.items())
+        if key not in self._costs:
+            arch = self.arch(decisions) if self.objectives else None
+            self._costs[key] = tuple(float(self.budget.measure(arch, key)) for key in self.objectives)
+        return self._costs[key]
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         counted = cost(self.arch(decisions))
         return (*(math.log(1 + quantity_of(counted, key)) for key in ("params", "macs", "acts")), *self._hinted(decisions))
 
+    @property
+    def listed(self) -> Sequence[Decisions] | None:
+        """All inside, of a space that is small enough."""
+        return self.feasible.listed
+
     def left(self, seen: Collection[str]) -> bool:
         """Whether a network not `seen` may be left."""
-        listed = self.feasible.listed
-        return listed is None or any(self.identity(d) not in seen for d in listed)
+        return self.listed is None or any(self.identity(d) not in seen for d in self.listed)
 
     def hint(self, decisions: Sequence[Decisions], numbers: Sequence[Sequence[float]]) -> None:
         """Learn, by ridge regression on the decisions, what the proxies of networks not screened may be."""
@@ -139,7 +154,7 @@ class ScaleProblem:
         return {tuple(sorted(d.items())): name for name, d in self.networks.items()}
 
     @cached_property
-    def _points(self) -> list[Decisions]:
+    def listed(self) -> list[Decisions]:
         return list(self.networks.values())
 
     def identity(self, decisions: Decisions) -> str | None:
@@ -148,17 +163,17 @@ class ScaleProblem:
     def snapped(self, decisions: Decisions) -> Decisions:
         """The nearest of the distinct networks' points."""
         apart = lambda d: sum((d[name] - decisions[name]) ** 2 for name in d)
-        return min(self._points, key=apart) if self._points else decisions
+        return min(self.listed, key=apart) if self.listed else decisions
 
     def draw(self, rng: Random) -> Decisions:
-        return rng.choice(self._points)
+        return rng.choice(self.listed)
 
     def mutated(self, decisions: Decisions, rng: Random) -> Decisions:
         return self.snapped({name: share + rng.gauss(0, 0.15) for name, share in decisions.items()})
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
         apart = lambda d: sum((d[name] - decisions[name]) ** 2 for name in d)
-        yield from sorted((d for d in self._points if d != decisions), key=apart)[:6]
+        yield from sorted((d for d in self.listed if d != decisions), key=apart)[:6]
 
     def inside(self, decisions: Decisions) -> bool:
         return self.identity(decisions) is not None

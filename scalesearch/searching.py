@@ -14,16 +14,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch
 from scalesearch.asking import ask
-from scalesearch.budget import budget_of
-from scalesearch.errors import InputError
-from scalesearch.pareto import front, hypervolume, ranks
+from scalesearch.budget import COUNTED, budget_of
+from scalesearch.errors import InputError, unknown
+from scalesearch.pareto import front, ranks, volumes
 from scalesearch.problems import SpaceProblem
 from scalesearch.searchers import DEFAULT, Past, check_searcher
 from scalesearch.searchers.problem import Decisions, Problem
@@ -85,8 +84,7 @@ class Found:
         if not self.objectives or not self.scored:
             return []
         points = [None if r.score is None else (r.score, *(-c for c in r.costs)) for r in self.results]
-        reference = tuple(min(p[i] for p in points if p) for i in range(1 + len(self.objectives)))
-        return list(accumulate((hypervolume([p for p in points[: i + 1] if p], reference) for i in range(len(points))), max))
+        return volumes(points, tuple(min(p[i] for p in points if p) for i in range(1 + len(self.objectives))))
 
 
 def search(space: Space | Problem, objective: Callable[[Any], float] | None = None, *, trials: int, with_: str = DEFAULT,
@@ -97,27 +95,43 @@ def search(space: Space | Problem, objective: Callable[[Any], float] | None = No
     `objectives` are counted quantities (`macs`, `params`, …) to be small at the same time. An objective that raises, or whose
     score is no finite number, is a failed trial, and the search goes on; it ends with `SearchFailed` where the first ten all
     fail. With `log`, every result is a synced line of that file, and a search that is called again goes on after them. Raises
-    `InputError` for an unknown searcher, a budget that nothing meets, and a log of another search.
+    `InputError` for an unknown searcher or quantity, a budget that nothing meets, a missing objective, and a log of another search.
     """
     check_searcher(with_, 1 + len(objectives))
-    problem = SpaceProblem(space, budget_of(budget or {}), objectives) if isinstance(space, Space) else space
+    problem = _problem(space, budget or {}, tuple(objectives))
     if isinstance(problem, SpaceProblem):
         problem.draw(Random(0))  # says what is nearest where nothing is inside
-    objective = objective or problem.measured
-    asked = {"with": with_, "seed": seed, "objectives": list(objectives), "decisions": _decisions_digest(problem),
-             "budget": {k: str(v) for k, v in (budget or {}).items()}}
+    objective = objective or getattr(problem, "measured", None)
+    if objective is None:
+        raise InputError("needs a function that scores a network; only tables know their scores", "objective")
+    asked = {"with": with_, "seed": seed, "objectives": list(objectives), "budget": {k: str(v) for k, v in (budget or {}).items()},
+             "problem": getattr(problem, "digest", None) or _decisions_digest(problem)}
     with _log(log, asked) as (results, write):
         exhausted = _search(problem, objective, trials, with_, seed, results, write, observer, 1 + len(objectives))
     return Found(results[:trials], tuple(objectives), exhausted, problem)
 
 
+def _problem(space: Any, budget: Mapping[str, Any], objectives: tuple[str, ...]) -> Any:
+    if isinstance(space, Space):
+        for name in objectives:
+            if name not in COUNTED:
+                raise InputError(unknown("quantity", name, COUNTED), "objectives")
+        return SpaceProblem(space, budget_of(budget), objectives)
+    if budget:
+        raise InputError("is for spaces; a table is made with its bounds", "budget")
+    there = tuple(getattr(space, "objectives", objectives))
+    if there != objectives:
+        raise InputError(f"are {', '.join(objectives) or 'none'}, and of what is searched {', '.join(there) or 'none'}", "objectives")
+    return space
+
+
 def _search(problem: Any, objective: Callable, trials: int, with_: str, seed: int, results: list[Result], write: Callable,
             observer: Callable, objectives: int) -> bool:
     """Whether the search ended because nothing is left."""
-    seen = {r.identity for r in results}
-    for number in range(len(results), trials):
-        if number >= MOST_FAILURES and all(r.score is None for r in results):
-            raise SearchFailed(f"all {number} trials failed: {results[0].reason}")
+    seen, known = {r.identity for r in results}, len(results)
+    for number in range(known, trials):
+        if number >= known + MOST_FAILURES and all(r.score is None for r in results):
+            raise SearchFailed(f"all {number} trials failed: {results[-1].reason}")
         past = Past([(r.decisions, r.score) for r in results])
         asked = ask(problem, with_, past, Random(f"{seed}-{number}"), seen, (), objectives)
         if asked is None:
@@ -133,7 +147,7 @@ def _search(problem: Any, objective: Callable, trials: int, with_: str, seed: in
 
 def _scored(problem: Any, objective: Callable, decisions: Decisions) -> tuple[float | None, str]:
     try:
-        subject: Arch | Decisions = problem.arch(decisions) if type(problem) is SpaceProblem else decisions
+        subject: Arch | Decisions = problem.arch(decisions) if type(problem) is SpaceProblem else dict(decisions)
         score = objective(subject)
     except Exception as error:  # whatever goes wrong in an objective is that trial's failure and no other's
         return None, f"{type(error).__name__}: {error}"[:500]
@@ -141,7 +155,7 @@ def _scored(problem: Any, objective: Callable, decisions: Decisions) -> tuple[fl
         return None, "the objective gave no score"
     try:
         value = float(score)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None, f"the objective gave {score!r}, which is no number"[:500]
     return (value, "") if math.isfinite(value) else (None, f"the score is {value}")
 
@@ -181,16 +195,29 @@ def _log(path: str | Path | None, asked: dict[str, Any]) -> Iterator[tuple[list[
         yield results, lambda result: append(asdict(result))
 
 
+def found_in(log: str | Path) -> Found:
+    """What a log holds so far, also while its search runs. Raises `InputError` where the file is no search's log."""
+    path = Path(log)
+    whole = path.read_bytes()
+    header, results = _parsed(whole[: whole.rfind(b"\n") + 1].splitlines(), path)
+    return Found(results, tuple(header.get("objectives", ())))
+
+
 def _read(lines: Sequence[bytes], asked: dict[str, Any], path: Path) -> list[Result]:
-    if not lines:
-        return []
-    try:
-        first, *others = (json.loads(line) for line in lines)
-        there = first["search"]
-        results = [Result(**{**line, "costs": tuple(line["costs"])}) for line in others]
-    except (ValueError, TypeError, KeyError):
-        raise InputError(f"{path} is no search's log, or one of another version") from None
-    for key, value in asked.items():
+    there, results = _parsed(lines, path)
+    for key, value in asked.items() if lines else ():
+        if there.get(key) != value and key == "problem":
+            raise InputError(f"{path} holds a search of something else: what is searched has changed since; give another log")
         if there.get(key) != value:
             raise InputError(f'{path} holds another search ("{key}" was {there.get(key)!r}, is {value!r}); give another log')
     return results
+
+
+def _parsed(lines: Sequence[bytes], path: Path) -> tuple[dict[str, Any], list[Result]]:
+    if not lines:
+        return {}, []
+    try:
+        first, *others = (json.loads(line) for line in lines)
+        return dict(first["search"]), [Result(**{**line, "costs": tuple(line["costs"])}) for line in others]
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{path} is no search's log, or one of another version") from None

@@ -237,7 +237,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
             override(document.data, dotted, value)
         data = document.data
         given = check_arguments("a study", fields_of(study_keys), data)
-        space_data, space, located = _space(data["space"], document.path.parent)
+        space_data, space, located = read_space(data["space"], document.path.parent)
         study = _assemble(given, {**data, "space": space_data}, space, document.path.stem, document.path.parent)
         with located():
             _check_some_network(study.adapted_space)
@@ -260,7 +260,7 @@ def _check_task(arch: Arch, place: str) -> None:
         raise InputError(f"{arch.name} is a detector; studies train classifiers", place)
 
 
-def _space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space, Callable]:
+def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space, Callable]:
     """The space written in the study, or in the file that it names, and what puts its faults where they stand."""
     if isinstance(value, dict):
         with inside("space"):

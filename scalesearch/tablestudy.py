@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,18 +12,22 @@ from statistics import mean
 from typing import Any
 
 from scalesearch import yamlfile
-from scalesearch.budget import bound, budget_of
+from scalesearch.budget import COUNTED, bound, budget_of
 from scalesearch.correlation import interval
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, nearest, shown, unknown
 from scalesearch.leaves import inside
 from scalesearch.pareto import hypervolume
 from scalesearch.problems import SpaceProblem
-from scalesearch.schema import named, space_from_dict
+from scalesearch.runfolder import claimed
+from scalesearch.schema import named
 from scalesearch.searchers import DEFAULT, check_searcher
-from scalesearch.searching import Found, Result, search
+from scalesearch.searching import Found, Result, found_in, search
 from scalesearch.signature import Count, Natural, check_arguments, fields_of
-from scalesearch.study import distinct, document_difference, document_digest, override, section
+from scalesearch.study import distinct, override, read_space, section
 from scalesearch.tabular import Table, TableProblem, read_table
+
+# where a study has what a `TableProblem` is made of
+PLACES = {key: f"table.{key}" for key in ("decisions", "score", "numbers", "same")} | {"objective": "search.objective"}
 
 
 @dataclass(frozen=True)
@@ -64,28 +70,41 @@ class TableStudy:
 
     def problem(self) -> Any:
         """The table's rows inside the budget, or the networks of the study's space whose scores the table holds."""
-        if self.space is None:
+        if self.space is not None:
+            return SpaceTableProblem(self.space, self.table, self.source.score, self.search.objective, self.budget)
+        with inside("budget"):
             bounds = {key: bound(value, key) for key, value in self.budget.items()}
-            source = self.source
+        source = self.source
+        try:
             return TableProblem(self.table, source.decisions, source.score, self.search.objective, source.numbers, bounds, source.same)
-        return SpaceTableProblem(self.space, self.table, self.source, self.search.objective, self.budget)
+        except InputError as error:
+            raise InputError(error.message, PLACES.get(error.place, error.place)) from None
 
 
 class SpaceTableProblem(SpaceProblem):
     """Networks of a space whose scores stand in a table with a column for each decision."""
 
-    def __init__(self, space: Any, table: Table, source: Source, objectives: tuple[str, ...], budget: Mapping[str, Any]):
-        super().__init__(space, budget_of(budget), objectives)
-        self.table, self.names = table, [name for name in space.decisions if name in table.columns]
-        if not self.names:
-            raise InputError(f"{table.path} has a column for none of the space's decisions: {', '.join(space.decisions)[:200]}", "table.file")
-        columns = table.decisions(self.names, "table.file")
-        self._rows = {tuple(_plain(v) for v in key): row for row, key in enumerate(zip(*columns.values()))}
-        self._scores = table.column(source.score, "table.score")
+    def __init__(self, space: Any, table: Table, score: str, objectives: tuple[str, ...], budget: Mapping[str, Any]):
+        with inside("budget"):
+            super().__init__(space, budget_of(budget), objectives)
+        missing = next((name for name in space.decisions if name not in table.columns), None)
+        if missing:
+            raise InputError(f'lacks a column for the decision "{missing}"; has {", ".join(table.columns)}.{nearest(missing, table.columns)}',
+                             "table.file")
+        columns = table.decisions(list(space.decisions), "table.file")
+        self.table, self._rows = table, {}
+        for row, key in enumerate(zip(*columns.values())):
+            self._rows.setdefault(tuple(map(_plain, key)), row)
+        self._scores = table.column(score, "table.score")
+
+    @property
+    def digest(self) -> str:
+        table = repr(list(self._rows)).encode() + self._scores.tobytes()
+        return hashlib.sha256(super().digest.encode() + table).hexdigest()[:16]
 
     def row(self, decisions: Mapping[str, Any]) -> int:
         """Raises `KeyError` where the table lacks the network."""
-        key = tuple(_plain(decisions.get(name)) for name in self.names)
+        key = tuple(_plain(decisions.get(name)) for name in self.decisions)
         if key not in self._rows:
             raise KeyError(f"no row of {self.table.path} has {shown(dict(decisions))}")
         return self._rows[key]
@@ -131,19 +150,31 @@ def load_table_study(path: str | Path, overrides: Mapping[str, Any] | None = Non
         space = given.get("space")
         if space is None and not source.decisions:
             raise InputError("needs the columns that are decisions, or a space whose decisions are columns", "table.decisions")
-        if isinstance(space, str):
-            space = yamlfile.read(document.path.parent / space).data
+        written = dict(document.data)
+        if space is not None:
+            written["space"], space, _ = read_space(space, document.path.parent)
+            _check_with_space(source, searching)
         with inside("table"):
             table = read_table(source.file, document.path.parent)
-        study = TableStudy(named(given.get("name") or document.path.stem), source, table, searching, seeds, given.get("budget") or {},
-                           {**document.data, "name": given.get("name") or document.path.stem},
-                           space_from_dict(space) if space is not None else None)
-        with inside("table"):
             for place in ("score", "final"):
                 if getattr(source, place):
                     table.column(getattr(source, place), place)
+        if source.score in searching.objective:
+            raise InputError(f'holds the score "{source.score}"; takes the columns that are to be small beside it', "search.objective")
+        distinct(searching.objective, "search.objective")
+        written |= {"name": given.get("name") or document.path.stem, "table": {**document.data["table"], "file": str(table.path.resolve())}}
+        study = TableStudy(named(written["name"]), source, table, searching, seeds, given.get("budget") or {}, written, space)
         study.problem()
         return study
+
+
+def _check_with_space(source: Source, searching: Search) -> None:
+    for place in ("decisions", "numbers", "same"):
+        if getattr(source, place):
+            raise InputError("is told by the space; leave it out, or leave out the space", f"table.{place}")
+    for i, name in enumerate(searching.objective):
+        if name not in COUNTED:
+            raise InputError(unknown("quantity", name, COUNTED), f"search.objective[{i}]")
 
 
 def run_table_study(study: TableStudy, folder: Path, resume: bool = False,
@@ -152,16 +183,29 @@ def run_table_study(study: TableStudy, folder: Path, resume: bool = False,
 
     Raises `InputError` where the folder holds another study, or this one without `resume`.
     """
-    _claim(folder, study, resume)
-    found: dict[int, Found] = {}
-    for seed in study.seeds:
-        problem = study.problem()
-        found[seed] = search(problem, _objective(study, problem), trials=study.search.trials, with_=study.search.with_,
-                             objectives=study.search.objective, seed=seed, log=folder / f"seed{seed}.jsonl",
-                             observer=lambda result, seed=seed: observer(seed, result))
-    summary = summarised(study, found)
-    _write(folder, study, found, summary)
+    with claimed(folder, study.document, resume):
+        found = {seed: _searched(study, seed, folder, observer) for seed in study.seeds}
+        summary = summarised(study, found)
+        _write(folder, study, found, summary)
     return summary
+
+
+def report_table_study(folder: Path) -> Path:
+    """Write the report of a run's folder again, also while it runs, of the seeds that have results."""
+    study = load_table_study(folder / "study.yaml")
+    logs = {seed: folder / f"seed{seed}.jsonl" for seed in study.seeds}
+    found = {seed: one for seed, log in logs.items() if log.exists() and (one := found_in(log)).scored}
+    if not found:
+        raise InputError("holds no results yet", str(folder))
+    _write(folder, study, found, summarised(study, found))
+    return folder / "report.html"
+
+
+def _searched(study: TableStudy, seed: int, folder: Path, observer: Callable[[int, Result], None]) -> Found:
+    problem = study.problem()
+    return search(problem, problem.measured if study.space is None else problem.measured_at, trials=study.search.trials,
+                  with_=study.search.with_, objectives=study.search.objective, seed=seed, log=folder / f"seed{seed}.jsonl",
+                  observer=lambda result: observer(seed, result))
 
 
 def _write(folder: Path, study: TableStudy, found: Mapping[int, Found], summary: dict[str, Any]) -> None:
@@ -178,50 +222,34 @@ def _write(folder: Path, study: TableStudy, found: Mapping[int, Found], summary:
         temporary.replace(folder / name)
 
 
-def _objective(study: TableStudy, problem: Any) -> Callable[[Any], float | None]:
-    return problem.measured if study.space is None else problem.measured_at
-
-
-def _claim(folder: Path, study: TableStudy, resume: bool) -> None:
-    file = folder / "study.yaml"
-    if file.exists():
-        there = yamlfile.read(file).data
-        if document_digest(there) != document_digest(study.document):
-            raise InputError(f"{folder} holds another study's run ({document_difference(there, study.document)}); give another folder "
-                             "with --out")
-        if not resume:
-            raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder with --out")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and holds something else; give another folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(yamlfile.dump(study.document), encoding="utf-8")
-
-
 def summarised(study: TableStudy, found: Mapping[int, Found]) -> dict[str, Any]:
     """Per seed the network that the search ends with, its final score, and over the seeds their mean with its interval."""
     rows = []
     problem = study.problem()
     final = study.table.column(study.source.final or study.source.score, "table.final")
+    whole, reference = _whole_volume(problem) if study.search.objective else (0.0, ())
     for seed, one in found.items():
         best = one.best
+        told = float(final[problem.row(best.decisions)])
         row = {"seed": seed, "queries": len(one.results), "failed": len(one.results) - len(one.scored), "score": best.score,
-               "final": float(final[problem.row(best.decisions)]), "decisions": best.decisions, "exhausted": one.exhausted}
+               "final": told if math.isfinite(told) else None, "decisions": best.decisions, "exhausted": one.exhausted}
         if one.objectives:
-            row |= {"on front": len(one.front), "hypervolume": one.volumes()[-1]} | _share(problem, one)
+            row |= {"on front": len(one.front), "hypervolume": one.volumes()[-1]}
+            row["hypervolume share"] = hypervolume([(r.score, *(-c for c in r.costs)) for r in one.scored], reference) / whole if whole else None
         rows.append(row)
-    finals = [row["final"] for row in rows]
-    return {"name": study.name, "searcher": study.search.with_, "rows": rows, "mean": mean(finals), "interval": interval(finals)}
+    finals = [row["final"] for row in rows if row["final"] is not None]
+    return {"name": study.name, "searcher": study.search.with_, "rows": rows, "mean": mean(finals) if finals else None,
+            "interval": interval(finals) if finals else None}
 
 
-def _share(problem: Any, found: Found) -> dict[str, float]:
-    """The front's hypervolume as a share of the whole table's, over the table's worst in everything."""
+def _whole_volume(problem: Any) -> tuple[float, tuple[float, ...]]:
+    """The hypervolume of the whole table's front over the table's worst in everything, and that worst."""
     if not isinstance(problem, TableProblem):
-        return {}
+        return 0.0, ()
     points = [(problem.measured(d), *(-c for c in problem.costs(d))) for d in map(problem.at_row, problem.rows)]
     points = [p for p in points if p[0] is not None]
-    reference = tuple(min(p[i] for p in points) for i in range(len(points[0])))
-    mine = [(r.score, *(-c for c in r.costs)) for r in found.scored]
-    return {"hypervolume share": hypervolume(mine, reference) / hypervolume(points, reference)}
+    reference = tuple(map(min, zip(*points)))
+    return hypervolume(points, reference), reference
 
 
 def _flat(result: Result) -> dict[str, Any]:

@@ -6,6 +6,7 @@ entries per row is so many columns, `ops.0`, `ops.1`, ….
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -91,7 +92,13 @@ def _frame(file: Path) -> dict[str, np.ndarray]:
     import pandas
 
     frame = pandas.read_csv(file) if file.suffix == ".csv" else pandas.read_parquet(file)
-    return {str(name): frame[name].to_numpy() for name in frame.columns}
+    return {str(name): _column(frame[name].to_numpy()) for name in frame.columns}
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    """Lists in the cells of a parquet file are several entries per row."""
+    several = len(values) and isinstance(values[0], (np.ndarray, list, tuple))
+    return np.array([list(v) for v in values]) if several else values
 
 
 def _plain(values: np.ndarray) -> list:
@@ -99,14 +106,13 @@ def _plain(values: np.ndarray) -> list:
     return [v.decode() if isinstance(v, bytes) else v.item() if isinstance(v, np.generic) else v for v in values]
 
 
-
-
 @dataclass
 class TableProblem:
     """A table as searchers see it: its decisions, and the rows that are inside the bounds.
 
     `score` names the column to be large, `objectives` those to be small beside it. `numbers` are columns that are known of a
-    network before any training, such as params and MACs. Rows of equal `same` are one network.
+    network before any training, such as params and MACs. Rows of equal `same` are one network; those that lack it stand for
+    themselves. Rows without a finite cost or number are outside. Raises `InputError`, placed at the argument that is wrong.
     """
 
     table: Table
@@ -130,8 +136,9 @@ class TableProblem:
             self.decisions[name] = Decision(name, Choice(options), ((name, ()),))
         self._scores = table.column(self.score, "score")
         self._costs = np.stack([table.column(n, "objective") for n in self.objectives], 1) if self.objectives else None
-        self._features = self._known()
-        inside = np.ones(len(table), dtype=bool)
+        self._features, inside = self._known()
+        if self._costs is not None:
+            inside &= np.isfinite(self._costs).all(1)
         for name, bound in self.bounds.items():
             column = table.column(name, f"budget.{name}")
             inside &= (column >= bound.low) & (column <= bound.high)
@@ -142,17 +149,41 @@ class TableProblem:
         self.rows = [row for row in self.row_of.values() if inside[row]]
         if not self.rows:
             raise self._nothing()
-        self._named = _plain(table.columns[self.same]) if self.same else None
+        self._named = self._names()
 
     def _check_finite(self) -> None:
         for name, column in self._values.items():
             if any(isinstance(v, float) and not math.isfinite(v) for v in column):
                 raise InputError(f'column "{name}" of {self.table.path} has rows without a value', "decisions")
 
-    def _known(self) -> np.ndarray:
-        """Logs of positive columns of numbers, others as they are."""
-        columns = [self.table.column(name, "numbers") for name in self.numbers]
-        return np.stack([np.log(c) if (c > 0).all() else c for c in columns], 1) if columns else np.zeros((len(self.table), 0))
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        """Logs of positive columns of numbers, others as they are; and the rows that have them all."""
+        known, found = np.ones(len(self.table), dtype=bool), np.zeros((len(self.table), len(self.numbers)))
+        for i, name in enumerate(self.numbers):
+            column = self.table.column(name, "numbers")
+            finite = np.isfinite(column)
+            found[finite, i] = np.log(column[finite]) if (column[finite] > 0).all() else column[finite]
+            known &= finite
+        return found, known
+
+    def _names(self) -> list[str]:
+        """Of the network in every row."""
+        if self.same is None:
+            return [str(row) for row in range(len(self.table))]
+        if self.same not in self.table.columns:
+            raise InputError(unknown("column", self.same, self.table.columns), "same")
+        cells = _plain(self.table.columns[self.same])
+        return [f"row {row}" if cell is None or cell != cell else str(cell) for row, cell in enumerate(cells)]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that a search of it hangs on."""
+        said = hashlib.sha256(repr((self.score, *self.objectives, *self.numbers, self.same, sorted(self.bounds.items()))).encode())
+        for part in (repr(self._values).encode(), self._scores, self._features, self._inside, repr(self._named).encode()):
+            said.update(np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else part)
+        if self._costs is not None:
+            said.update(np.ascontiguousarray(self._costs).tobytes())
+        return said.hexdigest()[:16]
 
     def _nothing(self) -> InputError:
         for name, bound in self.bounds.items():
@@ -160,7 +191,8 @@ class TableProblem:
             if not ((column >= bound.low) & (column <= bound.high)).any():
                 nearest = min(column, key=bound.excess)
                 return InputError(f"no row of {self.table.path} is inside; the nearest has {name}: {nearest:,.6g}", f"budget.{name}")
-        return InputError(f"no row of {self.table.path} is inside all of {', '.join(self.bounds)}", "budget")
+        lacking = " and has a finite number in " + ", ".join((*self.objectives, *self.numbers)) if self.objectives or self.numbers else ""
+        return InputError(f"no row of {self.table.path} is inside all of the budget{lacking}", "budget" if self.bounds else "objective")
 
     @cached_property
     def _decisions_of_row(self) -> dict[int, Decisions]:
@@ -176,6 +208,10 @@ class TableProblem:
         return self.row_of.get(tuple(decisions.get(name) for name in self._values))
 
     # As searchers see it.
+
+    @property
+    def listed(self) -> Iterator[Decisions]:
+        return map(self.at_row, self.rows)
 
     def draw(self, rng: Random) -> Decisions:
         return self.at_row(self.rows[int(rng.random() * len(self.rows))])
@@ -193,7 +229,7 @@ class TableProblem:
         row = self.row(decisions)
         if row is None or not self._inside[row]:
             return None
-        return str(self._named[row] if self._named else row)
+        return self._named[row]
 
     def inside(self, decisions: Decisions) -> bool:
         row = self.row(decisions)

@@ -36,12 +36,10 @@ class TrainingFailed(RuntimeError):
 class Trainer:
     """One network, trained epoch by epoch; the exponential average of its weights is what is scored.
 
-    Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from a `checkpoint`. Weights of
-    `parent` are taken over wherever name and shape are the network's own.
+    Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from a `checkpoint`.
     """
 
-    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu",
-                 parent: Mapping[str, torch.Tensor] | None = None):
+    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu"):
         random.seed(seed)
         torch.manual_seed(seed)
         if device.startswith("cuda"):
@@ -51,7 +49,7 @@ class Trainer:
         self.splits = {name: self._to_tensors(split, arch.resolution) for name, split in load(data).items()}
         self._keep_share(seed)
         self.model = build(arch).to(self.device, memory_format=torch.channels_last)
-        self.inherited = inherit(self.model, parent or {})
+        self.inherited = 0.0
         batches = len(self.splits["train"][1]) / recipe.batch_size
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
         self.steps = recipe.epochs * self.steps_per_epoch
@@ -61,6 +59,11 @@ class Trainer:
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.epoch = 0
         self.started = time.perf_counter()
+
+    def inherit(self, parent: Mapping[str, torch.Tensor]) -> None:
+        """Start from the weights of `parent` wherever name and shape are the network's own."""
+        self.inherited = inherit(self.model, parent)
+        self.average.module.load_state_dict(self.model.state_dict())
 
     def _to_tensors(self, split: Any, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Images as floats around 0 at the network's resolution, and labels."""

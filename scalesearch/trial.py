@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,3 +58,13 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def compared(trials: Iterable[Trial]) -> list[Trial]:
+    """The scored trials of one fidelity, scores of different ones being never compared: of those trained longest the level with
+    most trials."""
+    by_level: dict[tuple, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.state == "done" and "val_accuracy" in trial.scores:
+            by_level[trial.level].append(trial)
+    return max(by_level.items(), key=lambda item: (item[0][0], len(item[1]), item[0]))[1] if by_level else []

@@ -26,8 +26,9 @@ class Session:
         device = "cuda" if config["gpu"] and torch.cuda.is_available() else "cpu"
         self.recipe = Recipe(**config["recipe"])
         arch = arch_from_dict(config["arch"])
-        self.trainer = Trainer(arch, config["data"], self.recipe, config["seed"], device, _tensors(config["parent"]))
+        self.trainer = Trainer(arch, config["data"], self.recipe, config["seed"], device)
         self.proxies = proxies(self.trainer.model, *self.trainer.splits["train"], config["proxies"]) if config["proxies"] else {}
+        self.trainer.inherit(_tensors(config["parent"]))
         self.checkpoint = Path(config["checkpoint"]) if config["checkpoint"] else None
         self._go_on()
 

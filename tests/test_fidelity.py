@@ -19,7 +19,7 @@ from scalesearch.adapting import adapt
 from scalesearch.correlation import spearman
 from scalesearch.counting import cost
 from scalesearch.data import SOURCES, load, source
-from scalesearch.driver import TRIED_ALWAYS, Driver, Job
+from scalesearch.driver import TRIED_ALWAYS, Driver, Job, StudyFailed
 from scalesearch.errors import InputError
 from scalesearch.expansion import expand
 from scalesearch.latency import measure, profile, summarised
@@ -28,9 +28,10 @@ from scalesearch.profiles import load_profile
 from scalesearch.proxies import proxies
 from scalesearch.recipe import PROXIES, Recipe
 from scalesearch.report import findings
-from scalesearch.schema import load_space, space_from_dict
+from scalesearch.schema import arch_from_dict, load_space, space_from_dict
 from scalesearch.study import document_difference, load_study
 from scalesearch.train import inherit
+from scalesearch.trial import compared
 from scalesearch.triallog import TrialLog
 from scalesearch.worker import Session
 
@@ -106,16 +107,16 @@ def test_proxies_leave_the_network_and_the_dice_as_they_were():
 def test_synflow_sees_a_deeper_network_as_larger():
     """Every layer multiplies the flow by more than one (Tanaka et al. 2020)."""
     images, labels, found = torch.randn(4, 3, 32, 32), torch.arange(4), []
-    for name in ("resnet18", "resnet34", "resnet152"):
+    for name in ("resnet18", "resnet34"):
         torch.manual_seed(0)
         found.append(proxies(build(adapt(zoo.model(name), resolution=32, classes=10)), images, labels, ("synflow",))["proxy.synflow"])
-    assert found[0] < found[1] < found[2]
+    assert found[0] < found[1]
 
 
 @pytest.mark.parametrize("name", ["inception_v1_aux", "mobilenet_v4_hybrid_medium", "convnext_tiny", "vgg11", "densenet121"])
 def test_proxies_take_any_network(name):
-    model = build(adapt(zoo.model(name), resolution=64, classes=10))
-    found = proxies(model, torch.randn(4, 3, 64, 64), torch.arange(4))
+    model = build(adapt(zoo.model(name), resolution=32, classes=10))
+    found = proxies(model, torch.randn(4, 3, 32, 32), torch.arange(4))
     assert {"proxy.grad_norm", "proxy.zen", "proxy.naswot"} <= set(found)
 
 
@@ -194,7 +195,7 @@ def test_early_trials_never_look_final(full):
     driver = Driver(study, log)
     early = [t for t in log.of("base") if t.early]
     assert early and driver.best("base") not in early and driver.base not in early
-    levels = {t.level for t in findings.compared(log.of("base"))}
+    levels = {t.level for t in compared(log.of("base"))}
     assert len(levels) == 1 and levels.pop()[:2] == (9, 9)
     assert all(t.fidelity["epochs"] < t.fidelity["of"] == 9 for t in early)
 
@@ -211,6 +212,51 @@ def test_with_too_few_to_halve_somebody_comes_to_the_end(tmp_path):
     study = load_study(write_study(tmp_path, **FULL), {"search.trials": 2})
     log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=scored)
     assert [t.rung for t in log.of("base")].count(2) == 1
+
+
+@pytest.mark.parametrize("trials", [6, 12])
+def test_where_the_first_to_come_to_the_end_fails_the_next_best_comes(tmp_path, trials):
+    study = load_study(write_study(tmp_path, search={"with": "random", "trials": trials, "epochs": 9, "scheduler": {"with": "asha"}}))
+    lost = []
+
+    def outcome(job):
+        if job.until == 9 and not lost:
+            lost.append(job.name)
+            return {"reason": "the worker died"}
+        return scored(job)
+
+    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=outcome)
+    assert lost and Driver(study, log).best("base").state == "done"
+    with pytest.raises(StudyFailed, match="none of the .* came to the end of its training: nan"):
+        drive(study, tmp_path / "all.jsonl", Random(0), outcome=lambda job: {"reason": "nan"} if job.until == 9 else scored(job))
+
+
+def test_a_network_keeps_its_parent_and_is_compared_with_such_as_have_one(full, tmp_path):
+    study, log = full
+    parents = {}
+    for trial in log.of("base"):
+        assert parents.setdefault(trial.candidate, trial.fidelity["parent"]) == trial.fidelity["parent"]
+    study = load_study(write_study(tmp_path, search={"with": "random", "trials": 12, "inherit": True}, finalists={"top": 3, "seeds": [0]}))
+    favoured = lambda job: (said := outcome_of(job)) | ({} if job.parent else {"scores": {**said["scores"], "val_accuracy": 0.99}})
+    driver = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0), outcome=favoured))
+    assert {bool(t.fidelity["parent"]) for t in driver.log.of("base")} == {True, False}
+    assert driver.best("base").fidelity["parent"] and all(f.searched < 0.99 for f in findings.finalists(driver))
+
+
+def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
+    study, log = full
+    child = next(t for t in log.of("base") if t.fidelity["parent"])
+    job = Job("base", child.number, child.name, arch_from_dict(child.arch), 0, child.decisions, 9, parent="base-000")
+    trial = Driver(study, TrialLog(tmp_path / "trials.jsonl")).finish(job, scored(job) | {"inherited": 0.0})
+    assert trial.state == "failed" and "nothing was inherited from base-000" in trial.reason
+
+
+def test_proxies_are_of_the_network_before_it_inherits(tmp_path):
+    arch, weights = tiny(), str(tmp_path / "w.safetensors")
+    outcome(Session(config(arch, until=1, weights=weights)))
+    alone, child = (outcome(Session(config(arch, until=1, proxies=("synflow",), parent=p))) for p in (None, weights))
+    assert alone["scores"]["proxy.synflow"] == child["scores"]["proxy.synflow"] and alone["scores"]["val_loss"] != child["scores"]["val_loss"]
+    assert (alone["inherited"], child["inherited"]) == (0.0, 1.0)
 
 
 def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):

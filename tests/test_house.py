@@ -22,7 +22,7 @@ FLOORS = [
     {"leaves", "schema", "darknet", "weights", "export", "feasibility", "data", "searchers", "train"},
     {"loading", "predicting", "worker", "asking", "problems", "tabular"},
     {"study", "searching"},
-    {"driver"},
+    {"driver", "runfolder"},
     {"report", "progress"},
     {"emit", "terminal", "tablestudy"},
     {"checking"},

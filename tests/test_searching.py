@@ -20,11 +20,12 @@ from scalesearch.correlation import correlation, interval, spearman, standard_er
 from scalesearch.counting import cost
 from scalesearch.errors import InputError
 from scalesearch.halving import Scheduler, modelled_rung, promotion
-from scalesearch.pareto import crowding, front_probability, hypervolume, ranks
+from scalesearch.pareto import crowding, front_probability, hypervolume, ranks, volumes
+from scalesearch.runfolder import claimed
 from scalesearch.schema import space_from_dict
 from scalesearch.searchers import ONE_OBJECTIVE, SEARCHERS, Past, check_searcher
 from scalesearch.searching import SearchFailed, search
-from scalesearch.tablestudy import load_table_study, run_table_study
+from scalesearch.tablestudy import load_table_study, report_table_study, run_table_study
 from scalesearch.tabular import TableProblem, bound_of, read_table
 
 NAS = SHARED / "data" / "nas"
@@ -138,9 +139,99 @@ def test_logs_of_other_searches_are_refused(table, tmp_path):
     search(problem(table), trials=3, with_="random", log=log)
     with pytest.raises(InputError, match='"seed" was 0, is 1'):
         search(problem(table), trials=3, with_="random", seed=1, log=log)
-    log.write_text("no log\n")
-    with pytest.raises(InputError, match="is no search's log"):
-        search(problem(table), trials=3, with_="random", log=log)
+    for other in (problem(table, bounds=dict([bound_of("flops<=14")])), TableProblem(read_table(table), ["ops"], "flops")):
+        with pytest.raises(InputError, match="what is searched has changed"):
+            search(other, trials=3, with_="random", log=log)
+    for text in ("no log", '{"search": 5}', "[]"):
+        log.write_text(f"{text}\n")
+        with pytest.raises(InputError, match="is no search's log"):
+            search(problem(table), trials=3, with_="random", log=log)
+
+
+def test_a_log_of_another_space_is_refused(tmp_path):
+    space, other = space_from_dict(TINY_SPACE), space_from_dict(TINY_SPACE | {"resolution": 64})
+    assert list(space.decisions) == list(other.decisions)
+    search(space, lambda arch: 1.0, trials=2, log=tmp_path / "l", with_="random")
+    with pytest.raises(InputError, match="what is searched has changed"):
+        search(other, lambda arch: 1.0, trials=4, log=tmp_path / "l", with_="random")
+
+
+def test_a_mended_objective_goes_on(tmp_path):
+    space = space_from_dict(TINY_SPACE)
+    with pytest.raises(SearchFailed):
+        search(space, lambda arch: 1 / 0, trials=20, log=tmp_path / "l", with_="random")
+    assert len(search(space, lambda arch: 1.0, trials=20, log=tmp_path / "l", with_="random").scored) == 10
+
+
+def test_an_objective_may_do_with_its_decisions_what_it_likes(table, tmp_path):
+    def spoilt(decisions):
+        return float(decisions.pop("ops.0"))
+
+    found = search(problem(table), spoilt, trials=4, log=tmp_path / "l", with_="random")
+    assert all(set(r.decisions) == {f"ops.{i}" for i in range(4)} for r in found.results)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({}, "objective: needs a function"), ({"objective": abs, "objectives": ["flops"]}, 'objectives: unknown quantity "flops"'),
+])
+def test_faults_in_a_search_of_a_space(arguments, message):
+    with pytest.raises(InputError, match=message):
+        search(space_from_dict(TINY_SPACE), trials=3, **arguments)
+
+
+def test_faults_in_a_search_of_a_table(table):
+    with pytest.raises(InputError, match="objectives: are flops, and of what is searched none"):
+        search(problem(table), trials=3, objectives=["flops"])
+    with pytest.raises(InputError, match="budget: is for spaces"):
+        search(problem(table), trials=3, budget={"flops": 3})
+    with pytest.raises(InputError, match="takes one objective"):
+        search(problem(table, objectives=["flops"]), trials=3, objectives=["flops"], with_="cmaes")
+
+
+# Tables with holes.
+
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory):
+    """Some rows lack their flops, some their name, all their final score; `one` is the same in all."""
+    path = tmp_path_factory.mktemp("holed") / "t.csv"
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["a", "b", "c", "d", "acc", "flops", "final", "name", "one"])
+        for i, row in enumerate(np.ndindex(4, 4, 4, 4)):
+            writer.writerow([*row, score(row), "" if i % 3 else 10 + sum(row), "", "" if i % 2 else f"n{i}", 1])
+    return path
+
+
+def holed_study(holed, folder, search, **table):
+    return load_table_study(write_study(folder, search={"trials": 25, **search}, seeds=[0], budget={}, table={
+        "file": str(holed), "decisions": list("abcd"), "score": "acc", **table}))
+
+
+@pytest.mark.parametrize("name", [n for n in SEARCHERS if n not in ONE_OBJECTIVE])
+def test_rows_without_a_cost_are_outside(holed, tmp_path, name):
+    summary = run_table_study(holed_study(holed, tmp_path, {"with": name, "objective": ["flops"]}), tmp_path / "run")
+    costs = [json.loads(line)["costs"] for line in (tmp_path / "run" / "seed0.jsonl").read_text().splitlines()[1:]]
+    assert all(math.isfinite(c) for (c,) in costs) and 0 < summary["rows"][0]["hypervolume share"] <= 1
+
+
+def test_rows_without_a_number_a_name_or_a_final_score(holed, tmp_path):
+    study = holed_study(holed, tmp_path, {}, numbers=["flops"], same="name", final="final")
+    assert len(study.problem().rows) == 86 and len({study.problem().identity(study.problem().at_row(r)) for r in study.problem().rows}) == 86
+    summary = run_table_study(study, tmp_path / "run")
+    assert summary["mean"] is None and json.loads((tmp_path / "run" / "summary.json").read_text())["rows"][0]["final"] is None
+
+
+def test_a_cost_that_is_always_the_same(holed, tmp_path):
+    summary = run_table_study(holed_study(holed, tmp_path, {"objective": ["one"]}), tmp_path / "run")
+    assert summary["rows"][0]["hypervolume share"] is None and summary["rows"][0]["hypervolume"] == 0
+
+
+def test_lists_in_a_parquet_are_several_decisions(tmp_path):
+    import pandas
+
+    rows = list(np.ndindex(3, 3))
+    pandas.DataFrame({"ops": [list(r) for r in rows], "acc": [float(sum(r)) for r in rows]}).to_parquet(tmp_path / "t.parquet")
+    assert TableProblem(read_table(tmp_path / "t.parquet"), ["ops"], "acc").measured({"ops.0": 2, "ops.1": 1}) == 3.0
 
 
 # Table studies.
@@ -159,12 +250,15 @@ def test_a_table_is_a_study(table, tmp_path):
     folder = tmp_path / "run"
     summary = run_table_study(load_table_study(path), folder)
     assert [row["queries"] for row in summary["rows"]] == [12, 12] and summary["interval"] >= 0
-    assert {p.name for p in folder.iterdir()} == {"study.yaml", "seed0.jsonl", "seed1.jsonl", "summary.json", "trials.csv", "report.html"}
+    assert {p.name for p in folder.iterdir()} == {"study.yaml", "run.lock", "seed0.jsonl", "seed1.jsonl", "summary.json", "trials.csv", "report.html"}
     with open(folder / "trials.csv") as file:
         assert len(list(csv.DictReader(file))) == 24
     with pytest.raises(InputError, match="--resume"):
         run_table_study(load_table_study(path), folder)
     assert run_table_study(load_table_study(path), folder, resume=True) == summary
+    written = (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
+    assert report_table_study(folder).read_text().count("plotly") == written.count("plotly")
     with pytest.raises(InputError, match=r"budget.flops was '≤ 18', is 17"):
         run_table_study(load_table_study(path, {"budget.flops": 17}), folder, resume=True)
 
@@ -186,6 +280,27 @@ def test_a_space_whose_decisions_are_columns(tmp_path):
     assert any("no row of" in reason and "stages.0.depth" in reason for reason in reasons)
 
 
+def test_one_search_at_a_time_in_a_folder(table, tmp_path):
+    """Two that start together on a new folder: one runs, the other is refused, whoever comes first."""
+    path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
+    studies = [load_table_study(path, {"seeds": [seed]}) for seed in (0, 1)]
+    with claimed(tmp_path / "run", studies[0].document, False):
+        with pytest.raises(InputError, match="another run is at work"):
+            run_table_study(studies[1], tmp_path / "run")
+    assert (tmp_path / "run" / "study.yaml").exists() and yamlfile.read(tmp_path / "run" / "study.yaml").data["seeds"] == [0]
+
+
+def test_a_table_that_changed_is_refused(table, tmp_path):
+    copy = tmp_path / "t.npz"
+    copy.write_bytes(table.read_bytes())
+    path = write_study(tmp_path, table={"file": "t.npz", "decisions": ["ops"], "score": "acc"})
+    run_table_study(load_table_study(path), tmp_path / "run")
+    with np.load(table) as data:
+        np.savez(copy, **{**data, "acc": data["acc"] + 1})
+    with pytest.raises(InputError, match="what is searched has changed"):
+        run_table_study(load_table_study(path), tmp_path / "run", resume=True)
+
+
 @pytest.mark.parametrize("changes, line, message", [
     ({"table": {"file": "none.npz", "decisions": ["ops"], "score": "acc"}}, "", "cannot be read"),
     ({"table": {"file": "t.npz", "decisions": ["op"], "score": "acc"}}, "table.decisions|decisions", 'unknown column "op".*Did you mean "ops"'),
@@ -193,6 +308,14 @@ def test_a_space_whose_decisions_are_columns(tmp_path):
     ({"table": {"file": "t.npz", "decisions": ["ops"]}}, "table", 'needs "score"'),
     ({"table": {"file": "t.npz", "score": "acc"}}, "table.decisions", "needs the columns"),
     ({"table": {"file": "t.pkl", "decisions": ["ops"], "score": "acc"}}, "table", "takes a file ending in .npz, .csv, .parquet"),
+    ({"table": {"file": "t.npz", "decisions": ["ops"], "score": "acc", "same": "nme"}}, "table.same", 'table.same: unknown column "nme"'),
+    ({"table": {"file": "t.npz", "decisions": ["ops"], "score": "acc", "numbers": ["flips"]}}, "table.numbers", r"study.yaml:\d+: table.numbers"),
+    ({"search": {"objective": ["acc"]}}, "search.objective", 'search.objective: holds the score "acc"'),
+    ({"search": {"objective": ["flops", "flops"]}}, "search.objective", "stands there twice"),
+    ({"search": {"objective": ["noise"]}}, "search.objective", "no row of"),
+    ({"space": TINY_SPACE}, "table.decisions", "table.decisions: is told by the space"),
+    ({"space": TINY_SPACE, "table": {"file": "t.npz", "score": "acc"}, "search": {"objective": ["flops"]}}, "search.objective", 'unknown quantity "flops"'),
+    ({"space": TINY_SPACE, "table": {"file": "t.npz", "score": "acc"}, "search": {}, "budget": {}}, "table.file", 'lacks a column for the decision "stem'),
     ({"budget": {"flops": "≤ 1"}}, "budget.flops", "the nearest has flops: 10"),
     ({"budget": {"flips": 1}}, "budget.flips", 'unknown column "flips"'),
     ({"search": {"with": "predictr"}}, "search.with", 'Did you mean "predictor"'),
@@ -273,6 +396,23 @@ def test_hypervolume_is_the_share_of_cells_that_are_dominated(items):
     cells = sum(any(all(c < v for c, v in zip(cell, item)) for item in items)
                 for cell in np.ndindex(6, 6, 6))
     assert hypervolume(items, (0, 0, 0)) == pytest.approx(cells)
+
+
+@given(points, st.integers(1, 3))
+def test_volumes_grow_to_the_whole(items, values):
+    items = [item[:values] for item in items]
+    found = volumes([None, *items], (0,) * values)
+    assert found == [0.0, *(pytest.approx(hypervolume(items[: i + 1], (0,) * values)) for i in range(len(items)))]
+
+
+def test_volumes_of_four_objectives_take_no_minutes():
+    rng = np.random.default_rng(0)
+    assert sorted(found := volumes(list(rng.normal(size=(200, 4))), (-4,) * 4)) == found
+
+
+@given(points)
+def test_ranks_of_two_values(items):
+    test_ranks_peel_fronts_off.hypothesis.inner_test([item[:2] for item in items])
 
 
 @given(points)

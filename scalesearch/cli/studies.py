@@ -138,7 +138,8 @@ def _run_table(path: Path, out: Path | None, settings: dict[str, Any], resume: b
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
         return
     print_rows([{k: v for k, v in row.items() if k != "decisions"} for row in summary["rows"]], False)
-    click.echo(f"mean     {summary['mean']:.6g}" + (f" ± {summary['interval']:.3g}" if summary["interval"] else ""))
+    mean = summary["mean"]
+    click.echo("mean     " + ("–" if mean is None else f"{mean:.6g}") + (f" ± {summary['interval']:.3g}" if summary["interval"] else ""))
     click.echo(f"report   {folder / 'report.html'}\nsummary  {folder / 'summary.json'}")
 
 
@@ -175,10 +176,14 @@ def report(folder: Path) -> None:
     from scalesearch.driver import Driver
     from scalesearch.emit import seconds_spent, write_report
     from scalesearch.study import load_study
+    from scalesearch.tablestudy import is_table_study, report_table_study
     from scalesearch.triallog import TrialLog
 
     if not (folder / "study.yaml").exists():
         raise InputError("is no run's folder: it has no study.yaml", str(folder))
+    if is_table_study(folder / "study.yaml"):
+        click.echo(report_table_study(folder))
+        return
     study = load_study(folder / "study.yaml")
     log = TrialLog(folder / "trials.jsonl", repair=False)
     write_report(Driver(study, log), folder, seconds_spent(folder))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from scalesearch import pareto
 from scalesearch.correlation import Correlation, correlation, interval, standard_error
 from scalesearch.driver import Driver
-from scalesearch.pareto import hypervolume
 from scalesearch.scaling_space import ScalingSpace
-from scalesearch.trial import Trial
+from scalesearch.trial import Trial, compared
 
 LIKELY_DRAWS = 4_000
 
@@ -50,15 +50,6 @@ class Transfer:
     pairs: tuple[tuple[str, float, float], ...]
 
 
-def compared(trials: list[Trial]) -> list[Trial]:
-    """The scored trials of the fidelity that most was spent on: scores of different fidelity are never compared."""
-    by_level: dict[tuple, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        if trial.state == "done" and "val_accuracy" in trial.scores:
-            by_level[trial.level].append(trial)
-    return by_level[max(by_level, key=lambda level: (level[0], level))] if by_level else []
-
-
 def proxies(driver: Driver) -> list[dict[str, Any]]:
     """The rank correlation of every proxy, and of params and MACs, with the accuracy of the networks trained to the end."""
     trials = compared(driver.log.of("base"))
@@ -81,7 +72,7 @@ def finalists(driver: Driver) -> list[Finalist]:
         return []
     searched = {t.candidate: t.scores["val_accuracy"] for t in compared(driver.log.of("base"))}
     winner = driver.base.candidate
-    found = [Finalist(c, len(scores), mean(scores), interval(scores), searched.get(c, 0.0), c == winner)
+    found = [Finalist(c, len(scores), mean(scores), interval(scores), searched[c], c == winner)
              for c, scores in by_candidate.items()]
     return sorted(found, key=lambda f: f.accuracy, reverse=True)
 
@@ -137,7 +128,7 @@ def volumes(driver: Driver) -> list[tuple[int, float]]:
     problem = driver.base_problem
     points = [(t.scores["val_accuracy"], *(-c for c in problem.costs(t.decisions))) for t in trials]
     reference = tuple(min(p[i] for p in points) - 1e-9 for i in range(len(points[0])))
-    so_far = [hypervolume(points[: i + 1], reference) for i in range(len(points))]
+    so_far = pareto.volumes(points, reference)
     return [(t.number, volume / so_far[-1]) for t, volume in zip(trials, so_far)] if so_far[-1] > 0 else []
 
 
