@@ -46,11 +46,12 @@ def _ranks_of_two(values: np.ndarray) -> np.ndarray:
 
 
 def _ranks_of_many(values: np.ndarray) -> np.ndarray:
-    beats = (values[:, None] <= values[None]).all(2)
+    beats = np.ones((len(values), len(values)), dtype=bool)
+    for column in values.T:
+        beats &= column[:, None] <= column
     np.fill_diagonal(beats, False)
     found, beaten, rank = np.full(len(values), -1), beats.sum(0), 0
-    while (found < 0).any():
-        first = (beaten == 0) & (found < 0)
+    while (first := (beaten == 0) & (found < 0)).any():
         found[first] = rank
         beaten -= beats[first].sum(0)
         rank += 1

@@ -197,7 +197,7 @@ def test_a_searched_out_space_ends_the_search(tmp_path):
 
 def test_all_failing_is_said(study, tmp_path):
     driver = Driver(study, TrialLog(tmp_path / "trials.jsonl"))
-    with pytest.raises(StudyFailed, match="all 12 trials of the base search failed: the loss became nan"):
+    with pytest.raises(StudyFailed, match="none of the 12 trials of the base search came to the end of its training: the loss became nan"):
         while (job := driver.next()) is not None:
             driver.finish(job, {"reason": "the loss became nan in epoch 1 of 1"})
 

@@ -13,6 +13,7 @@ from random import Random
 import numpy as np
 from scipy.stats import norm
 
+from scalesearch.pareto import undominated
 from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
 from scalesearch.searchers.surrogate import Encoded, Surrogate, gaussian_scores
 from scalesearch.searchers.view import View
@@ -129,7 +130,8 @@ class _Acquisition:
 
     def _gain_of_volume(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
         """What is above all that costs no more in anything, times the room up to the dearest."""
-        no_dearer = (self.known_costs[None] <= costs[:, None]).all(2)
-        level = np.where(no_dearer, self.known_scores[None], self.worst).max(1)
+        front = undominated(np.column_stack([self.known_scores, -self.known_costs]))
+        no_dearer = (-front[None, :, 1:] <= costs[:, None]).all(2)
+        level = np.where(no_dearer, front[:, 0], self.worst).max(1)
         room = np.prod(np.maximum(0.01, (self.dearest - costs) / np.maximum(self.dearest - self.cheapest, 1e-30)), 1)
         return room[:, None] * np.maximum(0, possible - level[:, None])
