@@ -128,6 +128,12 @@ class Budget:
             return math.inf
         return max((b.excess(self.measure(arch, key)) for key, b in self.bounds.items()), default=0.0)
 
+    def penalty(self, arch: Arch) -> float:
+        """How far outside all bounds together, in logarithms; 0 inside, infinite where it is no network."""
+        if possible_cost(arch) is None:
+            return math.inf
+        return sum(math.log(max(1.0, b.excess(self.measure(arch, key)))) for key, b in self.bounds.items())
+
     def __str__(self) -> str:
         return ", ".join(_said(key, b) for key, b in self.bounds.items())
 

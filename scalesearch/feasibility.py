@@ -18,11 +18,13 @@ from scalesearch.expansion import expand
 from scalesearch.ladder import AXES, Band, Ladder, TooEntangled
 from scalesearch.space import Space
 
-WALKED = 5_000  # spaces up to this size are listed whole
+WALKED = 16_000  # spaces up to this size are listed whole
 DRAWS = 2_000
 PATIENCE = 3_000  # draws in a row that may be outside before a walk through the inside takes over
-DESCENTS = 3
-STRIDES = 30  # steps of the walk between two networks that it gives
+NEAR = 400  # draws of which the nearest are improved where none is inside
+DESCENTS = 6
+STRIDES = 40  # steps of the walk from a network found inside to the one that it gives
+REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,13 @@ class Feasible:
     """The networks of `space` inside `budget`.
 
     A small space is listed; a larger one is drawn from along its counted costs (`ladder`), or blindly where its units
-    cannot be climbed, or, where blind draws find nothing, by a random walk that stays inside.
+    cannot be climbed, or, where blind draws find nothing, by a random walk that stays inside. What is drawn hangs on the
+    dice alone, not on what was drawn before.
     """
 
     def __init__(self, space: Space, budget: Budget | Mapping[str, Any]):
         self.space, self.budget = space, budget if isinstance(budget, Budget) else budget_of(budget)
-        self._walking = False  # whether blind draws were given up
+        self._around: dict[tuple, list[Decisions]] = {}
 
     @cached_property
     def listed(self) -> list[Decisions] | None:
@@ -90,16 +93,24 @@ class Feasible:
     @cached_property
     def ladder(self) -> Ladder | None:
         try:
-            return Ladder(self.space)
+            ladder = Ladder(self.space)
         except TooEntangled:
             return None
+        return ladder if ladder.extremes(AXES["macs"]) else None
+
+    @cached_property
+    def everything(self) -> Band | None:
+        """All ways to the networks of the space; None where it cannot be climbed."""
+        return None if self.ladder is None else Band(self.ladder, [(AXES["macs"], 0, self.ladder.extremes(AXES["macs"])[1])])
 
     @cached_property
     def band(self) -> Band | None:
-        """The band of counted costs that the budget leaves; None without such bounds, or where the space cannot be climbed."""
+        """The band of counted costs that the budget leaves, of the two quantities that are bounded most closely."""
         bounds = self._counted_bounds()
         if not bounds or self.ladder is None:
-            return None
+            return self.everything
+        if len(bounds) > 2:
+            bounds = sorted(bounds, key=lambda bound: Band(self.ladder, [bound]).weight)[:2]
         return Band(self.ladder, bounds)
 
     def _counted_bounds(self) -> list[tuple[int, float, float]]:
@@ -111,11 +122,10 @@ class Feasible:
                 found[axis] = max(low, bound.low / per), min(high, bound.high / per)
         if not found or self.ladder is None:
             return []
-        ends = {axis: self.ladder.extremes(axis) for axis in found}
-        return [(axis, low, min(high, ends[axis][1])) for axis, (low, high) in found.items() if ends[axis]]
+        return [(axis, low, min(high, self.ladder.extremes(axis)[1])) for axis, (low, high) in found.items()]
 
     def draw(self, rng: Random) -> Decisions:
-        """Decisions of a network inside, each as likely as every other.
+        """Decisions of a network inside, each network as likely as every other.
 
         Raises `InputError` where none is found.
         """
@@ -123,29 +133,45 @@ class Feasible:
             if not self.listed:
                 raise self._nothing()
             return rng.choice(self.listed)
-        if self._walking:
-            return self._walk(rng)
-        for _ in range(PATIENCE):
-            decisions, arch = self._propose(rng)
-            if arch is not None and self.budget.admits(arch):
-                return decisions
-        self._walking = True
+        if not self._hopeless:
+            for _ in range(PATIENCE):
+                if (found := self._attempt(rng)) is not None:
+                    return found
         return self._walk(rng)
 
-    def _propose(self, rng: Random) -> tuple[Decisions, Arch | None]:
-        """A draw that is inside the counted bounds but for rounding; its architecture, or None for a second reading of one."""
+    def draw_any(self, rng: Random) -> Decisions:
+        """Decisions of a network of the space, inside the budget or not, each as likely as every other."""
+        if self.everything is None:
+            return self.space.sample(rng)[0]
+        while True:
+            decisions, names = self.everything.draw(rng)
+            if rng.random() * self.ladder.readings(names) < 1:
+                return decisions
+
+    @cached_property
+    def _hopeless(self) -> bool:
+        """Whether drawing and refusing what is outside finds nothing in any useful time."""
+        rng = Random(0)
+        return all(self._attempt(rng) is None for _ in range(PATIENCE))
+
+    def _attempt(self, rng: Random) -> Decisions | None:
+        """A draw along the counted bounds; None where it is outside, or one of several readings whose turn it isn't."""
         if self.band is None:
-            return self.space.sample(rng)
+            decisions, arch = self.space.sample(rng)
+            return decisions if self.budget.admits(arch) else None
         if not self.band.weight:
-            raise self._nothing()
-        decisions = self.band.draw(rng)
-        arch = self.space._at(decisions)
-        canonical = not self.space._ambiguous or self.space.decisions_of(arch) == decisions
-        return decisions, arch if canonical else None
+            return None
+        decisions, names = self.band.draw(rng)
+        if not self.budget.admits(self.space._at(decisions)) or rng.random() * self.ladder.readings(names) >= 1:
+            return None
+        return decisions
 
     def _walk(self, rng: Random) -> Decisions:
         """The end of a random walk over neighbours inside, each step accepted so that every network is as likely."""
-        here = self._some_inside(rng)
+        starts = [decisions for decisions, excess in self._nearest if excess <= 1]
+        if not starts:
+            raise self._nothing()
+        here = rng.choice(starts)
         around = self._inside_around(here)
         for _ in range(STRIDES):
             if around:
@@ -156,67 +182,77 @@ class Feasible:
         return here
 
     def _inside_around(self, decisions: Decisions) -> list[Decisions]:
-        return [d for d in self.space.neighbours(decisions) if self.budget.admits(self.space._at(d))]
-
-    def _some_inside(self, rng: Random) -> Decisions:
-        for _ in range(DESCENTS * 4):
-            start = self.space.sample(rng)[0]
-            if possible_cost(self.space._at(start)) is not None:
-                found, excess = descend(self.space, start, self.budget.excess)
-                if excess <= 1:
-                    return found
-        raise self._nothing()
+        key = tuple(decisions.items())
+        if key not in self._around:
+            if len(self._around) > REMEMBERED:
+                self._around.clear()
+            self._around[key] = [d for d in self.space.neighbours(decisions) if self.budget.admits(self.space._at(d))]
+        return self._around[key]
 
     def share(self, rng: Random) -> tuple[float, tuple[float, float], int]:
-        """The share of the space's architectures inside, its 95 % interval, and how many draws that took."""
+        """The share of the space's networks inside, its 95 % interval, and how many draws that took."""
         if self._listing is not None:
             inside = len(self.listed) / max(1, len(self._listing))
             return inside, (inside, inside), len(self._listing)
-        whole = 1.0
-        if self.band is not None:
-            whole = min(1.0, self.band.weight / self.space.size) if self.space.size < math.inf else 1.0
-            if not whole:
-                return 0.0, (0.0, 0.0), 0
-        hits = sum(arch is not None and self.budget.admits(arch) for _, arch in (self._propose(rng) for _ in range(DRAWS)))
+        if self.band is None:
+            hits = sum(self._attempt(rng) is not None for _ in range(DRAWS))
+            return hits / DRAWS, wilson(hits, DRAWS), DRAWS
+        if not self.band.weight:
+            return 0.0, (0.0, 0.0), 0
+        there = self._weighed(self.band, rng)
+        hits = sum(weight for weight, inside in there if inside)
+        if self.band is self.everything:
+            everything = sum(weight for weight, _ in there)
+            return hits / everything, wilson(hits / everything * DRAWS, DRAWS), DRAWS
+        whole = sum(weight for weight, _ in self._weighed(self.everything, rng, look=False)) / DRAWS
+        part = self.band.weight / (self.everything.weight * whole)
         low, high = wilson(hits, DRAWS)
-        return whole * hits / DRAWS, (whole * low, whole * high), DRAWS
+        return min(1.0, part * hits / DRAWS), (min(1.0, part * low), min(1.0, part * high)), DRAWS
+
+    def _weighed(self, band: Band, rng: Random, look: bool = True) -> list[tuple[float, bool]]:
+        """Draws, each worth one over the readings of its network, and whether it is inside the budget."""
+        drawn = (band.draw(rng) for _ in range(DRAWS))
+        return [(1 / self.ladder.readings(names), look and self.budget.admits(self.space._at(d))) for d, names in drawn]
 
     def _nothing(self) -> InputError:
         """What to say where no network is inside: the nearest budget that one meets."""
         space, bounds = self.space, self.budget.bounds
-        found = min(self._near_misses(), key=lambda pair: pair[1], default=None)
-        if found is None:
+        if not self._nearest:
             expand(space.sample(Random(0))[1])  # says why the shapes of none meet
             return InputError(f'no network was found in "{space.name}"', "budget")
-        arch = space._at(found[0])
+        arch = space._at(self._nearest[0][0])
         measured = {key: self.budget.measure(arch, key) for key in bounds}
         worst = max(bounds, key=lambda key: bounds[key].excess(measured[key]))
         reachable = ", ".join(f"{key}: {f'{value * 1000:.4g}ms' if key == 'latency' else f'{value:.0f}'}" for key, value in measured.items())
-        only = Budget({worst: bounds[worst]}, self.budget.profile)
-        return InputError(f'no network of "{space.name}" has {only}; the nearest budget that one meets is {{{reachable}}}',
+        return InputError(f'no network of "{space.name}" has {self.budget}; the nearest budget that one meets is {{{reachable}}}',
                           f"budget.{worst}")
 
-    def _near_misses(self) -> Iterator[tuple[Decisions, float]]:
-        rng = Random(0)
+    @cached_property
+    def _nearest(self) -> list[tuple[Decisions, float]]:
+        """Networks with how many times outside they are, the nearest first; those inside have at most 1."""
+        excess = lambda decisions: self.budget.excess(self.space._at(decisions))
         if self._listing is not None:
-            yield from ((d, self.budget.excess(self.space._at(d))) for d, _ in self._listing)
-            return
-        yield from self._nearest_bands(rng)
-        starts = [d for d in (self.space.sample(rng)[0] for _ in range(200)) if possible_cost(self.space._at(d)) is not None]
-        starts.sort(key=lambda d: self.budget.excess(self.space._at(d)))
-        yield from (descend(self.space, start, self.budget.excess) for start in starts[:DESCENTS])
+            found = [(d, excess(d)) for d, _ in self._listing]
+        else:
+            rng = Random(0)
+            near = [(d, e) for d in self._near(rng) if (e := excess(d)) < math.inf]
+            near.sort(key=lambda pair: pair[1])
+            found = near[:DESCENTS]
+            for start, _ in near[:DESCENTS]:
+                between, penalty = descend(self.space, start, self.budget.penalty)
+                found.append((between, 1.0) if not penalty else descend(self.space, between, self.budget.excess))
+        return sorted(found, key=lambda pair: pair[1])
 
-    def _nearest_bands(self, rng: Random) -> Iterator[tuple[Decisions, float]]:
-        """Draws from the first band that holds anything while the counted bounds are let out, little by little."""
+    def _near(self, rng: Random) -> Iterator[Decisions]:
+        """Draws from the counted bounds; from the first that hold anything, where they have to be let out for that, little by little."""
+        yield from (self.space.sample(rng)[0] for _ in range(NEAR))
         if self.band is None:
             return
-        for step in range(1, 40):
-            slack = 1.002 ** (2**(step / 3))
-            bounds = [(axis, low / slack, high * slack) for axis, low, high in self.band.bounds]
-            wider = Band(self.ladder, bounds)
+        for step in range(0, 40):
+            slack = 1.002 ** (2 ** (step / 3)) if step else 1.0
+            wider = Band(self.ladder, [(axis, low / slack, high * slack) for axis, low, high in self.band.bounds]) if step else self.band
             if wider.weight:
-                drawn = (wider.draw(rng) for _ in range(200))
-                yield from ((d, self.budget.excess(self.space._at(d))) for d in drawn)
+                yield from (wider.draw(rng)[0] for _ in range(NEAR))
                 return
 
 
@@ -227,7 +263,7 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     """
     rng, feasible = Random(seed), Feasible(space, budget)
     exact = feasible._listing is not None
-    drawn = [d for d, _ in feasible._listing] if exact else [space.sample(rng)[0] for _ in range(DRAWS)]
+    drawn = [d for d, _ in feasible._listing] if exact else [feasible.draw_any(rng) for _ in range(DRAWS)]
     counted = sorted(c.macs for d in drawn if (c := possible_cost(space._at(d))) is not None)
     if not counted:
         cost(space._at(drawn[0] if drawn else space.sample(rng)[0]))  # says why not

@@ -2,14 +2,17 @@
 
 Counted costs are sums over units, and what a unit costs depends on its own decisions and on the shapes that reach it. So the
 number of ways to complete a network from a unit on, by what the rest costs, follows from those of the next unit. Drawing
-along these numbers gives every network inside a band of costs the same probability, however rare the band.
+along these numbers gives every way inside a band of costs the same probability, however rare the band. Ways that build the
+same blocks in a unit are one; of those that differ in where one unit ends and the next begins, `readings` tells the number.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -19,11 +22,12 @@ from scalesearch.arch import Auxiliary
 from scalesearch.blocks import record
 from scalesearch.counting import Cost, block_cost, stage_cost
 from scalesearch.decisions import Decisions
-from scalesearch.graph import ShapeError
+from scalesearch.expansion import expand_stage
+from scalesearch.graph import BlockGraph, ShapeError
 from scalesearch.space import Space
 
 MOST_WAYS = 100_000  # (state, decisions of the next unit) pairs
-GRAINS = {1: 4096, 2: 160, 3: 40}  # cells per quantity, by how many are bounded
+GRAINS = {1: 4096, 2: 160}  # cells per quantity, by how many are bounded
 FINEST = 32_768
 
 
@@ -31,12 +35,28 @@ class TooEntangled(Exception):
     """The space's units depend on each other in more ways than can be listed."""
 
 
+Names = tuple  # what names the blocks of a unit that do something, in their order
+
+
 @dataclass
 class _Rung:
-    """A unit: per state, every way to decide it, what that costs and the state it leads to."""
+    """A unit in one state: every way to decide it, what that costs, and the state and the blocks that it leads to."""
 
     options: list[Decisions]
-    ways: dict[Any, tuple[np.ndarray, np.ndarray, np.ndarray]]  # state → option numbers, costs, numbers of next states
+    costs: np.ndarray
+    targets: np.ndarray
+    names: list[Names]
+
+    @cached_property
+    def by_names(self) -> dict[Names, list[int]]:
+        found: dict[Names, list[int]] = {}
+        for names, target in zip(self.names, self.targets.tolist()):
+            found.setdefault(names, []).append(target)
+        return found
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        return sorted({len(names) for names in self.names})
 
 
 class Ladder:
@@ -44,12 +64,14 @@ class Ladder:
 
     def __init__(self, space: Space):
         self.space = space
-        self.rungs: list[list[tuple[list[Decisions], np.ndarray, np.ndarray]]] = []
+        self.rungs: list[list[_Rung]] = []
         stages = [u for u in space.units if u.part == "stages"]
         taps = space.settings.get("taps") or ()
         if any(u.inputs for u in stages) or taps:
             if any(u.present is not True for u in stages):
                 raise TooEntangled
+        # of a chain, it makes no difference to which unit a block belongs
+        self._chain = not (taps or any(u.inputs for u in stages) or any(u.part == "auxiliary" for u in space.units))
         self._climb(stages, taps)
 
     def _climb(self, stages: list, taps: Sequence[int]) -> None:
@@ -58,6 +80,7 @@ class Ladder:
         live = self._live()
         needed = self._needed(stages, taps)
         starts = list(self._assignments(introduced[0], {}))
+        self._check_ways(starts, introduced, live)
         states: dict[Any, int] = {}
         self.starts = [(decisions, self._state_number(states, self._kept(decisions, live[0]),
                                                       ((-1, self._image(decisions)),))) for decisions in starts]
@@ -68,21 +91,41 @@ class Ladder:
             nexts: dict[Any, int] = {}
             table = []
             for kept, shapes in states:
-                options, costs, targets = [], [], []
+                options, costs, targets, names = [], [], [], []
+                alike: set[tuple[Names, int]] = set()
                 for decisions in self._assignments(introduced[u + 1], dict(kept)):
                     budget -= 1
                     if budget < 0:
                         raise TooEntangled
                     step = self._step(unit, keys, number, decisions, dict(shapes))
                     if step is not None:
-                        cost, after = step
+                        cost, after, blocks = step
                         held = tuple((n, s) for n, s in after if n == -1 or n in needed[u + 1])
+                        target = self._state_number(nexts, self._kept(decisions, live[u + 1]), held)
+                        named = tuple(b.digest if self._chain else (u, b.digest) for b in blocks if b.layers or len(b.in_shapes) > 1)
+                        if (named, target) in alike:
+                            continue
+                        alike.add((named, target))
                         options.append({k: decisions[k] for k in decisions if k in introduced[u + 1]})
                         costs.append(cost[:3])
-                        targets.append(self._state_number(nexts, self._kept(decisions, live[u + 1]), held))
-                table.append((options, np.array(costs, dtype=np.int64).reshape(-1, 3), np.array(targets, dtype=np.int64)))
+                        targets.append(target)
+                        names.append(named)
+                table.append(_Rung(options, np.array(costs, dtype=np.int64).reshape(-1, 3), np.array(targets, dtype=np.int64), names))
             self.rungs.append(table)
             states = nexts
+
+    def _check_ways(self, starts: list[Decisions], introduced: list[list[str]], live: list[set[str]]) -> None:
+        """Raises `TooEntangled` where decisions alone, whatever the shapes, leave too many ways: counted before any is built."""
+        left, kept = MOST_WAYS, {self._kept(decisions, live[0]) for decisions in starts}
+        for keys, alive in zip(introduced[1:], live[1:]):
+            nexts = set()
+            for given in kept:
+                for decisions in self._assignments(keys, dict(given)):
+                    left -= 1
+                    if left < 0:
+                        raise TooEntangled
+                    nexts.add(self._kept(decisions, alive))
+            kept = nexts
 
     @staticmethod
     def _state_number(states: dict, kept: tuple, shapes: tuple) -> int:
@@ -148,21 +191,23 @@ class Ladder:
         resolution = self._setting("resolution", decisions, None)
         return self._setting("channels", decisions, 3), resolution, resolution
 
-    def _step(self, unit: Any, keys: tuple[str, ...], number: int, decisions: Decisions, shapes: dict[int, Any]) -> tuple[Cost, tuple] | None:
-        """What the unit costs so decided and the shapes after it; None where shapes don't meet."""
+    def _step(self, unit: Any, keys: tuple[str, ...], number: int, decisions: Decisions, shapes: dict[int, Any]
+              ) -> tuple[Cost, tuple, Sequence[BlockGraph]] | None:
+        """What the unit costs so decided, the shapes after it, and its blocks; None where shapes don't meet."""
         space = self.space
         built = space.unit_at(unit, keys, decisions)
         if built is None:
-            return Cost(), tuple(sorted(shapes.items()))
+            return Cost(), tuple(sorted(shapes.items())), ()
         same = self._setting("padding", decisions, "symmetric") == "same"
         classes = self._setting("classes", decisions, None)
         try:
             if isinstance(built, Auxiliary):
                 block = record(built.block, (shapes[built.after],), same, None, classes)
-                return Cost(params=block_cost(block).params), tuple(sorted(shapes.items()))
+                return Cost(params=block_cost(block).params), tuple(sorted(shapes.items())), (block,)
             if unit.part == "stages":
-                cost, shape = stage_cost(built, tuple(shapes[j] for j in unit.inputs) or (shapes[-1],), same)
-                return cost, tuple(sorted({**shapes, -1: shape, number: shape}.items()))
+                given = tuple(shapes[j] for j in unit.inputs) or (shapes[-1],)
+                cost, shape = stage_cost(built, given, same)
+                return cost, tuple(sorted({**shapes, -1: shape, number: shape}.items())), expand_stage(built, given, same)
             if unit.part == "head":
                 taps = space.settings.get("taps") or ()
                 block = record(built, tuple(shapes[j] for j in taps) or (shapes[-1],), same, None, classes)
@@ -170,7 +215,7 @@ class Ladder:
                 block = record(built, (shapes[-1],), same)
         except ShapeError:
             return None
-        return block_cost(block), tuple(sorted({**shapes, -1: block.out_shape}.items()))
+        return block_cost(block), tuple(sorted({**shapes, -1: block.out_shape}.items())), (block,)
 
     # Readings.
 
@@ -179,17 +224,29 @@ class Ladder:
         low = high = None
         for table in reversed(self.rungs):
             lows, highs = [], []
-            for _, costs, targets in table:
-                if not len(targets):
+            for rung in table:
+                if not rung.options:
                     lows.append(math.inf), highs.append(-math.inf)
                     continue
-                rest_low = np.zeros(len(targets)) if low is None else low[targets]
-                rest_high = np.zeros(len(targets)) if high is None else high[targets]
-                lows.append((costs[:, axis] + rest_low).min())
-                highs.append((costs[:, axis] + rest_high).max())
+                rest_low = np.zeros(len(rung.targets)) if low is None else low[rung.targets]
+                rest_high = np.zeros(len(rung.targets)) if high is None else high[rung.targets]
+                lows.append((rung.costs[:, axis] + rest_low).min())
+                highs.append((rung.costs[:, axis] + rest_high).max())
             low, high = np.array(lows), np.array(highs)
         found = [low[s] for _, s in self.starts], [high[s] for _, s in self.starts]
         return None if min(found[0]) == math.inf else (int(min(found[0])), int(max(found[1])))
+
+    def readings(self, names: Names) -> int:
+        """How many ways build the network of these blocks."""
+        reached = Counter((state, 0) for _, state in self.starts)
+        for table in self.rungs:
+            after: Counter = Counter()
+            for (state, place), ways in reached.items():
+                for length in table[state].lengths:
+                    for target in table[state].by_names.get(names[place : place + length], ()):
+                        after[target, place + length] += ways
+            reached = after
+        return sum(ways for (_, place), ways in reached.items() if place == len(names))
 
 
 AXES = {"params": 0, "macs": 1, "acts": 2}
@@ -199,14 +256,14 @@ class Band:
     """The networks of a ladder inside bounds on counted quantities, ready to be counted and drawn.
 
     `bounds` are (axis, low, high), the highs finite. Costs are rounded down to whole cells per unit, so `weight` counts a
-    little too much at the edges; what is drawn there and is outside is for the caller to refuse.
+    little too much at the edges; what is drawn there and is outside is for the caller to refuse. One or two bounds.
     """
 
     def __init__(self, ladder: Ladder, bounds: Sequence[tuple[int, float, float]]):
         self.ladder, self.bounds = ladder, list(bounds)
         units = len(ladder.rungs)
         self.axes = [axis for axis, _, _ in bounds]
-        most = GRAINS[len(bounds)] if len(bounds) in GRAINS else 16
+        most = GRAINS[len(bounds)]
         self.cells = []
         for _, low, high in bounds:
             wanted = max(1.0, (high - max(low, 0)) / (8 * units))
@@ -231,7 +288,8 @@ class Band:
             below = self.after[-1]
             counts = np.zeros((len(table), *shape))
             steps = []
-            for state, (_, costs, targets) in enumerate(table):
+            for state, rung in enumerate(table):
+                costs, targets = rung.costs, rung.targets
                 cells = [(costs[:, axis] // cell).astype(np.int64) for axis, cell in zip(self.axes, self.cells)]
                 fits = np.logical_and.reduce([c <= top for c, top in zip(cells, self.tops)]) if len(targets) else np.zeros(0, bool)
                 targets = np.zeros_like(targets) if depth == 0 else targets
@@ -253,11 +311,12 @@ class Band:
         self._starts = np.array([upto[-1] for upto in self._upto])
         self.weight = float(self._starts.sum())
 
-    def draw(self, rng: Random) -> Decisions:
-        """Decisions, every combination in the band as likely as every other."""
+    def draw(self, rng: Random) -> tuple[Decisions, Names]:
+        """Decisions, every way in the band as likely as every other, and the blocks that they build."""
         chosen = _pick(self._starts.cumsum(), rng)
         decisions, state = dict(self.ladder.starts[chosen][0]), self.ladder.starts[chosen][1]
         place = _pick(self._upto[chosen], rng)
+        names: Names = ()
         rest = [int(i) + f for i, f in zip(np.unravel_index(place, self._windows[chosen].shape), self.floors)]
         for table, steps, below in zip(self.ladder.rungs, self.steps, self.after[1:]):
             numbers, targets, cells = steps[state]
@@ -265,9 +324,10 @@ class Band:
             fits = np.logical_and.reduce([part >= 0 for part in left])
             index = tuple(np.maximum(part, 0) for part in left)
             way = _pick(np.where(fits, below[(targets, *index)], 0.0).cumsum(), rng)
-            decisions |= table[state][0][numbers[way]]
+            decisions |= table[state].options[numbers[way]]
+            names += table[state].names[numbers[way]]
             state, rest = int(targets[way]), [int(part[way]) for part in left]
-        return {key: decisions[key] for key in self.ladder.space.decisions if key in decisions}
+        return {key: decisions[key] for key in self.ladder.space.decisions if key in decisions}, names
 
 
 def _pick(upto: np.ndarray, rng: Random) -> int:
