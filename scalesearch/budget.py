@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scalesearch import zoo
 from scalesearch.arch import Arch
 from scalesearch.counting import Cost, possible_cost
 from scalesearch.errors import InputError, shown, unknown
 from scalesearch.expansion import expand
 from scalesearch.memory import peak_memory
-from scalesearch.profiles import DeviceProfile, load_profile
+from scalesearch.profiles import DeviceProfile, profile_in
 
 COUNTED = ("macs", "params", "acts", "size")  # sums over blocks; known in microseconds
 QUANTITIES = (*COUNTED, "memory", "latency")
+MOST = 1e30  # of any amount
 FLOAT = 4  # bytes of a parameter; `size` is that of float32 weights
 UNITS = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 BYTES = {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -49,7 +51,7 @@ def bound(value: Any, quantity: str, relative: Relative | None = None) -> Bound:
 
     A lone amount is the most. Raises `InputError` for anything else.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf and quantity != "latency":
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < MOST and quantity != "latency":
         return Bound(high=value)
     if not isinstance(value, str):
         raise _unreadable(value, quantity)
@@ -62,21 +64,24 @@ def bound(value: Any, quantity: str, relative: Relative | None = None) -> Bound:
         if low > high:
             raise InputError(f"the lower bound is above the upper, got {shown(value)}", quantity)
         return Bound(low, high)
-    if match := re.fullmatch(r"(.*?)(?:±|\+-|\+/-)\s*([\d.]+)\s*%", text):
-        middle, share = read(match[1]), float(match[2]) / 100
+    if match := re.fullmatch(r"(.*?)(?:±|\+-|\+/-)\s*(\d+\.?\d*|\.\d+)\s*%", text):
+        middle, share = read(match[1]), min(1.0, float(match[2]) / 100)
         return Bound(middle * (1 - share), middle * (1 + share))
     return Bound(high=read(text))
 
 
 def _amount(text: str, quantity: str, relative: Relative | None, whole: Any) -> float:
     if (match := MULTIPLE.fullmatch(text)) and relative is not None:
-        return float(match[1].replace("_", "")) * relative(match[2], quantity)
+        times = float(match[1].replace("_", ""))
+        if not 0 < times < MOST:
+            raise _unreadable(whole, quantity)
+        return times * relative(match[2], quantity)
     match = AMOUNT.fullmatch(text)
     units = {"memory": BYTES | UNITS, "size": BYTES | UNITS, "latency": SECONDS}.get(quantity, UNITS)
     if not match or match[2] not in units or (quantity == "latency" and not match[2]):
         raise _unreadable(whole, quantity)
     value = float(match[1].replace("_", "")) * units[match[2]]
-    if not 0 < value < 1e30:
+    if not 0 < value < MOST:
         raise _unreadable(whole, quantity)
     return value
 
@@ -102,6 +107,16 @@ class Budget:
     @property
     def most_macs(self) -> float:
         return self.bounds["macs"].high if "macs" in self.bounds else math.inf
+
+    def __and__(self, other: Budget) -> Budget:
+        """Both. Raises `InputError` where no amount of a quantity is in both its bounds."""
+        bounds = dict(self.bounds)
+        for key, there in other.bounds.items():
+            here = bounds.get(key, Bound())
+            bounds[key] = Bound(max(here.low, there.low), min(here.high, there.high))
+            if bounds[key].low > bounds[key].high:
+                raise InputError(f"no amount is in both {_said(key, here)} and {_said(key, there)}", key)
+        return Budget(bounds, self.profile or other.profile)
 
     def counted(self, cost: Cost) -> bool:
         """Whether the bounds on counted quantities hold."""
@@ -156,16 +171,49 @@ def amount_of(key: str, value: float) -> str:
     return f"{value:,.0f}" + (" B" if key in ("memory", "size") else "")
 
 
-def budget_of(data: Mapping[str, Any], relative: Relative | None = None, folder: Any = None) -> Budget:
-    """The budget of a mapping as a study has it; `device` names the profile that `latency` is told by.
+def relative_to(networks: Mapping[str, Arch]) -> Relative:
+    """What a bound as `2x NAME` is relative to: the quantity of the network `NAME`."""
+    def quantity(name: str, key: str) -> float:
+        if name not in networks:
+            raise InputError(unknown("network", name, networks), key)
+        if key == "latency":
+            raise InputError(f"takes 5ms; multiples of {name} are of what is counted", key)
+        arch = networks[name]
+        if possible_cost(arch) is None:
+            raise InputError(f"{name} is no network at {arch.resolution} pixels, which are too few for its strides", key)
+        return Budget().measure(arch, key)
 
-    Raises `InputError` placed at the quantity.
+    return quantity
+
+
+class _Published(Mapping):
+    """The zoo by name, every network as it was published."""
+
+    def __getitem__(self, name: str) -> Arch:
+        return zoo.model(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in zoo.MODELS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(zoo.MODELS)
+
+    def __len__(self) -> int:
+        return len(zoo.MODELS)
+
+
+def budget_of(data: Mapping[str, Any], relative: Relative | None = None, folder: Any = None) -> Budget:
+    """The budget of a mapping as a study has it; `device` is the profile that `latency` is told by, or its file.
+
+    Bounds as `2x NAME` are relative to the zoo's networks as they were published, or to what `relative` says. Raises
+    `InputError` placed at the quantity.
     """
+    relative = relative or relative_to(_Published())
     for key in data:
         if key not in (*QUANTITIES, "device"):
             raise InputError(unknown("quantity", key, (*QUANTITIES, "device")), str(key))
     bounds = {key: bound(value, key, relative) for key, value in data.items() if key != "device" and value is not None}
-    if "latency" in bounds and "device" not in data:
+    if "latency" in bounds and not data.get("device"):
         raise InputError('needs "device", the profile of the device it is meant on; `scalesearch profile` makes one', "latency")
-    profile = load_profile(data["device"], folder) if data.get("device") else None
+    profile = profile_in(data["device"], folder) if data.get("device") else None
     return Budget(bounds, profile)

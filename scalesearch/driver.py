@@ -21,7 +21,7 @@ import numpy as np
 
 from scalesearch.arch import Arch
 from scalesearch.asking import ask
-from scalesearch.budget import Budget, budget_of
+from scalesearch.budget import Budget, budget_of, relative_to
 from scalesearch.counting import block_cost, cost
 from scalesearch.expansion import expand
 from scalesearch.halving import Entry, Scheduler, modelled_rung, promotion
@@ -30,7 +30,7 @@ from scalesearch.scaling import PRESETS, Scaled, Shares, scale_to
 from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import arch_from_dict
 from scalesearch.searchers import Past
-from scalesearch.study import Study, relative_to
+from scalesearch.study import Study
 from scalesearch.trial import STEPS, Trial, compared
 from scalesearch.triallog import TrialLog
 
@@ -189,6 +189,8 @@ class Driver:
 
     def _scale(self) -> Iterator[Any]:
         options, problem = self.study.scale, ScaleProblem(self.scaling_space, TRIED_ALWAYS, self._scale_budget())
+        if not problem.networks:
+            raise StudyFailed(f"scale.budget: none of the {len(self.scaling_space.networks):,} networks near φ = 1 has {problem.budget}")
         yield from self._search(_Search("scale", options.with_, options.trials, problem, list(problem.always.values()),
                                         (self.study.recipe_of("scale").epochs,)))
 

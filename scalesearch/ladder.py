@@ -8,6 +8,7 @@ same blocks in a unit are one; of those that differ in where one unit ends and t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,13 +91,15 @@ class Ladder:
             number += unit.part == "stages"
             nexts: dict[Any, int] = {}
             table = []
+            counted = Counter(kept for kept, _ in states)
+            for kept, times in counted.items():  # before any is built
+                budget -= times * sum(1 for _ in itertools.islice(self._assignments(introduced[u + 1], dict(kept)), MOST_WAYS))
+                if budget < 0:
+                    raise TooEntangled
             for kept, shapes in states:
                 options, costs, targets, names = [], [], [], []
                 alike: set[tuple[Names, int]] = set()
                 for decisions in self._assignments(introduced[u + 1], dict(kept)):
-                    budget -= 1
-                    if budget < 0:
-                        raise TooEntangled
                     step = self._step(unit, keys, number, decisions, dict(shapes))
                     if step is not None:
                         cost, after, blocks = step

@@ -118,7 +118,7 @@ class SpaceProblem:
 
 class ScaleProblem:
     """The distinct networks that scaling a base by a factor gives: all of those inside the tolerance and the budget, and what
-    `presets` make of the base even where it misses.
+    `presets` make of the base inside the budget, even where it misses the factor.
 
     Decisions are the exponents of the axes (`ScalingSpace`); every point is one network's, and every network has one point.
     """
@@ -140,7 +140,7 @@ class ScaleProblem:
         """The presets' networks by their digest."""
         known = self.space.networks  # first, so that each of its points is its own network's
         points = [self.space.decisions_of(PRESETS[name]) for name in self.presets]
-        named = {expand(self.arch(point)).digest: point for point in points}
+        named = {expand(arch).digest: point for point in points if self.budget.admits(arch := self.arch(point))}
         return {name: known.get(name, point) for name, point in named.items()}
 
     @cached_property

@@ -72,8 +72,11 @@ class DeviceProfile:
         weights = self._fits.get(block.kind, self._fits.get(""))
         return 0.0 if weights is None else float(np.exp(np.dot(weights, [1.0, *features(block)])))
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"version": VERSION, **asdict(self)}
+
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps({"version": VERSION, **asdict(self)}, indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 def features(block: BlockGraph) -> list[float]:
@@ -89,6 +92,15 @@ def _ridge(rows: Sequence[tuple[Sequence[float], float]], weight: float = 1e-2) 
     found = np.linalg.solve(x.T @ x + weight * np.eye(x.shape[1]), x.T @ (y - middle))
     found[0] += middle
     return found
+
+
+def profile_in(device: Any, folder: str | Path | None = None) -> DeviceProfile:
+    """The profile that a budget's `device` is: a file's name, or what stands in such a file. Raises `InputError` otherwise."""
+    if isinstance(device, Mapping):
+        return profile_of(device)
+    if not isinstance(device, str):
+        raise InputError(f"takes the file of a device profile, got {shown(device)}", "device")
+    return load_profile(device, folder)
 
 
 def load_profile(path: str | Path, folder: str | Path | None = None) -> DeviceProfile:
@@ -110,11 +122,20 @@ def profile_of(data: Any, place: str = "device") -> DeviceProfile:
     if not isinstance(data, Mapping) or data.get("version") != VERSION or not isinstance(data.get("blocks"), Mapping):
         raise InputError("is no device profile; `scalesearch profile` makes one").in_file(place)
     for digest, row in data["blocks"].items():
-        fine = (isinstance(row, Mapping) and isinstance(row.get("kind"), str) and isinstance(row.get("seconds"), (int, float))
-                and row["seconds"] > 0 and isinstance(row.get("features"), list) and len(row["features"]) == 3)
+        fine = (isinstance(row, Mapping) and isinstance(row.get("kind"), str) and _number(row.get("seconds")) and row["seconds"] > 0
+                and isinstance(row.get("features"), list) and len(row["features"]) == 3 and all(map(_number, row["features"])))
         if not fine:
             raise InputError(f"is no device profile: block {shown(digest)} lacks kind, seconds or features").in_file(place)
+    if not data["blocks"]:
+        raise InputError("is no device profile: it has no blocks").in_file(place)
+    for key in ("overhead", "slope"):
+        if not _number(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
+            raise InputError(f"is no device profile: {key} takes a number of at least 0, got {shown(data[key])}").in_file(place)
     try:
         return DeviceProfile(**{k: v for k, v in data.items() if k != "version"})
     except TypeError as error:
         raise InputError(f"is no device profile: {error}").in_file(place) from None
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -13,9 +14,11 @@ from scalesearch.arch import Arch, BlockSpec, Stage
 from scalesearch.blocks import with_leaves
 from scalesearch.blocks.parts import make_divisible
 from scalesearch.counting import cost, possible_cost
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, shown, unknown
 
 MOST_FACTOR = 4096
+MOST_RESOLUTION = 8_192
+MOST_LISTS, NEAREST_LISTS = 200_000, 8  # of depths
 QUANTUM = 8  # channels come in multiples of this
 SINGLE = ("concat", "add", "upsample", "channels", "max_pool", "avg_pool", "transition", "identity", "sppf", "patchify")
 
@@ -29,8 +32,13 @@ def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0,
     stride, RegNets' widths to multiples of the group width, which `group` multiplies; pools, joints and reductions are not
     repeated. What `keep` names (stem, head, or a leaf of the head) keeps its width, as MobileNets' heads do where they shrink.
     `depth` may be a list, the layers of every stage (as ResNet-101 differs from ResNet-50); no width grows beyond
-    `most_width` (YOLOv8's `max_channels` times its width multiplier). Raises `InputError` for a list of another length.
+    `most_width` (YOLOv8's `max_channels` times its width multiplier). Raises `InputError` for a list of another length and for
+    multipliers that are no positive numbers.
     """
+    for name, multiplier in (("depth", depth), ("width", width), ("resolution", resolution), ("group", group)):
+        if not (isinstance(depth, Sequence) and name == "depth" and not isinstance(depth, str)) and not (
+                isinstance(multiplier, (int, float)) and 0 < multiplier <= MOST_FACTOR):
+            raise InputError(f"takes a number above 0 and of at most {MOST_FACTOR:,}, got {shown(multiplier)}", name)
     if not isinstance(depth, (int, float)):
         if len(depth) != len(arch.stages) or any(not isinstance(d, int) or d < 1 for d in depth):
             raise InputError(f"takes a whole number of layers for each of the {len(arch.stages)} stages, got {list(depth)}", "depth")
@@ -190,22 +198,28 @@ class Scaled:
         return self.macs / self.target - 1
 
 
-def scale_to(base: Arch, target: int, shares: Shares, tolerance: float = 0.02) -> Scaled:
-    """`base` grown (or shrunk) along `shares` to a network whose counted MACs are within `tolerance` of `target`.
+def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0.02) -> Scaled:
+    """`base` grown (or shrunk) along `shares` (or a preset's name) to a network whose counted MACs are within `tolerance` of `target`.
 
     The multipliers are stretched by a common exponent and rounded (`rounded`); single steps (a layer in one stage, 8
     channels in one width, a pixel) along the axes that have a share bring near misses nearer; then the axes go each at its
     own pace. Of the first networks inside the tolerance the one truest to the shares is taken; where there is none, the one
     nearest the target.
     """
+    if isinstance(shares, str):
+        if shares not in PRESETS:
+            raise InputError(unknown("preset", shares, PRESETS), "shares")
+        shares = PRESETS[shares]
+    if not isinstance(target, (int, float)) or not 0 < target < math.inf:
+        raise InputError(f"takes a number of MACs, got {shown(target)}", "target")
     factor = target / cost(base).macs
     if not 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
         raise InputError(f"{target:,} MACs are {factor:.3g} times those of {base.name}; between 1/{MOST_FACTOR} and {MOST_FACTOR} times "
                          "are taken")
     found: dict[Arch, Scaled] = {}
-    for widen_search in (_along, _steps_from, _lattice, _steps_from, _two_steps_from):
+    for widen_search in (_along, _steps_from, _lattice, _steps_from, _two_steps_from, _depth_lists):
         for arch in widen_search(base, shares, factor, list(found.values())):
-            if arch not in found and (macs := _macs(arch)) is not None:
+            if arch not in found and arch.resolution <= MOST_RESOLUTION and (macs := _macs(arch)) is not None:
                 found[arch] = Scaled(arch, macs, target, shares)
         inside = [s for s in found.values() if abs(s.deviation) <= tolerance]
         if inside:
@@ -290,6 +304,37 @@ def _steps_from(base: Arch, shares: Shares, factor: float, found: list[Scaled], 
 
 def _two_steps_from(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
     return _steps_from(base, shares, factor, found, steps=2)
+
+
+def _depth_lists(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
+    """Where depth alone may grow or shrink: of all lists of depths those nearest the target, as far as they can be listed. Every
+    layer after a stage's first costs the same, so lists are told from one another by adding up."""
+    if not shares.depth or shares.width or shares.resolution or _depth_is_inside(base):
+        return
+    free = [i for i, stage in enumerate(base.stages) if _repeats(stage)]
+    deeper = lambda i, depth: base.with_(stages=tuple(replace(s, depth=depth if i == j else s.depth) for j, s in enumerate(base.stages)))
+    each = {i: cost(deeper(i, base.stages[i].depth + 1)).macs - cost(base).macs for i in free}
+    free = sorted((i for i in free if each[i]), key=each.get, reverse=True)
+    wanted = round(cost(base).macs * (factor - 1))
+
+    def changes(places: list[int], left: int) -> Iterator[tuple[int, ...]]:
+        if not places:
+            yield ()
+            return
+        here, *others = places
+        most = left // each[here] + 1 if factor >= 1 else base.stages[here].depth - 1
+        rest = round(left / each[here]) if factor >= 1 else min(most, round(left / each[here]))
+        for n in [max(0, rest)] if not others else range(max(0, most) + 1):
+            if factor >= 1 and n * each[here] > left * 1.05 + each[here]:
+                break
+            yield from ((n, *more) for more in changes(others, max(0, left - n * each[here])))
+
+    sign = 1 if factor >= 1 else -1
+    listed = itertools.islice(changes(free, abs(wanted)), MOST_LISTS)
+    off = lambda change: abs(sum(n * each[i] for i, n in zip(free, change)) - abs(wanted))
+    for change in heapq.nsmallest(NEAREST_LISTS, listed, key=off):
+        more = dict(zip(free, change))
+        yield base.with_(stages=tuple(replace(s, depth=s.depth + sign * more.get(i, 0)) for i, s in enumerate(base.stages)))
 
 
 def _moves(shares: Shares, arch: Arch) -> Iterator[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
@@ -54,8 +55,7 @@ class ScalingSpace:
 
     def _depths_and_widths(self) -> Iterator[tuple[float, float, float]]:
         """α, β and the multiplier of group widths at which the rounding gives another network, up to the whole growth each."""
-        layers = sum(stage.depth for stage in self.base.stages)
-        alphas = [1 + i / layers for i in range(int(layers * (self.factor - 1)) + 1)]
+        alphas = self._alphas()
         specs = (*self.base.stem, *(stage.block for stage in self.base.stages), self.base.head)
         betas, most = {1.0}, self.factor**0.5
         for spec in specs:
@@ -68,6 +68,22 @@ class ScalingSpace:
                 yield alpha, beta, 1.0
                 if "group" in self.axes and beta > 1:
                     yield alpha, beta, beta
+
+    def _alphas(self) -> list[float]:
+        """A depth multiplier, up to the whole growth, for every list of depths that the rounding gives: it gives another where the
+        depth of a stage or the total crosses a step, or where two stages change places in who is rounded up."""
+        depths = [stage.depth for stage in self.base.stages]
+        inside = [n for stage in self.base.stages if isinstance(n := stage.block.get("repeats", 1), int)]
+        apart = {abs(a - b) for a, b in itertools.combinations(depths, 2)} - {0}
+        steps = lambda n, first: ((k + first) / n for k in range(n, int(n * self.factor) + 1))
+        edges = {1.0, self.factor, *(e for n in {*depths, *apart} for e in steps(n, 0)), *(e for n in {*inside, sum(depths)} for e in steps(n, 0.5))}
+        edges = sorted(e for e in edges if 1 <= e <= self.factor)
+        tried = sorted([*edges, *((a + b) / 2 for a, b in itertools.pairwise(edges))])
+        layers = lambda alpha: [(s.depth, s.block.get("repeats", 1)) for s in rounded(self.base, alpha, 1.0, 1.0).stages]
+        found: dict[str, float] = {}
+        for alpha in tried:
+            found.setdefault(str(layers(alpha)), alpha)
+        return list(found.values())
 
     def _resolutions_within(self, alpha: float, beta: float, group: float) -> Iterator[Arch]:
         """The networks of these depths and widths within the tolerance: MACs grow with the resolution."""

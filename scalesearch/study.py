@@ -14,12 +14,13 @@ from scalesearch import yamlfile, zoo
 from scalesearch.adapting import adapt, adapted_strides
 from scalesearch.arch import Arch
 from scalesearch.blocks import BLOCKS
-from scalesearch.budget import QUANTITIES, Budget, budget_of
+from scalesearch.budget import QUANTITIES, Budget, budget_of, relative_to
 from scalesearch.counting import cost, possible_cost
 from scalesearch.data import SOURCES, Source, source
 from scalesearch.errors import InputError, shown, unknown
 from scalesearch.halving import Scheduler
 from scalesearch.leaves import inside
+from scalesearch.profiles import profile_in
 from scalesearch.recipe import PROXIES, RECIPES, Recipe
 from scalesearch.scaling import MOST_FACTOR
 from scalesearch.schema import named, space_from_dict
@@ -235,10 +236,10 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     with document.located():
         for dotted, value in (overrides or {}).items():
             override(document.data, dotted, value)
-        data = document.data
+        data = _with_profiles(document.data, document.path.parent)
         given = check_arguments("a study", fields_of(study_keys), data)
         space_data, space, located = read_space(data["space"], document.path.parent)
-        study = _assemble(given, {**data, "space": space_data}, space, document.path.stem, document.path.parent)
+        study = _assemble(given, {**data, "space": space_data}, space, document.path.stem)
         with located():
             _check_some_network(study.adapted_space)
         for name, arch in study.hand_built.items():
@@ -329,14 +330,22 @@ class _Adapted(Mapping):
         return len(zoo.MODELS)
 
 
-def relative_to(networks: Mapping[str, Arch]) -> Callable[[str, str], float]:
-    """What a bound as `2x NAME` is relative to: the quantity of the network `NAME`."""
-    def quantity(name: str, key: str) -> float:
-        if name not in networks:
-            raise InputError(unknown("network", name, networks), key)
-        return Budget().measure(networks[name], key) if key != "latency" else 0.0
+def _with_profiles(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A study's data with the device profiles that its budgets name, in place of their files' names: a run hangs on nothing
+    that may change or move."""
+    data = dict(data)
+    if isinstance(data.get("scale"), Mapping):
+        with inside("scale"):
+            data["scale"] = _with_profile(data["scale"], folder)
+    return _with_profile(data, folder)
 
-    return quantity
+
+def _with_profile(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    budget = data.get("budget")
+    if not isinstance(budget, Mapping) or not isinstance(budget.get("device"), str):
+        return dict(data)
+    with inside("budget"):
+        return {**data, "budget": {**budget, "device": profile_in(budget["device"], folder).to_dict()}}
 
 
 def _check_priced(search: Search, budget: Budget) -> None:
@@ -344,7 +353,7 @@ def _check_priced(search: Search, budget: Budget) -> None:
         raise InputError('latency needs "device" in the budget, the profile of the device it is meant on', "search.objective")
 
 
-def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, stem: str, folder: Path) -> Study:
+def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, stem: str) -> Study:
     data = source(_named("data set", given.get("data", "digits"), SOURCES, "data"))
     search = section(Search, given.get("search"), "search")
     scale = section(Scale, given.get("scale"), "scale")
@@ -372,12 +381,12 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
         name = named(given.get("name") or stem)
     networks = _Adapted(resolution, data)
     with inside("budget"):
-        budget = budget_of(given["budget"], relative_to(networks), folder)
+        budget = budget_of(given["budget"], relative_to(networks))
     if not budget.bounds:
         raise InputError(f"needs a bound: {', '.join(QUANTITIES)}", "budget")
     _check_priced(search, budget)
     with inside("scale.budget"):  # what the base counts is known when it is found
-        budget_of(scale.budget or {}, lambda name, key: 1.0 if name == "base" else relative_to(networks)(name, key), folder)
+        budget_of(scale.budget or {}, lambda name, key: 1.0 if name == "base" else relative_to(networks)(name, key))
     study = Study(
         name, space, data, resolution, budget, search, finalists, scale,
         family, compare, _recipe(given.get("recipe", "quick")), seeds,

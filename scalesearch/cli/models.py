@@ -140,16 +140,17 @@ def show(model: str, resolution: int | None, classes: int | None, html: Path | N
 @click.argument("model")
 @click.option("--to", "target", metavar="MACS", help="Scale to so many counted MACs, as 600M.")
 @click.option("--by", type=Number(1 / 4096, 4096), help="Scale to so many times the counted MACs.")
-@click.option("--phi", type=Number(-10, 10), help="Scale by α^φ, β^φ, γ^φ under the published rounding rules.")
+@click.option("--phi", type=Number(-10, 10), help="Scale to (α·β²·γ²)^φ times the counted MACs; by presets to 2^φ times.")
 @click.option("--preset", help="Instead of α, β, γ: depth, width, resolution, efficientnet, fast (Dollár's dWr) or uniform.")
-@click.option("--alpha", type=Number(1, 4), default=1.2, show_default=True, help="Depth multiplier per φ.")
-@click.option("--beta", type=Number(1, 4), default=1.1, show_default=True, help="Width multiplier per φ.")
-@click.option("--gamma", type=Number(1, 4), default=1.15, show_default=True, help="Resolution multiplier per φ.")
-@click.option("--tolerance", type=Number(0, 0.5), default=0.02, show_default=True, help="How near --to and --by must be met.")
+@click.option("--alpha", type=Number(1, 4), help="Depth multiplier per φ; 1.2 without a preset.")
+@click.option("--beta", type=Number(1, 4), help="Width multiplier per φ; 1.1 without a preset.")
+@click.option("--gamma", type=Number(1, 4), help="Resolution multiplier per φ; 1.15 without a preset.")
+@click.option("--published", is_flag=True, help="With --phi: round as EfficientNet's authors did and take the MACs as they come.")
+@click.option("--tolerance", type=Number(0, 0.5), default=0.02, show_default=True, help="How near the MACs must be met.")
 @json_option
 @guarded_command
-def scale(model: str, target: str | None, by: float | None, phi: float | None, preset: str | None, alpha: float, beta: float, gamma: float,
-          tolerance: float, as_json: bool) -> None:
+def scale(model: str, target: str | None, by: float | None, phi: float | None, preset: str | None, alpha: float | None, beta: float | None,
+          gamma: float | None, published: bool, tolerance: float, as_json: bool) -> None:
     """A scaled MODEL, as an architecture's YAML; what it counts, and how far from what was asked, goes to stderr."""
     from scalesearch.counting import cost as count
     from scalesearch.loading import load
@@ -161,18 +162,24 @@ def scale(model: str, target: str | None, by: float | None, phi: float | None, p
         raise InputError("takes one of --to MACS, --by FACTOR and --phi N", "scale")
     if preset is not None and preset not in PRESETS:
         raise InputError(unknown("preset", preset, PRESETS), "--preset")
+    if preset is not None and any(c is not None for c in (alpha, beta, gamma)):
+        raise InputError("stands instead of --alpha, --beta and --gamma; takes either", "--preset")
+    if published and phi is None:
+        raise InputError("goes with --phi; --to and --by meet a target", "--published")
     base = load(model)
-    shares = PRESETS[preset] if preset else Shares.of(alpha, beta, gamma)
-    if phi is not None:
-        alpha, beta, gamma = shares.multipliers(2.0) if preset else (alpha, beta, gamma)
-        arch, deviation = scaled_by(base, depth=alpha**phi, width=beta**phi, resolution=gamma**phi), None
-        arch_from_dict(arch.to_dict())  # still within what an architecture may be
+    coefficients = alpha or 1.2, beta or 1.1, gamma or 1.15
+    shares = PRESETS[preset] if preset else Shares.of(*coefficients)
+    if published:
+        alpha, beta, gamma = shares.multipliers(2.0) if preset else coefficients
+        arch, deviation = scaled_by(base, depth=alpha**phi, width=beta**phi, resolution=gamma**phi, group=shares.of_groups(2.0**phi)), None
     else:
-        macs = amount(target, "--to") if target else round(count(base).macs * by)
+        factor = by if phi is None else (2.0 if preset else coefficients[0] * coefficients[1] ** 2 * coefficients[2] ** 2) ** phi
+        macs = amount(target, "--to") if target else round(count(base).macs * factor)
         scaled = scale_to(base, macs, shares, tolerance)
         arch, deviation = scaled.arch, scaled.deviation
         if miss := scaled.miss(tolerance):
-            raise InputError(f"{base.name} at {scaled.target:,} MACs: {miss}", "--to" if target else "--by")
+            raise InputError(f"{base.name} at {scaled.target:,} MACs: {miss}", "--to" if target else "--by" if by else "--phi")
+    arch_from_dict(arch.to_dict())  # still within what an architecture may be
     counted, before = count(arch), count(base)
     depth, width, resolution = realised(arch, base)
     row = {"name": arch.name, "resolution": arch.resolution, "macs": counted.macs, "deviation": deviation, "params": counted.params,

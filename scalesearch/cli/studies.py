@@ -33,9 +33,9 @@ def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | No
     from scalesearch.feasibility import Feasible
     from scalesearch.schema import arch_to_yaml, load_space
 
-    opened, rng = load_space(space), Random(seed)
+    opened, rng, budget = load_space(space), Random(seed), _budget(budgets, device)
     with yamlfile.read(space).located():
-        feasible = Feasible(opened, _budget(budgets, device))
+        feasible = Feasible(opened, budget)
         rows: Rows = []
         for number in range(count_):
             decisions = feasible.draw(rng)
@@ -48,16 +48,16 @@ def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | No
 
 
 def _budget(bounds: tuple[str, ...], device: Path | None) -> Any:
-    """The budget of `macs=600M`, `params=≤5M`, …; a bound alone is of MACs."""
-    from scalesearch.budget import QUANTITIES, budget_of
+    """The budget of `macs=600M`, `params=≤5M`, …, all of them; a bound alone is of MACs."""
+    from scalesearch.budget import QUANTITIES, Budget, budget_of
 
-    data: dict[str, Any] = {"device": str(device)} if device else {}
-    for text in bounds:
-        key, equals, value = text.partition("=")
-        named = equals and key.strip() in QUANTITIES
-        data[key.strip() if named else "macs"] = yamlfile.scalar(value.strip() if named else text)
+    budget, told_by = Budget(), {"device": str(device)} if device else {}
     with inside("--budget"):
-        return budget_of(data)
+        for text in bounds:
+            key, equals, value = text.partition("=")
+            named = equals and key.strip() in QUANTITIES
+            budget &= budget_of({key.strip() if named else "macs": yamlfile.scalar(value.strip() if named else text), **told_by})
+    return budget
 
 
 @main.command()
