@@ -185,6 +185,8 @@ def test_a_hundred_megabytes_are_refused_unread(tmp_path):
     (["scale", "resnet18", "--phi"], "requires an argument"),
     (["export", "resnet18", "--to", "py", "-o", "no/where.py"], "no: is no folder"),
     (["check", "/dev/null"], "is no file"),
+    (["scale", "resnet18", "--by", "2", "--preset", "depth", "--alpha", "2"], "stands instead of --alpha"),
+    (["scale", "resnet18", "--by", "2", "--published"], "goes with --phi"),
     (["scale", "resnet18"], "takes one of --to MACS, --by FACTOR and --phi N"),
     (["run", "study.yaml"], "study.yaml: cannot be read"),
     (["run", str(ROOT / "studies/effnet_phi.yaml"), "--set", "trials"], "takes KEY=VALUE"),
@@ -222,8 +224,10 @@ def test_scale_and_sample_print_architectures(tmp_path):
     assert abs(cost(arch).macs / 600e6 - 1) <= 0.02 and f"{cost(arch).macs:,} MACs" in scaled.stderr
     b1 = invoke("scale", "efficientnet_b0", "--phi", "1", "--published").stdout
     assert arch_from_dict(yamlfile.parse(b1).data).resolution == round(224 * 1.15)
-    sampled = invoke("sample", str(MBCONV), "-n", "3", "--budget", "100M", "--json")
-    assert [row["cost"]["macs"] <= 100e6 for row in json.loads(sampled.stdout)] == [True] * 3
+    closed = json.loads(invoke("scale", "efficientnet_b0", "--phi", "1", "--preset", "efficientnet", "--json").stdout)
+    assert abs(closed["deviation"]) <= 0.02 and abs(closed["cost"]["macs"] / cost(zoo.model("efficientnet_b0")).macs / 2 - 1) <= 0.02
+    sampled = invoke("sample", str(MBCONV), "-n", "3", "--budget", "100M", "--budget", "≥ 0.05x resnet18", "--json")
+    assert [0.05 * cost(zoo.model("resnet18")).macs <= row["cost"]["macs"] <= 100e6 for row in json.loads(sampled.stdout)] == [True] * 3
     documents = invoke("sample", str(MBCONV), "-n", "2", "--seed", "4").stdout.split("---\n")
     path = tmp_path / "arch.yaml"
     path.write_text(documents[1])

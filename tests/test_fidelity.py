@@ -14,7 +14,7 @@ from conftest import MBCONV
 from helpers import TINY_SPACE
 from test_search import drive, essence, outcome_of, write_study
 
-from scalesearch import zoo
+from scalesearch import yamlfile, zoo
 from scalesearch.adapting import adapt
 from scalesearch.correlation import spearman
 from scalesearch.counting import cost
@@ -144,6 +144,30 @@ def test_a_profile_tells_networks_that_it_has_not_seen(tmp_path):
     assert found.error["networks"] == 5 and found.error["median"] < 0.5  # 0.09 measured on a machine at rest
     assert spearman(told, [cost(arch).acts for arch in networks[7:]]) > 0.3
     assert found.known(expand(networks[0])) == 1.0
+
+
+@pytest.mark.parametrize("change, message", [({"overhead": "abc"}, "overhead takes a number"), ({"slope": None}, "slope takes"), ({"overhead": math.nan}, "overhead"),
+                                             ({"blocks": {}}, "it has no blocks"), ({"blocks": {"a": {"kind": "conv", "seconds": 1, "features": ["x"] * 3}}}, "block 'a'")])
+def test_numbers_of_profiles_are_checked(tmp_path, change, message):
+    good = {"version": 1, "device": "cpu", "threads": 1, "batch": 1, "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    (tmp_path / "p.json").write_text(json.dumps(good))
+    assert load_profile("p.json", tmp_path).predict(expand(tiny())) > 0
+    (tmp_path / "p.json").write_text(json.dumps(good | change))
+    with pytest.raises(InputError, match=message):
+        load_profile("p.json", tmp_path)
+
+
+def test_a_study_holds_the_profiles_that_it_names(tmp_path):
+    """So it is another study when the file changes, and its run's folder needs no file beside it."""
+    text = {"version": 1, "device": "cpu", "threads": 1, "batch": 1, "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    (tmp_path / "p.json").write_text(json.dumps(text))
+    path = write_study(tmp_path, budget={"latency": "9s", "device": "p.json"}, scale={"budget": {"latency": "9s", "device": "p.json"}})
+    study = load_study(path)
+    (tmp_path / "p.json").write_text(json.dumps(text | {"slope": 2.0}))
+    assert load_study(path).digest != study.digest
+    (tmp_path / "p.json").unlink()
+    (tmp_path / "again.yaml").write_text(yamlfile.dump(study.document))
+    assert load_study(tmp_path / "again.yaml").digest == study.digest
 
 
 @pytest.mark.parametrize("text, message", [("", "is no JSON"), ("[]", "is no device profile"), ('{"version": 1, "blocks": {"a": {}}}', "lacks kind"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 from conftest import MBCONV
@@ -13,10 +14,10 @@ from scalesearch import zoo
 from scalesearch.adapting import adapt
 from scalesearch.blocks import BLOCKS
 from scalesearch.blocks.parts import make_divisible
-from scalesearch.counting import cost
+from scalesearch.counting import cost, possible_cost
 from scalesearch.errors import InputError
 from scalesearch.expansion import expand
-from scalesearch.scaling import PRESETS, Shares, realised, scale, scale_to, widths
+from scalesearch.scaling import PRESETS, Shares, realised, rounded, scale, scale_to, widths
 from scalesearch.scaling_space import ScalingSpace
 from scalesearch.schema import load_space
 
@@ -157,6 +158,46 @@ def test_nearest_is_said_where_none_fits():
     scaled = scale_to(base, round(1.5 * cost(base).macs), Shares(0, 0, 1))
     near = {r: cost(base.with_(resolution=r)).macs / scaled.target - 1 for r in range(24, 48)}
     assert abs(scaled.deviation) == min(map(abs, near.values())) > 0.02
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "regnet_y_400mf"])
+def test_no_network_near_a_factor_is_missing(name):
+    """What random multipliers within the growth give inside the tolerance is among the exact set."""
+    base = zoo.model(name).with_(resolution=32, classes=10)
+    space, rng = ScalingSpace(base), Random(0)
+    met = set()
+    for _ in range(4_000):
+        alpha, beta, size = rng.uniform(1, 2), rng.uniform(1, 2**0.5), rng.randint(32, 45)
+        grown = rounded(base, alpha, beta, 1.0).with_(resolution=size)
+        if (counted := possible_cost(grown)) and abs(counted.macs / space.target - 1) <= 0.02:
+            met.add(expand(grown).digest)
+    assert len(met) > 10 and met <= space.networks.keys()
+
+
+@pytest.mark.parametrize("factor, depths", [(1.2, [1, 1, 2, 2, 5]), (1.4, [1, 1, 2, 2, 9])])
+def test_depths_are_enumerated_before_a_miss_is_claimed(factor, depths):
+    base = zoo.model("vgg11")
+    listed = cost(scale(base, depth=depths)).macs / (factor * cost(base).macs) - 1
+    found = scale_to(base, round(factor * cost(base).macs), "depth")
+    assert abs(found.deviation) <= abs(listed) + 1e-8 <= 0.02 and [s.depth for s in base.stages] <= [s.depth for s in found.arch.stages]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"width": math.nan}, "width: takes a number above 0"), ({"depth": -3}, "depth: takes"), ({"resolution": math.inf}, "resolution: takes"),
+    ({"width": "2"}, "width: takes"), ({"depth": None}, "depth: takes"), ({"width": 0}, "width: takes"),
+])  # fmt: skip
+def test_multipliers_are_numbers(arguments, message):
+    with pytest.raises(InputError, match=message):
+        scale(zoo.model("resnet18"), **arguments)
+
+
+def test_targets_and_presets_are_checked():
+    base = zoo.model("resnet18")
+    assert scale_to(base, 2 * cost(base).macs, "uniform").shares == PRESETS["uniform"]
+    for target, shares, message in (("600M", "depth", "target: takes a number"), (10**9, "dept", 'unknown preset "dept"'), (math.nan, "depth", "target")):
+        with pytest.raises(InputError, match=message):
+            scale_to(base, target, shares)
+    assert scale_to(zoo.model("vgg16"), 4096 * cost(zoo.model("vgg16")).macs, "resolution").arch.resolution <= 8192
 
 
 def test_scaling_space_is_a_space_of_counted_networks():
