@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
@@ -89,13 +89,14 @@ class _Search:
 class Driver:
     """Hands out the jobs of a study and takes their results into the log.
 
-    `next()` gives a job, `WAIT` while results are missing that the next one needs, or None at the end.
+    `next()` gives a job, `WAIT` while results are missing that the next one needs, or None at the end. `told` is called with
+    every trial that is logged.
     """
 
     WAIT = object()
 
-    def __init__(self, study: Study, log: TrialLog):
-        self.study, self.log = study, log
+    def __init__(self, study: Study, log: TrialLog, told: Callable[[Trial], None] = lambda trial: None):
+        self.study, self.log, self.told = study, log, told
         self.jobs: dict[tuple[str, int], Job] = {}
         self._jobs = self._all_steps()
 
@@ -121,6 +122,7 @@ class Driver:
             history=[h for h in outcome.get("history", []) if h.get("epoch", math.inf) > job.start],
             seconds=outcome.get("seconds", 0.0))
         self.log.append(trial)
+        self.told(trial)
         return trial
 
     # The steps.
@@ -182,10 +184,17 @@ class Driver:
         best = sorted(self._final("base"), key=lambda t: t.rank, reverse=True)[: finalists.top]
         until = self.study.recipe_of("finalists").epochs
         for number, (trial, seed) in enumerate(itertools.product(best, finalists.seeds)):
-            name = f"finalist-{trial.candidate:03d}-s{seed}"
-            yield from self._once(Job("finalists", number, name, arch_from_dict(trial.arch), seed, trial.decisions, until,
-                                      candidate=trial.candidate))
+            job = Job("finalists", number, f"finalist-{trial.candidate:03d}-s{seed}", arch_from_dict(trial.arch), seed, trial.decisions,
+                      until, candidate=trial.candidate)
+            if self._is_trained(trial, job) and ("finalists", number) not in self.log.trials:
+                self.finish(job, {"scores": trial.scores, "history": trial.history, "built": trial.built})
+            yield from self._once(job)
         yield from self._all_known("finalists")
+
+    def _is_trained(self, trial: Trial, job: Job) -> bool:
+        """Whether the search has trained that network already as the job would."""
+        there = trial.recipe, trial.fidelity["epochs"], trial.fidelity["seed"], trial.fidelity["parent"]
+        return there == (self.study.recipe_of(job.step).digest, job.until, job.seed, "")
 
     def _scale(self) -> Iterator[Any]:
         options, problem = self.study.scale, ScaleProblem(self.scaling_space, TRIED_ALWAYS, self._scale_budget())

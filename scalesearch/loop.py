@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalesearch.driver import Driver, Job
-from scalesearch.emit import emit
+from scalesearch.emit import emit, seconds_spent, write_report
 from scalesearch.errors import InputError
+from scalesearch.report import findings
+from scalesearch.report.findings import Transfer
 from scalesearch.runfolder import claimed
 from scalesearch.study import Study, load_study
 from scalesearch.trial import Trial
@@ -43,6 +45,8 @@ class Observer(Protocol):
 
     def finished(self, trial: Trial) -> None: ...
 
+    def transferred(self, transfers: list[Transfer]) -> None: ...
+
 
 class Silent:
     def known(self, trials: list[Trial]) -> None: ...
@@ -50,6 +54,8 @@ class Silent:
     def started(self, job: Job) -> None: ...
 
     def finished(self, trial: Trial) -> None: ...
+
+    def transferred(self, transfers: list[Transfer]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
     folder = Path(out) if out else Path("reports") / study.name
     with claimed(folder, study.document, resume):
         log = TrialLog(folder / "trials.jsonl")
-        driver, observer = Driver(study, log), observer or Silent()
+        observer = observer or Silent()
+        driver = Driver(study, log, observer.finished)
         observer.known(list(log))
         started = time.time()
         first = driver.next()
@@ -135,6 +142,7 @@ def _source() -> type:
             super().__init__()  # no metric: Tune would insist on it in the results of failed trials
             self.driver, self.first, self.folder, self.observer = driver, first, folder, observer
             self.jobs: dict[str, Job] = {}
+            self.family = False  # whether its training has begun
             self.failure: Exception | None = None  # Tune would wrap or swallow it; it is raised when Tune has ended
 
         def suggest(self, trial_id: str) -> Any:
@@ -148,15 +156,23 @@ def _source() -> type:
                 return Searcher.FINISHED
             if job is self.driver.WAIT:
                 return None
+            if job.step == "family" and not self.family:  # what is dearest comes last, and not before its reasons are told
+                self.family = True
+                self._tell_transfers()
             self.jobs[trial_id] = job
             self.observer.started(job)
             return _config(self.driver.study, job, self.folder)
+
+        def _tell_transfers(self) -> None:
+            if transfers := findings.transfers(self.driver):
+                write_report(self.driver, self.folder, seconds_spent(self.folder))
+                self.observer.transferred(transfers)
 
         def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
             job = self.jobs.pop(trial_id, None)
             try:
                 if job is not None and self.failure is None:
-                    self.observer.finished(self.driver.finish(job, _outcome(result, error)))
+                    self.driver.finish(job, _outcome(result, error))
             except Exception as failure:
                 self.failure = failure
 

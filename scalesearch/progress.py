@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 
 from scalesearch.counting import cost
 from scalesearch.driver import Job
+from scalesearch.report.findings import Transfer
 from scalesearch.study import Study
 from scalesearch.trial import Trial
 
@@ -59,6 +60,7 @@ class Progress:
 
     def finished(self, trial: Trial) -> None:
         self.running.discard((trial.step, trial.number))
+        self.started_in[trial.step].add(trial.number)
         self.done, self.worked = self.done + 1, self.worked + _work(trial)
         self._note(trial)
         score = trial.scores.get("val_accuracy")
@@ -67,6 +69,11 @@ class Progress:
             self.console.print(f"[{self.done}/{self._total()}] {trial.name}: {outcome}, {trial.cost['macs']:,} MACs, "
                                f"{trial.seconds:.1f} s{self._left()}", markup=False, soft_wrap=True)
         self._show(trial.step)
+
+    def transferred(self, transfers: list[Transfer]) -> None:
+        """Whether the choice of φ = 1 holds at larger φ, before anybody pays for the family."""
+        for t in transfers:
+            self.console.print(f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}", markup=False, soft_wrap=True)
 
     def _note(self, trial: Trial) -> None:
         self.base_macs = self.base_macs or trial.cost["macs"]

@@ -189,7 +189,8 @@ class Scaled:
             return ""
         named = zip(("depth", "width", "resolution"), self.shares)
         axes = " and ".join(name for name, share in named if share) or "no axis"
-        return (f"none of {self.tried:,} networks around the target is within {tolerance:.1%}: the steps of {axes} are too coarse here; "
+        tried = f"none of {self.tried:,} networks around the target is" if self.tried > 1 else "it is not"
+        return (f"{tried} within {tolerance:.1%}: the steps of {axes} are too coarse here; "
                 f"the nearest has {self.macs:,} MACs ({self.deviation:+.2%})")
 
     @property

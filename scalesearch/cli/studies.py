@@ -163,6 +163,9 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
         return
     keys = ("name", "kind", "resolution", "params", "macs", "deviation", "val_accuracy", "test_accuracy", "on_front_macs")
     print_rows([{key: row[key] for key in keys} for row in finished.summary["rows"]], False)
+    for row in finished.summary["rows"]:
+        if row["miss"]:
+            click.echo(f"{row['name']}: {row['miss']}")
     folder = finished.folder
     click.echo(f"report   {folder / 'report.html'}\nfamily   {folder / 'family'}\ntrials   {folder / 'trials.csv'}\n"
                f"summary  {folder / 'summary.json'}")

@@ -48,6 +48,7 @@ class Row:
     on_front_macs: bool = False
     on_front_params: bool = False
     front_probability: float | None = None  # of being on the front of MACs, given the errors
+    miss: str = ""  # why the MACs are not those wanted
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _row(name: str, trials: list[Trial], driver: Driver, member: tuple | None) -
         phi, scaled = member
         depth, width, _ = realised(arch, driver.scaling_space.base)
         extra = {"phi": phi, "target": scaled.target, "deviation": round(scaled.deviation, 5), "depth": round(depth, 3),
-                 "width": round(width, 3)}
+                 "width": round(width, 3), "miss": scaled.miss(driver.study.scale.tolerance)}
     counted = cost(arch)
     tested = [t.scores["test_accuracy"] for t in done]
     half = interval(tested)

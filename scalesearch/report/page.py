@@ -31,9 +31,9 @@ def page(info: Info) -> str:
     template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         info=info, figures=figures.figures(info), css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(figures.script()), sentence=sentence(info), misses=[*short(info), *misses(info.scaling)],
+        script=Markup(figures.script()), sentence=sentence(info), misses=[*short(info), *misses(info.scaling), *(f"{r.name}: {r.miss}." for r in info.rows if r.miss)],
         provenance=provenance(info),
-        study=dump(info.document))
+        study=dump(_readable(info.document)))
 
 
 def sentence(info: Info) -> str:
@@ -48,6 +48,14 @@ def sentence(info: Info) -> str:
     if reference is None:
         return found + "."
     return f"{found}, against {reference.accuracy:.2%} for EfficientNet's coefficients at the same MACs."
+
+
+def _readable(document: Any) -> Any:
+    """A study without the measurements of the device profiles in it."""
+    if isinstance(document, dict):
+        return {k: f"{v['device']} (a profile of {len(v['blocks']):,} blocks)" if k == "device" and isinstance(v, dict) else _readable(v)
+                for k, v in document.items()}
+    return document
 
 
 def short(info: Info) -> list[str]:
