@@ -27,7 +27,7 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool) -> Iterator
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "run.lock", "w")
+        lock = open(folder / "run.lock", "a")
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}", "--out") from None
     with lock:
