@@ -160,7 +160,7 @@ def test_draws_inside_a_budget_are_uniform_over_networks(name, share, monkeypatc
 
 
 @given(st.integers(0, 2**32), st.floats(0.0, 0.9), st.floats(0.005, 0.3))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_what_is_drawn_is_inside_whatever_the_budget(seed, start, width):
     space = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3)
     low, high = Ladder(space).extremes(AXES["macs"])

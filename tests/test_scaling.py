@@ -160,7 +160,7 @@ def test_nearest_is_said_where_none_fits():
     assert abs(scaled.deviation) == min(map(abs, near.values())) > 0.02
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "regnet_y_400mf"])
+@pytest.mark.parametrize("name", [pytest.param("mobilenet_v2", marks=pytest.mark.slow), "regnet_y_400mf"])
 def test_no_network_near_a_factor_is_missing(name):
     """What random multipliers within the growth give inside the tolerance is among the exact set."""
     base = zoo.model(name).with_(resolution=32, classes=10)
@@ -201,14 +201,15 @@ def test_targets_and_presets_are_checked():
 
 
 def test_scaling_space_is_a_space_of_counted_networks():
-    space = ScalingSpace(load_space(MBCONV).sample(3)[1].with_(resolution=64))
+    space = ScalingSpace(load_space(MBCONV).sample(3)[1].with_(resolution=32))
     members = [space.at(point) for point in space.grid(4)]
     assert len(members) == 15 and all(abs(m.deviation) < 0.1 for m in members)
     with pytest.raises(InputError):
         space.at({"depth": 0.7, "width": -0.1, "resolution": 0.4})
 
 
-@pytest.mark.parametrize("name", ["inception_v3", "densenet161", "regnet_y_3_2gf", "yolov8n", "mobilenet_v4_hybrid_medium", "inception_v1"])
+@pytest.mark.parametrize("name", ["densenet161", "regnet_y_3_2gf", "yolov8n", *(pytest.param(name, marks=pytest.mark.slow) for name in (
+    "inception_v3", "mobilenet_v4_hybrid_medium", "inception_v1"))])
 def test_branched_networks_scale_by_what_they_repeat(name):
     """Reductions, pools and joints stay single, C2f deepens inside, detectors keep to multiples of the total stride."""
     base = zoo.model(name)

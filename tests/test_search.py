@@ -126,7 +126,7 @@ class TestEverySearcher:
             assert all(t.cost["macs"] <= 700_000 for t in trials)
 
 
-@pytest.mark.parametrize("seed, factor, tolerance", [(0, 2.0, 0.02), (1, 2.0, 0.05), (2, 1.5, 0.02)])
+@pytest.mark.parametrize("seed, factor, tolerance", [pytest.param(0, 2.0, 0.02, marks=pytest.mark.slow), (1, 2.0, 0.05), (2, 1.5, 0.02)])
 def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
     """Widths alone may land on the target in several ways, which have the same shares: they are no less distinct."""
     base = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3).sample(seed)[1]

@@ -207,7 +207,7 @@ def holed_study(holed, folder, search, **table):
         "file": str(holed), "decisions": list("abcd"), "score": "acc", **table}))
 
 
-@pytest.mark.parametrize("name", [n for n in SEARCHERS if n not in ONE_OBJECTIVE])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "gp" else n for n in SEARCHERS if n not in ONE_OBJECTIVE])
 def test_rows_without_a_cost_are_outside(holed, tmp_path, name):
     summary = run_table_study(holed_study(holed, tmp_path, {"with": name, "objective": ["flops"]}), tmp_path / "run")
     costs = [json.loads(line)["costs"] for line in (tmp_path / "run" / "seed0.jsonl").read_text().splitlines()[1:]]
