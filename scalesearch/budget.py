@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,6 +143,14 @@ class Budget:
             return math.inf
         return max((b.excess(self.measure(arch, key)) for key, b in self.bounds.items()), default=0.0)
 
+    def check_measurable(self, keys: Sequence[str]) -> None:
+        """Raises `InputError` for a key that is no quantity, and for latency where there is no profile to tell it."""
+        for key in keys:
+            if key not in QUANTITIES:
+                raise InputError(unknown("quantity", key, QUANTITIES))
+            if key == "latency" and self.profile is None:
+                raise InputError('latency needs "device" in the budget, the profile of the device it is meant on')
+
     def penalty(self, arch: Arch) -> float:
         """How far outside all bounds together, in logarithms; 0 inside, infinite where it is no network."""
         if possible_cost(arch) is None:
@@ -186,34 +194,18 @@ def relative_to(networks: Mapping[str, Arch]) -> Relative:
     return quantity
 
 
-class _Published(Mapping):
-    """The zoo by name, every network as it was published."""
-
-    def __getitem__(self, name: str) -> Arch:
-        return zoo.model(name)
-
-    def __contains__(self, name: object) -> bool:
-        return name in zoo.MODELS
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(zoo.MODELS)
-
-    def __len__(self) -> int:
-        return len(zoo.MODELS)
-
-
-def budget_of(data: Mapping[str, Any], relative: Relative | None = None, folder: Any = None) -> Budget:
+def budget_of(data: Mapping[str, Any], relative: Relative | None = None) -> Budget:
     """The budget of a mapping as a study has it; `device` is the profile that `latency` is told by, or its file.
 
     Bounds as `2x NAME` are relative to the zoo's networks as they were published, or to what `relative` says. Raises
     `InputError` placed at the quantity.
     """
-    relative = relative or relative_to(_Published())
+    relative = relative or relative_to(zoo.Networks())
     for key in data:
         if key not in (*QUANTITIES, "device"):
             raise InputError(unknown("quantity", key, (*QUANTITIES, "device")), str(key))
     bounds = {key: bound(value, key, relative) for key, value in data.items() if key != "device" and value is not None}
     if "latency" in bounds and not data.get("device"):
         raise InputError('needs "device", the profile of the device it is meant on; `scalesearch profile` makes one', "latency")
-    profile = profile_in(data["device"], folder) if data.get("device") else None
+    profile = profile_in(data["device"]) if data.get("device") else None
     return Budget(bounds, profile)

@@ -210,7 +210,10 @@ class Driver:
     def _transfer(self) -> Iterator[Any]:
         """Some of the ways to scale that were tried, at larger φ: whether the better one stays the better one."""
         options, space = self.study.scale, self.scaling_space
-        ways = {ScalingSpace.shares(t.decisions): t for t in sorted(self.log.of("scale"), key=lambda t: t.rank) if t.state == "done"}
+        ways: dict[Shares, Trial] = {}
+        for trial in sorted(self.log.of("scale"), key=lambda t: t.rank, reverse=True):
+            if trial.state == "done":
+                ways.setdefault(ScalingSpace.shares(trial.decisions), trial)
         number = 0
         for phi in (p for p in options.phi if p != 1):
             target, seen = round(cost(space.base).macs * options.factor**phi), set()

@@ -10,12 +10,13 @@ from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch
+from scalesearch.band import Band
 from scalesearch.budget import COUNTED, FLOAT, Budget, budget_of
 from scalesearch.counting import cost, possible_cost
 from scalesearch.decisions import Decisions
 from scalesearch.errors import InputError
 from scalesearch.expansion import expand
-from scalesearch.ladder import AXES, Band, Ladder, TooEntangled
+from scalesearch.ladder import AXES, Ladder, TooEntangled
 from scalesearch.space import Space
 
 WALKED = 16_000  # spaces up to this size are listed whole
@@ -189,25 +190,25 @@ class Feasible:
             self._around[key] = [d for d in self.space.neighbours(decisions) if self.budget.admits(self.space._at(d))]
         return self._around[key]
 
-    def share(self, rng: Random) -> tuple[float, tuple[float, float], int]:
-        """The share of the space's networks inside, its 95 % interval, and how many draws that took."""
+    def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
+        """The share of the space's networks inside, and its 95 % interval."""
         if self._listing is not None:
             inside = len(self.listed) / max(1, len(self._listing))
-            return inside, (inside, inside), len(self._listing)
+            return inside, (inside, inside)
         if self.band is None:
             hits = sum(self._attempt(rng) is not None for _ in range(DRAWS))
-            return hits / DRAWS, wilson(hits, DRAWS), DRAWS
+            return hits / DRAWS, wilson(hits, DRAWS)
         if not self.band.weight:
-            return 0.0, (0.0, 0.0), 0
+            return 0.0, (0.0, 0.0)
         there = self._weighed(self.band, rng)
         hits = sum(weight for weight, inside in there if inside)
         if self.band is self.everything:
             everything = sum(weight for weight, _ in there)
-            return hits / everything, wilson(hits / everything * DRAWS, DRAWS), DRAWS
+            return hits / everything, wilson(hits / everything * DRAWS, DRAWS)
         whole = sum(weight for weight, _ in self._weighed(self.everything, rng, look=False)) / DRAWS
         part = self.band.weight / (self.everything.weight * whole)
         low, high = wilson(hits, DRAWS)
-        return min(1.0, part * hits / DRAWS), (min(1.0, part * low), min(1.0, part * high)), DRAWS
+        return min(1.0, part * hits / DRAWS), (min(1.0, part * low), min(1.0, part * high))
 
     def _weighed(self, band: Band, rng: Random, look: bool = True) -> list[tuple[float, bool]]:
         """Draws, each worth one over the readings of its network, and whether it is inside the budget."""
@@ -268,7 +269,7 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     if not counted:
         cost(space._at(drawn[0] if drawn else space.sample(rng)[0]))  # says why not
     ends = (counted[0], counted[-1]) if exact else _extremes(feasible, drawn)
-    share, interval, _ = feasible.share(rng)
+    share, interval = feasible.share(rng)
     if not share:
         feasible.draw(rng)  # finds one all the same, or says what is nearest
     return Certificate(space.size, exact, len(drawn), ends[0], counted[len(counted) // 2], ends[1], share, interval,

@@ -18,7 +18,7 @@ from scalesearch.decisions import Decision, Decisions
 from scalesearch.domains import FloatRange
 from scalesearch.expansion import expand
 from scalesearch.feasibility import Feasible
-from scalesearch.scaling import PRESETS, Scaled
+from scalesearch.scaling import PRESETS
 from scalesearch.scaling_space import ScalingSpace
 from scalesearch.space import Space
 
@@ -80,10 +80,12 @@ class SpaceProblem:
         return self.budget.admits(self.arch(decisions))
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
+        if not self.objectives:
+            return ()
         key = tuple(decisions.items())
         if key not in self._costs:
-            arch = self.arch(decisions) if self.objectives else None
-            self._costs[key] = tuple(float(self.budget.measure(arch, key)) for key in self.objectives)
+            arch = self.arch(decisions)
+            self._costs[key] = tuple(float(self.budget.measure(arch, name)) for name in self.objectives)
         return self._costs[key]
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
@@ -128,9 +130,6 @@ class ScaleProblem:
         self.decisions = {name: Decision(name, FloatRange(0.0, 1.0), ((name, ()),)) for name in space.axes}
         self.memory: dict[str, Any] = {}
         self.objectives: tuple[str, ...] = ()
-
-    def scaled(self, decisions: Decisions) -> Scaled:
-        return self.space.at(decisions)
 
     def arch(self, decisions: Decisions) -> Arch:
         return self.space.at(decisions).arch

@@ -36,8 +36,8 @@ def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0,
     multipliers that are no positive numbers.
     """
     for name, multiplier in (("depth", depth), ("width", width), ("resolution", resolution), ("group", group)):
-        if not (isinstance(depth, Sequence) and name == "depth" and not isinstance(depth, str)) and not (
-                isinstance(multiplier, (int, float)) and 0 < multiplier <= MOST_FACTOR):
+        listed = name == "depth" and isinstance(depth, (list, tuple))
+        if not listed and not (isinstance(multiplier, (int, float)) and 0 < multiplier <= MOST_FACTOR):
             raise InputError(f"takes a number above 0 and of at most {MOST_FACTOR:,}, got {shown(multiplier)}", name)
     if not isinstance(depth, (int, float)):
         if len(depth) != len(arch.stages) or any(not isinstance(d, int) or d < 1 for d in depth):

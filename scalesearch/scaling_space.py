@@ -122,13 +122,6 @@ class ScalingSpace:
     def _point(self, *exponents: float) -> Decisions:
         return dict(zip(self.axes, exponents))
 
-    def grid(self, steps: int = 12) -> Iterator[Decisions]:
-        """The triangle's points at multiples of 1/`steps`, corners included."""
-        for i in range(steps + 1):
-            for j in range(steps + 1 - i):
-                for part in (0.0, 1.0) if "group" in self.axes and j else (0.0,):
-                    yield self._point(i / steps, j / steps, (steps - i - j) / steps, part)
-
 
 def _key(decisions: Decisions) -> tuple:
     return tuple(sorted(decisions.items()))

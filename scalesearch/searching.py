@@ -20,8 +20,9 @@ from typing import Any
 
 from scalesearch.arch import Arch
 from scalesearch.asking import ask
-from scalesearch.budget import COUNTED, budget_of
-from scalesearch.errors import InputError, unknown
+from scalesearch.budget import budget_of
+from scalesearch.errors import InputError
+from scalesearch.leaves import inside
 from scalesearch.pareto import front, ranks, volumes
 from scalesearch.problems import SpaceProblem
 from scalesearch.searchers import DEFAULT, Past, check_searcher
@@ -113,10 +114,10 @@ def search(space: Space | Problem, objective: Callable[[Any], float] | None = No
 
 def _problem(space: Any, budget: Mapping[str, Any], objectives: tuple[str, ...]) -> Any:
     if isinstance(space, Space):
-        for name in objectives:
-            if name not in COUNTED:
-                raise InputError(unknown("quantity", name, COUNTED), "objectives")
-        return SpaceProblem(space, budget_of(budget), objectives)
+        bounds = budget_of(budget)
+        with inside("objectives"):
+            bounds.check_measurable(objectives)
+        return SpaceProblem(space, bounds, objectives)
     if budget:
         raise InputError("is for spaces; a table is made with its bounds", "budget")
     there = tuple(getattr(space, "objectives", objectives))

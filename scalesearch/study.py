@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -168,13 +168,12 @@ class Study:
     @cached_property
     def hand_built(self) -> dict[str, Arch]:
         """The architectures to compare with, each brought to the data by the same rule."""
-        return {name: adapt(zoo.model(name), resolution=self.resolution, classes=self.data.classes,
-                            channels=self.data.channels) for name in self.compare}
+        return {name: self.networks[name] for name in self.compare}
 
     @property
     def networks(self) -> Mapping[str, Arch]:
         """The zoo brought to the data: what a relative bound may name."""
-        return _Adapted(self.resolution, self.data)
+        return _adapted_zoo(self.resolution, self.data)
 
     @cached_property
     def adapted_space(self) -> Space:
@@ -311,23 +310,9 @@ def distinct(values: tuple, place: str) -> None:
             raise InputError(f"{value} stands there twice", f"{place}[{i}]")
 
 
-class _Adapted(Mapping):
+def _adapted_zoo(resolution: int, data: Source) -> Mapping[str, Arch]:
     """The zoo by name, each network brought to the data."""
-
-    def __init__(self, resolution: int, data: Source):
-        self.resolution, self.data = resolution, data
-
-    def __getitem__(self, name: str) -> Arch:
-        return adapt(zoo.model(name), resolution=self.resolution, classes=self.data.classes, channels=self.data.channels)
-
-    def __contains__(self, name: object) -> bool:
-        return name in zoo.MODELS
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(zoo.MODELS)
-
-    def __len__(self) -> int:
-        return len(zoo.MODELS)
+    return zoo.Networks(lambda arch: adapt(arch, resolution=resolution, classes=data.classes, channels=data.channels))
 
 
 def _with_profiles(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -346,11 +331,6 @@ def _with_profile(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return dict(data)
     with inside("budget"):
         return {**data, "budget": {**budget, "device": profile_in(budget["device"], folder).to_dict()}}
-
-
-def _check_priced(search: Search, budget: Budget) -> None:
-    if "latency" in search.objective and budget.profile is None:
-        raise InputError('latency needs "device" in the budget, the profile of the device it is meant on', "search.objective")
 
 
 def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, stem: str) -> Study:
@@ -379,12 +359,13 @@ def _assemble(given: dict[str, Any], document: dict[str, Any], space: Space, ste
     resolution = given.get("resolution") or data.resolution
     with inside("" if given.get("name") else "the file's name, which names the study,"):
         name = named(given.get("name") or stem)
-    networks = _Adapted(resolution, data)
+    networks = _adapted_zoo(resolution, data)
     with inside("budget"):
         budget = budget_of(given["budget"], relative_to(networks))
     if not budget.bounds:
         raise InputError(f"needs a bound: {', '.join(QUANTITIES)}", "budget")
-    _check_priced(search, budget)
+    with inside("search.objective"):
+        budget.check_measurable(search.costs)
     with inside("scale.budget"):  # what the base counts is known when it is found
         budget_of(scale.budget or {}, lambda name, key: 1.0 if name == "base" else relative_to(networks)(name, key))
     study = Study(

@@ -12,9 +12,9 @@ from statistics import mean
 from typing import Any
 
 from scalesearch import yamlfile
-from scalesearch.budget import COUNTED, bound, budget_of
+from scalesearch.budget import bound, budget_of
 from scalesearch.correlation import interval
-from scalesearch.errors import InputError, nearest, shown, unknown
+from scalesearch.errors import InputError, nearest, shown
 from scalesearch.leaves import inside
 from scalesearch.pareto import hypervolume
 from scalesearch.problems import SpaceProblem
@@ -86,7 +86,10 @@ class SpaceTableProblem(SpaceProblem):
 
     def __init__(self, space: Any, table: Table, score: str, objectives: tuple[str, ...], budget: Mapping[str, Any]):
         with inside("budget"):
-            super().__init__(space, budget_of(budget), objectives)
+            bounds = budget_of(budget)
+        with inside("search.objective"):
+            bounds.check_measurable(objectives)
+        super().__init__(space, bounds, objectives)
         missing = next((name for name in space.decisions if name not in table.columns), None)
         if missing:
             raise InputError(f'lacks a column for the decision "{missing}"; has {", ".join(table.columns)}.{nearest(missing, table.columns)}',
@@ -109,7 +112,7 @@ class SpaceTableProblem(SpaceProblem):
             raise KeyError(f"no row of {self.table.path} has {shown(dict(decisions))}")
         return self._rows[key]
 
-    def measured_at(self, decisions: Mapping[str, Any]) -> float:
+    def measured(self, decisions: Mapping[str, Any]) -> float:
         return float(self._scores[self.row(decisions)])
 
 
@@ -153,7 +156,7 @@ def load_table_study(path: str | Path, overrides: Mapping[str, Any] | None = Non
         written = dict(document.data)
         if space is not None:
             written["space"], space, _ = read_space(space, document.path.parent)
-            _check_with_space(source, searching)
+            _check_with_space(source)
         with inside("table"):
             table = read_table(source.file, document.path.parent)
             for place in ("score", "final"):
@@ -168,13 +171,10 @@ def load_table_study(path: str | Path, overrides: Mapping[str, Any] | None = Non
         return study
 
 
-def _check_with_space(source: Source, searching: Search) -> None:
+def _check_with_space(source: Source) -> None:
     for place in ("decisions", "numbers", "same"):
         if getattr(source, place):
             raise InputError("is told by the space; leave it out, or leave out the space", f"table.{place}")
-    for i, name in enumerate(searching.objective):
-        if name not in COUNTED:
-            raise InputError(unknown("quantity", name, COUNTED), f"search.objective[{i}]")
 
 
 def run_table_study(study: TableStudy, folder: Path, resume: bool = False,
@@ -203,8 +203,7 @@ def report_table_study(folder: Path) -> Path:
 
 def _searched(study: TableStudy, seed: int, folder: Path, observer: Callable[[int, Result], None]) -> Found:
     problem = study.problem()
-    return search(problem, problem.measured if study.space is None else problem.measured_at, trials=study.search.trials,
-                  with_=study.search.with_, objectives=study.search.objective, seed=seed, log=folder / f"seed{seed}.jsonl",
+    return search(problem, trials=study.search.trials, with_=study.search.with_, objectives=study.search.objective, seed=seed, log=folder / f"seed{seed}.jsonl",
                   observer=lambda result: observer(seed, result))
 
 

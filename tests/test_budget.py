@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from scalesearch import zoo
+from scalesearch.band import Band
 from scalesearch.budget import Bound, Budget, bound, budget_of
 from scalesearch.counting import cost, possible_cost
 from scalesearch.errors import InputError
 from scalesearch.expansion import expand
 from scalesearch.feasibility import Feasible, certify
-from scalesearch.ladder import AXES, Band, Ladder, TooEntangled
+from scalesearch.ladder import AXES, Ladder, TooEntangled
 from scalesearch.memory import peak_memory
 from scalesearch.schema import load_space, space_from_dict
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"counting", "adapting", "constructors", "proxies"},
     {"decisions", "space_size", "space_reading", "space_adapting", "scaling", "memory", "network", "profiles"},
     {"space", "scaling_space", "measuring", "zoo", "budget", "latency"},
-    {"ladder"},
+    {"ladder", "band"},
     {"leaves", "schema", "darknet", "weights", "export", "feasibility", "data", "searchers", "train"},
     {"loading", "predicting", "worker", "asking", "problems", "tabular"},
     {"study", "searching"},

@@ -67,7 +67,7 @@ def test_group_widths_are_an_axis_of_their_own():
     assert all(s.block.get("group_width") == 16 and s.block.get("width") % 16 == 0 for s in wide.stages)
     assert cost(wide).macs > cost(base).macs
     space = ScalingSpace(base)
-    assert space.axes == ("depth", "width", "resolution", "group") and len({s["group"] for s in space.grid(4)}) == 2
+    assert space.axes == ("depth", "width", "resolution", "group") and {d["group"] for d in space.networks.values()} == {0.0, 1.0}
     fast = scale_to(base, 4 * cost(base).macs, PRESETS["fast"])
     assert abs(fast.deviation) <= 0.02 and fast.arch.stages[0].block.get("group_width") > 8
 
@@ -202,7 +202,7 @@ def test_targets_and_presets_are_checked():
 
 def test_scaling_space_is_a_space_of_counted_networks():
     space = ScalingSpace(load_space(MBCONV).sample(3)[1].with_(resolution=32))
-    members = [space.at(point) for point in space.grid(4)]
+    members = [space.at({"depth": i / 4, "width": j / 4, "resolution": (4 - i - j) / 4}) for i in range(5) for j in range(5 - i)]
     assert len(members) == 15 and all(abs(m.deviation) < 0.1 for m in members)
     with pytest.raises(InputError):
         space.at({"depth": 0.7, "width": -0.1, "resolution": 0.4})

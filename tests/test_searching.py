@@ -179,6 +179,16 @@ def test_faults_in_a_search_of_a_space(arguments, message):
         search(space_from_dict(TINY_SPACE), trials=3, **arguments)
 
 
+def test_any_quantity_is_an_objective():
+    """Memory, and latency where the budget names the device."""
+    profile = {"version": 1, "device": "cpu", "threads": 1, "batch": 1, "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    space, budget = space_from_dict(TINY_SPACE), {"latency": "9s", "device": profile}
+    found = search(space, lambda arch: cost(arch).params, trials=3, budget=budget, objectives=["memory", "latency"], with_="random")
+    assert all(memory > 0 and latency > 0 for memory, latency in (r.costs for r in found.results))
+    with pytest.raises(InputError, match="objectives: latency needs"):
+        search(space, lambda arch: 1.0, trials=3, objectives=["latency"])
+
+
 def test_faults_in_a_search_of_a_table(table):
     with pytest.raises(InputError, match="objectives: are flops, and of what is searched none"):
         search(problem(table), trials=3, objectives=["flops"])

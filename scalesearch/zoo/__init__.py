@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 from scalesearch.arch import Arch
@@ -42,3 +43,22 @@ def model(name: str) -> Arch:
 
 def family_of(name: str) -> str:
     return next(family for family, module in FAMILIES.items() if name in module.MODELS)
+
+
+class Networks(Mapping):
+    """The zoo by name: every network as it was published, or as `change` makes it."""
+
+    def __init__(self, change: Callable[[Arch], Arch] = lambda arch: arch):
+        self.change = change
+
+    def __getitem__(self, name: str) -> Arch:
+        return self.change(model(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in MODELS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODELS)
+
+    def __len__(self) -> int:
+        return len(MODELS)
