@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import scalesearch as ss
-from scalesearch.weights import load_weights
+from scalesearch.weights.loading import load_weights
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from peers import timm_model, torchvision_model, ultralytics_model  # noqa: E402

@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from statistics import median
 
-from scalesearch import loop, yamlfile
-from scalesearch.driver import Driver
-from scalesearch.study import load_study
-from scalesearch.triallog import TrialLog
+from scalesearch.runs import loop
+from scalesearch import yamlfile
+from scalesearch.study.driver import Driver
+from scalesearch.study.study import load_study
+from scalesearch.study.log import TrialLog
 
 TRIALS = 20
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"

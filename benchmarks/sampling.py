@@ -11,11 +11,11 @@ from random import Random
 
 import optuna
 
-from scalesearch.budget import Budget, budget_of
-from scalesearch.feasibility import Feasible
-from scalesearch.schema import load_space
+from scalesearch.budget.bounds import Budget, budget_of
+from scalesearch.budget.feasibility import Feasible
+from scalesearch.space.schema import load_space
 from scalesearch.searchers.bayes import distribution
-from scalesearch.space import Space
+from scalesearch.space.space import Space
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"
 BUDGETS = ["≤ 150M", "297M..303M", "≤ 20M", "≤ 16M"]

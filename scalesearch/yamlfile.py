@@ -21,6 +21,10 @@ LONGEST_NUMBER = 24  # characters; what is longer is no number that anybody mean
 INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 DECIMAL = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 AMOUNT = re.compile(r"([-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+))([kKMGT%])")
+# Where something nests: the columns at which a line starts, and brackets that are neither in quotes nor in a comment.
+NESTING = re.compile(
+    r"""(?P<line>^\ *(?:[-?]\ +)*) | (?<!\S)\#[^\n]* | (?<![^\s,\[\]{}:-])
+    (?:"(?:\\.|[^"\\])*" | '(?:''|[^'])*' | (?P<open>[\[{])) | (?P<close>[\]}])""", re.M | re.X)
 WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 Path_ = tuple[str | int, ...]
@@ -119,6 +123,7 @@ def read(path: str | Path) -> Document:
 def parse(text: str, path: str | Path = "text") -> Document:
     """As `read`, of a text."""
     document = Document(Path(path), None)
+    _refuse_deep(text, path)
     try:
         depth = 0
         for event in yaml.parse(text, Loader=_Loader):
@@ -138,6 +143,22 @@ def parse(text: str, path: str | Path = "text") -> Document:
     if not isinstance(document.data, dict):
         raise fault("must be a mapping of keys to values", path, 1)
     return document
+
+
+def _refuse_deep(text: str, path: str | Path) -> None:
+    """Before a parser sees it: parsers look far ahead, and have limits and words of their own."""
+    columns: list[int] = []
+    brackets = 0
+    for match in NESTING.finditer(text):
+        if match["open"]:
+            brackets += 1
+        elif match["close"]:
+            brackets = max(0, brackets - 1)
+        elif match["line"] is not None and not brackets and text[match.end() : match.end() + 1] not in ("", "\n", "#"):
+            starts = [i for i, c in enumerate(match["line"]) if c != " "] + [len(match["line"])]
+            columns = [column for column in columns if column < starts[0]] + starts
+        if len(columns) + brackets > MAX_DEPTH and (match["open"] or len(columns) > MAX_DEPTH):
+            raise fault(f"is nested deeper than {MAX_DEPTH} levels", path, text.count("\n", 0, match.start()) + 1)
 
 
 def _refuse(event: yaml.Event, path: str | Path) -> None:

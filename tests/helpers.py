@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import torch
+from click.testing import CliRunner
 from torch import nn
+
+from scalesearch.cli import main
+from scalesearch.counting import cost
+from scalesearch.counting.measuring import fvcore_counts
+from scalesearch.network import build
 
 
 def liven(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -32,3 +41,38 @@ TINY_SPACE = {
     ],
     "head": {"classifier": {"dropout": 0.1}},
 }
+
+
+def assert_counts_agree(arch: Arch) -> None:
+    model = build(arch)
+    counted, measured = cost(arch), fvcore_counts(model, (arch.channels, arch.resolution, arch.resolution))
+    assert counted.params == sum(p.numel() for p in model.parameters())
+    assert counted._asdict() | measured == counted._asdict()
+
+
+def standalone(source: str, tmp_path):
+    """The module of a standalone file, made where scalesearch cannot be imported."""
+    (tmp_path / "model.py").write_text(source)
+    code = (f"import sys, torch; torch.set_num_threads({torch.get_num_threads()});"  # as many as here: rounding hangs on it
+            "sys.modules['scalesearch'] = None; from model import build; net = build();"
+            "net.load_state_dict(torch.load('w.pt', weights_only=True)); x = torch.load('x.pt', weights_only=True);"
+            "torch.manual_seed(5); torch.save([net.eval()(x).detach(), net.train()(x).detach(),"
+            "sum(p.numel() for p in net.parameters())], 'y.pt')")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return torch.load(tmp_path / "y.pt", weights_only=True)
+
+
+def invoke(*arguments: str):
+    result = CliRunner().invoke(main, list(arguments), catch_exceptions=True)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def refused(*arguments: str) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) <= 2 and "Traceback" not in result.output, result.stderr
+    return result.stderr

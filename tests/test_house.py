@@ -1,91 +1,128 @@
-"""The house: imports run only downward, heavy libraries each have one door, every command stays light."""
+"""The house: imports run only downward and through what a room hands on, heavy libraries each have one door, commands stay light."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "scalesearch"
-FLOORS = [
-    {"errors", "signature"},
-    {"arch", "graph", "trial", "blocks", "domains", "operators", "recipe", "yamlfile", "pareto", "correlation"},
-    {"expansion", "halving", "triallog"},
-    {"counting", "adapting", "constructors", "proxies"},
-    {"decisions", "space_size", "space_reading", "space_adapting", "scaling", "memory", "network", "profiles"},
-    {"space", "scaling_space", "measuring", "zoo", "budget", "latency"},
-    {"ladder", "band"},
-    {"leaves", "schema", "darknet", "weights", "export", "feasibility", "data", "searchers", "train"},
-    {"loading", "predicting", "worker", "asking", "problems", "tabular"},
-    {"study", "searching"},
-    {"driver", "runfolder"},
-    {"report", "progress"},
-    {"emit", "terminal", "tablestudy"},
-    {"checking"},
-    {"loop"},
-    {"cli"},
-    {"__init__", "__main__"},
-]
-DOORS = {"ray": {"loop.py"}, "optuna": {"searchers/bayes.py"}, "fvcore": {"measuring.py"}, "plotly": {"report/figures.py"},
-         "yaml": {"yamlfile.py"}, "sklearn": {"data/digits.py"}, "pandas": {"emit.py", "tabular.py", "tablestudy.py"},
-         "PIL": {"predicting.py"}, "onnx": {"export/files.py"}, "huggingface_hub": {"weights/files.py"}}  # fmt: skip
-
-
-def imports(path: Path) -> set[str]:
-    """Modules that a file imports, wherever in it, but for those only types need."""
-    tree = ast.parse(path.read_text())
-    typed = {n for node in ast.walk(tree) if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-             for n in ast.walk(node)}
-    found = set()
-    for node in ast.walk(tree):
-        if node in typed:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"scalesearch.{a.name}" for a in node.names} if node.module == "scalesearch" else {node.module}
-    return found
-
-
 FILES = sorted(PACKAGE.rglob("*.py"))
+DOORS = {"ray": {"runs/loop.py"}, "optuna": {"searchers/bayes.py"}, "fvcore": {"counting/measuring.py"},
+         "plotly": {"report/figures.py"}, "yaml": {"yamlfile.py"}, "sklearn": {"data/digits.py"},
+         "pandas": {"runs/leaving.py", "searchers/tables.py"}, "PIL": {"weights/predicting.py"},
+         "onnx": {"export/files.py"}, "huggingface_hub": {"weights/files.py"}}  # fmt: skip
+
+
+def rows() -> list[list[str]]:
+    """The rooms from the top down, those of a row beside each other: the first column of the table in docs/architecture.md."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return [re.findall(r"`(\w+)(?:/|\.py)`", cell) for cell in cells]
+
+
+LEVEL = {room: level for level, row in enumerate(reversed(rows())) for room in row}
 
 
 def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_every_file_has_a_floor():
-    assert {room(path) for path in FILES} == set().union(*FLOORS)
+def imports(path: Path) -> list[tuple[str, str]]:
+    """Pairs of a module and a name that a file imports from it, wherever in it, but for those only types need."""
+    tree = ast.parse(path.read_text())
+    typed = {n for node in ast.walk(tree) if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+             for n in ast.walk(node)}
+    found = []
+    for node in ast.walk(tree):
+        if node in typed:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.module, alias.name) for alias in node.names]
+    return found
+
+
+def handed_on(name: str) -> dict[str, str]:
+    """What a room hands on, and the module that it comes from."""
+    tree = ast.parse((PACKAGE / name / "__init__.pyi").read_text())
+    return {alias.name: f"scalesearch.{name}.{node.module or alias.name}" for node in tree.body
+            if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+def test_every_room_is_in_the_table():
+    assert {room(path) for path in FILES} - {"__init__", "__main__"} == LEVEL.keys()
+    verbs = {"run", "cost", "search", "scale", "build", "train"}
+    assert not verbs & LEVEL.keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_run_only_downward(path):
-    level = {name: i for i, floor in enumerate(FLOORS) for name in floor}
-    for module in imports(path):
-        if module and module.startswith("scalesearch."):
-            target = module.split(".")[1]
-            if target in level and target != room(path):
-                assert level[target] <= level[room(path)], f"{path.name} imports {module}, which lives above it"
+def test_imports_run_downward_and_take_what_a_room_hands_on(path):
+    if path.parent == PACKAGE and path.stem in ("__init__", "__main__"):
+        return
+    for module, name in imports(path):
+        parts = module.split(".")
+        if parts[0] != "scalesearch":
+            continue
+        target = parts[1] if len(parts) > 1 else name
+        if target in (room(path), "__version__"):
+            continue
+        assert LEVEL[target] < LEVEL[room(path)], f"{path} imports {module}, which does not lie below it"
+        if (PACKAGE / target).is_dir():
+            assert len(parts) == 2 and name in handed_on(target), f"{path} takes {module}.{name}, which {target}/ does not hand on"
+
+
+@pytest.mark.parametrize("name", sorted(r for r in LEVEL if (PACKAGE / r).is_dir()))
+def test_a_room_says_what_it_is_for_and_hands_on_what_is_used(name):
+    package = importlib.import_module(f"scalesearch.{name}")
+    assert "In: " in package.__doc__ and "Out: " in package.__doc__
+    stub = handed_on(name)
+    taken = {n for path in FILES if room(path) != name for module, n in imports(path) if module == f"scalesearch.{name}"}
+    public = ast.parse((PACKAGE / "__init__.pyi").read_text())
+    taken |= {a.name for node in public.body if isinstance(node, ast.ImportFrom) and node.module == name for a in node.names}
+    assert stub.keys() == taken | ({"main"} if name == "cli" else set())
+    assert all(getattr(package, n) is not None for n in stub)
+
+
+def test_no_module_is_in_a_circle():
+    graph: dict[str, set[str]] = {}
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in FILES}
+    for path in FILES:
+        me = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph[me] = set()
+        for module, name in imports(path):
+            target = f"{module}.{name}" if f"{module}.{name}" in names else module
+            parts = target.split(".")
+            if len(parts) == 2 and (PACKAGE / parts[1]).is_dir():
+                target = handed_on(parts[1])[name]
+            if target in names - {me}:
+                graph[me].add(target)
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(FILES) - 1
 
 
 @pytest.mark.parametrize("library", DOORS)
 def test_heavy_libraries_have_one_door(library):
-    users = {str(path.relative_to(PACKAGE)) for path in FILES
-             if any(module and module.split(".")[0] == library for module in imports(path))}
+    users = {str(path.relative_to(PACKAGE)) for path in FILES if any(m and m.split(".")[0] == library for m, _ in imports(path))}
     assert users == DOORS[library]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["cost", "efficientnet_b0"], ["zoo"], ["run", "studies/effnet_phi.yaml", "--dry-run"],
-                                       ["check", "search_spaces/mbconv.yaml"]], ids=lambda a: a[0])
+@pytest.mark.parametrize("arguments", [
+    ["--help"], ["cost", "efficientnet_b0"], ["zoo"], ["run", "studies/effnet_phi.yaml", "--dry-run"],
+    ["check", "search_spaces/mbconv.yaml"]], ids=lambda a: a[0])  # fmt: skip
 def test_light_commands_import_neither_torch_nor_ray(arguments):
-    code = ("import sys; from scalesearch.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code\n"
-            "heavy = {'torch', 'ray', 'optuna', 'plotly', 'pandas', 'scipy', 'sklearn', 'fvcore'} & set(sys.modules)\n"
-            "if sys.argv[1] not in ('run', 'check'): heavy |= {'numpy'} & set(sys.modules)  # a certificate counts with arrays\n"
-            "assert not heavy, heavy")
+    code = (
+        "import sys; from scalesearch.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code\n"
+        "heavy = {'torch', 'ray', 'optuna', 'plotly', 'pandas', 'scipy', 'sklearn', 'fvcore'} & set(sys.modules)\n"
+        "if sys.argv[1] not in ('run', 'check'): heavy |= {'numpy'} & set(sys.modules)  # a certificate counts with arrays\n"
+        "assert not heavy, heavy")
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -96,3 +133,8 @@ def test_nothing_runs_code_from_files():
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
                 assert name not in ("exec", "__import__") and not (isinstance(node.func, ast.Name) and name == "eval"), path
+
+
+def test_files_are_short():
+    lengths = sorted(len(path.read_text().splitlines()) for path in FILES)
+    assert lengths[-1] <= 300 and lengths[len(lengths) // 2] < 130

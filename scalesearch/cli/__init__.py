@@ -1,8 +1,8 @@
-"""The command line: arguments and printing, one command per verb. Tables go to stdout, progress and errors to stderr."""
+"""The command line: arguments and printing, one command per verb.
 
-from __future__ import annotations
+In: what a person typed. Out: tables and files' names on stdout, progress and errors on stderr, an exit code.
+"""
 
-from scalesearch.cli import devices, models, studies, weights
-from scalesearch.cli.group import main
+from lazy_loader import attach_stub
 
-__all__ = ["devices", "main", "models", "studies", "weights"]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -10,7 +10,7 @@ import click
 
 from scalesearch.cli.group import main
 from scalesearch.errors import InputError
-from scalesearch.terminal import guarded_command, json_option, print_rows
+from scalesearch.cli.printing import guarded_command, json_option, print_rows
 
 LEAST_HELD_OUT = 3
 
@@ -36,8 +36,8 @@ def profile(models: tuple[str, ...], device: str, threads: int, batch: int, reso
     """
     from rich.progress import Progress, TextColumn
 
-    from scalesearch.latency import checked_device
-    from scalesearch.latency import profile as measured
+    from scalesearch.network import checked_device
+    from scalesearch.network import profile as measured
 
     where = checked_device(device)
     fitted, tested = _networks(models, resolution, networks, held_out, seed)
@@ -58,9 +58,9 @@ def _networks(models: tuple[str, ...], resolution: int | None, networks: int, he
     from random import Random
 
     from scalesearch.budget import Budget
-    from scalesearch.feasibility import Feasible
-    from scalesearch.loading import load
-    from scalesearch.schema import load_space
+    from scalesearch.budget import Feasible
+    from scalesearch.zoo import load
+    from scalesearch.space import load_space
 
     rng, fitted, tested, named = Random(seed), [], [], []
     for model in models:
@@ -91,10 +91,10 @@ def _networks(models: tuple[str, ...], resolution: int | None, networks: int, he
 @guarded_command
 def latency(models: tuple[str, ...], device: str, profile_: Path | None, threads: int, batch: int, resolution: int | None, as_json: bool) -> None:
     """Measure the latency of MODELs on this machine: median, spread, runs, outliers left out."""
-    from scalesearch.expansion import expand
-    from scalesearch.latency import checked_device, measure_arch
-    from scalesearch.loading import load
-    from scalesearch.profiles import load_profile
+    from scalesearch.arch import expand
+    from scalesearch.network import checked_device, measure_arch
+    from scalesearch.zoo import load
+    from scalesearch.counting import load_profile
 
     where, known, rows = checked_device(device), load_profile(profile_) if profile_ else None, []
     for model in models:

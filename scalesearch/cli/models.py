@@ -10,7 +10,7 @@ import click
 
 from scalesearch.cli.group import main
 from scalesearch.errors import InputError, unknown
-from scalesearch.terminal import Number, Rows, amount, guarded_command, json_option, print_rows
+from scalesearch.cli.printing import Number, Rows, amount, guarded_command, json_option, print_rows
 
 
 @main.command()
@@ -27,8 +27,8 @@ def cost(models: tuple[str, ...], resolution: int | None, by: str | None, batch:
     One multiply-add is one MAC; sources that quote FLOPs often mean two per MAC.
     """
     from scalesearch.counting import by_layer, by_stage, uncounted
-    from scalesearch.expansion import expand
-    from scalesearch.loading import load
+    from scalesearch.arch import expand
+    from scalesearch.zoo import load
 
     rows: Rows = []
     left_out: set[str] = set()
@@ -68,13 +68,13 @@ def _stage_order(name: str) -> tuple[int, int]:
 
 def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]:
     from scalesearch.counting import cost as count
-    from scalesearch.memory import peak_memory
+    from scalesearch.counting import peak_memory
 
     counted = count(arch)
     row = {"name": arch.name, "resolution": arch.resolution, "params": counted.params, "macs": counted.macs, "acts": counted.acts,
            "memory_inference": peak_memory(graph, batch), "memory_training": peak_memory(graph, batch, training=True)}
     if fvcore:
-        from scalesearch.measuring import fvcore_counts
+        from scalesearch.counting import fvcore_counts
         from scalesearch.network import build
 
         measured = fvcore_counts(build(arch), (arch.channels, arch.resolution, arch.resolution))
@@ -90,21 +90,21 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]
 @guarded_command
 def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: bool) -> None:
     """The hand-built architectures: cost at native resolution, published ImageNet top-1 and whose figure it is."""
-    from scalesearch import zoo as models
+    from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published
     from scalesearch.counting import cost as count
     from scalesearch.errors import unknown
 
-    if family is not None and family not in models.FAMILIES:
-        raise InputError(unknown("family", family, models.FAMILIES), "--family")
+    if family is not None and family not in FAMILIES:
+        raise InputError(unknown("family", family, FAMILIES), "--family")
     limit = amount(max_macs, "--max-macs") if max_macs is not None else None
     rows = []
-    for name in models.MODELS:
-        arch = models.model(name)
-        counted, published = count(arch), models.published(name)
-        if (family is None or models.family_of(name) == family) and (limit is None or counted.macs <= limit):
-            rows.append({"name": name, "family": models.family_of(name), "resolution": arch.resolution, "params": counted.params,
-                         "macs": counted.macs, "acts": counted.acts, "top1": published.top1,
-                         "top1_resolution": published.top1_resolution, "source": published.source})
+    for name in MODELS:
+        arch = model(name)
+        counted, figures = count(arch), published(name)
+        if (family is None or family_of(name) == family) and (limit is None or counted.macs <= limit):
+            rows.append({"name": name, "family": family_of(name), "resolution": arch.resolution, "params": counted.params,
+                         "macs": counted.macs, "acts": counted.acts, "top1": figures.top1,
+                         "top1_resolution": figures.top1_resolution, "source": figures.source})
     if sort:
         rows.sort(key=lambda row: (row[sort] is not None, row[sort] or 0) if sort == "top1" else row[sort], reverse=sort == "top1")
     print_rows(rows, as_json)
@@ -119,8 +119,8 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 @guarded_command
 def show(model: str, resolution: int | None, classes: int | None, html: Path | None, as_json: bool) -> None:
     """MODEL as its paper's table: what every stage does, at which resolution, how wide, how often, and what it costs."""
-    from scalesearch.loading import load
-    from scalesearch.report.architecture import table, write_drawing
+    from scalesearch.zoo import load
+    from scalesearch.report import table, write_drawing
 
     arch = load(model, resolution=resolution, classes=classes)
     if html is not None:
@@ -153,10 +153,10 @@ def scale(model: str, target: str | None, by: float | None, phi: float | None, p
           gamma: float | None, published: bool, tolerance: float, as_json: bool) -> None:
     """A scaled MODEL, as an architecture's YAML; what it counts, and how far from what was asked, goes to stderr."""
     from scalesearch.counting import cost as count
-    from scalesearch.loading import load
+    from scalesearch.zoo import load
     from scalesearch.scaling import PRESETS, Shares, realised, scale_to
     from scalesearch.scaling import scale as scaled_by
-    from scalesearch.schema import arch_from_dict, arch_to_yaml
+    from scalesearch.space import arch_from_dict, arch_to_yaml
 
     if sum(way is not None for way in (target, by, phi)) != 1:
         raise InputError("takes one of --to MACS, --by FACTOR and --phi N", "scale")

@@ -12,8 +12,8 @@ import click
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
 from scalesearch.errors import InputError
-from scalesearch.leaves import inside
-from scalesearch.terminal import Rows, certificate_lines, guarded_command, json_option, print_rows, setting
+from scalesearch.space import inside
+from scalesearch.cli.printing import Rows, certificate_lines, guarded_command, json_option, print_rows, setting
 
 
 @main.command()
@@ -30,8 +30,8 @@ def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | No
     from random import Random
 
     from scalesearch.counting import possible_cost
-    from scalesearch.feasibility import Feasible
-    from scalesearch.schema import arch_to_yaml, load_space
+    from scalesearch.budget import Feasible
+    from scalesearch.space import arch_to_yaml, load_space
 
     opened, rng, budget = load_space(space), Random(seed), _budget(budgets, device)
     with yamlfile.read(space).located():
@@ -68,7 +68,7 @@ def _budget(bounds: tuple[str, ...], device: Path | None) -> Any:
 @guarded_command
 def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None, as_json: bool) -> None:
     """Validate spaces and studies and print their feasibility; exit 2 and a located line for every faulty file."""
-    from scalesearch.checking import check_file
+    from scalesearch.runs import check_file
 
     rows, faults, budget = [], 0, _budget(budgets, device)
     for file in files:
@@ -95,9 +95,9 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 def run(study: Path, out: Path | None, address: str | None, settings: tuple[str, ...], resume: bool, dry_run: bool,
         as_json: bool) -> None:
     """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report."""
-    from scalesearch.checking import certified, plan
+    from scalesearch.runs import certified, plan
     from scalesearch.study import load_study
-    from scalesearch.tablestudy import is_table_study
+    from scalesearch.study import is_table_study
 
     if is_table_study(study):
         _run_table(study, out, dict(map(setting, settings)), resume, dry_run, as_json)
@@ -118,8 +118,8 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
 def _run_table(path: Path, out: Path | None, settings: dict[str, Any], resume: bool, dry_run: bool, as_json: bool) -> None:
     from rich.progress import Progress
 
-    from scalesearch.searching import SearchFailed
-    from scalesearch.tablestudy import load_table_study, run_table_study
+    from scalesearch.searchers import SearchFailed
+    from scalesearch.study import load_table_study, run_table_study
 
     study = load_table_study(path, settings)
     folder = out or Path("reports") / study.name
@@ -144,9 +144,9 @@ def _run_table(path: Path, out: Path | None, settings: dict[str, Any], resume: b
 
 
 def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool) -> None:
-    from scalesearch.driver import StudyFailed
-    from scalesearch.loop import run as run_study
-    from scalesearch.progress import Progress
+    from scalesearch.study import StudyFailed
+    from scalesearch.runs import run as run_study
+    from scalesearch.runs import Progress
 
     progress = Progress(study)
     try:
@@ -176,11 +176,11 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
 @guarded_command
 def report(folder: Path) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
-    from scalesearch.driver import Driver
-    from scalesearch.emit import seconds_spent, write_report
+    from scalesearch.study import Driver
+    from scalesearch.runs import seconds_spent, write_report
     from scalesearch.study import load_study
-    from scalesearch.tablestudy import is_table_study, report_table_study
-    from scalesearch.triallog import TrialLog
+    from scalesearch.study import is_table_study, report_table_study
+    from scalesearch.study import TrialLog
 
     if not (folder / "study.yaml").exists():
         raise InputError("is no run's folder: it has no study.yaml", str(folder))

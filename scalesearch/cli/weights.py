@@ -10,7 +10,7 @@ import click
 
 from scalesearch.cli.group import main
 from scalesearch.errors import InputError
-from scalesearch.terminal import guarded_command, json_option, print_rows, share
+from scalesearch.cli.printing import guarded_command, json_option, print_rows, share
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
 
@@ -33,8 +33,9 @@ def export_(model: str, form: str, weights: str | None, resolution: int | None, 
 
     A Python file holds no weights; with --weights it has the norms' eps that they were trained with.
     """
-    from scalesearch.export import save_text, to_python
-    from scalesearch.loading import load
+    from scalesearch.export import to_python
+    from scalesearch.files import save_text
+    from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
     if out is None and form != "py":
@@ -55,7 +56,7 @@ def export_(model: str, form: str, weights: str | None, resolution: int | None, 
 
 def _as_in(arch: Any, form: str) -> Any:
     """Fresh weights for a library belong to the eps of that library's network."""
-    from scalesearch.weights.peers import LIBRARIES, known_to, trained_with
+    from scalesearch.weights import LIBRARIES, known_to, trained_with
 
     return trained_with(arch, form) if form in LIBRARIES and form in known_to(arch) else arch
 
@@ -101,14 +102,14 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     from rich.console import Console
     from rich.progress import track
 
-    from scalesearch.blocks import BLOCKS
-    from scalesearch.loading import load
+    from scalesearch.arch import BLOCKS
+    from scalesearch.zoo import load
     from scalesearch.network import build
-    from scalesearch.predicting import Prediction, find
-    from scalesearch.predicting import predict as predicted
+    from scalesearch.weights import Prediction, find
+    from scalesearch.weights import predict as predicted
     from scalesearch.weights import load_weights
-    from scalesearch.weights.files import local
-    from scalesearch.zoo.preparing import class_names, preparing
+    from scalesearch.weights import local
+    from scalesearch.zoo import class_names, preparing
 
     arch = load(model, resolution=resolution, classes=classes)
     if BLOCKS[arch.head.kind].task != "classification":

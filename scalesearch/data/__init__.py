@@ -1,55 +1,8 @@
-"""Where images come from: a table of sources, each known by its facts before anything is loaded."""
+"""Images by the name of their source: facts before anything is loaded, then splits as arrays.
 
-from __future__ import annotations
+In: a name. Out: a `Source`, and its training, validation and test images.
+"""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from lazy_loader import attach_stub
 
-from scalesearch.data.digits import load_digits
-from scalesearch.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Split = tuple[np.ndarray, np.ndarray]  # images (n, channels, height, width) uint8, labels (n,) int64
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set: its facts, and the function that loads its `train`, `val` and `test` splits.
-
-    `mirror` says whether a mirrored image still shows its class.
-    """
-
-    name: str
-    resolution: int
-    channels: int
-    classes: int
-    mirror: bool
-    sizes: Mapping[str, int]  # images by split
-    load: Callable[[], dict[str, Split]]
-    origin: str
-
-    def examples(self, split: str) -> int:
-        return self.sizes[split]
-
-
-SOURCES = {
-    "digits": Source("digits", 8, 1, 10, False, {"train": 1077, "val": 360, "test": 360}, load_digits,
-                     "Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, as in scikit-learn"),
-}  # fmt: skip
-
-
-def source(name: str) -> Source:
-    """The data source called `name`. Raises `InputError` with the nearest name where there is none."""
-    if name not in SOURCES:
-        raise InputError(unknown("data set", name, SOURCES))
-    return SOURCES[name]
-
-
-@lru_cache(maxsize=2)
-def load(name: str) -> dict[str, Split]:
-    """The splits of a source, kept for the next trial in the same process."""
-    return source(name).load()
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

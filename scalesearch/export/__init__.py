@@ -1,8 +1,8 @@
-"""What a user takes home: a standalone Python file, ONNX, torch.export's .pt2, weights by our names or a peer's."""
+"""What a user takes home: a standalone Python file, ONNX, torch.export's .pt2, weights by our names or a library's.
 
-from __future__ import annotations
+In: an architecture or a built network. Out: files that work without this package.
+"""
 
-from scalesearch.export.files import save_text as save_text
-from scalesearch.export.files import save_weights as save_weights
-from scalesearch.export.files import write as write
-from scalesearch.export.python import to_python as to_python
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

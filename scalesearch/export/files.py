@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalesearch.errors import InputError
+from scalesearch.files import save_tensors, whole
 
 if TYPE_CHECKING:
     import torch
@@ -22,45 +22,16 @@ DEFAULT_OPSET = 18
 TOLERANCE = 1e-4  # of an output, relative to the largest
 
 
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of `path` at the end, and leaves nothing if something fails."""
-    if not path.name:
-        raise InputError("takes the name of a file", str(path))
-    if not path.parent.is_dir() or path.is_dir():
-        raise InputError("is a folder; name a file" if path.is_dir() else "is no folder", str(path if path.is_dir() else path.parent))
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def save_text(text: str, path: Path) -> None:
-    """Write a text file, whole or not at all."""
-    with _whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def save_weights(weights: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a state dict as safetensors, whole or not at all."""
-    from safetensors.torch import save_file
-
-    with _whole(path) as temporary:
-        save_file(weights, temporary, metadata)
-
-
 def _safetensors(model: nn.Module, path: Path, opset: int) -> None:
     """The file says which eps its norms have and, for weights from a library, that images are prepared as there."""
     told = {"prepared_as": model.library} if getattr(model, "library", "scalesearch") != "scalesearch" else {}
-    save_weights(model.state_dict(), path, {"norm_eps": repr(model.arch.norm_eps), **told})
+    save_tensors(model.state_dict(), path, {"norm_eps": repr(model.arch.norm_eps), **told})
 
 
 def _pt2(model: nn.Module, path: Path, opset: int) -> None:
     import torch
 
-    with _whole(path) as temporary, torch.no_grad():
+    with whole(path) as temporary, torch.no_grad():
         program = torch.export.export(model.eval(), (_images(model, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
         torch.export.save(program, temporary)
 
@@ -77,7 +48,7 @@ def _onnx(model: nn.Module, path: Path, opset: int) -> None:
         raise InputError(f"needs {error.name}: pip install 'scalesearch[onnx]'", "--to onnx") from None
     if opset not in OPSETS:
         raise InputError(f"takes {OPSETS[0]} to {OPSETS[-1]}, got {opset}", "--opset")
-    with _whole(path) as temporary, _quiet():
+    with whole(path) as temporary, _quiet():
         program = torch.onnx.export(model.eval(), (_images(model, 2),), None, dynamo=True, opset_version=opset, verbose=False,
                                     dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["image"])  # fmt: skip
         program.save(temporary)
@@ -125,7 +96,7 @@ def _for_library(library: str) -> Callable[[nn.Module, Path, int], None]:
     def write(model: nn.Module, path: Path, opset: int) -> None:
         from scalesearch.weights import peer_weights
 
-        save_weights(peer_weights(model.arch, model.state_dict(), library), path)
+        save_tensors(peer_weights(model.arch, model.state_dict(), library), path)
 
     return write
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
-from scalesearch import graph as g
+from scalesearch.arch import graph as g
 from scalesearch.arch import Arch
-from scalesearch.constructors import Arguments, constructor, method
+from scalesearch.network import Arguments, constructor, method
 from scalesearch.counting import cost
-from scalesearch.expansion import Graph, expand
+from scalesearch.arch import Graph, expand
 from scalesearch.export.wiring import network as network_source
 from scalesearch.export.wiring import outputs
 
@@ -302,16 +302,16 @@ def to_python(arch: Arch) -> str:
 
     Its state-dict keys are those of `build(arch)`, so the same weights load, and its outputs are equal.
     """
-    from scalesearch import network
+    from scalesearch.network import HELPERS, same_pad
 
     graph = expand(arch)
     instances = _instances(graph)
     classes = _classes(instances)
     counted = cost(arch)
     constructors = {made for x in instances for _, made, _ in x.layers}
-    helpers = [helper for name, helper in network.HELPERS.items() if name in constructors]
+    helpers = [helper for name, helper in HELPERS.items() if name in constructors]
     if any(name.startswith("Same") for name in constructors):
-        helpers.insert(0, network.same_pad)
+        helpers.insert(0, same_pad)
     body = [line for made in dict.fromkeys(classes.values()) for line in (*made.source(), "", "")]
     if any("conv_norm_act(" in line for line in body):
         body = [*_helper(arch), *body]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scalesearch.arch import Arch
-from scalesearch.expansion import Graph
+from scalesearch.arch import Graph
 
 
 def outputs(graph: Graph) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from scalesearch.arch import Arch, BlockSpec
 from scalesearch.counting import by_layer, by_stage, cost
-from scalesearch.expansion import expand
-from scalesearch.export import save_text
+from scalesearch.arch import expand
+from scalesearch.files import save_text
 
 SHOWN = ("kernel", "expand", "se_ratio", "ratio", "groups", "group_width", "growth", "squeeze", "repeats", "start", "middle", "heads",
          "kv_stride", "hidden", "dropout", "factor", "padding", "act")  # fmt: skip

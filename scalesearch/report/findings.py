@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch import pareto
-from scalesearch.correlation import Correlation, correlation, interval, standard_error
-from scalesearch.driver import Driver
-from scalesearch.scaling_space import ScalingSpace
-from scalesearch.trial import Trial, compared
+from scalesearch.statistics import volumes as hypervolumes
+from scalesearch.statistics import Correlation, correlation, interval, standard_error
+from scalesearch.study import Driver
+from scalesearch.scaling import ScalingSpace
+from scalesearch.study import Trial, compared
 
 LIKELY_DRAWS = 4_000
 
@@ -128,7 +128,7 @@ def volumes(driver: Driver) -> list[tuple[int, float]]:
     problem = driver.base_problem
     points = [(t.scores["val_accuracy"], *(-c for c in problem.costs(t.decisions))) for t in trials]
     reference = tuple(min(p[i] for p in points) - 1e-9 for i in range(len(points[0])))
-    so_far = pareto.volumes(points, reference)
+    so_far = hypervolumes(points, reference)
     return [(t.number, volume / so_far[-1]) for t, volume in zip(trials, so_far)] if so_far[-1] > 0 else []
 
 

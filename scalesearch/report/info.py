@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import mean
 from typing import Any
 
-from scalesearch.correlation import interval, standard_error
+from scalesearch.statistics import interval, standard_error
 from scalesearch.counting import by_layer, by_stage, cost
-from scalesearch.driver import Driver, StudyFailed
-from scalesearch.expansion import expand
-from scalesearch.pareto import front, front_probability
+from scalesearch.study import Driver, StudyFailed
+from scalesearch.arch import expand
+from scalesearch.statistics import front, front_probability
 from scalesearch.report import findings
 from scalesearch.scaling import realised
-from scalesearch.scaling_space import ScalingSpace
-from scalesearch.schema import arch_from_dict
-from scalesearch.trial import STEPS, Trial
+from scalesearch.scaling import ScalingSpace
+from scalesearch.space import arch_from_dict
+from scalesearch.study import STEPS, Trial
 
 PACKAGES = ("scalesearch", "torch", "ray", "optuna", "fvcore", "plotly", "pandas", "numpy", "scikit-learn")
 

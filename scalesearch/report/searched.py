@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from scalesearch.report import figures
-from scalesearch.searching import Found
+from scalesearch.searchers import Found
 from scalesearch.yamlfile import dump
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scalesearch.domains import Choice, Domain, IntRange
+from scalesearch.space import Choice, Domain, IntRange
 from scalesearch.searchers.problem import Decisions, Past, Problem, values
 
 MOST_MISSES = 50  # proposals Optuna may have rejected before plain draws take over

@@ -13,7 +13,7 @@ from random import Random
 import numpy as np
 from scipy.stats import norm
 
-from scalesearch.pareto import undominated
+from scalesearch.statistics import undominated
 from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
 from scalesearch.searchers.surrogate import Encoded, Surrogate, gaussian_scores
 from scalesearch.searchers.view import View

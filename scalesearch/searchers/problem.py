@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
-from scalesearch.pareto import standing
+from scalesearch.statistics import standing
 
 Decisions = dict[str, Any]
 

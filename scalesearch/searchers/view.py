@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.domains import Choice, Domain
+from scalesearch.space import Choice, Domain
 from scalesearch.searchers.problem import Decisions, Problem
 from scalesearch.searchers.surrogate import Encoded
 

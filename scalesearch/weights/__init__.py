@@ -1,7 +1,9 @@
-"""Weights in: our own files, torchvision's, timm's and Ultralytics' state dicts, Darknet's .weights, the Hugging Face Hub."""
+"""Weights in: our own files, torchvision's, timm's and Ultralytics' state dicts, Darknet's .weights, the Hugging Face Hub; and
+predictions with them.
 
-from __future__ import annotations
+In: a built network and a file. Out: the same network with all of the file's tensors, or an error and nothing changed.
+"""
 
-from scalesearch.weights.loading import load_weights as load_weights
-from scalesearch.weights.peers import known_to as known_to
-from scalesearch.weights.peers import peer_weights as peer_weights
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from scalesearch.arch import Arch
-from scalesearch.darknet import convolutions
+from scalesearch.zoo import convolutions
 from scalesearch.errors import InputError, nearest
 from scalesearch.weights.files import local, read, read_darknet, told
 from scalesearch.weights.peers import known_to, layer_names, tensor_name, trained_with

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from scalesearch.graph import BlockGraph
+from scalesearch.arch import BlockGraph
 
 Pairs = Iterator[tuple[str, str]]
 CONV_NORM = {"conv": "0", "norm": "1"}

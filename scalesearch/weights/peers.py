@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from scalesearch import zoo
+from scalesearch.zoo import MODELS, model
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError
-from scalesearch.expansion import Graph, expand
+from scalesearch.arch import Graph, expand
 from scalesearch.weights import timm, torchvision, ultralytics
 from scalesearch.weights.naming import Pairs, has_weights
 
@@ -32,9 +32,9 @@ def _family(name: str, library: str) -> str | None:
 
 def known_to(arch: Arch) -> list[str]:
     """The libraries that have the network: it must be the zoo's of that name, at whatever resolution and number of classes."""
-    if arch.name not in zoo.MODELS:
+    if arch.name not in MODELS:
         return []
-    known = zoo.model(arch.name)
+    known = model(arch.name)
     same = known.with_(resolution=arch.resolution, classes=arch.classes, norm_eps=arch.norm_eps, drop_path=arch.drop_path)
     return [library for library in LIBRARIES if _family(arch.name, library)] if same == arch else []
 
@@ -47,7 +47,7 @@ def trained_with(arch: Arch, library: str) -> Arch:
     """`arch` with the norms' eps that a library's weights of it were trained with."""
     if library not in LIBRARIES:
         return arch
-    own = zoo.model(arch.name).norm_eps
+    own = model(arch.name).norm_eps
     return arch.with_(norm_eps=next((eps for prefix, eps in EPS.get(library, {}).items() if arch.name.startswith(prefix)), own))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalesearch.expansion import Graph
+from scalesearch.arch import Graph
 from scalesearch.weights import torchvision
 from scalesearch.weights.naming import CONV_NORM, Pairs, Placed, placed, under
 

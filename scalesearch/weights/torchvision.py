@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.expansion import Graph
+from scalesearch.arch import Graph
 from scalesearch.weights.naming import CONV_NORM, Pairs, Placed, flat, placed, under
 
 BASIC = {"conv1.conv": "conv1", "conv1.norm": "bn1", "conv2.conv": "conv2", "conv2.norm": "bn2",

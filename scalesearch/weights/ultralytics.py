@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.expansion import Graph
+from scalesearch.arch import Graph
 from scalesearch.weights.naming import Pairs, placed, under
 
 WORDS = {"conv": "conv", "norm": "bn"}

@@ -1,64 +1,8 @@
-"""The hand-built architectures people would pick: a name, a table in its family's file, an `Arch`."""
+"""The hand-built architectures people would pick, and reading whatever a person calls a MODEL.
 
-from __future__ import annotations
+In: a name, an architecture's YAML, a Darknet .cfg. Out: an `Arch`, and what was published of it.
+"""
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from lazy_loader import attach_stub
 
-from scalesearch.arch import Arch
-from scalesearch.errors import InputError, unknown
-from scalesearch.zoo import (
-    convnext,
-    densenet,
-    efficientnet,
-    inception,
-    mnasnet,
-    mobilenet,
-    mobilenet_v4,
-    regnet,
-    resnet,
-    shufflenet,
-    squeezenet,
-    vgg,
-    yolo,
-)
-from scalesearch.zoo.published import published as published
-
-FAMILIES = {"vgg": vgg, "resnet": resnet, "inception": inception, "densenet": densenet, "mobilenet": mobilenet,
-            "mobilenet_v4": mobilenet_v4, "efficientnet": efficientnet, "mnasnet": mnasnet, "regnet": regnet,
-            "shufflenet": shufflenet, "squeezenet": squeezenet, "convnext": convnext, "yolo": yolo}  # fmt: skip
-MODELS = {name: make for family in FAMILIES.values() for name, make in family.MODELS.items()}
-
-
-@cache
-def model(name: str) -> Arch:
-    """The hand-built architecture called `name`, at its native resolution with 1000 classes.
-
-    Raises `InputError` with the nearest name where there is none of that name.
-    """
-    if name not in MODELS:
-        raise InputError(unknown("model", name, MODELS))
-    return MODELS[name](name)
-
-
-def family_of(name: str) -> str:
-    return next(family for family, module in FAMILIES.items() if name in module.MODELS)
-
-
-class Networks(Mapping):
-    """The zoo by name: every network as it was published, or as `change` makes it."""
-
-    def __init__(self, change: Callable[[Arch], Arch] = lambda arch: arch):
-        self.change = change
-
-    def __getitem__(self, name: str) -> Arch:
-        return self.change(model(name))
-
-    def __contains__(self, name: object) -> bool:
-        return name in MODELS
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(MODELS)
-
-    def __len__(self) -> int:
-        return len(MODELS)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ against timm's.
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage
-from scalesearch.blocks import block, layer
+from scalesearch.arch import block, layer
 
 
 def conv(width: int, *kernel: int, valid: bool = False) -> BlockSpec:

@@ -7,7 +7,7 @@ without parameters (option A) and are held against its table 6.
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Stage
-from scalesearch.blocks import block
+from scalesearch.arch import block
 
 #                              block       arguments                       blocks per stage
 LAYOUTS = {"resnet18":        ("basic",      {},                            (2, 2, 2, 2)),

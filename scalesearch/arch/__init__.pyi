@@ -1,0 +1,27 @@
+from . import graph as graph
+from .adapting import (
+    adapt as adapt,
+    adapted_strides as adapted_strides,
+    falls_away as falls_away,
+    has_no_border_to_spare as has_no_border_to_spare,
+    padded as padded,
+    stem_stride as stem_stride,
+    with_small_pool as with_small_pool,
+)
+from .arch import Arch as Arch, Auxiliary as Auxiliary, BlockSpec as BlockSpec, Stage as Stage
+from .blocks.parts import make_divisible as make_divisible
+from .blocks.plain import conv as conv
+from .blocks.registry import (
+    BLOCKS as BLOCKS,
+    allowed as allowed,
+    block as block,
+    block_fields as block_fields,
+    is_branches as is_branches,
+    layer as layer,
+    normal_form as normal_form,
+    record as record,
+    value_at as value_at,
+    with_leaves as with_leaves,
+)
+from .expansion import Graph as Graph, expand as expand, expand_stage as expand_stage
+from .graph import BlockGraph as BlockGraph, ShapeError as ShapeError, named_structure as named_structure

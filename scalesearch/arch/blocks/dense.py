@@ -1,0 +1,27 @@
+"""DenseNet's layers (Huang et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from scalesearch.arch.graph import SymTensor, concat
+from scalesearch.signature import Rate, Rule, Stride, Width
+
+
+def dense(x: SymTensor, *, growth: Width, bottleneck: Annotated[int, Rule(low=0, high=64)] = 4, dropout: Rate = 0.0) -> SymTensor:
+    """Norm → act → 1×1 to `bottleneck`·growth → norm → act → 3×3 to `growth`, appended to the input (DenseNet-B).
+
+    `bottleneck` 0 leaves the 1×1 out.
+    """
+    y = x.norm(name="norm1").act("relu", name="act1")
+    if bottleneck:
+        y = y.conv(bottleneck * growth, name="conv1").norm(name="norm2").act("relu", name="act2")
+    y = y.conv(growth, 3, name="conv2")
+    y = y.dropout(dropout) if dropout else y
+    return concat([x, y])
+
+
+def transition(x: SymTensor, *, compression: Annotated[float, Rule(low=0.01, high=1)] = 0.5, stride: Stride = 2) -> SymTensor:
+    """Norm → act → 1×1 to `compression` of the channels → average pool (DenseNet-C)."""
+    x = x.norm().act("relu").conv(max(1, int(x.channels * compression)))
+    return x.avg_pool(stride) if stride > 1 else x

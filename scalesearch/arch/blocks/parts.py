@@ -1,0 +1,44 @@
+"""Pieces that several blocks share."""
+
+from __future__ import annotations
+
+from scalesearch.arch.graph import SymTensor
+from scalesearch.arch.operators import ActName
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """`value` to the nearest multiple of `divisor`, never below 90 % of it (MobileNet's and EfficientNet's rule).
+
+    Source: `round_filters` of the EfficientNet reference code; Tan & Le 2019.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def conv_norm(x: SymTensor, width: int, kernel=1, stride=1, *, groups: int = 1, name: str) -> SymTensor:
+    with x.inside(name):
+        return x.conv(width, kernel, stride, groups=groups).norm()
+
+
+def conv_norm_act(x: SymTensor, width: int, kernel=1, stride=1, *, groups: int = 1, act: ActName = "relu",
+                  name: str) -> SymTensor:
+    with x.inside(name):
+        return x.conv(width, kernel, stride, groups=groups).norm().act(act)
+
+
+def depthwise(x: SymTensor, kernel: int, stride: int, *, name: str = "depthwise") -> SymTensor:
+    return conv_norm(x, x.channels, kernel, stride, groups=x.channels, name=name)
+
+
+def squeeze_excite(x: SymTensor, width: int, *, act: ActName = "silu", gate: ActName = "sigmoid", name="se") -> SymTensor:
+    """Global pool → reduce to `width` → expand back → gate each channel (Hu et al. 2018)."""
+    with x.inside(name):
+        s = x.global_pool()
+        s = s.conv(width, bias=True, name="reduce").act(act)
+        s = s.conv(x.channels, bias=True, name="expand").act(gate, name="gate")
+    return x * s
+
+
+def residual(x: SymTensor, y: SymTensor) -> SymTensor:
+    """x + y, y being dropped now and then in training (stochastic depth)."""
+    return x + y.drop_path()

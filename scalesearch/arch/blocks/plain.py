@@ -1,0 +1,78 @@
+"""Blocks without a shortcut: conv-norm-act, pooling, the VGG run, MobileNet v1's depthwise separable."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from scalesearch.arch.blocks.parts import conv_norm_act
+from scalesearch.arch.graph import SymTensor, concat
+from scalesearch.arch.operators import ActName
+from scalesearch.signature import Count, Kernel, Kernels, Natural, Stride, Width
+
+Padding = Natural | Literal["same"] | None
+
+
+def conv(x: SymTensor, *, width: Width, kernel: Kernels = 3, stride: Stride = 1, dilation: Count = 1,
+         groups: Count = 1, norm: bool = True, bias: bool | None = None, act: ActName | None = "relu",
+         padding: Natural | None = None) -> SymTensor:
+    """Convolution, normalisation, activation; `bias` is on exactly where there is no norm unless given.
+
+    `kernel` is a side, or height and width; `padding` defaults to what keeps the map's size at stride 1.
+    """
+    bias = not norm if bias is None else bias
+    x = x.conv(width, kernel, stride, groups=groups, dilation=dilation, bias=bias, padding=padding)
+    x = x.norm() if norm else x
+    return x.act(act) if act else x
+
+
+def patchify(x: SymTensor, *, width: Width, stride: Stride = 4) -> SymTensor:
+    """Patches of stride × stride pixels, each a vector, layer-normalised (ConvNeXt's stem, Liu et al. 2022, §2.2)."""
+    return channels_last_norm(x.conv(width, stride, stride, padding=0, bias=True))
+
+
+def channels_last_norm(x: SymTensor, name: str = "norm") -> SymTensor:
+    """Layer normalisation over the channels of a map."""
+    return x.permute(1, 2, 0, name=f"{name}_in").layer_norm(name).permute(2, 0, 1, name=f"{name}_out")
+
+
+def max_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None, ceil: bool = False) -> SymTensor:
+    """Max pooling; `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps a last window that overhangs."""
+    return x.max_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil)
+
+
+def avg_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None, ceil: bool = False,
+             count_pad: bool = True) -> SymTensor:
+    """Average pooling; `padding` defaults to half the kernel; `count_pad` takes the padding's zeros into the average."""
+    return x.avg_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil, count_pad)
+
+
+def identity(x: SymTensor) -> SymTensor:
+    """Its input: an alternative to a layer in a space."""
+    return x
+
+
+def vgg(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, norm: bool = False,
+        act: ActName = "relu") -> SymTensor:
+    """One convolution of a VGG run; stride 2 is the 2×2 max pool between runs (Simonyan & Zisserman 2014, table 1)."""
+    x = x.max_pool(stride) if stride > 1 else x
+    x = x.conv(width, kernel, bias=True)
+    x = x.norm() if norm else x
+    return x.act(act)
+
+
+def separable(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, act: ActName = "relu") -> SymTensor:
+    """Depthwise then pointwise convolution, each with norm and activation (MobileNet, Howard et al. 2017, fig. 3)."""
+    x = conv_norm_act(x, x.channels, kernel, stride, groups=x.channels, act=act, name="depthwise")
+    return conv_norm_act(x, width, act=act, name="pointwise")
+
+
+def fire(x: SymTensor, *, squeeze: Width, width: Width, stride: Stride = 1) -> SymTensor:
+    """Squeeze 1×1, then half of `width` from 1×1 and half from 3×3 (SqueezeNet, Iandola et al. 2016, fig. 1).
+
+    Stride 2 is the overlapping 3×3 max pool between runs.
+    """
+    x = x.max_pool(3, stride, 0, ceil=True) if stride > 1 else x
+    x = x.conv(squeeze, bias=True, name="squeeze").act("relu", name="squeeze_act")
+    one = x.conv(width // 2, bias=True, name="expand1").act("relu", name="expand1_act")
+    three = x.conv(width - width // 2, 3, bias=True, name="expand3").act("relu", name="expand3_act")
+    return concat([one, three])

@@ -1,0 +1,145 @@
+"""What a block is, where it may stand, and its graph on given shapes. The rows are in the table beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+from scalesearch.arch.arch import BlockSpec
+from scalesearch.arch.graph import BlockGraph, ShapeError, SymTensor, trace
+from scalesearch.arch.operators import Shape
+from scalesearch.errors import InputError, unknown
+from scalesearch.signature import REQUIRED, Field, check_arguments, fields_of
+
+Branches = tuple[tuple[BlockSpec, ...], ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A row of the table.
+
+    `role` "layer" stands in stem and stages, "head" in the head, "auxiliary" among the auxiliary heads; all but heads stand in
+    branches too. `several`: it takes a list of maps. `task` is what a head is for.
+    """
+
+    function: Callable
+    role: str = "layer"
+    several: bool = False
+    task: str = "classification"
+
+
+BLOCKS: dict[str, Block] = {}
+ROLES = {"stem": "layer", "stages": "layer", "branch": "layer", "head": "head", "auxiliary": "auxiliary"}
+
+
+def allowed(part: str) -> list[str]:
+    """The blocks that may stand in `part` of a network: "stem", "stages", "branch", "head" or "auxiliary"."""
+    several = part in ("stages", "head")
+    return [name for name, row in BLOCKS.items() if row.role == ROLES[part] and (several or not row.several)]
+
+
+@cache
+def block_fields(kind: str, part: str) -> dict[str, Field]:
+    """What a block of `kind` takes where it stands in `part` of a network.
+
+    A stage or a branch gives its block the stride, an arch gives its heads the classes, so these are no keys of the block there.
+    """
+    if kind not in allowed(part):
+        raise InputError(unknown(f"block for {part}" if kind in BLOCKS else "block", kind, allowed(part)))
+    given = {"stages": "stride", "branch": "stride", "head": "classes", "auxiliary": "classes"}.get(part)
+    return {name: field for name, field in fields_of(BLOCKS[kind].function).items() if name != given}
+
+
+def is_branches(field: Field) -> bool:
+    """Whether a keyword takes branches: lists of layers that are blocks themselves."""
+    return field.types == (Branches,)
+
+
+def normal_form(kind: str, args: dict[str, Any]) -> BlockSpec:
+    """The `BlockSpec` of arguments already checked: signature order, defaults left out.
+
+    Layers of branches come as one dotted key per leaf: `branches.0.1` their kind, `branches.0.1.conv.width` an argument.
+    """
+    fields = fields_of(BLOCKS[kind].function)
+    plain = {name: value for name, value in args.items() if "." not in name}
+    plain |= {name: _nested(name, args) for name in dict.fromkeys(n.split(".")[0] for n in args if "." in n)}
+    return BlockSpec(kind, tuple((n, plain[n]) for n, f in fields.items() if n in plain and plain[n] != f.default))
+
+
+def _nested(name: str, args: dict[str, Any]) -> Branches:
+    kinds = {tuple(map(int, key.split(".")[1:])): kind for key, kind in args.items()
+             if key.startswith(name + ".") and key.count(".") == 2}  # fmt: skip
+    branches: dict[int, list[BlockSpec]] = {}
+    for (b, i), kind in sorted(kinds.items()):
+        prefix = f"{name}.{b}.{i}.{kind}."
+        own = {key[len(prefix) :]: value for key, value in args.items() if key.startswith(prefix)}
+        branches.setdefault(b, []).append(normal_form(kind, own))
+    return tuple(map(tuple, branches.values()))
+
+
+def value_at(spec: BlockSpec, names: list[str]) -> Any:
+    """What `spec` says at a leaf, given as the parts of its dotted key; None where the leaf does not exist in it."""
+    if len(names) == 1:
+        return spec.get(names[0], fields_of(BLOCKS[spec.kind].function)[names[0]].default)
+    name, b, i, *rest = names
+    branches = spec.get(name, ())
+    if int(b) >= len(branches) or int(i) >= len(branches[int(b)]):
+        return None
+    layer = branches[int(b)][int(i)]
+    if not rest:
+        return layer.kind
+    return value_at(layer, rest[1:]) if layer.kind == rest[0] else None
+
+
+def with_leaves(spec: BlockSpec, change: Callable[[Field, Any], Any]) -> BlockSpec:
+    """`spec` with `change(field, value)` for every value that it, or a block in its branches, states or defaults to."""
+    args = {}
+    for name, field in fields_of(BLOCKS[spec.kind].function).items():
+        value = spec.get(name, field.default)
+        if value is REQUIRED:  # the classes, which a head is given
+            continue
+        nested = is_branches(field)
+        args[name] = tuple(tuple(with_leaves(layer, change) for layer in b) for b in value) if nested else change(field, value)
+    return normal_form(spec.kind, args)
+
+
+def block(kind: str, part: str = "stages", **args: Any) -> BlockSpec:
+    """A checked block spec.
+
+    Raises `InputError` for an unknown block or key, a wrong type, a broken rule or a missing argument.
+    """
+    return normal_form(kind, check_arguments(f'block "{kind}"', block_fields(kind, part), args))
+
+
+def layer(kind: str, **args: Any) -> BlockSpec:
+    """A checked block spec for a branch."""
+    return block(kind, "branch", **args)
+
+
+def _with_stride(spec: BlockSpec, stride: int) -> dict[str, Any]:
+    given = dict(spec.args)
+    if "stride" in fields_of(BLOCKS[spec.kind].function):
+        return given | {"stride": stride}
+    if stride != 1:
+        raise ShapeError(f"{spec.kind} takes no stride, got {stride}")
+    return given
+
+
+def apply(spec: BlockSpec, x: SymTensor, stride: int) -> SymTensor:
+    """Record one block on a tensor of another block."""
+    return BLOCKS[spec.kind].function(x, **_with_stride(spec, stride))
+
+
+@lru_cache(maxsize=1 << 16)
+def record(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, stride: int | None = None,
+           classes: int | None = None) -> BlockGraph:
+    """The graph of one block on the shapes of its inputs; remembered, since networks and spaces repeat themselves."""
+    row = BLOCKS[spec.kind]
+    if len(in_shapes) > 1 and not row.several:
+        raise ShapeError(f"{spec.kind} takes one input, got {len(in_shapes)}; concat or add joins them")
+    given = dict(spec.args) if stride is None else _with_stride(spec, stride)
+    if classes is not None:
+        given["classes"] = classes
+    return trace(spec.kind, row.function, in_shapes, same, several=row.several, **given)

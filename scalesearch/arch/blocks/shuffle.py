@@ -1,0 +1,26 @@
+"""ShuffleNetV2's unit (Ma et al. 2018, fig. 3)."""
+
+from __future__ import annotations
+
+from scalesearch.arch.blocks.parts import conv_norm_act, depthwise
+from scalesearch.arch.graph import SymTensor, concat
+from scalesearch.signature import Kernel, Stride, Width
+
+
+def _channel_shuffle(x: SymTensor) -> SymTensor:
+    x = x.unflatten(0, (2, x.channels // 2), name="halves").permute(1, 0, 2, 3, name="shuffle")
+    return x.flatten(0, 1, name="shuffled")
+
+
+def shufflenet(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3) -> SymTensor:
+    """Half the channels pass, half go through 1×1 → depthwise → 1×1; with a stride or a new width both halves are computed
+    from all of them. Then the channels are shuffled."""
+    half = width // 2
+    if stride == 1 and x.channels == width:
+        kept, y = x.split((width - half, half))
+    else:
+        kept, y = depthwise(x, kernel, stride, name="shortcut_depthwise"), x
+        kept = conv_norm_act(kept, width - half, name="shortcut")
+    y = conv_norm_act(y, half, name="reduce")
+    y = conv_norm_act(depthwise(y, kernel, stride), half, name="project")
+    return _channel_shuffle(concat([kept, y]))

@@ -1,0 +1,99 @@
+"""YOLO's blocks: Darknet's residual, C2f, SPPF, and what a neck joins maps with. Heads of YOLOv3 and YOLOv8."""
+
+from __future__ import annotations
+
+from scalesearch.arch.blocks.parts import conv_norm_act, residual
+from scalesearch.arch.graph import ShapeError, SymTensor, concat
+from scalesearch.arch.operators import ActName
+from scalesearch.signature import Count, Kernel, Natural, Repeats, Stride, Width
+
+Anchors = tuple[tuple[Count, ...], ...]
+Masks = tuple[tuple[Natural, ...], ...]
+
+
+def darknet(x: SymTensor, *, width: Width, act: ActName = "leaky_relu") -> SymTensor:
+    """1×1 to half of `width`, 3×3 to `width`, added to the input (YOLOv3, Redmon & Farhadi 2018, table 1).
+
+    Without the addition where the input has another width.
+    """
+    y = conv_norm_act(x, max(1, width // 2), act=act, name="reduce")
+    y = conv_norm_act(y, width, 3, act=act, name="conv")
+    return residual(x, y) if x.channels == width else y
+
+
+def c2f(x: SymTensor, *, width: Width, repeats: Repeats = 1, skip: bool = True, act: ActName = "silu") -> SymTensor:
+    """1×1, split in two, `repeats` pairs of 3×3 one after another on the last half, all of it joined by a 1×1 (YOLOv8's C2f)."""
+    half = width // 2
+    parts = conv_norm_act(x, 2 * half, act=act, name="split_conv").split((half, half))
+    for i in range(repeats):
+        with x.inside(f"bottlenecks.{i}"):
+            y = conv_norm_act(parts[-1], half, 3, act=act, name="conv1")
+            y = conv_norm_act(y, half, 3, act=act, name="conv2")
+            parts.append(parts[-1] + y if skip else y)
+    return conv_norm_act(concat(parts), width, act=act, name="join")
+
+
+def sppf(x: SymTensor, *, width: Width, kernel: Kernel = 5, act: ActName = "silu") -> SymTensor:
+    """1×1 to half the input's width, three max pools one after another, all four joined by a 1×1 (spatial pyramid pooling)."""
+    parts = [conv_norm_act(x, x.channels // 2, act=act, name="reduce")]
+    for i in range(3):
+        parts.append(parts[-1].max_pool(kernel, 1, kernel // 2, name=f"pool{i}"))
+    return conv_norm_act(concat(parts), width, act=act, name="join")
+
+
+def upsample(x: SymTensor, *, factor: Stride = 2) -> SymTensor:
+    """Nearest-neighbour upsampling."""
+    return x.upsample(factor)
+
+
+def channels(x: SymTensor, *, groups: Count = 2, group: Natural = 0) -> SymTensor:
+    """One of `groups` equal parts of the channels (Darknet's route with groups)."""
+    if x.channels % groups or group >= groups:
+        raise ShapeError(f"cannot take part {group} of {groups} of {x.channels} channels")
+    size = x.channels // groups
+    return x.split((size,) * groups)[group]
+
+
+def join(xs: list[SymTensor]) -> SymTensor:
+    """The maps side by side: concatenation of channels."""
+    return concat(xs) if len(xs) > 1 else xs[0]
+
+
+def add(xs: list[SymTensor], *, act: ActName | None = None) -> SymTensor:
+    """The sum of the maps."""
+    total = xs[0]
+    for x in xs[1:]:
+        total = total + x
+    return total.act(act) if act else total
+
+
+def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks) -> list[SymTensor]:
+    """One 1×1 convolution per map to 5 + classes values (box, objectness, classes) for each of its anchors (YOLOv3).
+
+    `anchors` are widths and heights in pixels, `masks` which of them belong to which map. Outputs as many maps as inputs.
+    """
+    if len(xs) != len(masks):
+        raise ShapeError(f"has {len(masks)} masks for {len(xs)} maps")
+    return [x.conv(len(mask) * (5 + classes), bias=True, name=f"predict.{i}") for i, (x, mask) in enumerate(zip(xs, masks))]
+
+
+def yolov8(xs: list[SymTensor], *, classes: Count, bins: Count = 16, act: ActName = "silu") -> list[SymTensor]:
+    """Decoupled head on several maps: a box branch and a class branch each (YOLOv8).
+
+    Outputs, over all A positions of all maps: the distances to left, top, right and bottom in strides `(4, A)`, which are
+    means of distributions over `bins` (Li et al. 2020, distribution focal loss); class logits `(classes, A)`; and the
+    distributions' logits `(4·bins, A)`, which the loss needs.
+    """
+    box_width = max(16, xs[0].channels // 4, 4 * bins)
+    class_width = max(xs[0].channels, min(classes, 100))
+    boxes, scores = [], []
+    for i, x in enumerate(xs):
+        for branch, inner, out, found in (("box", box_width, 4 * bins, boxes), ("score", class_width, classes, scores)):
+            with x.inside(f"{branch}.{i}"):
+                y = conv_norm_act(x, inner, 3, act=act, name="conv1")
+                y = conv_norm_act(y, inner, 3, act=act, name="conv2")
+                found.append(y.conv(out, bias=True, name="predict").flatten(1, 2, name="flat"))
+    logits, classes_ = concat(boxes, dim=1, name="boxes"), concat(scores, dim=1, name="scores")
+    bins_last = logits.unflatten(0, (4, bins), name="sides").permute(0, 2, 1, name="bins_last")
+    likely = bins_last.softmax().permute(2, 0, 1, name="bins_first")
+    return [likely.expectation().flatten(0, 1, name="distances"), classes_, logits]

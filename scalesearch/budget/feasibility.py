@@ -1,0 +1,299 @@
+"""The networks of a space inside a budget: how many, between which costs, and drawn with equal probability."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from random import Random
+from typing import Any
+
+from scalesearch.arch import Arch
+from scalesearch.budget.band import Band
+from scalesearch.budget.bounds import COUNTED, FLOAT, Budget, budget_of
+from scalesearch.counting import cost, possible_cost
+from scalesearch.space import Decisions
+from scalesearch.errors import InputError
+from scalesearch.arch import expand
+from scalesearch.budget.ladder import AXES, Ladder, TooEntangled
+from scalesearch.space import Space
+
+WALKED = 16_000  # spaces up to this size are listed whole
+DRAWS = 2_000
+PATIENCE = 3_000  # draws in a row that may be outside before a walk through the inside takes over
+NEAR = 400  # draws of which the nearest are improved where none is inside
+DESCENTS = 6
+STRIDES = 40  # steps of the walk from a network found inside to the one that it gives
+REMEMBERED = 20_000
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Smallest, median and largest MACs in a space, and the share of it inside the budget.
+
+    `exact` says whether every architecture was counted; `networks` are then the distinct ones. Otherwise the median is of
+    `counted` uniform draws, the share has its 95 % interval, and the extremes are exact where the space can be climbed unit
+    by unit (`climbed`), else those of the draws improved step by step.
+    """
+
+    size: int | float
+    exact: bool
+    counted: int
+    smallest: int
+    median: int
+    largest: int
+    inside: float
+    interval: tuple[float, float]
+    networks: int | None = None
+    climbed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: an infinite size is null."""
+        return asdict(self) | {"size": None if self.size == math.inf else self.size}
+
+
+def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    share, spread = hits / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+class Feasible:
+    """The networks of `space` inside `budget`.
+
+    A small space is listed; a larger one is drawn from along its counted costs (`ladder`), or blindly where its units
+    cannot be climbed, or, where blind draws find nothing, by a random walk that stays inside. What is drawn hangs on the
+    dice alone, not on what was drawn before.
+    """
+
+    def __init__(self, space: Space, budget: Budget | Mapping[str, Any]):
+        self.space, self.budget = space, budget if isinstance(budget, Budget) else budget_of(budget)
+        self._around: dict[tuple, list[Decisions]] = {}
+
+    @cached_property
+    def listed(self) -> list[Decisions] | None:
+        """One reading of every distinct network inside, where the space is small enough to list."""
+        return None if self._listing is None else [d for d, inside in self._listing if inside]
+
+    @cached_property
+    def _listing(self) -> list[tuple[Decisions, bool]] | None:
+        if self.space.size > WALKED:
+            return None
+        found: dict[str, tuple[Decisions, bool]] = {}
+        for decisions in self.space:
+            arch = self.space._at(decisions)
+            if possible_cost(arch) is not None:
+                digest = expand(arch).digest
+                if digest not in found:
+                    found[digest] = decisions, self.budget.admits(arch)
+        return list(found.values())
+
+    @cached_property
+    def ladder(self) -> Ladder | None:
+        try:
+            ladder = Ladder(self.space)
+        except TooEntangled:
+            return None
+        return ladder if ladder.extremes(AXES["macs"]) else None
+
+    @cached_property
+    def everything(self) -> Band | None:
+        """All ways to the networks of the space; None where it cannot be climbed."""
+        return None if self.ladder is None else Band(self.ladder, [(AXES["macs"], 0, self.ladder.extremes(AXES["macs"])[1])])
+
+    @cached_property
+    def band(self) -> Band | None:
+        """The band of counted costs that the budget leaves, of the two quantities that are bounded most closely."""
+        bounds = self._counted_bounds()
+        if not bounds or self.ladder is None:
+            return self.everything
+        if len(bounds) > 2:
+            bounds = sorted(bounds, key=lambda bound: Band(self.ladder, [bound]).weight)[:2]
+        return Band(self.ladder, bounds)
+
+    def _counted_bounds(self) -> list[tuple[int, float, float]]:
+        found: dict[int, tuple[float, float]] = {}
+        for key, bound in self.budget.bounds.items():
+            if key in COUNTED:
+                axis, per = (AXES["params"], FLOAT) if key == "size" else (AXES[key], 1)
+                low, high = found.get(axis, (0.0, math.inf))
+                found[axis] = max(low, bound.low / per), min(high, bound.high / per)
+        if not found or self.ladder is None:
+            return []
+        return [(axis, low, min(high, self.ladder.extremes(axis)[1])) for axis, (low, high) in found.items()]
+
+    def draw(self, rng: Random) -> Decisions:
+        """Decisions of a network inside, each network as likely as every other.
+
+        Raises `InputError` where none is found.
+        """
+        if self.listed is not None:
+            if not self.listed:
+                raise self._nothing()
+            return rng.choice(self.listed)
+        if not self._hopeless:
+            for _ in range(PATIENCE):
+                if (found := self._attempt(rng)) is not None:
+                    return found
+        return self._walk(rng)
+
+    def draw_any(self, rng: Random) -> Decisions:
+        """Decisions of a network of the space, inside the budget or not, each as likely as every other."""
+        if self.everything is None:
+            return self.space.sample(rng)[0]
+        while True:
+            decisions, names = self.everything.draw(rng)
+            if rng.random() * self.ladder.readings(names) < 1:
+                return decisions
+
+    @cached_property
+    def _hopeless(self) -> bool:
+        """Whether drawing and refusing what is outside finds nothing in any useful time."""
+        rng = Random(0)
+        return all(self._attempt(rng) is None for _ in range(PATIENCE))
+
+    def _attempt(self, rng: Random) -> Decisions | None:
+        """A draw along the counted bounds; None where it is outside, or one of several readings whose turn it isn't."""
+        if self.band is None:
+            decisions, arch = self.space.sample(rng)
+            return decisions if self.budget.admits(arch) else None
+        if not self.band.weight:
+            return None
+        decisions, names = self.band.draw(rng)
+        if not self.budget.admits(self.space._at(decisions)) or rng.random() * self.ladder.readings(names) >= 1:
+            return None
+        return decisions
+
+    def _walk(self, rng: Random) -> Decisions:
+        """The end of a random walk over neighbours inside, each step accepted so that every network is as likely."""
+        starts = [decisions for decisions, excess in self._nearest if excess <= 1]
+        if not starts:
+            raise self._nothing()
+        here = rng.choice(starts)
+        around = self._inside_around(here)
+        for _ in range(STRIDES):
+            if around:
+                there = rng.choice(around)
+                beyond = self._inside_around(there)
+                if rng.random() < len(around) / max(1, len(beyond)):
+                    here, around = there, beyond
+        return here
+
+    def _inside_around(self, decisions: Decisions) -> list[Decisions]:
+        key = tuple(decisions.items())
+        if key not in self._around:
+            if len(self._around) > REMEMBERED:
+                self._around.clear()
+            self._around[key] = [d for d in self.space.neighbours(decisions) if self.budget.admits(self.space._at(d))]
+        return self._around[key]
+
+    def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
+        """The share of the space's networks inside, and its 95 % interval."""
+        if self._listing is not None:
+            inside = len(self.listed) / max(1, len(self._listing))
+            return inside, (inside, inside)
+        if self.band is None:
+            hits = sum(self._attempt(rng) is not None for _ in range(DRAWS))
+            return hits / DRAWS, wilson(hits, DRAWS)
+        if not self.band.weight:
+            return 0.0, (0.0, 0.0)
+        there = self._weighed(self.band, rng)
+        hits = sum(weight for weight, inside in there if inside)
+        if self.band is self.everything:
+            everything = sum(weight for weight, _ in there)
+            return hits / everything, wilson(hits / everything * DRAWS, DRAWS)
+        whole = sum(weight for weight, _ in self._weighed(self.everything, rng, look=False)) / DRAWS
+        part = self.band.weight / (self.everything.weight * whole)
+        low, high = wilson(hits, DRAWS)
+        return min(1.0, part * hits / DRAWS), (min(1.0, part * low), min(1.0, part * high))
+
+    def _weighed(self, band: Band, rng: Random, look: bool = True) -> list[tuple[float, bool]]:
+        """Draws, each worth one over the readings of its network, and whether it is inside the budget."""
+        drawn = (band.draw(rng) for _ in range(DRAWS))
+        return [(1 / self.ladder.readings(names), look and self.budget.admits(self.space._at(d))) for d, names in drawn]
+
+    def _nothing(self) -> InputError:
+        """What to say where no network is inside: the nearest budget that one meets."""
+        space, bounds = self.space, self.budget.bounds
+        if not self._nearest:
+            expand(space.sample(Random(0))[1])  # says why the shapes of none meet
+            return InputError(f'no network was found in "{space.name}"', "budget")
+        arch = space._at(self._nearest[0][0])
+        measured = {key: self.budget.measure(arch, key) for key in bounds}
+        worst = max(bounds, key=lambda key: bounds[key].excess(measured[key]))
+        reachable = ", ".join(f"{key}: {f'{value * 1000:.4g}ms' if key == 'latency' else f'{value:.0f}'}" for key, value in measured.items())
+        return InputError(f'no network of "{space.name}" has {self.budget}; the nearest budget that one meets is {{{reachable}}}',
+                          f"budget.{worst}")
+
+    @cached_property
+    def _nearest(self) -> list[tuple[Decisions, float]]:
+        """Networks with how many times outside they are, the nearest first; those inside have at most 1."""
+        excess = lambda decisions: self.budget.excess(self.space._at(decisions))
+        if self._listing is not None:
+            found = [(d, excess(d)) for d, _ in self._listing]
+        else:
+            rng = Random(0)
+            near = [(d, e) for d in self._near(rng) if (e := excess(d)) < math.inf]
+            near.sort(key=lambda pair: pair[1])
+            found = near[:DESCENTS]
+            for start, _ in near[:DESCENTS]:
+                between, penalty = descend(self.space, start, self.budget.penalty)
+                found.append((between, 1.0) if not penalty else descend(self.space, between, self.budget.excess))
+        return sorted(found, key=lambda pair: pair[1])
+
+    def _near(self, rng: Random) -> Iterator[Decisions]:
+        """Draws from the counted bounds; from the first that hold anything, where they have to be let out for that, little by little."""
+        yield from (self.space.sample(rng)[0] for _ in range(NEAR))
+        if self.band is None:
+            return
+        for step in range(0, 40):
+            slack = 1.002 ** (2 ** (step / 3)) if step else 1.0
+            wider = Band(self.ladder, [(axis, low / slack, high * slack) for axis, low, high in self.band.bounds]) if step else self.band
+            if wider.weight:
+                yield from (wider.draw(rng)[0] for _ in range(NEAR))
+                return
+
+
+def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> Certificate:
+    """The certificate of `budget` (or of its mapping, `{"macs": "570M..630M"}`) in `space`.
+
+    Raises `InputError` where no network is found inside, with the nearest budget that one meets.
+    """
+    rng, feasible = Random(seed), Feasible(space, budget)
+    exact = feasible._listing is not None
+    drawn = [d for d, _ in feasible._listing] if exact else [feasible.draw_any(rng) for _ in range(DRAWS)]
+    counted = sorted(c.macs for d in drawn if (c := possible_cost(space._at(d))) is not None)
+    if not counted:
+        cost(space._at(drawn[0] if drawn else space.sample(rng)[0]))  # says why not
+    ends = (counted[0], counted[-1]) if exact else _extremes(feasible, drawn)
+    share, interval = feasible.share(rng)
+    if not share:
+        feasible.draw(rng)  # finds one all the same, or says what is nearest
+    return Certificate(space.size, exact, len(drawn), ends[0], counted[len(counted) // 2], ends[1], share, interval,
+                       len(feasible._listing) if exact else None, not exact and feasible.ladder is not None)
+
+
+def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
+    """The least and the most MACs: exact where the space can be climbed."""
+    if feasible.ladder is not None:
+        return feasible.ladder.extremes(AXES["macs"])
+    space = feasible.space
+    possible = [d for d in drawn if possible_cost(space._at(d)) is not None]
+    ordered = sorted(possible, key=lambda d: cost(space._at(d)).macs)
+    macs = lambda sign: lambda arch: math.inf if (c := possible_cost(arch)) is None else sign * c.macs
+    return (int(min(descend(space, d, macs(1))[1] for d in ordered[:DESCENTS])),
+            int(-min(descend(space, d, macs(-1))[1] for d in ordered[-DESCENTS:])))
+
+
+def descend(space: Space, start: Decisions, value: Callable[[Arch], float]) -> tuple[Decisions, float]:
+    """The best neighbour, again and again, until none is better."""
+    here, found = start, value(space._at(start))
+    while True:
+        steps = ((d, value(space._at(d))) for d in space.neighbours(here))
+        best = min(steps, key=lambda step: step[1], default=None)
+        if best is None or best[1] >= found:
+            return here, found
+        here, found = best

@@ -1,0 +1,141 @@
+"""Device profiles: what blocks take on a named device, as a file, and the latency of whole networks told from it.
+
+A profile is made by measuring (`latency`); reading one and predicting from it needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalesearch.counting.counts import block_cost
+from scalesearch.errors import InputError, shown
+from scalesearch.arch import Graph
+from scalesearch.arch import BlockGraph
+
+VERSION = 1
+MOST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """Median seconds per block on a device, and what a whole network takes beside its blocks.
+
+    `blocks` are by the digest of the recorded block (operators, wiring and shapes). A block that was not measured is told
+    from those of its kind by its MACs, activations and layers. A network takes `overhead` + `slope` × the sum of its blocks,
+    both fitted to the networks measured whole; `error` is that of networks which took no part in the fit (`held_out`):
+    median and largest deviation as shares, and Spearman's rank correlation.
+    """
+
+    device: str
+    threads: int
+    batch: int
+    blocks: dict[str, dict[str, Any]]
+    overhead: float = 0.0
+    slope: float = 1.0
+    error: dict[str, float] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def predict(self, graph: Graph) -> float:
+        """Seconds of one forward pass of `batch` images."""
+        return self.overhead + self.slope * sum(self.block(b) for _, b in graph.blocks())
+
+    def block(self, block: BlockGraph) -> float:
+        if not block.layers:
+            return 0.0
+        measured = self.blocks.get(block.digest)
+        return measured["seconds"] if measured else self._estimate(block)
+
+    def known(self, graph: Graph) -> float:
+        """The share of a network's blocks that were measured."""
+        blocks = [b for _, b in graph.blocks() if b.layers]
+        return sum(b.digest in self.blocks for b in blocks) / max(1, len(blocks))
+
+    @cached_property
+    def _fits(self) -> dict[str, np.ndarray]:
+        """Per kind of block, and for all: log seconds as a linear function of the logs of what a block counts."""
+        by_kind: dict[str, list] = defaultdict(list)
+        for row in self.blocks.values():
+            for kind in (row["kind"], ""):
+                by_kind[kind].append((row["features"], math.log(row["seconds"])))
+        return {kind: _ridge(rows) for kind, rows in by_kind.items() if kind == "" or len(rows) >= 12}
+
+    def _estimate(self, block: BlockGraph) -> float:
+        weights = self._fits.get(block.kind, self._fits.get(""))
+        return 0.0 if weights is None else float(np.exp(np.dot(weights, [1.0, *features(block)])))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"version": VERSION, **asdict(self)}
+
+    def save(self, path: str | Path) -> None:
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def features(block: BlockGraph) -> list[float]:
+    """Logs of a block's MACs, activations of all its layers, and layers."""
+    elements = sum(math.prod(layer.shape) for layer in block.layers if isinstance(layer.shape[0], int))
+    return [math.log(1 + block_cost(block).macs), math.log(1 + elements), math.log(1 + len(block.layers))]
+
+
+def _ridge(rows: Sequence[tuple[Sequence[float], float]], weight: float = 1e-2) -> np.ndarray:
+    x = np.array([[1.0, *f] for f, _ in rows])
+    y = np.array([value for _, value in rows])
+    middle = y.mean()
+    found = np.linalg.solve(x.T @ x + weight * np.eye(x.shape[1]), x.T @ (y - middle))
+    found[0] += middle
+    return found
+
+
+def profile_in(device: Any, folder: str | Path | None = None) -> DeviceProfile:
+    """The profile that a budget's `device` is: a file's name, or what stands in such a file. Raises `InputError` otherwise."""
+    if isinstance(device, Mapping):
+        return profile_of(device)
+    if not isinstance(device, str):
+        raise InputError(f"takes the file of a device profile, got {shown(device)}", "device")
+    return load_profile(device, folder)
+
+
+def load_profile(path: str | Path, folder: str | Path | None = None) -> DeviceProfile:
+    """The profile in the JSON file at `path`, relative to `folder`. Raises `InputError` for anything else."""
+    file = Path(folder or ".") / str(path)
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise InputError(f"is larger than {MOST_BYTES:,} bytes").in_file(str(file))
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}; `scalesearch profile` makes one", "device").in_file(str(file)) from None
+    except ValueError:
+        raise InputError("is no JSON").in_file(str(file)) from None
+    return profile_of(data, str(file))
+
+
+def profile_of(data: Any, place: str = "device") -> DeviceProfile:
+    """A profile out of its plain data."""
+    if not isinstance(data, Mapping) or data.get("version") != VERSION or not isinstance(data.get("blocks"), Mapping):
+        raise InputError("is no device profile; `scalesearch profile` makes one").in_file(place)
+    for digest, row in data["blocks"].items():
+        fine = (isinstance(row, Mapping) and isinstance(row.get("kind"), str) and _number(row.get("seconds")) and row["seconds"] > 0
+                and isinstance(row.get("features"), list) and len(row["features"]) == 3 and all(map(_number, row["features"])))
+        if not fine:
+            raise InputError(f"is no device profile: block {shown(digest)} lacks kind, seconds or features").in_file(place)
+    if not data["blocks"]:
+        raise InputError("is no device profile: it has no blocks").in_file(place)
+    for key in ("overhead", "slope"):
+        if not _number(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
+            raise InputError(f"is no device profile: {key} takes a number of at least 0, got {shown(data[key])}").in_file(place)
+    try:
+        return DeviceProfile(**{k: v for k, v in data.items() if k != "version"})
+    except TypeError as error:
+        raise InputError(f"is no device profile: {error}").in_file(place) from None
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf

@@ -1,0 +1,48 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalesearch.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of `path` at the end, and leaves nothing if something fails.
+
+    Raises `InputError` where `path` is a folder or lies in none.
+    """
+    if not path.name:
+        raise InputError("takes the name of a file", str(path))
+    if path.is_dir():
+        raise InputError("is a folder; name a file", str(path))
+    if not path.parent.is_dir():
+        raise InputError("is no folder", str(path.parent))
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors by name as safetensors, whole or not at all."""
+    from safetensors.torch import save_file
+
+    with whole(path) as temporary:
+        save_file(tensors, temporary, metadata)

@@ -1,0 +1,8 @@
+"""Architectures as torch modules, and how long these take on a device.
+
+In: an `Arch`. Out: an ordinary, hierarchical `nn.Module`; seconds.
+"""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

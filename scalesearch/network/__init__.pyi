@@ -1,0 +1,8 @@
+from .constructors import Arguments as Arguments, constructor as constructor, method as method
+from .latency import (
+    checked_device as checked_device,
+    measure as measure,
+    measure_arch as measure_arch,
+    profile as profile,
+)
+from .modules import HELPERS as HELPERS, build as build, drop_path_rates as drop_path_rates, same_pad as same_pad

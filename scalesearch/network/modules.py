@@ -1,0 +1,250 @@
+"""Graph → `torch.nn.Module`: hierarchical (`model.stages[2][1]`), each block a `torch.fx` module of its own.
+
+Parameters are named by where they stand: `stages.2.1.expand.conv.weight`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from scalesearch.arch import graph as g
+from scalesearch.arch import Arch
+from scalesearch.network.constructors import constructor, method
+from scalesearch.arch import Graph, expand
+
+
+def same_pad(x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int],
+             value: float = 0.0) -> torch.Tensor:
+    """Pad as TensorFlow's "same" does: output side ⌈input / stride⌉, the odd pixel at the bottom and right."""
+    pads = [max((math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n, 0)
+            for n, k, s, d in zip(x.shape[-2:], kernel, stride, dilation)]
+    if not any(pads):
+        return x
+    (top, left) = (p // 2 for p in pads)
+    return F.pad(x, (left, pads[1] - left, top, pads[0] - top), value=value)
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's "same" padding."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(same_pad(x, self.kernel_size, self.stride, self.dilation))
+
+
+class SameMaxPool2d(nn.MaxPool2d):
+    """Max pooling with TensorFlow's "same" padding."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(same_pad(x, self.kernel_size, self.stride, (1, 1), float("-inf")))
+
+
+class SameAvgPool2d(nn.AvgPool2d):
+    """Average pooling with TensorFlow's "same" padding, which leaves the padding out of the average."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pad = lambda t: same_pad(t, self.kernel_size, self.stride, (1, 1))
+        return super().forward(pad(x)) / super().forward(pad(torch.ones_like(x[:1, :1])))
+
+
+class DropPath(nn.Module):
+    """Drops the whole input of a sample with probability `p` in training (Huang et al. 2016)."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        keep = x.new_empty(x.shape[0], *[1] * (x.dim() - 1)).bernoulli_(1 - self.p)
+        return x * keep / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p:.3f}"
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel of a map (Touvron et al. 2021)."""
+
+    def __init__(self, channels: int, init: float):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((channels, 1, 1), init))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gamma
+
+
+class Expectation(nn.Conv2d):
+    """The mean of a distribution over channels that stand for 0, 1, 2, …: a convolution with frozen weights."""
+
+    def __init__(self, bins: int):
+        super().__init__(bins, 1, 1, bias=False)
+        self.weight.requires_grad_(False).copy_(torch.arange(bins).view(1, bins, 1, 1))
+
+
+HELPERS = {"SameConv2d": SameConv2d, "SameMaxPool2d": SameMaxPool2d, "SameAvgPool2d": SameAvgPool2d, "DropPath": DropPath,
+           "LayerScale": LayerScale, "Expectation": Expectation}  # fmt: skip
+
+
+def _module(op: Any, arch: Arch, drop_path: float) -> nn.Module | None:
+    """The submodule of an operator that has state or a mode; None for one that is a mere call."""
+    name, arguments = constructor(op, arch, drop_path)
+    if not name:
+        return None
+    kind = HELPERS.get(name) or getattr(nn, name.removeprefix("nn."))
+    module = kind(*[value for key, value in arguments if not key], **{key: value for key, value in arguments if key})
+    return _initialised_linear(module, op.init) if isinstance(op, g.Linear) else module
+
+
+def _initialised_linear(linear: nn.Linear, init: str) -> nn.Linear:
+    """Uniform within 1/√width (EfficientNet's reference code) or σ = 0.01 (VGG, MobileNet); biases 0."""
+    if init == "uniform":
+        bound = 1 / math.sqrt(linear.out_features)
+        nn.init.uniform_(linear.weight, -bound, bound)
+    else:
+        nn.init.normal_(linear.weight, 0, 0.01)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
+def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
+    """The node of an operator without state."""
+    if called := method(op):
+        name, values, named = called
+        return graph.call_method(name, (args[0], *values), named)
+    match op:
+        case g.Add():
+            return graph.call_function(operator.add, tuple(args))
+        case g.Mul():
+            return graph.call_function(operator.mul, tuple(args))
+        case g.MatMul():
+            return graph.call_function(torch.matmul, tuple(args))
+        case g.Scale(factor):
+            return graph.call_function(operator.mul, (args[0], factor))
+        case g.Item(index):
+            return graph.call_function(operator.getitem, (args[0], index))
+        case g.Concat(dim):
+            return graph.call_function(torch.cat, (args, dim + 1))
+        case g.PadChannels(before, after):
+            return graph.call_function(F.pad, (args[0], (0, 0, 0, 0, before, after)))
+        case g.Spread():
+            size = graph.call_function(getattr, (args[1], "shape"))
+            size = graph.call_function(operator.getitem, (size, slice(-2, None)))
+            return graph.call_method("unflatten", (args[0], -1, size))
+    raise TypeError(f"no torch reading of {op!r}")
+
+
+def build_block(block: g.BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.GraphModule:
+    """One block as a `torch.fx.GraphModule` whose submodules bear the layers' names."""
+    root: dict[str, nn.Module] = {}
+    graph = fx.Graph()
+    names = ["x"] if len(block.in_shapes) == 1 else [f"x{i}" for i in range(len(block.in_shapes))]
+    nodes = {-1 - i: graph.placeholder(name) for i, name in enumerate(names)}
+    for index, layer in enumerate(block.layers):
+        args = [nodes[i] for i in layer.inputs]
+        if isinstance(layer.op, g.DropPath) and drop_path == 0.0:
+            nodes[index] = args[0]
+        elif (module := _module(layer.op, arch, drop_path)) is not None:
+            if layer.name in root:
+                raise ValueError(f'block "{block.kind}" records two layers named "{layer.name}"')
+            root[layer.name] = module
+            if index in block.in_place:
+                module.inplace = True
+            nodes[index] = graph.call_module(layer.name, tuple(args))
+        else:
+            nodes[index] = _call(graph, layer.op, args)
+    outputs = tuple(nodes[i] for i in block.outputs)
+    graph.output(outputs if len(outputs) > 1 else outputs[0])
+    name = "".join(part.capitalize() for part in block.kind.split("_"))
+    return fx.GraphModule(root, graph, class_name=name)
+
+
+class Joined(nn.Sequential):
+    """A stage whose first block takes several maps."""
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        first, *others = self
+        x = first(*inputs)
+        for block in others:
+            x = block(x)
+        return x
+
+
+class Network(nn.Module):
+    """An `Arch` in torch: `stem`, `stages` (a list of lists of blocks) and `head`; `arch` is what it was built from.
+
+    A head with several outputs returns a tuple. In training, a network with auxiliary heads returns its output and theirs.
+    """
+
+    def __init__(self, arch: Arch, stem: nn.Sequential, stages: nn.Sequential, head: nn.Module, auxiliary: list[nn.Module]):
+        super().__init__()
+        self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
+        if auxiliary:
+            self.auxiliary = nn.ModuleList(auxiliary)
+        self.sources, self.last_use = arch.sources, last_uses(arch)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        sources, kept = self.sources, {-1: self.stem(x)}
+        for i, stage in enumerate(self.stages):
+            kept[i] = stage(*[kept[j] for j in sources[i]])
+            for j in self.last_use[i]:
+                del kept[j]
+        out = self.head(*[kept[j] for j in sources[-1]])
+        if self.training and self.arch.auxiliary:
+            return out, *[head(kept[aux.after]) for head, aux in zip(self.auxiliary, self.arch.auxiliary)]
+        return out
+
+
+def last_uses(arch: Arch) -> list[list[int]]:
+    """Per stage, the earlier outputs (-1 the stem's) that nobody needs after it."""
+    last = {j: i for i, sources in enumerate(arch.sources) for j in sources}
+    last |= {aux.after: len(arch.stages) for aux in arch.auxiliary}
+    unused = set(range(-1, len(arch.stages))) - last.keys()
+    return [[j for j, use in last.items() if use == i] + ([i] if i in unused else []) for i in range(len(arch.stages))]
+
+
+def drop_path_rates(graph: Graph) -> list[list[float]]:
+    """Stochastic-depth rate of every block in the stages: 0 at the first, growing by 1/depth of the whole each."""
+    total, rates, seen = sum(map(len, graph.stages)), [], 0
+    for stage in graph.stages:
+        rates.append([round(graph.arch.drop_path * (seen + j) / total, 4) for j in range(len(stage))])
+        seen += len(stage)
+    return rates
+
+
+def initialise(model: nn.Module) -> nn.Module:
+    """He et al. 2015 (fan out, divided by groups as in the EfficientNet reference code) for convolutions; biases 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and not isinstance(module, Expectation):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+            nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+def _stage(blocks: Sequence[g.BlockGraph], arch: Arch, rates: Sequence[float]) -> nn.Sequential:
+    kind = Joined if len(blocks[0].in_shapes) > 1 else nn.Sequential
+    return kind(*[build_block(b, arch, r) for b, r in zip(blocks, rates)])
+
+
+def build(arch: Arch) -> Network:
+    """An ordinary `nn.Module` for `arch`, input `(batch, channels, resolution, resolution)`, output `(batch, classes)`
+    for a classifier, several tensors for a detector.
+
+    Raises `InputError` where the resolution is too small for the strides.
+    """
+    graph = expand(arch)
+    rates = drop_path_rates(graph)
+    stem = nn.Sequential(*[build_block(b, arch) for b in graph.stem])
+    stages = nn.Sequential(*[_stage(stage, arch, stage_rates) for stage, stage_rates in zip(graph.stages, rates)])
+    auxiliary = [build_block(b, arch) for b in graph.auxiliary]
+    return initialise(Network(arch, stem, stages, build_block(graph.head, arch), auxiliary))

@@ -1,0 +1,8 @@
+"""A study that runs: its folder, its jobs through Ray or in this process, its progress, and what it leaves behind.
+
+In: a `Study`. Out: a folder with the log, the family and the report. The only importer of ray.
+"""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

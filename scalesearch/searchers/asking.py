@@ -1,0 +1,76 @@
+"""Asking a searcher for the next network to try: inside the budget, and none tried before."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from random import Random
+from typing import Any, NamedTuple
+
+from scalesearch.searchers.problem import Past
+from scalesearch.searchers.table import searcher
+from scalesearch.searchers.problem import Decisions, Problem
+
+PATIENCE = 20_000  # proposals in a row that may be outside the budget or known already
+
+
+class Proposal(NamedTuple):
+    """Decisions, the name of their network, and how many proposals before them were refused."""
+
+    decisions: Decisions
+    identity: str
+    rejected: int
+
+
+def ask(problem: Problem, with_: str, past: Past, rng: Random, seen: Collection[str], first: Sequence[Decisions] = (),
+        objectives: int = 1) -> Proposal | None:
+    """The first proposal inside the budget that is a network not `seen` before: of `first`, then of the searcher.
+
+    A searcher that finds none for half the patience is helped by plain draws, and these by the list of all where there is one.
+    None where nothing is left.
+    """
+    left = getattr(problem, "left", None)
+    if left is not None and not left(seen):
+        return None
+    snapped = getattr(problem, "snapped", dict)
+    proposals = searcher(with_, objectives)(problem, past, rng)
+    with _threads(with_).limit(limits=1):  # models are small; on cores that are busy training, more threads wait for each other
+        for rejected, decisions in enumerate(_all(first, proposals, problem, rng)):
+            decisions = snapped(decisions)
+            identity = problem.identity(decisions)
+            if identity is not None and identity not in seen:
+                return Proposal(decisions, identity, rejected)
+    return None
+
+
+@cache
+def _threads(with_: str) -> Any:
+    """Those of the libraries that the searcher computes with; a library must be loaded to be limited."""
+    from threadpoolctl import ThreadpoolController
+
+    for library in ("scipy.linalg", "torch") if with_ == "gp" else ("scipy.linalg",):
+        importlib.import_module(library)
+    return ThreadpoolController()
+
+
+def _all(first: Sequence[Decisions], proposals: Iterator[Decisions], problem: Any, rng: Random) -> Iterator[Decisions]:
+    yield from first
+    for _ in range(PATIENCE // 2):
+        yield next(proposals)
+    for _ in range(PATIENCE // 2):
+        yield problem.draw(rng)
+    yield from getattr(problem, "listed", None) or ()
+
+
+def search(problem: Any, with_: str, trials: int, seed: int = 0) -> list[tuple[Decisions, float | None]]:
+    """A whole search on a problem that knows its scores (`measured`), one proposal at a time."""
+    results: list[tuple[Decisions, float | None]] = []
+    seen: set[str] = set()
+    for number in range(trials):
+        proposal = ask(problem, with_, Past(results), Random(f"{seed}-{number}"), seen)
+        if proposal is None:
+            break
+        seen.add(proposal.identity)
+        results.append((proposal.decisions, problem.measured(proposal.decisions)))
+    return results

@@ -1,0 +1,20 @@
+from .decisions import Decision as Decision, Decisions as Decisions
+from .domains import (
+    Choice as Choice,
+    Domain as Domain,
+    FloatRange as FloatRange,
+    IntRange as IntRange,
+    choice as choice,
+    span as span,
+)
+from .leaves import inside as inside
+from .schema import (
+    arch_from_dict as arch_from_dict,
+    arch_to_yaml as arch_to_yaml,
+    load_arch as load_arch,
+    load_space as load_space,
+    named as named,
+    settings_keys as settings_keys,
+    space_from_dict as space_from_dict,
+)
+from .space import Space as Space

@@ -1,0 +1,120 @@
+"""A value in an architecture's data, fixed or left open: `64`, `{choice: …}`, `{range: …}`, `{tie: …}`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from scalesearch.space.decisions import Leaf
+from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
+from scalesearch.errors import InputError, nearest, shown
+from scalesearch.signature import REQUIRED, Field
+
+MOST_VALUES = 10_000  # of one domain
+LEAF_KEYS = {"choice": ("choice", "name", "when", "else"), "range": ("range", "step", "log", "name", "when", "else"),
+             "tie": ("tie",)}  # fmt: skip
+
+
+@contextmanager
+def inside(place: str) -> Iterator[None]:
+    """Puts `place` in front of the place of an `InputError` raised inside."""
+    try:
+        yield
+    except InputError as error:
+        if error.in_a_file:
+            raise
+        inner = error.place
+        joined = place + (inner if inner.startswith("[") or not inner else "." + inner) if place else inner
+        raise InputError(error.message, joined) from None
+
+
+def leaf_of(value: Any, field: Field, place: str) -> Leaf:
+    """A fixed value or an open leaf; both look alike."""
+    kind = next((key for key in LEAF_KEYS if isinstance(value, dict) and key in value), None)
+    with inside(place):
+        if kind is None and isinstance(value, dict):
+            raise InputError(f"takes {field.wanted}, or is left open by {', '.join(f'{{{key}: …}}' for key in LEAF_KEYS)}; "
+                             f"got {shown(value)}.{nearest(next(iter(value), ''), LEAF_KEYS)}")
+        if kind is None:
+            return _checked(field, value)
+        for key in value:
+            if key not in LEAF_KEYS[kind]:
+                raise InputError(f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}."
+                                 f"{nearest(key, LEAF_KEYS[kind])}", str(key))
+        if kind == "tie":
+            if not isinstance(value["tie"], str):
+                raise InputError(f"takes the path or name of a decision, got {shown(value['tie'])}", "tie")
+            return Tie(value["tie"], field)
+        domain = _choice(value, field) if kind == "choice" else _range(value, field)
+        name = value.get("name")
+        if name is not None and not isinstance(name, str):
+            raise InputError(f"takes a text, got {shown(name)}", "name")
+        when = _conditions(value["when"]) if "when" in value else ()
+        if "else" in value and not when:
+            raise InputError('is for a leaf with "when"', "else")
+        return Open(domain, name, when, _otherwise(value, field) if when else None, field)
+
+
+def _checked(field: Field, value: Any, place: str = "") -> Any:
+    try:
+        return field.check(value)
+    except InputError as error:
+        raise InputError(error.message, place) from None
+
+
+def _choice(value: Mapping[str, Any], field: Field) -> Domain:
+    options = value["choice"]
+    if not isinstance(options, list) or not options:
+        raise InputError(f"takes a list of at least one option, got {shown(options)}", "choice")
+    if len(options) > 1_000:
+        raise InputError(f"offers {len(options):,} options; at most 1,000, or a range", "choice")
+    checked = tuple(_checked(field, option, f"choice[{i}]") for i, option in enumerate(options))
+    for i, option in enumerate(checked):
+        if option in checked[:i]:
+            raise InputError(f"offers {option!r} twice", f"choice[{i}]")
+    return Choice(checked)
+
+
+def _range(value: Mapping[str, Any], field: Field) -> Domain:
+    bounds = value["range"]
+    if not isinstance(bounds, list) or len(bounds) != 2:
+        raise InputError(f"takes [low, high], got {shown(bounds)}", "range")
+    low, high = (_checked(field, bound, f"range[{i}]") for i, bound in enumerate(bounds))
+    if isinstance(low, (bool, str, tuple)) or low is None:
+        raise InputError(f"is for numbers; {field.wanted} takes a choice", "range")
+    if low > high:
+        raise InputError(f"low {low} is above high {high}", "range")
+    log, step = value.get("log", False), value.get("step")
+    if not isinstance(log, bool):
+        raise InputError(f"takes true or false, got {shown(log)}", "log")
+    if log and (low <= 0 or step not in (None, 1)):
+        raise InputError("needs low above 0 and no step", "log")
+    if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0):
+        raise InputError(f"must be a number above 0, got {shown(step)}", "step")
+    count = (high - low) / (step or 1) if step or isinstance(low, int) else 0
+    if count > MOST_VALUES:
+        raise InputError(f"has {count + 1:,.0f} values; at most {MOST_VALUES:,}, or a larger step", "range")
+    if int in field.types and isinstance(low, int):
+        if step is not None and int(step) != step:
+            raise InputError(f"must be whole here, got {shown(step)}", "step")
+        domain: IntRange | FloatRange = IntRange(low, high, int(step or 1), log)
+    else:
+        domain = FloatRange(low, high, None if step is None else float(step), log)
+    for v in domain.values or ():
+        _checked(field, v, "range")
+    return domain
+
+
+def _conditions(when: Any) -> tuple:
+    if not isinstance(when, dict) or not when or [] in when.values():
+        raise InputError("takes a mapping from a decision to its value or values", "when")
+    return tuple((str(key), tuple(v) if isinstance(v, list) else (v,)) for key, v in when.items())
+
+
+def _otherwise(value: Mapping[str, Any], field: Field) -> Any:
+    if "else" in value:
+        return _checked(field, value["else"], "else")
+    if field.default is REQUIRED:
+        raise InputError('needs "else": the value where the condition does not hold')
+    return field.default

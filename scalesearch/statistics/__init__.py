@@ -1,0 +1,8 @@
+"""Fronts, hypervolumes, correlations and intervals.
+
+In: numbers. Out: numbers, with how sure they are.
+"""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,128 @@
+"""Zero-cost proxies: what one batch of images says of a network that has not been trained.
+
+All take the freshly initialised network and leave its weights and statistics as they were. Larger is meant to be better.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from scalesearch.training.recipe import PROXIES
+
+BATCH = 32
+MIXUP = 1e-2  # how far zen's disturbed images are from the first
+
+
+def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    out = model(images)
+    return out[0] if isinstance(out, tuple) else out
+
+
+def synflow(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """log Σ |w · ∂R/∂w|, R the sum of the outputs on an image of ones with all weights made positive and no norms (Tanaka et al. 2020)."""
+    model = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.running_mean.zero_(), module.running_var.fill_(1.0)
+        for parameter in model.parameters():
+            parameter.abs_()
+    _logits(model, torch.ones_like(images[:1]).double()).sum().backward()
+    total = sum((p * p.grad).abs().sum().item() for p in model.parameters() if p.grad is not None and p.ndim > 1)
+    return math.log(total) if total > 0 else -math.inf
+
+
+def naswot(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """log |det K|, K the number of activations whose sign two images share (Mellor et al. 2021)."""
+    agree = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
+
+    def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        if inputs[0].ndim > 1 and len(inputs[0]) == len(images):
+            on = (inputs[0].detach().flatten(1) > 0).double()
+            agree.add_(on @ on.T + (1 - on) @ (1 - on).T)
+
+    kinds = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.Hardswish)
+    hooks = [module.register_forward_hook(record) for module in model.modules() if isinstance(module, kinds)]
+    with torch.no_grad():
+        model.train()
+        _logits(model, images)
+    for hook in hooks:
+        hook.remove()
+    return torch.linalg.slogdet(agree / agree.max().clamp(min=1) + 1e-6 * torch.eye(len(images), device=agree.device)).logabsdet.item()
+
+
+def grad_norm(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """The norm of the loss's gradient (Abdelfattah et al. 2021)."""
+    model.train()
+    model.zero_grad(set_to_none=True)
+    F.cross_entropy(_logits(model, images), labels).backward()
+    return math.sqrt(sum(p.grad.pow(2).sum().item() for p in model.parameters() if p.grad is not None))
+
+
+def jacov(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """How little the outputs' derivatives by the image correlate between images (Mellor et al. 2020, its first version)."""
+    model.train()
+    x = images.clone().requires_grad_()
+    _logits(model, x).sum().backward()
+    correlation = torch.corrcoef(x.grad.flatten(1).double())
+    if not torch.isfinite(correlation).all():
+        return -math.inf
+    values = torch.linalg.eigvalsh(correlation).clamp(min=0) + 1e-5
+    return -(values.log() + 1 / values).sum().item()
+
+
+def zen(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Zen-score (Lin et al. 2021): log of how much the last maps move when noise is disturbed a little, and of the scale that
+    batch norms take away before them."""
+    model.train()
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(images.shape, generator=generator).to(images)
+    other = noise + MIXUP * torch.randn(images.shape, generator=generator).to(images)
+    scales: list[float] = []
+
+    def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        scales.append(0.5 * math.log(inputs[0].detach().float().var().item() + 1e-12))
+
+    hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    with torch.no_grad():
+        maps = [_before_head(model, x) for x in (noise, other)]
+    for hook in hooks:
+        hook.remove()
+    moved = (maps[0] - maps[1]).abs().mean().item()
+    return math.log(moved + 1e-12) + sum(scales) / 2
+
+
+def _before_head(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What the head is given."""
+    taken: list[torch.Tensor] = []
+    hook = model.head.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0]))
+    model(x)
+    hook.remove()
+    return taken[0].float()
+
+
+COMPUTED: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], float]] = {
+    "synflow": synflow, "naswot": naswot, "grad_norm": grad_norm, "jacov": jacov, "zen": zen}
+assert tuple(COMPUTED) == PROXIES
+
+
+def proxies(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, names: Iterable[str] = PROXIES) -> dict[str, float]:
+    """`{"proxy.synflow": …}` on the first images of a batch. One that cannot be computed is left out."""
+    state = copy.deepcopy(model.state_dict())
+    random, mode = torch.get_rng_state(), model.training
+    found = {}
+    for name in names:
+        value = COMPUTED[name](model, images[:BATCH], labels[:BATCH])
+        model.load_state_dict(state)
+        if math.isfinite(value):
+            found[f"proxy.{name}"] = value
+    model.zero_grad(set_to_none=True)
+    model.train(mode)
+    torch.set_rng_state(random)
+    return found

@@ -1,0 +1,9 @@
+from .files import local as local
+from .loading import load_weights as load_weights
+from .peers import (
+    LIBRARIES as LIBRARIES,
+    known_to as known_to,
+    peer_weights as peer_weights,
+    trained_with as trained_with,
+)
+from .predicting import Prediction as Prediction, find as find, predict as predict

@@ -1,0 +1,102 @@
+"""Images → classes with probabilities. The only importer of Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import nn
+
+from scalesearch.errors import InputError
+from scalesearch.zoo import Preprocessing
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+BATCH = 16
+
+
+class Prediction(NamedTuple):
+    """The most likely classes of an image, as `(class, probability)`, the likeliest first."""
+
+    image: Path
+    top: list[tuple[int, float]]
+
+
+class Found(NamedTuple):
+    """Image files, and whether each was named itself (then a fault in it is an error) or found in a folder (then it is skipped)."""
+
+    named: list[Path]
+    in_folders: list[Path]
+
+
+def find(paths: Iterable[Path]) -> Found:
+    """The files named, and all in the folders named, by name. Raises `InputError` for a path that isn't there."""
+    named, in_folders = [], []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise InputError(f"has no images in it (files ending in {', '.join(sorted(SUFFIXES))})", str(path))
+            in_folders += inside
+        elif path.is_file():
+            named.append(path)
+        else:
+            raise InputError("is no file and no folder", str(path))
+    return Found(named, in_folders)
+
+
+def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.Tensor:
+    """An image as the network takes it, `(channels, crop, crop)`: resized, its middle cut out, normalised.
+
+    Raises `InputError` for a file that is no image.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = _eight_bit(opened).convert("L" if channels == 1 else "RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError) as error:
+        reason = "cannot identify it" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise InputError(f"is no image that can be read ({reason})", str(path)) from None
+    resize, crop = max(preprocessing.resize, preprocessing.crop), preprocessing.crop
+    scale = resize / min(image.size)
+    image = image.resize([max(resize, int(side * scale)) for side in image.size], Image.Resampling[preprocessing.interpolation.upper()])
+    left, top = (round((side - crop) / 2) for side in image.size)
+    image = image.crop((left, top, left + crop, top + crop))
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(crop, crop, -1).permute(2, 0, 1).float().div_(255)
+    mean, std = (torch.tensor(values[:channels]).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    return (pixels - mean) / std
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey brought to 8; Pillow itself cuts off what is above 255. ValueError for 32-bit pixels, whose range nobody knows."""
+    if image.mode.startswith("I;16"):
+        return image.convert("I").point(lambda value: value / 257).convert("L")
+    if image.mode in ("I", "F"):
+        raise ValueError("it has 32-bit pixels")
+    return image
+
+
+def predict(model: nn.Module, found: Found, preprocessing: Preprocessing, top: int = 5, device: str = "cpu") -> Iterator[Prediction | Path]:
+    """The `top` classes of every image, in order; a file in a folder that is no image comes back as its path.
+
+    Raises `InputError` for a named file that is no image, before anything is predicted.
+    """
+    channels = model.arch.channels
+    for path in found.named:
+        prepared(path, preprocessing, channels)
+    model = model.eval().to(device)
+    paths = [*found.named, *found.in_folders]
+    for start in range(0, len(paths), BATCH):
+        images: list[tuple[Path, torch.Tensor]] = []
+        for path in paths[start : start + BATCH]:
+            try:
+                images.append((path, prepared(path, preprocessing, channels)))
+            except InputError:
+                yield path
+        if images:
+            with torch.inference_mode():
+                batch = torch.stack([image for _, image in images]).to(device)
+                likely = model(batch).float().softmax(1).topk(min(top, model.arch.classes))
+            for (path, _), values, classes in zip(images, likely.values.tolist(), likely.indices.tolist()):
+                yield Prediction(path, list(zip(classes, values)))

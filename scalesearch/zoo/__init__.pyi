@@ -1,0 +1,5 @@
+from .darknet import convolutions as convolutions
+from .loading import load as load
+from .models import FAMILIES as FAMILIES, MODELS as MODELS, Networks as Networks, family_of as family_of, model as model
+from .preprocessing import class_names as class_names, preparing as preparing
+from .published_figures import Preprocessing as Preprocessing, published as published

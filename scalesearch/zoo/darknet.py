@@ -1,0 +1,300 @@
+"""Darknet's .cfg files as architectures: convolutional, shortcut, route, upsample, maxpool, yolo, and classifier endings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scalesearch.arch import Arch, BlockSpec, Stage
+from scalesearch.arch import block
+from scalesearch.arch import conv
+from scalesearch.errors import InputError, nearest, shown, unknown
+from scalesearch.arch import expand
+from scalesearch.space import settings_keys
+from scalesearch.signature import fields_of
+
+MOST_BYTES = 4_000_000
+ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "relu": "relu", "mish": "mish", "swish": "silu", "logistic": "sigmoid"}
+SECTIONS = ("convolutional", "shortcut", "route", "upsample", "maxpool", "yolo", "avgpool", "connected", "softmax")
+SETTINGS = fields_of(settings_keys)
+STRIDE = fields_of(conv)["stride"]
+SHORT = {"conv": "convolutional", "max": "maxpool", "avg": "avgpool", "conn": "connected", "soft": "softmax"}
+
+
+class Section(NamedTuple):
+    """A section of the file: its name, and its keys as `(text, line)`."""
+
+    file: str
+    name: str
+    line: int
+    keys: dict[str, tuple[str, int]]
+
+    def fault(self, message: str, key: str = "") -> InputError:
+        """A located error at a key, or at the section's head."""
+        line = self.keys[key][1] if key in self.keys else self.line
+        error = InputError(f"[{self.name}]{f' {key}' if key else ''}: {message}", f"{self.file}:{line}")
+        error.in_a_file = True
+        return error
+
+    def text(self, key: str, default: str) -> str:
+        return self.keys[key][0] if key in self.keys else default
+
+    def numbers(self, key: str, default: str = "") -> tuple[int, ...]:
+        text = self.text(key, default)
+        try:
+            return tuple(int(part) for part in text.split(",") if part.strip())
+        except ValueError:
+            raise self.fault(f"takes whole numbers, got {shown(text)}", key) from None
+
+    def number(self, key: str, default: int) -> int:
+        found = self.numbers(key, str(default))
+        if len(found) != 1:
+            raise self.fault(f"takes one whole number, got {shown(self.text(key, ''))}", key)
+        return found[0]
+
+
+def _sections(path: Path) -> list[Section]:
+    """The file's sections; comments and blank lines left out."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+    if len(data) > MOST_BYTES or b"\0" in data:
+        raise InputError("is no Darknet .cfg: it is a text of sections such as [net] and [convolutional]", str(path))
+    sections: list[Section] = []
+    for number, raw in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
+        line = re.split(r"[#;]", raw, maxsplit=1)[0].strip()
+        head = re.fullmatch(r"\[\s*(.+?)\s*\]", line)
+        key, equals, value = line.partition("=")
+        if head:
+            name = SHORT.get(head[1].lower(), head[1].lower())
+            sections.append(Section(str(path), name, number, {}))
+        elif equals and sections:
+            sections[-1].keys.setdefault(key.strip(), (value.strip(), number))  # Darknet takes the first of two
+        elif line:
+            raise InputError(f"takes [section] or key=value, got {shown(line)}", f"{path}:{number}")
+    if not sections or sections[0].name not in ("net", "network"):
+        raise InputError("a Darknet .cfg begins with [net]", f"{path}:{sections[0].line if sections else 1}")
+    return sections
+
+
+@dataclass
+class _Reader:
+    """The network read so far; `outputs[i]` is the stage whose output the file's layer i has."""
+
+    stages: list[Stage] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)  # of every stage
+    outputs: list[int | None] = field(default_factory=list)
+    taps: list[int] = field(default_factory=list)
+    detectors: list[Section] = field(default_factory=list)
+
+    def add(self, section: Section, inputs: tuple[int, ...] | None = None, stride: int = 1, kind: str = "", **args: Any) -> int:
+        if inputs is None and self.outputs and self.outputs[-1] is None:
+            raise section.fault("follows a detection layer, whose output nothing takes; a [route] goes back to another layer")
+        inputs = (self.outputs[-1],) if inputs is None and self.outputs else inputs or ()
+        try:
+            stage = Stage(block(kind, **args), 1, stride, () if inputs in ((len(self.stages) - 1,), ()) else inputs)
+        except InputError as error:
+            raise section.fault(error.message, {"kernel": "size", "width": "filters", "factor": "stride"}.get(error.place, "")) from None
+        self.stages.append(stage)
+        self.sections.append(section)
+        return len(self.stages) - 1
+
+    def refer(self, section: Section, key: str, number: int) -> int:
+        """The stage behind a reference: from 0 counted from the first layer, below 0 back from this one."""
+        here = len(self.outputs)
+        target = number + here if number < 0 else number
+        if not 0 <= target < here:
+            layers = f"0 to {here - 1} or -1 to -{here}" if here else "no layer before it"
+            raise section.fault(f"refers to layer {number}; there are {layers}", key)
+        if self.outputs[target] is None:
+            raise section.fault(f"refers to layer {number}, which is a detection layer", key)
+        return self.outputs[target]
+
+    def read(self, section: Section, following: Section | None) -> None:
+        reader: Callable | None = getattr(self, f"_{section.name}", None) if section.name in SECTIONS else None
+        if reader is None and section.name in SECTIONS:
+            raise section.fault("stands only at the end of a classifier: [avgpool] and a last [convolutional], then [softmax]")
+        if reader is None:
+            raise section.fault(f"unknown section; takes {', '.join(SECTIONS)}.{nearest(section.name, SECTIONS)}")
+        reader(section, following)
+
+    def _convolutional(self, section: Section, following: Section | None) -> None:
+        if following is not None and following.name == "yolo":
+            if not self.outputs or self.outputs[-1] is None:
+                raise section.fault("a detection layer takes the output of an ordinary layer")
+            self.taps.append(self.outputs[-1])
+            self._check_detector(section, following)
+            self.outputs.append(None)
+            return
+        for key in ("stride_x", "stride_y", "xnor", "binary"):
+            if section.number(key, 0):
+                raise section.fault("is not supported", key)
+        if "filters" not in section.keys:
+            raise section.fault("needs filters=, the width")
+        size = section.number("size", 1)
+        dilation = section.number("dilation", 1)
+        padding = (size // 2 if section.number("pad", 0) else section.number("padding", 0)) * dilation
+        self.outputs.append(self.add(
+            section, stride=_stride(section), kind="conv", width=section.number("filters", 1), kernel=size,
+            groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)), act=_activation(section, "logistic"),
+            **({} if padding == dilation * (size // 2) else {"padding": padding})))  # fmt: skip
+
+    def _check_detector(self, conv: Section, detector: Section) -> None:
+        """The convolution before [yolo] becomes part of the head, so it must be what the head has."""
+        masks, classes = detector.numbers("mask") or tuple(range(min(100, detector.number("num", 1)))), detector.number("classes", 20)
+        wanted = len(masks) * (5 + classes)
+        if conv.number("filters", 1) != wanted:
+            raise conv.fault(f"must be {wanted} before [yolo] with {len(masks)} masks and {classes} classes, "
+                             f"got {conv.number('filters', 1)}", "filters")
+        if conv.number("size", 1) != 1 or conv.number("batch_normalize", 0) or _activation(conv, "logistic") or _stride(conv) != 1:
+            raise conv.fault("before [yolo] must be 1×1, linear, without batch_normalize")
+
+    def _yolo(self, section: Section, following: Section | None) -> None:
+        if len(self.detectors) + 1 != len(self.taps):
+            raise section.fault("needs a [convolutional] right before it")
+        self.detectors.append(section)
+        self.outputs.append(None)
+
+    def _shortcut(self, section: Section, following: Section | None) -> None:
+        others = section.numbers("from")
+        if not others or not self.outputs:
+            raise section.fault("needs from=, the layer to add", "from")
+        inputs = (self.refer(section, "from", -1), *(self.refer(section, "from", n) for n in others))
+        act = _activation(section, "linear")
+        self.outputs.append(self.add(section, inputs, kind="add", **({"act": act} if act else {})))
+
+    def _route(self, section: Section, following: Section | None) -> None:
+        numbers = section.numbers("layers")
+        if not numbers:
+            raise section.fault("needs layers=, the layers to join", "layers")
+        inputs = tuple(self.refer(section, "layers", n) for n in numbers)
+        end = self.add(section, inputs, kind="concat") if len(inputs) > 1 else inputs[0]
+        if (groups := section.number("groups", 1)) > 1:
+            end = self.add(section, (end,), kind="channels", groups=groups, group=section.number("group_id", 0))
+        self.outputs.append(end)
+
+    def _upsample(self, section: Section, following: Section | None) -> None:
+        self.outputs.append(self.add(section, kind="upsample", factor=section.number("stride", 2)))
+
+    def _maxpool(self, section: Section, following: Section | None) -> None:
+        size = section.number("size", _stride(section))
+        if section.number("padding", size - 1) != size - 1:
+            raise section.fault(f"other padding than size - 1 ({size - 1}) is not supported", "padding")
+        padding = {"padding": "same"} if size % 2 == 0 else {}
+        self.outputs.append(self.add(section, stride=_stride(section), kind="max_pool", kernel=size, **padding))
+
+
+def _stride(section: Section) -> int:
+    return _checked(section, "stride", 1, "stride")
+
+
+def _checked(section: Section, key: str, default: int, field_name: str) -> int:
+    """A number under the rule that an architecture's own field has."""
+    rule = {"stride": STRIDE, **SETTINGS}[field_name]
+    try:
+        return rule.check(section.number(key, default))
+    except InputError as error:
+        raise section.fault(error.message, key) from None
+
+
+def _activation(section: Section, default: str) -> str | None:
+    name = section.text("activation", default)
+    if name not in ACTIVATIONS:
+        raise section.fault(unknown("activation", name, ACTIVATIONS), "activation")
+    return ACTIVATIONS[name]
+
+
+def _split_ending(sections: list[Section]) -> tuple[list[Section], list[Section]]:
+    """The layers, and a classifier's ending: `convolutional, avgpool` or `avgpool, convolutional|connected`, then softmax."""
+    body = [s for s in sections if s.name != "cost"]  # what it is trained by
+    body = body[:-1] if body and body[-1].name == "softmax" else body
+    names = [section.name for section in body[-2:]]
+    if names in (["avgpool", "convolutional"], ["avgpool", "connected"], ["convolutional", "avgpool"]):
+        return body[:-2], body[-2:]
+    return body, []
+
+
+def _classifier(ending: list[Section]) -> tuple[BlockSpec, int]:
+    names = [section.name for section in ending]
+    last = ending[names[0] != "convolutional"]
+    classes = _checked(last, "output" if last.name == "connected" else "filters", 1, "classes")
+    act = _activation(last, "logistic")
+    if last.number("batch_normalize", 0) or last.number("size", 1) != 1:
+        raise last.fault("the last layer of a classifier must be 1×1 without batch_normalize")
+    if names[0] == "convolutional":
+        return block("conv_classifier", "head", act=act), classes
+    if act:
+        raise last.fault("must be linear after [avgpool]", "activation")
+    return block("classifier", "head"), classes
+
+
+def _detector(sections: list[Section]) -> tuple[BlockSpec, int]:
+    first = sections[0]
+    for other in sections[1:]:
+        for key in ("classes", "anchors"):
+            if other.numbers(key) != first.numbers(key):
+                raise other.fault(f"differs from the one at line {first.line}", key)
+    flat = first.numbers("anchors")
+    if not flat or len(flat) % 2:
+        raise first.fault("takes pairs of width and height", "anchors")
+    anchors = tuple(zip(flat[::2], flat[1::2]))
+    masks = tuple(s.numbers("mask") or tuple(range(len(anchors))) for s in sections)
+    for section, mask in zip(sections, masks):
+        if not all(0 <= m < len(anchors) for m in mask):
+            raise section.fault(f"names an anchor that isn't among the {len(anchors)}", "mask")
+    try:
+        return block("yolo", "head", anchors=anchors, masks=masks), _checked(first, "classes", 20, "classes")
+    except InputError as error:
+        raise error if error.in_a_file else first.fault(error.message, "anchors") from None
+
+
+def arch_from_cfg(path: str | Path) -> Arch:
+    """The network of a Darknet .cfg file, at the file's own resolution.
+
+    The convolution before every [yolo] is in the head. Raises `InputError` with file and line: unknown sections, references to
+    layers that aren't there, shapes that don't meet, endings that are neither detectors nor classifiers.
+    """
+    net, *sections = _sections(Path(path))
+    sides = tuple(_checked(net, key, 416, "resolution") for key in ("width", "height"))
+    if sides[0] != sides[1]:
+        raise net.fault(f"takes square inputs, got {sides[0]}×{sides[1]}", "height")
+    if not sections:
+        raise net.fault("has no layers after it")
+    body, ending = _split_ending(sections)
+    reader = _Reader()
+    for section, following in zip(body, [*body[1:], None]):
+        reader.read(section, following)
+    if not reader.stages:
+        raise net.fault("has no layers before its head")
+    if bool(ending) == bool(reader.detectors):
+        raise sections[-1].fault("a network ends in [yolo] layers or in [avgpool] with a last convolution, so that its head is known")
+    head, classes = _classifier(ending) if ending else _detector(reader.detectors)
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", Path(path).stem)[:100].lstrip(".+-") or "darknet"
+    last = len(reader.stages) - 1
+    taps = () if (ending and reader.outputs[-1] == last) or reader.taps == [last] else tuple(reader.taps or [reader.outputs[-1]])
+    arch = Arch(name, sides[0], classes, (), tuple(reader.stages), head, channels=_checked(net, "channels", 3, "channels"), taps=taps)
+    try:
+        expand(arch)
+    except InputError as error:
+        raise _located(error, reader.sections, net) from None
+    return arch
+
+
+def _located(error: InputError, sections: list[Section], net: Section) -> InputError:
+    stage = re.search(r"stages\[(\d+)\]", f"{error.place} {error.message}")
+    return (sections[int(stage[1])] if stage else net).fault(error.message.split(": ", 1)[-1])
+
+
+def convolutions(arch: Arch) -> Iterator[str]:
+    """Paths of the blocks with weights in the order of a Darknet file: a detector's convolution follows the stage it looks at."""
+    predictors = {tap: f"head.predict.{i}" for i, tap in enumerate(arch.sources[-1])} if arch.head.kind == "yolo" else {}
+    for i, stage in enumerate(arch.stages):
+        yield from (f"stages.{i}.{j}" for j in range(stage.depth))
+        if i in predictors:
+            yield predictors[i]
+    if not predictors:
+        yield "head"

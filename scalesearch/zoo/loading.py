@@ -1,0 +1,25 @@
+"""MODEL, as every command and `scalesearch.load` take it: a zoo name, an architecture's YAML file, or a Darknet .cfg."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scalesearch.zoo.models import model as hand_built
+from scalesearch.arch import Arch
+from scalesearch.zoo.darknet import arch_from_cfg
+from scalesearch.space import load_arch, settings_keys
+from scalesearch.signature import fields_of
+
+READERS = {".yaml": load_arch, ".yml": load_arch, ".cfg": arch_from_cfg}
+
+
+def load(model: str | Path, *, resolution: int | None = None, classes: int | None = None) -> Arch:
+    """The architecture called `model`, at another resolution or with another number of classes if given.
+
+    Raises `InputError` for a name that the zoo doesn't have, with the nearest, and for what is wrong in a file.
+    """
+    read = READERS.get(Path(model).suffix.lower())
+    arch = read(str(model)) if read else hand_built(str(model))
+    changes = {"resolution": resolution, "classes": classes}
+    fields = fields_of(settings_keys)
+    return arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})

@@ -1,0 +1,64 @@
+"""How images are prepared for a network's weights, and what its classes are called."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from scalesearch.arch import Arch
+from scalesearch.errors import InputError
+from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
+
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
+TIMM_CROP = 0.875  # timm's default share of the resized image
+
+
+def preparing(arch: Arch, library: str, weights: Path | None = None) -> Preprocessing:
+    """How images are prepared for weights of `arch` that have a library's names, at the arch's resolution.
+
+    A `config.json` beside the weights (timm's on the Hub) says so itself; else it is what the published figure was measured
+    with; else what is usual in the library.
+    """
+    if weights is not None and (config := weights.parent / "config.json").is_file():
+        return _from_config(config, arch)
+    known = published(arch.name.removesuffix("_aux"))
+    if known.preprocessing is not None and library in (known.source or "").lower():
+        scale = arch.resolution / known.preprocessing.crop
+        return known.preprocessing._replace(crop=arch.resolution, resize=round(known.preprocessing.resize * scale))
+    match library:
+        case "torchvision":
+            return Preprocessing(arch.resolution, round(arch.resolution * 256 / 224), "bilinear", *IMAGENET)
+        case "timm":
+            return Preprocessing(arch.resolution, int(arch.resolution / TIMM_CROP), "bicubic", *IMAGENET)
+        case "darknet" | "ultralytics":
+            return Preprocessing(arch.resolution, arch.resolution, "bilinear", *NONE)
+    return Preprocessing(arch.resolution, arch.resolution, "bilinear", *HALF)  # as `scalesearch run` trains
+
+
+def _from_config(path: Path, arch: Arch) -> Preprocessing:
+    """timm's `config.json`. Raises `InputError` where it is no such thing."""
+    try:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        told = told.get("pretrained_cfg", told)
+        crop, mean, std = float(told.get("crop_pct", TIMM_CROP)), tuple(map(float, told["mean"])), tuple(map(float, told["std"]))
+        interpolation = told.get("interpolation", "bicubic")
+        if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError("values that make no sense")
+        return Preprocessing(arch.resolution, int(arch.resolution / crop), interpolation, mean, std)
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise InputError(f"lies beside the weights and is no timm configuration ({type(error).__name__}: {error}); "
+                         "move it away", str(path)) from None
+
+
+@cache
+def imagenet_classes() -> tuple[str, ...]:
+    """ImageNet's 1000 classes in their usual order, as torchvision 0.28 names them."""
+    return tuple(files("scalesearch.zoo").joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines())
+
+
+def class_names(arch: Arch, library: str = "torchvision") -> tuple[str, ...] | None:
+    """The classes' names where they are known: ImageNet's for 1000 classes, but for Darknet's weights, which order them otherwise."""
+    return imagenet_classes() if arch.classes == len(imagenet_classes()) and library != "darknet" else None

@@ -1,0 +1,55 @@
+"""A study driven without Ray and without training, its jobs ending in any order."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from random import Random
+
+from helpers import TINY_SPACE
+
+from scalesearch import yamlfile
+from scalesearch.arch.expansion import expand
+from scalesearch.study.driver import Driver, Job
+from scalesearch.study.log import TrialLog
+
+STUDY = {
+    "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 700_000},
+    "search": {"with": "evolution", "trials": 12}, "scale": {"with": "tpe", "trials": 7, "tolerance": 0.3}, "family": {"phi": [0, 1, 2]},
+    "compare": ["mobilenet_v1", "resnet18"], "seeds": [0, 1], "finalists": {"top": 0}, "recipe": {"epochs": 1},
+}  # fmt: skip
+
+
+def write_study(folder: Path, **changes) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yamlfile.dump(copy.deepcopy(STUDY) | changes))
+    return path
+
+
+def outcome_of(job: Job) -> dict:
+    """A stand-in for training where the order of jobs is what is tested: a score that only the network decides."""
+    score = int(expand(job.arch).digest, 16) % 1000 / 1000
+    return {"scores": {"val_accuracy": score, "val_loss": 1 - score, "test_accuracy": score}, "seconds": 1.0}
+
+
+def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | None = None, outcome=outcome_of) -> TrialLog:
+    """Run the driver's jobs, `workers` at a time, ending in random order; stop dead after so many results."""
+    driver, running, finished = Driver(study, TrialLog(path)), [], 0
+    job = driver.next()
+    while job is not None or running:
+        while job is not None and job is not Driver.WAIT and len(running) < workers:
+            running.append(job)
+            job = driver.next()
+        assert running, "the driver waits for results that nobody works on"
+        done = running.pop(order.randrange(len(running)))
+        driver.finish(done, outcome(done))
+        finished += 1
+        if finished == stop_after:
+            break
+        if job is Driver.WAIT:
+            job = driver.next()
+    return driver.log
+
+
+def essence(log: TrialLog) -> list:
+    return [(t.step, t.number, t.name, t.network, t.decisions, t.scores, t.rejected) for t in log]

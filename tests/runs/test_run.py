@@ -1,0 +1,177 @@
+"""The real thing: a study through Ray and Optuna, killed and resumed, its folder and its report in a browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import TINY_SPACE, standalone
+from safetensors.torch import load_file
+
+from scalesearch import yamlfile
+from scalesearch.network.modules import build
+from scalesearch.space.schema import load_arch
+from scalesearch.study.log import TrialLog
+
+pytestmark = pytest.mark.slow
+COMMAND = [sys.executable, "-m", "scalesearch", "run"]
+STUDY = {
+    "name": "small", "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 500_000},
+    "search": {"with": "evolution", "trials": 5, "epochs": 1}, "scale": {"with": "tpe", "trials": 5, "epochs": 1, "tolerance": 0.05},
+    "family": {"phi": [0, 1]}, "compare": ["mobilenet_v1", "mobilenet_v2"], "recipe": {"epochs": 2, "data_share": 0.2},
+}  # fmt: skip
+STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2, "compare": 2}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "small.yaml"
+    path.write_text(yamlfile.dump(STUDY))
+    return path
+
+
+def start(study: Path, out: Path, *options: str) -> subprocess.Popen:
+    return subprocess.Popen([*COMMAND, str(study), "--out", str(out), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, start_new_session=True)
+
+
+def finish(process: subprocess.Popen) -> str:
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    return out + err
+
+
+@pytest.fixture(scope="module")
+def finished(study, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    said = finish(start(study, out))
+    return out, said
+
+
+def essence(folder: Path) -> list:
+    """What must not depend on kills: everything but the times."""
+    return [(t.step, t.number, t.name, t.network, t.decisions, t.scores, t.history, t.rejected, t.state)
+            for t in TrialLog(folder / "trials.jsonl")]
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    folder, said = finished
+    log = TrialLog(folder / "trials.jsonl")
+    assert {step: len(log.of(step)) for step in STEPS} == STEPS
+    assert all(t.state == "done" and t.cost["macs"] <= 500_000 for t in log.of("base"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["finished"] and summary["trials"] == STEPS
+    assert {row["name"] for row in summary["rows"]} == {"small-phi0", "small-phi1", "mobilenet_v1", "mobilenet_v2"}
+    with open(folder / "trials.csv") as file:
+        assert len(list(csv.DictReader(file))) == sum(STEPS.values())
+    assert "small-phi1" in said and "[18/18]" in said and "report" in said
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_family_members_are_ready_to_use_elsewhere(finished, tmp_path):
+    folder, _ = finished
+    summary = {row["name"]: row for row in json.loads((folder / "summary.json").read_text())["rows"]}
+    for name in ("small-phi0", "small-phi1"):
+        member = folder / "family" / name
+        assert sorted(p.name for p in member.iterdir()) == ["arch.yaml", "card.md", "model.py", "weights.safetensors"]
+        arch = load_arch(member / "arch.yaml")
+        network = build(arch).eval()
+        state = load_file(member / "weights.safetensors")
+        network.load_state_dict(state)
+        x = torch.randn(3, 1, arch.resolution, arch.resolution)
+        torch.save(state, tmp_path / "w.pt")
+        torch.save(x, tmp_path / "x.pt")
+        scored, _, params = standalone((member / "model.py").read_text(), tmp_path)
+        assert torch.equal(network(x), scored)
+        assert params == summary[name]["params"] and f"{params:,}" in (member / "card.md").read_text()
+
+
+def test_searches_lie_in_sqlite_as_optuna_studies(finished):
+    import optuna
+
+    storage = f"sqlite:///{finished[0] / 'optuna.db'}"
+    for step in ("base", "scale"):
+        trials = optuna.load_study(study_name=f"small/{step}", storage=storage).trials
+        logged = TrialLog(finished[0] / "trials.jsonl").of(step)
+        assert [t.value for t in trials] == [t.scores["val_accuracy"] for t in logged]
+
+
+# While the first trials run, in the middle of the scaling search, after the last trial's line.
+@pytest.mark.parametrize("lines", [0, 8, 18])
+def test_killed_and_resumed_it_equals_the_uninterrupted_run(study, finished, tmp_path, lines):
+    out = tmp_path / "run"
+    process = start(study, out)
+    log = out / "trials.jsonl"
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.exists() and log.read_bytes().count(b"\n") >= lines or (lines == 0 and (out / "run.lock").exists()):
+            break
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = log.read_bytes().splitlines() if log.exists() else []
+    said = finish(start(study, out, "--resume"))
+    assert essence(out) == essence(finished[0])
+    assert [line for line in before if line.endswith(b"}")] == log.read_bytes().splitlines()[: len(before)]
+    if before:
+        assert f"going on after {len(before)} finished trials" in said
+    whole, resumed = (json.loads((folder / "summary.json").read_text()) for folder in (finished[0], out))
+    for summary in (whole, resumed):
+        del summary["seconds"]
+        for row in summary["rows"]:
+            del row["seconds"]
+    assert resumed == whole
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(study, finished, tmp_path):
+    folder = finished[0]
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    again = start(study, folder)
+    assert "go on with it by --resume" in again.communicate()[1] and again.returncode == 2
+    other = start(study, folder, "--resume", "--set", "seeds=[1]")
+    assert "holds another study" in other.communicate()[1] and other.returncode == 2
+    assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("mine")
+    foreign = start(study, tmp_path / "full")
+    assert "holds something else" in foreign.communicate()[1] and foreign.returncode == 2
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.tex"]
+
+
+def test_a_network_that_fails_is_recorded_and_the_study_goes_on(study, tmp_path):
+    """A learning rate at which losses overflow in some trials."""
+    said = start(study, tmp_path / "run", "--set", "recipe.learning_rate=1e30", "--set", "compare=[]")
+    out, err = said.communicate(timeout=300)
+    assert said.returncode == 1 and "none of the 5 trials of the base search came to the end of its training: the loss became nan" in err
+    log = TrialLog(tmp_path / "run" / "trials.jsonl")
+    assert all(t.state == "failed" and "epoch 1" in t.reason for t in log) and "Traceback" not in err
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [1400, 400])
+def test_report_opens_in_a_browser_without_a_network(finished, tmp_path, width):
+    page = finished[0] / "report.html"
+    flags = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1000",
+             "--virtual-time-budget=8000"]  # fmt: skip
+    dom = subprocess.run([*flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120).stdout
+    assert dom.count("main-svg") >= 4 and "small-phi1" in dom
+    assert "EfficientNet's coefficients" in dom and dom.count('class="ternary') + dom.count("ternarylayer") >= 1
+    text = page.read_text()
+    head = text.split("<script>")[0] + text.split("</script>", 1)[1]
+    assert "http://" not in head and "https://" not in head and 'src="' not in head
+    shot = tmp_path / "shot.png"
+    subprocess.run([*flags, f"--screenshot={shot}", page.as_uri()], capture_output=True, timeout=120)
+    assert shot.stat().st_size > 20_000

@@ -1,0 +1,372 @@
+"""What a trial's score was measured with: checkpoints, inheritance, proxies, latency, and what really took effect."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+from conftest import MBCONV
+from helpers import TINY_SPACE
+from driving import drive, essence, outcome_of, write_study
+
+from scalesearch import yamlfile, zoo
+from scalesearch.arch.adapting import adapt
+from scalesearch.statistics.correlations import spearman
+from scalesearch.counting.counts import cost
+from scalesearch.data.sources import SOURCES, load, source
+from scalesearch.study.driver import Driver, Job, StudyFailed
+from scalesearch.errors import InputError
+from scalesearch.arch.expansion import expand
+from scalesearch.network.latency import measure, profile, summarised
+from scalesearch.network.modules import build
+from scalesearch.counting.profiles import load_profile
+from scalesearch.training.zero_cost import proxies
+from scalesearch.training.recipe import PROXIES, Recipe
+from scalesearch.report import findings
+from scalesearch.space.schema import arch_from_dict, load_space, space_from_dict
+from scalesearch.study.study import document_difference, load_study
+from scalesearch.training.trainer import inherit
+from scalesearch.study.trial import compared
+from scalesearch.study.log import TrialLog
+from scalesearch.runs.worker import Session
+
+QUICK = Recipe(epochs=3, data_share=0.2)
+
+
+def tiny(seed=0):
+    return space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1).sample(seed)[1]
+
+
+def config(arch, **changes):
+    return {"arch": arch.to_dict(), "data": "digits", "recipe": QUICK.__dict__, "seed": 0, "gpu": False, "threads": 1, "final": False,
+            "weights": None, "from": 0, "until": 3, "parent": None, "proxies": (), "checkpoint": None, "latency": False} | changes
+
+
+def outcome(session):
+    while True:
+        said = session.step()
+        if said["done"]:
+            return json.loads(said["outcome"])
+
+
+def test_going_on_from_a_checkpoint_comes_to_the_same(tmp_path):
+    arch, path = tiny(), str(tmp_path / "c.pt")
+    whole = outcome(Session(config(arch)))
+    first = outcome(Session(config(arch, until=1, checkpoint=path)))
+    second = outcome(Session(config(arch, checkpoint=path, **{"from": 1})))
+    lost = outcome(Session(config(arch, checkpoint=str(tmp_path / "gone.pt"), **{"from": 1})))
+    assert whole["scores"] == second["scores"] == lost["scores"]
+    assert whole["history"] == first["history"] + second["history"] == lost["history"]
+
+
+def test_an_early_score_is_that_of_the_longer_schedule_cut_off():
+    """Not of a shorter schedule: its learning rate has not come down."""
+    arch = tiny()
+    cut, short = outcome(Session(config(arch, until=1))), outcome(Session(config(arch, recipe=(Recipe(epochs=1, data_share=0.2)).__dict__, until=1)))
+    assert cut["scores"] != short["scores"]
+
+
+def test_weights_are_inherited_where_blocks_are_shared(tmp_path):
+    arch = tiny()
+    parent = build(arch)
+    child = build(arch.with_(stages=(arch.stages[0],)))
+    share = inherit(child, parent.state_dict())
+    assert torch.equal(child.stem[0].conv.weight, parent.stem[0].conv.weight) and 0 < share < 1
+    assert inherit(build(arch), parent.state_dict()) == 1.0 and inherit(build(arch), {}) == 0.0
+
+
+def test_what_was_used_is_told_by_the_thing_itself():
+    arch = tiny()
+    told = outcome(Session(config(arch, until=1)))
+    assert told["network"] == expand(arch).digest and told["recipe"] == QUICK.digest
+    assert told["built"] != outcome(Session(config(tiny(7), until=1)))["built"]
+
+
+def test_every_source_tells_its_sizes():
+    for name in SOURCES:
+        assert {split: len(labels) for split, (_, labels) in load(name).items()} == source(name).sizes
+
+
+# Proxies.
+
+def test_proxies_leave_the_network_and_the_dice_as_they_were():
+    model = build(tiny())
+    images, labels = torch.randn(16, 1, 16, 16), torch.arange(16) % 10
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    found = proxies(model, images, labels)
+    assert set(found) == {f"proxy.{name}" for name in PROXIES} and all(map(math.isfinite, found.values()))
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()) and torch.equal(state, torch.get_rng_state())
+    assert all(p.grad is None for p in model.parameters()) and proxies(model, images, labels) == found
+
+
+def test_synflow_sees_a_deeper_network_as_larger():
+    """Every layer multiplies the flow by more than one (Tanaka et al. 2020)."""
+    images, labels, found = torch.randn(4, 3, 32, 32), torch.arange(4), []
+    for name in ("resnet18", "resnet34"):
+        torch.manual_seed(0)
+        found.append(proxies(build(adapt(zoo.model(name), resolution=32, classes=10)), images, labels, ("synflow",))["proxy.synflow"])
+    assert found[0] < found[1]
+
+
+@pytest.mark.parametrize("name", ["inception_v1_aux", "mobilenet_v4_hybrid_medium", "convnext_tiny", "vgg11", "densenet121"])
+def test_proxies_take_any_network(name):
+    model = build(adapt(zoo.model(name), resolution=32, classes=10))
+    found = proxies(model, torch.randn(4, 3, 32, 32), torch.arange(4))
+    assert {"proxy.grad_norm", "proxy.zen", "proxy.naswot"} <= set(found)
+
+
+# Latency.
+
+def test_interruptions_are_left_out_of_a_measurement():
+    found = summarised([1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 7.0])
+    assert found.seconds == 1.0 and found.outliers == 1 and found.runs == 6 and found.spread < 0.02
+
+
+def test_latency_grows_with_the_work():
+    small, large = (measure(build(zoo.model("resnet18").with_(classes=10)).eval(), torch.randn(1, 3, r, r), threads=1) for r in (32, 224))
+    assert large.seconds > 3 * small.seconds and small.runs >= 4
+
+
+def test_a_profile_tells_networks_that_it_has_not_seen(tmp_path):
+    space = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3)
+    rng = Random(0)
+    networks = [space.sample(rng)[1].with_(name=f"n{i}") for i in range(12)]
+    found = profile(networks[:7], networks[7:], torch.device("cpu"))
+    found.save(tmp_path / "p.json")
+    read = load_profile("p.json", tmp_path)
+    told = [read.predict(expand(arch)) for arch in networks[7:]]
+    assert told == [found.predict(expand(arch)) for arch in networks[7:]] and min(told) > 0
+    assert found.error["networks"] == 5 and found.error["median"] < 0.5  # 0.09 measured on a machine at rest
+    assert spearman(told, [cost(arch).acts for arch in networks[7:]]) > 0.3
+    assert found.known(expand(networks[0])) == 1.0
+
+
+@pytest.mark.parametrize("change, message", [({"overhead": "abc"}, "overhead takes a number"), ({"slope": None}, "slope takes"), ({"overhead": math.nan}, "overhead"),
+                                             ({"blocks": {}}, "it has no blocks"), ({"blocks": {"a": {"kind": "conv", "seconds": 1, "features": ["x"] * 3}}}, "block 'a'")])
+def test_numbers_of_profiles_are_checked(tmp_path, change, message):
+    good = {"version": 1, "device": "cpu", "threads": 1, "batch": 1, "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    (tmp_path / "p.json").write_text(json.dumps(good))
+    assert load_profile("p.json", tmp_path).predict(expand(tiny())) > 0
+    (tmp_path / "p.json").write_text(json.dumps(good | change))
+    with pytest.raises(InputError, match=message):
+        load_profile("p.json", tmp_path)
+
+
+def test_a_study_holds_the_profiles_that_it_names(tmp_path):
+    """So it is another study when the file changes, and its run's folder needs no file beside it."""
+    text = {"version": 1, "device": "cpu", "threads": 1, "batch": 1, "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    (tmp_path / "p.json").write_text(json.dumps(text))
+    path = write_study(tmp_path, budget={"latency": "9s", "device": "p.json"}, scale={"budget": {"latency": "9s", "device": "p.json"}})
+    study = load_study(path)
+    (tmp_path / "p.json").write_text(json.dumps(text | {"slope": 2.0}))
+    assert load_study(path).digest != study.digest
+    (tmp_path / "p.json").unlink()
+    (tmp_path / "again.yaml").write_text(yamlfile.dump(study.document))
+    assert load_study(tmp_path / "again.yaml").digest == study.digest
+
+
+@pytest.mark.parametrize("text, message", [("", "is no JSON"), ("[]", "is no device profile"), ('{"version": 1, "blocks": {"a": {}}}', "lacks kind"),
+                                           ('{"version": 1, "blocks": {}, "x": 1}', "is no device profile")])
+def test_other_files_are_no_profiles(tmp_path, text, message):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_profile("p.json", tmp_path)
+    with pytest.raises(InputError, match="scalesearch profile"):
+        load_profile("none.json", tmp_path)
+
+
+# Through a study.
+
+FULL = {"search": {"with": "predictor", "trials": 14, "epochs": 9, "objective": ["accuracy", "params"], "screen": 6, "inherit": True,
+                   "scheduler": {"with": "asha", "eta": 3}},
+        "finalists": {"top": 2, "seeds": [0, 1, 2]}, "scale": {"trials": 6, "tolerance": 0.3, "phi": [1, 2], "transfer": 4}}  # fmt: skip
+
+
+def scored(job: Job) -> dict:
+    """As `outcome_of`, with proxies, better the longer the training."""
+    said = outcome_of(job)
+    said["scores"] = {k: v * (0.5 + 0.05 * job.until) for k, v in said["scores"].items()} if job.until else {}
+    said["scores"] |= {f"proxy.{name}": float(len(name) + said["seconds"] * cost(job.arch).params) for name in PROXIES}
+    said["history"] = [{"epoch": e, "train_loss": Random(f"{job.name} {e}").random()} for e in range(job.start + 1, job.until + 1)]
+    return said
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("full")
+    study = load_study(write_study(folder, **FULL))
+    return study, drive(study, folder / "trials.jsonl", Random(0), outcome=scored)
+
+
+def test_the_steps_of_a_full_study(full):
+    study, log = full
+    assert study.rungs == (1, 3, 9) and len(log.of("screen")) == 6
+    base = log.of("base")
+    by_rung = [sum(t.rung == r for t in base) for r in range(3)]
+    assert by_rung[0] == 14 and 14 // 3 <= by_rung[1] < 14 and 1 <= by_rung[2] < by_rung[1]
+    assert len(log.of("finalists")) == 3 * min(2, by_rung[2]) and {t.fidelity["seed"] for t in log.of("finalists")} == {0, 1, 2}
+    assert len(log.of("transfer")) == 4 and all(t.decisions["phi"] == 2 for t in log.of("transfer"))
+    assert all(t.fidelity["resolution"] == t.arch["resolution"] for t in log)
+
+
+def test_early_trials_never_look_final(full):
+    study, log = full
+    driver = Driver(study, log)
+    early = [t for t in log.of("base") if t.early]
+    assert early and driver.best("base") not in early and driver.base not in early
+    levels = {t.level for t in compared(log.of("base"))}
+    assert len(levels) == 1 and levels.pop()[:2] == (9, 9)
+    assert all(t.fidelity["epochs"] < t.fidelity["of"] == 9 for t in early)
+
+
+def test_halving_survives_any_kill_and_any_order(full, tmp_path):
+    study, log = full
+    for stop in (3, 9, 17, 25, 29):
+        path = tmp_path / f"{stop}.jsonl"
+        drive(study, path, Random(stop), workers=1 + stop % 4, stop_after=stop, outcome=scored)
+        assert essence(drive(study, path, Random(stop + 1), outcome=scored)) == essence(log)
+
+
+def test_with_too_few_to_halve_somebody_comes_to_the_end(tmp_path):
+    study = load_study(write_study(tmp_path, **FULL), {"search.trials": 2})
+    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=scored)
+    assert [t.rung for t in log.of("base")].count(2) == 1
+
+
+@pytest.mark.parametrize("trials", [6, 12])
+def test_where_the_first_to_come_to_the_end_fails_the_next_best_comes(tmp_path, trials):
+    study = load_study(write_study(tmp_path, search={"with": "random", "trials": trials, "epochs": 9, "scheduler": {"with": "asha"}}))
+    lost = []
+
+    def outcome(job):
+        if job.until == 9 and not lost:
+            lost.append(job.name)
+            return {"reason": "the worker died"}
+        return scored(job)
+
+    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=outcome)
+    assert lost and Driver(study, log).best("base").state == "done"
+    with pytest.raises(StudyFailed, match="none of the .* came to the end of its training: nan"):
+        drive(study, tmp_path / "all.jsonl", Random(0), outcome=lambda job: {"reason": "nan"} if job.until == 9 else scored(job))
+
+
+def test_what_the_search_has_trained_is_not_trained_again(tmp_path):
+    """Searched with the finalists' own recipe, the first seed of each is there already."""
+    study, trained = load_study(write_study(tmp_path, finalists={"top": 2, "seeds": [0, 1]})), []
+    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=lambda job: trained.append(job.name) or outcome_of(job))
+    assert len(log.of("finalists")) == 4 and sum(name.startswith("finalist") for name in trained) == 2
+    scores = {t.candidate: t.scores for t in log.of("base")}
+    assert all(t.scores == scores[t.candidate] for t in log.of("finalists") if t.fidelity["seed"] == 0)
+
+
+def test_a_network_keeps_its_parent_and_is_compared_with_such_as_have_one(full, tmp_path):
+    study, log = full
+    parents = {}
+    for trial in log.of("base"):
+        assert parents.setdefault(trial.candidate, trial.fidelity["parent"]) == trial.fidelity["parent"]
+    study = load_study(write_study(tmp_path, search={"with": "random", "trials": 12, "inherit": True}, finalists={"top": 3, "seeds": [0]}))
+    favoured = lambda job: (said := outcome_of(job)) | ({} if job.parent else {"scores": {**said["scores"], "val_accuracy": 0.99}})
+    driver = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0), outcome=favoured))
+    assert {bool(t.fidelity["parent"]) for t in driver.log.of("base")} == {True, False}
+    assert driver.best("base").fidelity["parent"] and all(f.searched < 0.99 for f in findings.finalists(driver))
+
+
+def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
+    study, log = full
+    child = next(t for t in log.of("base") if t.fidelity["parent"])
+    job = Job("base", child.number, child.name, arch_from_dict(child.arch), 0, child.decisions, 9, parent="base-000")
+    trial = Driver(study, TrialLog(tmp_path / "trials.jsonl")).finish(job, scored(job) | {"inherited": 0.0})
+    assert trial.state == "failed" and "nothing was inherited from base-000" in trial.reason
+
+
+def test_proxies_are_of_the_network_before_it_inherits(tmp_path):
+    arch, weights = tiny(), str(tmp_path / "w.safetensors")
+    outcome(Session(config(arch, until=1, weights=weights)))
+    alone, child = (outcome(Session(config(arch, until=1, proxies=("synflow",), parent=p))) for p in (None, weights))
+    assert alone["scores"]["proxy.synflow"] == child["scores"]["proxy.synflow"] and alone["scores"]["val_loss"] != child["scores"]["val_loss"]
+    assert (alone["inherited"], child["inherited"]) == (0.0, 1.0)
+
+
+def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
+    study, log = full
+    driver = Driver(study, log)
+    assert findings.faults(driver) == []
+    alike = lambda job: scored(job) | {"history": [{"epoch": 1.0, "train_loss": 0.5}]}
+    other = load_study(write_study(tmp_path))
+    silent = drive(other, tmp_path / "trials.jsonl", Random(0), outcome=alike)
+    assert "took no effect" in findings.faults(Driver(other, silent))[0]
+    twice = TrialLog(tmp_path / "twice.jsonl")
+    for number in range(2):
+        twice.append(replace(log.of("base")[0], number=number, name=f"base-{number}"))
+    assert "base-0 and base-1 are the same network" in findings.faults(Driver(study, twice))[0]
+
+
+@pytest.mark.parametrize("said, reason", [
+    ({"scores": {"val_accuracy": math.nan}}, "val_accuracy is nan"), ({"scores": {"val_accuracy": math.inf}}, "val_accuracy is inf"),
+    ({"scores": {}}, "gave no score"), ({}, "gave no score"), ({"scores": None}, "gave no score"), ({"reason": "boom"}, "boom"),
+    ({"scores": {"val_accuracy": 0.5}, "network": "0" * 16}, "another network was trained"),
+    ({"scores": {"val_accuracy": 0.5}, "recipe": "0" * 16}, "another recipe was used"),
+])  # fmt: skip
+def test_outcomes_that_are_none_are_failures_with_a_reason(tmp_path, said, reason):
+    study = load_study(write_study(tmp_path))
+    driver = Driver(study, TrialLog(tmp_path / "trials.jsonl"))
+    trial = driver.finish(driver.next(), said)
+    assert trial.state == "failed" and reason in trial.reason and not trial.scores
+    json.loads((tmp_path / "trials.jsonl").read_text(), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+
+
+def test_findings_of_a_full_study(full):
+    study, log = full
+    driver = Driver(study, log)
+    names = {p["name"] for p in findings.proxies(driver)}
+    assert names == {*PROXIES, "params", "macs"}
+    finalists = findings.finalists(driver)
+    assert {f.seeds for f in finalists} == {3} and finalists[0].chosen and not any(f.chosen for f in finalists[1:])
+    assert findings.transfers(driver)[0].ranks.pairs == 4
+    volumes = [v for _, v in findings.volumes(driver)]
+    assert volumes == sorted(volumes)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"search": {"scheduler": {"with": "ahsa"}}}, 'search.scheduler.with: unknown scheduler "ahsa".*Did you mean "asha"'),
+    ({"search": {"scheduler": {"etta": 2}}}, 'search.scheduler.etta: unknown key.*Did you mean "eta"'),
+    ({"search": {"objective": ["macs"]}}, "search.objective: must hold accuracy"),
+    ({"search": {"objective": ["accuracy", "latency"]}}, "search.objective: latency needs"),
+    ({"search": {"objective": ["accuracy", "mac"]}}, r'search.objective\[1\]: unknown objective "mac"'),
+    ({"search": {"with": "cmaes", "objective": ["accuracy", "macs"]}}, "takes one objective"),
+    ({"search": {"proxies": ["zenn"]}}, 'unknown proxy "zenn"'), ({"search": {"screen": 4, "proxies": []}}, "search.screen: needs proxies"),
+    ({"scale": {"phi": [2]}}, "scale.phi: must hold 1"), ({"finalists": {"top": 2, "seeds": []}}, "finalists.seeds"),
+    ({"budget": {"macs": "2x resnet19 ± 2%"}}, 'budget.macs: unknown network "resnet19"'), ({"budget": {"latency": "5ms"}}, "budget.latency: needs"),
+    ({"budget": {"latency": "5ms", "device": "none.json"}}, "cannot be read"), ({"scale": {"budget": {"actts": 1}}}, "scale.budget.actts: unknown quantity"),
+    ({"scale": {"budget": {"acts": "2x bse"}}}, 'scale.budget.acts: unknown network "bse"'),
+])  # fmt: skip
+def test_faults_in_these_options_are_located(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_study(write_study(tmp_path, **changes))
+    assert str(tmp_path) in str(caught.value) or "none.json" in str(caught.value)
+
+
+def test_a_budget_may_be_relative_to_a_network_people_know(tmp_path):
+    study = load_study(write_study(tmp_path, budget={"macs": "≤ 0.01x resnet18"}))
+    resnet = adapt(zoo.model("resnet18"), resolution=16, classes=10, channels=1)
+    assert study.budget.bounds["macs"].high == pytest.approx(0.01 * cost(resnet).macs)
+
+
+def test_scaling_keeps_to_a_budget_relative_to_its_base(tmp_path):
+    study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 1.6x base"}}))
+    log = drive(study, tmp_path / "trials.jsonl", Random(0))
+    driver = Driver(study, log)
+    assert log.of("scale") and all(t.cost["acts"] <= 1.6 * driver.base.cost["acts"] for t in log.of("scale"))
+    study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 0.1x base"}}))
+    with pytest.raises(StudyFailed, match="scale.budget: none of the .* networks near φ = 1 has acts ≤"):
+        drive(study, tmp_path / "none.jsonl", Random(0))
+
+
+def test_a_run_of_another_budget_is_told_apart(tmp_path):
+    a, b = (load_study(write_study(tmp_path), {"budget.macs": m}).document for m in (600_000, 700_000))
+    assert document_difference(a, b) == "budget.macs was 600000, is 700000"

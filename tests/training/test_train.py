@@ -1,0 +1,77 @@
+"""The recipe: repeatable, decaying weights alone, averaging, and stopping on a loss that is not finite."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import TINY_SPACE
+
+from scalesearch.data.sources import load
+from scalesearch.training.recipe import RECIPES
+from scalesearch.space.schema import space_from_dict
+from scalesearch.training.trainer import Trainer, TrainingFailed
+
+SHORT = replace(RECIPES["quick"], epochs=2, data_share=0.3)
+
+
+@pytest.fixture(scope="module")
+def arch():
+    return space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1).sample(0)[1]
+
+
+def trained(arch, recipe=SHORT, seed=0):
+    trainer = Trainer(arch, "digits", recipe, seed)
+    while not trainer.done:
+        trainer.run_epoch()
+    return trainer
+
+
+def test_digits_are_whole_and_the_splits_apart():
+    splits = load("digits")
+    assert [len(splits[name][1]) for name in ("train", "val", "test")] == [1077, 360, 360]
+    images = {name: {image.tobytes() for image in images} for name, (images, _) in splits.items()}
+    assert not images["train"] & images["test"] and not images["val"] & images["test"]
+
+
+def test_same_seed_same_numbers_and_another_seed_others(arch):
+    one, same, other = trained(arch), trained(arch), trained(arch, seed=1)
+    assert one.scores("val") == same.scores("val") != other.scores("val")
+    assert all(torch.equal(a, b) for a, b in zip(one.weights().values(), same.weights().values()))
+
+
+def test_learns(arch):
+    scores = trained(arch, replace(RECIPES["quick"], epochs=6)).scores("test")
+    assert scores["test_accuracy"] > 0.8
+
+
+def test_weight_decay_spares_norms_and_biases(arch):
+    trainer = Trainer(arch, "digits", SHORT, 0)
+    decayed, spared = trainer.optimizer.param_groups
+    assert decayed["weight_decay"] == SHORT.weight_decay and spared["weight_decay"] == 0
+    assert all(p.ndim > 1 for p in decayed["params"]) and all(p.ndim == 1 for p in spared["params"])
+    assert len(decayed["params"]) + len(spared["params"]) == len(list(trainer.model.parameters()))
+
+
+def test_learning_rate_warms_up_and_falls_to_zero(arch):
+    trainer = Trainer(arch, "digits", replace(SHORT, epochs=10), 0)
+    rates = [trainer._learning_rate(step) for step in range(trainer.steps + 1)]
+    top = rates.index(max(rates))
+    assert top == pytest.approx(0.15 * trainer.steps, abs=1) and rates[top] == pytest.approx(1, abs=0.05)
+    assert rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True) and rates[-1] < 1e-9
+
+
+def test_the_average_is_scored_and_handed_out(arch):
+    trainer = trained(arch, replace(SHORT, ema_span=0.5))
+    raw = dict(trainer.model.named_parameters())
+    assert set(trainer.weights()) == set(trainer.model.state_dict())
+    assert any(not torch.equal(trainer.weights()[name], raw[name].detach()) for name in raw)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_place(arch):
+    trainer = Trainer(arch, "digits", SHORT, 0)
+    with torch.no_grad():
+        trainer.model.head.linear.weight.fill_(float("nan"))
+    with pytest.raises(TrainingFailed, match="the loss became nan in epoch 1 of 2"):
+        trainer.run_epoch()

@@ -1,0 +1,125 @@
+"""Images to classes: prepared as torchvision prepares them, named, and bad images refused or skipped."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers import invoke, liven, refused
+from PIL import Image
+from safetensors.torch import save_file
+
+import scalesearch as ss
+from scalesearch.weights.predicting import prepared
+from scalesearch.zoo.preprocessing import class_names, preparing
+from scalesearch.zoo.published_figures import Preprocessing
+
+
+def image(path, size=(90, 70), seed=0):
+    noise = np.random.default_rng(seed).integers(0, 255, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.mark.parametrize("size", [(90, 70), (61, 200), (64, 64), (31, 33)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_images_are_prepared_as_torchvision_prepares_them(size, interpolation, tmp_path, torchvision_models):
+    from torchvision.transforms import InterpolationMode, _presets
+
+    path = image(tmp_path / "a.png", size)
+    preset = _presets.ImageClassification(crop_size=48, resize_size=56, interpolation=InterpolationMode(interpolation))
+    ours = prepared(path, Preprocessing(48, 56, interpolation), 3)
+    assert torch.allclose(ours, preset(Image.open(path)), atol=1e-5)
+
+
+def test_preparation_is_that_of_the_weights(tmp_path):
+    b0 = ss.load("efficientnet_b0")
+    assert preparing(b0, "torchvision")[:3] == (224, 256, "bicubic")
+    assert preparing(b0.with_(resolution=112), "torchvision")[:3] == (112, 128, "bicubic")
+    assert preparing(ss.load("inception_v3"), "torchvision")[2:] == ("bilinear", (0.5,) * 3, (0.5,) * 3)
+    assert preparing(ss.load("mobilenet_v4_conv_large"), "timm")[:2] == (384, 404)
+    assert preparing(ss.load("yolov8n_cls"), "ultralytics").mean == (0.0, 0.0, 0.0)
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {
+        "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "crop_pct": 0.5, "interpolation": "bicubic"}}))  # fmt: skip
+    assert preparing(b0, "timm", tmp_path / "model.safetensors") == (224, 448, "bicubic", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
+    assert class_names(b0)[:2] == ("tench", "goldfish") and len(class_names(b0)) == 1000
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    model = liven(ss.build(ss.load("squeezenet1_1", resolution=64)))
+    path = tmp_path / "w.safetensors"
+    save_file(model.state_dict(), path)
+    return model.eval(), path
+
+
+def test_predict_gives_the_networks_own_probabilities(weights, tmp_path):
+    model, path = weights
+    picture = image(tmp_path / "a.png")
+    arguments = ("predict", "squeezenet1_1", str(picture), "--weights", str(path), "--resolution", "64")
+    (row,) = json.loads(invoke(*arguments, "--json").stdout)
+    x = prepared(picture, preparing(model.arch, "scalesearch"), 3)
+    with torch.no_grad():
+        expected = model(x[None]).softmax(1).topk(5)
+    assert [best["class"] for best in row["top"]] == expected.indices[0].tolist()
+    assert [best["probability"] for best in row["top"]] == pytest.approx(expected.values[0].tolist(), rel=1e-4)
+    assert row["top"][0]["name"] == class_names(model.arch)[row["top"][0]["class"]]
+    table = invoke(*arguments, "--top", "2").stdout
+    assert class_names(model.arch)[row["top"][0]["class"]] in table and "%" in table
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"thing{i}" for i in range(1000)))
+    assert f"thing{row['top'][0]['class']}" in invoke(*arguments, "--names", str(names)).stdout
+    other = json.loads(invoke(*arguments, "--json", "--mean", "0,0,0", "--std", "1,1,1", "--resize", "80").stdout)
+    assert other != [row]
+
+
+def test_a_folder_is_walked_and_what_is_no_image_is_skipped_and_counted(weights, tmp_path):
+    folder = tmp_path / "images"
+    (folder / "deeper").mkdir(parents=True)
+    for i in range(20):
+        image(folder / f"{i:02}.png", seed=i)
+    image(folder / "deeper" / "last.jpg")
+    (folder / "05b.png").write_bytes(b"not an image")
+    (folder / "06b.jpg").write_bytes(image(tmp_path / "cut.jpg", (200, 200)).read_bytes()[:300])
+    (folder / "notes.txt").write_text("no image either")
+    done = invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]), "--resolution", "64", "--json")
+    rows = json.loads(done.stdout)
+    assert len(rows) == 21 and [r["image"] for r in rows] == sorted((r["image"] for r in rows))
+    assert done.stderr.count("skipped") == 2 and "05b.png: is no image" in done.stderr
+    assert "21 images, 2 skipped" in invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]),
+                                            "--resolution", "64").stderr
+
+
+def test_sixteen_bit_grey_is_not_cut_off(tmp_path):
+    levels = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    x = prepared(tmp_path / "deep.png", Preprocessing(64, 64, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
+    assert x.mean().item() == pytest.approx(0.5, abs=0.01) and x.max() > 0.99
+
+
+def test_names_with_brackets_are_printed_as_they_are(weights, tmp_path):
+    picture = image(tmp_path / "a[red]b[b].png")
+    done = invoke("predict", "squeezenet1_1", str(picture), "--weights", str(weights[1]), "--resolution", "64")
+    assert "a[red]b[b].png" in done.stdout
+
+
+def test_mistakes_are_one_line(weights, tmp_path):
+    path, good = str(weights[1]), str(image(tmp_path / "a.png"))
+    bad = tmp_path / "bad.png"
+    bad.write_text("x")
+    base = ("predict", "squeezenet1_1")
+    assert "bad.png: is no image that can be read" in refused(*base, good, str(bad), "--weights", path, "--resolution", "64")
+    assert "nowhere: is no file and no folder" in refused(*base, "nowhere", "--weights", path)
+    assert "none.pth: is no file" in refused(*base, good, "--weights", "none.pth")
+    assert "predict: yolov8n is a detector" in refused("predict", "yolov8n", good, "--weights", path)
+    assert "has 1000 classes, head.conv.weight has 5" in refused(*base, good, "--weights", path, "--classes", "5")
+    assert "--mean: takes 3 numbers" in refused(*base, good, "--weights", path, "--mean", "1,2")
+    assert "--std: takes 3 numbers with commas between above 0" in refused(*base, good, "--weights", path, "--std", "1,0,1")
+    assert "--device tpu: cannot be used" in refused(*base, good, "--weights", path, "--device", "tpu")
+    (tmp_path / "empty").mkdir()
+    assert "has no images in it" in refused(*base, str(tmp_path / "empty"), "--weights", path)
+    (tmp_path / "names.txt").write_text("one\ntwo")
+    assert "has 2 lines, and the network 1000 classes" in refused(*base, good, "--weights", path, "--names", str(tmp_path / "names.txt"))
