@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -24,6 +25,19 @@ class InputError(ValueError):
         error = InputError(self.message, f"{place}: {self.place}" if self.place else place)
         error.in_a_file = True
         return error
+
+
+@contextmanager
+def inside(place: str) -> Iterator[None]:
+    """Puts `place` in front of the place of an `InputError` raised inside."""
+    try:
+        yield
+    except InputError as error:
+        if error.in_a_file:
+            raise
+        inner = error.place
+        joined = place + (inner if inner.startswith("[") or not inner else "." + inner) if place else inner
+        raise InputError(error.message, joined) from None
 
 
 def _plain(text: str) -> str:
@@ -48,3 +62,14 @@ def unknown(what: str, word: object, known: Iterable[str]) -> str:
     """`unknown block "mbcnv"; one of …. Did you mean "mbconv"?`"""
     known = list(known)
     return f'unknown {what} "{word}"; takes {", ".join(known)}.{nearest(word, known)}'
+
+
+def distinct(values: Sequence[object], place: str) -> None:
+    """Raises `InputError` where a value stands twice in a list."""
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise InputError(f"{value} stands there twice", f"{place}[{i}]")
+
+
+class WorkFailed(RuntimeError):
+    """The work cannot go on, through no fault of the input; the message says why. The command line leaves with exit code 1."""

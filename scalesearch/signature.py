@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from scalesearch.errors import InputError, nearest, shown
+from scalesearch.errors import InputError, inside, nearest, shown
 
 REQUIRED = inspect.Parameter.empty
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,11 @@ def check_arguments(owner: str, fields: Mapping[str, Field], given: Mapping[str,
     """`given` checked against `fields` by `check_keys`, every value in its field's own type."""
     check_keys(owner, fields, given)
     return {name: fields[name].check(value) for name, value in given.items()}
+
+
+def section(kind: type[T], data: Mapping[str, Any] | None, name: str) -> T:
+    """A dataclass out of its mapping, which stands under `name`; `with_` is written `with` in YAML."""
+    with inside(name):
+        fields = {key.rstrip("_"): field for key, field in fields_of(kind).items()}
+        given = check_arguments(f'"{name}"', fields, data or {})
+        return kind(**{key + "_" * (key == "with"): value for key, value in given.items()})

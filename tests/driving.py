@@ -10,8 +10,9 @@ from helpers import TINY_SPACE
 
 from scalesearch import yamlfile
 from scalesearch.arch.expansion import expand
-from scalesearch.study.driver import Driver, Job
-from scalesearch.study.log import TrialLog
+from scalesearch.searchers.jobs import WAIT, Job
+from scalesearch.searchers.log import TrialLog
+from scalesearch.study.driver import Driver
 
 STUDY = {
     "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 700_000},
@@ -37,7 +38,7 @@ def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | 
     driver, running, finished = Driver(study, TrialLog(path)), [], 0
     job = driver.next()
     while job is not None or running:
-        while job is not None and job is not Driver.WAIT and len(running) < workers:
+        while job is not None and job is not WAIT and len(running) < workers:
             running.append(job)
             job = driver.next()
         assert running, "the driver waits for results that nobody works on"
@@ -46,10 +47,10 @@ def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | 
         finished += 1
         if finished == stop_after:
             break
-        if job is Driver.WAIT:
+        if job is WAIT:
             job = driver.next()
     return driver.log
 
 
 def essence(log: TrialLog) -> list:
-    return [(t.step, t.number, t.name, t.network, t.decisions, t.scores, t.rejected) for t in log]
+    return [(t.step, t.number, t.name, t.network, t.decisions, t.scores, t.rejected) for t in sorted(log, key=lambda t: t.key)]

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from scalesearch import yamlfile
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, WorkFailed, shown
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # no mistake in the input
 Rows = list[dict[str, Any]]
@@ -34,6 +34,9 @@ def guarded_command(command: Callable) -> Callable:
         except OSError as error:
             click.echo(f"scalesearch: {error.filename or 'file'}: {error.strerror or error}", err=True)
             sys.exit(1 if error.errno in FULL else 2)
+        except WorkFailed as error:
+            click.echo(f"scalesearch: {error}", err=True)
+            sys.exit(1)
         except (MemoryError, RuntimeError) as error:  # torch's word for work that failed
             first = str(error).strip().splitlines() or [""]
             click.echo(f"scalesearch: {type(error).__name__}: {first[0]}", err=True)

@@ -11,8 +11,7 @@ import click
 
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
-from scalesearch.errors import InputError
-from scalesearch.space import inside
+from scalesearch.errors import InputError, inside
 from scalesearch.cli.printing import Rows, certificate_lines, guarded_command, json_option, print_rows, setting
 
 
@@ -97,62 +96,31 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
     """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report."""
     from scalesearch.runs import certified, plan
     from scalesearch.study import load_study
-    from scalesearch.study import is_table_study
 
-    if is_table_study(study):
-        _run_table(study, out, dict(map(setting, settings)), resume, dry_run, as_json)
-        return
     loaded = load_study(study, dict(map(setting, settings)))
     certificate = certified(loaded, study)
-    if dry_run:
-        rows = plan(loaded, certificate)
-        if as_json:
-            click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict()}, indent=2))
-        else:
-            print_rows(rows, False)
-            click.echo(certificate_lines(certificate, loaded))
+    if not dry_run:
+        _run(loaded, out, address, resume, as_json)
         return
-    _run(loaded, out, address, resume, as_json)
-
-
-def _run_table(path: Path, out: Path | None, settings: dict[str, Any], resume: bool, dry_run: bool, as_json: bool) -> None:
-    from rich.progress import Progress
-
-    from scalesearch.searchers import SearchFailed
-    from scalesearch.study import load_table_study, run_table_study
-
-    study = load_table_study(path, settings)
-    folder = out or Path("reports") / study.name
-    steps = [{"step": f"seed {seed}", "what": f"{study.search.with_} in {study.table.path}", "trials": study.search.trials} for seed in study.seeds]
-    if dry_run:
-        print_rows(steps, as_json)
-        return
-    try:
-        with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("searching", total=study.search.trials * len(study.seeds))
-            summary = run_table_study(study, folder, resume, lambda seed, result: bar.advance(task))
-    except SearchFailed as error:
-        click.echo(f"scalesearch: {error}", err=True)
-        sys.exit(1)
-    if as_json:
-        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
-        return
-    print_rows([{k: v for k, v in row.items() if k != "decisions"} for row in summary["rows"]], False)
-    mean = summary["mean"]
-    click.echo("mean     " + ("–" if mean is None else f"{mean:.6g}") + (f" ± {summary['interval']:.3g}" if summary["interval"] else ""))
-    click.echo(f"report   {folder / 'report.html'}\nsummary  {folder / 'summary.json'}")
+    rows = plan(loaded, certificate)
+    if certificate is None:
+        print_rows(rows, as_json)
+    elif as_json:
+        click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict()}, indent=2))
+    else:
+        print_rows(rows, False)
+        click.echo(certificate_lines(certificate, loaded))
 
 
 def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool) -> None:
-    from scalesearch.study import StudyFailed
-    from scalesearch.runs import run as run_study
     from scalesearch.runs import Progress
+    from scalesearch.runs import run as run_study
 
     progress = Progress(study)
     try:
         with progress:
             finished = run_study(study, out, address=address, resume=resume, observer=progress)
-    except (StudyFailed, OSError) as error:  # a full disk is no mistake in the input
+    except OSError as error:  # a full disk is no mistake in the input
         click.echo(f"scalesearch: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -161,14 +129,17 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
     if as_json:
         click.echo(json.dumps(finished.summary, indent=2, ensure_ascii=False))
         return
-    keys = ("name", "kind", "resolution", "params", "macs", "deviation", "val_accuracy", "test_accuracy", "on_front_macs")
-    print_rows([{key: row[key] for key in keys} for row in finished.summary["rows"]], False)
-    for row in finished.summary["rows"]:
-        if row["miss"]:
+    rows = finished.summary["rows"]
+    print_rows(finished.printed, False)
+    for row in rows:
+        if row.get("miss"):
             click.echo(f"{row['name']}: {row['miss']}")
-    folder = finished.folder
-    click.echo(f"report   {folder / 'report.html'}\nfamily   {folder / 'family'}\ntrials   {folder / 'trials.csv'}\n"
-               f"summary  {folder / 'summary.json'}")
+    if "mean" in finished.summary:
+        mean, half = finished.summary["mean"], finished.summary["interval"]
+        click.echo("mean     " + ("–" if mean is None else f"{mean:.6g}") + (f" ± {half:.3g}" if half else ""))
+    for what, name in (("report", "report.html"), ("family", "family"), ("trials", "trials.csv"), ("summary", "summary.json")):
+        if (finished.folder / name).exists():
+            click.echo(f"{what:<8} {finished.folder / name}")
 
 
 @main.command()
@@ -176,18 +147,12 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
 @guarded_command
 def report(folder: Path) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
-    from scalesearch.study import Driver
     from scalesearch.runs import seconds_spent, write_report
-    from scalesearch.study import load_study
-    from scalesearch.study import is_table_study, report_table_study
-    from scalesearch.study import TrialLog
+    from scalesearch.searchers import TrialLog
+    from scalesearch.study import Driver, load_study
 
     if not (folder / "study.yaml").exists():
         raise InputError("is no run's folder: it has no study.yaml", str(folder))
-    if is_table_study(folder / "study.yaml"):
-        click.echo(report_table_study(folder))
-        return
-    study = load_study(folder / "study.yaml")
     log = TrialLog(folder / "trials.jsonl", repair=False)
-    write_report(Driver(study, log), folder, seconds_spent(folder))
+    write_report(Driver(load_study(folder / "study.yaml"), log), folder, seconds_spent(folder))
     click.echo(folder / "report.html")

@@ -10,9 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from scalesearch.report.info import Info, Row
+from scalesearch.report.info import Axis, Info
+from scalesearch.statistics import front
 
-FAMILY, HAND_BUILT, TRIALS, BEST = "#1257b8", "#c2410c", "#94a3b8", "#0f766e"
+FAMILY, HAND_BUILT, TRIALS = "#1257b8", "#c2410c", "#94a3b8"
+COLOURS = ("#0f766e", FAMILY, HAND_BUILT, "#7c3aed", "#be185d", "#475569")  # of searches
 AXES = ("depth", "width", "resolution")  # presets too, at the corners, where the axes' titles stand
 STYLE = {
     "template": "plotly_white",
@@ -33,27 +35,23 @@ def html(figure: go.Figure) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG)
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2%}"
-
-
-def _hover(row: Row) -> str:
-    return (f"<b>{row.name}</b><br>test {_percent(row.test_accuracy)}, validation {_percent(row.val_accuracy)}<br>"
+def _hover(row: Any, axis: Axis) -> str:
+    return (f"<b>{row.name}</b><br>test {axis.shown(row.test)}, validation {axis.shown(row.val)}<br>"
             f"{row.macs:,} MACs<br>{row.params:,} params<br>{row.resolution} px")
 
 
-def _label(row: Row) -> str:
+def _label(row: Any) -> str:
     return f"φ={row.phi:g}" if row.phi is not None else row.name
 
 
-def _label_places(rows: list[Row], key: str) -> dict[str, str]:
+def _label_places(rows: list[Any], key: str) -> dict[str, str]:
     """For every label the first place around its point where it covers neither a point nor a label already placed.
 
     Distances are in shares of the drawing: a letter is about 1.3 % of its width, a line 4 % of its height.
     """
     if not rows:
         return {}
-    xs, ys = {r.name: math.log(getattr(r, key)) for r in rows}, {r.name: r.test_accuracy for r in rows}
+    xs, ys = {r.name: math.log(getattr(r, key)) for r in rows}, {r.name: r.test for r in rows}
     spread = lambda values: max(values) - min(values) or 1.0
     wide, high = spread(xs.values()), 2.15 * max(spread(ys.values()), 0.02)
     at = {r.name: ((xs[r.name] - min(xs.values())) / wide, (ys[r.name] - min(ys.values())) / high) for r in rows}
@@ -73,23 +71,23 @@ def _label_places(rows: list[Row], key: str) -> dict[str, str]:
 
 
 def pareto(info: Info, key: str) -> go.Figure:
-    """Accuracy against `macs` or `params`: the front, the family, the hand-built networks, and the search's trials.
+    """The score against `macs` or `params`: the front, the family, the hand-built networks, and the search's trials.
 
     The front is of networks trained alike; the trials of the searches, shorter and scored on the validation split, lie
     behind and take no part in it.
     """
-    figure = go.Figure()
+    figure, axis = go.Figure(), info.axis
     tried = [t for t in info.trials if t["step"] in ("base", "scale") and t["state"] == "done" and not t["early"]]
     if tried:
         figure.add_scatter(
-            x=[t[key] for t in tried], y=[t["val_accuracy"] for t in tried], mode="markers", name="trials (validation)",
+            x=[t[key] for t in tried], y=[t[axis.val] for t in tried], mode="markers", name="trials (validation)",
             marker={"color": TRIALS, "size": 6, "opacity": 0.55}, text=[t["name"] for t in tried],
-            hovertemplate="%{text}: %{y:.2%}<br>%{x:,} " + key + "<extra>trained for fewer epochs</extra>")
-    scored = [row for row in info.rows if row.test_accuracy is not None]
+            hovertemplate=f"%{{text}}: %{{y:.2{axis.format}}}<br>%{{x:,}} {key}" + "<extra>trained for fewer epochs</extra>")
+    scored = [row for row in info.found["rows"] if row.test is not None]
     on_front = [row for row in scored if getattr(row, f"on_front_{key}")]
     on_front.sort(key=lambda row: getattr(row, key))
     if on_front:
-        figure.add_scatter(x=[getattr(r, key) for r in on_front], y=[r.test_accuracy for r in on_front], mode="lines",
+        figure.add_scatter(x=[getattr(r, key) for r in on_front], y=[r.test for r in on_front], mode="lines",
                            name="Pareto front (test)", line={"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"},
                            hoverinfo="skip")
     places = _label_places(scored, key)
@@ -97,23 +95,23 @@ def pareto(info: Info, key: str) -> go.Figure:
         rows = sorted((r for r in scored if r.kind == kind), key=lambda r: getattr(r, key))
         if rows:
             figure.add_scatter(
-                x=[getattr(r, key) for r in rows], y=[r.test_accuracy for r in rows], name=f"{kind} (test)",
+                x=[getattr(r, key) for r in rows], y=[r.test for r in rows], name=f"{kind} (test)",
                 mode="lines+markers+text" if kind == "family" else "markers+text",
                 text=[_label(r) for r in rows], textposition=[places[r.name] for r in rows],
                 textfont={"size": 11, "color": colour}, cliponaxis=False,
                 line={"color": colour, "width": 2}, marker={"color": colour, "size": 10, "symbol": symbol},
                 error_y={"array": [1.96 * (r.test_error or 0) for r in rows], "thickness": 1, "width": 3},
-                customdata=[_hover(r) for r in rows], hovertemplate="%{customdata}<extra></extra>")
+                customdata=[_hover(r, axis) for r in rows], hovertemplate="%{customdata}<extra></extra>")
     figure.update_layout(**STYLE, height=440)
     title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
     figure.update_xaxes(type="log", title=title, dtick="D2" if key == "macs" else "D2", exponentformat="SI")
-    figure.update_yaxes(title="accuracy", tickformat=".0%", **_zoomed(figure, [r.test_accuracy for r in scored],
-                                                                      [t["val_accuracy"] for t in tried]))
+    figure.update_yaxes(title=axis.name, tickformat=f".0{axis.format}", **_zoomed(figure, [r.test for r in scored],
+                                                                      [t[axis.val] for t in tried]))
     return figure
 
 
 def _zoomed(figure: go.Figure, final: list[float], tried: list[float]) -> dict[str, Any]:
-    """A range of accuracy in which the final networks can be told apart; what lies below it is said, not shown."""
+    """A range of the score in which the final networks can be told apart; what lies below it is said, not shown."""
     if not final:
         return {}
     low, high = min(final), max(final)
@@ -127,27 +125,27 @@ def _zoomed(figure: go.Figure, final: list[float], tried: list[float]) -> dict[s
 
 
 def triangle(info: Info) -> go.Figure:
-    """Validation accuracy over the shares of the budget that go into depth, width and resolution."""
-    assert info.scaling
-    points = sorted((p for p in info.scaling.points if p.accuracy is not None), key=lambda p: p.accuracy)  # the best on top
+    """The validation score over the shares of the budget that go into depth, width and resolution."""
+    scaling, axis = info.found["scaling"], info.axis
+    points = sorted((p for p in scaling.points if p.score is not None), key=lambda p: p.score)  # the best on top
     place = lambda p: (round(p.depth, 2), round(p.width, 2))
     names: dict[tuple[float, float], list[str]] = defaultdict(list)  # networks of the same shares have one label
     for p in points:
-        names[place(p)] += [*(n for n in p.presets if n not in AXES), *(["<b>best</b>"] if p.name == info.scaling.best else [])]
+        names[place(p)] += [*(n for n in p.presets if n not in AXES), *(["<b>best</b>"] if p.name == scaling.best else [])]
     top = {place(p): p for p in points}
     label = lambda p: ", ".join(names[place(p)]) if top[place(p)] is p else ""
     figure = go.Figure(go.Scatterternary(
         a=[p.depth for p in points], b=[p.width for p in points], c=[p.resolution for p in points],
         mode="markers+text", text=[label(p) for p in points], textposition="top center", textfont={"size": 11},
         cliponaxis=False,
-        marker={"size": [17 if p.name == info.scaling.best else 11 for p in points], "color": [p.accuracy for p in points],
-                "symbol": ["star" if p.name == info.scaling.best else "circle" for p in points], "colorscale": "Viridis",
-                "line": {"color": "#111827", "width": 0.8}, "showscale": True, "cmin": _typical_low([p.accuracy for p in points]),
-                "cmax": max(p.accuracy for p in points),
-                "colorbar": {"title": "accuracy", "tickformat": ".1%", "thickness": 12, "len": 0.8}},
-        customdata=[[p.name, ", ".join(p.presets) or "searched", p.accuracy, p.macs, p.deviation] for p in points],
+        marker={"size": [17 if p.name == scaling.best else 11 for p in points], "color": [p.score for p in points],
+                "symbol": ["star" if p.name == scaling.best else "circle" for p in points], "colorscale": "Viridis",
+                "line": {"color": "#111827", "width": 0.8}, "showscale": True, "cmin": _typical_low([p.score for p in points]),
+                "cmax": max(p.score for p in points),
+                "colorbar": {"title": axis.name, "tickformat": f".1{axis.format}", "thickness": 12, "len": 0.8}},
+        customdata=[[p.name, ", ".join(p.presets) or "searched", p.score, p.macs, p.deviation] for p in points],
         hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution %{c:.2f}<br>"
-                      "%{customdata[2]:.2%}, %{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>"))
+                      f"%{{customdata[2]:.2{axis.format}}}, " "%{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>"))
     figure.update_layout(**{**STYLE, "margin": {"l": 40, "r": 24, "t": 36, "b": 36}}, height=440, ternary={
         "sum": 1, "aaxis": {"title": "depth (α)", "ticks": ""}, "baxis": {"title": "width (β)", "ticks": ""},
         "caxis": {"title": "resolution (γ)", "ticks": ""}, "bgcolor": "#f8fafc"})
@@ -161,56 +159,82 @@ def _typical_low(scores: list[float]) -> float:
 
 
 def over_trials(info: Info) -> go.Figure:
-    """Validation accuracy over the trials of both searches, and the best so far."""
-    figure = go.Figure()
-    for step, colour, name in (("base", BEST, "base search"), ("scale", FAMILY, "scaling search")):
-        trials = [t for t in info.trials if t["step"] == step and t["state"] == "done" and not t["early"]]
-        if not trials:
-            continue
-        numbers, scores = [t["number"] for t in trials], [t["val_accuracy"] for t in trials]
-        figure.add_scatter(x=numbers, y=scores, mode="markers", name=name, marker={"color": colour, "size": 7, "opacity": 0.6},
-                           text=[f"{t['macs']:,} MACs" for t in trials], hovertemplate="trial %{x}: %{y:.2%}<br>%{text}")
+    """The score over the trials of every search, and the best so far."""
+    figure, axis = go.Figure(), info.axis
+    for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
+        numbers, scores = [t["number"] for t in trials], [t[axis.val] for t in trials]
+        figure.add_scatter(
+            x=numbers, y=scores, mode="markers", name=name, marker={"color": colour, "size": 7, "opacity": 0.6},
+            text=[f"{t['macs']:,} MACs" if "macs" in t else "" for t in trials],
+            hovertemplate=f"trial %{{x}}: %{{y:.2{axis.format}}}<br>%{{text}}")
         figure.add_scatter(x=numbers, y=list(accumulate(scores, max)), mode="lines", name=f"{name}, best so far",
                            line={"color": colour, "shape": "hv", "width": 2}, hoverinfo="skip")
     figure.update_layout(**STYLE, height=440)
     figure.update_xaxes(title="trial")
-    figure.update_yaxes(title="validation accuracy", tickformat=".1%")
+    figure.update_yaxes(title=f"validation {axis.name}" if info.data else axis.val, tickformat=f".1{axis.format}" if axis.percent else "")
+    return figure
+
+
+def _searches(info: Info) -> dict[str, list[dict[str, Any]]]:
+    """By a name to be shown, the trials of each search that were tried to the end; those of a table by their seed."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    names = {"base": "base search", "scale": "scaling search"}
+    for t in info.trials:
+        name = f"seed {t['seed']}" if not info.data else names.get(t["step"])
+        if name and t["state"] == "done" and not t["early"]:
+            found[name].append(t)
+    return found
+
+
+def against(info: Info, cost: str) -> go.Figure:
+    """The score against a counted column, each search with its front."""
+    figure, axis = go.Figure(), info.axis
+    for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
+        figure.add_scatter(x=[t[cost] for t in trials], y=[t[axis.val] for t in trials], mode="markers", name=name,
+                           marker={"color": colour, "size": 5, "opacity": 0.45})
+        best = front(trials, lambda t: t[cost], lambda t: t[axis.val])
+        figure.add_scatter(x=[t[cost] for t in best], y=[t[axis.val] for t in best], mode="lines+markers", showlegend=False,
+                           line={"shape": "hv", "color": colour}, marker={"size": 7, "color": colour})
+    figure.update_layout(**STYLE, height=440)
+    figure.update_xaxes(title=cost, type="log")
+    figure.update_yaxes(title=axis.val)
     return figure
 
 
 def transfer(info: Info) -> go.Figure:
-    """Accuracy of each way to scale at φ = 1 and at larger φ."""
-    figure = go.Figure()
-    for t, colour in zip(info.transfers, (FAMILY, HAND_BUILT, BEST, "#7c3aed")):
+    """The score of each way to scale at φ = 1 and at larger φ."""
+    figure, axis = go.Figure(), info.axis
+    digits = f".2{axis.format}"
+    for t, colour in zip(info.found["transfers"], COLOURS, strict=False):
         figure.add_scatter(x=[a for _, a, _ in t.pairs], y=[b for _, _, b in t.pairs], mode="markers", name=f"φ = {t.phi:g}",
                            marker={"color": colour, "size": 10}, text=[name for name, _, _ in t.pairs],
-                           hovertemplate="%{text}<br>φ = 1: %{x:.2%}, there: %{y:.2%}<extra></extra>")
+                           hovertemplate=f"%{{text}}<br>φ = 1: %{{x:{digits}}}, there: %{{y:{digits}}}<extra></extra>")
     figure.update_layout(**STYLE, height=400, showlegend=True)
-    figure.update_xaxes(title="accuracy at φ = 1", tickformat=".1%")
-    figure.update_yaxes(title="accuracy at larger φ", tickformat=".1%")
+    figure.update_xaxes(title=f"{axis.name} at φ = 1", tickformat=f".1{axis.format}")
+    figure.update_yaxes(title=f"{axis.name} at larger φ", tickformat=f".1{axis.format}")
     return figure
 
 
 def volumes(info: Info) -> go.Figure:
     """Hypervolume of the search's front so far."""
-    figure = go.Figure(go.Scatter(x=[n for n, _ in info.volumes], y=[v for _, v in info.volumes], mode="lines",
-                                  line={"color": FAMILY, "shape": "hv", "width": 2}))
+    numbers, shares = zip(*info.found["volumes"], strict=True)
+    figure = go.Figure(go.Scatter(x=numbers, y=shares, mode="lines", line={"color": FAMILY, "shape": "hv", "width": 2}))
     figure.update_layout(**STYLE, height=360)
     figure.update_xaxes(title="trial")
     figure.update_yaxes(title="share of the last hypervolume", tickformat=".0%")
     return figure
 
 
-def figures(info: Info) -> dict[str, Any]:
+def figures(info: Info) -> dict[str, str]:
     """Every figure that the run has data for, as HTML, by name."""
-    drawn: dict[str, Any] = dict.fromkeys(("macs", "params", "triangle", "over_trials", "transfer", "volumes"))
+    found, drawn = info.found, {}
     if info.trials:
-        drawn["macs"], drawn["params"] = html(pareto(info, "macs")), html(pareto(info, "params"))
-        drawn["over_trials"] = html(over_trials(info))
-    if info.scaling:
-        drawn["triangle"] = html(triangle(info))
-    if info.transfers:
-        drawn["transfer"] = html(transfer(info))
-    if info.volumes:
-        drawn["volumes"] = html(volumes(info))
-    return drawn
+        drawn["over_trials"] = over_trials(info)
+        if info.data:
+            drawn |= {"macs": pareto(info, "macs"), "params": pareto(info, "params")}
+        else:
+            drawn |= {f"against {name}": against(info, name) for name in info.objectives}
+    for name, key, draw in (("triangle", "scaling", triangle), ("transfer", "transfers", transfer), ("volumes", "volumes", volumes)):
+        if found.get(key):
+            drawn[name] = draw(info)
+    return {name: html(figure) for name, figure in drawn.items()}

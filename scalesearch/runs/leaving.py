@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import Arch
-from scalesearch.study import Driver
+from scalesearch.errors import WorkFailed
 from scalesearch.export import to_python
-from scalesearch.searchers import ScaleProblem
-from scalesearch.report import Info, Row, gather
-from scalesearch.space import arch_to_yaml
+from scalesearch.files import save_text
+from scalesearch.report import Info, gather
 from scalesearch.searchers import write_storage
+from scalesearch.space import arch_to_yaml
+from scalesearch.study import ComparedRow, Driver, members
 
 
 def emit(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
-    """Write `family/`, `optuna.db`, `trials.csv`, `summary.json` and `report.html`; the summary comes back."""
-    driver.best("base")
-    driver.best("scale")
+    """Write `family/`, `optuna.db`, `trials.csv`, `summary.json` and `report.html`; the summary comes back.
+
+    Raises `WorkFailed` where a search found nothing.
+    """
+    for step in driver.study.steps:
+        if step.stored:
+            driver.best(step.name)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    clock = folder / "seconds.json"
     total = seconds_spent(folder) + seconds
-    _write(clock, json.dumps(round(total, 1)))
+    save_text(json.dumps(round(total, 1)), folder / "seconds.json")
     return write_report(driver, folder, total)
 
 
@@ -36,46 +40,48 @@ def seconds_spent(folder: Path) -> float:
 
 
 def write_report(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
-    """All that can be said of the log as it stands."""
+    """All that can be said of the log as it stands. Raises `WorkFailed` where that is nothing."""
     import pandas
 
     from scalesearch.report import page
 
     info = gather(driver, seconds)
+    if not info.data and not info.found["rows"]:
+        raise WorkFailed(f"{folder} holds no results yet" if not info.trials else _all_failed(info))
     if driver.log.of("family"):
-        for member in driver.family.values():
-            row = next((r for r in info.rows if r.name == member.arch.name), None)
+        for member in members(driver).values():
+            row = next((r for r in info.found["rows"] if r.name == member.arch.name), None)
             if row is not None:
                 _member(folder / "family" / member.arch.name, member.arch, row, info)
     _storage(driver, folder / "optuna.db")
-    _write(folder / "trials.csv", pandas.DataFrame(info.trials).to_csv(index=False))
+    save_text(pandas.DataFrame(info.trials).to_csv(index=False), folder / "trials.csv")
     summary = info.summary()
-    _write(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    _write(folder / "report.html", page(info))
+    save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
+    save_text(page(info), folder / "report.html")
     return summary
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def _all_failed(info: Info) -> str:
+    return f"all {len(info.trials)} trials failed: {info.failed[-1]['reason']}"
 
 
-def _member(folder: Path, arch: Arch, row: Row, info: Info) -> None:
-    _write(folder / "arch.yaml", arch_to_yaml(arch))
-    _write(folder / "model.py", to_python(arch))
-    _write(folder / "card.md", card(row, info))
+def _member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_text(arch_to_yaml(arch), folder / "arch.yaml")
+    save_text(to_python(arch), folder / "model.py")
+    save_text(card(row, info), folder / "card.md")
 
 
-def card(row: Row, info: Info) -> str:
+def card(row: ComparedRow, info: Info) -> str:
     """The model card of a family member."""
-    scores = "Training failed." if row.test_accuracy is None else (
-        f"| test accuracy | {row.test_accuracy:.2%} |\n| validation accuracy | {row.val_accuracy:.2%} |")
-    scaling = f"α = {info.scaling.alpha}, β = {info.scaling.beta}, γ = {info.scaling.gamma}" if info.scaling else ""
+    name, shown, data, recipe = info.axis.name, info.axis.shown, info.data or {}, info.recipe or {}
+    scores = "Training failed." if row.test is None else (
+        f"| test {name} | {shown(row.test)} |\n| validation {name} | {shown(row.val)} |")  # fmt: skip
+    found = info.found["scaling"]
+    scaling = f"α = {found.alpha}, β = {found.beta}, γ = {found.gamma}" if found else ""
     return f"""# {row.name}
 
-φ = {row.phi:g} of the family `{info.name}` ({scaling}), for {info.data["name"]} ({info.data["origin"]}).
+φ = {row.phi:g} of the family `{info.name}` ({scaling}), for {data["name"]} ({data["origin"]}).
 
 | | |
 |---|---|
@@ -85,7 +91,7 @@ def card(row: Row, info: Info) -> str:
 | activations (outputs of convolution and linear) | {row.acts:,} |
 {scores}
 
-Trained for {info.recipe["final"]["epochs"]} epochs, seeds {", ".join(map(str, info.document.get("seeds", [0])))}; the weights are the
+Trained for {recipe["final"]["epochs"]} epochs, seeds {", ".join(map(str, info.document.get("seeds", [0])))}; the weights are the
 first seed's. Images are scaled to [-1, 1].
 
 ```python
@@ -104,10 +110,9 @@ def _storage(driver: Driver, path: Path) -> None:
 
     Only networks that were trained to the end are in them: Optuna would take an early score for a final one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    problems: dict[str, Any] = {"base": lambda: driver.base_problem, "scale": lambda: ScaleProblem(driver.scaling_space)}
-    for step, problem in problems.items():
-        if trials := [t for t in driver.log.of(step) if not t.early]:
-            results = [(t.decisions, t.scores.get("val_accuracy")) for t in trials]
-            write_storage(path, f"{driver.study.name}/{step}", problem(), results)
+    score = driver.study.evaluator.score
+    for step in driver.study.steps:
+        if step.stored and (trials := [t for t in driver.log.of(step.name) if not t.early]):
+            results = [(t.decisions, score.of(t.scores)) for t in trials]
+            write_storage(path, f"{driver.study.name}/{step.name}", step.stored(driver), results)

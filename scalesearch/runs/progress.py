@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import inf, sqrt
 from types import TracebackType
 
@@ -10,15 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from scalesearch.counting import cost
-from scalesearch.study import Job
-from scalesearch.report import Transfer
+from scalesearch.searchers import Job, Trial
 from scalesearch.study import Study
-from scalesearch.study import Trial
-
-TITLES = {"screen": "screening by proxies", "base": "searching the base", "control": "training controls",
-          "finalists": "training finalists", "scale": "searching α, β, γ", "transfer": "testing the choice at larger φ",
-          "family": "training the family", "compare": "training hand-built networks"}  # fmt: skip
 
 
 class Progress:
@@ -26,16 +20,20 @@ class Progress:
 
     def __init__(self, study: Study):
         self.study, self.started_at = study, time.monotonic()
-        self.running: set[tuple[str, int]] = set()
+        self.titles = {step.name: step.title for step in study.steps}
+        self.shown: Callable[[float], str] = study.training.task.shown if study.training else lambda value: f"{value:.6g}"
+        self.running: set[tuple] = set()
         self.done, self.worked, self.known_work = 0, 0.0, 0.0
-        self.started_in: dict[str, set[int]] = {step: set() for step in TITLES}
+        self.started_in: dict[str, set[tuple]] = {step: set() for step in self.titles}
         self.base_macs = study.budget.most_macs if study.budget.most_macs < inf else 0
+        self.planned = {step: len(macs) for step, macs in study.planned(1.0).items()}
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
         self.live = self.console.is_terminal
         self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
-                       TimeElapsedColumn(), console=self.console, disable=not self.live)
-        self.task = self.bar.add_task("starting Ray", total=study.total_trials, state="")
+                       TimeElapsedColumn(), console=self.console, disable=not self.live)  # fmt: skip
+        starting = "starting" if study.evaluator.here else "starting Ray"
+        self.task = self.bar.add_task(starting, total=sum(self.planned.values()), state="")
 
     def __enter__(self) -> Progress:
         self.bar.start()
@@ -46,71 +44,65 @@ class Progress:
 
     def known(self, trials: list[Trial]) -> None:
         """Trials that an earlier run finished."""
-        self.done, self.known_work = len(trials), sum(map(_work, trials))
+        self.done, self.known_work = len(trials), sum(map(self._work, trials))
         for trial in trials:
-            self.started_in[trial.step].add(trial.number)
+            self.started_in[trial.step].add(trial.key)
             self._note(trial)
         if trials:
             self.console.print(f"going on after {len(trials)} finished trials")
 
     def started(self, job: Job) -> None:
-        self.running.add((job.step, job.number))
-        self.started_in[job.step].add(job.number)
+        self.running.add(job.key)
+        self.started_in[job.step].add(job.key)
         self._show(job.step)
 
     def finished(self, trial: Trial) -> None:
-        self.running.discard((trial.step, trial.number))
-        self.started_in[trial.step].add(trial.number)
-        self.done, self.worked = self.done + 1, self.worked + _work(trial)
+        self.running.discard(trial.key)
+        self.started_in[trial.step].add(trial.key)
+        self.done, self.worked = self.done + 1, self.worked + self._work(trial)
         self._note(trial)
-        score = trial.scores.get("val_accuracy")
-        outcome = f"failed: {trial.reason}" if trial.state == "failed" else "screened" if score is None else f"{score:.2%}"
-        if not self.live or trial.state == "failed":
-            self.console.print(f"[{self.done}/{self._total()}] {trial.name}: {outcome}, {trial.cost['macs']:,} MACs, "
-                               f"{trial.seconds:.1f} s{self._left()}", markup=False, soft_wrap=True)
+        score = trial.scores.get(self.study.evaluator.score.key)
+        outcome = f"failed: {trial.reason}" if not trial.done else "screened" if score is None else self.shown(score)
+        quiet = self.live or self.study.evaluator.here  # a table's rows come by the hundred
+        if not quiet or not trial.done:
+            macs = f", {trial.cost['macs']:,} MACs" if "macs" in trial.cost else ""
+            self.told(f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} s{self._left()}")
         self._show(trial.step)
 
-    def transferred(self, transfers: list[Transfer]) -> None:
-        """Whether the choice of φ = 1 holds at larger φ, before anybody pays for the family."""
-        for t in transfers:
-            self.console.print(f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}", markup=False, soft_wrap=True)
+    def told(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
 
     def _note(self, trial: Trial) -> None:
-        self.base_macs = self.base_macs or trial.cost["macs"]
-        score = trial.scores.get("val_accuracy")
-        if score is not None and not trial.early and (self.best is None or score > self.best[0]):
+        self.base_macs = self.base_macs or trial.cost.get("macs", 0)
+        score = trial.scores.get(self.study.evaluator.score.key)
+        if score is None or trial.early:
+            return
+        if self.best is None or self.study.evaluator.score.larger == (score > self.best[0]):
             self.best = score, trial.name
 
     def _show(self, step: str) -> None:
-        best = f", best {self.best[0]:.2%} ({self.best[1]})" if self.best else ""
-        self.bar.update(self.task, description=TITLES[step], completed=self.done, total=self._total(),
-                        state=f"{len(self.running)} running{best}{self._left()}")
+        best = f", best {self.shown(self.best[0])} ({self.best[1]})" if self.best else ""
+        self.bar.update(self.task, description=self.titles[step], completed=self.done, total=self._total(),
+                        state=f"{len(self.running)} running{best}{self._left()}")  # fmt: skip
 
     def _total(self) -> int:
         """Trials in all; a step that ended before its time counts with what it had."""
-        steps = list(TITLES)
-        reached = max((i for i, step in enumerate(steps) if self.started_in[step]), default=0)
-        return sum(len(self.started_in[step]) if i < reached else max(count, len(self.started_in[step]))
-                   for i, (step, count) in enumerate(self.study.planned.items()))
+        started = [len(keys) for keys in self.started_in.values()]
+        reached = max((i for i, count in enumerate(started) if count), default=0)
+        planned = self.planned.values()
+        return sum(n if i < reached else max(count, n) for i, (n, count) in enumerate(zip(started, planned, strict=True)))
 
     def _left(self) -> str:
         """A guess: small networks take time about as the root of their MACs, by which done and planned work are weighed."""
         if self.worked == 0:
             return ""
         spent = time.monotonic() - self.started_at
-        seconds = spent / self.worked * max(0.0, self._planned() - self.known_work - self.worked)
+        seconds = spent / self.worked * max(0.0, self._planned_work() - self.known_work - self.worked)
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
-    def _planned(self) -> float:
-        study, base = self.study, self.base_macs
-        grown = lambda phi: base * study.scale.factor**phi
-        macs = {step: count * [base] for step, count in study.planned.items()}
-        macs["scale"] = study.scale.trials * [grown(1)]
-        macs["transfer"] = [grown(phi) for phi in study.scale.phi if phi != 1 for _ in range(study.scale.transfer)]
-        macs["family"] = len(study.seeds) * [grown(phi) for phi in study.family.phi]
-        macs["compare"] = len(study.seeds) * [cost(arch).macs for arch in study.hand_built.values()]
-        return sum(study.recipe_of(step).epochs * sqrt(m) for step, all_macs in macs.items() if step != "screen" for m in all_macs)
+    def _planned_work(self) -> float:
+        steps = [step for step in self.study.steps if step.trains]
+        return sum(self.study.recipe_of(step.name).epochs * sqrt(m) for step in steps for m in step.macs(self.study, self.base_macs))
 
-
-def _work(trial: Trial) -> float:
-    return trial.fidelity["epochs"] * sqrt(trial.cost["macs"])
+    def _work(self, trial: Trial) -> float:
+        return trial.fidelity.get("epochs", 0) * sqrt(trial.cost.get("macs", 0))

@@ -1,14 +1,15 @@
 from .asking import ask as ask
 from .bayes import write_storage as write_storage
-from .halving import Entry as Entry, Scheduler as Scheduler, modelled_rung as modelled_rung, promotion as promotion
-from .problem import Past as Past
-from .problems import ScaleProblem as ScaleProblem, SpaceProblem as SpaceProblem
-from .searching import (
-    Found as Found,
-    Result as Result,
-    SearchFailed as SearchFailed,
-    found_in as found_in,
-    search as search,
-)
+from .evaluators import Evaluator as Evaluator, column as column, outcome_of as outcome_of
+from .halving import Scheduler as Scheduler, scheduler_of as scheduler_of
+from .jobs import Job as Job, Jobs as Jobs, WAIT as WAIT, Wait as Wait, trial_of as trial_of
+from .log import TrialLog as TrialLog
+from .objective import Found as Found, found_in as found_in, search as search
+from .problem import Past as Past, Problem as Problem
+from .scale_problem import ScaleProblem as ScaleProblem, TRIED_ALWAYS as TRIED_ALWAYS
+from .searching import Search as Search
+from .space_problem import SpaceProblem as SpaceProblem
 from .table import DEFAULT as DEFAULT, check_searcher as check_searcher
-from .tables import Table as Table, TableProblem as TableProblem, read_table as read_table
+from .table_problem import SpaceTableProblem as SpaceTableProblem, TableProblem as TableProblem
+from .tables import Table as Table, read_table as read_table
+from .trial import Trial as Trial, compared as compared

@@ -8,9 +8,8 @@ from functools import cache
 from random import Random
 from typing import Any, NamedTuple
 
-from scalesearch.searchers.problem import Past
+from scalesearch.searchers.problem import Decisions, Past, Problem
 from scalesearch.searchers.table import searcher
-from scalesearch.searchers.problem import Decisions, Problem
 
 PATIENCE = 20_000  # proposals in a row that may be outside the budget or known already
 
@@ -30,14 +29,13 @@ def ask(problem: Problem, with_: str, past: Past, rng: Random, seen: Collection[
     A searcher that finds none for half the patience is helped by plain draws, and these by the list of all where there is one.
     None where nothing is left.
     """
-    left = getattr(problem, "left", None)
-    if left is not None and not left(seen):
+    if not problem.left(seen):
         return None
-    snapped = getattr(problem, "snapped", dict)
     proposals = searcher(with_, objectives)(problem, past, rng)
-    with _threads(with_).limit(limits=1):  # models are small; on cores that are busy training, more threads wait for each other
-        for rejected, decisions in enumerate(_all(first, proposals, problem, rng)):
-            decisions = snapped(decisions)
+    # models are small; on cores that are busy training, more threads wait for each other
+    with _threads(with_).limit(limits=1):
+        for rejected, proposed in enumerate(_all(first, proposals, problem, rng)):
+            decisions = problem.snapped(proposed)
             identity = problem.identity(decisions)
             if identity is not None and identity not in seen:
                 return Proposal(decisions, identity, rejected)
@@ -54,23 +52,10 @@ def _threads(with_: str) -> Any:
     return ThreadpoolController()
 
 
-def _all(first: Sequence[Decisions], proposals: Iterator[Decisions], problem: Any, rng: Random) -> Iterator[Decisions]:
+def _all(first: Sequence[Decisions], proposals: Iterator[Decisions], problem: Problem, rng: Random) -> Iterator[Decisions]:
     yield from first
     for _ in range(PATIENCE // 2):
         yield next(proposals)
     for _ in range(PATIENCE // 2):
         yield problem.draw(rng)
-    yield from getattr(problem, "listed", None) or ()
-
-
-def search(problem: Any, with_: str, trials: int, seed: int = 0) -> list[tuple[Decisions, float | None]]:
-    """A whole search on a problem that knows its scores (`measured`), one proposal at a time."""
-    results: list[tuple[Decisions, float | None]] = []
-    seen: set[str] = set()
-    for number in range(trials):
-        proposal = ask(problem, with_, Past(results), Random(f"{seed}-{number}"), seen)
-        if proposal is None:
-            break
-        seen.add(proposal.identity)
-        results.append((proposal.decisions, problem.measured(proposal.decisions)))
-    return results
+    yield from problem.listed or ()

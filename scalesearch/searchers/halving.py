@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from scalesearch.errors import InputError, unknown
+from scalesearch.errors import InputError, inside, unknown
 from scalesearch.statistics import standing
-from scalesearch.signature import Count, Rule
+from scalesearch.signature import Count, Rule, section
 
 SCHEDULERS = ("none", "asha", "hyperband")
 
@@ -45,6 +45,14 @@ class Scheduler:
         brackets = [math.ceil(rungs / (s + 1) * self.eta**s) for s in reversed(range(rungs))]
         place = candidate % sum(brackets)
         return next(i for i, upto in enumerate(itertools.accumulate(brackets)) if place < upto)
+
+
+def scheduler_of(value: Scheduler | Mapping[str, Any] | None) -> Scheduler:
+    """The scheduler that `{"with": "asha", "eta": 3}` names. Raises `InputError`, placed at `scheduler`, where there is none."""
+    scheduler = value if isinstance(value, Scheduler) else section(Scheduler, value, "scheduler")
+    with inside("scheduler"):
+        scheduler.check()
+    return scheduler
 
 
 Entry = tuple[int, int]  # a candidate's number and its rung

@@ -1,43 +1,78 @@
-"""What a searcher sees: a space to draw from, what is known so far, and how good that is."""
+"""What may be tried, as a searcher sees it: what to draw from, what is known so far, and how good that is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
+from scalesearch.arch import Arch
 from scalesearch.statistics import standing
 
 Decisions = dict[str, Any]
 
 
-class Problem(Protocol):
-    """A space inside its budget, as a searcher sees it."""
+class Problem:
+    """What may be tried: networks of a space inside a budget, ways to scale one, rows of a table.
 
-    decisions: Mapping[str, Any]  # name → anything with a `domain` and `exists(decisions)`
-    memory: dict[str, Any]  # where a searcher keeps what it could work out again
+    `decisions` are by name anything with a `domain` and `exists(decisions)`, `objectives` the quantities to be small beside
+    the score, `memory` is where a searcher keeps what it could work out again.
+    """
+
+    decisions: Mapping[str, Any]
+    objectives: tuple[str, ...] = ()
+    memory: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of everything that a search of it hangs on."""
+        raise NotImplementedError
+
+    @property
+    def listed(self) -> Iterable[Decisions] | None:
+        """All inside, where there are few enough."""
+        return None
 
     def draw(self, rng: Random) -> Decisions:
         """Inside the budget, each network as likely as every other."""
+        raise NotImplementedError
 
     def mutated(self, decisions: Decisions, rng: Random) -> Decisions:
         """Another value for one decision, inside the budget or not."""
+        raise NotImplementedError
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
         """All that differ in one decision, inside the budget or not."""
+        raise NotImplementedError
+
+    def snapped(self, decisions: Decisions) -> Decisions:
+        """The nearest decisions that can be tried, where a searcher's arithmetic left them beside."""
+        return dict(decisions)
 
     def identity(self, decisions: Decisions) -> str | None:
         """Names the network, whatever decisions lead to it; None outside the budget."""
+        raise NotImplementedError
 
     def inside(self, decisions: Decisions) -> bool:
         """Whether they are inside the budget."""
+        return self.identity(decisions) is not None
+
+    def left(self, seen: Collection[str]) -> bool:
+        """Whether a network not `seen` may be left."""
+        return self.listed is None or any(self.identity(d) not in seen for d in self.listed)
+
+    def arch(self, decisions: Decisions) -> Arch | None:
+        """The network itself, where it is more than a row of a table."""
+        return None
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         """The counted objectives beside the score, each to be small; empty where the score is the only one."""
+        return ()
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         """Numbers known before any training: logs of counted costs, zero-cost proxies."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -1,225 +1,169 @@
-"""A search by itself: a space or a table, an objective, a budget, a searcher; every result in a log as soon as it is known.
+"""The one search: proposals of a searcher, promotions as results justify them, until there are neither.
 
-Going on after a kill is the same call again: what the log holds is taken as it is. `run` does this for studies that train;
-this is for objectives that a person brings, and for published tables.
+What it asks for is a function of the results with lower numbers alone: proposal n may be asked for when all results up to
+n − `lag` are known, and is shown exactly those. So the outcome doesn't depend on how many are tried at a time or which ends
+first, and going on after a kill is running again with the logged results at hand.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, expand
+from scalesearch.counting import block_cost, cost
+from scalesearch.errors import WorkFailed
 from scalesearch.searchers.asking import ask
-from scalesearch.budget import budget_of
-from scalesearch.errors import InputError
-from scalesearch.space import inside
-from scalesearch.statistics import front, ranks, volumes
-from scalesearch.searchers.problems import SpaceProblem
-from scalesearch.searchers.table import DEFAULT, check_searcher
-from scalesearch.searchers.problem import Past
-from scalesearch.searchers.problem import Decisions, Problem
-from scalesearch.space import Space
+from scalesearch.searchers.halving import Entry, Scheduler, modelled_rung, promotion
+from scalesearch.searchers.jobs import WAIT, Job, Jobs, Wait
+from scalesearch.searchers.log import TrialLog
+from scalesearch.searchers.problem import Decisions, Past, Problem
+from scalesearch.searchers.table import DEFAULT
+from scalesearch.searchers.trial import Trial
+from scalesearch.space import arch_from_dict
+from scalesearch.training import Score
 
-MOST_FAILURES = 10  # that many failed trials and none that succeeded end a search: the objective is broken
+ENOUGH = 10  # scores at a rung before searchers learn from it and not from the one below
+MOST_FAILURES = 10  # that many failed trials and none that succeeded end a search: what scores them is broken
 
-
-class SearchFailed(RuntimeError):
-    """A search cannot go on; the message says why."""
+Results = dict[Entry, tuple[float, ...] | None]  # every objective of a result, to be maximised; None where it failed
 
 
-@dataclass(frozen=True)
-class Result:
-    """One network asked about: a line of the log. `costs` are the counted objectives beside the score, to be small."""
-
-    number: int
-    decisions: Decisions
-    identity: str
-    score: float | None
-    costs: tuple[float, ...] = ()
-    reason: str = ""
-    rejected: int = 0
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search found. `objectives` names the costs; `exhausted` says that no further network is inside the budget."""
-
-    results: list[Result]
-    objectives: tuple[str, ...] = ()
-    exhausted: bool = False
-    problem: Any = field(default=None, repr=False)
-
-    @property
-    def scored(self) -> list[Result]:
-        return [r for r in self.results if r.score is not None]
-
-    @property
-    def best(self) -> Result:
-        """The result with the best score. Raises `SearchFailed` where there is none."""
-        if not self.scored:
-            reason = next((r.reason for r in self.results if r.reason), "no network was found")
-            raise SearchFailed(f"all {len(self.results)} trials failed: {reason}")
-        return max(self.scored, key=lambda r: r.score)
-
-    @property
-    def front(self) -> list[Result]:
-        """The results that none beats in every objective, by the first cost; without counted objectives, the best alone."""
-        if not self.objectives:
-            return [self.best]
-        if len(self.objectives) == 1:
-            return front(self.scored, lambda r: r.costs[0], lambda r: r.score)
-        rank = ranks([(r.score, *(-c for c in r.costs)) for r in self.scored])
-        return sorted((r for r, first in zip(self.scored, rank) if not first), key=lambda r: r.costs)
-
-    def volumes(self) -> list[float]:
-        """The hypervolume after every result, over the worst score and the highest costs met; for several objectives."""
-        if not self.objectives or not self.scored:
-            return []
-        points = [None if r.score is None else (r.score, *(-c for c in r.costs)) for r in self.results]
-        return volumes(points, tuple(min(p[i] for p in points if p) for i in range(1 + len(self.objectives))))
-
-
-def search(space: Space | Problem, objective: Callable[[Any], float] | None = None, *, trials: int, with_: str = DEFAULT,
-           budget: Mapping[str, Any] | None = None, objectives: Sequence[str] = (), seed: int = 0, log: str | Path | None = None,
-           observer: Callable[[Result], None] = lambda result: None) -> Found:
-    """Ask `objective(arch)` (a score to be large) about `trials` networks of `space` inside `budget`, chosen by the searcher `with_`.
-
-    `objectives` are counted quantities (`macs`, `params`, …) to be small at the same time. An objective that raises, or whose
-    score is no finite number, is a failed trial, and the search goes on; it ends with `SearchFailed` where the first ten all
-    fail. With `log`, every result is a synced line of that file, and a search that is called again goes on after them. Raises
-    `InputError` for an unknown searcher or quantity, a budget that nothing meets, a missing objective, and a log of another search.
+@dataclass
+class Search:
+    """`trials` networks of a problem, proposed by the searcher `with_`, each tried at the epochs of `rungs` as far as the
+    scheduler sends it on. `first` are proposed before the searcher is asked; with `inherit` networks start from the weights of
+    earlier ones. `dice` is what chance hangs on beside the number of a proposal.
     """
-    check_searcher(with_, 1 + len(objectives))
-    problem = _problem(space, budget or {}, tuple(objectives))
-    if isinstance(problem, SpaceProblem):
-        problem.draw(Random(0))  # says what is nearest where nothing is inside
-    objective = objective or getattr(problem, "measured", None)
-    if objective is None:
-        raise InputError("needs a function that scores a network; only tables know their scores", "objective")
-    asked = {"with": with_, "seed": seed, "objectives": list(objectives), "budget": {k: str(v) for k, v in (budget or {}).items()},
-             "problem": getattr(problem, "digest", None) or _decisions_digest(problem)}
-    with _log(log, asked) as (results, write):
-        exhausted = _search(problem, objective, trials, with_, seed, results, write, observer, 1 + len(objectives))
-    return Found(results[:trials], tuple(objectives), exhausted, problem)
 
+    problem: Problem
+    score: Score
+    trials: int
+    with_: str = DEFAULT
+    step: str = "search"
+    seed: int = 0
+    dice: str = ""
+    lag: int = 1
+    rungs: tuple[int, ...] = (1,)
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    first: Sequence[Decisions] = ()
+    inherit: bool = False
+    entries: list[Entry] = field(default_factory=list, init=False)
+    candidates: list[Decisions] = field(default_factory=list, init=False)
+    parents: list[str] = field(default_factory=list, init=False)  # by candidate: the trial whose weights it starts from
+    seen: set[str] = field(default_factory=set, init=False)
+    exhausted: bool = field(default=False, init=False)
 
-def _problem(space: Any, budget: Mapping[str, Any], objectives: tuple[str, ...]) -> Any:
-    if isinstance(space, Space):
-        bounds = budget_of(budget)
-        with inside("objectives"):
-            bounds.check_measurable(objectives)
-        return SpaceProblem(space, bounds, objectives)
-    if budget:
-        raise InputError("is for spaces; a table is made with its bounds", "budget")
-    there = tuple(getattr(space, "objectives", objectives))
-    if there != objectives:
-        raise InputError(f"are {', '.join(objectives) or 'none'}, and of what is searched {', '.join(there) or 'none'}", "objectives")
-    return space
+    def jobs(self, log: TrialLog) -> Jobs:
+        """What to try next; `WAIT` while results are missing that it hangs on. Raises `WorkFailed` where everything fails."""
+        self.log, known_before = log, len(log.of(self.step, self.seed))
+        for number in itertools.count():
+            known = max(0, number - self.lag + 1)
+            yield from self._known(known)
+            logged = self._trial(number)
+            if logged:
+                self._take_in((logged.candidate, logged.rung), logged.decisions, logged.fidelity.get("parent", ""))
+                continue
+            self._check_failures(known_before, known)
+            job = self._next(number, known)
+            if job is None and known < number:
+                yield from self._known(number)
+                job = self._next(number, number)
+            if job is None:
+                break
+            self._take_in((job.candidate, job.rung), job.decisions, job.parent)
+            yield job
 
+    def _trial(self, number: int) -> Trial | None:
+        return self.log.trials.get((self.step, self.seed, number))
 
-def _search(problem: Any, objective: Callable, trials: int, with_: str, seed: int, results: list[Result], write: Callable,
-            observer: Callable, objectives: int) -> bool:
-    """Whether the search ended because nothing is left."""
-    seen, known = {r.identity for r in results}, len(results)
-    for number in range(known, trials):
-        if number >= known + MOST_FAILURES and all(r.score is None for r in results):
-            raise SearchFailed(f"all {number} trials failed: {results[-1].reason}")
-        past = Past([(r.decisions, r.score) for r in results])
-        asked = ask(problem, with_, past, Random(f"{seed}-{number}"), seen, (), objectives)
-        if asked is None:
-            return True
-        score, reason = _scored(problem, objective, asked.decisions)
-        result = Result(number, asked.decisions, asked.identity, score, problem.costs(asked.decisions), reason, asked.rejected)
-        write(result)
-        seen.add(result.identity)
-        results.append(result)
-        observer(result)
-    return False
+    def _known(self, upto: int) -> Iterator[Wait]:
+        while not all(self._trial(i) for i in range(upto)):
+            yield WAIT
 
+    def _check_failures(self, known_before: int, known: int) -> None:
+        if known >= known_before + MOST_FAILURES and all(self._values(i) is None for i in range(known)):
+            of = "" if self.step == "search" else f" of the {self.step} search"
+            raise WorkFailed(f"all {known} trials{of} failed: {self.log.trials[self.step, self.seed, known - 1].reason}")
 
-def _scored(problem: Any, objective: Callable, decisions: Decisions) -> tuple[float | None, str]:
-    try:
-        subject: Arch | Decisions = problem.arch(decisions) if type(problem) is SpaceProblem else dict(decisions)
-        score = objective(subject)
-    except Exception as error:  # whatever goes wrong in an objective is that trial's failure and no other's
-        return None, f"{type(error).__name__}: {error}"[:500]
-    if score is None:
-        return None, "the objective gave no score"
-    try:
-        value = float(score)
-    except (TypeError, ValueError, OverflowError):
-        return None, f"the objective gave {score!r}, which is no number"[:500]
-    return (value, "") if math.isfinite(value) else (None, f"the score is {value}")
+    def _take_in(self, entry: Entry, decisions: Decisions, parent: str) -> None:
+        self.entries.append(entry)
+        if entry[0] == len(self.candidates):
+            self.candidates.append(decisions)
+            self.parents.append(parent)
+            self.seen.add(self.problem.identity(decisions) or "")
+            if decisions in self.first:
+                self.first = self.first[self.first.index(decisions) + 1 :]
 
+    def _next(self, number: int, known: int) -> Job | None:
+        """A promotion, or a new network, or, where no network came to the end, the best one's next rung."""
+        results: Results = {self.entries[i]: self._values(i) for i in range(known)}
+        entry = self._promotion(results, self.scheduler.eta)
+        if entry is None and len(self.candidates) < self.trials and not self.exhausted:
+            rng, objectives = Random(f"{self.dice}-{number}"), 1 + len(self.problem.objectives)
+            asked = ask(self.problem, self.with_, self._past(results), rng, self.seen, self.first, objectives)
+            if asked is not None:
+                candidate = len(self.candidates)
+                entry = candidate, self.scheduler.first_rung(candidate, len(self.rungs))
+                return self._job(number, entry, asked.decisions, asked.identity, asked.rejected)
+            self.exhausted = True
+        ended = (values is not None for (_, rung), values in results.items() if rung == len(self.rungs) - 1)
+        if entry is None and known == len(self.entries) and not any(ended):
+            entry = self._promotion(results, 1)  # somebody must come to the end
+        if entry is None:
+            return None
+        decisions = self.candidates[entry[0]]
+        return self._job(number, entry, decisions, self.problem.identity(decisions) or "")
 
-def _decisions_digest(problem: Any) -> str:
-    text = repr([(name, d.domain) for name, d in problem.decisions.items()])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def _promotion(self, results: Results, eta: int) -> Entry | None:
+        """Networks that started from inherited weights and those that started from nothing are not compared with each other."""
+        for inherited in (True, False):
+            alike = {entry: values for entry, values in results.items() if bool(self.parents[entry[0]]) == inherited}
+            if entry := promotion(self.entries, alike, len(self.rungs), eta):
+                return entry
+        return None
 
+    def _job(self, number: int, entry: Entry, decisions: Decisions, network: str, rejected: int = 0) -> Job:
+        candidate, rung = entry
+        arch = self.problem.arch(decisions)
+        counted = dict(zip(self.problem.objectives, self.problem.costs(decisions), strict=True))
+        started = [self.rungs[r] for c, r in self.entries if c == candidate and r < rung]
+        stage = f"-e{self.rungs[rung]}" if len(self.rungs) > 1 else ""
+        parent = ""
+        if self.inherit and arch is not None:
+            parent = self.parents[candidate] if started else self._parent(arch, number)
+        return Job(
+            self.step, number, f"{self.step}-{candidate:03d}{stage}", network, decisions, self.seed, arch,
+            counted | (cost(arch)._asdict() if arch else {}), until=self.rungs[rung], start=max(started, default=0),
+            of=self.rungs[-1], candidate=candidate, rung=rung, rejected=rejected, parent=parent)  # fmt: skip
 
-@contextmanager
-def _log(path: str | Path | None, asked: dict[str, Any]) -> Iterator[tuple[list[Result], Callable[[Result], None]]]:
-    """The results in a log and what appends to it, the file being this search's alone; a last line cut off by a kill is dropped."""
-    if path is None:
-        yield [], lambda result: None
-        return
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another search is at work in {path}") from None
-        file.seek(0)
-        whole = file.read()
-        end = whole.rfind(b"\n") + 1
-        if end < len(whole):
-            file.truncate(end)
-        results = _read(whole[:end].splitlines(), asked, path)
+    def _parent(self, arch: Arch, number: int) -> str:
+        """The finished trial that shares most parameters, block by block in its place; the same whoever ends first."""
+        blocks = dict(expand(arch).blocks())
 
-        def append(line: dict[str, Any]) -> None:
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        def shared(trial: Trial) -> int:
+            theirs = dict(expand(arch_from_dict(trial.arch)).blocks())
+            return sum(block_cost(b).params for path, b in blocks.items() if path in theirs and theirs[path].digest == b.digest)
 
-        if not end:
-            append({"search": asked})
-        yield results, lambda result: append(asdict(result))
+        known = [self._trial(i) for i in range(max(0, number - self.lag + 1))]
+        done = [t for t in known if t and t.done and not t.early]
+        best = max(done, key=lambda t: (shared(t), t.number), default=None)
+        return best.name if best is not None and shared(best) else ""
 
+    def _values(self, number: int) -> tuple[float, ...] | None:
+        trial = self._trial(number)
+        score = self.score.of(trial.scores) if trial else None
+        if score is None:
+            return None
+        return (score, *(-c for c in self.problem.costs(self.candidates[self.entries[number][0]])))
 
-def found_in(log: str | Path) -> Found:
-    """What a log holds so far, also while its search runs. Raises `InputError` where the file is no search's log."""
-    path = Path(log)
-    whole = path.read_bytes()
-    header, results = _parsed(whole[: whole.rfind(b"\n") + 1].splitlines(), path)
-    return Found(results, tuple(header.get("objectives", ())))
-
-
-def _read(lines: Sequence[bytes], asked: dict[str, Any], path: Path) -> list[Result]:
-    there, results = _parsed(lines, path)
-    for key, value in asked.items() if lines else ():
-        if there.get(key) != value and key == "problem":
-            raise InputError(f"{path} holds a search of something else: what is searched has changed since; give another log")
-        if there.get(key) != value:
-            raise InputError(f'{path} holds another search ("{key}" was {there.get(key)!r}, is {value!r}); give another log')
-    return results
-
-
-def _parsed(lines: Sequence[bytes], path: Path) -> tuple[dict[str, Any], list[Result]]:
-    if not lines:
-        return {}, []
-    try:
-        first, *others = (json.loads(line) for line in lines)
-        return dict(first["search"]), [Result(**{**line, "costs": tuple(line["costs"])}) for line in others]
-    except (ValueError, TypeError, KeyError):
-        raise InputError(f"{path} is no search's log, or one of another version") from None
+    def _past(self, results: Results) -> Past:
+        """The results of one fidelity, and what is under way."""
+        rung = modelled_rung(results, len(self.rungs), ENOUGH)
+        there = {c: None if values is None else values[0] for (c, r), values in results.items() if r == rung}
+        inherited = 2 * sum(bool(self.parents[c]) for c in there) >= len(there)
+        alike = [(self.candidates[c], score) for c, score in there.items() if bool(self.parents[c]) == inherited]
+        under_way = {c for c, _ in self.entries[len(results) :]} - there.keys()
+        return Past(alike, [self.candidates[c] for c in sorted(under_way)])

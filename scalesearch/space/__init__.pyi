@@ -7,7 +7,6 @@ from .domains import (
     choice as choice,
     span as span,
 )
-from .leaves import inside as inside
 from .schema import (
     arch_from_dict as arch_from_dict,
     arch_to_yaml as arch_to_yaml,

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from scalesearch.space.decisions import Leaf
 from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
-from scalesearch.errors import InputError, nearest, shown
+from scalesearch.errors import InputError, inside, nearest, shown
 from scalesearch.signature import REQUIRED, Field
 
 MOST_VALUES = 10_000  # of one domain
 LEAF_KEYS = {"choice": ("choice", "name", "when", "else"), "range": ("range", "step", "log", "name", "when", "else"),
              "tie": ("tie",)}  # fmt: skip
-
-
-@contextmanager
-def inside(place: str) -> Iterator[None]:
-    """Puts `place` in front of the place of an `InputError` raised inside."""
-    try:
-        yield
-    except InputError as error:
-        if error.in_a_file:
-            raise
-        inner = error.place
-        joined = place + (inner if inner.startswith("[") or not inner else "." + inner) if place else inner
-        raise InputError(error.message, joined) from None
 
 
 def leaf_of(value: Any, field: Field, place: str) -> Leaf:

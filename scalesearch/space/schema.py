@@ -14,7 +14,8 @@ from scalesearch.arch import allowed, block_fields, is_branches
 from scalesearch.space.decisions import Leaf, Unit
 from scalesearch.space.domains import Open, Tie
 from scalesearch.errors import InputError, nearest, shown
-from scalesearch.space.leaves import inside, leaf_of
+from scalesearch.errors import inside
+from scalesearch.space.leaves import leaf_of
 from scalesearch.signature import (
     REQUIRED,
     Count,

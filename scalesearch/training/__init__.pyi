@@ -1,3 +1,3 @@
 from .recipe import PROXIES as PROXIES, RECIPES as RECIPES, Recipe as Recipe
-from .trainer import Trainer as Trainer, TrainingFailed as TrainingFailed
-from .zero_cost import proxies as proxies
+from .tasks import Score as Score, TASKS as TASKS, Task as Task
+from .training import Place as Place, Training as Training

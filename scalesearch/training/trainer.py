@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +15,12 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.arch import Arch
+from scalesearch.files import whole
 from scalesearch.data import load, source
 from scalesearch.arch import named_structure
 from scalesearch.network import build
 from scalesearch.training.recipe import Recipe
+from scalesearch.training.tasks import TASKS
 
 
 def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
@@ -36,15 +39,15 @@ class TrainingFailed(RuntimeError):
 class Trainer:
     """One network, trained epoch by epoch; the exponential average of its weights is what is scored.
 
-    Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from a `checkpoint`.
+    Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from what it saved.
     """
 
-    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu"):
+    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu", task: str = "classification"):
         random.seed(seed)
         torch.manual_seed(seed)
         if device.startswith("cuda"):
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.recipe, self.device = recipe, torch.device(device)
+        self.recipe, self.device, self.task = recipe, torch.device(device), TASKS[task].behaviour
         self.mirror = source(data).mirror
         self.splits = {name: self._to_tensors(split, arch.resolution) for name, split in load(data).items()}
         self._keep_share(seed)
@@ -67,7 +70,7 @@ class Trainer:
 
     def _to_tensors(self, split: Any, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Images as floats around 0 at the network's resolution, and labels."""
-        images, labels = (torch.from_numpy(array) for array in split)
+        images, labels = torch.from_numpy(split[0]), self.task.labels(split[1])
         images = images.float().div_(127.5).sub_(1)
         if images.shape[-1] != resolution:
             images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
@@ -107,7 +110,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     def run_epoch(self) -> dict[str, float]:
-        """One pass over the training images; mean loss and the average's validation accuracy.
+        """One pass over the training images; mean loss and the average's validation scores.
 
         Raises `TrainingFailed` on a loss that is not finite.
         """
@@ -117,7 +120,7 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for batch in order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size):
             with self._autocast():
-                loss = self._loss(self.model(self._augment(images[batch])), labels[batch])
+                loss = self.task.loss(self.model.arch, self.model(self._augment(images[batch])), labels[batch], self.recipe)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm, foreach=True)
@@ -131,36 +134,31 @@ class Trainer:
             raise TrainingFailed(f"the loss became {mean} in epoch {self.epoch} of {self.recipe.epochs}")
         return {"epoch": self.epoch, "train_loss": mean, **self.scores("val")}
 
-    def _loss(self, out: Any, labels: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy, that of auxiliary heads added by their weights."""
-        logits, *others = out if isinstance(out, tuple) else (out,)
-        entropy = lambda x: F.cross_entropy(x.float(), labels, label_smoothing=self.recipe.label_smoothing)
-        weights = [aux.weight for aux in self.model.arch.auxiliary]
-        return entropy(logits) + sum(weight * entropy(other) for weight, other in zip(weights, others))
-
     @property
     def done(self) -> bool:
         return self.epoch >= self.recipe.epochs
 
     @torch.no_grad()
     def scores(self, split: str) -> dict[str, float]:
-        """`{"val_accuracy": …, "val_loss": …}` of the averaged weights on a split; accuracy is a share."""
+        """`{"val_loss": …}` and the task's score, of the averaged weights on a split."""
         self.average.eval()
         images, labels = self.splits[split]
         with self._autocast():
-            logits = torch.cat([self.average(part) for part in images.split(1024)]).float()
-        return {
-            f"{split}_accuracy": (logits.argmax(1) == labels).float().mean().item(),
-            f"{split}_loss": F.cross_entropy(logits, labels).item(),
-        }
+            out = torch.cat([self.average(part) for part in images.split(1024)]).float()
+        return {f"{split}_{name}": value for name, value in self.task.metrics(out, labels).items()}
 
-    def checkpoint(self) -> dict[str, Any]:
-        """All that going on needs, as tensors and plain data."""
+    def save(self, path: Path) -> None:
+        """Write all that going on needs, as tensors and plain data, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as temporary:
+            torch.save(self._state(), temporary)
+
+    def _state(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "recipe": self.recipe.digest, "model": self.model.state_dict(), "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(), "random": torch.get_rng_state()}
 
     def go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Take a `checkpoint` of the same training. Raises `TrainingFailed` where it is of another recipe."""
+        """Take what `save` wrote of the same training. Raises `TrainingFailed` where it is of another recipe."""
         if state["recipe"] != self.recipe.digest:
             raise TrainingFailed("the checkpoint is of another recipe")
         self.model.load_state_dict(state["model"])

@@ -19,17 +19,21 @@ from threadpoolctl import threadpool_limits
 from scalesearch import yamlfile
 from scalesearch.budget.bounds import Budget
 from scalesearch.counting.counts import cost
-from scalesearch.study.driver import TRIED_ALWAYS, Driver, Job, StudyFailed
+from scalesearch.errors import WorkFailed
+from scalesearch.searchers.scale_problem import TRIED_ALWAYS
+from scalesearch.study.driver import Driver
+from scalesearch.study.steps import compare, family, scale
 from scalesearch.arch.expansion import expand
 from scalesearch.statistics.pareto import front
-from scalesearch.searchers.problems import ScaleProblem, SpaceProblem
+from scalesearch.searchers.scale_problem import ScaleProblem
+from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.scaling.scaling import PRESETS, realised
 from scalesearch.scaling.ways import ScalingSpace
 from scalesearch.space.schema import arch_from_dict, load_space, space_from_dict
-from scalesearch.searchers.table import SEARCHERS, searcher
 from scalesearch.searchers.problem import Past
-from scalesearch.study.study import load_study
-from scalesearch.study.log import TrialLog
+from scalesearch.searchers.table import SEARCHERS, searcher
+from scalesearch.study.reading import load_study
+from scalesearch.searchers.log import TrialLog
 
 # The contract.
 
@@ -130,7 +134,7 @@ def test_stopped_anywhere_and_gone_on_it_ends_the_same(study, whole, tmp_path, s
         file.write(tail)
     log = drive(study, path, Random(stop + 1))
     assert essence(log) == whole == essence(TrialLog(path))
-    assert len(path.read_text().splitlines()) == len(whole)
+    assert len(path.read_text().splitlines()) == 1 + len(whole)
 
 
 def test_scaling_trials_are_on_budget_and_hold_the_presets(study, whole, tmp_path):
@@ -139,11 +143,11 @@ def test_scaling_trials_are_on_budget_and_hold_the_presets(study, whole, tmp_pat
     networks = {t.network for t in log.of("scale")}
     base = cost(arch_from_dict(driver.best("base").arch)).macs
     for name in ("efficientnet", "depth", "width", "resolution"):
-        assert expand(driver.preset_networks[name].arch).digest in networks
+        assert expand(scale.preset_networks(driver)[name].arch).digest in networks
     always = {(PRESETS[n].depth, PRESETS[n].width) for n in ("efficientnet", "depth", "width", "resolution")}
     for trial in log.of("scale"):
         assert abs(trial.cost["macs"] / (2 * base) - 1) <= 0.3 or tuple(trial.decisions.values()) in always
-    for phi, member in driver.family.items():
+    for phi, member in family.members(driver).items():
         assert member.target == round(base * 2**phi) and (phi or member.macs == base)
 
 
@@ -155,16 +159,21 @@ def test_a_searched_out_space_ends_the_search(tmp_path):
     assert {t.network for t in log.of("base")} == inside
 
 
-def test_all_failing_is_said(study, tmp_path):
-    driver = Driver(study, TrialLog(tmp_path / "trials.jsonl"))
-    with pytest.raises(StudyFailed, match="none of the 12 trials of the base search came to the end of its training: the loss became nan"):
+@pytest.mark.parametrize("trials, message", [
+    (12, "none of the 12 trials of the base search came to the end of its training: the loss became nan"),
+    (40, "all 10 trials of the base search failed: the loss became nan"),
+])  # fmt: skip
+def test_all_failing_is_said(tmp_path, trials, message):
+    driver = Driver(load_study(write_study(tmp_path), {"search.trials": trials}), TrialLog(tmp_path / "trials.jsonl"))
+    with pytest.raises(WorkFailed, match=message):
         while (job := driver.next()) is not None:
             driver.finish(job, {"reason": "the loss became nan in epoch 1 of 1"})
 
 
 def test_repositorys_study_is_what_the_readme_says():
     study = load_study(ROOT / "studies" / "effnet_phi.yaml")
-    assert len(study.compare) >= 6 and study.family.phi == (0, 1, 2, 3) and study.scale.tolerance == 0.02
+    assert len(study.options(compare.Options).compare) >= 6 and study.options(family.Options).phi == (0, 1, 2, 3)
+    assert study.options(scale.Options).tolerance == 0.02
 
 
 def points(n):

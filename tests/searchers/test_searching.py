@@ -22,12 +22,18 @@ from scalesearch.errors import InputError
 from scalesearch.searchers.halving import Scheduler, modelled_rung, promotion
 from scalesearch.statistics.pareto import crowding, front_probability, hypervolume, ranks, volumes
 from scalesearch.runs.folder import claimed
+from scalesearch.runs.leaving import write_report
+from scalesearch.runs.running import run
+from scalesearch.searchers.log import TrialLog
+from scalesearch.study.driver import Driver
 from scalesearch.space.schema import space_from_dict
-from scalesearch.searchers.table import ONE_OBJECTIVE, SEARCHERS, check_searcher
+from scalesearch.searchers.table import SEARCHERS, check_searcher
 from scalesearch.searchers.problem import Past
-from scalesearch.searchers.searching import SearchFailed, search
-from scalesearch.study.tablestudy import load_table_study, report_table_study, run_table_study
-from scalesearch.searchers.tables import TableProblem, bound_of, read_table
+from scalesearch.errors import WorkFailed
+from scalesearch.searchers.objective import search
+from scalesearch.study.reading import load_study
+from scalesearch.searchers.table_problem import TableProblem
+from scalesearch.searchers.tables import bound_of, read_table
 
 NAS = SHARED / "data" / "nas"
 
@@ -82,7 +88,7 @@ class TestEverySearcherOnATable:
         assert {r.reason for r in found.results if r.score is None} == {"ArithmeticError: boom"}
 
     def test_takes_several_objectives_or_says_that_it_does_not(self, table, name):
-        if name in ONE_OBJECTIVE:
+        if not SEARCHERS[name].several:
             with pytest.raises(InputError, match="takes one objective"):
                 check_searcher(name, 2)
             return
@@ -122,7 +128,7 @@ def test_bad_scores_are_failures_and_a_broken_objective_is_said():
         "", "the score is nan", "the score is inf", "the objective gave no score", "the objective gave 'fine', which is no number",
         "the score is -inf", ""]
     assert found.best.score == 0.7
-    with pytest.raises(SearchFailed, match="all 10 trials failed: ZeroDivisionError"):
+    with pytest.raises(WorkFailed, match="all 10 trials failed: ZeroDivisionError"):
         search(space, lambda arch: 1 / 0, trials=14, with_="random")
 
 
@@ -143,10 +149,14 @@ def test_logs_of_other_searches_are_refused(table, tmp_path):
     for other in (problem(table, bounds=dict([bound_of("flops<=14")])), TableProblem(read_table(table), ["ops"], "flops")):
         with pytest.raises(InputError, match="what is searched has changed"):
             search(other, trials=3, with_="random", log=log)
-    for text in ("no log", '{"search": 5}', "[]"):
+    for text, expected in (("no log", "no log of trials"), ('{"search": 5}', "older format"), ("[]", "no log of trials"),
+                           ('{"step": "base", "number": 0}', "older format"), ('{"log": 3, "of": {}}', "of format 3, and this version writes 2")):
         log.write_text(f"{text}\n")
-        with pytest.raises(InputError, match="is no search's log"):
+        with pytest.raises(InputError, match=expected):
             search(problem(table), trials=3, with_="random", log=log)
+    log.write_text('{"log": 2, "of": {}}\n{}\n')
+    with pytest.raises(InputError, match="log.jsonl:2: is no trial"):
+        TrialLog(log)
 
 
 def test_a_log_of_another_space_is_refused(tmp_path):
@@ -159,7 +169,7 @@ def test_a_log_of_another_space_is_refused(tmp_path):
 
 def test_a_mended_objective_goes_on(tmp_path):
     space = space_from_dict(TINY_SPACE)
-    with pytest.raises(SearchFailed):
+    with pytest.raises(WorkFailed):
         search(space, lambda arch: 1 / 0, trials=20, log=tmp_path / "l", with_="random")
     assert len(search(space, lambda arch: 1.0, trials=20, log=tmp_path / "l", with_="random").scored) == 10
 
@@ -214,26 +224,26 @@ def holed(tmp_path_factory):
 
 
 def holed_study(holed, folder, search, **table):
-    return load_table_study(write_study(folder, search={"trials": 25, **search}, seeds=[0], budget={}, table={
+    return load_study(write_study(folder, search={"trials": 25, **search}, seeds=[0], budget={}, table={
         "file": str(holed), "decisions": list("abcd"), "score": "acc", **table}))
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "gp" else n for n in SEARCHERS if n not in ONE_OBJECTIVE])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "gp" else n for n in SEARCHERS if SEARCHERS[n].several])
 def test_rows_without_a_cost_are_outside(holed, tmp_path, name):
-    summary = run_table_study(holed_study(holed, tmp_path, {"with": name, "objective": ["flops"]}), tmp_path / "run")
-    costs = [json.loads(line)["costs"] for line in (tmp_path / "run" / "seed0.jsonl").read_text().splitlines()[1:]]
-    assert all(math.isfinite(c) for (c,) in costs) and 0 < summary["rows"][0]["hypervolume share"] <= 1
+    summary = run_table(holed_study(holed, tmp_path, {"with": name, "objective": ["flops"]}), tmp_path / "run")
+    costs = [t.cost["flops"] for t in TrialLog(tmp_path / "run" / "trials.jsonl")]
+    assert all(map(math.isfinite, costs)) and 0 < summary["rows"][0]["hypervolume share"] <= 1
 
 
 def test_rows_without_a_number_a_name_or_a_final_score(holed, tmp_path):
     study = holed_study(holed, tmp_path, {}, numbers=["flops"], same="name", final="final")
-    assert len(study.problem().rows) == 86 and len({study.problem().identity(study.problem().at_row(r)) for r in study.problem().rows}) == 86
-    summary = run_table_study(study, tmp_path / "run")
+    assert len(study.problem.rows) == 86 and len({study.problem.identity(study.problem.at_row(r)) for r in study.problem.rows}) == 86
+    summary = run_table(study, tmp_path / "run")
     assert summary["mean"] is None and json.loads((tmp_path / "run" / "summary.json").read_text())["rows"][0]["final"] is None
 
 
 def test_a_cost_that_is_always_the_same(holed, tmp_path):
-    summary = run_table_study(holed_study(holed, tmp_path, {"objective": ["one"]}), tmp_path / "run")
+    summary = run_table(holed_study(holed, tmp_path, {"objective": ["one"]}), tmp_path / "run")
     assert summary["rows"][0]["hypervolume share"] is None and summary["rows"][0]["hypervolume"] == 0
 
 
@@ -247,6 +257,10 @@ def test_lists_in_a_parquet_are_several_decisions(tmp_path):
 
 # Table studies.
 
+def run_table(study, folder, resume=False):
+    return run(study, folder, resume=resume).summary
+
+
 STUDY = {"search": {"trials": 12, "objective": ["flops"]}, "budget": {"flops": "≤ 18"}, "seeds": [0, 1]}
 
 
@@ -259,19 +273,22 @@ def write_study(folder, **changes):
 def test_a_table_is_a_study(table, tmp_path):
     path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
     folder = tmp_path / "run"
-    summary = run_table_study(load_table_study(path), folder)
+    summary = run_table(load_study(path), folder)
     assert [row["queries"] for row in summary["rows"]] == [12, 12] and summary["interval"] >= 0
-    assert {p.name for p in folder.iterdir()} == {"study.yaml", "run.lock", "seed0.jsonl", "seed1.jsonl", "summary.json", "trials.csv", "report.html"}
+    assert {p.name for p in folder.iterdir()} == {
+        "study.yaml", "run.lock", "trials.jsonl", "seconds.json", "summary.json", "trials.csv", "report.html"}
     with open(folder / "trials.csv") as file:
         assert len(list(csv.DictReader(file))) == 24
     with pytest.raises(InputError, match="--resume"):
-        run_table_study(load_table_study(path), folder)
-    assert run_table_study(load_table_study(path), folder, resume=True) == summary
+        run_table(load_study(path), folder)
+    again = run_table(load_study(path), folder, resume=True)
+    assert {key: again[key] for key in summary if key != "seconds"} == {key: summary[key] for key in summary if key != "seconds"}
     written = (folder / "report.html").read_text()
     (folder / "report.html").unlink()
-    assert report_table_study(folder).read_text().count("plotly") == written.count("plotly")
+    write_report(Driver(load_study(folder / "study.yaml"), TrialLog(folder / "trials.jsonl", repair=False)), folder, 0.0)
+    assert (folder / "report.html").read_text().count("plotly") == written.count("plotly")
     with pytest.raises(InputError, match=r"budget.flops was '≤ 18', is 17"):
-        run_table_study(load_table_study(path, {"budget.flops": 17}), folder, resume=True)
+        run_table(load_study(path, {"budget.flops": 17}), folder, resume=True)
 
 
 def test_a_space_whose_decisions_are_columns(tmp_path):
@@ -285,19 +302,19 @@ def test_a_space_whose_decisions_are_columns(tmp_path):
     path = write_study(tmp_path, space=TINY_SPACE, table={"file": "t.csv", "score": "acc"}, budget={"macs": "≤ 600k"},
                        search={"trials": 16, "with": "random"})
     folder = tmp_path / "run"
-    summary = run_table_study(load_table_study(path), folder)
+    summary = run_table(load_study(path), folder)
     assert 0 < summary["rows"][0]["failed"] < 16
-    reasons = [json.loads(line)["reason"] for line in (folder / "seed0.jsonl").read_text().splitlines()[1:]]
+    reasons = [t.reason for t in TrialLog(folder / "trials.jsonl")]
     assert any("no row of" in reason and "stages.0.depth" in reason for reason in reasons)
 
 
 def test_one_search_at_a_time_in_a_folder(table, tmp_path):
     """Two that start together on a new folder: one runs, the other is refused, whoever comes first."""
     path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
-    studies = [load_table_study(path, {"seeds": [seed]}) for seed in (0, 1)]
+    studies = [load_study(path, {"seeds": [seed]}) for seed in (0, 1)]
     with claimed(tmp_path / "run", studies[0].document, False):
         with pytest.raises(InputError, match="another run is at work"):
-            run_table_study(studies[1], tmp_path / "run")
+            run_table(studies[1], tmp_path / "run")
     assert (tmp_path / "run" / "study.yaml").exists() and yamlfile.read(tmp_path / "run" / "study.yaml").data["seeds"] == [0]
 
 
@@ -305,11 +322,11 @@ def test_a_table_that_changed_is_refused(table, tmp_path):
     copy = tmp_path / "t.npz"
     copy.write_bytes(table.read_bytes())
     path = write_study(tmp_path, table={"file": "t.npz", "decisions": ["ops"], "score": "acc"})
-    run_table_study(load_table_study(path), tmp_path / "run")
+    run_table(load_study(path), tmp_path / "run")
     with np.load(table) as data:
         np.savez(copy, **{**data, "acc": data["acc"] + 1})
     with pytest.raises(InputError, match="what is searched has changed"):
-        run_table_study(load_table_study(path), tmp_path / "run", resume=True)
+        run_table(load_study(path), tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("changes, line, message", [
@@ -336,7 +353,7 @@ def test_faults_in_a_table_study_are_located(table, tmp_path, changes, line, mes
     (tmp_path / "t.npz").write_bytes(table.read_bytes())
     path = write_study(tmp_path, **{"table": {"file": "t.npz", "decisions": ["ops"], "score": "acc"}} | changes)
     with pytest.raises(InputError, match=message) as caught:
-        load_table_study(path)
+        load_study(path)
     assert str(caught.value).startswith(str(tmp_path))
 
 
@@ -466,7 +483,7 @@ def test_the_searcher_is_quick():
     space = space_from_dict(TINY_SPACE)
     rows = list(space)
     from scalesearch.budget.bounds import Budget
-    from scalesearch.searchers.problems import SpaceProblem
+    from scalesearch.searchers.space_problem import SpaceProblem
 
     tiny = SpaceProblem(space, Budget())
     past = Past([(rows[i % len(rows)], math.sin(i)) for i in range(1_000)])

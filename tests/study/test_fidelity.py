@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -19,7 +20,12 @@ from scalesearch.arch.adapting import adapt
 from scalesearch.statistics.correlations import spearman
 from scalesearch.counting.counts import cost
 from scalesearch.data.sources import SOURCES, load, source
-from scalesearch.study.driver import Driver, Job, StudyFailed
+from scalesearch.searchers.jobs import Job
+from scalesearch.study.driver import Driver
+from scalesearch.study.steps import base as base_step
+from scalesearch.study.steps import finalists, transfer
+from scalesearch.report.info import faults
+from scalesearch.errors import WorkFailed
 from scalesearch.errors import InputError
 from scalesearch.arch.expansion import expand
 from scalesearch.network.latency import measure, profile, summarised
@@ -27,13 +33,14 @@ from scalesearch.network.modules import build
 from scalesearch.counting.profiles import load_profile
 from scalesearch.training.zero_cost import proxies
 from scalesearch.training.recipe import PROXIES, Recipe
-from scalesearch.report import findings
 from scalesearch.space.schema import arch_from_dict, load_space, space_from_dict
-from scalesearch.study.study import document_difference, load_study
+from scalesearch.study.document import document_difference
+from scalesearch.study.reading import load_study
 from scalesearch.training.trainer import inherit
-from scalesearch.study.trial import compared
-from scalesearch.study.log import TrialLog
-from scalesearch.runs.worker import Session
+from scalesearch.searchers.trial import compared
+from scalesearch.searchers.log import TrialLog
+from scalesearch.training.session import Session
+from scalesearch.training.training import Place
 
 QUICK = Recipe(epochs=3, data_share=0.2)
 
@@ -42,24 +49,27 @@ def tiny(seed=0):
     return space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1).sample(seed)[1]
 
 
-def config(arch, **changes):
-    return {"arch": arch.to_dict(), "data": "digits", "recipe": QUICK.__dict__, "seed": 0, "gpu": False, "threads": 1, "final": False,
-            "weights": None, "from": 0, "until": 3, "parent": None, "proxies": (), "checkpoint": None, "latency": False} | changes
+def job(arch, **changes):
+    given = {"recipe": QUICK, "until": 3, "of": 3, **changes}
+    return Job("base", 0, "base-000", expand(arch).digest, {}, 0, arch, **given)
 
 
-def outcome(session):
-    while True:
-        said = session.step()
-        if said["done"]:
-            return json.loads(said["outcome"])
+def outcome(arch, folder=Path(), **changes):
+    """What a session ends with."""
+    session = Session(job(arch, **changes), Place(folder), "digits", "classification", False)
+    if session.ended:
+        return session.screened()
+    while "outcome" not in (said := session.epoch()):
+        pass
+    return said["outcome"]
 
 
 def test_going_on_from_a_checkpoint_comes_to_the_same(tmp_path):
-    arch, path = tiny(), str(tmp_path / "c.pt")
-    whole = outcome(Session(config(arch)))
-    first = outcome(Session(config(arch, until=1, checkpoint=path)))
-    second = outcome(Session(config(arch, checkpoint=path, **{"from": 1})))
-    lost = outcome(Session(config(arch, checkpoint=str(tmp_path / "gone.pt"), **{"from": 1})))
+    arch = tiny()
+    whole = outcome(arch)
+    first = outcome(arch, tmp_path, until=1, checkpoint="c.pt")
+    second = outcome(arch, tmp_path, checkpoint="c.pt", start=1)
+    lost = outcome(arch, tmp_path, checkpoint="gone.pt", start=1)
     assert whole["scores"] == second["scores"] == lost["scores"]
     assert whole["history"] == first["history"] + second["history"] == lost["history"]
 
@@ -67,7 +77,7 @@ def test_going_on_from_a_checkpoint_comes_to_the_same(tmp_path):
 def test_an_early_score_is_that_of_the_longer_schedule_cut_off():
     """Not of a shorter schedule: its learning rate has not come down."""
     arch = tiny()
-    cut, short = outcome(Session(config(arch, until=1))), outcome(Session(config(arch, recipe=(Recipe(epochs=1, data_share=0.2)).__dict__, until=1)))
+    cut, short = outcome(arch, until=1), outcome(arch, until=1, recipe=Recipe(epochs=1, data_share=0.2))
     assert cut["scores"] != short["scores"]
 
 
@@ -82,9 +92,9 @@ def test_weights_are_inherited_where_blocks_are_shared(tmp_path):
 
 def test_what_was_used_is_told_by_the_thing_itself():
     arch = tiny()
-    told = outcome(Session(config(arch, until=1)))
+    told = outcome(arch, until=1)
     assert told["network"] == expand(arch).digest and told["recipe"] == QUICK.digest
-    assert told["built"] != outcome(Session(config(tiny(7), until=1)))["built"]
+    assert told["built"] != outcome(tiny(7), until=1)["built"]
 
 
 def test_every_source_tells_its_sizes():
@@ -205,7 +215,7 @@ def full(tmp_path_factory):
 
 def test_the_steps_of_a_full_study(full):
     study, log = full
-    assert study.rungs == (1, 3, 9) and len(log.of("screen")) == 6
+    assert base_step.rungs(study) == (1, 3, 9) and len(log.of("screen")) == 6
     base = log.of("base")
     by_rung = [sum(t.rung == r for t in base) for r in range(3)]
     assert by_rung[0] == 14 and 14 // 3 <= by_rung[1] < 14 and 1 <= by_rung[2] < by_rung[1]
@@ -218,8 +228,8 @@ def test_early_trials_never_look_final(full):
     study, log = full
     driver = Driver(study, log)
     early = [t for t in log.of("base") if t.early]
-    assert early and driver.best("base") not in early and driver.base not in early
-    levels = {t.level for t in compared(log.of("base"))}
+    assert early and driver.best("base") not in early and finalists.base_of(driver) not in early
+    levels = {t.level for t in compared(log.of("base"), study.evaluator.score)}
     assert len(levels) == 1 and levels.pop()[:2] == (9, 9)
     assert all(t.fidelity["epochs"] < t.fidelity["of"] == 9 for t in early)
 
@@ -251,7 +261,7 @@ def test_where_the_first_to_come_to_the_end_fails_the_next_best_comes(tmp_path, 
 
     log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=outcome)
     assert lost and Driver(study, log).best("base").state == "done"
-    with pytest.raises(StudyFailed, match="none of the .* came to the end of its training: nan"):
+    with pytest.raises(WorkFailed, match="none of the .* came to the end of its training: nan"):
         drive(study, tmp_path / "all.jsonl", Random(0), outcome=lambda job: {"reason": "nan"} if job.until == 9 else scored(job))
 
 
@@ -273,21 +283,21 @@ def test_a_network_keeps_its_parent_and_is_compared_with_such_as_have_one(full, 
     favoured = lambda job: (said := outcome_of(job)) | ({} if job.parent else {"scores": {**said["scores"], "val_accuracy": 0.99}})
     driver = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0), outcome=favoured))
     assert {bool(t.fidelity["parent"]) for t in driver.log.of("base")} == {True, False}
-    assert driver.best("base").fidelity["parent"] and all(f.searched < 0.99 for f in findings.finalists(driver))
+    assert driver.best("base").fidelity["parent"] and all(f.searched < 0.99 for f in finalists.finalists(driver))
 
 
 def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
     study, log = full
     child = next(t for t in log.of("base") if t.fidelity["parent"])
-    job = Job("base", child.number, child.name, arch_from_dict(child.arch), 0, child.decisions, 9, parent="base-000")
+    job = Job("base", child.number, child.name, child.network, child.decisions, 0, arch_from_dict(child.arch), recipe=study.recipe_of("base"), until=9, of=9, parent="base-000")
     trial = Driver(study, TrialLog(tmp_path / "trials.jsonl")).finish(job, scored(job) | {"inherited": 0.0})
     assert trial.state == "failed" and "nothing was inherited from base-000" in trial.reason
 
 
 def test_proxies_are_of_the_network_before_it_inherits(tmp_path):
-    arch, weights = tiny(), str(tmp_path / "w.safetensors")
-    outcome(Session(config(arch, until=1, weights=weights)))
-    alone, child = (outcome(Session(config(arch, until=1, proxies=("synflow",), parent=p))) for p in (None, weights))
+    arch = tiny()
+    outcome(arch, tmp_path, until=1, weights="weights/w.safetensors")
+    alone, child = (outcome(arch, tmp_path, until=1, proxies=("synflow",), parent=p) for p in ("", "w"))
     assert alone["scores"]["proxy.synflow"] == child["scores"]["proxy.synflow"] and alone["scores"]["val_loss"] != child["scores"]["val_loss"]
     assert (alone["inherited"], child["inherited"]) == (0.0, 1.0)
 
@@ -295,15 +305,15 @@ def test_proxies_are_of_the_network_before_it_inherits(tmp_path):
 def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
     study, log = full
     driver = Driver(study, log)
-    assert findings.faults(driver) == []
+    assert faults(driver.trials) == []
     alike = lambda job: scored(job) | {"history": [{"epoch": 1.0, "train_loss": 0.5}]}
     other = load_study(write_study(tmp_path))
     silent = drive(other, tmp_path / "trials.jsonl", Random(0), outcome=alike)
-    assert "took no effect" in findings.faults(Driver(other, silent))[0]
+    assert "took no effect" in faults(Driver(other, silent).trials)[0]
     twice = TrialLog(tmp_path / "twice.jsonl")
     for number in range(2):
         twice.append(replace(log.of("base")[0], number=number, name=f"base-{number}"))
-    assert "base-0 and base-1 are the same network" in findings.faults(Driver(study, twice))[0]
+    assert "base-0 and base-1 are the same network" in faults(Driver(study, twice).trials)[0]
 
 
 @pytest.mark.parametrize("said, reason", [
@@ -317,18 +327,19 @@ def test_outcomes_that_are_none_are_failures_with_a_reason(tmp_path, said, reaso
     driver = Driver(study, TrialLog(tmp_path / "trials.jsonl"))
     trial = driver.finish(driver.next(), said)
     assert trial.state == "failed" and reason in trial.reason and not trial.scores
-    json.loads((tmp_path / "trials.jsonl").read_text(), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    _, line = (tmp_path / "trials.jsonl").read_text().splitlines()
+    json.loads(line, parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
 
 
 def test_findings_of_a_full_study(full):
     study, log = full
     driver = Driver(study, log)
-    names = {p["name"] for p in findings.proxies(driver)}
+    names = {p["name"] for p in base_step.proxies(driver)}
     assert names == {*PROXIES, "params", "macs"}
-    finalists = findings.finalists(driver)
-    assert {f.seeds for f in finalists} == {3} and finalists[0].chosen and not any(f.chosen for f in finalists[1:])
-    assert findings.transfers(driver)[0].ranks.pairs == 4
-    volumes = [v for _, v in findings.volumes(driver)]
+    found = finalists.finalists(driver)
+    assert {f.seeds for f in found} == {3} and found[0].chosen and not any(f.chosen for f in found[1:])
+    assert transfer.transfers(driver)[0].ranks.pairs == 4
+    volumes = [v for _, v in base_step.front_volumes(driver)]
     assert volumes == sorted(volumes)
 
 
@@ -361,9 +372,9 @@ def test_scaling_keeps_to_a_budget_relative_to_its_base(tmp_path):
     study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 1.6x base"}}))
     log = drive(study, tmp_path / "trials.jsonl", Random(0))
     driver = Driver(study, log)
-    assert log.of("scale") and all(t.cost["acts"] <= 1.6 * driver.base.cost["acts"] for t in log.of("scale"))
+    assert log.of("scale") and all(t.cost["acts"] <= 1.6 * finalists.base_of(driver).cost["acts"] for t in log.of("scale"))
     study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 0.1x base"}}))
-    with pytest.raises(StudyFailed, match="scale.budget: none of the .* networks near φ = 1 has acts ≤"):
+    with pytest.raises(WorkFailed, match="scale.budget: none of the .* networks near φ = 1 has acts ≤"):
         drive(study, tmp_path / "none.jsonl", Random(0))
 
 

@@ -1,0 +1,89 @@
+"""The run of a study: what its driver hands out is tried here or by Ray, and everything it finds lands in one folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from scalesearch.runs.folder import claimed
+from scalesearch.runs.leaving import emit
+from scalesearch.searchers import Job, Trial, TrialLog, outcome_of
+from scalesearch.study import Driver, Study, load_study
+from scalesearch.training import Place
+
+
+class Observer(Protocol):
+    """Whoever shows progress."""
+
+    def known(self, trials: list[Trial]) -> None: ...
+
+    def started(self, job: Job) -> None: ...
+
+    def finished(self, trial: Trial) -> None: ...
+
+    def told(self, line: str) -> None: ...
+
+
+class Silent:
+    def known(self, trials: list[Trial]) -> None: ...
+
+    def started(self, job: Job) -> None: ...
+
+    def finished(self, trial: Trial) -> None: ...
+
+    def told(self, line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, the study and every trial."""
+
+    folder: Path
+    study: Study
+    log: TrialLog
+    summary: dict[str, Any]
+
+    @property
+    def printed(self) -> list[dict[str, Any]]:
+        """The summary's rows as a terminal shows them."""
+        columns = next(step.printed for step in self.study.steps if step.printed)
+        task = self.study.training.task if self.study.training else None
+        names = {split: task.key(split) for split in ("val", "test")} if task else {}
+        return [{key: row[key] for c in columns if (key := names.get(c, c)) in row} for row in self.summary["rows"]]
+
+
+def run(study: Study | str | Path, out: str | Path | None = None, *, address: str | None = None, resume: bool = False,
+        observer: Observer | None = None) -> Run:  # fmt: skip
+    """Run `study` (or the study in a file) whole and leave its family and report in the folder `out` (`reports/NAME` by default).
+
+    `address` is a Ray cluster's; without it Ray starts here and stops at the end, or, where a try only looks something up, all
+    is done in this process. With `resume`, trials in the folder's log are taken as they are. Raises `InputError` where the
+    folder holds another study, or this one without `resume`.
+    """
+    study = study if isinstance(study, Study) else load_study(study)
+    folder, observer = Path(out) if out else Path("reports") / study.name, observer or Silent()
+    with claimed(folder, study.document, resume):
+        log = TrialLog(folder / "trials.jsonl", {"study": study.digest, "problem": study.problem.digest})
+        driver = Driver(study, log, observer.finished)
+        observer.known(driver.trials)
+        started = time.time()
+        first = driver.next()
+        if first is not None:
+            if study.evaluator.here and address is None:
+                _try_here(driver, first, folder, observer)
+            else:
+                from scalesearch.runs.ray_tune import cluster, tune
+
+                with cluster(study, address):
+                    tune(driver, first, folder, observer)
+        return Run(folder, study, log, emit(driver, folder, time.time() - started))
+
+
+def _try_here(driver: Driver, job: Any, folder: Path, observer: Observer) -> None:
+    """One job after the other, so that none ever waits."""
+    while job is not None:
+        observer.started(job)
+        driver.finish(job, outcome_of(driver.study.evaluator, job, Place(folder)))
+        job = driver.next()

@@ -1,0 +1,109 @@
+"""The append-only log of everything that was tried: the one format of runs and of searches by themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scalesearch.errors import InputError
+from scalesearch.files import locked
+from scalesearch.searchers.trial import Key, Trial
+from scalesearch.yamlfile import fault
+
+FORMAT = 2
+
+
+class TrialLog:
+    """`trials.jsonl`: a line that says of what the log is, then one per trial, synced to disk before anybody acts on it.
+
+    `of` is what is searched, by which a log of something else is refused; a reader may leave it out. A last line cut off by
+    a kill is dropped when the log is opened again (`repair`), and passed over by a mere reader. Without a path it is kept in
+    memory alone.
+    """
+
+    def __init__(self, path: Path | None = None, of: Mapping[str, Any] | None = None, repair: bool = True):
+        self.path, self.of_what = path, dict(of or {})
+        self.trials: dict[Key, Trial] = {}
+        if path is not None and path.exists():
+            self._read(path, of, repair)
+
+    def _read(self, path: Path, of: Mapping[str, Any] | None, repair: bool) -> None:
+        whole = path.read_bytes()
+        end = whole.rfind(b"\n") + 1
+        first, *others = whole[:end].splitlines() or [b""]
+        if first:
+            self._take_header(path, first, of)
+        for i, line in enumerate(others):
+            try:
+                trial = Trial(**json.loads(line))
+                trial = Trial(**{**vars(trial), "decisions": {k: _hashable(v) for k, v in trial.decisions.items()}})
+                self.trials[trial.key] = trial
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise fault("is no trial; the log was edited or is of another version", path, i + 2) from None
+        if repair and end < len(whole):
+            with open(path, "r+b") as file:
+                file.truncate(end)
+
+    def _take_header(self, path: Path, line: bytes, of: Mapping[str, Any] | None) -> None:
+        try:
+            header = json.loads(line)
+        except ValueError:
+            raise fault("is no log of trials", path, 1) from None
+        if isinstance(header, dict) and ({"step", "number"} <= header.keys() or "search" in header):
+            raise fault("is a log of an older format, without a head; what it holds can't be gone on with, start anew", path, 1)
+        if not isinstance(header, dict) or header.keys() != {"log", "of"} or not isinstance(header["of"], dict):
+            raise fault("is no log of trials", path, 1)
+        if header["log"] != FORMAT:
+            raise fault(f"is a log of format {header['log']}, and this version writes {FORMAT}", path, 1)
+        for key, value in (of or {}).items():
+            there = header["of"].get(key)
+            if there != value and key == "problem":
+                raise InputError(f"{path} holds a search of something else: what is searched has changed since; give another log")
+            if there != value:
+                raise InputError(f'{path} holds another search ("{key}" was {there!r}, is {value!r}); give another log')
+        self.of_what = header["of"]
+
+    def append(self, trial: Trial) -> None:
+        """Raises `OSError` for a full disk, which leaves no half line for the next one to follow."""
+        if self.path is not None:
+            with open(self.path, "ab") as file:
+                whole = file.tell()
+                lines = [trial.to_dict()] if whole else [{"log": FORMAT, "of": self.of_what}, trial.to_dict()]
+                try:
+                    file.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines))
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(whole)
+                    raise
+        self.trials[trial.key] = trial
+
+    def of(self, step: str, seed: int | None = None) -> list[Trial]:
+        """The step's trials in the order of their numbers; those of one seed alone if given."""
+        found = (t for t in self.trials.values() if t.step == step and seed in (None, t.fidelity["seed"]))
+        return sorted(found, key=lambda t: (t.number, t.fidelity["seed"]))
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.trials.values())
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
+@contextmanager
+def opened(path: Path, of: Mapping[str, Any]) -> Iterator[TrialLog]:
+    """The log at `path`, this process's alone while the block runs.
+
+    Raises `InputError` where another process is at work in it, and for a log of something else.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path, f"another search is at work in {path}"):
+        yield TrialLog(path, of)

@@ -1,0 +1,203 @@
+"""A study's file → `Study`, every fault in it located before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scalesearch.arch import BLOCKS, adapted_strides
+from scalesearch.budget import QUANTITIES, budget_of, relative_to
+from scalesearch.counting import cost, possible_cost, profile_in
+from scalesearch.data import SOURCES, source
+from scalesearch.errors import InputError, distinct, inside, unknown
+from scalesearch.searchers import read_table
+from scalesearch.signature import (
+    Count,
+    Field,
+    Natural,
+    Resolution,
+    Rule,
+    check_arguments,
+    fields_of,
+    section,
+)
+from scalesearch.space import Space, named, space_from_dict
+from scalesearch.study.document import override
+from scalesearch.study.steps import STEPS, base, rows
+from scalesearch.study.study import Resources, Study, adapted_zoo
+from scalesearch.study.tables import Columns, Rows
+from scalesearch.training import RECIPES, TASKS, Recipe, Task, Training
+from scalesearch.yamlfile import Document, read
+
+
+def _training_keys(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None, task: str | None = None,
+                   resolution: Resolution | None = None, recipe: dict | str = "quick", seeds: tuple[Natural, ...] = (0,),
+                   parallel: Count = 4, ray: dict | None = None) -> None:  # fmt: skip
+    """What a study that trains says beside its steps' sections."""
+
+
+def _table_keys(*, table: dict, name: str | None = None, budget: dict | None = None, seeds: tuple[Natural, ...] = (0,),
+                space: dict | str | None = None, parallel: Count = 1, ray: dict | None = None) -> None:  # fmt: skip
+    """What a study of a table says beside its steps' sections."""
+
+
+KEYS = {"training": _training_keys, "table": _table_keys}
+
+
+def kind_of(data: Mapping[str, Any]) -> str:
+    return "table" if "table" in data else "training"
+
+
+def study_fields(kind: str) -> dict[str, Field]:
+    """The keys of a study's file: its own, and a section for each step that has options."""
+    fields = dict(fields_of(KEYS[kind]))
+    for step in STEPS[kind]:
+        if step.options is not None:
+            listed = fields_of(step.options)[step.listed] if step.listed else None
+            fields[step.key] = listed or Field(step.key, (dict, type(None)), Rule(), None)
+    return fields
+
+
+def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """The study in the YAML file at `path`, with `overrides` (`{"search.trials": 4}`) laid over it.
+
+    Raises `InputError` with file and line for anything wrong in the study, in the space that it names, or for columns that its
+    table lacks.
+    """
+    document = read(path)
+    with document.located():
+        for dotted, value in (overrides or {}).items():
+            override(document.data, dotted, value)
+        kind = kind_of(document.data)
+        data = _with_profiles(document.data, document.path.parent)
+        owner = "a study" if kind == "training" else "a table study"
+        given = check_arguments(owner, study_fields(kind), data)
+        study = (_trained if kind == "training" else _looked_up)(given, data, document)
+        for step in study.steps:
+            step.check(study)
+        return study
+
+
+def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Document) -> Study:
+    space_data, space, located = read_space(data["space"], document.path.parent)
+    training = _training(given, space)
+    sections = _sections("training", given)
+    options: base.Options = sections[base.Options]
+    study = Study(
+        **_common(given, document, 4), steps=STEPS["training"], sections=sections, space=space, training=training,
+        objectives=options.costs(training.task.score), document={**data, "space": space_data})  # fmt: skip
+    with inside("budget"):
+        budget = budget_of(given["budget"], relative_to(adapted_zoo(training)))
+        if not budget.bounds:
+            raise InputError(f"needs a bound: {', '.join(QUANTITIES)}")
+    adapted_strides([], training.resolution)  # images too small for any network
+    training = replace(training, timed=budget.profile is not None)
+    study = replace(study, budget=budget, training=training, document={**study.document, "name": study.name})
+    with located():
+        _check_some_network(study)
+    return study
+
+
+def _training(given: Mapping[str, Any], space: Space) -> Training:
+    name = given.get("data", "digits")
+    if name not in SOURCES:
+        raise InputError(unknown("data set", name, SOURCES), "data")
+    data = source(name)
+    return Training(_task(given, space), data, given.get("resolution") or data.resolution, _recipe(given.get("recipe", "quick")))
+
+
+def _task(given: Mapping[str, Any], space: Space) -> Task:
+    """The task that the study names, else what the space's heads are for."""
+    arch = space.sample(0)[1]
+    name = given.get("task") or BLOCKS[arch.head.kind].task
+    if name in TASKS:
+        return TASKS[name]
+    if given.get("task"):
+        raise InputError(unknown("task", name, TASKS), "task")
+    raise InputError(f"{arch.name} is for {name}; studies train for {', '.join(TASKS)}", "space")
+
+
+def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Document) -> Study:
+    columns = section(Columns, given["table"], "table")
+    sections = _sections("table", given)
+    common, written, space = _common(given, document, 1), dict(data), None
+    if given.get("space") is None and not columns.decisions:
+        raise InputError("needs the columns that are decisions, or a space whose decisions are columns", "table.decisions")
+    if given.get("space") is not None:
+        written["space"], space, _ = read_space(given["space"], document.path.parent)
+        for place in ("decisions", "numbers", "same"):
+            if getattr(columns, place):
+                raise InputError("is told by the space; leave it out, or leave out the space", f"table.{place}")
+    with inside("table"):
+        table = read_table(columns.file, document.path.parent)
+        for place in ("score", "final"):
+            if getattr(columns, place):
+                table.column(getattr(columns, place), place)
+    written |= {"name": common["name"], "table": {**data["table"], "file": str(table.path.resolve())}}
+    options: rows.Options = sections[rows.Options]
+    return Study(**common, steps=STEPS["table"], sections=sections, space=space, rows=Rows(table, columns),
+                 objectives=options.objective, document=written)  # fmt: skip
+
+
+def _common(given: Mapping[str, Any], document: Document, parallel: int) -> dict[str, Any]:
+    """What every study has."""
+    seeds = given.get("seeds", (0,))
+    distinct(seeds, "seeds")
+    if not seeds:
+        raise InputError("takes a list of at least one seed, got []", "seeds")
+    with inside("" if given.get("name") else "the file's name, which names the study,"):
+        name = named(given.get("name") or document.path.stem)
+    return {"name": name, "seeds": seeds, "parallel": given.get("parallel", parallel),
+            "ray": section(Resources, given.get("ray"), "ray")}  # fmt: skip
+
+
+def _sections(kind: str, given: Mapping[str, Any]) -> dict[type, Any]:
+    return {step.options: step.read(given.get(step.key)) for step in STEPS[kind] if step.options is not None}
+
+
+def _check_some_network(study: Study) -> None:
+    """Raises `InputError` where the shapes of none of some networks meet, or where they are for another task."""
+    drawn = [study.adapted_space.sample(seed)[1] for seed in range(32)]
+    study.trained.task.check(drawn[0], "head")
+    if all(possible_cost(arch) is None for arch in drawn):
+        cost(drawn[0])
+
+
+def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space, Callable[[], AbstractContextManager]]:
+    """The space written in the study, or in the file that it names, and what puts its faults where they stand."""
+    if isinstance(value, dict):
+        with inside("space"):
+            return value, space_from_dict(value), lambda: inside("space")
+    document = read(folder / value)
+    with document.located():
+        return document.data, space_from_dict(document.data), document.located
+
+
+def _recipe(value: str | Mapping[str, Any]) -> Recipe:
+    options = {"base": value} if isinstance(value, str) else dict(value)
+    name = options.pop("base", "quick")
+    if not isinstance(name, str) or name not in RECIPES:
+        raise InputError(unknown("recipe", name, RECIPES), "recipe" if isinstance(value, str) else "recipe.base")
+    with inside("recipe"):
+        return replace(RECIPES[name], **check_arguments('"recipe"', fields_of(Recipe), options))
+
+
+def _with_profiles(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A study's data with the device profiles that its budgets name, in place of their files' names: a run hangs on nothing
+    that may change or move."""
+    data = dict(data)
+    if isinstance(data.get("scale"), Mapping):
+        with inside("scale"):
+            data["scale"] = _with_profile(data["scale"], folder)
+    return _with_profile(data, folder)
+
+
+def _with_profile(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    budget = data.get("budget")
+    if not isinstance(budget, Mapping) or not isinstance(budget.get("device"), str):
+        return dict(data)
+    with inside("budget"):
+        return {**data, "budget": {**budget, "device": profile_in(budget["device"], folder).to_dict()}}

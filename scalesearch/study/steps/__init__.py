@@ -1,0 +1,21 @@
+"""The steps of a study, a file each. A new step is one file and one row."""
+
+from __future__ import annotations
+
+from scalesearch.study.step import Step
+from scalesearch.study.steps import base, compare, control, family, finalists, rows, scale, screen, transfer
+
+# by what evaluates, in their order
+STEPS: dict[str, tuple[Step, ...]] = {
+    "training": (
+        screen.STEP,
+        base.STEP,
+        control.STEP,
+        finalists.STEP,
+        scale.STEP,
+        transfer.STEP,
+        family.STEP,
+        compare.STEP,
+    ),
+    "table": (rows.STEP,),
+}

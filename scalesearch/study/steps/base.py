@@ -1,0 +1,180 @@
+"""The base network: a search of the space inside the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from scalesearch.budget import QUANTITIES
+from scalesearch.errors import InputError, distinct, inside, unknown
+from scalesearch.searchers import DEFAULT, Job, Jobs, Scheduler, Search, SpaceProblem, Trial, check_searcher, compared, scheduler_of
+from scalesearch.signature import Count, Natural
+from scalesearch.statistics import correlation, volumes
+from scalesearch.study.driver import Driver
+from scalesearch.study.step import Step
+from scalesearch.study.study import Study
+from scalesearch.training import PROXIES
+
+NAME = "base"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The search for the base network: `with` which searcher, over how many networks, trained for how many epochs.
+
+    `objective` is the task's score, alone or beside counted quantities to be small. `proxies` are computed of every network
+    before it is trained; `screen` so many networks are drawn first and judged by proxies alone, and the best of them are trained
+    first. With `inherit`, a network starts from the weights of the blocks that it shares with an earlier one.
+    """
+
+    with_: str = DEFAULT
+    trials: Count = 24
+    epochs: Count | None = None
+    objective: tuple[str, ...] = ()
+    scheduler: dict | None = None
+    proxies: tuple[str, ...] = PROXIES
+    screen: Natural = 0
+    inherit: bool = False
+
+    @property
+    def halving(self) -> Scheduler:
+        return scheduler_of(self.scheduler)
+
+    def costs(self, score: str) -> tuple[str, ...]:
+        """The objectives beside the score."""
+        return tuple(name for name in self.objective if name != score)
+
+
+def check(study: Study) -> None:
+    """Raises `InputError` for a searcher, scheduler, objective or proxy that there is not."""
+    options, score = study.options(Options), study.trained.task.score
+    with inside("search"):
+        known = (score, *QUANTITIES)
+        for i, name in enumerate(options.objective):
+            if name not in known:
+                raise InputError(unknown("objective", name, known), f"objective[{i}]")
+        if options.objective and score not in options.objective:
+            raise InputError(f"must hold {score}, alone or beside quantities to be small", "objective")
+        distinct(options.objective, "objective")
+        with inside("with"):
+            check_searcher(options.with_, 1 + len(study.objectives))
+        for i, name in enumerate(options.proxies):
+            if name not in PROXIES:
+                raise InputError(unknown("proxy", name, PROXIES), f"proxies[{i}]")
+        if options.screen and not options.proxies:
+            raise InputError("needs proxies to judge by", "screen")
+        options.halving.check()
+        with inside("objective"):
+            study.budget.check_measurable(study.objectives)
+
+
+def rungs(study: Study) -> tuple[int, ...]:
+    """The epochs at which the search compares."""
+    return study.options(Options).halving.rungs(study.recipe_of(NAME).epochs)
+
+
+def jobs(run: Driver) -> Jobs:
+    study, options, levels = run.study, run.study.options(Options), rungs(run.study)
+    problem = study.problem
+    assert isinstance(problem, SpaceProblem)
+    search = Search(
+        problem, study.evaluator.score, options.trials, options.with_, NAME, study.seeds[0], f"{study.seeds[0]}-{NAME}",
+        study.parallel, levels, options.halving, _screened(run, problem), options.inherit)  # fmt: skip
+    recipe = study.recipe_of(NAME)
+    for job in search.jobs(run.log):
+        if isinstance(job, Job):
+            job = replace(
+                job, recipe=recipe, proxies=options.proxies,
+                checkpoint=f"checkpoints/{NAME}-{job.candidate:03d}.pt" if len(levels) > 1 else "",
+                weights=f"weights/{job.name}.safetensors" if options.inherit and job.until == levels[-1] else "")  # fmt: skip
+        yield job
+
+
+def _screened(run: Driver, problem: SpaceProblem) -> list[dict[str, Any]]:
+    """The screened networks with the best proxies, on average over their ranks; the searcher learns them all."""
+    options = run.study.options(Options)
+    names = [f"proxy.{name}" for name in options.proxies]
+    trials = [t for t in run.log.of("screen") if t.done and all(name in t.scores for name in names)]
+    if len(trials) < 4:
+        return []
+    table = np.array([[t.scores[name] for name in names] for t in trials])
+    problem.hint([t.decisions for t in trials], table)
+    order = np.argsort(-table.argsort(0).argsort(0).mean(1), kind="stable")
+    return [trials[i].decisions for i in order[: max(1, min(len(trials), options.trials) // 4)]]
+
+
+def macs(study: Study, base: float) -> list[float]:
+    options = study.options(Options)
+    promoted = sum(options.trials // options.halving.eta**k for k in range(1, len(rungs(study))))
+    return [base] * (options.trials + promoted)
+
+
+def what(study: Study) -> str:
+    assert study.space is not None
+    options, levels = study.options(Options), rungs(study)
+    over = f", {options.halving.with_} over {', '.join(map(str, levels))} epochs" if len(levels) > 1 else ""
+    return f"{options.with_} in {study.space.name}{over}"
+
+
+def concludes(run: Driver) -> dict[str, Any]:
+    return {"proxies": proxies(run), "volumes": front_volumes(run)}
+
+
+def proxies(run: Driver) -> list[dict[str, Any]]:
+    """The rank correlation of every proxy, and of params and MACs, with the score of the networks trained to the end."""
+    trials = compared(run.log.of(NAME), run.study.evaluator.score)
+    computed = [t for t in run.log.of(NAME) if t.done and any(key.startswith("proxy.") for key in t.scores)]
+    first = {t.candidate: t.scores for t in computed}
+    by_proxy: Callable[[str], Callable[[Trial], float | None]] = lambda key: lambda t: first.get(t.candidate, {}).get(key)
+    by_count: Callable[[str], Callable[[Trial], float | None]] = lambda key: lambda t: t.cost[key]
+    readings = {name: by_proxy(f"proxy.{name}") for name in run.study.options(Options).proxies}
+    readings |= {key: by_count(key) for key in ("params", "macs")}
+    found = []
+    for name, reading in readings.items():
+        pairs = [(x, run.score(t)) for t in trials if (x := reading(t)) is not None]
+        found.append({"name": name, "ranks": correlation([x for x, _ in pairs], [y for _, y in pairs])})
+    return found
+
+
+def front_volumes(run: Driver) -> list[tuple[int, float]]:
+    """For a search with counted objectives: after how many trials which hypervolume, as a share of the last, over the worst met."""
+    trials = sorted(compared(run.log.of(NAME), run.study.evaluator.score), key=lambda t: t.number)
+    if not run.study.objectives or not trials:
+        return []
+    points = [(run.score(t), *(-c for c in run.study.problem.costs(t.decisions))) for t in trials]
+    reference = tuple(min(p[i] for p in points) - 1e-9 for i in range(len(points[0])))
+    so_far = volumes(points, reference)
+    return [(t.number, v / so_far[-1]) for t, v in zip(trials, so_far, strict=True)] if so_far[-1] > 0 else []
+
+
+class _Searched(Protocol):
+    trials: int
+
+
+def short(run: Driver, step: str, options: _Searched) -> list[str]:
+    """A sentence for a search that ended before its time."""
+    done = len({t.candidate for t in run.log.of(step)})
+    if not run.finished or done >= options.trials:
+        return []
+    return [f"The {step} search ended after {done} of {options.trials} trials: it found no further distinct network inside the budget."]
+
+
+STEP = Step(
+    NAME,
+    title="searching the base",
+    key="search",
+    options=Options,
+    check=check,
+    needs=("screen",),
+    jobs=jobs,
+    macs=macs,
+    networks=lambda study: study.options(Options).trials,
+    what=what,
+    epochs=lambda study: study.options(Options).epochs,
+    concludes=concludes,
+    says=lambda run: short(run, NAME, run.study.options(Options)),
+    stored=lambda run: run.study.problem,
+)

@@ -1,0 +1,142 @@
+"""The hand-built networks under the same recipe, and the comparison with the family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import mean
+from typing import Any
+
+from scalesearch.arch import Arch
+from scalesearch.counting import cost
+from scalesearch.errors import InputError, distinct, unknown
+from scalesearch.scaling import realised
+from scalesearch.searchers import Jobs, Trial
+from scalesearch.space import arch_from_dict
+from scalesearch.statistics import front, front_probability, interval, standard_error
+from scalesearch.study.driver import Driver
+from scalesearch.study.step import Step
+from scalesearch.study.steps import family, scale
+from scalesearch.study.steps.fixed import with_every_seed
+from scalesearch.study.study import Study
+
+NAME = "compare"
+PRINTED = ("name", "kind", "resolution", "params", "macs", "deviation", "val", "test", "on_front_macs")  # on a terminal
+
+
+@dataclass(frozen=True)
+class Options:
+    """The names of hand-built networks, each brought to the data by the same rule."""
+
+    compare: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """A network of the comparison: what it costs and, over its seeds, what it scores on the validation and the test split."""
+
+    name: str
+    kind: str  # "family" or "hand-built"
+    resolution: int
+    params: int
+    macs: int
+    acts: int
+    state: str
+    seeds: int
+    val: float | None
+    test: float | None
+    test_interval: float | None  # half the 95 % interval of the mean over seeds
+    test_error: float | None  # standard error: of the seeds and of the finite test split
+    seconds: float
+    phi: float | None = None
+    target: int | None = None
+    deviation: float | None = None
+    depth: float | None = None
+    width: float | None = None
+    on_front_macs: bool = False
+    on_front_params: bool = False
+    front_probability: float | None = None  # of being on the front of MACs, given the errors
+    miss: str = ""  # why the MACs are not those wanted
+
+
+def hand_built(study: Study) -> dict[str, Arch]:
+    return {name: study.networks[name] for name in study.options(Options).compare}
+
+
+def check(study: Study) -> None:
+    """Raises `InputError` for a network that the zoo lacks, is for another task, or is too large for the data's images."""
+    names = study.options(Options).compare
+    for i, name in enumerate(names):
+        if name not in study.networks:
+            raise InputError(unknown("model", name, study.networks), f"{NAME}[{i}]")
+    distinct(names, NAME)
+    for name, arch in hand_built(study).items():
+        study.trained.task.check(arch, f"{NAME}: {name}")
+        cost(arch)
+
+
+def jobs(run: Driver) -> Jobs:
+    # the longest first, so that none is left running alone at the end
+    largest_first = sorted(hand_built(run.study).items(), key=lambda item: -cost(item[1]).macs)
+    yield from with_every_seed(run, NAME, [(name, arch, {}) for name, arch in largest_first])
+
+
+def rows(run: Driver) -> list[ComparedRow]:
+    """Family and hand-built networks, seeds averaged, by MACs; those on the fronts of the test score marked."""
+    by_name: dict[str, list[Trial]] = {}
+    for trial in (*run.log.of(family.NAME), *run.log.of(NAME)):
+        by_name.setdefault(trial.name, []).append(trial)
+    found = [_row(run, name, trials) for name, trials in by_name.items()]
+    scored = {r.name: r for r in found if r.test is not None}
+    sign = 1 if run.study.trained.task.larger else -1
+    value = lambda r: sign * r.test
+    fronts = {key: {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)} for key in ("macs", "params")}  # noqa: B023
+    likely = front_probability({n: r.macs for n, r in scored.items()}, {n: value(r) for n, r in scored.items()},
+                               {n: r.test_error for n, r in scored.items()}) if scored else {}  # fmt: skip
+    marked = [replace(r, on_front_macs=r.name in fronts["macs"], on_front_params=r.name in fronts["params"],
+                      front_probability=likely.get(r.name)) for r in found]  # fmt: skip
+    return sorted(marked, key=lambda r: (r.macs, r.name))
+
+
+def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
+    task, done = run.study.trained.task, [t for t in trials if t.done]
+    arch = arch_from_dict(trials[0].arch)
+    counted = cost(arch)
+    of_split = lambda split: [t.scores[task.key(split)] for t in done]
+    average = lambda scores: round(mean(scores), 6) if scores else None
+    tested, images = of_split("test"), run.study.trained.data.examples("test")
+    half, error = interval(tested), round(standard_error(tested, images), 6) if done else None
+    row = ComparedRow(name, "hand-built", arch.resolution, counted.params, counted.macs, counted.acts, "done" if done else "failed",
+              len(done), average(of_split("val")), average(tested), half and round(half, 6), error,
+              round(sum(t.seconds for t in trials), 2))  # fmt: skip
+    if trials[0].step != family.NAME:
+        return row
+    phi = trials[0].decisions["phi"]
+    member, (depth, width, _) = family.members(run)[phi], realised(arch, scale.space_of(run).base)
+    return replace(
+        row, kind="family", phi=phi, target=member.target, deviation=round(member.deviation, 5), depth=round(depth, 3),
+        width=round(width, 3), miss=member.miss(run.study.options(scale.Options).tolerance))  # fmt: skip
+
+
+def concludes(run: Driver) -> dict[str, Any]:
+    return {"rows": rows(run)}
+
+
+def macs(study: Study, base_macs: float) -> list[float]:
+    return [float(cost(arch).macs) for arch in hand_built(study).values()] * len(study.seeds)
+
+
+STEP = Step(
+    NAME,
+    title="training hand-built networks",
+    key="compare",
+    options=Options,
+    listed="compare",
+    check=check,
+    jobs=jobs,
+    macs=macs,
+    what=lambda study: f"{len(study.options(Options).compare)} hand-built networks",
+    ended=lambda run: len(run.log.of(NAME)) == len(macs(run.study, 1.0)),
+    concludes=concludes,
+    says=lambda run: [f"{r.name}: {r.miss}." for r in rows(run) if r.miss],
+    printed=PRINTED,
+)

@@ -1,0 +1,75 @@
+"""The family: the base, and its scalings to factor^φ of its counted MACs, trained whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from scalesearch.counting import cost
+from scalesearch.errors import InputError, distinct
+from scalesearch.scaling import MOST_FACTOR, Scaled, scale_to
+from scalesearch.searchers import Jobs
+from scalesearch.signature import Rule
+from scalesearch.space import arch_from_dict
+from scalesearch.study.driver import Driver
+from scalesearch.study.step import Step
+from scalesearch.study.steps import scale
+from scalesearch.study.steps.fixed import with_every_seed
+from scalesearch.study.study import Study
+
+NAME = "family"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The members to emit, by φ."""
+
+    phi: tuple[Annotated[float, Rule(low=0, high=10)], ...] = (0.0, 1.0, 2.0, 3.0)
+
+
+def check(study: Study) -> None:
+    phi = study.options(Options).phi
+    distinct(phi, f"{NAME}.phi")
+    largest = study.options(scale.Options).factor ** max(phi, default=0)
+    if largest > MOST_FACTOR:
+        raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most {MOST_FACTOR:,} times",
+                         f"{NAME}.phi")  # fmt: skip
+
+
+def members(run: Driver) -> dict[float, Scaled]:
+    """The members by φ, each scaled from the base to factor^φ of its counted MACs. Raises `WorkFailed` where nothing is chosen."""
+    study, options, best, space = run.study, run.study.options(scale.Options), run.best(scale.NAME), scale.space_of(run)
+    base, shares = space.base, scale.shares_of(run)
+    macs = cost(base).macs
+    found = {0.0: Scaled(base, macs, macs, shares),
+             1.0: Scaled(arch_from_dict(best.arch), best.cost["macs"], space.target, shares)}  # fmt: skip
+
+    def member(phi: float) -> Scaled:
+        scaled = found.get(phi) or scale_to(base, round(macs * options.factor**phi), shares, options.tolerance)
+        return replace(scaled, arch=scaled.arch.with_(name=f"{study.name}-phi{phi:g}"))
+
+    return run.remembered((NAME, best.network), lambda: {phi: member(phi) for phi in study.options(Options).phi})
+
+
+def jobs(run: Driver) -> Jobs:
+    rows = [(member.arch.name, member.arch, {"phi": phi}) for phi, member in members(run).items()]
+    yield from with_every_seed(run, NAME, rows, weights="family/{name}/weights.safetensors")
+
+
+def macs(study: Study, base_macs: float) -> list[float]:
+    factor = study.options(scale.Options).factor
+    return [base_macs * factor**phi for phi in study.options(Options).phi] * len(study.seeds)
+
+
+STEP = Step(
+    NAME,
+    title="training the family",
+    key="family",
+    options=Options,
+    check=check,
+    needs=(scale.NAME, "transfer"),
+    jobs=jobs,
+    macs=macs,
+    what=lambda study: f"φ = {', '.join(f'{phi:g}' for phi in study.options(Options).phi)}",
+    ended=lambda run: len(run.log.of(NAME)) == len(macs(run.study, 1.0)),
+)

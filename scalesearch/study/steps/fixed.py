@@ -1,0 +1,36 @@
+"""Jobs for networks that no search proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scalesearch.arch import Arch, expand
+from scalesearch.counting import cost
+from scalesearch.searchers import Job, Jobs
+from scalesearch.study.driver import Driver
+from scalesearch.study.study import Study
+
+
+def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decisions: Mapping[str, Any], seed: int | None = None,
+           **more: Any) -> Job:  # fmt: skip
+    """A network to train whole under the step's recipe, with the study's first seed if none is given."""
+    recipe = study.recipe_of(step)
+    seed = study.seeds[0] if seed is None else seed
+    given = {"recipe": recipe, "until": recipe.epochs, "of": recipe.epochs, **more}
+    return Job(step, number, name, expand(arch).digest, dict(decisions), seed, arch, cost(arch)._asdict(), **given)
+
+
+def with_every_seed(run: Driver, step: str, rows: Sequence[tuple[str, Arch, dict[str, Any]]], weights: str = "") -> Jobs:
+    """Final trainings, scored on the test split too; `weights` is the file that the first seed's are kept in, `{name}` in it."""
+    study = run.study
+    for n, (seed, (name, arch, decisions)) in enumerate((seed, row) for seed in study.seeds for row in rows):
+        kept = weights.format(name=name) if seed == study.seeds[0] else ""
+        yield from run.once(job_of(study, step, n, name, arch, decisions, seed, final=True, weights=kept))
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """So many of them, evenly through their order, first and last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]

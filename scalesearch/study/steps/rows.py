@@ -1,0 +1,123 @@
+"""The search of a table, once for each seed: nothing is trained, scores are looked up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from scalesearch.errors import InputError, distinct, inside
+from scalesearch.searchers import DEFAULT, Found, Jobs, Search, SpaceTableProblem, TableProblem, check_searcher, found_in
+from scalesearch.signature import Count
+from scalesearch.statistics import hypervolume, interval
+from scalesearch.study.driver import Driver
+from scalesearch.study.step import Step
+from scalesearch.study.study import Study
+
+NAME = "search"
+PRINTED = ("seed", "queries", "failed", "score", "final", "exhausted", "on front", "hypervolume", "hypervolume share")
+
+
+@dataclass(frozen=True)
+class Options:
+    """`with` which searcher, over how many rows; `objective` are columns to be small beside the score."""
+
+    with_: str = DEFAULT
+    trials: Count = 100
+    objective: tuple[str, ...] = ()
+
+
+def check(study: Study) -> None:
+    assert study.rows is not None
+    options = study.options(Options)
+    with inside("search.with"):
+        check_searcher(options.with_, 1 + len(options.objective))
+    score = study.rows.columns.score
+    if score in options.objective:
+        raise InputError(f'holds the score "{score}"; takes the columns that are to be small beside it', "search.objective")
+    distinct(options.objective, "search.objective")
+    assert study.problem is not None  # its own faults are told now
+
+
+def jobs(run: Driver) -> Jobs:
+    study, options = run.study, run.study.options(Options)
+    for seed in study.seeds:
+        yield from Search(study.problem, study.evaluator.score, options.trials, options.with_, NAME, seed, str(seed),
+                          study.parallel).jobs(run.log)  # fmt: skip
+
+
+def found(run: Driver) -> dict[int, Found]:
+    """By seed, what its search has found so far; seeds without a result are left out."""
+    study, wanted = run.study, run.study.options(Options).trials
+    searches = {}
+    for seed in study.seeds:
+        trials = run.log.of(NAME, seed)
+        exhausted = len(trials) < wanted and not study.problem.left({t.network for t in trials})
+        one = found_in(trials, study.problem, study.evaluator.score, exhausted)
+        if one.scored:
+            searches[seed] = one
+    return searches
+
+
+def ended(run: Driver) -> bool:
+    searches = found(run)
+    wanted = run.study.options(Options).trials
+    return all(s in searches and (searches[s].exhausted or len(searches[s].results) == wanted) for s in run.study.seeds)
+
+
+def concludes(run: Driver) -> dict[str, Any]:
+    """Per seed the network that the search ends with, its final score, and over the seeds their mean with its interval."""
+    rows, (study, problem) = [], (run.study, run.study.problem)
+    assert study.rows is not None and isinstance(problem, TableProblem | SpaceTableProblem)
+    final = study.rows.table.column(study.rows.columns.final or study.rows.columns.score, "table.final")
+    whole, reference = _whole_volume(problem) if study.objectives else (0.0, ())
+    for seed, one in found(run).items():
+        best = one.best
+        told = float(final[problem.row(best.decisions)])
+        row = {"seed": seed, "queries": len(one.results), "failed": len(one.results) - len(one.scored), "score": best.score,
+               "final": told if math.isfinite(told) else None, "decisions": best.decisions, "exhausted": one.exhausted}  # fmt: skip
+        if one.objectives:
+            points = [(r.score, *(-c for c in r.costs)) for r in one.scored]
+            row |= {"on front": len(one.front), "hypervolume": one.volumes()[-1],
+                    "hypervolume share": hypervolume(points, reference) / whole if whole else None}  # fmt: skip
+        rows.append(row)
+    finals = [row["final"] for row in rows if row["final"] is not None]
+    return {"searcher": study.options(Options).with_, "rows": rows, "mean": mean(finals) if finals else None,
+            "interval": interval(finals) if finals else None}  # fmt: skip
+
+
+def _whole_volume(problem: TableProblem | SpaceTableProblem) -> tuple[float, tuple[float, ...]]:
+    """The hypervolume of the whole table's front over the table's worst in everything, and that worst."""
+    if not isinstance(problem, TableProblem):
+        return 0.0, ()
+    rows: Iterable[dict[str, Any]] = map(problem.at_row, problem.rows)
+    points = [(score, *(-c for c in problem.costs(d))) for d in rows if (score := problem.measured(d)) is not None]
+    reference = tuple(map(min, zip(*points, strict=True)))
+    return hypervolume(points, reference), reference
+
+
+def sentence(run: Driver) -> str:
+    told, rows = concludes(run), run.study.rows
+    assert rows is not None
+    middle = "–" if told["mean"] is None else f"{told['mean']:.4f}"
+    half = f" ± {told['interval']:.4f} (95 % interval over {len(told['rows'])} seeds)" if told["interval"] else ""
+    return f"{told['searcher']} on {rows.table.path.name}: {middle}{half}, the final score of the network with the best score asked about."
+
+
+STEP = Step(
+    NAME,
+    title="searching the table",
+    key="search",
+    options=Options,
+    check=check,
+    jobs=jobs,
+    macs=lambda study, base_macs: [0.0] * (study.options(Options).trials * len(study.seeds)),
+    what=lambda study: f"{study.options(Options).with_} in {study.rows.table.path if study.rows else ''}",
+    trains=False,
+    ended=ended,
+    concludes=concludes,
+    lead=sentence,
+    printed=PRINTED,
+)

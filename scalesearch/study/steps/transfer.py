@@ -1,0 +1,86 @@
+"""Some of the ways to scale that were tried, at larger φ: whether the better one stays the better one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from scalesearch.arch import expand
+from scalesearch.counting import cost
+from scalesearch.scaling import ScalingSpace, Shares, scale_to
+from scalesearch.searchers import Jobs, Trial
+from scalesearch.statistics import Correlation, correlation
+from scalesearch.study.driver import Driver
+from scalesearch.study.step import Step
+from scalesearch.study.steps import scale
+from scalesearch.study.steps.fixed import evenly, job_of
+from scalesearch.study.study import Study
+
+NAME = "transfer"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How the ways to scale rank at φ = 1 and at a larger φ, and the pairs of scores behind it."""
+
+    phi: float
+    ranks: Correlation
+    pairs: tuple[tuple[str, float, float], ...]
+
+
+def _larger(study: Study) -> list[float]:
+    return [phi for phi in study.options(scale.Options).phi if phi != 1]
+
+
+def jobs(run: Driver) -> Jobs:
+    options, space = run.study.options(scale.Options), scale.space_of(run)
+    ways: dict[Shares, Trial] = {}
+    for trial in sorted(run.log.of(scale.NAME), key=run.rank, reverse=True):
+        if trial.done:
+            ways.setdefault(ScalingSpace.shares(trial.decisions), trial)
+    number = 0
+    for phi in _larger(run.study):
+        target, seen = round(cost(space.base).macs * options.factor**phi), set()
+        for shares, trial in evenly(list(ways.items()), options.transfer):
+            arch = scale_to(space.base, target, shares, options.tolerance).arch
+            if expand(arch).digest in seen:
+                continue
+            seen.add(expand(arch).digest)
+            name = f"phi{phi:g}-{trial.name}"
+            decisions = {**trial.decisions, "phi": phi}
+            yield from run.once(job_of(run.study, NAME, number, name, arch, decisions, candidate=trial.candidate))
+            number += 1
+
+
+def transfers(run: Driver) -> list[Transfer]:
+    """Per larger φ that was tried."""
+    small = {t.candidate: run.score(t) for t in run.log.of(scale.NAME) if t.done}
+    by_phi: dict[float, list[tuple[str, float, float]]] = defaultdict(list)
+    for trial in run.log.of(NAME):
+        if trial.done and trial.candidate in small:
+            by_phi[trial.decisions["phi"]].append((trial.name, small[trial.candidate], run.score(trial)))
+    return [Transfer(phi, correlation([a for _, a, _ in pairs], [b for _, _, b in pairs]), tuple(pairs))
+            for phi, pairs in by_phi.items()]  # fmt: skip
+
+
+def concludes(run: Driver) -> dict[str, Any]:
+    return {"transfers": transfers(run)}
+
+
+def macs(study: Study, base_macs: float) -> list[float]:
+    options = study.options(scale.Options)
+    return [base_macs * options.factor**phi for phi in _larger(study) for _ in range(options.transfer)]
+
+
+STEP = Step(
+    NAME,
+    title="testing the choice at larger φ",
+    needs=(scale.NAME,),
+    jobs=jobs,
+    macs=macs,
+    what=lambda study: f"choices at φ = {', '.join(f'{phi:g}' for phi in _larger(study))}",
+    epochs=lambda study: study.options(scale.Options).epochs,
+    concludes=concludes,
+    tells=lambda run: [f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}" for t in transfers(run)],
+)

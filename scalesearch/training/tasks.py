@@ -1,0 +1,96 @@
+"""What a network is for: the name and direction of its score, the heads it takes, its losses and metrics. A row for every task."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from scalesearch.arch import BLOCKS, Arch
+from scalesearch.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from scalesearch.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Score:
+    """The number that tries are compared by: its `key` among a try's scores, and the one that tells ties apart, small being good.
+
+    `larger` says whether a large score is the good one.
+    """
+
+    key: str
+    tie: str = ""
+    larger: bool = True
+
+    def of(self, scores: Mapping[str, float]) -> float | None:
+        """The score, turned so that large is good; None where there is none."""
+        value = scores.get(self.key)
+        return value if value is None or self.larger else -value
+
+    def rank(self, scores: Mapping[str, float]) -> tuple[float, float]:
+        """Sorts tries of one fidelity, those without a score first."""
+        value = self.of(scores)
+        return (float("-inf") if value is None else value), -scores.get(self.tie, float("inf"))
+
+
+class Behaviour(Protocol):
+    """What the file of a task defines; `labels` are what its data has beside the images, on the device."""
+
+    def labels(self, raw: Any) -> Any:
+        """A split's labels as they are trained on, with `to(device)`, a length, and indexing by a tensor."""
+
+    def loss(self, arch: Arch, out: Any, labels: Any, recipe: Recipe) -> torch.Tensor:
+        """Of what the network in training mode gives for a batch."""
+
+    def metrics(self, out: torch.Tensor, labels: Any) -> dict[str, float]:
+        """Of what the averaged network gives for a whole split: the score by its name, and `loss`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row of the table. `score` names what is compared, as reports and objectives say it; shares are shown as percents.
+
+    What it does is in the file of its name beside this one.
+    """
+
+    name: str
+    score: str
+    larger: bool = True
+    percent: bool = True
+
+    @property
+    def searched(self) -> Score:
+        """What searches compare: on the validation split, which training does not see."""
+        return Score(self.key("val"), "val_loss", self.larger)
+
+    @property
+    def tested(self) -> Score:
+        """What is compared in the end: on the test split, which no search sees."""
+        return Score(self.key("test"), "test_loss", self.larger)
+
+    def key(self, split: str) -> str:
+        return f"{split}_{self.score}"
+
+    def shown(self, value: float) -> str:
+        return f"{value:.2%}" if self.percent else f"{value:.4g}"
+
+    def takes(self, arch: Arch) -> bool:
+        return BLOCKS[arch.head.kind].task == self.name
+
+    def check(self, arch: Arch, place: str) -> None:
+        """Raises `InputError` for a network whose head is for something else."""
+        if not self.takes(arch):
+            kind = BLOCKS[arch.head.kind].task
+            raise InputError(f"{arch.name} is for {kind}, and the study for {self.name}", place)
+
+    @property
+    def behaviour(self) -> Behaviour:
+        return cast(Behaviour, importlib.import_module(f"scalesearch.training.{self.name}"))
+
+
+TASKS = {"classification": Task("classification", score="accuracy")}
