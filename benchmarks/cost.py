@@ -15,9 +15,9 @@ from statistics import median
 import torch
 from fvcore.nn import FlopCountAnalysis
 
+from scalesearch import expand, zoo
 from scalesearch.arch import blocks
 from scalesearch.counting import counts as counting
-from scalesearch import expand, zoo
 from scalesearch.network.modules import build
 
 REMEMBERED = (blocks.record, expand.expand_stage, counting.block_cost, counting._stage)

@@ -13,11 +13,12 @@ import time
 from pathlib import Path
 from statistics import median
 
-from scalesearch.runs import loop
+from scalesearch.study.log import TrialLog
+
 from scalesearch import yamlfile
+from scalesearch.runs import loop
 from scalesearch.study.driver import Driver
 from scalesearch.study.study import load_study
-from scalesearch.study.log import TrialLog
 
 TRIALS = 20
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"

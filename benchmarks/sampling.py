@@ -13,8 +13,8 @@ import optuna
 
 from scalesearch.budget.bounds import Budget, budget_of
 from scalesearch.budget.feasibility import Feasible
-from scalesearch.space.schema import load_space
 from scalesearch.searchers.bayes import distribution
+from scalesearch.space.schema import load_space
 from scalesearch.space.space import Space
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"

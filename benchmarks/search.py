@@ -19,12 +19,12 @@ from pathlib import Path
 from random import Random
 from statistics import mean, median, pstdev
 
-from scalesearch.searchers.asking import ask
 from scalesearch.errors import InputError
-from scalesearch.statistics.pareto import hypervolume
-from scalesearch.searchers.table import DEFAULT, SEARCHERS
+from scalesearch.searchers.asking import ask
 from scalesearch.searchers.problem import Past
+from scalesearch.searchers.table import DEFAULT, SEARCHERS
 from scalesearch.searchers.tables import TableProblem, bound_of, read_table
+from scalesearch.statistics.pareto import hypervolume
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "nas"
 NASBENCH201 = {"table": SHARED / "nasbench201_cifar10.npz", "decisions": ["ops"], "score": "valid12", "final": "test200",

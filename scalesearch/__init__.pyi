@@ -6,7 +6,13 @@ from .network import build as build
 from .runs import run as run
 from .scaling import scale as scale, scale_to as scale_to
 from .searchers import search as search
-from .space import Space as Space, choice as choice, load_space as load_space, space_from_dict as space_from_dict, span as span
+from .space import (
+    Space as Space,
+    choice as choice,
+    load_space as load_space,
+    space_from_dict as space_from_dict,
+    span as span,
+)
 from .study import Study as Study, load_study as load_study
 from .weights import load_weights as load_weights
 from .zoo import load as load

@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from scalesearch.arch import Arch
 from scalesearch.cli import main
 from scalesearch.counting import cost
 from scalesearch.counting.measuring import fvcore_counts

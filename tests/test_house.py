@@ -15,7 +15,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "scalesearch"
 FILES = sorted(PACKAGE.rglob("*.py"))
-DOORS = {"ray": {"runs/loop.py"}, "optuna": {"searchers/bayes.py"}, "fvcore": {"counting/measuring.py"},
+DOORS = {"ray": {"runs/ray_tune.py"}, "optuna": {"searchers/bayes.py"}, "fvcore": {"counting/measuring.py"},
          "plotly": {"report/figures.py"}, "yaml": {"yamlfile.py"}, "sklearn": {"data/digits.py"},
          "pandas": {"runs/leaving.py", "searchers/tables.py"}, "PIL": {"weights/predicting.py"},
          "onnx": {"export/files.py"}, "huggingface_hub": {"weights/files.py"}}  # fmt: skip

@@ -1,4 +1,4 @@
-from . import graph as graph
+from . import operators as operators
 from .adapting import (
     adapt as adapt,
     adapted_strides as adapted_strides,
@@ -24,4 +24,10 @@ from .blocks.registry import (
     with_leaves as with_leaves,
 )
 from .expansion import Graph as Graph, expand as expand, expand_stage as expand_stage
-from .graph import BlockGraph as BlockGraph, ShapeError as ShapeError, named_structure as named_structure
+from .graph import (
+    BlockGraph as BlockGraph,
+    Layer as Layer,
+    ShapeError as ShapeError,
+    named_structure as named_structure,
+)
+from .operators import Shape as Shape

@@ -9,9 +9,9 @@ from functools import lru_cache
 
 from scalesearch.arch.arch import Arch, Stage
 from scalesearch.arch.blocks.registry import record
-from scalesearch.errors import InputError
 from scalesearch.arch.graph import BlockGraph, Layer, ShapeError, TooSmall, named_structure
 from scalesearch.arch.operators import Shape
+from scalesearch.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

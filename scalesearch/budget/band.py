@@ -8,8 +8,8 @@ from random import Random
 
 import numpy as np
 
-from scalesearch.space import Decisions
 from scalesearch.budget.ladder import Ladder, Names
+from scalesearch.space import Decisions
 
 GRAINS = {1: 4096, 2: 160}  # cells per quantity, by how many are bounded
 FINEST = 32_768

@@ -8,13 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalesearch.zoo import Networks
-from scalesearch.arch import Arch
-from scalesearch.counting import Cost, possible_cost
+from scalesearch.arch import Arch, expand
+from scalesearch.counting import Cost, DeviceProfile, peak_memory, possible_cost, profile_in
 from scalesearch.errors import InputError, shown, unknown
-from scalesearch.arch import expand
-from scalesearch.counting import peak_memory
-from scalesearch.counting import DeviceProfile, profile_in
+from scalesearch.zoo import Networks
 
 COUNTED = ("macs", "params", "acts", "size")  # sums over blocks; known in microseconds
 QUANTITIES = (*COUNTED, "memory", "latency")

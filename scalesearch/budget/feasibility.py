@@ -9,15 +9,13 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, expand
 from scalesearch.budget.band import Band
 from scalesearch.budget.bounds import COUNTED, FLOAT, Budget, budget_of
-from scalesearch.counting import cost, possible_cost
-from scalesearch.space import Decisions
-from scalesearch.errors import InputError
-from scalesearch.arch import expand
 from scalesearch.budget.ladder import AXES, Ladder, TooEntangled
-from scalesearch.space import Space
+from scalesearch.counting import cost, possible_cost
+from scalesearch.errors import InputError
+from scalesearch.space import Decisions, Space
 
 WALKED = 16_000  # spaces up to this size are listed whole
 DRAWS = 2_000

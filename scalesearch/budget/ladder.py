@@ -18,13 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.arch import Auxiliary
-from scalesearch.arch import record
+from scalesearch.arch import Auxiliary, BlockGraph, ShapeError, expand_stage, record
 from scalesearch.counting import Cost, block_cost, stage_cost
-from scalesearch.space import Decisions
-from scalesearch.arch import expand_stage
-from scalesearch.arch import BlockGraph, ShapeError
-from scalesearch.space import Space
+from scalesearch.space import Decisions, Space
 
 MOST_WAYS = 100_000  # (state, decisions of the next unit) pairs
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.errors import InputError
 from scalesearch.cli.printing import guarded_command, json_option, print_rows
+from scalesearch.errors import InputError
 
 LEAST_HELD_OUT = 3
 
@@ -36,8 +36,7 @@ def profile(models: tuple[str, ...], device: str, threads: int, batch: int, reso
     """
     from rich.progress import Progress, TextColumn
 
-    from scalesearch.network import checked_device
-    from scalesearch.network import profile as measured
+    from scalesearch.network import checked_device, profile as measured
 
     where = checked_device(device)
     fitted, tested = _networks(models, resolution, networks, held_out, seed)
@@ -57,10 +56,9 @@ def _networks(models: tuple[str, ...], resolution: int | None, networks: int, he
     """The networks to measure, and those that only test."""
     from random import Random
 
-    from scalesearch.budget import Budget
-    from scalesearch.budget import Feasible
-    from scalesearch.zoo import load
+    from scalesearch.budget import Budget, Feasible
     from scalesearch.space import load_space
+    from scalesearch.zoo import load
 
     rng, fitted, tested, named = Random(seed), [], [], []
     for model in models:
@@ -92,9 +90,9 @@ def _networks(models: tuple[str, ...], resolution: int | None, networks: int, he
 def latency(models: tuple[str, ...], device: str, profile_: Path | None, threads: int, batch: int, resolution: int | None, as_json: bool) -> None:
     """Measure the latency of MODELs on this machine: median, spread, runs, outliers left out."""
     from scalesearch.arch import expand
+    from scalesearch.counting import load_profile
     from scalesearch.network import checked_device, measure_arch
     from scalesearch.zoo import load
-    from scalesearch.counting import load_profile
 
     where, known, rows = checked_device(device), load_profile(profile_) if profile_ else None, []
     for model in models:

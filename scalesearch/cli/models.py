@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.errors import InputError, unknown
 from scalesearch.cli.printing import Number, Rows, amount, guarded_command, json_option, print_rows
+from scalesearch.errors import InputError, unknown
 
 
 @main.command()
@@ -26,8 +26,8 @@ def cost(models: tuple[str, ...], resolution: int | None, by: str | None, batch:
 
     One multiply-add is one MAC; sources that quote FLOPs often mean two per MAC.
     """
-    from scalesearch.counting import by_layer, by_stage, uncounted
     from scalesearch.arch import expand
+    from scalesearch.counting import by_layer, by_stage, uncounted
     from scalesearch.zoo import load
 
     rows: Rows = []
@@ -67,8 +67,7 @@ def _stage_order(name: str) -> tuple[int, int]:
 
 
 def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]:
-    from scalesearch.counting import cost as count
-    from scalesearch.counting import peak_memory
+    from scalesearch.counting import cost as count, peak_memory
 
     counted = count(arch)
     row = {"name": arch.name, "resolution": arch.resolution, "params": counted.params, "macs": counted.macs, "acts": counted.acts,
@@ -90,9 +89,9 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]
 @guarded_command
 def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: bool) -> None:
     """The hand-built architectures: cost at native resolution, published ImageNet top-1 and whose figure it is."""
-    from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published
     from scalesearch.counting import cost as count
     from scalesearch.errors import unknown
+    from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published
 
     if family is not None and family not in FAMILIES:
         raise InputError(unknown("family", family, FAMILIES), "--family")
@@ -119,8 +118,8 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 @guarded_command
 def show(model: str, resolution: int | None, classes: int | None, html: Path | None, as_json: bool) -> None:
     """MODEL as its paper's table: what every stage does, at which resolution, how wide, how often, and what it costs."""
-    from scalesearch.zoo import load
     from scalesearch.report import table, write_drawing
+    from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
     if html is not None:
@@ -153,10 +152,9 @@ def scale(model: str, target: str | None, by: float | None, phi: float | None, p
           gamma: float | None, published: bool, tolerance: float, as_json: bool) -> None:
     """A scaled MODEL, as an architecture's YAML; what it counts, and how far from what was asked, goes to stderr."""
     from scalesearch.counting import cost as count
-    from scalesearch.zoo import load
-    from scalesearch.scaling import PRESETS, Shares, realised, scale_to
-    from scalesearch.scaling import scale as scaled_by
+    from scalesearch.scaling import PRESETS, Shares, realised, scale as scaled_by, scale_to
     from scalesearch.space import arch_from_dict, arch_to_yaml
+    from scalesearch.zoo import load
 
     if sum(way is not None for way in (target, by, phi)) != 1:
         raise InputError("takes one of --to MACS, --by FACTOR and --phi N", "scale")

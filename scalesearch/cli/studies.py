@@ -11,8 +11,8 @@ import click
 
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
-from scalesearch.errors import InputError, inside
 from scalesearch.cli.printing import Rows, certificate_lines, guarded_command, json_option, print_rows, setting
+from scalesearch.errors import InputError, inside
 
 
 @main.command()
@@ -28,8 +28,8 @@ def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | No
     """Architectures out of a SPACE inside the budget, each as likely as every other; as YAML documents."""
     from random import Random
 
-    from scalesearch.counting import possible_cost
     from scalesearch.budget import Feasible
+    from scalesearch.counting import possible_cost
     from scalesearch.space import arch_to_yaml, load_space
 
     opened, rng, budget = load_space(space), Random(seed), _budget(budgets, device)
@@ -113,8 +113,7 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
 
 
 def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool) -> None:
-    from scalesearch.runs import Progress
-    from scalesearch.runs import run as run_study
+    from scalesearch.runs import Progress, run as run_study
 
     progress = Progress(study)
     try:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.errors import InputError
 from scalesearch.cli.printing import guarded_command, json_option, print_rows, share
+from scalesearch.errors import InputError
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
 
@@ -103,13 +103,9 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     from rich.progress import track
 
     from scalesearch.arch import BLOCKS
-    from scalesearch.zoo import load
     from scalesearch.network import build
-    from scalesearch.weights import Prediction, find
-    from scalesearch.weights import predict as predicted
-    from scalesearch.weights import load_weights
-    from scalesearch.weights import local
-    from scalesearch.zoo import class_names, preparing
+    from scalesearch.weights import Prediction, find, load_weights, local, predict as predicted
+    from scalesearch.zoo import class_names, load, preparing
 
     arch = load(model, resolution=resolution, classes=classes)
     if BLOCKS[arch.head.kind].task != "classification":

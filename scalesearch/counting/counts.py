@@ -12,10 +12,19 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from scalesearch.arch import graph as g
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import record
-from scalesearch.arch import Graph, expand, expand_stage
+from scalesearch.arch import (
+    Arch,
+    BlockGraph,
+    Graph,
+    Layer,
+    Shape,
+    ShapeError,
+    Stage,
+    expand,
+    expand_stage,
+    operators as ops,
+    record,
+)
 
 
 class Cost(NamedTuple):
@@ -27,54 +36,54 @@ class Cost(NamedTuple):
     fvcore_total: int = 0
 
 
-def _conv(op: g.Conv, inputs, shape) -> Cost:
+def _conv(op: ops.Conv, inputs, shape) -> Cost:
     weight = op.cout * (op.cin // op.groups) * op.kernel[0] * op.kernel[1]
     macs = weight * shape[1] * shape[2]
     return Cost(weight + op.cout * op.bias, macs, prod(shape), macs)
 
 
-def _linear(op: g.Linear, inputs, shape) -> Cost:
+def _linear(op: ops.Linear, inputs, shape) -> Cost:
     macs = prod(shape) * op.cin
     return Cost(op.cin * op.cout + op.cout * op.bias, macs, prod(shape), macs)
 
 
-def _matmul(op: g.MatMul, inputs, shape) -> Cost:
+def _matmul(op: ops.MatMul, inputs, shape) -> Cost:
     macs = prod(shape) * inputs[0][-1]
     return Cost(0, macs, prod(shape), macs)
 
 
-def _layer_norm(op: g.LayerNorm, inputs, shape) -> Cost:
+def _layer_norm(op: ops.LayerNorm, inputs, shape) -> Cost:
     return Cost(params=2 * op.channels, fvcore_total=5 * prod(shape))
 
 
-def _layer_scale(op: g.LayerScale, inputs, shape) -> Cost:
+def _layer_scale(op: ops.LayerScale, inputs, shape) -> Cost:
     return Cost(params=op.channels)
 
 
-def _expectation(op: g.Expectation, inputs, shape) -> Cost:
+def _expectation(op: ops.Expectation, inputs, shape) -> Cost:
     macs = op.bins * prod(shape)
     return Cost(op.bins, macs, prod(shape), macs)
 
 
-def _norm(op: g.Norm, inputs, shape) -> Cost:
+def _norm(op: ops.Norm, inputs, shape) -> Cost:
     return Cost(params=2 * op.channels, fvcore_total=(5 if op.groups else 2) * prod(shape))
 
 
-def _adaptive_pool(op: g.AdaptivePool, inputs, shape) -> Cost:
+def _adaptive_pool(op: ops.AdaptivePool, inputs, shape) -> Cost:
     return Cost(fvcore_total=prod(inputs[0]) if op.kind == "avg" else 0)
 
 
-def _upsample(op: g.Upsample, inputs, shape) -> Cost:
+def _upsample(op: ops.Upsample, inputs, shape) -> Cost:
     return Cost(fvcore_total=prod(shape) * (4 if op.mode == "bilinear" else 1))
 
 
 COUNTERS = {
-    g.Conv: _conv, g.Linear: _linear, g.MatMul: _matmul,
-    g.Expectation: _expectation, g.LayerScale: _layer_scale,
-    g.Norm: _norm, g.LayerNorm: _layer_norm, g.AdaptivePool: _adaptive_pool, g.Upsample: _upsample,
+    ops.Conv: _conv, ops.Linear: _linear, ops.MatMul: _matmul,
+    ops.Expectation: _expectation, ops.LayerScale: _layer_scale,
+    ops.Norm: _norm, ops.LayerNorm: _layer_norm, ops.AdaptivePool: _adaptive_pool, ops.Upsample: _upsample,
 }  # fmt: skip
 # Work that `macs` leaves out by definition. What is in neither table moves or renames data and computes nothing.
-UNCOUNTED = (g.Norm, g.LayerNorm, g.Act, g.Pool, g.AdaptivePool, g.Add, g.Mul, g.Scale, g.LayerScale, g.Reduce, g.Upsample, g.Softmax)
+UNCOUNTED = (ops.Norm, ops.LayerNorm, ops.Act, ops.Pool, ops.AdaptivePool, ops.Add, ops.Mul, ops.Scale, ops.LayerScale, ops.Reduce, ops.Upsample, ops.Softmax)
 
 
 def _sum(costs) -> Cost:
@@ -87,18 +96,18 @@ def _sum(costs) -> Cost:
     return Cost(params, macs, acts, total)
 
 
-def layer_cost(layer: g.Layer, block: g.BlockGraph) -> Cost:
+def layer_cost(layer: Layer, block: BlockGraph) -> Cost:
     counter = COUNTERS.get(type(layer.op))
     return counter(layer.op, [block.shape_of(i) for i in layer.inputs], layer.shape) if counter else Cost()
 
 
 @lru_cache(maxsize=1 << 16)
-def block_cost(block: g.BlockGraph) -> Cost:
+def block_cost(block: BlockGraph) -> Cost:
     return _sum(layer_cost(layer, block) for layer in block.layers)
 
 
 @lru_cache(maxsize=1 << 17)
-def stage_cost(stage: Stage, in_shapes: tuple[g.Shape, ...], same: bool) -> tuple[Cost, g.Shape]:
+def stage_cost(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> tuple[Cost, Shape]:
     """What a stage costs on maps of these shapes, and the shape of what it gives."""
     blocks = expand_stage(stage, in_shapes, same)
     return _sum(map(block_cost, blocks)), blocks[-1].out_shape
@@ -112,7 +121,7 @@ def cost(arch: Arch) -> Cost:
     """
     try:
         return _cost(arch)
-    except g.ShapeError:
+    except ShapeError:
         expand(arch)  # says where in the network, and what would do
         raise
 
@@ -139,7 +148,7 @@ def possible_cost(arch: Arch) -> Cost | None:
     """`cost`, or None where the shapes in `arch` don't meet: a point of a space that is no network."""
     try:
         return _cost(arch)
-    except g.ShapeError:
+    except ShapeError:
         return None
 
 
@@ -170,17 +179,17 @@ def uncounted(graph: Graph) -> dict[str, int]:
 
 def _kind(op) -> str:
     match op:
-        case g.Act():
+        case ops.Act():
             return op.fn
-        case g.Pool():
+        case ops.Pool():
             return op.kind + "_pool"
-        case g.AdaptivePool():
+        case ops.AdaptivePool():
             return f"adaptive_{op.kind}_pool"
     return type(op).__name__.lower()
 
 
-def _has_shape(layer: g.Layer) -> bool:
-    return not isinstance(layer.op, g.Split)
+def _has_shape(layer: Layer) -> bool:
+    return not isinstance(layer.op, ops.Split)
 
 
 def _small(c: Cost) -> dict[str, int]:

@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from scalesearch.arch import graph as g
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, BlockGraph, Graph, Layer, Shape, expand, operators as ops
 from scalesearch.counting.counts import layer_cost
-from scalesearch.arch import Graph, expand
 
 FLOAT, INDEX = 4, 8
-VIEWS = (g.Permute, g.Split, g.Item, g.Unflatten, g.Spread)
-KEEPS_ORDER = (g.Unflatten, g.Spread, g.Act, g.Add, g.Mul, g.Scale, g.LayerScale, g.Dropout, g.DropPath, g.Split)
+VIEWS = (ops.Permute, ops.Split, ops.Item, ops.Unflatten, ops.Spread)
+KEEPS_ORDER = (ops.Unflatten, ops.Spread, ops.Act, ops.Add, ops.Mul, ops.Scale, ops.LayerScale, ops.Dropout, ops.DropPath, ops.Split)
 COPIES = ("relu6",)  # in place it keeps a copy of its input for the backward pass
 SAVES_OUTPUT = {"relu", "sigmoid"}
 
@@ -65,11 +63,11 @@ class _Live:
 
 
 def _is_view(op: Any, training: bool, rate: float, contiguous: bool) -> bool:
-    return (isinstance(op, VIEWS) or (isinstance(op, g.Flatten) and contiguous) or (isinstance(op, g.Dropout) and not training)
-            or (isinstance(op, g.DropPath) and not (training and rate)))
+    return (isinstance(op, VIEWS) or (isinstance(op, ops.Flatten) and contiguous) or (isinstance(op, ops.Dropout) and not training)
+            or (isinstance(op, ops.DropPath) and not (training and rate)))
 
 
-def _same_padded(op: Any, shape: g.Shape) -> int:
+def _same_padded(op: Any, shape: Shape) -> int:
     """Elements of the padded copy that TensorFlow's "same" padding makes."""
     if getattr(op, "padding", None) != "same":
         return 0
@@ -95,14 +93,14 @@ class _Steps:
         heads += [(b, (aux.after,)) for b, aux in zip(graph.auxiliary, graph.arch.auxiliary)] if training else []
         self.outputs = [key for head, taps in heads for key in self.block(head, tuple(kept[j] for j in taps))]
 
-    def sequence(self, blocks: Sequence[g.BlockGraph], inputs: tuple[int, ...]) -> int:
+    def sequence(self, blocks: Sequence[BlockGraph], inputs: tuple[int, ...]) -> int:
         start, outer = len(self.steps), inputs
         for block in blocks:
             inputs = self.block(block, inputs)
         self.spans += [(start, len(self.steps), key) for key in outer]
         return inputs[0]
 
-    def block(self, block: g.BlockGraph, inputs: tuple[int, ...]) -> tuple[int, ...]:
+    def block(self, block: BlockGraph, inputs: tuple[int, ...]) -> tuple[int, ...]:
         storages, start = {-1 - i: key for i, key in enumerate(inputs)}, len(self.steps)
         contiguous = dict.fromkeys(storages, True)
         for i, layer in enumerate(block.layers):
@@ -111,7 +109,7 @@ class _Steps:
         self.spans += [(start, len(self.steps), key) for key in inputs]
         return tuple(storages[i] for i in block.outputs)
 
-    def layer(self, index: int, block: g.BlockGraph, storages: dict[int, int], contiguous: bool) -> int:
+    def layer(self, index: int, block: BlockGraph, storages: dict[int, int], contiguous: bool) -> int:
         layer = block.layers[index]
         inputs = tuple(storages[j] for j in layer.inputs)
         if _is_view(layer.op, self.training, self.rate, contiguous):
@@ -132,9 +130,9 @@ class _Steps:
         return self.fresh - 1
 
 
-def _is_contiguous(layer: g.Layer, known: dict[int, bool]) -> bool:
+def _is_contiguous(layer: Layer, known: dict[int, bool]) -> bool:
     """Whether the output lies in memory in the order of its dimensions: element by element work keeps its input's order."""
-    if isinstance(layer.op, g.Permute | g.Item):
+    if isinstance(layer.op, ops.Permute | ops.Item):
         return False
     return all(known[j] for j in layer.inputs) if isinstance(layer.op, KEEPS_ORDER) else True
 
@@ -142,9 +140,9 @@ def _is_contiguous(layer: g.Layer, known: dict[int, bool]) -> bool:
 def _scratch(op: Any, size: int, training: bool) -> int:
     """Bytes beside the output that a forward call makes and drops: the product before a drop path's division, a max pool's
     indices where no backward pass wants them."""
-    if isinstance(op, g.DropPath):
+    if isinstance(op, ops.DropPath):
         return size
-    is_max = isinstance(op, (g.Pool, g.AdaptivePool)) and op.kind == "max"
+    is_max = isinstance(op, (ops.Pool, ops.AdaptivePool)) and op.kind == "max"
     return size * INDEX // FLOAT if is_max and not training else 0
 
 
@@ -173,25 +171,25 @@ def _inference(made: _Steps) -> int:
 def _saved(step: _Step, batch: int) -> tuple[tuple[int, ...], int]:
     """Storages the step keeps for its backward pass, and bytes of what it keeps beside them."""
     match step.op:
-        case g.Conv() | g.Linear() | g.MatMul() | g.Mul() | g.LayerScale():
+        case ops.Conv() | ops.Linear() | ops.MatMul() | ops.Mul() | ops.LayerScale():
             return step.inputs, 0
-        case g.LayerNorm(channels):
+        case ops.LayerNorm(channels):
             return step.inputs, 2 * step.size // channels
-        case g.Reduce("max"):
+        case ops.Reduce("max"):
             return (*step.inputs, step.output), 0
-        case g.Norm(channels, groups):
+        case ops.Norm(channels, groups):
             return step.inputs, 2 * FLOAT * (batch * groups if groups else channels)
-        case g.Act(fn):
+        case ops.Act(fn):
             return ((step.output,) if fn in SAVES_OUTPUT else step.inputs), 0
-        case g.Softmax():
+        case ops.Softmax():
             return (step.output,), 0
-        case g.Pool(kind):
+        case ops.Pool(kind):
             return step.inputs, step.size * INDEX // FLOAT if kind == "max" else 0
-        case g.AdaptivePool(kind, size):
+        case ops.AdaptivePool(kind, size):
             if kind == "max":
                 return step.inputs, step.size * INDEX // FLOAT
             return ((), 0) if size == (1, 1) else (step.inputs, 0)
-        case g.Dropout():
+        case ops.Dropout():
             return (), step.size
     return (), 0
 
@@ -236,12 +234,12 @@ def _backward(steps: list[_Step], outputs: list[int], kept: list[tuple[int, ...]
         for n, key in enumerate(step.inputs):
             if not needs[key]:
                 continue
-            if isinstance(step.op, g.Add):
+            if isinstance(step.op, ops.Add):
                 new = incoming
                 live.hold(new)
             else:
                 new = ("grad", i, n)
-                wide = step.size if isinstance(step.op, g.Mul) and sizes[key] < step.size else 0
+                wide = step.size if isinstance(step.op, ops.Mul) and sizes[key] < step.size else 0
                 live.hold(new, sizes[key], wide)
             sums += [(key, new)] if key in gradient else []
             gradient.setdefault(key, new)

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from scalesearch.arch import BlockGraph, Graph
 from scalesearch.counting.counts import block_cost
 from scalesearch.errors import InputError, shown
-from scalesearch.arch import Graph
-from scalesearch.arch import BlockGraph
 
 VERSION = 1
 MOST_BYTES = 64 * 2**20

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scalesearch.arch import Arch
-from scalesearch.arch import Graph
+from scalesearch.arch import Arch, Graph
 
 
 def outputs(graph: Graph) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalesearch.arch import graph as g
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, operators as ops
 
 Arguments = list[tuple[str, Any]]  # keyword and value; an empty keyword is positional
 ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "hswish": "Hardswish", "hsigmoid": "Hardsigmoid",
@@ -22,39 +21,39 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
     The builder makes it and the exporter prints it, so the two cannot differ.
     """
     match op:
-        case g.Conv():
+        case ops.Conv():
             same = op.padding == "same"
             args = [("", op.cin), ("", op.cout), ("", _square(op.kernel)), ("stride", _square(op.stride)),
                     ("padding", 0 if same else _square(op.padding)), ("dilation", _square(op.dilation)),
                     ("groups", op.groups), ("bias", op.bias)]
             return "SameConv2d" if same else "nn.Conv2d", args
-        case g.Norm(channels, 0):
+        case ops.Norm(channels, 0):
             return "nn.BatchNorm2d", [("", channels), ("eps", arch.norm_eps), ("momentum", arch.norm_momentum)]
-        case g.Norm(channels, groups):
+        case ops.Norm(channels, groups):
             return "nn.GroupNorm", [("", groups), ("", channels), ("eps", arch.norm_eps)]
-        case g.LayerNorm(channels):
+        case ops.LayerNorm(channels):
             return "nn.LayerNorm", [("", channels), ("eps", arch.norm_eps)]
-        case g.LayerScale(channels, init):
+        case ops.LayerScale(channels, init):
             return "LayerScale", [("", channels), ("init", init)]
-        case g.Expectation(bins):
+        case ops.Expectation(bins):
             return "Expectation", [("", bins)]
-        case g.Act(fn):
+        case ops.Act(fn):
             return f"nn.{ACTIVATIONS[fn]}", [("", 0.1)] if fn == "leaky_relu" else []
-        case g.Pool():
+        case ops.Pool():
             same = op.padding == "same"
             args = [("", op.kernel), ("", op.stride)] if same else [("", _square(op.kernel)), ("", _square(op.stride))]
             args += [("padding", 0 if same else _square(op.padding)), ("ceil_mode", op.ceil)]
             args += [("count_include_pad", op.count_pad)] if op.kind == "avg" else []
             return ("Same" if same else "nn.") + f"{op.kind.capitalize()}Pool2d", args
-        case g.AdaptivePool(kind, size):
+        case ops.AdaptivePool(kind, size):
             return f"nn.Adaptive{kind.capitalize()}Pool2d", [("", _square(size))]
-        case g.Linear(cin, cout, bias):
+        case ops.Linear(cin, cout, bias):
             return "nn.Linear", [("", cin), ("", cout), ("bias", bias)]
-        case g.Dropout(p):
+        case ops.Dropout(p):
             return "nn.Dropout", [("", p)]
-        case g.DropPath():
+        case ops.DropPath():
             return "DropPath", [("", rate)]
-        case g.Upsample(scale, mode):
+        case ops.Upsample(scale, mode):
             return "nn.Upsample", [("scale_factor", scale), ("mode", mode)]
     return "", []
 
@@ -67,16 +66,16 @@ def _batched(dim: int) -> int:
 def method(op: Any) -> tuple[str, tuple, dict[str, Any]] | None:
     """The tensor method of a stateless operator on one input, with its arguments; None for what is no such method."""
     match op:
-        case g.Split(sizes, dim):
+        case ops.Split(sizes, dim):
             return "split", (list(sizes), _batched(dim)), {}
-        case g.Flatten(start, end):
+        case ops.Flatten(start, end):
             return "flatten", (_batched(start),) if end == -1 else (_batched(start), _batched(end)), {}
-        case g.Unflatten(dim, sizes):
+        case ops.Unflatten(dim, sizes):
             return "unflatten", (_batched(dim), sizes), {}
-        case g.Permute(dims):
+        case ops.Permute(dims):
             return "permute", (0, *map(_batched, dims)), {}
-        case g.Softmax():
+        case ops.Softmax():
             return "softmax", (-1,), {}
-        case g.Reduce(kind):
+        case ops.Reduce(kind):
             return "mean" if kind == "mean" else "amax", (1,), {"keepdim": True}
     return None

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from scalesearch.arch import Arch
-from scalesearch.statistics import spearman
-from scalesearch.errors import InputError
-from scalesearch.arch import expand
-from scalesearch.network.modules import build
+from scalesearch.arch import Arch, expand
 from scalesearch.counting import DeviceProfile, features
+from scalesearch.errors import InputError
+from scalesearch.network.modules import build
+from scalesearch.statistics import spearman
 
 WARM_UP = 3
 LEAST_RUNS, MOST_RUNS = 7, 200

@@ -14,10 +14,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from scalesearch.arch import graph as g
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, BlockGraph, Graph, expand, operators as ops
 from scalesearch.network.constructors import constructor, method
-from scalesearch.arch import Graph, expand
 
 
 def same_pad(x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int],
@@ -100,7 +98,7 @@ def _module(op: Any, arch: Arch, drop_path: float) -> nn.Module | None:
         return None
     kind = HELPERS.get(name) or getattr(nn, name.removeprefix("nn."))
     module = kind(*[value for key, value in arguments if not key], **{key: value for key, value in arguments if key})
-    return _initialised_linear(module, op.init) if isinstance(op, g.Linear) else module
+    return _initialised_linear(module, op.init) if isinstance(op, ops.Linear) else module
 
 
 def _initialised_linear(linear: nn.Linear, init: str) -> nn.Linear:
@@ -121,28 +119,28 @@ def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
         name, values, named = called
         return graph.call_method(name, (args[0], *values), named)
     match op:
-        case g.Add():
+        case ops.Add():
             return graph.call_function(operator.add, tuple(args))
-        case g.Mul():
+        case ops.Mul():
             return graph.call_function(operator.mul, tuple(args))
-        case g.MatMul():
+        case ops.MatMul():
             return graph.call_function(torch.matmul, tuple(args))
-        case g.Scale(factor):
+        case ops.Scale(factor):
             return graph.call_function(operator.mul, (args[0], factor))
-        case g.Item(index):
+        case ops.Item(index):
             return graph.call_function(operator.getitem, (args[0], index))
-        case g.Concat(dim):
+        case ops.Concat(dim):
             return graph.call_function(torch.cat, (args, dim + 1))
-        case g.PadChannels(before, after):
+        case ops.PadChannels(before, after):
             return graph.call_function(F.pad, (args[0], (0, 0, 0, 0, before, after)))
-        case g.Spread():
+        case ops.Spread():
             size = graph.call_function(getattr, (args[1], "shape"))
             size = graph.call_function(operator.getitem, (size, slice(-2, None)))
             return graph.call_method("unflatten", (args[0], -1, size))
     raise TypeError(f"no torch reading of {op!r}")
 
 
-def build_block(block: g.BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.GraphModule:
+def build_block(block: BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.GraphModule:
     """One block as a `torch.fx.GraphModule` whose submodules bear the layers' names."""
     root: dict[str, nn.Module] = {}
     graph = fx.Graph()
@@ -150,7 +148,7 @@ def build_block(block: g.BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.G
     nodes = {-1 - i: graph.placeholder(name) for i, name in enumerate(names)}
     for index, layer in enumerate(block.layers):
         args = [nodes[i] for i in layer.inputs]
-        if isinstance(layer.op, g.DropPath) and drop_path == 0.0:
+        if isinstance(layer.op, ops.DropPath) and drop_path == 0.0:
             nodes[index] = args[0]
         elif (module := _module(layer.op, arch, drop_path)) is not None:
             if layer.name in root:
@@ -231,7 +229,7 @@ def initialise(model: nn.Module) -> nn.Module:
     return model
 
 
-def _stage(blocks: Sequence[g.BlockGraph], arch: Arch, rates: Sequence[float]) -> nn.Sequential:
+def _stage(blocks: Sequence[BlockGraph], arch: Arch, rates: Sequence[float]) -> nn.Sequential:
     kind = Joined if len(blocks[0].in_shapes) > 1 else nn.Sequential
     return kind(*[build_block(b, arch, r) for b, r in zip(blocks, rates)])
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, BlockSpec
+from scalesearch.arch import Arch, BlockSpec, expand
 from scalesearch.counting import by_layer, by_stage, cost
-from scalesearch.arch import expand
 from scalesearch.files import save_text
 
 SHOWN = ("kernel", "expand", "se_ratio", "ratio", "groups", "group_width", "growth", "squeeze", "repeats", "start", "middle", "heads",

@@ -8,21 +8,11 @@ from collections.abc import Iterator
 from functools import cached_property
 from math import log
 
-from scalesearch.arch import Arch
-from scalesearch.arch import make_divisible
+from scalesearch.arch import Arch, expand, make_divisible
 from scalesearch.counting import cost, possible_cost
 from scalesearch.errors import InputError
-from scalesearch.arch import expand
-from scalesearch.scaling.scaling import (
-    Scaled,
-    Shares,
-    has_groups,
-    quantum,
-    resolution_step,
-    rounded,
-    scale_to,
-    widths,
-)
+from scalesearch.scaling.closed_loop import Scaled, Shares, rounded, scale_to
+from scalesearch.scaling.multipliers import has_groups, quantum, resolution_step, widths
 
 Decisions = dict[str, float]
 

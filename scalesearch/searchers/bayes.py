@@ -11,8 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scalesearch.space import Choice, Domain, IntRange
 from scalesearch.searchers.problem import Decisions, Past, Problem, values
+from scalesearch.space import Choice, Domain, IntRange
 
 MOST_MISSES = 50  # proposals Optuna may have rejected before plain draws take over
 START = 8  # results before a model is made; drawn at random

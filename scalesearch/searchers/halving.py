@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from scalesearch.errors import InputError, inside, unknown
-from scalesearch.statistics import standing
 from scalesearch.signature import Count, Rule, section
+from scalesearch.statistics import standing
 
 SCHEDULERS = ("none", "asha", "hyperband")
 

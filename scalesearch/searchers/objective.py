@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from scalesearch.budget import budget_of, relative_to
-from scalesearch.errors import InputError, WorkFailed
+from scalesearch.errors import InputError, WorkFailed, inside
 from scalesearch.scaling import ScalingSpace
 from scalesearch.searchers.evaluators import Function, column, outcome_of
 from scalesearch.searchers.halving import Scheduler, scheduler_of
@@ -22,7 +22,6 @@ from scalesearch.searchers.searching import Search
 from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.table import DEFAULT, check_searcher
 from scalesearch.searchers.trial import Trial
-from scalesearch.errors import inside
 from scalesearch.space import Space
 from scalesearch.statistics import front, ranks, volumes
 from scalesearch.training import Place, Score

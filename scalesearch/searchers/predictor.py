@@ -13,10 +13,10 @@ from random import Random
 import numpy as np
 from scipy.stats import norm
 
-from scalesearch.statistics import undominated
 from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
 from scalesearch.searchers.surrogate import Encoded, Surrogate, gaussian_scores
 from scalesearch.searchers.view import View
+from scalesearch.statistics import undominated
 
 START = 10  # results drawn at random before there is a surrogate
 FRESH = 10  # drawn for each proposal

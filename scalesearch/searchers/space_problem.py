@@ -16,7 +16,6 @@ from scalesearch.counting import cost
 from scalesearch.searchers.problem import Problem
 from scalesearch.space import Decisions, FloatRange, Space
 
-
 REMEMBERED = 1 << 15
 RIDGE = 1.0
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.space import Choice, Domain
 from scalesearch.searchers.problem import Decisions, Problem
 from scalesearch.searchers.surrogate import Encoded
+from scalesearch.space import Choice, Domain
 
 POOL = 1_500  # networks drawn once, among which improvement is looked for every time
 REMEMBERED = 1 << 17

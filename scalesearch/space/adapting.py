@@ -6,10 +6,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from scalesearch.arch import adapted_strides, falls_away, has_no_border_to_spare, stem_stride, with_small_pool
-from scalesearch.arch import BlockSpec
-from scalesearch.space.domains import Open, Tie
+from scalesearch.arch import (
+    BlockSpec,
+    adapted_strides,
+    falls_away,
+    has_no_border_to_spare,
+    stem_stride,
+    with_small_pool,
+)
 from scalesearch.errors import InputError
+from scalesearch.space.domains import Open, Tie
 
 
 def adapted_units(units: Iterable[Any], resolution: int) -> tuple[Any, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalesearch.space.domains import Condition, Domain, Open, Tie, contains
 from scalesearch.errors import InputError, nearest, shown
+from scalesearch.space.domains import Condition, Domain, Open, Tie, contains
 
 Decisions = dict[str, Any]
 Leaf = Any  # a value, an `Open` or a `Tie`

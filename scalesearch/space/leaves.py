@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scalesearch.space.decisions import Leaf
-from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
 from scalesearch.errors import InputError, inside, nearest, shown
 from scalesearch.signature import REQUIRED, Field
+from scalesearch.space.decisions import Leaf
+from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
 
 MOST_VALUES = 10_000  # of one domain
 LEAF_KEYS = {"choice": ("choice", "name", "when", "else"), "range": ("range", "step", "log", "name", "when", "else"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage
-from scalesearch.arch import value_at
+from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, value_at
 
 
 def embeddings(units: Iterable[Any], arch: Arch) -> Iterator[dict[str, Any]]:

@@ -9,13 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from scalesearch import yamlfile
-from scalesearch.arch import Arch
-from scalesearch.arch import allowed, block_fields, is_branches
-from scalesearch.space.decisions import Leaf, Unit
-from scalesearch.space.domains import Open, Tie
-from scalesearch.errors import InputError, nearest, shown
-from scalesearch.errors import inside
-from scalesearch.space.leaves import leaf_of
+from scalesearch.arch import Arch, allowed, block_fields, is_branches
+from scalesearch.errors import InputError, inside, nearest, shown
 from scalesearch.signature import (
     REQUIRED,
     Count,
@@ -31,6 +26,9 @@ from scalesearch.signature import (
     check_keys,
     fields_of,
 )
+from scalesearch.space.decisions import Leaf, Unit
+from scalesearch.space.domains import Open, Tie
+from scalesearch.space.leaves import leaf_of
 from scalesearch.space.space import Space
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")

@@ -10,8 +10,8 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from scalesearch.space.domains import Domain, draw, size
 from scalesearch.errors import InputError
+from scalesearch.space.domains import Domain, draw, size
 
 MOST_COMBINATIONS = 200_000
 

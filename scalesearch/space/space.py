@@ -12,12 +12,11 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage
-from scalesearch.arch import normal_form
-from scalesearch.space.decisions import Decision, Decisions, Leaf, Unit, may_coincide, resolved
-from scalesearch.space.domains import Condition, Domain, Open, Tie, contains, draw, own
+from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, normal_form
 from scalesearch.errors import InputError, nearest
 from scalesearch.space.adapting import adapted_units
+from scalesearch.space.decisions import Decision, Decisions, Leaf, Unit, may_coincide, resolved
+from scalesearch.space.domains import Condition, Domain, Open, Tie, contains, draw, own
 from scalesearch.space.reading import embeddings, read_leaf, spec_of
 from scalesearch.space.size import Components, count_ambiguous
 

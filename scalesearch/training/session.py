@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
@@ -14,8 +14,10 @@ from scalesearch.arch import expand
 from scalesearch.files import save_tensors
 from scalesearch.network import measure
 from scalesearch.training.trainer import Trainer, TrainingFailed
-from scalesearch.training.training import Place
 from scalesearch.training.zero_cost import proxies
+
+if TYPE_CHECKING:
+    from scalesearch.training.training import Place
 
 
 class Session:

@@ -14,10 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from scalesearch.arch import Arch
-from scalesearch.files import whole
+from scalesearch.arch import Arch, named_structure
 from scalesearch.data import load, source
-from scalesearch.arch import named_structure
+from scalesearch.files import whole
 from scalesearch.network import build
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.tasks import TASKS

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from scalesearch.arch import Arch
-from scalesearch.zoo import convolutions
 from scalesearch.errors import InputError, nearest
 from scalesearch.weights.files import local, read, read_darknet, told
 from scalesearch.weights.peers import known_to, layer_names, tensor_name, trained_with
+from scalesearch.zoo import convolutions
 
 COUNTER = "num_batches_tracked"  # of no consequence for what a network computes; old files lack it
 

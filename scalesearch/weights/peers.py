@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from scalesearch.zoo import MODELS, model
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, Graph, expand
 from scalesearch.errors import InputError
-from scalesearch.arch import Graph, expand
 from scalesearch.weights import timm, torchvision, ultralytics
 from scalesearch.weights.naming import Pairs, has_weights
+from scalesearch.zoo import MODELS, model
 
 LIBRARIES = {"torchvision": torchvision.FAMILIES, "timm": timm.FAMILIES, "ultralytics": ultralytics.FAMILIES}
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, Stage, block
 
 #                            widths               depths
 LAYOUTS = {"convnext_tiny": ((96, 192, 384, 768), (3, 3, 9, 3))}

@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scalesearch.arch import Arch, BlockSpec, Stage
-from scalesearch.arch import block
-from scalesearch.arch import conv
+from scalesearch.arch import Arch, BlockSpec, Stage, block, conv, expand
 from scalesearch.errors import InputError, nearest, shown, unknown
-from scalesearch.arch import expand
-from scalesearch.space import settings_keys
 from scalesearch.signature import fields_of
+from scalesearch.space import settings_keys
 
 MOST_BYTES = 4_000_000
 ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "relu": "relu", "mish": "mish", "swish": "silu", "logistic": "sigmoid"}

@@ -5,8 +5,7 @@ Held against torchvision's; the CIFAR-10 networks against the parameters of tabl
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, BlockSpec, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, BlockSpec, Stage, block
 
 #                          growth stem  layers per block
 LAYOUTS = {"densenet121": (32,    64,   (6, 12, 24, 16)),

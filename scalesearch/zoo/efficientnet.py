@@ -3,8 +3,7 @@ table 4, and the reference code). Held against torchvision's."""
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, Stage, block
 from scalesearch.scaling import scale
 
 #     expand kernel width depth stride

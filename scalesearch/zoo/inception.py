@@ -8,8 +8,7 @@ against timm's.
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage
-from scalesearch.arch import block, layer
+from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, block, layer
 
 
 def conv(width: int, *kernel: int, valid: bool = False) -> BlockSpec:

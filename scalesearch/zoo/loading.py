@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scalesearch.zoo.models import model as hand_built
 from scalesearch.arch import Arch
-from scalesearch.zoo.darknet import arch_from_cfg
-from scalesearch.space import load_arch, settings_keys
 from scalesearch.signature import fields_of
+from scalesearch.space import load_arch, settings_keys
+from scalesearch.zoo.darknet import arch_from_cfg
+from scalesearch.zoo.models import model as hand_built
 
 READERS = {".yaml": load_arch, ".yml": load_arch, ".cfg": arch_from_cfg}
 

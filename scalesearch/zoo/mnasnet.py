@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
-from scalesearch.arch import make_divisible
+from scalesearch.arch import Arch, Stage, block, make_divisible
 
 MULTIPLIERS = {"mnasnet0_5": 0.5, "mnasnet0_75": 0.75, "mnasnet1_0": 1.0, "mnasnet1_3": 1.3}
 #       expand kernel width depth stride

@@ -8,9 +8,7 @@ head stays as it is and a stem below 16 channels too; torchvision scales each of
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
-from scalesearch.arch import make_divisible
+from scalesearch.arch import Arch, Stage, block, make_divisible
 
 MULTIPLIERS = {"": 1.0, "_x0_35": 0.35, "_x0_5": 0.5, "_x0_75": 0.75, "_x1_4": 1.4}
 #     width depth stride

@@ -6,8 +6,7 @@ expand, stride, depth; "mqa" heads, key and value width, stride of keys and valu
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, Stage, block
 
 SMALL = (
     ("conv", 32, 3, 2), ("conv", 32, 1, 1),

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
-from scalesearch.arch import make_divisible
+from scalesearch.arch import Arch, Stage, block, make_divisible
 
 QUANTUM = 8
 #                            depth w0   slope  step  group width

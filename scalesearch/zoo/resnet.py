@@ -6,8 +6,7 @@ without parameters (option A) and are held against its table 6.
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, Stage, block
 
 #                              block       arguments                       blocks per stage
 LAYOUTS = {"resnet18":        ("basic",      {},                            (2, 2, 2, 2)),

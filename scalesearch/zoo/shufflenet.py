@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, Stage, block
 
 #                                 stage widths      last
 LAYOUTS = {"shufflenet_v2_x0_5": ((48, 96, 192),   1024),

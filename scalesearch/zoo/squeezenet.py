@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, Stage, block
 
 #       squeeze width depth stride (of the pool before)
 V1_0 = ((16,    128,  2,    2),

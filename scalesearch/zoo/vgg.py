@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, Stage, block
 
 # convolutions per run         64 128 256 512 512
 DEPTHS = {"vgg11": (1, 1, 2, 2, 2),

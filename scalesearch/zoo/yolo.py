@@ -5,8 +5,7 @@ Held against the networks of Darknet's .cfg files and against Ultralytics' YOLOv
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Stage
-from scalesearch.arch import block
+from scalesearch.arch import Arch, Stage, block
 
 ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
 TINY_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))

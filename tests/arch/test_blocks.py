@@ -9,20 +9,19 @@ from typing import Literal
 import pytest
 import torch
 from helpers import assert_counts_agree, liven
-from hypothesis import Phase, given, reject, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, given, reject, settings, strategies as st
 
 from scalesearch.arch.arch import Arch, Auxiliary, Stage
 from scalesearch.arch.blocks.registry import BLOCKS, block, block_fields, layer
-from scalesearch.counting.counts import cost
-from scalesearch.errors import InputError
 from scalesearch.arch.expansion import expand
-from scalesearch.export.python import to_python
+from scalesearch.counting.counts import cost
 from scalesearch.counting.measuring import peak_memory as measured_peak
 from scalesearch.counting.memory import peak_memory
+from scalesearch.errors import InputError
+from scalesearch.export.python import to_python
 from scalesearch.network.modules import build
-from scalesearch.space.schema import arch_from_dict
 from scalesearch.signature import fields_of
+from scalesearch.space.schema import arch_from_dict
 
 NUMBERS = {"width": [8, 16, 24], "kernel": [1, 3, 5], "stride": [1, 2], "dilation": [1, 2], "groups": [1, 2, 8], "padding": [0, 1],
            "expand": [1.0, 2.0, 2.5], "ratio": [0.25, 0.5], "se_ratio": [0.0, 0.25], "dropout": [0.0, 0.2], "pool": [1, 2],

@@ -11,19 +11,18 @@ from random import Random
 import pytest
 from conftest import MBCONV, ROOT
 from helpers import TINY_SPACE
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from scalesearch import zoo
+from scalesearch.arch.expansion import expand
 from scalesearch.budget.band import Band
 from scalesearch.budget.bounds import Bound, Budget, bound, budget_of
-from scalesearch.counting.counts import cost, possible_cost
-from scalesearch.errors import InputError
-from scalesearch.arch.expansion import expand
 from scalesearch.budget.feasibility import Feasible, certify
 from scalesearch.budget.ladder import AXES, Ladder, TooEntangled
+from scalesearch.counting.counts import cost, possible_cost
 from scalesearch.counting.memory import peak_memory
+from scalesearch.errors import InputError
 from scalesearch.space.schema import load_space, space_from_dict
 
 

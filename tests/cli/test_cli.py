@@ -9,12 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 from conftest import MBCONV, ROOT
 from helpers import TINY_SPACE, invoke, refused
 
 from scalesearch import yamlfile, zoo
-from scalesearch.cli.group import main
 from scalesearch.counting.counts import cost
 from scalesearch.space.schema import arch_from_dict
 

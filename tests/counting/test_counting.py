@@ -5,19 +5,17 @@ from __future__ import annotations
 import pytest
 from conftest import MBCONV, SPACES
 from helpers import TINY_SPACE, assert_counts_agree
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
-from scalesearch.arch import graph as g
 from scalesearch import zoo
 from scalesearch.arch.arch import Arch, BlockSpec, Stage
 from scalesearch.arch.blocks.registry import BLOCKS, Block, block
-from scalesearch.counting.counts import by_layer, by_stage, cost, possible_cost, uncounted
-from scalesearch.errors import InputError
 from scalesearch.arch.expansion import expand
-from scalesearch.counting.measuring import fvcore_counts
+from scalesearch.arch.symbolic import SymTensor, concat
+from scalesearch.counting.counts import by_layer, by_stage, cost, possible_cost, uncounted
 from scalesearch.counting.measuring import peak_memory as measured_peak
 from scalesearch.counting.memory import peak_memory
+from scalesearch.errors import InputError
 from scalesearch.network.modules import build
 from scalesearch.space.schema import load_space, space_from_dict
 
@@ -94,14 +92,14 @@ def test_counts_equal_fvcores_on_random_architectures(path):
     check()
 
 
-def everything(x: g.SymTensor, *, width: int = 16, stride: int = 1) -> g.SymTensor:
+def everything(x: SymTensor, *, width: int = 16, stride: int = 1) -> SymTensor:
     """Every operator of the vocabulary in one block."""
     y = x.conv(width, (1, 7), name="wide", padding=(0, 3)).norm(name="n1").act("leaky_relu", name="a1")
     y = y.conv(width, 3, groups=4, dilation=2, bias=True, name="dilated").norm(groups=4, name="n2").act("gelu", name="a2")
     a, b = y.split([width // 2, width // 2], name="halves")
     a = a.max_pool(3, 1, 1, name="max").act("hswish", name="a3")
     b = b.avg_pool(3, 1, 1, count_pad=False, name="avg").act("hsigmoid", name="a4")
-    y = g.concat([a, b], name="join").act("relu6", name="a5")
+    y = concat([a, b], name="join").act("relu6", name="a5")
     h, w = y.shape[1:]
     q = y.flatten(1, 2, name="q")
     k = y.max_pool(2, 2, ceil=True, name="down").flatten(1, 2, name="k")
@@ -109,7 +107,7 @@ def everything(x: g.SymTensor, *, width: int = 16, stride: int = 1) -> g.SymTens
     y = y + (k @ weights.transpose(name="wt")).spread_like(y, name="back")
     y = y.permute(1, 2, 0, name="last").layer_norm(name="ln").permute(2, 0, 1, name="first").layer_scale(0.1)
     y = y.pad_channels(1, 1).act("mish", name="a9").split([1, width, 1], name="thirds")[1]
-    y = y * g.concat([y.over_channels("mean", "mean"), y.over_channels("max", "most")], name="two").expectation()
+    y = y * concat([y.over_channels("mean", "mean"), y.over_channels("max", "most")], name="two").expectation()
     y = y * y.adaptive_pool(1, "max", name="gmax").act("sigmoid", name="a6")
     up = y.upsample(2, name="up").upsample(2, "bilinear", name="up2").adaptive_pool((h, w), name="fit")
     y = y.conv(width, name="again").act("silu", name="a7").drop_path() + up

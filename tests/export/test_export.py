@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 import scalesearch as ss
 from scalesearch import zoo
 from scalesearch.errors import InputError
-from scalesearch.export.python import to_python
 from scalesearch.export.files import write
+from scalesearch.export.python import to_python
 from scalesearch.weights.loading import load_weights
 
 SMALL = {"resnet20_cifar": 32, "mobilenet_v4_hybrid_medium": 64, "shufflenet_v2_x0_5": 64, "yolov8n": 64, "inception_v3": 96,

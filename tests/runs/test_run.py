@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 
 from scalesearch import yamlfile
 from scalesearch.network.modules import build
-from scalesearch.space.schema import load_arch
 from scalesearch.searchers.log import TrialLog
+from scalesearch.space.schema import load_arch
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "scalesearch", "run"]

@@ -7,17 +7,17 @@ from random import Random
 
 import pytest
 from conftest import MBCONV
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from scalesearch import zoo
 from scalesearch.arch.adapting import adapt
-from scalesearch.arch.blocks.registry import BLOCKS
 from scalesearch.arch.blocks.parts import make_divisible
+from scalesearch.arch.blocks.registry import BLOCKS
+from scalesearch.arch.expansion import expand
 from scalesearch.counting.counts import cost, possible_cost
 from scalesearch.errors import InputError
-from scalesearch.arch.expansion import expand
-from scalesearch.scaling.scaling import PRESETS, Shares, realised, rounded, scale, scale_to, widths
+from scalesearch.scaling.closed_loop import PRESETS, Shares, realised, rounded, scale_to
+from scalesearch.scaling.multipliers import scale, widths
 from scalesearch.scaling.ways import ScalingSpace
 from scalesearch.space.schema import load_space
 

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
-from pathlib import Path
 from random import Random
 
 import pytest
 from conftest import MBCONV, ROOT
 from driving import drive, essence, write_study
 from helpers import TINY_SPACE
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from threadpoolctl import threadpool_limits
 
-from scalesearch import yamlfile
+from scalesearch.arch.expansion import expand
 from scalesearch.budget.bounds import Budget
 from scalesearch.counting.counts import cost
 from scalesearch.errors import WorkFailed
-from scalesearch.searchers.scale_problem import TRIED_ALWAYS
-from scalesearch.study.driver import Driver
-from scalesearch.study.steps import compare, family, scale
-from scalesearch.arch.expansion import expand
-from scalesearch.statistics.pareto import front
-from scalesearch.searchers.scale_problem import ScaleProblem
-from scalesearch.searchers.space_problem import SpaceProblem
-from scalesearch.scaling.scaling import PRESETS, realised
+from scalesearch.scaling.closed_loop import PRESETS, realised
 from scalesearch.scaling.ways import ScalingSpace
-from scalesearch.space.schema import arch_from_dict, load_space, space_from_dict
-from scalesearch.searchers.problem import Past
-from scalesearch.searchers.table import SEARCHERS, searcher
-from scalesearch.study.reading import load_study
 from scalesearch.searchers.log import TrialLog
+from scalesearch.searchers.problem import Past
+from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
+from scalesearch.searchers.space_problem import SpaceProblem
+from scalesearch.searchers.table import SEARCHERS, searcher
+from scalesearch.space.schema import arch_from_dict, load_space, space_from_dict
+from scalesearch.statistics.pareto import front
+from scalesearch.study.driver import Driver
+from scalesearch.study.reading import load_study
+from scalesearch.study.steps import compare, family, scale
 
 # The contract.
 

@@ -11,29 +11,27 @@ import numpy as np
 import pytest
 from conftest import SHARED
 from helpers import TINY_SPACE
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from scalesearch import yamlfile
-from scalesearch.searchers.asking import ask
-from scalesearch.statistics.correlations import correlation, interval, spearman, standard_error
 from scalesearch.counting.counts import cost
-from scalesearch.errors import InputError
-from scalesearch.searchers.halving import Scheduler, modelled_rung, promotion
-from scalesearch.statistics.pareto import crowding, front_probability, hypervolume, ranks, volumes
+from scalesearch.errors import InputError, WorkFailed
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.leaving import write_report
 from scalesearch.runs.running import run
+from scalesearch.searchers.asking import ask
+from scalesearch.searchers.halving import Scheduler, modelled_rung, promotion
 from scalesearch.searchers.log import TrialLog
-from scalesearch.study.driver import Driver
-from scalesearch.space.schema import space_from_dict
-from scalesearch.searchers.table import SEARCHERS, check_searcher
-from scalesearch.searchers.problem import Past
-from scalesearch.errors import WorkFailed
 from scalesearch.searchers.objective import search
-from scalesearch.study.reading import load_study
+from scalesearch.searchers.problem import Past
+from scalesearch.searchers.table import SEARCHERS, check_searcher
 from scalesearch.searchers.table_problem import TableProblem
 from scalesearch.searchers.tables import bound_of, read_table
+from scalesearch.space.schema import space_from_dict
+from scalesearch.statistics.correlations import correlation, interval, spearman, standard_error
+from scalesearch.statistics.pareto import crowding, front_probability, hypervolume, ranks, volumes
+from scalesearch.study.driver import Driver
+from scalesearch.study.reading import load_study
 
 NAS = SHARED / "data" / "nas"
 

@@ -12,13 +12,12 @@ from random import Random
 import pytest
 from conftest import MBCONV
 from helpers import TINY_SPACE
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from scalesearch import yamlfile, zoo
 from scalesearch.arch.adapting import adapt
-from scalesearch.space.domains import choice, span
 from scalesearch.errors import InputError
+from scalesearch.space.domains import choice, span
 from scalesearch.space.schema import arch_from_dict, arch_to_yaml, load_space, space_from_dict
 from scalesearch.space.space import Space
 

@@ -12,35 +12,33 @@ from random import Random
 import pytest
 import torch
 from conftest import MBCONV
-from helpers import TINY_SPACE
 from driving import drive, essence, outcome_of, write_study
+from helpers import TINY_SPACE
 
 from scalesearch import yamlfile, zoo
 from scalesearch.arch.adapting import adapt
-from scalesearch.statistics.correlations import spearman
-from scalesearch.counting.counts import cost
-from scalesearch.data.sources import SOURCES, load, source
-from scalesearch.searchers.jobs import Job
-from scalesearch.study.driver import Driver
-from scalesearch.study.steps import base as base_step
-from scalesearch.study.steps import finalists, transfer
-from scalesearch.report.info import faults
-from scalesearch.errors import WorkFailed
-from scalesearch.errors import InputError
 from scalesearch.arch.expansion import expand
+from scalesearch.counting.counts import cost
+from scalesearch.counting.profiles import load_profile
+from scalesearch.data.sources import SOURCES, load, source
+from scalesearch.errors import InputError, WorkFailed
 from scalesearch.network.latency import measure, profile, summarised
 from scalesearch.network.modules import build
-from scalesearch.counting.profiles import load_profile
-from scalesearch.training.zero_cost import proxies
-from scalesearch.training.recipe import PROXIES, Recipe
-from scalesearch.space.schema import arch_from_dict, load_space, space_from_dict
-from scalesearch.study.document import document_difference
-from scalesearch.study.reading import load_study
-from scalesearch.training.trainer import inherit
-from scalesearch.searchers.trial import compared
+from scalesearch.report.info import faults
+from scalesearch.searchers.jobs import Job
 from scalesearch.searchers.log import TrialLog
+from scalesearch.searchers.trial import compared
+from scalesearch.space.schema import arch_from_dict, load_space, space_from_dict
+from scalesearch.statistics.correlations import spearman
+from scalesearch.study.document import document_difference
+from scalesearch.study.driver import Driver
+from scalesearch.study.reading import load_study
+from scalesearch.study.steps import base as base_step, finalists, transfer
+from scalesearch.training.recipe import PROXIES, Recipe
 from scalesearch.training.session import Session
+from scalesearch.training.trainer import inherit
 from scalesearch.training.training import Place
+from scalesearch.training.zero_cost import proxies
 
 QUICK = Recipe(epochs=3, data_share=0.2)
 

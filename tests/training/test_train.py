@@ -9,8 +9,8 @@ import torch
 from helpers import TINY_SPACE
 
 from scalesearch.data.sources import load
-from scalesearch.training.recipe import RECIPES
 from scalesearch.space.schema import space_from_dict
+from scalesearch.training.recipe import RECIPES
 from scalesearch.training.trainer import Trainer, TrainingFailed
 
 SHORT = replace(RECIPES["quick"], epochs=2, data_share=0.3)

@@ -13,12 +13,11 @@ from safetensors.torch import save_file
 
 import scalesearch as ss
 from scalesearch import zoo
-from scalesearch.zoo.darknet import convolutions
 from scalesearch.errors import InputError
-from scalesearch.weights.peers import known_to, peer_weights
-from scalesearch.weights.loading import load_weights
 from scalesearch.weights.files import read_darknet
-from scalesearch.weights.peers import layer_names, tensor_name, trained_with
+from scalesearch.weights.loading import load_weights
+from scalesearch.weights.peers import known_to, layer_names, peer_weights, tensor_name, trained_with
+from scalesearch.zoo.darknet import convolutions
 
 ONE_OF_EACH = {  # member: resolution; at least one per family and source
     "vgg11_bn": 224, "resnet18": 96, "resnext50_32x4d": 64, "inception_v1": 96, "inception_v1_aux": 96, "inception_v3": 128,

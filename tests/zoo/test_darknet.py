@@ -8,8 +8,8 @@ import pytest
 from conftest import SHARED
 
 import scalesearch as ss
-from scalesearch.errors import InputError
 from scalesearch.arch.graph import Shape
+from scalesearch.errors import InputError
 
 CFG = """\
 [net]

@@ -10,8 +10,8 @@ import scalesearch as ss
 from scalesearch import zoo
 from scalesearch.arch.arch import Arch, Stage
 from scalesearch.arch.blocks.registry import block, layer
-from scalesearch.errors import InputError
 from scalesearch.arch.expansion import expand
+from scalesearch.errors import InputError
 from scalesearch.space.schema import arch_from_dict, load_space
 
 # Networks that no library has: the papers' parameters, in millions as printed, and to the digit where a count is known.

@@ -18,10 +18,10 @@ from scalesearch.arch.blocks.heads import (
 from scalesearch.arch.blocks.inception import inception, inception_residual
 from scalesearch.arch.blocks.mobile import bneck, fused_mbconv, inverted_residual, mbconv, uib
 from scalesearch.arch.blocks.plain import avg_pool, conv, fire, identity, max_pool, patchify, separable, vgg
+from scalesearch.arch.blocks.registry import BLOCKS, Block
 from scalesearch.arch.blocks.residual import basic, bottleneck, regnet
 from scalesearch.arch.blocks.shuffle import shufflenet
 from scalesearch.arch.blocks.yolo import add, c2f, channels, darknet, join, sppf, upsample, yolo, yolov8
-from scalesearch.arch.blocks.registry import BLOCKS, Block
 
 BLOCKS |= {
     "conv": Block(conv),

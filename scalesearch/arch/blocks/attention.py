@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from scalesearch.arch.blocks.parts import depthwise, residual, squeeze_excite
 from scalesearch.arch.blocks.plain import channels_last_norm
-from scalesearch.arch.graph import ShapeError, SymTensor, concat
+from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.signature import Count, Kernel, Ratio, Stride
 
 

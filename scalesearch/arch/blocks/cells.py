@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from scalesearch.arch.graph import SymTensor
+from scalesearch.arch.symbolic import SymTensor
 from scalesearch.signature import Stride, Width
 
 Operation = Literal["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from scalesearch.arch.blocks.parts import residual
 from scalesearch.arch.blocks.plain import channels_last_norm
-from scalesearch.arch.graph import SymTensor
+from scalesearch.arch.symbolic import SymTensor
 from scalesearch.signature import Kernel, Ratio, Rule, Stride, Width
 
 

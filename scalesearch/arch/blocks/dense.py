@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from scalesearch.arch.graph import SymTensor, concat
+from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.signature import Rate, Rule, Stride, Width
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from scalesearch.arch.graph import SymTensor
 from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor
 from scalesearch.signature import Count, Rate, Width
 
 Init = Literal["normal", "uniform"]

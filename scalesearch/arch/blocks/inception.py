@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from scalesearch.arch.blocks.registry import Branches, apply
-from scalesearch.arch.graph import ShapeError, SymTensor, concat
+from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.signature import Ratio, Stride
+
 
 def _branches(x: SymTensor, branches: Branches, stride: int) -> SymTensor:
     """The outputs of all branches side by side; the last layer of each carries the stride."""

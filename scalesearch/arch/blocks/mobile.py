@@ -12,8 +12,9 @@ from scalesearch.arch.blocks.parts import (
     residual,
     squeeze_excite,
 )
-from scalesearch.arch.graph import ShapeError, SymTensor
+from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor
 from scalesearch.signature import Kernel, Ratio, Rule, Share, Stride, Width
 
 Expand = Annotated[float, Rule(low=0.125, high=64)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scalesearch.arch.graph import SymTensor
 from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:

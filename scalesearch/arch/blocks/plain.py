@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from scalesearch.arch.blocks.parts import conv_norm_act
-from scalesearch.arch.graph import SymTensor, concat
 from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.signature import Count, Kernel, Kernels, Natural, Stride, Width
 
 Padding = Natural | Literal["same"] | None

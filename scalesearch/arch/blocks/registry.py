@@ -8,8 +8,9 @@ from functools import cache, lru_cache
 from typing import Any
 
 from scalesearch.arch.arch import BlockSpec
-from scalesearch.arch.graph import BlockGraph, ShapeError, SymTensor, trace
+from scalesearch.arch.graph import BlockGraph, ShapeError
 from scalesearch.arch.operators import Shape
+from scalesearch.arch.symbolic import SymTensor, trace
 from scalesearch.errors import InputError, unknown
 from scalesearch.signature import REQUIRED, Field, check_arguments, fields_of
 

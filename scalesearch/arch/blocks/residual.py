@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from scalesearch.arch.blocks.parts import conv_norm, conv_norm_act, residual, squeeze_excite
-from scalesearch.arch.graph import ShapeError, SymTensor
+from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor
 from scalesearch.signature import Count, Kernel, Rule, Share, Stride, Width
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scalesearch.arch.blocks.parts import conv_norm_act, depthwise
-from scalesearch.arch.graph import SymTensor, concat
+from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.signature import Kernel, Stride, Width
 
 

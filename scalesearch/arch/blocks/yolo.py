@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scalesearch.arch.blocks.parts import conv_norm_act, residual
-from scalesearch.arch.graph import ShapeError, SymTensor, concat
+from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.signature import Count, Kernel, Natural, Repeats, Stride, Width
 
 Anchors = tuple[tuple[Count, ...], ...]

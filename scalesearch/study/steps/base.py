@@ -10,7 +10,18 @@ import numpy as np
 
 from scalesearch.budget import QUANTITIES
 from scalesearch.errors import InputError, distinct, inside, unknown
-from scalesearch.searchers import DEFAULT, Job, Jobs, Scheduler, Search, SpaceProblem, Trial, check_searcher, compared, scheduler_of
+from scalesearch.searchers import (
+    DEFAULT,
+    Job,
+    Jobs,
+    Scheduler,
+    Search,
+    SpaceProblem,
+    Trial,
+    check_searcher,
+    compared,
+    scheduler_of,
+)
 from scalesearch.signature import Count, Natural
 from scalesearch.statistics import correlation, volumes
 from scalesearch.study.driver import Driver

@@ -9,7 +9,16 @@ from statistics import mean
 from typing import Any
 
 from scalesearch.errors import InputError, distinct, inside
-from scalesearch.searchers import DEFAULT, Found, Jobs, Search, SpaceTableProblem, TableProblem, check_searcher, found_in
+from scalesearch.searchers import (
+    DEFAULT,
+    Found,
+    Jobs,
+    Search,
+    SpaceTableProblem,
+    TableProblem,
+    check_searcher,
+    found_in,
+)
 from scalesearch.signature import Count
 from scalesearch.statistics import hypervolume, interval
 from scalesearch.study.driver import Driver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from scalesearch.searchers import Job, Jobs, Past, ask
+from scalesearch.searchers import Jobs, Past, ask
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step
 from scalesearch.study.steps import base
