@@ -86,7 +86,8 @@ def expand(arch: Arch) -> Graph:
 
 
 def _expand(arch: Arch) -> Graph:
-    same, shape = arch.padding == "same", (arch.channels, arch.resolution, arch.resolution)
+    same = arch.padding == "same"
+    shape: Shape = (arch.channels, arch.resolution, arch.resolution)
     stem: list[BlockGraph] = []
     for i, spec in enumerate(arch.stem):
         with _placed(f"stem[{i}]"):

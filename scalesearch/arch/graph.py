@@ -68,7 +68,7 @@ class BlockGraph:
         """Names the structure: operators, wiring and shapes, not what the layers are called nor the order of a sum's terms."""
         values = [f"input {i} {shape}" for i, shape in enumerate(self.in_shapes)]
         terms: dict[int, list[str]] = {}  # of sums, those inside taken apart
-        nodes = []
+        nodes: list[str] = []
         named = lambda i: values[-1 - i] if i < 0 else nodes[i]
         for i, layer in enumerate(self.layers):
             inputs = [named(j) for j in layer.inputs]

@@ -81,7 +81,7 @@ class Split(NamedTuple):
 
 
 class Item(NamedTuple):
-    index: int
+    index: int  # type: ignore[assignment]  # of a tuple: a field hides the method, which nobody calls
 
 
 class Flatten(NamedTuple):

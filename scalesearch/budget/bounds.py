@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalesearch.arch import Arch, expand
-from scalesearch.counting import Cost, DeviceProfile, peak_memory, possible_cost, profile_in
+from scalesearch.counting import Cost, DeviceProfile, cost, peak_memory, possible_cost, profile_in
 from scalesearch.errors import InputError, shown, unknown
 from scalesearch.zoo import Networks
 
@@ -131,8 +131,9 @@ class Budget:
         if key == "memory":
             return peak_memory(arch)
         if key == "latency":
+            assert self.profile is not None, "checked when the budget was read"
             return self.profile.predict(expand(arch))
-        return quantity_of(possible_cost(arch), key)
+        return quantity_of(cost(arch), key)
 
     def excess(self, arch: Arch) -> float:
         """How many times outside the worst bound; at most 1 inside, infinite where it is no network."""
@@ -158,8 +159,8 @@ class Budget:
         return ", ".join(_said(key, b) for key, b in self.bounds.items())
 
 
-def quantity_of(cost: Cost, key: str) -> float:
-    return cost.params * FLOAT if key == "size" else getattr(cost, key)
+def quantity_of(counted: Cost, key: str) -> float:
+    return counted.params * FLOAT if key == "size" else getattr(counted, key)
 
 
 def _said(key: str, b: Bound) -> str:

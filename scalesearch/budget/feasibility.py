@@ -12,7 +12,7 @@ from typing import Any
 from scalesearch.arch import Arch, expand
 from scalesearch.budget.band import Band
 from scalesearch.budget.bounds import COUNTED, FLOAT, Budget, budget_of
-from scalesearch.budget.ladder import AXES, Ladder, TooEntangled
+from scalesearch.budget.ladder import AXES, Ladder, Names, TooEntangled
 from scalesearch.counting import cost, possible_cost
 from scalesearch.errors import InputError
 from scalesearch.space import Decisions, Space
@@ -51,7 +51,7 @@ class Certificate:
         return asdict(self) | {"size": None if self.size == math.inf else self.size}
 
 
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927)."""
     share, spread = hits / n, z * z / n
     centre = (share + spread / 2) / (1 + spread)
@@ -100,7 +100,7 @@ class Feasible:
     @cached_property
     def everything(self) -> Band | None:
         """All ways to the networks of the space; None where it cannot be climbed."""
-        return None if self.ladder is None else Band(self.ladder, [(AXES["macs"], 0, self.ladder.extremes(AXES["macs"])[1])])
+        return None if self.ladder is None else Band(self.ladder, [(AXES["macs"], 0, self.ladder.ends(AXES["macs"])[1])])
 
     @cached_property
     def band(self) -> Band | None:
@@ -108,9 +108,10 @@ class Feasible:
         bounds = self._counted_bounds()
         if not bounds or self.ladder is None:
             return self.everything
+        ladder = self.ladder
         if len(bounds) > 2:
-            bounds = sorted(bounds, key=lambda bound: Band(self.ladder, [bound]).weight)[:2]
-        return Band(self.ladder, bounds)
+            bounds = sorted(bounds, key=lambda bound: Band(ladder, [bound]).weight)[:2]
+        return Band(ladder, bounds)
 
     def _counted_bounds(self) -> list[tuple[int, float, float]]:
         found: dict[int, tuple[float, float]] = {}
@@ -121,7 +122,7 @@ class Feasible:
                 found[axis] = max(low, bound.low / per), min(high, bound.high / per)
         if not found or self.ladder is None:
             return []
-        return [(axis, low, min(high, self.ladder.extremes(axis)[1])) for axis, (low, high) in found.items()]
+        return [(axis, low, min(high, self.ladder.ends(axis)[1])) for axis, (low, high) in found.items()]
 
     def draw(self, rng: Random) -> Decisions:
         """Decisions of a network inside, each network as likely as every other.
@@ -144,7 +145,7 @@ class Feasible:
             return self.space.sample(rng)[0]
         while True:
             decisions, names = self.everything.draw(rng)
-            if rng.random() * self.ladder.readings(names) < 1:
+            if rng.random() * self._readings(names) < 1:
                 return decisions
 
     @cached_property
@@ -161,7 +162,7 @@ class Feasible:
         if not self.band.weight:
             return None
         decisions, names = self.band.draw(rng)
-        if not self.budget.admits(self.space._at(decisions)) or rng.random() * self.ladder.readings(names) >= 1:
+        if not self.budget.admits(self.space._at(decisions)) or rng.random() * self._readings(names) >= 1:
             return None
         return decisions
 
@@ -191,19 +192,19 @@ class Feasible:
     def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
         """The share of the space's networks inside, and its 95 % interval."""
         if self._listing is not None:
-            inside = len(self.listed) / max(1, len(self._listing))
+            inside = len(self.listed or ()) / max(1, len(self._listing))
             return inside, (inside, inside)
         if self.band is None:
-            hits = sum(self._attempt(rng) is not None for _ in range(DRAWS))
-            return hits / DRAWS, wilson(hits, DRAWS)
+            met = sum(self._attempt(rng) is not None for _ in range(DRAWS))
+            return met / DRAWS, wilson(met, DRAWS)
         if not self.band.weight:
             return 0.0, (0.0, 0.0)
         there = self._weighed(self.band, rng)
-        hits = sum(weight for weight, inside in there if inside)
-        if self.band is self.everything:
-            everything = sum(weight for weight, _ in there)
+        hits = sum((weight for weight, inside in there if inside), 0.0)
+        if self.everything is None or self.band is self.everything:
+            everything = sum((weight for weight, _ in there), 0.0)
             return hits / everything, wilson(hits / everything * DRAWS, DRAWS)
-        whole = sum(weight for weight, _ in self._weighed(self.everything, rng, look=False)) / DRAWS
+        whole = sum((weight for weight, _ in self._weighed(self.everything, rng, look=False)), 0.0) / DRAWS
         part = self.band.weight / (self.everything.weight * whole)
         low, high = wilson(hits, DRAWS)
         return min(1.0, part * hits / DRAWS), (min(1.0, part * low), min(1.0, part * high))
@@ -211,7 +212,7 @@ class Feasible:
     def _weighed(self, band: Band, rng: Random, look: bool = True) -> list[tuple[float, bool]]:
         """Draws, each worth one over the readings of its network, and whether it is inside the budget."""
         drawn = (band.draw(rng) for _ in range(DRAWS))
-        return [(1 / self.ladder.readings(names), look and self.budget.admits(self.space._at(d))) for d, names in drawn]
+        return [(1 / self._readings(names), look and self.budget.admits(self.space._at(d))) for d, names in drawn]
 
     def _nothing(self) -> InputError:
         """What to say where no network is inside: the nearest budget that one meets."""
@@ -242,6 +243,10 @@ class Feasible:
                 found.append((between, 1.0) if not penalty else descend(self.space, between, self.budget.excess))
         return sorted(found, key=lambda pair: pair[1])
 
+    def _readings(self, names: Names) -> int:
+        assert self.ladder is not None
+        return self.ladder.readings(names)
+
     def _near(self, rng: Random) -> Iterator[Decisions]:
         """Draws from the counted bounds; from the first that hold anything, where they have to be let out for that, little by little."""
         yield from (self.space.sample(rng)[0] for _ in range(NEAR))
@@ -249,7 +254,8 @@ class Feasible:
             return
         for step in range(0, 40):
             slack = 1.002 ** (2 ** (step / 3)) if step else 1.0
-            wider = Band(self.ladder, [(axis, low / slack, high * slack) for axis, low, high in self.band.bounds]) if step else self.band
+            let_out = [(axis, low / slack, high * slack) for axis, low, high in self.band.bounds]
+            wider = Band(self.band.ladder, let_out) if step else self.band
             if wider.weight:
                 yield from (wider.draw(rng)[0] for _ in range(NEAR))
                 return
@@ -261,8 +267,9 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     Raises `InputError` where no network is found inside, with the nearest budget that one meets.
     """
     rng, feasible = Random(seed), Feasible(space, budget)
-    exact = feasible._listing is not None
-    drawn = [d for d, _ in feasible._listing] if exact else [feasible.draw_any(rng) for _ in range(DRAWS)]
+    listing = feasible._listing
+    exact = listing is not None
+    drawn = [d for d, _ in listing] if listing is not None else [feasible.draw_any(rng) for _ in range(DRAWS)]
     counted = sorted(c.macs for d in drawn if (c := possible_cost(space._at(d))) is not None)
     if not counted:
         cost(space._at(drawn[0] if drawn else space.sample(rng)[0]))  # says why not
@@ -271,13 +278,13 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     if not share:
         feasible.draw(rng)  # finds one all the same, or says what is nearest
     return Certificate(space.size, exact, len(drawn), ends[0], counted[len(counted) // 2], ends[1], share, interval,
-                       len(feasible._listing) if exact else None, not exact and feasible.ladder is not None)
+                       None if listing is None else len(listing), not exact and feasible.ladder is not None)
 
 
 def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
     """The least and the most MACs: exact where the space can be climbed."""
     if feasible.ladder is not None:
-        return feasible.ladder.extremes(AXES["macs"])
+        return feasible.ladder.ends(AXES["macs"])
     space = feasible.space
     possible = [d for d in drawn if possible_cost(space._at(d)) is not None]
     ordered = sorted(possible, key=lambda d: cost(space._at(d)).macs)

@@ -145,7 +145,8 @@ class Ladder:
 
     def _live(self) -> list[set[str]]:
         """Per place between units: the decisions that later units depend on, or later decisions' existence."""
-        space, later, found = self.space, set(), []
+        space, found = self.space, []
+        later: set[str] = set()
         for _, keys in reversed(space._unit_keys):
             found.append(set(later))
             for key in keys:
@@ -217,20 +218,28 @@ class Ladder:
 
     def extremes(self, axis: int) -> tuple[int, int] | None:
         """The least and the most of a quantity (0 params, 1 macs, 2 acts), exactly; None where nothing is a network."""
-        low = high = None
+        low = high = np.zeros(0)  # of what follows, which is nothing at first
         for table in reversed(self.rungs):
-            lows, highs = [], []
+            lows: list[float] = []
+            highs: list[float] = []
             for rung in table:
                 if not rung.options:
-                    lows.append(math.inf), highs.append(-math.inf)
+                    lows.append(math.inf)
+                    highs.append(-math.inf)
                     continue
-                rest_low = np.zeros(len(rung.targets)) if low is None else low[rung.targets]
-                rest_high = np.zeros(len(rung.targets)) if high is None else high[rung.targets]
+                rest_low = np.zeros(len(rung.targets)) if not len(low) else low[rung.targets]
+                rest_high = np.zeros(len(rung.targets)) if not len(high) else high[rung.targets]
                 lows.append((rung.costs[:, axis] + rest_low).min())
                 highs.append((rung.costs[:, axis] + rest_high).max())
             low, high = np.array(lows), np.array(highs)
         found = [low[s] for _, s in self.starts], [high[s] for _, s in self.starts]
         return None if min(found[0]) == math.inf else (int(min(found[0])), int(max(found[1])))
+
+    def ends(self, axis: int) -> tuple[int, int]:
+        """`extremes` of a ladder on which there are networks."""
+        found = self.extremes(axis)
+        assert found is not None
+        return found
 
     def readings(self, names: Names) -> int:
         """How many ways build the network of these blocks."""

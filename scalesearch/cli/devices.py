@@ -43,7 +43,7 @@ def profile(models: tuple[str, ...], device: str, threads: int, batch: int, reso
     out.parent.mkdir(parents=True, exist_ok=True)
     with Progress(*Progress.get_default_columns(), TextColumn("{task.fields[name]}"), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("measuring", total=2 * len(fitted) + len(tested), name="")
-        found = measured(fitted, tested, where, threads=threads, batch=batch, progress=lambda name: bar.advance(task) or bar.update(task, name=name))
+        found = measured(fitted, tested, where, threads=threads, batch=batch, progress=lambda name: bar.update(task, advance=1, name=name))
     found.save(out)
     row: dict[str, Any] = {"file": str(out), "device": found.device, "threads": threads, "batch": batch, "blocks": len(found.blocks),
                            "overhead µs": found.overhead * 1e6, "slope": found.slope, "held-out networks": found.error["networks"],

@@ -169,9 +169,11 @@ def scale(model: str, target: str | None, by: float | None, phi: float | None, p
     shares = PRESETS[preset] if preset else Shares.of(*coefficients)
     if published:
         alpha, beta, gamma = shares.multipliers(2.0) if preset else coefficients
-        arch, deviation = scaled_by(base, depth=alpha**phi, width=beta**phi, resolution=gamma**phi, group=shares.of_groups(2.0**phi)), None
+        assert phi is not None
+        grown = {"depth": alpha**phi, "width": beta**phi, "resolution": gamma**phi, "group": shares.of_groups(2.0**phi)}
+        arch, deviation = scaled_by(base, **grown), None
     else:
-        factor = by if phi is None else (2.0 if preset else coefficients[0] * coefficients[1] ** 2 * coefficients[2] ** 2) ** phi
+        factor = (by or 1.0) if phi is None else (2.0 if preset else coefficients[0] * coefficients[1] ** 2 * coefficients[2] ** 2) ** phi
         macs = amount(target, "--to") if target else round(count(base).macs * factor)
         scaled = scale_to(base, macs, shares, tolerance)
         arch, deviation = scaled.arch, scaled.deviation

@@ -50,7 +50,7 @@ def _one_line(error: click.UsageError, file: Any = None) -> None:
     click.echo(f"scalesearch: {' '.join(error.format_message().split())} See `{command} --help`.", err=True)
 
 
-click.UsageError.show = _one_line  # ours are one line, so are click's
+setattr(click.UsageError, "show", _one_line)  # noqa: B010  # ours are one line, so are click's
 
 
 class Number(click.ParamType):

@@ -29,7 +29,7 @@ def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | No
     from random import Random
 
     from scalesearch.budget import Feasible
-    from scalesearch.counting import possible_cost
+    from scalesearch.counting import cost as counted
     from scalesearch.space import arch_to_yaml, load_space
 
     opened, rng, budget = load_space(space), Random(seed), _budget(budgets, device)
@@ -39,7 +39,7 @@ def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | No
         for number in range(count_):
             decisions = feasible.draw(rng)
             arch = opened._at(decisions).with_(name=f"{opened.name}-{number}")
-            rows.append({**arch.to_dict(), "decisions": decisions, "cost": possible_cost(arch)._asdict()})
+            rows.append({**arch.to_dict(), "decisions": decisions, "cost": counted(arch)._asdict()})
             if not as_json:
                 click.echo(("---\n" if number else "") + arch_to_yaml(arch), nl=False)
     if as_json:

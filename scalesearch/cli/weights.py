@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import guarded_command, json_option, print_rows, share
+from scalesearch.cli.printing import Rows, guarded_command, json_option, print_rows, share
 from scalesearch.errors import InputError
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
@@ -44,7 +44,7 @@ def export_(model: str, form: str, weights: str | None, resolution: int | None, 
         source = to_python(arch)
     else:
         built = _built(arch if weights else _as_in(arch, form), weights, seed, replace_head)
-        if form != "py":
+        if form != "py" and out is not None:
             from scalesearch.export import write
 
             write(built, form, out, opset)
@@ -118,10 +118,12 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     file = local(weights)
     library = load_weights(built, file)
     called = named or class_names(arch, library)
-    said = {"resize": resize, "interpolation": interpolation, "mean": _values(mean, "--mean", arch.channels),
+    said: dict[str, Any] = {"resize": resize, "interpolation": interpolation, "mean": _values(mean, "--mean", arch.channels),
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
     preprocessing = preparing(arch, library, file)._replace(**{key: value for key, value in said.items() if value})
-    rows, results, skipped = [], [], []
+    rows: Rows = []
+    results: Rows = []
+    skipped: list[Path] = []
     total = len(found.named) + len(found.in_folders)
     console = Console(stderr=True)
     running = predicted(built, found, preprocessing, top, device)
@@ -129,7 +131,7 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
         if not isinstance(result, Prediction):
             skipped.append(result)
             continue
-        best = [{"class": c, "name": called[c] if called else None, "probability": p} for c, p in result.top]
+        best: Rows = [{"class": c, "name": called[c] if called else None, "probability": p} for c, p in result.top]
         results.append({"image": str(result.image), "top": best})
         rows += [{"image": str(result.image) if rank == 0 else ""} | row for rank, row in enumerate(best)]
     for path in skipped:

@@ -8,6 +8,7 @@ output elements of convolution, linear and matrix product (fvcore's `ActivationC
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -77,7 +78,7 @@ def _upsample(op: ops.Upsample, inputs, shape) -> Cost:
     return Cost(fvcore_total=prod(shape) * (4 if op.mode == "bilinear" else 1))
 
 
-COUNTERS = {
+COUNTERS: dict[type, Callable[..., Cost]] = {
     ops.Conv: _conv, ops.Linear: _linear, ops.MatMul: _matmul,
     ops.Expectation: _expectation, ops.LayerScale: _layer_scale,
     ops.Norm: _norm, ops.LayerNorm: _layer_norm, ops.AdaptivePool: _adaptive_pool, ops.Upsample: _upsample,
@@ -127,8 +128,10 @@ def cost(arch: Arch) -> Cost:
 
 
 def _cost(arch: Arch) -> Cost:
-    same, shape = arch.padding == "same", (arch.channels, arch.resolution, arch.resolution)
-    costs, shapes = [], []
+    same = arch.padding == "same"
+    shape: Shape = (arch.channels, arch.resolution, arch.resolution)
+    costs: list[Cost] = []
+    shapes: list[Shape] = []
     for spec in arch.stem:
         block = record(spec, (shape,), same)
         costs.append(block_cost(block))
@@ -160,7 +163,7 @@ def by_layer(graph: Graph) -> list[dict]:
 
 def by_stage(graph: Graph) -> list[dict]:
     """One row per stem block, stage and head: operator, depth, output shape, and its part of the cost."""
-    parts = [(f"stem.{i}", (b,)) for i, b in enumerate(graph.stem)]
+    parts: list[tuple[str, tuple[BlockGraph, ...]]] = [(f"stem.{i}", (b,)) for i, b in enumerate(graph.stem)]
     parts += [(f"stages.{i}", blocks) for i, blocks in enumerate(graph.stages)] + [("head", (graph.head,))]
     rows = [{"name": name, "operator": blocks[0].kind, "depth": len(blocks), "shape": list(blocks[-1].out_shape),
              **_small(_sum(map(block_cost, blocks)))} for name, blocks in parts]

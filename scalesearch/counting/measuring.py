@@ -101,7 +101,7 @@ def _inference(model: nn.Module, x: torch.Tensor) -> None:
 def _training_step(model: nn.Module, x: torch.Tensor) -> None:
     model.zero_grad(set_to_none=True)
     out = model(x)
-    sum(_loss(part) for part in (out if isinstance(out, tuple) else (out,))).backward()
+    torch.stack([_loss(part) for part in (out if isinstance(out, tuple) else (out,))]).sum().backward()
     model.zero_grad(set_to_none=True)
 
 

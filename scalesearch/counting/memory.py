@@ -244,8 +244,8 @@ def _backward(steps: list[_Step], outputs: list[int], kept: list[tuple[int, ...]
             sums += [(key, new)] if key in gradient else []
             gradient.setdefault(key, new)
         live.release(incoming)
-        for key in (*kept[i], ("beside", i)):
-            live.release(key)
+        for held in (*kept[i], ("beside", i)):
+            live.release(held)
         for n, (key, new) in enumerate(sums):  # two gradients of one tensor are added up in a third
             total = ("sum", i, n)
             live.hold(total, sizes[key])

@@ -71,7 +71,8 @@ class Instance:
 
 def instance_of(path: str, block: BlockGraph, arch: Arch, rate: float) -> Instance:
     """The block with its constructors; a drop path that never drops is wired through."""
-    layers, moved = [], {-1 - i: -1 - i for i in range(len(block.in_shapes))}
+    layers: list[tuple[Layer, str, Arguments]] = []
+    moved = {-1 - i: -1 - i for i in range(len(block.in_shapes))}
     for i, layer in enumerate(block.layers):
         inputs = tuple(moved[j] for j in layer.inputs)
         if isinstance(layer.op, ops.DropPath) and rate == 0:

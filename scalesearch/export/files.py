@@ -8,27 +8,28 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import InputError
 from scalesearch.files import save_tensors, whole
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+
+    from scalesearch.network import Network
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 18
 TOLERANCE = 1e-4  # of an output, relative to the largest
 
 
-def _safetensors(model: nn.Module, path: Path, opset: int) -> None:
+def _safetensors(model: Network, path: Path, opset: int) -> None:
     """The file says which eps its norms have and, for weights from a library, that images are prepared as there."""
-    told = {"prepared_as": model.library} if getattr(model, "library", "scalesearch") != "scalesearch" else {}
+    told = {"prepared_as": model.library} if model.library != "scalesearch" else {}
     save_tensors(model.state_dict(), path, {"norm_eps": repr(model.arch.norm_eps), **told})
 
 
-def _pt2(model: nn.Module, path: Path, opset: int) -> None:
+def _pt2(model: Network, path: Path, opset: int) -> None:
     import torch
 
     with whole(path) as temporary, torch.no_grad():
@@ -36,7 +37,7 @@ def _pt2(model: nn.Module, path: Path, opset: int) -> None:
         torch.export.save(program, temporary)
 
 
-def _onnx(model: nn.Module, path: Path, opset: int) -> None:
+def _onnx(model: Network, path: Path, opset: int) -> None:
     """Raises `InputError` for an opset that the exporter can't write; RuntimeError where onnxruntime's outputs differ."""
     import torch
 
@@ -51,14 +52,15 @@ def _onnx(model: nn.Module, path: Path, opset: int) -> None:
     with whole(path) as temporary, _quiet():
         program = torch.onnx.export(model.eval(), (_images(model, 2),), None, dynamo=True, opset_version=opset, verbose=False,
                                     dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["image"])  # fmt: skip
-        program.save(temporary)
+        assert program is not None
+        program.save(str(temporary))
         written = next(o.version for o in onnx.load(temporary).opset_import if o.domain in ("", "ai.onnx"))
         if written < opset:
             raise InputError(f"the exporter could only write {written} for this network, not {opset}", "--opset")
         _compare(model, onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"]))
 
 
-def _compare(model: nn.Module, session: object) -> None:
+def _compare(model: Network, session: Any) -> None:
     """onnxruntime's outputs against torch's, for one image and for three."""
     import torch
 
@@ -73,7 +75,7 @@ def _compare(model: nn.Module, session: object) -> None:
                 raise RuntimeError(f"the ONNX file gives other outputs than the network, by {error:.1e} of the largest")
 
 
-def _images(model: nn.Module, batch: int) -> torch.Tensor:
+def _images(model: Network, batch: int) -> torch.Tensor:
     import torch
 
     arch, generator = model.arch, torch.Generator().manual_seed(batch)
@@ -92,8 +94,8 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _for_library(library: str) -> Callable[[nn.Module, Path, int], None]:
-    def write(model: nn.Module, path: Path, opset: int) -> None:
+def _for_library(library: str) -> Callable[[Network, Path, int], None]:
+    def write(model: Network, path: Path, opset: int) -> None:
         from scalesearch.weights import peer_weights
 
         save_tensors(peer_weights(model.arch, model.state_dict(), library), path)
@@ -105,7 +107,7 @@ FORMS = {"onnx": _onnx, "pt2": _pt2, "safetensors": _safetensors,
          **{name: _for_library(name) for name in ("timm", "torchvision", "ultralytics")}}  # fmt: skip
 
 
-def write(model: nn.Module, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
+def write(model: Network, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
     """Write `model` (from `build`) as "onnx", "pt2", "safetensors", or as safetensors by the names of "timm", "torchvision" or
     "ultralytics".
 

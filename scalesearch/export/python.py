@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from scalesearch.arch import Arch, Graph, expand, operators as ops
 from scalesearch.counting import cost
@@ -60,7 +61,7 @@ def to_python(arch: Arch) -> str:
     classes = _classes(instances)
     counted = cost(arch)
     constructors = {made for x in instances for _, made, _ in x.layers}
-    helpers = [helper for name, helper in HELPERS.items() if name in constructors]
+    helpers: list[Any] = [helper for name, helper in HELPERS.items() if name in constructors]
     if any(name.startswith("Same") for name in constructors):
         helpers.insert(0, same_pad)
     body = [line for made in dict.fromkeys(classes.values()) for line in (*made.source(), "", "")]

@@ -5,4 +5,10 @@ from .latency import (
     measure_arch as measure_arch,
     profile as profile,
 )
-from .modules import HELPERS as HELPERS, build as build, drop_path_rates as drop_path_rates, same_pad as same_pad
+from .modules import (
+    HELPERS as HELPERS,
+    Network as Network,
+    build as build,
+    drop_path_rates as drop_path_rates,
+    same_pad as same_pad,
+)

@@ -67,7 +67,8 @@ def _timed(run: Callable[[], object], device: torch.device, seconds: float) -> M
     for _ in range(WARM_UP):
         first = once(1)
     repeats = max(1, math.ceil(SHORTEST / max(first, 1e-7)))
-    runs, started = [], time.perf_counter()
+    runs: list[float] = []
+    started = time.perf_counter()
     while len(runs) < LEAST_RUNS or (len(runs) < MOST_RUNS and time.perf_counter() - started < seconds):
         runs.append(once(repeats))
     return summarised(runs)
@@ -107,7 +108,7 @@ def measure_arch(arch: Arch, device: torch.device, batch: int = 1, threads: int 
 
 
 def _placed(arch: Arch, device: torch.device, batch: int) -> tuple[nn.Module, torch.Tensor]:
-    model = build(arch).to(device, memory_format=torch.channels_last).eval()
+    model = build(arch).to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     images = torch.randn(batch, arch.channels, arch.resolution, arch.resolution, device=device)
     return model, images.contiguous(memory_format=torch.channels_last)
 
@@ -120,7 +121,10 @@ def profile(archs: Sequence[Arch], held_out: Sequence[Arch], device: torch.devic
         progress(arch.name)
         _measure_blocks(arch, device, batch, threads, blocks)
     raw = DeviceProfile(device_name(device), threads, batch, blocks)
-    whole = {arch: measure_arch(arch, device, batch, threads).seconds for arch in (*archs, *held_out) if not progress(arch.name)}
+    whole = {}
+    for arch in (*archs, *held_out):
+        progress(arch.name)
+        whole[arch] = measure_arch(arch, device, batch, threads).seconds
     sums = np.array([raw.predict(expand(arch)) for arch in archs])
     times = np.array([whole[arch] for arch in archs])
     overhead, slope = _line(sums, times)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import fx, nn
@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from scalesearch.arch import Arch, BlockGraph, Graph, expand, operators as ops
 from scalesearch.network.constructors import constructor, method
 
+M = TypeVar("M", bound=nn.Module)
 
-def same_pad(x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int],
-             value: float = 0.0) -> torch.Tensor:
+
+def same_pad(x: torch.Tensor, kernel, stride, dilation, value: float = 0.0) -> torch.Tensor:
     """Pad as TensorFlow's "same" does: output side ⌈input / stride⌉, the odd pixel at the bottom and right."""
     pads = [max((math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n, 0)
             for n, k, s, d in zip(x.shape[-2:], kernel, stride, dilation)]
@@ -155,7 +156,7 @@ def build_block(block: BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.Gra
                 raise ValueError(f'block "{block.kind}" records two layers named "{layer.name}"')
             root[layer.name] = module
             if index in block.in_place:
-                module.inplace = True
+                setattr(module, "inplace", True)  # noqa: B010  # of the kinds that have it
             nodes[index] = graph.call_module(layer.name, tuple(args))
         else:
             nodes[index] = _call(graph, layer.op, args)
@@ -179,12 +180,13 @@ class Joined(nn.Sequential):
 class Network(nn.Module):
     """An `Arch` in torch: `stem`, `stages` (a list of lists of blocks) and `head`; `arch` is what it was built from.
 
-    A head with several outputs returns a tuple. In training, a network with auxiliary heads returns its output and theirs.
+    `library` says whose weights it has. A head with several outputs returns a tuple. In training, a network with auxiliary heads returns its output and theirs.
     """
 
     def __init__(self, arch: Arch, stem: nn.Sequential, stages: nn.Sequential, head: nn.Module, auxiliary: list[nn.Module]):
         super().__init__()
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
+        self.library = "scalesearch"
         if auxiliary:
             self.auxiliary = nn.ModuleList(auxiliary)
         self.sources, self.last_use = arch.sources, last_uses(arch)
@@ -218,7 +220,7 @@ def drop_path_rates(graph: Graph) -> list[list[float]]:
     return rates
 
 
-def initialise(model: nn.Module) -> nn.Module:
+def initialise(model: M) -> M:
     """He et al. 2015 (fan out, divided by groups as in the EfficientNet reference code) for convolutions; biases 0."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and not isinstance(module, Expectation):
@@ -244,5 +246,5 @@ def build(arch: Arch) -> Network:
     rates = drop_path_rates(graph)
     stem = nn.Sequential(*[build_block(b, arch) for b in graph.stem])
     stages = nn.Sequential(*[_stage(stage, arch, stage_rates) for stage, stage_rates in zip(graph.stages, rates)])
-    auxiliary = [build_block(b, arch) for b in graph.auxiliary]
+    auxiliary: list[nn.Module] = [build_block(b, arch) for b in graph.auxiliary]
     return initialise(Network(arch, stem, stages, build_block(graph.head, arch), auxiliary))

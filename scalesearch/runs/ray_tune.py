@@ -20,7 +20,7 @@ from typing import Any
 
 from scalesearch.errors import InputError
 from scalesearch.runs.leaving import seconds_spent, write_report
-from scalesearch.searchers import WAIT, Evaluator, Job
+from scalesearch.searchers import WAIT, Job
 from scalesearch.study import Driver, Study
 from scalesearch.training import Place
 
@@ -40,7 +40,7 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
         yield
         return
     _check_reachable(address)
-    local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE} if address in (None, "local") else {}
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE} if address in (None, "local") else {}
     ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
     try:
         _check_enough(study, ray.cluster_resources())
@@ -169,8 +169,10 @@ def _trainable() -> type:
     class Train(tune.Trainable):
         """One job after another in one process; a step is an epoch."""
 
-        def setup(self, config: dict[str, Any], evaluator: Evaluator, place: Place) -> None:
-            self.evaluator, self.place = evaluator, place
+        tries: Iterator[dict[str, Any]] | None
+
+        def setup(self, config: dict[str, Any], **given: Any) -> None:
+            self.evaluator, self.place = given["evaluator"], given["place"]
             self.reset_config(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -179,8 +181,8 @@ def _trainable() -> type:
 
         def step(self) -> dict[str, Any]:
             try:
-                self.tries = self.tries or self.evaluator.tries(self.job, self.place)
-                said = next(self.tries)
+                tries = self.tries = self.tries or self.evaluator.tries(self.job, self.place)
+                said = next(tries)
             except Exception as error:  # whatever goes wrong in a network is that trial's failure and no other's
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

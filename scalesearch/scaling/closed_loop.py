@@ -214,7 +214,7 @@ def _depth_lists(base: Arch, shares: Shares, factor: float, found: list[Scaled])
     free = [i for i, stage in enumerate(base.stages) if repeats(stage)]
     deeper = lambda i, depth: base.with_(stages=tuple(replace(s, depth=depth if i == j else s.depth) for j, s in enumerate(base.stages)))
     each = {i: cost(deeper(i, base.stages[i].depth + 1)).macs - cost(base).macs for i in free}
-    free = sorted((i for i in free if each[i]), key=each.get, reverse=True)
+    free = sorted((i for i in free if each[i]), key=each.__getitem__, reverse=True)
     wanted = round(cost(base).macs * (factor - 1))
 
     def changes(places: list[int], left: int) -> Iterator[tuple[int, ...]]:
@@ -270,7 +270,7 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
         step = quantum(stage.block)
         fits = all(width + direction * step >= step for width in widths(stage.block))
         changed = replace(stage, block=with_widths(stage.block, lambda width: width + direction * step)) if fits else None
-    return changed and arch.with_(stages=(*arch.stages[:i], changed, *arch.stages[i + 1 :]))
+    return None if changed is None else arch.with_(stages=(*arch.stages[:i], changed, *arch.stages[i + 1 :]))
 
 
 def _outward(arch: Arch, base: Arch, factor: float) -> bool:

@@ -33,8 +33,8 @@ def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0,
     if not isinstance(depth, (int, float)):
         if len(depth) != len(arch.stages) or any(not isinstance(d, int) or d < 1 for d in depth):
             raise InputError(f"takes a whole number of layers for each of the {len(arch.stages)} stages, got {list(depth)}", "depth")
-        listed = arch.with_(stages=tuple(replace(s, depth=d) for s, d in zip(arch.stages, depth)))
-        return scale(listed, width=width, resolution=resolution, group=group, keep=keep, most_width=most_width)
+        deeper = arch.with_(stages=tuple(replace(s, depth=d) for s, d in zip(arch.stages, depth)))
+        return scale(deeper, width=width, resolution=resolution, group=group, keep=keep, most_width=most_width)
     if group != 1.0:
         arch = arch.with_(stages=tuple(replace(s, block=_regrouped(s.block, group)) for s in arch.stages))
     if most_width is not None:
@@ -124,5 +124,10 @@ def deepen(spec: BlockSpec, multiplier: float) -> BlockSpec:
 def widths(spec: BlockSpec) -> list[int]:
     """The widths a block states or defaults to."""
     found: list[int] = []
-    with_widths(spec, lambda width: found.append(width) or width)
+
+    def noted(width: int) -> int:
+        found.append(width)
+        return width
+
+    with_widths(spec, noted)
     return found

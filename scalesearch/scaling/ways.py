@@ -76,8 +76,8 @@ class ScalingSpace:
         apart = {abs(a - b) for a, b in itertools.combinations(depths, 2)} - {0}
         steps = lambda n, first: ((k + first) / n for k in range(n, int(n * self.factor) + 1))
         edges = {1.0, self.factor, *(e for n in {*depths, *apart} for e in steps(n, 0)), *(e for n in {*inside, sum(depths)} for e in steps(n, 0.5))}
-        edges = sorted(e for e in edges if 1 <= e <= self.factor)
-        tried = sorted([*edges, *((a + b) / 2 for a, b in itertools.pairwise(edges))])
+        inner = sorted(e for e in edges if 1 <= e <= self.factor)
+        tried = sorted([*inner, *((a + b) / 2 for a, b in itertools.pairwise(inner))])
         layers = lambda alpha: [(s.depth, s.block.get("repeats", 1)) for s in rounded(self.base, alpha, 1.0, 1.0).stages]
         found: dict[str, float] = {}
         for alpha in tried:

@@ -57,7 +57,7 @@ def _frozen(problem: Any, decisions: Mapping[str, Any], told: Sequence[float] | 
               for name, value in decisions.items()}
     return optuna.trial.create_trial(
         params=params, distributions={name: distribution(domain, ordered) for name, domain in domains.items()},
-        state=optuna.trial.TrialState[state], values=list(told) if state == "COMPLETE" else None, system_attrs=attributes,
+        state=optuna.trial.TrialState[state], values=list(told) if told is not None else None, system_attrs=attributes,
         constraints={INFEASIBLE: 0.0} if state == "COMPLETE" and not ordered else None)
 
 
@@ -95,7 +95,9 @@ def _evolved(study: Any, trials: list[Any]) -> list[Any]:
 
     The sampler puts these on the first trial that it is asked for afterwards, so it is asked once for every generation.
     """
-    optuna, found, notes = _optuna(), [], {}
+    optuna = _optuna()
+    found: list[Any] = []
+    notes: dict[str, Any] = {}
     complete = [t for t in trials if t.state == optuna.trial.TrialState.COMPLETE]
     for start in range(0, len(complete), GENERATION):
         generation = complete[start : start + GENERATION]

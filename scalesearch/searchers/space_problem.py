@@ -91,7 +91,7 @@ class SpaceProblem(Problem):
         """All inside, of a space that is small enough."""
         return self.feasible.listed
 
-    def hint(self, decisions: Sequence[Decisions], numbers: Sequence[Sequence[float]]) -> None:
+    def hint(self, decisions: Sequence[Decisions], numbers: np.ndarray) -> None:
         """Learn, by ridge regression on the decisions, what the proxies of networks not screened may be."""
         x = np.array([self._flags(d) for d in decisions])
         y = np.array(numbers, dtype=float)

@@ -64,8 +64,8 @@ class TableProblem(Problem):
         if self._costs is not None:
             inside &= np.isfinite(self._costs).all(1)
         for name, bound in self.bounds.items():
-            column = table.column(name, f"budget.{name}")
-            inside &= (column >= bound.low) & (column <= bound.high)
+            counted = table.column(name, f"budget.{name}")
+            inside &= (counted >= bound.low) & (counted <= bound.high)
         self.row_of: dict[tuple, int] = {}
         for row, key in enumerate(zip(*self._values.values())):
             self.row_of.setdefault(key, row)

@@ -101,6 +101,6 @@ def bound_of(text: str) -> tuple[str, Bound]:
     """`flops<=60M` as a column and its bound."""
     match = re.fullmatch(r"\s*([\w.]+)\s*(<=|≤|>=|≥)\s*([^\s]+)\s*", text)
     value = scalar(match[3]) if match else None
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if match is None or not isinstance(value, (int, float)) or isinstance(value, bool):
         raise InputError(f"takes COLUMN<=AMOUNT or COLUMN>=AMOUNT, as flops<=60M; got {shown(text)}", "--budget")
     return match[1], Bound(high=value) if match[2] in ("<=", "≤") else Bound(low=value)

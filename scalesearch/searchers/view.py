@@ -57,7 +57,8 @@ class View:
     def around(self, centres: Iterable[Decisions], rng: Random, most: int) -> dict[str, Decisions]:
         """Neighbours inside the budget, as many of each centre as `most` allows; where it has many more, some of them at random."""
         centres = list(centres)
-        share, found = max(1, most // max(1, len(centres))), {}
+        share = max(1, most // max(1, len(centres)))
+        found: dict[str, Decisions] = {}
         for centre in centres:
             if self.steps > 2 * share:
                 drawn = (self.problem.mutated(centre, rng) for _ in range(share))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalesearch.errors import InputError, nearest, shown
-from scalesearch.space.domains import Condition, Domain, Open, Tie, contains
+from scalesearch.space.domains import Condition, Domain, FloatRange, Open, Tie, contains
 
 Decisions = dict[str, Any]
 Leaf = Any  # a value, an `Open` or a `Tie`
@@ -45,7 +45,8 @@ class Unit:
 
     def _enclosing(self, kind: str, name: str) -> tuple[Condition, ...]:
         """That the open layers of branches around a leaf are of the kind which has that leaf."""
-        parts, found = name.split("."), ()
+        parts = name.split(".")
+        found: tuple[Condition, ...] = ()
         for end in range(3, len(parts), 4):  # argument, branch, place, kind
             key = ".".join(parts[:end])
             if isinstance(layer := self.blocks[kind][key], Open):
@@ -131,7 +132,8 @@ def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:
     """Every value of a decision must be one that each of its leaves takes, in the leaf's own kind of number."""
     if leaf.field is None or domain is None:
         return
-    for value in domain.values or (domain.low, domain.high):
+    values = (domain.low, domain.high) if isinstance(domain, FloatRange) and domain.values is None else domain.values
+    for value in values or ():
         try:
             fits = type(leaf.field.check(value)) is type(value)
         except InputError:

@@ -68,6 +68,10 @@ class FloatRange:
 Domain = Choice | IntRange | FloatRange
 
 
+def first_value(domain: Domain) -> Any:
+    return domain.low if isinstance(domain, FloatRange) else domain.values[0]
+
+
 def _beside(values: tuple, value: Any) -> tuple:
     i = values.index(value)
     return values[max(0, i - 1) : i] + values[i + 1 : i + 2]

@@ -44,7 +44,7 @@ class Components:
         return drawn
 
     def walk(self) -> Iterator[dict[str, Any]]:
-        free = [[{key: value} for value in values] for key, values, _ in self._indexed]
+        free = [[{key: value} for value in values or ()] for key, values, _ in self._indexed]
         for parts in itertools.product(*free, *(list(group.walk()) for group in self.bound)):
             yield {key: value for part in parts for key, value in part.items()}
 
@@ -84,7 +84,7 @@ class _Group:
         if self.total == math.inf:
             chosen, open_ = rng.choice(self.listings)
         else:
-            chosen, open_ = self.listings[bisect_right(self.upto, rng.randrange(self.total))]
+            chosen, open_ = self.listings[bisect_right(self.upto, rng.randrange(int(self.total)))]
         drawn.update(chosen)
         for key in open_:
             drawn[key] = draw(self.decisions[key].domain, rng)
@@ -107,7 +107,7 @@ def _connected(decisions: Mapping[str, Any]) -> list[list[str]]:
     return list({id(group): group for group in group_of.values()}.values())
 
 
-def count_ambiguous(space: Any) -> int:
+def count_ambiguous(space: Any) -> int | float:
     """Distinct architectures where optional stages can stand in for each other.
 
     Stages that decide for themselves are counted as words of an automaton whose letters are stages; where ties or
@@ -122,7 +122,8 @@ def count_ambiguous(space: Any) -> int:
             raise InputError("optional stages that can stand in for each other are tied together, in "
                              f"{components.size:,} ways; untie them or let their choices differ", "stages")
         return len({space._at(decisions) for decisions in components.walk()})
-    letters, rest = [], 1
+    letters: list[set] = []
+    rest: int | float = 1
     for unit, keys in space._unit_keys:
         own = Components({k: space.decisions[k] for k in space.decisions if k in keys})
         if unit.part != "stages":

@@ -16,7 +16,7 @@ from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, normal_form
 from scalesearch.errors import InputError, nearest
 from scalesearch.space.adapting import adapted_units
 from scalesearch.space.decisions import Decision, Decisions, Leaf, Unit, may_coincide, resolved
-from scalesearch.space.domains import Condition, Domain, Open, Tie, contains, draw, own
+from scalesearch.space.domains import Condition, Domain, Open, Tie, contains, draw, first_value, own
 from scalesearch.space.reading import embeddings, read_leaf, spec_of
 from scalesearch.space.size import Components, count_ambiguous
 
@@ -173,7 +173,7 @@ class Space:
 
     def completed(self, decisions: Mapping[str, Any], pick: Callable[[Domain], Any] | None = None) -> Decisions:
         """`decisions` with what does not exist dropped and what is missing picked (the first value by default)."""
-        pick = pick or (lambda domain: domain.values[0] if domain.values else domain.low)
+        pick = pick or first_value
         whole: Decisions = {}
         for key, decision in self.decisions.items():
             if decision.exists(whole):

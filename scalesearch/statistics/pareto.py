@@ -10,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 T = TypeVar("T")
-Values = Sequence[float]  # all to be maximised
+Values = Sequence[float] | np.ndarray  # all to be maximised
+Points = Sequence[Values] | np.ndarray
 
 
 def front(items: Iterable[T], cost: Callable[[T], float], score: Callable[[T], float]) -> list[T]:
@@ -26,7 +27,7 @@ def front(items: Iterable[T], cost: Callable[[T], float], score: Callable[[T], f
     return kept
 
 
-def ranks(points: Sequence[Values]) -> list[int]:
+def ranks(points: Points) -> list[int]:
     """The number of the front that each point lies on when fronts are peeled off one by one (Deb et al. 2002); 0 is the first."""
     if not len(points):
         return []
@@ -58,7 +59,7 @@ def _ranks_of_many(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def crowding(points: Sequence[Values]) -> list[float]:
+def crowding(points: Points) -> list[float]:
     """How far each point's neighbours lie apart, in shares of the range; infinite at the ends (Deb et al. 2002)."""
     values = np.asarray(points, dtype=float).reshape(len(points), -1)
     found = np.zeros(len(values))
@@ -70,7 +71,7 @@ def crowding(points: Sequence[Values]) -> list[float]:
     return found.tolist()
 
 
-def standing(points: Sequence[Values]) -> list[tuple[float, float]]:
+def standing(points: Points) -> list[tuple[float, float]]:
     """What points are to be sorted by: the front first, then room around. One value alone is sorted by itself."""
     if not points:
         return []
@@ -85,7 +86,7 @@ def standing(points: Sequence[Values]) -> list[tuple[float, float]]:
     return [(-float(r), value) for r, value in zip(rank, room)]
 
 
-def hypervolume(points: Sequence[Values], reference: Values) -> float:
+def hypervolume(points: Points, reference: Values) -> float:
     """The volume between `reference` and the points above it in every value, exactly: the sum of what each adds to those after it
     (While et al. 2012)."""
     if not len(points):
@@ -100,15 +101,15 @@ def hypervolume(points: Sequence[Values], reference: Values) -> float:
     if len(low) == 2:
         width = np.diff(values[:, 0], prepend=low[0])  # down the second value, up the first
         return float(width @ (values[:, 1] - low[1]))
-    return sum(added_volume(point, values[i + 1 :], low) for i, point in enumerate(values))
+    return sum((added_volume(point, values[i + 1 :], low) for i, point in enumerate(values)), 0.0)
 
 
-def added_volume(point: Values, others: Sequence[Values], reference: Values) -> float:
+def added_volume(point: Values, others: Points, reference: Values) -> float:
     """The hypervolume that `point` adds to that of `others`."""
     at, low = np.asarray(point, dtype=float), np.asarray(reference, dtype=float)
     if (at <= low).any():
         return 0.0
-    return float(np.prod(at - low)) - (hypervolume(np.minimum(others, at), low) if len(others) else 0.0)
+    return float(np.prod(at - low)) - (hypervolume(np.minimum(np.asarray(others), at), low) if len(others) else 0.0)
 
 
 def undominated(values: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ class Trainer:
         self.mirror = source(data).mirror
         self.splits = {name: self._to_tensors(split, arch.resolution) for name, split in load(data).items()}
         self._keep_share(seed)
-        self.model = build(arch).to(self.device, memory_format=torch.channels_last)
+        self.model = build(arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.inherited = 0.0
         batches = len(self.splits["train"][1]) / recipe.batch_size
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
@@ -102,7 +102,7 @@ class Trainer:
         flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.mirror else torch.ones(n)
         cos, sin = angle.cos() * scale, angle.sin() * scale
         rows = [cos * flip, -sin, draw(2 * r.shift), sin * flip, cos, draw(2 * r.shift)]
-        grid = F.affine_grid(torch.stack(rows, 1).view(n, 2, 3).to(self.device), images.shape, align_corners=False)
+        grid = F.affine_grid(torch.stack(rows, 1).view(n, 2, 3).to(self.device), list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def _autocast(self) -> torch.autocast:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,7 +31,7 @@ def synflow(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> flo
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.running_mean.zero_(), module.running_var.fill_(1.0)
+                module.reset_running_stats()
         for parameter in model.parameters():
             parameter.abs_()
     _logits(model, torch.ones_like(images[:1]).double()).sum().backward()
@@ -70,6 +71,7 @@ def jacov(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float
     model.train()
     x = images.clone().requires_grad_()
     _logits(model, x).sum().backward()
+    assert x.grad is not None
     correlation = torch.corrcoef(x.grad.flatten(1).double())
     if not torch.isfinite(correlation).all():
         return -math.inf
@@ -98,7 +100,7 @@ def zen(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
     return math.log(moved + 1e-12) + sum(scales) / 2
 
 
-def _before_head(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _before_head(model: Any, x: torch.Tensor) -> torch.Tensor:
     """What the head is given."""
     taken: list[torch.Tensor] = []
     hook = model.head.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0]))

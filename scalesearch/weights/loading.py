@@ -10,6 +10,7 @@ from torch import nn
 
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError, nearest
+from scalesearch.network import Network
 from scalesearch.weights.files import local, read, read_darknet, told
 from scalesearch.weights.peers import known_to, layer_names, tensor_name, trained_with
 from scalesearch.zoo import convolutions
@@ -17,7 +18,7 @@ from scalesearch.zoo import convolutions
 COUNTER = "num_batches_tracked"  # of no consequence for what a network computes; old files lack it
 
 
-def load_weights(model: nn.Module, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False) -> str:
+def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False) -> str:
     """Load `source` into `model` (from `build`) and say whose weights they are: "scalesearch", "torchvision", "timm", …
 
     `source` is a .safetensors or .pth file, a Darknet .weights file, `hf_hub:OWNER/NAME`, or a state dict. With `replace_head` what
@@ -54,14 +55,14 @@ def _whose(arch: Arch, own: Mapping, given: Mapping, place: str) -> tuple[str, d
         layers = layer_names(arch, library)
         candidates[library] = {key: tensor_name(key, layers) for key in own}
     shared = {library: len(given.keys() & set(names.values())) for library, names in candidates.items()}
-    library = max(shared, key=shared.get)
+    library = max(shared, key=shared.__getitem__)
     if shared[library] < len(own) // 4:
         first = next(iter(given), "none")
         raise InputError(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of {', '.join(candidates)}", place)
     return library, candidates[library]
 
 
-def _matched(model: nn.Module, given: Mapping[str, torch.Tensor], names: Mapping[str, str], replace_head: bool,
+def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[str, str], replace_head: bool,
              place: str) -> dict[str, torch.Tensor]:
     own = model.state_dict()
     faults: list[str] = []

@@ -22,7 +22,7 @@ class Placed(NamedTuple):
     path: str
     stage: int
     depth: int
-    index: int
+    index: int  # type: ignore[assignment]  # as in operators
     graph: BlockGraph
 
     @property

@@ -53,7 +53,7 @@ def trained_with(arch: Arch, library: str) -> Arch:
 def layer_names(arch: Arch, library: str) -> dict[str, str]:
     """Layer with weights → the peer's layer, or tensor. KeyError where the library doesn't have the family."""
     graph = expand(arch)
-    pairs: Pairs = LIBRARIES[library][_family(arch.name, library)](graph)
+    pairs: Pairs = LIBRARIES[library][_family(arch.name, library) or ""](graph)
     ours = _layers(graph)
     return {name: theirs for name, theirs in pairs if name.removesuffix(".gamma") in ours or name in ours}
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch import nn
 
 from scalesearch.errors import InputError
+from scalesearch.network import Network
 from scalesearch.zoo import Preprocessing
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
@@ -77,7 +77,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image
 
 
-def predict(model: nn.Module, found: Found, preprocessing: Preprocessing, top: int = 5, device: str = "cpu") -> Iterator[Prediction | Path]:
+def predict(model: Network, found: Found, preprocessing: Preprocessing, top: int = 5, device: str = "cpu") -> Iterator[Prediction | Path]:
     """The `top` classes of every image, in order; a file in a folder that is no image comes back as its path.
 
     Raises `InputError` for a named file that is no image, before anything is predicted.

@@ -89,9 +89,11 @@ class _Reader:
     detectors: list[Section] = field(default_factory=list)
 
     def add(self, section: Section, inputs: tuple[int, ...] | None = None, stride: int = 1, kind: str = "", **args: Any) -> int:
-        if inputs is None and self.outputs and self.outputs[-1] is None:
+        before = self.outputs[-1] if self.outputs else -1
+        if inputs is None and before is None:
             raise section.fault("follows a detection layer, whose output nothing takes; a [route] goes back to another layer")
-        inputs = (self.outputs[-1],) if inputs is None and self.outputs else inputs or ()
+        if inputs is None:
+            inputs = (before,) if self.outputs and before is not None else ()
         try:
             stage = Stage(block(kind, **args), 1, stride, () if inputs in ((len(self.stages) - 1,), ()) else inputs)
         except InputError as error:
@@ -107,9 +109,10 @@ class _Reader:
         if not 0 <= target < here:
             layers = f"0 to {here - 1} or -1 to -{here}" if here else "no layer before it"
             raise section.fault(f"refers to layer {number}; there are {layers}", key)
-        if self.outputs[target] is None:
+        stage = self.outputs[target]
+        if stage is None:
             raise section.fault(f"refers to layer {number}, which is a detection layer", key)
-        return self.outputs[target]
+        return stage
 
     def read(self, section: Section, following: Section | None) -> None:
         reader: Callable | None = getattr(self, f"_{section.name}", None) if section.name in SECTIONS else None
@@ -135,10 +138,11 @@ class _Reader:
         size = section.number("size", 1)
         dilation = section.number("dilation", 1)
         padding = (size // 2 if section.number("pad", 0) else section.number("padding", 0)) * dilation
+        padded: dict[str, Any] = {} if padding == dilation * (size // 2) else {"padding": padding}
         self.outputs.append(self.add(
             section, stride=_stride(section), kind="conv", width=section.number("filters", 1), kernel=size,
             groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)), act=_activation(section, "logistic"),
-            **({} if padding == dilation * (size // 2) else {"padding": padding})))  # fmt: skip
+            **padded))  # fmt: skip
 
     def _check_detector(self, conv: Section, detector: Section) -> None:
         """The convolution before [yolo] becomes part of the head, so it must be what the head has."""
@@ -162,7 +166,8 @@ class _Reader:
             raise section.fault("needs from=, the layer to add", "from")
         inputs = (self.refer(section, "from", -1), *(self.refer(section, "from", n) for n in others))
         act = _activation(section, "linear")
-        self.outputs.append(self.add(section, inputs, kind="add", **({"act": act} if act else {})))
+        acted: dict[str, Any] = {"act": act} if act else {}
+        self.outputs.append(self.add(section, inputs, kind="add", **acted))
 
     def _route(self, section: Section, following: Section | None) -> None:
         numbers = section.numbers("layers")
@@ -181,7 +186,7 @@ class _Reader:
         size = section.number("size", _stride(section))
         if section.number("padding", size - 1) != size - 1:
             raise section.fault(f"other padding than size - 1 ({size - 1}) is not supported", "padding")
-        padding = {"padding": "same"} if size % 2 == 0 else {}
+        padding: dict[str, Any] = {"padding": "same"} if size % 2 == 0 else {}
         self.outputs.append(self.add(section, stride=_stride(section), kind="max_pool", kernel=size, **padding))
 
 
@@ -272,7 +277,7 @@ def arch_from_cfg(path: str | Path) -> Arch:
     head, classes = _classifier(ending) if ending else _detector(reader.detectors)
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", Path(path).stem)[:100].lstrip(".+-") or "darknet"
     last = len(reader.stages) - 1
-    taps = () if (ending and reader.outputs[-1] == last) or reader.taps == [last] else tuple(reader.taps or [reader.outputs[-1]])
+    taps = () if (ending and reader.outputs[-1] == last) or reader.taps == [last] else tuple(reader.taps or [last if reader.outputs[-1] is None else reader.outputs[-1]])
     arch = Arch(name, sides[0], classes, (), tuple(reader.stages), head, channels=_checked(net, "channels", 3, "channels"), taps=taps)
     try:
         expand(arch)

@@ -6,6 +6,8 @@ expand, stride, depth; "mqa" heads, key and value width, stride of keys and valu
 
 from __future__ import annotations
 
+from typing import Any
+
 from scalesearch.arch import Arch, Stage, block
 
 SMALL = (
@@ -67,8 +69,9 @@ LAYOUTS = {"mobilenet_v4_conv_small":    (SMALL,          32, "relu", 0.0,      
 def mobilenet_v4(name: str) -> Arch:
     rows, stem_width, act, layer_scale, resolution = LAYOUTS[name]
 
-    def stage(kind: str, *row: int) -> Stage:
-        match kind, *row:
+    def stage(kind: str, *row: Any) -> Stage:
+        given: tuple[Any, ...] = (kind, *row)
+        match given:
             case "conv", width, kernel, stride:
                 return Stage(block("conv", width=width, kernel=kernel, act=act), 1, stride)
             case "fused", width, expand, stride:

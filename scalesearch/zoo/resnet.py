@@ -6,10 +6,13 @@ without parameters (option A) and are held against its table 6.
 
 from __future__ import annotations
 
+from typing import Any
+
 from scalesearch.arch import Arch, Stage, block
 
 #                              block       arguments                       blocks per stage
-LAYOUTS = {"resnet18":        ("basic",      {},                            (2, 2, 2, 2)),
+LAYOUTS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
+           "resnet18":        ("basic",      {},                            (2, 2, 2, 2)),
            "resnet34":        ("basic",      {},                            (3, 4, 6, 3)),
            "resnet50":        ("bottleneck", {},                            (3, 4, 6, 3)),
            "resnet101":       ("bottleneck", {},                            (3, 4, 23, 3)),

@@ -5,6 +5,8 @@ Held against the networks of Darknet's .cfg files and against Ultralytics' YOLOv
 
 from __future__ import annotations
 
+from typing import Any
+
 from scalesearch.arch import Arch, Stage, block
 
 ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
@@ -19,7 +21,7 @@ class Rows:
     def __init__(self):
         self.stages: list[Stage] = []
 
-    def add(self, kind: str, depth: int = 1, stride: int = 1, inputs: tuple[int, ...] = (), **args: object) -> int:
+    def add(self, kind: str, depth: int = 1, stride: int = 1, inputs: tuple[int, ...] = (), **args: Any) -> int:
         self.stages.append(Stage(block(kind, **args), depth, stride, () if inputs == (len(self.stages) - 1,) else inputs))
         return len(self.stages) - 1
 
@@ -92,7 +94,7 @@ YOLOV8 = {"n": (0.33, 0.25, 1024),
 YOLOV8_CLS = YOLOV8 | {"m": (0.67, 0.75, 1024), "l": (1.00, 1.00, 1024), "x": (1.00, 1.25, 1024)}
 #           width repeats
 BACKBONE = ((128, 3), (256, 6), (512, 6), (1024, 3))
-V8_NORM = {"norm_eps": 1e-3, "norm_momentum": 0.03}
+V8_NORM: dict[str, Any] = {"norm_eps": 1e-3, "norm_momentum": 0.03}
 
 
 def _multiples(size: tuple[float, float, int]) -> tuple:

@@ -87,7 +87,8 @@ def yolov8(xs: list[SymTensor], *, classes: Count, bins: Count = 16, act: ActNam
     """
     box_width = max(16, xs[0].channels // 4, 4 * bins)
     class_width = max(xs[0].channels, min(classes, 100))
-    boxes, scores = [], []
+    boxes: list[SymTensor] = []
+    scores: list[SymTensor] = []
     for i, x in enumerate(xs):
         for branch, inner, out, found in (("box", box_width, 4 * bins, boxes), ("score", class_width, classes, scores)):
             with x.inside(f"{branch}.{i}"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -161,16 +161,12 @@ def front_volumes(run: Driver) -> list[tuple[int, float]]:
     return [(t.number, v / so_far[-1]) for t, v in zip(trials, so_far, strict=True)] if so_far[-1] > 0 else []
 
 
-class _Searched(Protocol):
-    trials: int
-
-
-def short(run: Driver, step: str, options: _Searched) -> list[str]:
+def short(run: Driver, step: str, wanted: int) -> list[str]:
     """A sentence for a search that ended before its time."""
     done = len({t.candidate for t in run.log.of(step)})
-    if not run.finished or done >= options.trials:
+    if not run.finished or done >= wanted:
         return []
-    return [f"The {step} search ended after {done} of {options.trials} trials: it found no further distinct network inside the budget."]
+    return [f"The {step} search ended after {done} of {wanted} trials: it found no further distinct network inside the budget."]
 
 
 STEP = Step(
@@ -186,6 +182,6 @@ STEP = Step(
     what=what,
     epochs=lambda study: study.options(Options).epochs,
     concludes=concludes,
-    says=lambda run: short(run, NAME, run.study.options(Options)),
+    says=lambda run: short(run, NAME, run.study.options(Options).trials),
     stored=lambda run: run.study.problem,
 )

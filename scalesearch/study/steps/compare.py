@@ -91,7 +91,7 @@ def rows(run: Driver) -> list[ComparedRow]:
     value = lambda r: sign * r.test
     fronts = {key: {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)} for key in ("macs", "params")}  # noqa: B023
     likely = front_probability({n: r.macs for n, r in scored.items()}, {n: value(r) for n, r in scored.items()},
-                               {n: r.test_error for n, r in scored.items()}) if scored else {}  # fmt: skip
+                               {n: r.test_error or 0.0 for n, r in scored.items()}) if scored else {}  # fmt: skip
     marked = [replace(r, on_front_macs=r.name in fronts["macs"], on_front_params=r.name in fronts["params"],
                       front_probability=likely.get(r.name)) for r in found]  # fmt: skip
     return sorted(marked, key=lambda r: (r.macs, r.name))

@@ -78,7 +78,8 @@ def ended(run: Driver) -> bool:
 
 def concludes(run: Driver) -> dict[str, Any]:
     """Per seed the network that the search ends with, its final score, and over the seeds their mean with its interval."""
-    rows, (study, problem) = [], (run.study, run.study.problem)
+    rows: list[dict[str, Any]] = []
+    study, problem = run.study, run.study.problem
     assert study.rows is not None and isinstance(problem, TableProblem | SpaceTableProblem)
     final = study.rows.table.column(study.rows.columns.final or study.rows.columns.score, "table.final")
     whole, reference = _whole_volume(problem) if study.objectives else (0.0, ())
@@ -88,7 +89,7 @@ def concludes(run: Driver) -> dict[str, Any]:
         row = {"seed": seed, "queries": len(one.results), "failed": len(one.results) - len(one.scored), "score": best.score,
                "final": told if math.isfinite(told) else None, "decisions": best.decisions, "exhausted": one.exhausted}  # fmt: skip
         if one.objectives:
-            points = [(r.score, *(-c for c in r.costs)) for r in one.scored]
+            points = [(r.score or 0.0, *(-c for c in r.costs)) for r in one.scored]
             row |= {"on front": len(one.front), "hypervolume": one.volumes()[-1],
                     "hypervolume share": hypervolume(points, reference) / whole if whole else None}  # fmt: skip
         rows.append(row)

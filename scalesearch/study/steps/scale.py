@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 
-from scalesearch.arch import expand
-from scalesearch.budget import Budget, budget_of, relative_to
+from scalesearch.arch import Arch, expand
+from scalesearch.budget import budget_of, relative_to
 from scalesearch.errors import InputError, WorkFailed, distinct, inside
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
 from scalesearch.searchers import DEFAULT, TRIED_ALWAYS, Job, Jobs, ScaleProblem, Search, Trial, check_searcher
@@ -104,7 +105,8 @@ def space_of(run: Driver) -> ScalingSpace:
 
 def problem_of(run: Driver) -> ScaleProblem:
     space, study = space_of(run), run.study
-    budget: Budget = budget_of(study.options(Options).budget or {}, relative_to(ChainMap({"base": space.base}, study.networks)))
+    known: Mapping[str, Arch] = ChainMap({"base": space.base}, study.networks)  # type: ignore[arg-type]  # only read
+    budget = budget_of(study.options(Options).budget or {}, relative_to(known))
     return ScaleProblem(space, TRIED_ALWAYS, budget)
 
 
@@ -183,7 +185,7 @@ def says(run: Driver) -> list[str]:
     found = scaling(run)
     misses = [f"{' and '.join(p.presets) or p.name} alone cannot reach {found.target:,} MACs within {found.tolerance:.0%}: "
               f"the nearest network has {p.macs:,} ({p.deviation:+.2%})." for p in found.misses] if found else []  # fmt: skip
-    return [*short(run, NAME, run.study.options(Options)), *misses]
+    return [*short(run, NAME, run.study.options(Options).trials), *misses]
 
 
 def macs(study: Study, base_macs: float) -> list[float]:
