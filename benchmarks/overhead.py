@@ -1,7 +1,8 @@
-"""20 trials that do nothing, through our run loop, against bare Ray Tune with reused actors: `python benchmarks/overhead.py`.
+"""20 trials that do nothing, through our run loop, against bare Ray Tune with reused actors: `python
+benchmarks/overhead.py`.
 
-Both in one Ray session, in turn, several times; each a whole Tune run. Ours logs and syncs every trial to disk, searches,
-counts and checks budgets beside.
+Both in one Ray session, in turn, several times; each a whole Tune run. Ours logs and syncs every trial to disk,
+searches, counts and checks budgets beside.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import argparse
 import logging
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from scalesearch.study.log import TrialLog
-
 from scalesearch import yamlfile
-from scalesearch.runs import loop
+from scalesearch.runs import ray_tune
+from scalesearch.runs.running import Silent
+from scalesearch.searchers.log import TrialLog
 from scalesearch.study.driver import Driver
-from scalesearch.study.study import load_study
+from scalesearch.study.reading import load_study
+from scalesearch.study.steps import base
 
 TRIALS = 20
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"
@@ -40,17 +43,13 @@ def ours(folder: Path) -> float:
         "space": str(SPACE), "data": "digits", "resolution": 16, "budget": {"macs": 20_000_000},
         "search": {"with": "random", "trials": TRIALS}}))
     study = load_study(study_file)
-    driver = BaseSearchAlone(study, TrialLog(folder / "trials.jsonl"))
+    steps = tuple(step for step in study.steps if step.name == base.NAME)
+    driver = Driver(replace(study, steps=steps), TrialLog(folder / "trials.jsonl"))
     start = time.perf_counter()
-    loop._tune(driver, driver.next(), folder, loop.Silent())
+    ray_tune.tune(driver, driver.next(), folder, Silent())
     took = time.perf_counter() - start
-    assert len(driver.log.trials) == TRIALS and all(t.state == "done" for t in driver.log)
+    assert len(driver.log.trials) == TRIALS and all(t.done for t in driver.log)
     return took
-
-
-class BaseSearchAlone(Driver):
-    def _all_steps(self):
-        yield from self._base()
 
 
 def main() -> None:
@@ -59,16 +58,16 @@ def main() -> None:
     repeats = options.parse_args().repeats
     import os
 
-    os.environ |= loop.QUIET
+    os.environ |= ray_tune.QUIET
     import ray
     from ray import tune
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL,
-             object_store_memory=loop.OBJECT_STORE, configure_logging=False)
+             object_store_memory=ray_tune.OBJECT_STORE, configure_logging=False)
 
     class Nothing(tune.Trainable):
-        def setup(self, config):
+        def setup(self, config, **given):
             pass
 
         def reset_config(self, new_config):
@@ -78,9 +77,9 @@ def main() -> None:
             return {"val_accuracy": 0.5, "done": True,
                     "outcome": '{"scores": {"val_accuracy": 0.5, "val_loss": 1.0}, "seconds": 0.0}'}
 
-    loop._trainable = lambda: Nothing
+    ray_tune._trainable = lambda: Nothing
     rows = []
-    for repeat in range(repeats + 1):  # the first warms Ray up
+    for _repeat in range(repeats + 1):  # the first warms Ray up
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
             rows.append((ours(Path(one)), bare(tune, Nothing, Path(other))))
     ray.shutdown()

@@ -1,4 +1,5 @@
-"""Architectures drawn inside a budget, counted and checked: ours, one core, against Optuna's random sampler with the same checks.
+"""Architectures drawn inside a budget, counted and checked: ours, one core, against Optuna's random sampler with the
+same checks.
 
 Without a band both draw and refuse; inside a band of MACs ours draws along counted costs and the peer goes on refusing.
 """
@@ -48,7 +49,8 @@ def optunas(space: Space, budget: Budget) -> tuple[float, int]:
 
 def main() -> None:
     space = load_space(SPACE)
-    print("| MACs | share of the space | ours, feasible per second | prepared in | Optuna's random sampler, feasible per second | ratio |")
+    print("| MACs | share of the space | ours, feasible per second | prepared in | Optuna's random sampler, feasible "
+          "per second | ratio |")
     print("|---|---|---|---|---|---|")
     for written in BUDGETS:
         budget = budget_of({"macs": written})

@@ -156,6 +156,7 @@ def check_arguments(owner: str, fields: Mapping[str, Field], given: Mapping[str,
 def section(kind: type[T], data: Mapping[str, Any] | None, name: str) -> T:
     """A dataclass out of its mapping, which stands under `name`; `with_` is written `with` in YAML."""
     with inside(name):
-        fields = {key.rstrip("_"): field for key, field in fields_of(kind).items()}  # type: ignore[arg-type]  # types hash
+        fields = {key.rstrip("_"): field
+                  for key, field in fields_of(kind).items()}  # type: ignore[arg-type]  # types hash
         given = check_arguments(f'"{name}"', fields, data or {})
         return kind(**{key + "_" * (key == "with"): value for key, value in given.items()})

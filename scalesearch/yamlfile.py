@@ -100,8 +100,8 @@ def fault(message: str, path: str | Path, line: int | None = None) -> InputError
 def read(path: str | Path) -> Document:
     """The mapping in the YAML file at `path`.
 
-    Raises `InputError`, placed at file and line, for a file that is missing, empty, over 1 MiB, not UTF-8 or not YAML, and
-    for tags, anchors, aliases, duplicate keys and keys that aren't text.
+    Raises `InputError`, placed at file and line, for a file that is missing, empty, over 1 MiB, not UTF-8 or not YAML,
+    and for tags, anchors, aliases, duplicate keys and keys that aren't text.
     """
     path = Path(path)
     try:

@@ -41,7 +41,8 @@ def reference() -> list[dict[str, str]]:
 def torchvision_models():
     """`torchvision.models`, its compiled operators declared so that it imports beside CPU torch."""
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for name, schema in (("nms", "(Tensor a, Tensor b, float c) -> Tensor"), ("qnms", "(Tensor a, Tensor b, float c) -> Tensor")):
+    for name, schema in (("nms", "(Tensor a, Tensor b, float c) -> Tensor"),
+                         ("qnms", "(Tensor a, Tensor b, float c) -> Tensor")):
         if not hasattr(torch.ops.torchvision, name):
             library.define(name + schema)
     import torchvision.models

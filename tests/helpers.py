@@ -37,8 +37,10 @@ TINY_SPACE = {
     "classes": 10,
     "stem": {"conv": {"width": {"choice": [8, 16]}, "stride": 2, "act": "silu"}},
     "stages": [
-        {"depth": {"range": [1, 2]}, "stride": 1, "mbconv": {"width": {"choice": [8, 16]}, "expand": {"choice": [1, 3]}}},
-        {"depth": {"range": [1, 2]}, "stride": 2, "mbconv": {"width": {"choice": [16, 24, 32]}, "kernel": {"choice": [3, 5]}}},
+        {"depth": {"range": [1, 2]}, "stride": 1,
+         "mbconv": {"width": {"choice": [8, 16]}, "expand": {"choice": [1, 3]}}},
+        {"depth": {"range": [1, 2]}, "stride": 2,
+         "mbconv": {"width": {"choice": [16, 24, 32]}, "kernel": {"choice": [3, 5]}}},
     ],
     "head": {"classifier": {"dropout": 0.1}},
 }
@@ -54,7 +56,8 @@ def assert_counts_agree(arch: Arch) -> None:
 def standalone(source: str, tmp_path):
     """The module of a standalone file, made where scalesearch cannot be imported."""
     (tmp_path / "model.py").write_text(source)
-    code = (f"import sys, torch; torch.set_num_threads({torch.get_num_threads()});"  # as many as here: rounding hangs on it
+    # as many as here: rounding hangs on it
+    code = (f"import sys, torch; torch.set_num_threads({torch.get_num_threads()});"
             "sys.modules['scalesearch'] = None; from model import build; net = build();"
             "net.load_state_dict(torch.load('w.pt', weights_only=True)); x = torch.load('x.pt', weights_only=True);"
             "torch.manual_seed(5); torch.save([net.eval()(x).detach(), net.train()(x).detach(),"

@@ -17,7 +17,8 @@ TIMM = {"mobilenet_v1": "mobilenetv1_100", "mobilenet_v2": "mobilenetv2_100", "m
         "mobilenet_v4_conv_large": "mobilenetv4_conv_large", "mobilenet_v4_hybrid_medium": "mobilenetv4_hybrid_medium",
         "mobilenet_v4_hybrid_large": "mobilenetv4_hybrid_large", "efficientnet_v2_s": "efficientnetv2_s",
         "efficientnet_v2_m": "efficientnetv2_m", "efficientnet_v2_l": "efficientnetv2_l", "mnasnet0_5": "mnasnet_050",
-        "mnasnet0_75": "mnasnet_075", "mnasnet1_0": "mnasnet_100", "regnet_y_400mf": "regnety_004", "regnet_y_800mf": "regnety_008_tv",
+        "mnasnet0_75": "mnasnet_075", "mnasnet1_0": "mnasnet_100", "regnet_y_400mf": "regnety_004",
+        "regnet_y_800mf": "regnety_008_tv",
         "regnet_y_800mf_pycls": "regnety_008", "regnet_y_1_6gf": "regnety_016", "regnet_y_3_2gf": "regnety_032",
         "regnet_y_4gf": "regnety_040", "regnet_y_6_4gf": "regnety_064", "regnet_y_8gf": "regnety_080_tv",
         "regnet_y_8gf_pycls": "regnety_080"}  # fmt: skip

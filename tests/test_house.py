@@ -1,4 +1,5 @@
-"""The house: imports run only downward and through what a room hands on, heavy libraries each have one door, commands stay light."""
+"""The house: imports run only downward and through what a room hands on, heavy libraries each have one door, commands
+stay light."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ DOORS = {"ray": {"runs/ray_tune.py"}, "optuna": {"searchers/bayes.py"}, "fvcore"
 
 
 def rows() -> list[list[str]]:
-    """The rooms from the top down, those of a row beside each other: the first column of the table in docs/architecture.md."""
+    """The rooms from the top down, those of a row beside each other: the first column of the table in
+    docs/architecture.md."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     return [re.findall(r"`(\w+)(?:/|\.py)`", cell) for cell in cells]
@@ -38,7 +40,8 @@ def room(path: Path) -> str:
 def imports(path: Path) -> list[tuple[str, str]]:
     """Pairs of a module and a name that a file imports from it, wherever in it, but for those only types need."""
     tree = ast.parse(path.read_text())
-    typed = {n for node in ast.walk(tree) if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    typed = {n for node in ast.walk(tree) if isinstance(node, ast.If)
+             and getattr(node.test, "id", "") == "TYPE_CHECKING"
              for n in ast.walk(node)}
     found = []
     for node in ast.walk(tree):
@@ -77,7 +80,8 @@ def test_imports_run_downward_and_take_what_a_room_hands_on(path):
             continue
         assert LEVEL[target] < LEVEL[room(path)], f"{path} imports {module}, which does not lie below it"
         if (PACKAGE / target).is_dir():
-            assert len(parts) == 2 and name in handed_on(target), f"{path} takes {module}.{name}, which {target}/ does not hand on"
+            known = len(parts) == 2 and name in handed_on(target)
+            assert known, f"{path} takes {module}.{name}, which {target}/ does not hand on"
 
 
 @pytest.mark.parametrize("name", sorted(r for r in LEVEL if (PACKAGE / r).is_dir()))
@@ -85,9 +89,11 @@ def test_a_room_says_what_it_is_for_and_hands_on_what_is_used(name):
     package = importlib.import_module(f"scalesearch.{name}")
     assert "In: " in package.__doc__ and "Out: " in package.__doc__
     stub = handed_on(name)
-    taken = {n for path in FILES if room(path) != name for module, n in imports(path) if module == f"scalesearch.{name}"}
+    taken = {n for path in FILES if room(path) != name for module, n in imports(path)
+             if module == f"scalesearch.{name}"}
     public = ast.parse((PACKAGE / "__init__.pyi").read_text())
-    taken |= {a.name for node in public.body if isinstance(node, ast.ImportFrom) and node.module == name for a in node.names}
+    taken |= {a.name for node in public.body if isinstance(node, ast.ImportFrom) and node.module == name
+              for a in node.names}
     assert stub.keys() == taken | ({"main"} if name == "cli" else set())
     assert all(getattr(package, n) is not None for n in stub)
 
@@ -110,7 +116,8 @@ def test_no_module_is_in_a_circle():
 
 @pytest.mark.parametrize("library", DOORS)
 def test_heavy_libraries_have_one_door(library):
-    users = {str(path.relative_to(PACKAGE)) for path in FILES if any(m and m.split(".")[0] == library for m, _ in imports(path))}
+    users = {str(path.relative_to(PACKAGE)) for path in FILES
+             if any(m and m.split(".")[0] == library for m, _ in imports(path))}
     assert users == DOORS[library]
 
 
@@ -119,9 +126,11 @@ def test_heavy_libraries_have_one_door(library):
     ["check", "search_spaces/mbconv.yaml"]], ids=lambda a: a[0])  # fmt: skip
 def test_light_commands_import_neither_torch_nor_ray(arguments):
     code = (
-        "import sys; from scalesearch.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code\n"
+        "import sys; from scalesearch.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit as e: assert not "
+        "e.code, e.code\n"
         "heavy = {'torch', 'ray', 'optuna', 'plotly', 'pandas', 'scipy', 'sklearn', 'fvcore'} & set(sys.modules)\n"
-        "if sys.argv[1] not in ('run', 'check'): heavy |= {'numpy'} & set(sys.modules)  # a certificate counts with arrays\n"
+        "if sys.argv[1] not in ('run', 'check'): heavy |= {'numpy'} & set(sys.modules)  # a certificate counts with "
+        "arrays\n"
         "assert not heavy, heavy")
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -132,7 +141,8 @@ def test_nothing_runs_code_from_files():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                assert name not in ("exec", "__import__") and not (isinstance(node.func, ast.Name) and name == "eval"), path
+                assert name not in ("exec", "__import__") and not (isinstance(node.func, ast.Name)
+                                                                   and name == "eval"), path
 
 
 def test_files_are_short():

@@ -15,13 +15,15 @@ SMALLEST_MAP = 2
 
 
 def adapted_strides(strides: Sequence[int], resolution: int, smallest_map: int = SMALLEST_MAP) -> list[int]:
-    """`strides`, the earliest of them lowered, to 1 if need be, until a map of `smallest_map` pixels is left at the end.
+    """`strides`, the earliest of them lowered, to 1 if need be, until a map of `smallest_map` pixels is left at the
+    end.
 
     This is what people do by hand when an ImageNet network meets small images (He et al. 2015, §4.2, for CIFAR-10).
     Raises `InputError` for images smaller than that map.
     """
     if resolution < smallest_map:
-        raise InputError(f"{resolution} is too small; networks end in maps of at least {smallest_map}×{smallest_map}", "resolution")
+        raise InputError(f"{resolution} is too small; networks end in maps of at least {smallest_map}×{smallest_map}",
+                         "resolution")
     adapted, total = list(strides), 1
     for stride in strides:
         total *= stride
@@ -50,7 +52,8 @@ def has_no_border_to_spare(strides: Sequence[int], resolution: int) -> bool:
 
 
 def padded(spec: BlockSpec) -> BlockSpec:
-    """Convolutions and pools that eat the border of their map (Inception's "valid" ones) keep it: small maps have none to spare."""
+    """Convolutions and pools that eat the border of their map (Inception's "valid" ones) keep it: small maps have none
+    to spare."""
     return with_leaves(spec, lambda field, value: None if field.name == "padding" and value == 0 else value)
 
 

@@ -205,7 +205,8 @@ class SymTensor:
     def __matmul__(self, other: SymTensor) -> SymTensor:
         if self.shape[:-2] != other.shape[:-2] or self.shape[-1] != other.shape[-2]:
             raise ShapeError(f"cannot multiply matrices of {self.shape} and {other.shape}")
-        return self._record(ops.MatMul(), f"matmul{len(self.tape.layers)}", (*self.shape[:-1], other.shape[-1]), [other])
+        return self._record(ops.MatMul(), f"matmul{len(self.tape.layers)}", (*self.shape[:-1], other.shape[-1]),
+                            [other])
 
     def softmax(self, name: str = "softmax") -> SymTensor:
         """Over the last dimension."""
@@ -223,7 +224,8 @@ def concat(tensors: Sequence[SymTensor], dim: int = 0, name: str = "concat") -> 
 
 def trace(kind: str, block: Callable, in_shapes: tuple[Shape, ...], same: bool = False, *, several: bool = False,
           **arguments: Any) -> BlockGraph:
-    """Record `block(x, **arguments)` on an input of each of `in_shapes`; `several`: the block takes a list of inputs."""
+    """Record `block(x, **arguments)` on an input of each of `in_shapes`; `several`: the block takes a list of
+    inputs."""
     tape = Tape(same)
     inputs = [SymTensor(tape, -1 - i, shape) for i, shape in enumerate(in_shapes)]
     out = block(inputs if several else inputs[0], **arguments)

@@ -1,4 +1,5 @@
-"""The networks of a ladder inside bounds on counted quantities: how many ways there are, and draws along their numbers."""
+"""The networks of a ladder inside bounds on counted quantities: how many ways there are, and draws along their
+numbers."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ FINEST = 32_768
 class Band:
     """The networks of a ladder inside bounds on counted quantities, ready to be counted and drawn.
 
-    `bounds` are (axis, low, high), the highs finite. Costs are rounded down to whole cells per unit, so `weight` counts a
-    little too much at the edges; what is drawn there and is outside is for the caller to refuse. One or two bounds.
+    `bounds` are (axis, low, high), the highs finite. Costs are rounded down to whole cells per unit, so `weight` counts
+    a little too much at the edges; what is drawn there and is outside is for the caller to refuse. One or two bounds.
     """
 
     def __init__(self, ladder: Ladder, bounds: Sequence[tuple[int, float, float]]):
@@ -54,7 +55,8 @@ class Band:
             for state, rung in enumerate(table):
                 costs, targets = rung.costs, rung.targets
                 cells = [(costs[:, axis] // cell).astype(np.int64) for axis, cell in zip(self.axes, self.cells)]
-                fits = np.logical_and.reduce([c <= top for c, top in zip(cells, self.tops)]) if len(targets) else np.zeros(0, bool)
+                within = [c <= top for c, top in zip(cells, self.tops, strict=True)]
+                fits = np.logical_and.reduce(within) if len(targets) else np.zeros(0, bool)
                 targets = np.zeros_like(targets) if depth == 0 else targets
                 steps.append((np.flatnonzero(fits), targets[fits], [c[fits] for c in cells]))
                 alike: dict[tuple, int] = {}

@@ -1,4 +1,5 @@
-"""Budgets: hard bounds on what a network counts or takes, read from what a person writes, checked before any training."""
+"""Budgets: hard bounds on what a network counts or takes, read from what a person writes, checked before any
+training."""
 
 from __future__ import annotations
 
@@ -91,8 +92,8 @@ def _unreadable(value: Any, quantity: str) -> InputError:
 
 @dataclass(frozen=True)
 class Budget:
-    """Hard bounds by quantity: `macs`, `params`, `acts` (counted), `size` (bytes of float32 weights), `memory` (peak bytes of
-    activations, one image) and `latency` (seconds, by the profile of a named device)."""
+    """Hard bounds by quantity: `macs`, `params`, `acts` (counted), `size` (bytes of float32 weights), `memory` (peak
+    bytes of activations, one image) and `latency` (seconds, by the profile of a named device)."""
 
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     profile: DeviceProfile | None = None
@@ -186,7 +187,8 @@ def relative_to(networks: Mapping[str, Arch]) -> Relative:
             raise InputError(f"takes 5ms; multiples of {name} are of what is counted", key)
         arch = networks[name]
         if possible_cost(arch) is None:
-            raise InputError(f"{name} is no network at {arch.resolution} pixels, which are too few for its strides", key)
+            raise InputError(f"{name} is no network at {arch.resolution} pixels, which are too few for its strides",
+                             key)
         return Budget().measure(arch, key)
 
     return quantity
@@ -204,6 +206,7 @@ def budget_of(data: Mapping[str, Any], relative: Relative | None = None) -> Budg
             raise InputError(unknown("quantity", key, (*QUANTITIES, "device")), str(key))
     bounds = {key: bound(value, key, relative) for key, value in data.items() if key != "device" and value is not None}
     if "latency" in bounds and not data.get("device"):
-        raise InputError('needs "device", the profile of the device it is meant on; `scalesearch profile` makes one', "latency")
+        raise InputError('needs "device", the profile of the device it is meant on; `scalesearch profile` makes one',
+                         "latency")
     profile = profile_in(data["device"]) if data.get("device") else None
     return Budget(bounds, profile)

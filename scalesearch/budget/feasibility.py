@@ -1,10 +1,9 @@
-"""The networks of a space inside a budget: how many, between which costs, and drawn with equal probability."""
+"""The networks of a space inside a budget: which share, and drawn with equal probability."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from random import Random
 from typing import Any
@@ -13,58 +12,26 @@ from scalesearch.arch import Arch, expand
 from scalesearch.budget.band import Band
 from scalesearch.budget.bounds import COUNTED, FLOAT, Budget, budget_of
 from scalesearch.budget.ladder import AXES, Ladder, Names, TooEntangled
-from scalesearch.counting import cost, possible_cost
+from scalesearch.counting import possible_cost
 from scalesearch.errors import InputError
 from scalesearch.space import Decisions, Space
+from scalesearch.statistics import wilson
 
 WALKED = 16_000  # spaces up to this size are listed whole
 DRAWS = 2_000
 PATIENCE = 3_000  # draws in a row that may be outside before a walk through the inside takes over
 NEAR = 400  # draws of which the nearest are improved where none is inside
-DESCENTS = 6
+DESCENTS = 6  # of the nearest draws that are improved
 STRIDES = 40  # steps of the walk from a network found inside to the one that it gives
 REMEMBERED = 20_000
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """Smallest, median and largest MACs in a space, and the share of it inside the budget.
-
-    `exact` says whether every architecture was counted; `networks` are then the distinct ones. Otherwise the median is of
-    `counted` uniform draws, the share has its 95 % interval, and the extremes are exact where the space can be climbed unit
-    by unit (`climbed`), else those of the draws improved step by step.
-    """
-
-    size: int | float
-    exact: bool
-    counted: int
-    smallest: int
-    median: int
-    largest: int
-    inside: float
-    interval: tuple[float, float]
-    networks: int | None = None
-    climbed: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: an infinite size is null."""
-        return asdict(self) | {"size": None if self.size == math.inf else self.size}
-
-
-def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    share, spread = hits / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 class Feasible:
     """The networks of `space` inside `budget`.
 
     A small space is listed; a larger one is drawn from along its counted costs (`ladder`), or blindly where its units
-    cannot be climbed, or, where blind draws find nothing, by a random walk that stays inside. What is drawn hangs on the
-    dice alone, not on what was drawn before.
+    cannot be climbed, or, where blind draws find nothing, by a random walk that stays inside. What is drawn hangs on
+    the dice alone, not on what was drawn before.
     """
 
     def __init__(self, space: Space, budget: Budget | Mapping[str, Any]):
@@ -100,7 +67,8 @@ class Feasible:
     @cached_property
     def everything(self) -> Band | None:
         """All ways to the networks of the space; None where it cannot be climbed."""
-        return None if self.ladder is None else Band(self.ladder, [(AXES["macs"], 0, self.ladder.ends(AXES["macs"])[1])])
+        macs = AXES["macs"]
+        return None if self.ladder is None else Band(self.ladder, [(macs, 0, self.ladder.ends(macs)[1])])
 
     @cached_property
     def band(self) -> Band | None:
@@ -223,8 +191,10 @@ class Feasible:
         arch = space._at(self._nearest[0][0])
         measured = {key: self.budget.measure(arch, key) for key in bounds}
         worst = max(bounds, key=lambda key: bounds[key].excess(measured[key]))
-        reachable = ", ".join(f"{key}: {f'{value * 1000:.4g}ms' if key == 'latency' else f'{value:.0f}'}" for key, value in measured.items())
-        return InputError(f'no network of "{space.name}" has {self.budget}; the nearest budget that one meets is {{{reachable}}}',
+        reachable = ", ".join(f"{key}: {f'{value * 1000:.4g}ms' if key == 'latency' else f'{value:.0f}'}"
+                              for key, value in measured.items())
+        return InputError(f'no network of "{space.name}" has {self.budget}; the nearest budget that one meets is '
+                          f'{{{reachable}}}',
                           f"budget.{worst}")
 
     @cached_property
@@ -248,49 +218,18 @@ class Feasible:
         return self.ladder.readings(names)
 
     def _near(self, rng: Random) -> Iterator[Decisions]:
-        """Draws from the counted bounds; from the first that hold anything, where they have to be let out for that, little by little."""
+        """Draws from the counted bounds; from the first that hold anything, where they have to be let out for that,
+        little by little."""
         yield from (self.space.sample(rng)[0] for _ in range(NEAR))
         if self.band is None:
             return
-        for step in range(0, 40):
+        for step in range(40):
             slack = 1.002 ** (2 ** (step / 3)) if step else 1.0
             let_out = [(axis, low / slack, high * slack) for axis, low, high in self.band.bounds]
             wider = Band(self.band.ladder, let_out) if step else self.band
             if wider.weight:
                 yield from (wider.draw(rng)[0] for _ in range(NEAR))
                 return
-
-
-def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> Certificate:
-    """The certificate of `budget` (or of its mapping, `{"macs": "570M..630M"}`) in `space`.
-
-    Raises `InputError` where no network is found inside, with the nearest budget that one meets.
-    """
-    rng, feasible = Random(seed), Feasible(space, budget)
-    listing = feasible._listing
-    exact = listing is not None
-    drawn = [d for d, _ in listing] if listing is not None else [feasible.draw_any(rng) for _ in range(DRAWS)]
-    counted = sorted(c.macs for d in drawn if (c := possible_cost(space._at(d))) is not None)
-    if not counted:
-        cost(space._at(drawn[0] if drawn else space.sample(rng)[0]))  # says why not
-    ends = (counted[0], counted[-1]) if exact else _extremes(feasible, drawn)
-    share, interval = feasible.share(rng)
-    if not share:
-        feasible.draw(rng)  # finds one all the same, or says what is nearest
-    return Certificate(space.size, exact, len(drawn), ends[0], counted[len(counted) // 2], ends[1], share, interval,
-                       None if listing is None else len(listing), not exact and feasible.ladder is not None)
-
-
-def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
-    """The least and the most MACs: exact where the space can be climbed."""
-    if feasible.ladder is not None:
-        return feasible.ladder.ends(AXES["macs"])
-    space = feasible.space
-    possible = [d for d in drawn if possible_cost(space._at(d)) is not None]
-    ordered = sorted(possible, key=lambda d: cost(space._at(d)).macs)
-    macs = lambda sign: lambda arch: math.inf if (c := possible_cost(arch)) is None else sign * c.macs
-    return (int(min(descend(space, d, macs(1))[1] for d in ordered[:DESCENTS])),
-            int(-min(descend(space, d, macs(-1))[1] for d in ordered[-DESCENTS:])))
 
 
 def descend(space: Space, start: Decisions, value: Callable[[Arch], float]) -> tuple[Decisions, float]:

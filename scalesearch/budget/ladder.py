@@ -1,9 +1,10 @@
 """What a space can cost, unit by unit, without listing its networks: dynamic programming over counted costs.
 
-Counted costs are sums over units, and what a unit costs depends on its own decisions and on the shapes that reach it. So the
-number of ways to complete a network from a unit on, by what the rest costs, follows from those of the next unit. Drawing
-along these numbers gives every way inside a band of costs the same probability, however rare the band. Ways that build the
-same blocks in a unit are one; of those that differ in where one unit ends and the next begins, `readings` tells the number.
+Counted costs are sums over units, and what a unit costs depends on its own decisions and on the shapes that reach it.
+So the number of ways to complete a network from a unit on, by what the rest costs, follows from those of the next unit.
+Drawing along these numbers gives every way inside a band of costs the same probability, however rare the band. Ways
+that build the same blocks in a unit are one; of those that differ in where one unit ends and the next begins,
+`readings` tells the number.
 """
 
 from __future__ import annotations
@@ -61,9 +62,8 @@ class Ladder:
         self.rungs: list[list[_Rung]] = []
         stages = [u for u in space.units if u.part == "stages"]
         taps = space.settings.get("taps") or ()
-        if any(u.inputs for u in stages) or taps:
-            if any(u.present is not True for u in stages):
-                raise TooEntangled
+        if (any(u.inputs for u in stages) or taps) and any(u.present is not True for u in stages):
+            raise TooEntangled
         # of a chain, it makes no difference to which unit a block belongs
         self._chain = not (taps or any(u.inputs for u in stages) or any(u.part == "auxiliary" for u in space.units))
         self._climb(stages, taps)
@@ -86,7 +86,8 @@ class Ladder:
             table = []
             counted = Counter(kept for kept, _ in states)
             for kept, times in counted.items():  # before any is built
-                budget -= times * sum(1 for _ in itertools.islice(self._assignments(introduced[u + 1], dict(kept)), MOST_WAYS))
+                ways = itertools.islice(self._assignments(introduced[u + 1], dict(kept)), MOST_WAYS)
+                budget -= times * sum(1 for _ in ways)
                 if budget < 0:
                     raise TooEntangled
             for kept, shapes in states:
@@ -98,7 +99,8 @@ class Ladder:
                         cost, after, blocks = step
                         held = tuple((n, s) for n, s in after if n == -1 or n in needed[u + 1])
                         target = self._state_number(nexts, self._kept(decisions, live[u + 1]), held)
-                        named = tuple(b.digest if self._chain else (u, b.digest) for b in blocks if b.layers or len(b.in_shapes) > 1)
+                        named = tuple(b.digest if self._chain else (u, b.digest)
+                                      for b in blocks if b.layers or len(b.in_shapes) > 1)
                         if (named, target) in alike:
                             continue
                         alike.add((named, target))
@@ -106,12 +108,14 @@ class Ladder:
                         costs.append(cost[:3])
                         targets.append(target)
                         names.append(named)
-                table.append(_Rung(options, np.array(costs, dtype=np.int64).reshape(-1, 3), np.array(targets, dtype=np.int64), names))
+                table.append(_Rung(options, np.array(costs, dtype=np.int64).reshape(-1, 3),
+                                   np.array(targets, dtype=np.int64), names))
             self.rungs.append(table)
             states = nexts
 
     def _check_ways(self, starts: list[Decisions], introduced: list[list[str]], live: list[set[str]]) -> None:
-        """Raises `TooEntangled` where decisions alone, whatever the shapes, leave too many ways: counted before any is built."""
+        """Raises `TooEntangled` where decisions alone, whatever the shapes, leave too many ways: counted before any is
+        built."""
         left, kept = MOST_WAYS, {self._kept(decisions, live[0]) for decisions in starts}
         for keys, alive in zip(introduced[1:], live[1:]):
             nexts = set()
@@ -204,7 +208,8 @@ class Ladder:
             if unit.part == "stages":
                 given = tuple(shapes[j] for j in unit.inputs) or (shapes[-1],)
                 cost, shape = stage_cost(built, given, same)
-                return cost, tuple(sorted({**shapes, -1: shape, number: shape}.items())), expand_stage(built, given, same)
+                grown = tuple(sorted({**shapes, -1: shape, number: shape}.items()))
+                return cost, grown, expand_stage(built, given, same)
             if unit.part == "head":
                 taps = space.settings.get("taps") or ()
                 block = record(built, tuple(shapes[j] for j in taps) or (shapes[-1],), same, None, classes)

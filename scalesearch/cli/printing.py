@@ -128,7 +128,8 @@ def setting(text: str) -> tuple[str, Any]:
 
 def certificate_lines(certificate: Any, study: Any) -> str:
     low, high = certificate.interval
-    share = f"{100 * certificate.inside:.3g}%" + ("" if certificate.exact else f" (95 % interval {100 * low:.3g}% to {100 * high:.3g}%)")
+    interval = "" if certificate.exact else f" (95 % interval {100 * low:.3g}% to {100 * high:.3g}%)"
+    share = f"{100 * certificate.inside:.3g}%{interval}"
     size = f"{certificate.size:,}" if isinstance(certificate.size, int) else "infinitely many"
     return (f"space: {size} architectures; MACs from {certificate.smallest:,} over {certificate.median:,} (median) "
             f"to {certificate.largest:,}\nbudget: {study.budget}; {share} of the space is inside")

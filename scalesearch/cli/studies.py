@@ -19,7 +19,8 @@ from scalesearch.errors import InputError, inside
 @click.argument("space", type=click.Path(path_type=Path))
 @click.option("-n", "count_", type=click.IntRange(1), default=1, show_default=True, help="How many.")
 @click.option("--budget", "budgets", multiple=True, metavar="BOUND",
-              help="At most so many MACs as 600M, or any bound: 570M..630M, params=≤5M, memory=64MB; as often as wanted.")
+              help="At most so many MACs as 600M, or any bound: 570M..630M, params=≤5M, memory=64MB; as often as "
+                   "wanted.")
 @click.option("--device", type=click.Path(path_type=Path), help="Profile that a bound on latency is told by.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
@@ -55,13 +56,15 @@ def _budget(bounds: tuple[str, ...], device: Path | None) -> Any:
         for text in bounds:
             key, equals, value = text.partition("=")
             named = equals and key.strip() in QUANTITIES
-            budget &= budget_of({key.strip() if named else "macs": yamlfile.scalar(value.strip() if named else text), **told_by})
+            budget &= budget_of({key.strip() if named else "macs": yamlfile.scalar(value.strip() if named else text),
+                                 **told_by})
     return budget
 
 
 @main.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--budget", "budgets", multiple=True, metavar="BOUND", help="Of the spaces among the files, as for `sample`.")
+@click.option("--budget", "budgets", multiple=True, metavar="BOUND",
+              help="Of the spaces among the files, as for `sample`.")
 @click.option("--device", type=click.Path(path_type=Path), help="Profile that a bound on latency is told by.")
 @json_option
 @guarded_command
@@ -86,7 +89,8 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder; reports/NAME without it.")
 @click.option("--address", help="Of a Ray cluster; without it Ray starts on this machine and stops at the end.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the study, as search.trials=4.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True,
+              help="Change a key of the study, as search.trials=4.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
 @json_option
@@ -136,7 +140,8 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
     if "mean" in finished.summary:
         mean, half = finished.summary["mean"], finished.summary["interval"]
         click.echo("mean     " + ("–" if mean is None else f"{mean:.6g}") + (f" ± {half:.3g}" if half else ""))
-    for what, name in (("report", "report.html"), ("family", "family"), ("trials", "trials.csv"), ("summary", "summary.json")):
+    for what, name in (("report", "report.html"), ("family", "family"), ("trials", "trials.csv"),
+                       ("summary", "summary.json")):
         if (finished.folder / name).exists():
             click.echo(f"{what:<8} {finished.folder / name}")
 

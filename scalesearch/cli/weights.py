@@ -18,7 +18,8 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @main.command(name="export")
 @click.argument("model")
 @click.option("--to", "form", type=click.Choice(FORMS), required=True,
-              help="A Python file that needs torch alone, ONNX, weights, torch.export's .pt2, or weights by a library's names.")
+              help="A Python file that needs torch alone, ONNX, weights, torch.export's .pt2, or weights by a "
+                   "library's names.")
 @click.option("--weights", help="A file of weights, or hf_hub:OWNER/NAME; fresh ones without it.")
 @click.option("--resolution", type=click.IntRange(1, 8192))
 @click.option("--classes", type=click.IntRange(1, 1_000_000))
@@ -80,7 +81,8 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--weights", required=True, help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME.")
 @click.option("--resolution", type=click.IntRange(1, 8192), help="Side of the input in pixels.")
-@click.option("--classes", type=click.IntRange(1, 1_000_000), help="How many the weights know, where not the model's own number.")
+@click.option("--classes", type=click.IntRange(1, 1_000_000),
+              help="How many the weights know, where not the model's own number.")
 @click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--resize", type=click.IntRange(1, 8192), help="The shorter side before the middle is cut out.")
@@ -90,13 +92,15 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int | None, classes: int | None, names: Path | None,
-            top: int, resize: int | None, interpolation: str | None, mean: str | None, std: str | None, device: str | None,
+def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int | None, classes: int | None,
+            names: Path | None,
+            top: int, resize: int | None, interpolation: str | None, mean: str | None, std: str | None,
+            device: str | None,
             as_json: bool) -> None:
     """The likeliest classes of every IMAGE, or of all images in a folder, by MODEL with trained weights.
 
-    Images are prepared as they were for those weights, as far as that is known; --resize, --interpolation, --mean and --std
-    say otherwise.
+    Images are prepared as they were for those weights, as far as that is known; --resize, --interpolation, --mean and
+    --std say otherwise.
     """
     import torch
     from rich.console import Console
@@ -118,7 +122,8 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     file = local(weights)
     library = load_weights(built, file)
     called = named or class_names(arch, library)
-    said: dict[str, Any] = {"resize": resize, "interpolation": interpolation, "mean": _values(mean, "--mean", arch.channels),
+    said: dict[str, Any] = {"resize": resize, "interpolation": interpolation,
+                            "mean": _values(mean, "--mean", arch.channels),
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
     preprocessing = preparing(arch, library, file)._replace(**{key: value for key, value in said.items() if value})
     rows: Rows = []
@@ -127,7 +132,8 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     total = len(found.named) + len(found.in_folders)
     console = Console(stderr=True)
     running = predicted(built, found, preprocessing, top, device)
-    for result in track(running, "predicting", total=total, console=console, disable=not console.is_terminal or total < 2, transient=True):
+    for result in track(running, "predicting", total=total, console=console, disable=not console.is_terminal
+                        or total < 2, transient=True):
         if not isinstance(result, Prediction):
             skipped.append(result)
             continue
@@ -161,7 +167,8 @@ def _values(text: str | None, option: str, channels: int) -> tuple[float, ...] |
     except ValueError:
         values = ()
     if len(values) != channels or (option == "--std" and min(values, default=0) <= 0):
-        raise InputError(f"takes {channels} numbers with commas between{' above 0' if option == '--std' else ''}, got {text!r}", option)
+        raise InputError(f"takes {channels} numbers with commas between{' above 0' if option == '--std' else ''}, "
+                         f"got {text!r}", option)
     return values
 
 

@@ -1,8 +1,8 @@
 """Graph → `Cost`: exact integers, no torch, remembered per block so that a search pays microseconds.
 
 One multiply-add is one MAC. `macs` are those of convolution, linear and matrix product; `fvcore_total` is what fvcore's
-`FlopCountAnalysis` sums up in eval mode (MACs plus its counts for norms, adaptive pooling and upsampling); `acts` are the
-output elements of convolution, linear and matrix product (fvcore's `ActivationCountAnalysis`, pycls' "acts").
+`FlopCountAnalysis` sums up in eval mode (MACs plus its counts for norms, adaptive pooling and upsampling); `acts` are
+the output elements of convolution, linear and matrix product (fvcore's `ActivationCountAnalysis`, pycls' "acts").
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ COUNTERS: dict[type, Callable[..., Cost]] = {
     ops.Norm: _norm, ops.LayerNorm: _layer_norm, ops.AdaptivePool: _adaptive_pool, ops.Upsample: _upsample,
 }  # fmt: skip
 # Work that `macs` leaves out by definition. What is in neither table moves or renames data and computes nothing.
-UNCOUNTED = (ops.Norm, ops.LayerNorm, ops.Act, ops.Pool, ops.AdaptivePool, ops.Add, ops.Mul, ops.Scale, ops.LayerScale, ops.Reduce, ops.Upsample, ops.Softmax)
+UNCOUNTED = (ops.Norm, ops.LayerNorm, ops.Act, ops.Pool, ops.AdaptivePool, ops.Add, ops.Mul, ops.Scale, ops.LayerScale,
+             ops.Reduce, ops.Upsample, ops.Softmax)
 
 
 def _sum(costs) -> Cost:

@@ -1,7 +1,8 @@
 """Peak activation memory from the graph alone: torch's eager execution followed tensor by tensor, in float32.
 
-Counted are the tensors that a forward pass (and backward pass) makes, parameter gradients included; not the weights, nor
-the input, nor the scratch space of a kernel. Views cost nothing, and an inference frees a tensor after its last use.
+Counted are the tensors that a forward pass (and backward pass) makes, parameter gradients included; not the weights,
+nor the input, nor the scratch space of a kernel. Views cost nothing, and an inference frees a tensor after its last
+use.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from scalesearch.counting.counts import layer_cost
 
 FLOAT, INDEX = 4, 8
 VIEWS = (ops.Permute, ops.Split, ops.Item, ops.Unflatten, ops.Spread)
-KEEPS_ORDER = (ops.Unflatten, ops.Spread, ops.Act, ops.Add, ops.Mul, ops.Scale, ops.LayerScale, ops.Dropout, ops.DropPath, ops.Split)
+KEEPS_ORDER = (ops.Unflatten, ops.Spread, ops.Act, ops.Add, ops.Mul, ops.Scale, ops.LayerScale, ops.Dropout,
+               ops.DropPath, ops.Split)
 COPIES = ("relu6",)  # in place it keeps a copy of its input for the backward pass
 SAVES_OUTPUT = {"relu", "sigmoid"}
 
@@ -63,7 +65,8 @@ class _Live:
 
 
 def _is_view(op: Any, training: bool, rate: float, contiguous: bool) -> bool:
-    return (isinstance(op, VIEWS) or (isinstance(op, ops.Flatten) and contiguous) or (isinstance(op, ops.Dropout) and not training)
+    return (isinstance(op, VIEWS) or (isinstance(op, ops.Flatten) and contiguous)
+            or (isinstance(op, ops.Dropout) and not training)
             or (isinstance(op, ops.DropPath) and not (training and rate)))
 
 
@@ -131,15 +134,16 @@ class _Steps:
 
 
 def _is_contiguous(layer: Layer, known: dict[int, bool]) -> bool:
-    """Whether the output lies in memory in the order of its dimensions: element by element work keeps its input's order."""
+    """Whether the output lies in memory in the order of its dimensions: element by element work keeps its input's
+    order."""
     if isinstance(layer.op, ops.Permute | ops.Item):
         return False
     return all(known[j] for j in layer.inputs) if isinstance(layer.op, KEEPS_ORDER) else True
 
 
 def _scratch(op: Any, size: int, training: bool) -> int:
-    """Bytes beside the output that a forward call makes and drops: the product before a drop path's division, a max pool's
-    indices where no backward pass wants them."""
+    """Bytes beside the output that a forward call makes and drops: the product before a drop path's division, a max
+    pool's indices where no backward pass wants them."""
     if isinstance(op, ops.DropPath):
         return size
     is_max = isinstance(op, (ops.Pool, ops.AdaptivePool)) and op.kind == "max"

@@ -28,10 +28,10 @@ MOST_BYTES = 64 * 2**20
 class DeviceProfile:
     """Median seconds per block on a device, and what a whole network takes beside its blocks.
 
-    `blocks` are by the digest of the recorded block (operators, wiring and shapes). A block that was not measured is told
-    from those of its kind by its MACs, activations and layers. A network takes `overhead` + `slope` × the sum of its blocks,
-    both fitted to the networks measured whole; `error` is that of networks which took no part in the fit (`held_out`):
-    median and largest deviation as shares, and Spearman's rank correlation.
+    `blocks` are by the digest of the recorded block (operators, wiring and shapes). A block that was not measured is
+    told from those of its kind by its MACs, activations and layers. A network takes `overhead` + `slope` × the sum of
+    its blocks, both fitted to the networks measured whole; `error` is that of networks which took no part in the fit
+    (`held_out`): median and largest deviation as shares, and Spearman's rank correlation.
     """
 
     device: str
@@ -94,7 +94,8 @@ def _ridge(rows: Sequence[tuple[Sequence[float], float]], weight: float = 1e-2) 
 
 
 def profile_in(device: Any, folder: str | Path | None = None) -> DeviceProfile:
-    """The profile that a budget's `device` is: a file's name, or what stands in such a file. Raises `InputError` otherwise."""
+    """The profile that a budget's `device` is: a file's name, or what stands in such a file. Raises `InputError`
+    otherwise."""
     if isinstance(device, Mapping):
         return profile_of(device)
     if not isinstance(device, str):
@@ -110,7 +111,8 @@ def load_profile(path: str | Path, folder: str | Path | None = None) -> DevicePr
             raise InputError(f"is larger than {MOST_BYTES:,} bytes").in_file(str(file))
         data = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}; `scalesearch profile` makes one", "device").in_file(str(file)) from None
+        raise InputError(f"cannot be read: {error.strerror}; `scalesearch profile` makes one",
+                         "device").in_file(str(file)) from None
     except ValueError:
         raise InputError("is no JSON").in_file(str(file)) from None
     return profile_of(data, str(file))
@@ -121,15 +123,19 @@ def profile_of(data: Any, place: str = "device") -> DeviceProfile:
     if not isinstance(data, Mapping) or data.get("version") != VERSION or not isinstance(data.get("blocks"), Mapping):
         raise InputError("is no device profile; `scalesearch profile` makes one").in_file(place)
     for digest, row in data["blocks"].items():
-        fine = (isinstance(row, Mapping) and isinstance(row.get("kind"), str) and _number(row.get("seconds")) and row["seconds"] > 0
-                and isinstance(row.get("features"), list) and len(row["features"]) == 3 and all(map(_number, row["features"])))
+        fine = (isinstance(row, Mapping) and isinstance(row.get("kind"), str) and _number(row.get("seconds"))
+                and row["seconds"] > 0
+                and isinstance(row.get("features"), list) and len(row["features"]) == 3
+                and all(map(_number, row["features"])))
         if not fine:
-            raise InputError(f"is no device profile: block {shown(digest)} lacks kind, seconds or features").in_file(place)
+            lacking = f"block {shown(digest)} lacks kind, seconds or features"
+            raise InputError(f"is no device profile: {lacking}").in_file(place)
     if not data["blocks"]:
         raise InputError("is no device profile: it has no blocks").in_file(place)
     for key in ("overhead", "slope"):
         if not _number(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
-            raise InputError(f"is no device profile: {key} takes a number of at least 0, got {shown(data[key])}").in_file(place)
+            wrong = f"{key} takes a number of at least 0, got {shown(data[key])}"
+            raise InputError(f"is no device profile: {wrong}").in_file(place)
     try:
         return DeviceProfile(**{k: v for k, v in data.items() if k != "version"})
     except TypeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import chain, count, pairwise
 from typing import Any
 
 from scalesearch.arch import Arch, BlockGraph, Layer, operators as ops
@@ -25,7 +25,8 @@ def _call(op: Any, inputs: list[str]) -> str:
     first = inputs[0]
     if called := method(op):
         name, values, named = called
-        return f"{first}.{name}({', '.join([*map(repr, values), *(f'{key}={value!r}' for key, value in named.items())])})"
+        given = [*map(repr, values), *(f"{key}={value!r}" for key, value in named.items())]
+        return f"{first}.{name}({', '.join(given)})"
     match op:
         case ops.Add():
             return f"{first} + {inputs[1]}"
@@ -56,14 +57,15 @@ class Instance:
 
     @property
     def topology(self) -> tuple:
-        """What must agree for two blocks to be of one class: operators, names, wiring, and what stateless ones are told."""
+        """What must agree for two blocks to be of one class: operators, names, wiring, and what stateless ones are
+        told."""
         return self.block.kind, len(self.block.in_shapes), self.block.outputs, tuple(
-            (l.name, l.inputs, made, tuple(k for k, _ in args)) if made else (l.name, l.inputs, l.op)
-            for l, made, args in self.layers)  # fmt: skip
+            (x.name, x.inputs, made, tuple(k for k, _ in args)) if made else (x.name, x.inputs, x.op)
+            for x, made, args in self.layers)  # fmt: skip
 
     def uses(self, index: int) -> int:
         """How many layers, or the caller, take the output of a layer."""
-        return sum(index in l.inputs for l, _, _ in self.layers) + self.block.outputs.count(index)
+        return sum(index in x.inputs for x, _, _ in self.layers) + self.block.outputs.count(index)
 
     def values(self) -> list[Any]:
         return [value for _, _, args in self.layers for _, value in args]
@@ -82,7 +84,8 @@ def instance_of(path: str, block: BlockGraph, arch: Arch, rate: float) -> Instan
         made, arguments = constructor(layer.op, arch, rate)
         arguments += [("inplace", True)] if i in block.in_place else []
         layers.append((layer._replace(inputs=inputs), made, arguments))
-    bare = BlockGraph(block.kind, block.in_shapes, tuple(l for l, _, _ in layers), tuple(moved[i] for i in block.outputs))
+    bare = BlockGraph(block.kind, block.in_shapes, tuple(x for x, _, _ in layers),
+                      tuple(moved[i] for i in block.outputs))
     return Instance(path, bare, layers)
 
 
@@ -140,7 +143,7 @@ class Class:
         return f"{self.name}({given})"
 
     def _constructor(self, i: int) -> str:
-        layer, made, args = self.instances[0].layers[i]
+        _layer, made, args = self.instances[0].layers[i]
         start = sum(len(a) for _, _, a in self.instances[0].layers[:i])
         parts = []
         for (keyword, _), source in zip(args, self.columns[start : start + len(args)]):
@@ -151,10 +154,11 @@ class Class:
         return f"{made}({', '.join(parts)})"
 
     def _is_chain(self, prefix: str) -> bool:
-        """Whether the layers under a prefix are modules that each feed the next alone: they become one `nn.Sequential`."""
+        """Whether the layers under a prefix are modules that each feed the next alone: they become one
+        `nn.Sequential`."""
         first = self.instances[0]
-        inside = [i for i, (l, _, _) in enumerate(first.layers) if l.name.startswith(prefix + ".")]
-        follows = all(first.layers[b][0].inputs == (a,) and first.uses(a) == 1 for a, b in zip(inside, inside[1:]))
+        inside = [i for i, (x, _, _) in enumerate(first.layers) if x.name.startswith(prefix + ".")]
+        follows = all(first.layers[b][0].inputs == (a,) and first.uses(a) == 1 for a, b in pairwise(inside))
         return bool(inside) and follows and all(first.layers[i][1] for i in inside)
 
     def _steps(self) -> list[tuple[str, int, int]]:
@@ -197,7 +201,8 @@ class Class:
 
     def _children(self, prefix: str) -> list[str]:
         """Names right under a prefix, those of modules alone, in order."""
-        names = [layer.name[len(prefix) :] for layer, made, _ in self.instances[0].layers if made and layer.name.startswith(prefix)]
+        names = [layer.name[len(prefix) :] for layer, made, _ in self.instances[0].layers if made
+                 and layer.name.startswith(prefix)]
         return list(dict.fromkeys(name.split(".")[0] for name in names))
 
     def _listed(self, children: list[str]) -> bool:
@@ -222,7 +227,7 @@ class Class:
 
     def _module(self, path: str, indent: str) -> list[str]:
         """The expression of what stands under a path, over lines that are indented but for the first."""
-        leaf = next((i for i, (l, made, _) in enumerate(self.instances[0].layers) if made and l.name == path), None)
+        leaf = next((i for i, (x, made, _) in enumerate(self.instances[0].layers) if made and x.name == path), None)
         if leaf is not None:
             return [self._constructor(leaf)]
         children = self._children(path + ".")
@@ -230,7 +235,9 @@ class Class:
         chained, listed = self._is_chain(path), self._listed(children)
         if chained and (short := _conv_norm_act(children, parts)):
             return [short]
-        opening, closing = ("nn.Sequential(", ")") if chained else ("nn.ModuleList([", "])") if listed else ("nn.ModuleDict({", "})")
+        opening, closing = ("nn.ModuleList([", "])") if listed else ("nn.ModuleDict({", "})")
+        if chained:
+            opening, closing = "nn.Sequential(", ")"
         before, after = ("", ",") if listed else ('"{}": ', ",")
         if chained and not listed:
             named = all(child.isidentifier() for child in children)

@@ -33,12 +33,14 @@ def _pt2(model: Network, path: Path, opset: int) -> None:
     import torch
 
     with whole(path) as temporary, torch.no_grad():
-        program = torch.export.export(model.eval(), (_images(model, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        program = torch.export.export(model.eval(), (_images(model, 2),),
+                                      dynamic_shapes=({0: torch.export.Dim("batch")},))
         torch.export.save(program, temporary)
 
 
 def _onnx(model: Network, path: Path, opset: int) -> None:
-    """Raises `InputError` for an opset that the exporter can't write; RuntimeError where onnxruntime's outputs differ."""
+    """Raises `InputError` for an opset that the exporter can't write; RuntimeError where onnxruntime's outputs
+    differ."""
     import torch
 
     try:
@@ -50,8 +52,9 @@ def _onnx(model: Network, path: Path, opset: int) -> None:
     if opset not in OPSETS:
         raise InputError(f"takes {OPSETS[0]} to {OPSETS[-1]}, got {opset}", "--opset")
     with whole(path) as temporary, _quiet():
-        program = torch.onnx.export(model.eval(), (_images(model, 2),), None, dynamo=True, opset_version=opset, verbose=False,
-                                    dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["image"])  # fmt: skip
+        program = torch.onnx.export(model.eval(), (_images(model, 2),), None, dynamo=True, opset_version=opset,
+                                    verbose=False,
+                                    dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["image"])
         assert program is not None
         program.save(str(temporary))
         written = next(o.version for o in onnx.load(temporary).opset_import if o.domain in ("", "ai.onnx"))
@@ -87,7 +90,8 @@ def _quiet() -> Iterator[None]:
     """The exporter's progress and warnings left out; what matters is checked afterwards."""
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        nowhere = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -108,10 +112,10 @@ FORMS = {"onnx": _onnx, "pt2": _pt2, "safetensors": _safetensors,
 
 
 def write(model: Network, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
-    """Write `model` (from `build`) as "onnx", "pt2", "safetensors", or as safetensors by the names of "timm", "torchvision" or
-    "ultralytics".
+    """Write `model` (from `build`) as "onnx", "pt2", "safetensors", or as safetensors by the names of "timm",
+    "torchvision" or "ultralytics".
 
-    ONNX and .pt2 take any number of images; an ONNX file is checked by onnxruntime before it is left. Raises `InputError` for an
-    opset that cannot be written and for a library that doesn't have the network.
+    ONNX and .pt2 take any number of images; an ONNX file is checked by onnxruntime before it is left. Raises
+    `InputError` for an opset that cannot be written and for a library that doesn't have the network.
     """
     FORMS[form](model, path, opset)

@@ -18,8 +18,9 @@ def _helper(arch: Arch) -> list[str]:
     (_, *options) = constructor(ops.Norm(0), arch, 0)[1]
     changed = "".join(f", {key}={value!r}" for key, value in options if value != DEFAULTS[key])
     return ["def conv_norm_act(cin, cout, kernel, act=None, **options):",
-            f"    layers = OrderedDict(conv=nn.Conv2d(cin, cout, kernel, bias=False, **options), norm=nn.BatchNorm2d(cout{changed}))",
-            "    if act is not None:", '        layers["act"] = act', "    return nn.Sequential(layers)", "", ""]  # fmt: skip
+            f"    layers = OrderedDict(conv=nn.Conv2d(cin, cout, kernel, bias=False, **options), "
+            f"norm=nn.BatchNorm2d(cout{changed}))",
+            "    if act is not None:", '        layers["act"] = act', "    return nn.Sequential(layers)", "", ""]
 
 
 def _instances(graph: Graph) -> list[Instance]:
@@ -38,7 +39,7 @@ def _classes(instances: Iterable[Instance]) -> dict[str, Class]:
     found: dict[str, Class] = {}
     for members in by_topology.values():
         plain = "".join(part.capitalize() for part in members[0].block.kind.split("_"))
-        if any(isinstance(l.op, ops.Add) for l, _, _ in members[0].layers):
+        if any(isinstance(x.op, ops.Add) for x, _, _ in members[0].layers):
             plain += "Residual"
         name, n = plain, 2
         while name in taken:
@@ -69,9 +70,11 @@ def to_python(arch: Arch) -> str:
         body = [*_helper(arch), *body]
     used = "\n".join([*body, *map(inspect.getsource, helpers)])
     return "\n".join([
-        f'"""{_harmless(arch.name)}: {counted.params:,} parameters, {counted.macs:,} multiply-adds at {arch.resolution}×{arch.resolution}.',
+        f'"""{_harmless(arch.name)}: {counted.params:,} parameters, {counted.macs:,} multiply-adds at '
+        f'{arch.resolution}×{arch.resolution}.',
         "",
-        f"Input (batch, {arch.channels}, {arch.resolution}, {arch.resolution}), {outputs(graph)}. Written by scalesearch; "
+        f"Input (batch, {arch.channels}, {arch.resolution}, {arch.resolution}), {outputs(graph)}. Written by "
+        f"scalesearch; "
         "needs torch alone.",
         '"""',
         "",

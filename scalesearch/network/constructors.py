@@ -1,4 +1,5 @@
-"""Operator → the constructor of its torch module, or the method it calls, as names and values: no torch is needed to know it."""
+"""Operator → the constructor of its torch module, or the method it calls, as names and values: no torch is needed to
+know it."""
 
 from __future__ import annotations
 

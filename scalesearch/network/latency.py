@@ -23,13 +23,14 @@ WARM_UP = 3
 LEAST_RUNS, MOST_RUNS = 7, 200
 SECONDS = 0.15  # of measuring, per module
 SHORTEST = 2e-4  # what is shorter than this many seconds is run several times in a row
-OUTLIER = 3.0  # median absolute deviations (scaled to a normal's) above the median: an interruption, no property of the network
+# median absolute deviations (scaled to a normal's) above the median: an interruption, no property of the network
+OUTLIER = 3.0
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Median seconds of a forward pass, the spread of the runs that count (their median absolute deviation as a share of the
-    median), how many these were and how many were left out as outliers."""
+    """Median seconds of a forward pass, the spread of the runs that count (their median absolute deviation as a share
+    of the median), how many these were and how many were left out as outliers."""
 
     seconds: float
     spread: float
@@ -37,7 +38,8 @@ class Measurement:
     outliers: int
 
 
-def measure(model: nn.Module, *inputs: torch.Tensor, threads: int | None = None, seconds: float = SECONDS) -> Measurement:
+def measure(model: nn.Module, *inputs: torch.Tensor, threads: int | None = None,
+            seconds: float = SECONDS) -> Measurement:
     """The latency of `model` in eval mode on `inputs`, on their device: warm-up, then runs for `seconds`, at least 7.
 
     Runs more than three scaled median absolute deviations above the median are interruptions and are left out.
@@ -80,7 +82,8 @@ def summarised(runs: Sequence[float]) -> Measurement:
     spread = statistics.median(abs(r - middle) for r in runs)
     kept = [r for r in runs if r <= middle + OUTLIER * 1.4826 * max(spread, 0.01 * middle)]
     middle = statistics.median(kept)
-    return Measurement(middle, statistics.median(abs(r - middle) for r in kept) / middle, len(kept), len(runs) - len(kept))
+    return Measurement(middle, statistics.median(abs(r - middle) for r in kept) / middle, len(kept),
+                       len(runs) - len(kept))
 
 
 def device_name(device: torch.device) -> str:
@@ -97,7 +100,8 @@ def device_name(device: torch.device) -> str:
 def checked_device(name: str) -> torch.device:
     """Raises `InputError` for a device that torch does not have here."""
     if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
-        raise InputError(f"takes cpu, or cuda where torch sees a GPU (it sees {torch.cuda.device_count()}); got {name!r}", "--device")
+        raise InputError(f"takes cpu, or cuda where torch sees a GPU (it sees {torch.cuda.device_count()}); got "
+                         f"{name!r}", "--device")
     return torch.device(name)
 
 
@@ -115,7 +119,8 @@ def _placed(arch: Arch, device: torch.device, batch: int) -> tuple[nn.Module, to
 
 def profile(archs: Sequence[Arch], held_out: Sequence[Arch], device: torch.device, *, threads: int = 1, batch: int = 1,
             progress: Callable[[str], None] = lambda text: None) -> DeviceProfile:
-    """A profile of every distinct block in `archs`, fitted to those networks whole, its error that on the networks `held_out`."""
+    """A profile of every distinct block in `archs`, fitted to those networks whole, its error that on the networks
+    `held_out`."""
     blocks: dict[str, dict] = {}
     for arch in archs:
         progress(arch.name)
@@ -142,8 +147,8 @@ def _measure_blocks(arch: Arch, device: torch.device, batch: int, threads: int, 
         return
     model, images = _placed(arch, device, batch)
     met: dict[str, tuple] = {}
-    hooks = [model.get_submodule(path).register_forward_pre_hook(lambda module, inputs, path=path: met.setdefault(path, inputs) and None)
-             for path in wanted]
+    noted = lambda path: lambda module, inputs: met.setdefault(path, inputs) and None
+    hooks = [model.get_submodule(path).register_forward_pre_hook(noted(path)) for path in wanted]
     with torch.inference_mode():
         model(images)
     for hook in hooks:
@@ -151,7 +156,8 @@ def _measure_blocks(arch: Arch, device: torch.device, batch: int, threads: int, 
     for path, block in wanted.items():
         if block.digest not in blocks:
             found = measure(model.get_submodule(path), *met[path], threads=threads, seconds=SECONDS / 3)
-            blocks[block.digest] = {"kind": block.kind, "features": [round(f, 6) for f in features(block)], "seconds": found.seconds,
+            blocks[block.digest] = {"kind": block.kind, "features": [round(f, 6) for f in features(block)],
+                                    "seconds": found.seconds,
                                     "spread": round(found.spread, 4), "runs": found.runs}
 
 
@@ -169,7 +175,8 @@ def _error(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, f
     if not measured:
         return {}
     off = np.abs(np.array(predicted) / np.array(measured) - 1)
-    found = {"networks": len(measured), "median": round(float(np.median(off)), 4), "largest": round(float(off.max()), 4)}
+    found = {"networks": len(measured), "median": round(float(np.median(off)), 4),
+             "largest": round(float(off.max()), 4)}
     if len(measured) > 2:
         found["rank_correlation"] = round(spearman(predicted, measured), 4)
     return found

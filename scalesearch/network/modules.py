@@ -88,7 +88,8 @@ class Expectation(nn.Conv2d):
         self.weight.requires_grad_(False).copy_(torch.arange(bins).view(1, bins, 1, 1))
 
 
-HELPERS = {"SameConv2d": SameConv2d, "SameMaxPool2d": SameMaxPool2d, "SameAvgPool2d": SameAvgPool2d, "DropPath": DropPath,
+HELPERS = {"SameConv2d": SameConv2d, "SameMaxPool2d": SameMaxPool2d, "SameAvgPool2d": SameAvgPool2d,
+           "DropPath": DropPath,
            "LayerScale": LayerScale, "Expectation": Expectation}  # fmt: skip
 
 
@@ -180,10 +181,12 @@ class Joined(nn.Sequential):
 class Network(nn.Module):
     """An `Arch` in torch: `stem`, `stages` (a list of lists of blocks) and `head`; `arch` is what it was built from.
 
-    `library` says whose weights it has. A head with several outputs returns a tuple. In training, a network with auxiliary heads returns its output and theirs.
+    `library` says whose weights it has. A head with several outputs returns a tuple. In training, a network with
+    auxiliary heads returns its output and theirs.
     """
 
-    def __init__(self, arch: Arch, stem: nn.Sequential, stages: nn.Sequential, head: nn.Module, auxiliary: list[nn.Module]):
+    def __init__(self, arch: Arch, stem: nn.Sequential, stages: nn.Sequential, head: nn.Module,
+                 auxiliary: list[nn.Module]):
         super().__init__()
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
         self.library = "scalesearch"

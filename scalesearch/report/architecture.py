@@ -11,7 +11,8 @@ from scalesearch.arch import Arch, BlockSpec, expand
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.files import save_text
 
-SHOWN = ("kernel", "expand", "se_ratio", "ratio", "groups", "group_width", "growth", "squeeze", "repeats", "start", "middle", "heads",
+SHOWN = ("kernel", "expand", "se_ratio", "ratio", "groups", "group_width", "growth", "squeeze", "repeats", "start",
+         "middle", "heads",
          "kv_stride", "hidden", "dropout", "factor", "padding", "act")  # fmt: skip
 HUES = (212, 28, 142, 330, 265, 185, 50, 0, 95, 235)
 
@@ -25,7 +26,9 @@ def described(spec: BlockSpec) -> str:
 
 
 def _plain(value: Any) -> str:
-    return "×".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, tuple):
+        return "×".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def table(arch: Arch) -> list[dict[str, Any]]:
@@ -37,9 +40,12 @@ def table(arch: Arch) -> list[dict[str, Any]]:
     specs = [*arch.stem, *(stage.block for stage in arch.stages), arch.head, *(aux.block for aux in arch.auxiliary)]
     blocks = [*graph.stem, *(stage[0] for stage in graph.stages), graph.head, *graph.auxiliary]
     sources: list[tuple[int, ...]] = [()] * len(arch.stem)
-    sources += [() if s == (i - 1,) else s for i, s in enumerate(arch.sources)] + [(aux.after,) for aux in arch.auxiliary]
-    return [{"stage": row["name"], "operator": described(spec), "resolution": block.in_shape[-1], "channels": row["shape"][0],
-             "layers": row["depth"], "stride": _stride(block, row), "inputs": list(inputs), "params": row["params"], "macs": row["macs"]}
+    sources += [() if s == (i - 1,) else s
+                for i, s in enumerate(arch.sources)] + [(aux.after,) for aux in arch.auxiliary]
+    return [{"stage": row["name"], "operator": described(spec), "resolution": block.in_shape[-1],
+             "channels": row["shape"][0],
+             "layers": row["depth"], "stride": _stride(block, row), "inputs": list(inputs), "params": row["params"],
+             "macs": row["macs"]}
             for row, spec, block, inputs in zip(by_stage(graph), specs, blocks, sources, strict=True)]
 
 
@@ -53,7 +59,8 @@ def write_drawing(arch: Arch, path: Path) -> None:
     """The drawing as one HTML page that needs nothing else."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(loader=PackageLoader("scalesearch", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(loader=PackageLoader("scalesearch", "report"), autoescape=True, trim_blocks=True,
+                              lstrip_blocks=True)
     rows = table(arch)
     page = environment.get_template("architecture.html.j2").render(
         arch=arch, cost=cost(arch), rows=list(_drawn(rows)), height=len(rows) * 34 + 20, arcs=list(_arcs(arch, rows)),
@@ -67,7 +74,7 @@ def _drawn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for i, row in enumerate(rows):
         yield row | {"y": 10 + 34 * i, "hue": HUES[kinds.index(row["operator"].split()[0]) % len(HUES)],
                      "wide": 36 + 12 * math.log2(max(1, row["channels"])),
-                     "macs_bar": 105 * row["macs"] / most["macs"], "params_bar": 130 * row["params"] / most["params"]}  # fmt: skip
+                     "macs_bar": 105 * row["macs"] / most["macs"], "params_bar": 130 * row["params"] / most["params"]}
 
 
 def _arcs(arch: Arch, rows: list[dict[str, Any]]) -> Iterator[dict[str, float]]:
@@ -77,7 +84,8 @@ def _arcs(arch: Arch, rows: list[dict[str, Any]]) -> Iterator[dict[str, float]]:
     for end, sources in zip(ends, arch.sources):
         for j in sources:
             if j >= 0 and at[f"stages.{j}"] + 34 != at[end]:
-                yield {"start": at[f"stages.{j}"], "end": at[end], "bend": 10 + 2.2 * math.sqrt(at[end] - at[f"stages.{j}"])}
+                yield {"start": at[f"stages.{j}"], "end": at[end],
+                       "bend": 10 + 2.2 * math.sqrt(at[end] - at[f"stages.{j}"])}
 
 
 def _layers(arch: Arch) -> dict[str, list[dict[str, Any]]]:

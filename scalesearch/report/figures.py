@@ -59,12 +59,13 @@ def _label_places(rows: list[Any], key: str) -> dict[str, str]:
     places = {}
     for row in sorted(rows, key=lambda r: at[r.name]):
         (x, y), half = at[row.name], 0.0065 * len(_label(row))
-        boxes = {"bottom center": (x - half, x + half, y - 0.065, y - 0.02), "top center": (x - half, x + half, y + 0.02, y + 0.065),
+        boxes = {"bottom center": (x - half, x + half, y - 0.065, y - 0.02),
+                 "top center": (x - half, x + half, y + 0.02, y + 0.065),
                  "middle right": (x + 0.02, x + 0.02 + 2 * half, y - 0.02, y + 0.02),
                  "middle left": (x - 0.02 - 2 * half, x - 0.02, y - 0.02, y + 0.02)}  # fmt: skip
         order = sorted(boxes, key=lambda p: p != "top center") if row.phi is not None else boxes  # the front runs below
-        free = [p for p in order for l, r, b, t in [boxes[p]]
-                if r < 1.06 and l > -0.06 and not any(l < R and r > L and b < T and t > B for L, R, B, T in taken)]  # fmt: skip
+        free = [p for p in order for x, r, b, t in [boxes[p]]
+                if r < 1.06 and x > -0.06 and not any(x < R and r > L and b < T and t > B for L, R, B, T in taken)]
         places[row.name] = free[0] if free else "top center"
         taken.append(boxes[places[row.name]])
     return places
@@ -82,13 +83,15 @@ def pareto(info: Info, key: str) -> go.Figure:
         figure.add_scatter(
             x=[t[key] for t in tried], y=[t[axis.val] for t in tried], mode="markers", name="trials (validation)",
             marker={"color": TRIALS, "size": 6, "opacity": 0.55}, text=[t["name"] for t in tried],
-            hovertemplate=f"%{{text}}: %{{y:.2{axis.format}}}<br>%{{x:,}} {key}" + "<extra>trained for fewer epochs</extra>")
+            hovertemplate=f"%{{text}}: %{{y:.2{axis.format}}}<br>%{{x:,}} {key}"
+            + "<extra>trained for fewer epochs</extra>")
     scored = [row for row in info.found["rows"] if row.test is not None]
     on_front = [row for row in scored if getattr(row, f"on_front_{key}")]
     on_front.sort(key=lambda row: getattr(row, key))
     if on_front:
         figure.add_scatter(x=[getattr(r, key) for r in on_front], y=[r.test for r in on_front], mode="lines",
-                           name="Pareto front (test)", line={"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"},
+                           name="Pareto front (test)",
+                           line={"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"},
                            hoverinfo="skip")
     places = _label_places(scored, key)
     for kind, colour, symbol in (("family", FAMILY, "diamond"), ("hand-built", HAND_BUILT, "circle")):
@@ -104,7 +107,7 @@ def pareto(info: Info, key: str) -> go.Figure:
                 customdata=[_hover(r, axis) for r in rows], hovertemplate="%{customdata}<extra></extra>")
     figure.update_layout(**STYLE, height=440)
     title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
-    figure.update_xaxes(type="log", title=title, dtick="D2" if key == "macs" else "D2", exponentformat="SI")
+    figure.update_xaxes(type="log", title=title, dtick="D2", exponentformat="SI")
     figure.update_yaxes(title=axis.name, tickformat=f".0{axis.format}", **_zoomed(figure, [r.test for r in scored],
                                                                       [t[axis.val] for t in tried]))
     return figure
@@ -131,7 +134,8 @@ def triangle(info: Info) -> go.Figure:
     place = lambda p: (round(p.depth, 2), round(p.width, 2))
     names: dict[tuple[float, float], list[str]] = defaultdict(list)  # networks of the same shares have one label
     for p in points:
-        names[place(p)] += [*(n for n in p.presets if n not in AXES), *(["<b>best</b>"] if p.name == scaling.best else [])]
+        names[place(p)] += [*(n for n in p.presets if n not in AXES),
+                            *(["<b>best</b>"] if p.name == scaling.best else [])]
     top = {place(p): p for p in points}
     label = lambda p: ", ".join(names[place(p)]) if top[place(p)] is p else ""
     figure = go.Figure(go.Scatterternary(
@@ -140,12 +144,15 @@ def triangle(info: Info) -> go.Figure:
         cliponaxis=False,
         marker={"size": [17 if p.name == scaling.best else 11 for p in points], "color": [p.score for p in points],
                 "symbol": ["star" if p.name == scaling.best else "circle" for p in points], "colorscale": "Viridis",
-                "line": {"color": "#111827", "width": 0.8}, "showscale": True, "cmin": _typical_low([p.score for p in points]),
+                "line": {"color": "#111827", "width": 0.8}, "showscale": True,
+                "cmin": _typical_low([p.score for p in points]),
                 "cmax": max(p.score for p in points),
                 "colorbar": {"title": axis.name, "tickformat": f".1{axis.format}", "thickness": 12, "len": 0.8}},
         customdata=[[p.name, ", ".join(p.presets) or "searched", p.score, p.macs, p.deviation] for p in points],
-        hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution %{c:.2f}<br>"
-                      f"%{{customdata[2]:.2{axis.format}}}, " "%{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>"))
+        hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution "
+                      "%{c:.2f}<br>"
+                      f"%{{customdata[2]:.2{axis.format}}}, " "%{customdata[3]:,} MACs "
+                                                              "(%{customdata[4]:+.2%})<extra></extra>"))
     figure.update_layout(**{**STYLE, "margin": {"l": 40, "r": 24, "t": 36, "b": 36}}, height=440, ternary={
         "sum": 1, "aaxis": {"title": "depth (α)", "ticks": ""}, "baxis": {"title": "width (β)", "ticks": ""},
         "caxis": {"title": "resolution (γ)", "ticks": ""}, "bgcolor": "#f8fafc"})
@@ -171,7 +178,8 @@ def over_trials(info: Info) -> go.Figure:
                            line={"color": colour, "shape": "hv", "width": 2}, hoverinfo="skip")
     figure.update_layout(**STYLE, height=440)
     figure.update_xaxes(title="trial")
-    figure.update_yaxes(title=f"validation {axis.name}" if info.data else axis.val, tickformat=f".1{axis.format}" if axis.percent else "")
+    figure.update_yaxes(title=f"validation {axis.name}" if info.data else axis.val, tickformat=f".1{axis.format}"
+                        if axis.percent else "")
     return figure
 
 
@@ -193,7 +201,8 @@ def against(info: Info, cost: str) -> go.Figure:
         figure.add_scatter(x=[t[cost] for t in trials], y=[t[axis.val] for t in trials], mode="markers", name=name,
                            marker={"color": colour, "size": 5, "opacity": 0.45})
         best = front(trials, lambda t: t[cost], lambda t: t[axis.val])
-        figure.add_scatter(x=[t[cost] for t in best], y=[t[axis.val] for t in best], mode="lines+markers", showlegend=False,
+        figure.add_scatter(x=[t[cost] for t in best], y=[t[axis.val] for t in best], mode="lines+markers",
+                           showlegend=False,
                            line={"shape": "hv", "color": colour}, marker={"size": 7, "color": colour})
     figure.update_layout(**STYLE, height=440)
     figure.update_xaxes(title=cost, type="log")
@@ -206,7 +215,8 @@ def transfer(info: Info) -> go.Figure:
     figure, axis = go.Figure(), info.axis
     digits = f".2{axis.format}"
     for t, colour in zip(info.found["transfers"], COLOURS, strict=False):
-        figure.add_scatter(x=[a for _, a, _ in t.pairs], y=[b for _, _, b in t.pairs], mode="markers", name=f"φ = {t.phi:g}",
+        figure.add_scatter(x=[a for _, a, _ in t.pairs], y=[b for _, _, b in t.pairs], mode="markers",
+                           name=f"φ = {t.phi:g}",
                            marker={"color": colour, "size": 10}, text=[name for name, _, _ in t.pairs],
                            hovertemplate=f"%{{text}}<br>φ = 1: %{{x:{digits}}}, there: %{{y:{digits}}}<extra></extra>")
     figure.update_layout(**STYLE, height=400, showlegend=True)
@@ -234,7 +244,8 @@ def figures(info: Info) -> dict[str, str]:
             drawn |= {"macs": pareto(info, "macs"), "params": pareto(info, "params")}
         else:
             drawn |= {f"against {name}": against(info, name) for name in info.objectives}
-    for name, key, draw in (("triangle", "scaling", triangle), ("transfer", "transfers", transfer), ("volumes", "volumes", volumes)):
+    for name, key, draw in (("triangle", "scaling", triangle), ("transfer", "transfers", transfer),
+                            ("volumes", "volumes", volumes)):
         if found.get(key):
             drawn[name] = draw(info)
     return {name: html(figure) for name, figure in drawn.items()}

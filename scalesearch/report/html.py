@@ -34,13 +34,15 @@ def page(info: Info) -> str:
     return template.render(
         info=info, found=info.found, figures=drawn, css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         against={name.removeprefix("against "): drawn[name] for name in drawn if name.startswith("against ")},
-        script=Markup(figures.script()), provenance=provenance(info) if info.data else [], study=dump(_readable(info.document)))
+        script=Markup(figures.script()), provenance=provenance(info) if info.data else [],
+        study=dump(_readable(info.document)))
 
 
 def _readable(document: Any) -> Any:
     """A study without the measurements of the device profiles in it."""
     if isinstance(document, dict):
-        return {k: f"{v['device']} (a profile of {len(v['blocks']):,} blocks)" if k == "device" and isinstance(v, dict) else _readable(v)
+        return {k: f"{v['device']} (a profile of {len(v['blocks']):,} blocks)" if k == "device" and isinstance(v, dict)
+                else _readable(v)
                 for k, v in document.items()}
     return document
 
@@ -55,11 +57,14 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
         ("trials", ", ".join(f"{n} {step}" for step, n in info.counts.items() if n)
          + (f"; {info.early} of them stopped early, in no front" if info.early else "")
          + f"; {rejected:,} proposals were over budget or known already and were never trained"),
-        ("searchers", f"base: {study.get('search', {}).get('with', DEFAULT)}; scaling: {study.get('scale', {}).get('with', DEFAULT)}"),
+        ("searchers",
+         f"base: {study.get('search', {}).get('with', DEFAULT)}; scaling: "
+         f"{study.get('scale', {}).get('with', DEFAULT)}"),
         ("seeds", ", ".join(map(str, study.get("seeds", [0])))),
         ("recipe", ", ".join(f"{k} {v:g}" for k, v in recipe["final"].items())),
         ("epochs in the searches", f"{recipe['search epochs']} (base), {recipe['scaling epochs']} (scaling)"),
-        ("time", f"{info.seconds:,.0f} s, {sum(t['seconds'] for t in info.trials):,.0f} s of them in training, over all workers"),
+        ("time", f"{info.seconds:,.0f} s, {sum(t['seconds'] for t in info.trials):,.0f} s of them in training, over "
+                 f"all workers"),
         ("versions", ", ".join(f"{k} {v}" for k, v in info.environment["versions"].items())),
         ("machine", ", ".join(f"{k} {v}" for k, v in info.environment["machine"].items())),
     ]

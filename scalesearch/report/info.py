@@ -20,7 +20,8 @@ PACKAGES = ("scalesearch", "torch", "ray", "optuna", "fvcore", "plotly", "pandas
 
 @dataclass(frozen=True)
 class Axis:
-    """The score as figures and tables name it, and the keys of a trial that hold it by split; `percent` says that it is a share."""
+    """The score as figures and tables name it, and the keys of a trial that hold it by split; `percent` says that it is
+    a share."""
 
     name: str
     val: str
@@ -65,9 +66,11 @@ class Info:
     def summary(self) -> dict[str, Any]:
         """What `summary.json` holds: results and how they came about, without the per-layer tables."""
         names = {"val": self.axis.val, "test": self.axis.test, "score": self.axis.name} if self.data else {}
-        keys = ("name", "document", "data", "budget", "wanted", "recipe", "environment", "seconds", "finished", "early", "faults", "failed")
+        keys = ("name", "document", "data", "budget", "wanted", "recipe", "environment", "seconds", "finished", "early",
+                "faults", "failed")
         said = {key: getattr(self, key) for key in keys}
-        return said | _plain(self.found, names) | {"trials": self.counts, "rejected": sum(t["rejected"] for t in self.trials)}
+        return said | _plain(self.found, names) | {"trials": self.counts,
+                                                   "rejected": sum(t["rejected"] for t in self.trials)}
 
 
 def _plain(value: Any, names: Mapping[str, str]) -> Any:
@@ -135,7 +138,8 @@ def _of_training(study: Study) -> dict[str, Any]:
         return {}
     data, last = study.training.data, study.steps[-1].name
     return {
-        "data": {"name": data.name, "origin": data.origin, "classes": data.classes, "resolution": study.training.resolution},
+        "data": {"name": data.name, "origin": data.origin, "classes": data.classes,
+                 "resolution": study.training.resolution},
         "recipe": {"final": asdict(study.recipe_of(last)), "search epochs": study.recipe_of("base").epochs,
                    "scaling epochs": study.recipe_of("scale").epochs},
     }  # fmt: skip
@@ -143,15 +147,16 @@ def _of_training(study: Study) -> dict[str, Any]:
 
 def _flat(trial: Trial) -> dict[str, Any]:
     """A trial as one row of a table."""
-    keys = ("step", "number", "name", "state", "reason", "network", "recipe", "candidate", "rung", "early", "rejected", "seconds")
+    keys = ("step", "number", "name", "state", "reason", "network", "recipe", "candidate", "rung", "early", "rejected",
+            "seconds")
     row = {key: getattr(trial, key) for key in keys} | trial.cost | trial.fidelity
     row |= {"resolution": trial.arch["resolution"]} if trial.arch else {}
     return row | trial.scores | {f"decision.{key}": value for key, value in trial.decisions.items()}
 
 
 def faults(trials: list[Trial]) -> list[str]:
-    """Trials that are one in fact: those of a search with the same network, and those that differ on paper and have the same
-    history to the last digit."""
+    """Trials that are one in fact: those of a search with the same network, and those that differ on paper and have the
+    same history to the last digit."""
     said = []
     seen: dict[tuple, Trial] = {}
     for trial in trials:
@@ -166,5 +171,6 @@ def faults(trials: list[Trial]) -> list[str]:
         if same is not trial and (same.network, same.recipe) != (trial.network, trial.recipe):
             said.append(
                 f"{same.name} and {trial.name} differ on paper (networks {same.network} and {trial.network}, recipes "
-                f"{same.recipe} and {trial.recipe}) and trained alike to the last digit: what differs between them took no effect.")
+                f"{same.recipe} and {trial.recipe}) and trained alike to the last digit: what differs between them "
+                f"took no effect.")
     return said

@@ -13,7 +13,8 @@ from scalesearch.yamlfile import read
 
 
 def certified(study: Study, path: Path) -> Certificate | None:
-    """The certificate of a training study's budget in its space. Raises `InputError`, located in the file, where nothing is inside."""
+    """The certificate of a training study's budget in its space. Raises `InputError`, located in the file, where
+    nothing is inside."""
     if study.training is None:
         return None
     with read(path).located():
@@ -31,8 +32,10 @@ def plan(study: Study, certificate: Certificate | None) -> list[dict[str, Any]]:
     for step in study.steps:
         macs = step.macs(study, base)
         if macs:
-            rows.append({"step": step.name, "what": step.what(study), "trials": step.networks(study) if step.networks else len(macs),
-                         "epochs": study.recipe_of(step.name).epochs if step.trains else 0, "most MACs": round(max(macs))})  # fmt: skip
+            rows.append({"step": step.name, "what": step.what(study), "trials": step.networks(study) if step.networks
+                         else len(macs),
+                         "epochs": study.recipe_of(step.name).epochs if step.trains else 0,
+                         "most MACs": round(max(macs))})
     return rows
 
 
@@ -64,7 +67,8 @@ def _is_study(data: dict[str, Any]) -> bool:
 def _row(path: Path, kind: str, name: str, c: Certificate) -> dict[str, Any]:
     low, high = c.interval
     return {"file": str(path), "kind": kind, "name": name, "architectures": c.to_dict()["size"], "networks": c.networks,
-            "smallest MACs": c.smallest, "median MACs": c.median, "largest MACs": c.largest, "share inside": _digits(c.inside),
+            "smallest MACs": c.smallest, "median MACs": c.median, "largest MACs": c.largest,
+            "share inside": _digits(c.inside),
             "share low": _digits(low), "share high": _digits(high), "exact": c.exact}  # fmt: skip
 
 

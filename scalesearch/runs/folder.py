@@ -19,8 +19,8 @@ OURS = ("study.yaml", "run.lock")  # what a run writes before its first trial
 def claimed(folder: Path, document: Mapping[str, Any], resume: bool) -> Iterator[None]:
     """The folder is this study's while the block runs.
 
-    Raises `InputError` where it holds another study's run, this one's without `resume`, or anything else, and where another
-    process is at work in it. Where the block raises one and nothing was found yet, nothing is left behind.
+    Raises `InputError` where it holds another study's run, this one's without `resume`, or anything else, and where
+    another process is at work in it. Where the block raises one and nothing was found yet, nothing is left behind.
     """
     file = folder / "study.yaml"
     if not file.exists() and folder.exists() and (not folder.is_dir() or not _only_ours(folder)):
@@ -55,4 +55,5 @@ def _check(folder: Path, there: Mapping[str, Any], document: Mapping[str, Any], 
         difference = document_difference(there, document)
         raise InputError(f"{folder} holds another study's run ({difference}); give another folder with --out")
     if not resume:
-        raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder with --out")
+        raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder "
+                         f"with --out")

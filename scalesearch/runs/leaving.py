@@ -1,4 +1,5 @@
-"""What a run leaves behind: the family's files, the tables, the report. Written from the log, so it can be written again."""
+"""What a run leaves behind: the family's files, the tables, the report. Written from the log, so it can be written
+again."""
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ def card(row: ComparedRow, info: Info) -> str:
     name, shown, data, recipe = info.axis.name, info.axis.shown, info.data or {}, info.recipe or {}
     scores = "Training failed." if row.test is None else (
         f"| test {name} | {shown(row.test)} |\n| validation {name} | {shown(row.val)} |")  # fmt: skip
-    found = info.found["scaling"]
+    found, seeds = info.found["scaling"], ", ".join(map(str, info.document.get("seeds", [0])))
     scaling = f"α = {found.alpha}, β = {found.beta}, γ = {found.gamma}" if found else ""
     return f"""# {row.name}
 
@@ -91,7 +92,7 @@ def card(row: ComparedRow, info: Info) -> str:
 | activations (outputs of convolution and linear) | {row.acts:,} |
 {scores}
 
-Trained for {recipe["final"]["epochs"]} epochs, seeds {", ".join(map(str, info.document.get("seeds", [0])))}; the weights are the
+Trained for {recipe["final"]["epochs"]} epochs, seeds {seeds}; the weights are the
 first seed's. Images are scaled to [-1, 1].
 
 ```python

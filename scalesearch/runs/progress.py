@@ -20,7 +20,8 @@ class Progress:
     def __init__(self, study: Study):
         self.study, self.started_at = study, time.monotonic()
         self.titles = {step.name: step.title for step in study.steps}
-        self.shown: Callable[[float], str] = study.training.task.shown if study.training else lambda value: f"{value:.6g}"
+        self.shown: Callable[[float],
+                             str] = study.training.task.shown if study.training else lambda value: f"{value:.6g}"
         self.running: set[tuple] = set()
         self.done, self.worked, self.known_work = 0, 0.0, 0.0
         self.started_in: dict[str, set[tuple]] = {step: set() for step in self.titles}
@@ -29,7 +30,8 @@ class Progress:
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
         self.live = self.console.is_terminal
-        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
+        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                       TextColumn("{task.fields[state]}"),
                        TimeElapsedColumn(), console=self.console, disable=not self.live)  # fmt: skip
         starting = "starting" if study.evaluator.here else "starting Ray"
         self.task = self.bar.add_task(starting, total=sum(self.planned.values()), state="")
@@ -65,7 +67,8 @@ class Progress:
         quiet = self.live or self.study.evaluator.here  # a table's rows come by the hundred
         if not quiet or not trial.done:
             macs = f", {trial.cost['macs']:,} MACs" if "macs" in trial.cost else ""
-            self.told(f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} s{self._left()}")
+            self.told(f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} "
+                      f"s{self._left()}")
         self._show(trial.step)
 
     def told(self, line: str) -> None:
@@ -89,10 +92,12 @@ class Progress:
         started = [len(keys) for keys in self.started_in.values()]
         reached = max((i for i, count in enumerate(started) if count), default=0)
         planned = self.planned.values()
-        return sum(n if i < reached else max(count, n) for i, (n, count) in enumerate(zip(started, planned, strict=True)))
+        return sum(n if i < reached else max(count, n)
+                   for i, (n, count) in enumerate(zip(started, planned, strict=True)))
 
     def _left(self) -> str:
-        """A guess: small networks take time about as the root of their MACs, by which done and planned work are weighed."""
+        """A guess: small networks take time about as the root of their MACs, by which done and planned work are
+        weighed."""
         if self.worked == 0:
             return ""
         spent = time.monotonic() - self.started_at
@@ -101,7 +106,8 @@ class Progress:
 
     def _planned_work(self) -> float:
         steps = [step for step in self.study.steps if step.trains]
-        return sum(self.study.recipe_of(step.name).epochs * sqrt(m) for step in steps for m in step.macs(self.study, self.base_macs))
+        return sum(self.study.recipe_of(step.name).epochs * sqrt(m) for step in steps
+                   for m in step.macs(self.study, self.base_macs))
 
     def _work(self, trial: Trial) -> float:
         return trial.fidelity.get("epochs", 0) * sqrt(trial.cost.get("macs", 0))

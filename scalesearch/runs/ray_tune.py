@@ -1,6 +1,7 @@
 """Ray Tune tries what the driver hands out. The only importer of ray.
 
-One Tune run serves all steps of a study, so its actors (and the torch in them) are started once and reused from trial to trial.
+One Tune run serves all steps of a study, so its actors (and the torch in them) are started once and reused from trial
+to trial.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ from scalesearch.searchers import WAIT, Job
 from scalesearch.study import Driver, Study
 from scalesearch.training import Place
 
-QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0",
+         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
 OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
 
 
 @contextmanager
 def cluster(study: Study, address: str | None) -> Iterator[None]:
-    """Ray, at `address` or here, while the block runs. Raises `InputError` where it does not answer or has too little."""
+    """Ray, at `address` or here, while the block runs. Raises `InputError` where it does not answer or has too
+    little."""
     os.environ |= QUIET
     import ray
 
@@ -40,8 +43,10 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
         yield
         return
     _check_reachable(address)
-    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE} if address in (None, "local") else {}
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+    local: dict[str, Any] = {"include_dashboard": False,
+                             "object_store_memory": OBJECT_STORE} if address in (None, "local") else {}
+    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
+             **local)
     try:
         _check_enough(study, ray.cluster_resources())
         yield
@@ -57,7 +62,8 @@ def _check_reachable(address: str | None) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
-        raise InputError(f"no Ray cluster answers at {address} ({error}); give HOST:PORT of its head", "--address") from None
+        raise InputError(f"no Ray cluster answers at {address} ({error}); give HOST:PORT of its head",
+                         "--address") from None
 
 
 def _check_enough(study: Study, there: dict[str, float]) -> None:
@@ -98,8 +104,8 @@ def _source() -> Any:
     class Source(Searcher):
         """Tune's way to ask the driver for jobs and to tell it what came of them.
 
-        Ray's own `OptunaSearch` passes on neither constraints nor user attributes, and takes an early-stopped trial for a
-        complete one.
+        Ray's own `OptunaSearch` passes on neither constraints nor user attributes, and takes an early-stopped trial for
+        a complete one.
         """
 
         def __init__(self, driver: Driver, first: Any, folder: Path, observer: Any):
@@ -130,7 +136,8 @@ def _source() -> Any:
             """What the last steps have found, before anybody pays for the next one."""
             self.step = before
             needed = next(step.needs for step in self.driver.study.steps if step.name == before)
-            lines = [line for step in self.driver.study.steps if step.name in needed for line in step.tells(self.driver)]
+            lines = [line for step in self.driver.study.steps if step.name in needed
+                     for line in step.tells(self.driver)]
             if lines:
                 write_report(self.driver, self.folder, seconds_spent(self.folder))
             for line in lines:

@@ -1,4 +1,5 @@
-"""The run of a study: what its driver hands out is tried here or by Ray, and everything it finds lands in one folder."""
+"""The run of a study: what its driver hands out is tried here or by Ray, and everything it finds lands in one
+folder."""
 
 from __future__ import annotations
 
@@ -56,11 +57,12 @@ class Run:
 
 def run(study: Study | str | Path, out: str | Path | None = None, *, address: str | None = None, resume: bool = False,
         observer: Observer | None = None) -> Run:  # fmt: skip
-    """Run `study` (or the study in a file) whole and leave its family and report in the folder `out` (`reports/NAME` by default).
+    """Run `study` (or the study in a file) whole and leave its family and report in the folder `out` (`reports/NAME` by
+    default).
 
-    `address` is a Ray cluster's; without it Ray starts here and stops at the end, or, where a try only looks something up, all
-    is done in this process. With `resume`, trials in the folder's log are taken as they are. Raises `InputError` where the
-    folder holds another study, or this one without `resume`.
+    `address` is a Ray cluster's; without it Ray starts here and stops at the end, or, where a try only looks something
+    up, all is done in this process. With `resume`, trials in the folder's log are taken as they are. Raises
+    `InputError` where the folder holds another study, or this one without `resume`.
     """
     study = study if isinstance(study, Study) else load_study(study)
     folder, observer = Path(out) if out else Path("reports") / study.name, observer or Silent()

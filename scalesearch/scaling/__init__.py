@@ -1,4 +1,5 @@
-"""Compound scaling: multipliers, shares of a budget, the network whose counted MACs meet a target, the space of such scalings.
+"""Compound scaling: multipliers, shares of a budget, the network whose counted MACs meet a target, the space of such
+scalings.
 
 In: an `Arch` and coefficients or a target. Out: scaled ones, with how far they are from what was asked.
 """

@@ -32,8 +32,8 @@ MOST_LISTS, NEAREST_LISTS = 200_000, 8  # of depths
 class Shares(NamedTuple):
     """How a growth of the budget is shared out: depth + width + resolution = 1.
 
-    A growth of `factor` gives α = factor^depth, β = factor^(width/2), γ = factor^(resolution/2), so that
-    α·β²·γ² = `factor` by construction (Tan & Le 2019, eq. 3, where `factor` is 2). Where there are groups, their width grows by
+    A growth of `factor` gives α = factor^depth, β = factor^(width/2), γ = factor^(resolution/2), so that α·β²·γ² =
+    `factor` by construction (Tan & Le 2019, eq. 3, where `factor` is 2). Where there are groups, their width grows by
     factor^(group/2), beside the others (Dollár et al. 2021, who let it grow as the width does).
     """
 
@@ -99,12 +99,13 @@ class Scaled:
 
 
 def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0.02) -> Scaled:
-    """`base` grown (or shrunk) along `shares` (or a preset's name) to a network whose counted MACs are within `tolerance` of `target`.
+    """`base` grown (or shrunk) along `shares` (or a preset's name) to a network whose counted MACs are within
+    `tolerance` of `target`.
 
     The multipliers are stretched by a common exponent and rounded (`rounded`); single steps (a layer in one stage, 8
-    channels in one width, a pixel) along the axes that have a share bring near misses nearer; then the axes go each at its
-    own pace. Of the first networks inside the tolerance the one truest to the shares is taken; where there is none, the one
-    nearest the target.
+    channels in one width, a pixel) along the axes that have a share bring near misses nearer; then the axes go each at
+    its own pace. Of the first networks inside the tolerance the one truest to the shares is taken; where there is none,
+    the one nearest the target.
     """
     if isinstance(shares, str):
         if shares not in PRESETS:
@@ -114,7 +115,8 @@ def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0
         raise InputError(f"takes a number of MACs, got {shown(target)}", "target")
     factor = target / cost(base).macs
     if not 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
-        raise InputError(f"{target:,} MACs are {factor:.3g} times those of {base.name}; between 1/{MOST_FACTOR} and {MOST_FACTOR} times "
+        raise InputError(f"{target:,} MACs are {factor:.3g} times those of {base.name}; between 1/{MOST_FACTOR} and "
+                         f"{MOST_FACTOR} times "
                          "are taken")
     found: dict[Arch, Scaled] = {}
     for widen_search in (_along, _steps_from, _lattice, _steps_from, _two_steps_from, _depth_lists):
@@ -133,7 +135,8 @@ def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0
 def realised(arch: Arch, base: Arch) -> tuple[float, float, float]:
     """The multipliers that the rounding left: layers, geometric mean of widths, resolution, each over the base's."""
     layers = sum(s.depth for s in arch.stages) / sum(s.depth for s in base.stages)
-    ratios = [math.log(w / v) for s, t in zip(arch.stages, base.stages) for w, v in zip(widths(s.block), widths(t.block))]
+    ratios = [math.log(w / v) for s, t in zip(arch.stages, base.stages)
+              for w, v in zip(widths(s.block), widths(t.block))]
     return layers, math.exp(sum(ratios) / max(1, len(ratios))), arch.resolution / base.resolution
 
 
@@ -156,7 +159,8 @@ def rounded(base: Arch, alpha: float, beta: float, gamma: float, group: float = 
     order = sorted(range(len(depths)), key=lambda i: depths[i] - wanted[i])
     for i in order[: max(0, short)]:
         depths[i] += 1
-    return scaled.with_(stages=tuple(replace(s, depth=d, block=deepen(s.block, alpha)) for s, d in zip(scaled.stages, depths)))
+    deeper = (replace(s, depth=d, block=deepen(s.block, alpha)) for s, d in zip(scaled.stages, depths, strict=True))
+    return scaled.with_(stages=tuple(deeper))
 
 
 def _macs(arch: Arch) -> int | None:
@@ -189,7 +193,8 @@ def _evenly(high: float, count: int) -> list[float]:
 
 
 def _steps_from(base: Arch, shares: Shares, factor: float, found: list[Scaled], steps: int = 1) -> Iterator[Arch]:
-    """Networks `steps` single steps from the nearest found, the first step towards the target, none back past the base."""
+    """Networks `steps` single steps from the nearest found, the first step towards the target, none back past the
+    base."""
     moves = list(_moves(shares, base))
     for start in sorted(found, key=lambda s: abs(s.deviation))[:4]:
         towards = 1 if start.deviation < 0 else -1
@@ -207,13 +212,13 @@ def _two_steps_from(base: Arch, shares: Shares, factor: float, found: list[Scale
 
 
 def _depth_lists(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> Iterator[Arch]:
-    """Where depth alone may grow or shrink: of all lists of depths those nearest the target, as far as they can be listed. Every
-    layer after a stage's first costs the same, so lists are told from one another by adding up."""
+    """Where depth alone may grow or shrink: of all lists of depths those nearest the target, as far as they can be
+    listed. Every layer after a stage's first costs the same, so lists are told from one another by adding up."""
     if not shares.depth or shares.width or shares.resolution or depth_is_inside(base):
         return
     free = [i for i, stage in enumerate(base.stages) if repeats(stage)]
-    deeper = lambda i, depth: base.with_(stages=tuple(replace(s, depth=depth if i == j else s.depth) for j, s in enumerate(base.stages)))
-    each = {i: cost(deeper(i, base.stages[i].depth + 1)).macs - cost(base).macs for i in free}
+    deeper = lambda i: tuple(replace(s, depth=s.depth + (i == j)) for j, s in enumerate(base.stages))
+    each = {i: cost(base.with_(stages=deeper(i))).macs - cost(base).macs for i in free}
     free = sorted((i for i in free if each[i]), key=each.__getitem__, reverse=True)
     wanted = round(cost(base).macs * (factor - 1))
 
@@ -234,7 +239,8 @@ def _depth_lists(base: Arch, shares: Shares, factor: float, found: list[Scaled])
     off = lambda change: abs(sum(n * each[i] for i, n in zip(free, change)) - abs(wanted))
     for change in heapq.nsmallest(NEAREST_LISTS, listed, key=off):
         more = dict(zip(free, change))
-        yield base.with_(stages=tuple(replace(s, depth=s.depth + sign * more.get(i, 0)) for i, s in enumerate(base.stages)))
+        stages = (replace(s, depth=s.depth + sign * more.get(i, 0)) for i, s in enumerate(base.stages))
+        yield base.with_(stages=tuple(stages))
 
 
 def _moves(shares: Shares, arch: Arch) -> Iterator[tuple[str, int]]:
@@ -269,7 +275,8 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     else:
         step = quantum(stage.block)
         fits = all(width + direction * step >= step for width in widths(stage.block))
-        changed = replace(stage, block=with_widths(stage.block, lambda width: width + direction * step)) if fits else None
+        changed = replace(stage,
+                          block=with_widths(stage.block, lambda width: width + direction * step)) if fits else None
     return None if changed is None else arch.with_(stages=(*arch.stages[:i], changed, *arch.stages[i + 1 :]))
 
 

@@ -14,17 +14,18 @@ QUANTUM = 8  # channels come in multiples of this
 SINGLE = ("concat", "add", "upsample", "channels", "max_pool", "avg_pool", "transition", "identity", "sppf", "patchify")
 
 
-def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0, resolution: float = 1.0, group: float = 1.0,
+def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0, resolution: float = 1.0,
+          group: float = 1.0,
           keep: Collection[str] = (), most_width: int | None = None) -> Arch:
     """`arch` with its multipliers applied by EfficientNet's rounding rules.
 
-    Depths are rounded up, widths to multiples of 8 and never below 90 %, resolution to whole pixels
-    (Tan & Le 2019; `round_repeats` and `round_filters` of the reference code). Detectors' resolution keeps to multiples of the total
-    stride, RegNets' widths to multiples of the group width, which `group` multiplies; pools, joints and reductions are not
-    repeated. What `keep` names (stem, head, or a leaf of the head) keeps its width, as MobileNets' heads do where they shrink.
-    `depth` may be a list, the layers of every stage (as ResNet-101 differs from ResNet-50); no width grows beyond
-    `most_width` (YOLOv8's `max_channels` times its width multiplier). Raises `InputError` for a list of another length and for
-    multipliers that are no positive numbers.
+    Depths are rounded up, widths to multiples of 8 and never below 90 %, resolution to whole pixels (Tan & Le 2019;
+    `round_repeats` and `round_filters` of the reference code). Detectors' resolution keeps to multiples of the total
+    stride, RegNets' widths to multiples of the group width, which `group` multiplies; pools, joints and reductions are
+    not repeated. What `keep` names (stem, head, or a leaf of the head) keeps its width, as MobileNets' heads do where
+    they shrink. `depth` may be a list, the layers of every stage (as ResNet-101 differs from ResNet-50); no width grows
+    beyond `most_width` (YOLOv8's `max_channels` times its width multiplier). Raises `InputError` for a list of another
+    length and for multipliers that are no positive numbers.
     """
     for name, multiplier in (("depth", depth), ("width", width), ("resolution", resolution), ("group", group)):
         listed = name == "depth" and isinstance(depth, (list, tuple))
@@ -32,7 +33,8 @@ def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0,
             raise InputError(f"takes a number above 0 and of at most {MOST_FACTOR:,}, got {shown(multiplier)}", name)
     if not isinstance(depth, (int, float)):
         if len(depth) != len(arch.stages) or any(not isinstance(d, int) or d < 1 for d in depth):
-            raise InputError(f"takes a whole number of layers for each of the {len(arch.stages)} stages, got {list(depth)}", "depth")
+            raise InputError(f"takes a whole number of layers for each of the {len(arch.stages)} stages, got "
+                             f"{list(depth)}", "depth")
         deeper = arch.with_(stages=tuple(replace(s, depth=d) for s, d in zip(arch.stages, depth)))
         return scale(deeper, width=width, resolution=resolution, group=group, keep=keep, most_width=most_width)
     if group != 1.0:
@@ -52,7 +54,8 @@ def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0,
 
 def _with_kept(wide: BlockSpec, before: BlockSpec, keep: Collection[str]) -> BlockSpec:
     """The head with the leaves that are to stay as they were."""
-    return with_leaves(wide, lambda field, value: before.get(field.name, field.default) if field.name in keep else value)
+    return with_leaves(wide, lambda field, value: before.get(field.name, field.default) if field.name in keep
+                       else value)
 
 
 def _scaled_stage(stage: Stage, depth: float, width: float, inside: bool) -> Stage:
@@ -68,12 +71,14 @@ def _deepens_inside(stage: Stage) -> bool:
 
 
 def depth_is_inside(arch: Arch) -> bool:
-    """Whether the network's depth is that of parts which its blocks repeat; what stands between them is not repeated then."""
+    """Whether the network's depth is that of parts which its blocks repeat; what stands between them is not repeated
+    then."""
     return any(_deepens_inside(stage) for stage in arch.stages)
 
 
 def repeats(stage: Stage) -> bool:
-    """Whether more of the same block after it make sense: not where maps are joined, resized, pooled or eaten at their border."""
+    """Whether more of the same block after it make sense: not where maps are joined, resized, pooled or eaten at their
+    border."""
     return not (stage.inputs or stage.block.kind in SINGLE or (stage.depth == 1 and padded(stage.block) != stage.block))
 
 
@@ -90,7 +95,8 @@ def _regrouped(spec: BlockSpec, multiplier: float) -> BlockSpec:
         return spec
     wide = make_divisible(spec.get("group_width", QUANTUM) * multiplier)
     width = max(wide, round(spec.get("width") / wide) * wide)
-    return with_leaves(spec, lambda field, value: wide if field.name == "group_width" else width if field.name == "width" else value)
+    return with_leaves(spec, lambda field, value: wide if field.name == "group_width" else width
+                       if field.name == "width" else value)
 
 
 def has_groups(arch: Arch) -> bool:
@@ -104,11 +110,13 @@ def quantum(spec: BlockSpec) -> int:
 
 
 def resolution_step(arch: Arch) -> int:
-    """Resolutions come in multiples of this: a neck that upsamples meets its backbone's maps only at multiples of the total stride."""
+    """Resolutions come in multiples of this: a neck that upsamples meets its backbone's maps only at multiples of the
+    total stride."""
     kinds = [stage.block.kind for stage in arch.stages]
     if "upsample" not in kinds:
         return 1
-    return math.prod([stem_stride(spec) for spec in arch.stem] + [s.stride for s in arch.stages[: kinds.index("upsample")]])
+    down = arch.stages[: kinds.index("upsample")]
+    return math.prod([*map(stem_stride, arch.stem), *(stage.stride for stage in down)])
 
 
 def with_widths(spec: BlockSpec, change: Callable[[int], int], axis: str = "width") -> BlockSpec:

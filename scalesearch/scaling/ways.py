@@ -20,10 +20,10 @@ Decisions = dict[str, float]
 class ScalingSpace:
     """The ways to grow `base` by `factor`: each a counted network, distinct ones only.
 
-    Its decisions are decimals, the exponents of `factor` in α, β² and γ² under the names `depth`, `width` and `resolution`;
-    their proportions are the shares of the growth. Where the base has group widths, `group` is a fourth: which part of the
-    width's growth they take part in. `networks` are all that rounding gives within `tolerance` of the factor; any other point
-    is brought onto the target by `scale_to`.
+    Its decisions are decimals, the exponents of `factor` in α, β² and γ² under the names `depth`, `width` and
+    `resolution`; their proportions are the shares of the growth. Where the base has group widths, `group` is a fourth:
+    which part of the width's growth they take part in. `networks` are all that rounding gives within `tolerance` of the
+    factor; any other point is brought onto the target by `scale_to`.
     """
 
     def __init__(self, base: Arch, factor: float = 2.0, tolerance: float = 0.02):
@@ -53,7 +53,8 @@ class ScalingSpace:
         return found
 
     def _depths_and_widths(self) -> Iterator[tuple[float, float, float]]:
-        """α, β and the multiplier of group widths at which the rounding gives another network, up to the whole growth each."""
+        """α, β and the multiplier of group widths at which the rounding gives another network, up to the whole growth
+        each."""
         alphas = self._alphas()
         specs = (*self.base.stem, *(stage.block for stage in self.base.stages), self.base.head)
         betas, most = {1.0}, self.factor**0.5
@@ -61,7 +62,8 @@ class ScalingSpace:
             for width in widths(spec):
                 step = quantum(spec)
                 steps = range(width + step - width % step, int(width * most) + step, step)
-                betas |= {beta for rounded_to in steps if 1 < (beta := _first_multiplier(width, rounded_to, step)) <= most}
+                betas |= {beta for rounded_to in steps
+                          if 1 < (beta := _first_multiplier(width, rounded_to, step)) <= most}
         for beta in sorted(betas):
             for alpha in alphas:
                 yield alpha, beta, 1.0
@@ -69,16 +71,19 @@ class ScalingSpace:
                     yield alpha, beta, beta
 
     def _alphas(self) -> list[float]:
-        """A depth multiplier, up to the whole growth, for every list of depths that the rounding gives: it gives another where the
-        depth of a stage or the total crosses a step, or where two stages change places in who is rounded up."""
+        """A depth multiplier, up to the whole growth, for every list of depths that the rounding gives: it gives
+        another where the depth of a stage or the total crosses a step, or where two stages change places in who is
+        rounded up."""
         depths = [stage.depth for stage in self.base.stages]
         inside = [n for stage in self.base.stages if isinstance(n := stage.block.get("repeats", 1), int)]
         apart = {abs(a - b) for a, b in itertools.combinations(depths, 2)} - {0}
         steps = lambda n, first: ((k + first) / n for k in range(n, int(n * self.factor) + 1))
-        edges = {1.0, self.factor, *(e for n in {*depths, *apart} for e in steps(n, 0)), *(e for n in {*inside, sum(depths)} for e in steps(n, 0.5))}
+        edges = {1.0, self.factor, *(e for n in {*depths, *apart} for e in steps(n, 0)),
+                 *(e for n in {*inside, sum(depths)} for e in steps(n, 0.5))}
         inner = sorted(e for e in edges if 1 <= e <= self.factor)
         tried = sorted([*inner, *((a + b) / 2 for a, b in itertools.pairwise(inner))])
-        layers = lambda alpha: [(s.depth, s.block.get("repeats", 1)) for s in rounded(self.base, alpha, 1.0, 1.0).stages]
+        layers = lambda alpha: [(s.depth, s.block.get("repeats", 1))
+                                for s in rounded(self.base, alpha, 1.0, 1.0).stages]
         found: dict[str, float] = {}
         for alpha in tried:
             found.setdefault(str(layers(alpha)), alpha)
@@ -98,7 +103,8 @@ class ScalingSpace:
             yield grown.with_(resolution=size)
 
     def at(self, decisions: Decisions) -> Scaled:
-        """The network at `{"depth": a, "width": b, "resolution": c}`. Raises `InputError` for an exponent below 0, or all of them 0."""
+        """The network at `{"depth": a, "width": b, "resolution": c}`. Raises `InputError` for an exponent below 0, or
+        all of them 0."""
         key = _key(decisions)
         if key in self._exact:
             return self._exact[key][1]
@@ -116,7 +122,8 @@ class ScalingSpace:
         return Shares(depth, width, resolution, part * width)
 
     def decisions_of(self, shares: Shares) -> Decisions:
-        return self._point(shares.depth, shares.width, shares.resolution, shares.group / shares.width if shares.width else 0.0)
+        return self._point(shares.depth, shares.width, shares.resolution, shares.group / shares.width if shares.width
+                           else 0.0)
 
     def _point(self, *exponents: float) -> Decisions:
         return dict(zip(self.axes, exponents))

@@ -1,4 +1,5 @@
-"""The one search: what may be tried (problems), what a try scores (evaluators), who proposes (searchers), what is kept (the log).
+"""The one search: what may be tried (problems), what a try scores (evaluators), who proposes (searchers), what is kept
+(the log).
 
 In: a problem, an evaluator, the name of a searcher. Out: jobs, trials and what they found. The only importer of optuna.
 """

@@ -26,8 +26,8 @@ def ask(problem: Problem, with_: str, past: Past, rng: Random, seen: Collection[
         objectives: int = 1) -> Proposal | None:
     """The first proposal inside the budget that is a network not `seen` before: of `first`, then of the searcher.
 
-    A searcher that finds none for half the patience is helped by plain draws, and these by the list of all where there is one.
-    None where nothing is left.
+    A searcher that finds none for half the patience is helped by plain draws, and these by the list of all where there
+    is one. None where nothing is left.
     """
     if not problem.left(seen):
         return None
@@ -52,7 +52,8 @@ def _threads(with_: str) -> Any:
     return ThreadpoolController()
 
 
-def _all(first: Sequence[Decisions], proposals: Iterator[Decisions], problem: Problem, rng: Random) -> Iterator[Decisions]:
+def _all(first: Sequence[Decisions], proposals: Iterator[Decisions], problem: Problem,
+         rng: Random) -> Iterator[Decisions]:
     yield from first
     for _ in range(PATIENCE // 2):
         yield next(proposals)

@@ -1,7 +1,8 @@
-"""Optuna: its samplers as searchers, and the SQLite copy of a search that its dashboard opens. The only importer of optuna.
+"""Optuna: its samplers as searchers, and the SQLite copy of a search that its dashboard opens. The only importer of
+optuna.
 
-Ray's `OptunaSearch` tells Optuna neither constraints nor that a trial was stopped early; here every proposal is asked for and
-every result told by ourselves, on a study made anew from the past.
+Ray's `OptunaSearch` tells Optuna neither constraints nor that a trial was stopped early; here every proposal is asked
+for and every result told by ourselves, on a study made anew from the past.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def distribution(domain: Domain, ordered: bool = False) -> Any:
             return optuna.distributions.IntDistribution(0, len(domain.options) - 1)
         return optuna.distributions.CategoricalDistribution(domain.options)
     if isinstance(domain, IntRange):
-        return optuna.distributions.IntDistribution(domain.values[0], domain.values[-1], step=domain.step, log=domain.log)
+        return optuna.distributions.IntDistribution(domain.values[0], domain.values[-1], step=domain.step,
+                                                    log=domain.log)
     return optuna.distributions.FloatDistribution(domain.low, domain.high, step=domain.step, log=domain.log)
 
 
@@ -67,13 +69,14 @@ def _directions(problem: Any, decisions: Decisions) -> list[str]:
 
 def tpe(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Tree-structured Parzen estimator (Bergstra et al. 2011; with several objectives Ozaki et al. 2022)."""
-    make = lambda optuna, seed, trials: optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
+    make = lambda optuna, seed, _: optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
     return _proposals(problem, past, rng, make)
 
 
 def gp(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Optuna's Gaussian process with expected (hypervolume) improvement."""
-    make = lambda optuna, seed, trials: optuna.samplers.GPSampler(seed=seed, n_startup_trials=START, deterministic_objective=False)
+    make = lambda optuna, seed, _: optuna.samplers.GPSampler(
+        seed=seed, n_startup_trials=START, deterministic_objective=False)
     return _proposals(problem, past, rng, make, misses=3)  # each costs a fit
 
 
@@ -84,7 +87,8 @@ def nsga2(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
 
 
 def cmaes(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """CMA-ES (Hansen & Ostermeier 2001); options are numbered in their order, and every `GENERATION` results are a generation."""
+    """CMA-ES (Hansen & Ostermeier 2001); options are numbered in their order, and every `GENERATION` results are a
+    generation."""
     make = lambda optuna, seed, trials: optuna.samplers.CmaEsSampler(
         seed=seed, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False)
     return _proposals(problem, past, rng, make, ordered=True, evolved=_evolved)
@@ -122,7 +126,8 @@ def _notes(study: Any, trials: list[Any]) -> dict[str, Any]:
 
 
 def _proposals(problem: Any, past: Past, rng: Random, make: Callable, *, ordered: bool = False,
-               generations: str = "", misses: int = MOST_MISSES, evolved: Callable | None = None) -> Iterator[Decisions]:
+               generations: str = "", misses: int = MOST_MISSES,
+               evolved: Callable | None = None) -> Iterator[Decisions]:
     """What a sampler proposes; a proposal that is not taken (over budget, known) is told to it as infeasible."""
     if past.asked < START:
         while True:
@@ -160,7 +165,8 @@ def write_storage(path: Path, name: str, problem: Any, results: Sequence[tuple[d
     """The finished trials of a search as the Optuna study `name` in the SQLite file at `path`."""
     optuna = _optuna()
     directions = _directions(problem, results[0][0])
-    study = optuna.create_study(storage=f"sqlite:///{path}", study_name=name, directions=directions, load_if_exists=True)
+    study = optuna.create_study(storage=f"sqlite:///{path}", study_name=name, directions=directions,
+                                load_if_exists=True)
     for decisions, score in results[len(study.trials) :]:
         told = None if score is None else values(problem, decisions, score)
         study.add_trial(_frozen(problem, decisions, told, "FAIL" if score is None else "COMPLETE"))

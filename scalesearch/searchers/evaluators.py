@@ -25,7 +25,11 @@ class Evaluator(Protocol):
         """What a job's score is measured with, its seed at least."""
 
     def tries(self, job: Any, place: Place) -> Iterator[dict[str, Any]]:
-        """What comes of a job step by step: numbers, and at the end `{"outcome": {"scores": …}}` or `{"outcome": {"reason": …}}`."""
+        """What comes of a job step by step: numbers, and at the end `{"outcome": {"scores": …}}` or `{"outcome":
+        {"reason": …}}`."""
+
+
+OWN = Score("score")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Function:
     """
 
     function: Callable[..., Any]
-    score: Score = Score("score")
+    score: Score = OWN
     halves: bool = False
     of_decisions: bool = False
     here: bool = True
@@ -70,7 +74,5 @@ def column(problem: RowsProblem) -> Function:
 
 def outcome_of(evaluator: Evaluator, job: Any, place: Place) -> dict[str, Any]:
     """What comes of a job in this process."""
-    said: dict[str, Any] = {}
-    for said in evaluator.tries(job, place):
-        pass
-    return said["outcome"]
+    *_, last = evaluator.tries(job, place)
+    return last["outcome"]

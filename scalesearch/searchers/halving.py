@@ -1,4 +1,5 @@
-"""Successive halving: which networks have earned more epochs. A function of the results so far, so it resumes by replay.
+"""Successive halving: which networks have earned more epochs. A function of the results so far, so it resumes by
+replay.
 
 Scores are compared within a rung alone: trained for as many epochs of the same schedule.
 """
@@ -20,8 +21,8 @@ SCHEDULERS = ("none", "asha", "hyperband")
 
 @dataclass(frozen=True)
 class Scheduler:
-    """`with` none, asha (Li et al. 2020) or hyperband (Li et al. 2018, its brackets run side by side): of each rung the best
-    1/`eta` go on to `eta` times the epochs, from `min_epochs` on."""
+    """`with` none, asha (Li et al. 2020) or hyperband (Li et al. 2018, its brackets run side by side): of each rung the
+    best 1/`eta` go on to `eta` times the epochs, from `min_epochs` on."""
 
     with_: str = "none"
     eta: Annotated[int, Rule(low=2, high=16)] = 3
@@ -48,7 +49,8 @@ class Scheduler:
 
 
 def scheduler_of(value: Scheduler | Mapping[str, Any] | None) -> Scheduler:
-    """The scheduler that `{"with": "asha", "eta": 3}` names. Raises `InputError`, placed at `scheduler`, where there is none."""
+    """The scheduler that `{"with": "asha", "eta": 3}` names. Raises `InputError`, placed at `scheduler`, where there is
+    none."""
     scheduler = value if isinstance(value, Scheduler) else section(Scheduler, value, "scheduler")
     with inside("scheduler"):
         scheduler.check()
@@ -58,9 +60,10 @@ def scheduler_of(value: Scheduler | Mapping[str, Any] | None) -> Scheduler:
 Entry = tuple[int, int]  # a candidate's number and its rung
 
 
-def promotion(entries: Sequence[Entry], results: Mapping[Entry, Sequence[float] | None], rungs: int, eta: int) -> Entry | None:
-    """The next promotion that the known results justify, from the highest rung down: a candidate among the best 1/`eta` of its
-    rung, each objective to be maximised, that has not been sent on. None where there is none."""
+def promotion(entries: Sequence[Entry], results: Mapping[Entry, Sequence[float] | None], rungs: int,
+              eta: int) -> Entry | None:
+    """The next promotion that the known results justify, from the highest rung down: a candidate among the best 1/`eta`
+    of its rung, each objective to be maximised, that has not been sent on. None where there is none."""
     sent = set(entries)
     for rung in reversed(range(rungs - 1)):
         there = [(candidate, values) for (candidate, r), values in results.items() if r == rung and values is not None]

@@ -29,10 +29,11 @@ Jobs = Iterator["Job | Wait"]
 class Job:
     """A network to try, from epoch `start` `until` another; none: its proxies alone.
 
-    `network` is the digest that it must turn out to have, `cost` what it counts. `candidate` and `rung` say which network of a
-    search it is and how far it goes, `of` how many epochs the whole way has, `parent` which trial's weights it starts from.
-    What follows is for training: the `recipe`, whether the score is `final` and taken on the test split too, which `proxies`
-    are computed, and the files in the run's folder for `weights` and for a `checkpoint`.
+    `network` is the digest that it must turn out to have, `cost` what it counts. `candidate` and `rung` say which
+    network of a search it is and how far it goes, `of` how many epochs the whole way has, `parent` which trial's
+    weights it starts from. What follows is for training: the `recipe`, whether the score is `final` and taken on the
+    test split too, which `proxies` are computed, and the files in the run's folder for `weights` and for a
+    `checkpoint`.
     """
 
     step: str

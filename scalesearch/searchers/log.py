@@ -18,11 +18,12 @@ FORMAT = 2
 
 
 class TrialLog:
-    """`trials.jsonl`: a line that says of what the log is, then one per trial, synced to disk before anybody acts on it.
+    """`trials.jsonl`: a line that says of what the log is, then one per trial, synced to disk before anybody acts on
+    it.
 
-    `of` is what is searched, by which a log of something else is refused; a reader may leave it out. A last line cut off by
-    a kill is dropped when the log is opened again (`repair`), and passed over by a mere reader. Without a path it is kept in
-    memory alone.
+    `of` is what is searched, by which a log of something else is refused; a reader may leave it out. A last line cut
+    off by a kill is dropped when the log is opened again (`repair`), and passed over by a mere reader. Without a path
+    it is kept in memory alone.
     """
 
     def __init__(self, path: Path | None = None, of: Mapping[str, Any] | None = None, repair: bool = True):
@@ -54,7 +55,8 @@ class TrialLog:
         except ValueError:
             raise fault("is no log of trials", path, 1) from None
         if isinstance(header, dict) and ({"step", "number"} <= header.keys() or "search" in header):
-            raise fault("is a log of an older format, without a head; what it holds can't be gone on with, start anew", path, 1)
+            raise fault("is a log of an older format, without a head; what it holds can't be gone on with, start anew",
+                        path, 1)
         if not isinstance(header, dict) or header.keys() != {"log", "of"} or not isinstance(header["of"], dict):
             raise fault("is no log of trials", path, 1)
         if header["log"] != FORMAT:
@@ -62,7 +64,8 @@ class TrialLog:
         for key, value in (of or {}).items():
             there = header["of"].get(key)
             if there != value and key == "problem":
-                raise InputError(f"{path} holds a search of something else: what is searched has changed since; give another log")
+                raise InputError(f"{path} holds a search of something else: what is searched has changed since; give "
+                                 f"another log")
             if there != value:
                 raise InputError(f'{path} holds another search ("{key}" was {there!r}, is {value!r}); give another log')
         self.of_what = header["of"]

@@ -29,8 +29,8 @@ from scalesearch.training import Place, Score
 
 @dataclass(frozen=True)
 class Result:
-    """One network asked about. `costs` are the counted objectives beside the score, to be small; `early` says that it was stopped
-    before the end, so that its score is not held against the others."""
+    """One network asked about. `costs` are the counted objectives beside the score, to be small; `early` says that it
+    was stopped before the end, so that its score is not held against the others."""
 
     number: int
     decisions: Decisions
@@ -45,7 +45,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found. `objectives` names the costs; `exhausted` says that no further network is inside the budget."""
+    """What a search found. `objectives` names the costs; `exhausted` says that no further network is inside the
+    budget."""
 
     results: list[Result]
     objectives: tuple[str, ...] = ()
@@ -67,7 +68,8 @@ class Found:
 
     @property
     def front(self) -> list[Result]:
-        """The results that none beats in every objective, by the first cost; without counted objectives, the best alone."""
+        """The results that none beats in every objective, by the first cost; without counted objectives, the best
+        alone."""
         if not self.objectives:
             return [self.best]
         if len(self.objectives) == 1:
@@ -76,7 +78,8 @@ class Found:
         return sorted((r for r, first in zip(self.scored, rank, strict=True) if not first), key=lambda r: r.costs)
 
     def volumes(self) -> list[float]:
-        """The hypervolume after every result, over the worst score and the highest costs met; for several objectives."""
+        """The hypervolume after every result, over the worst score and the highest costs met; for several
+        objectives."""
         if not self.objectives or not self.scored:
             return []
         worst = tuple(map(min, zip(*map(_point, self.scored), strict=True)))
@@ -94,7 +97,8 @@ def _point(result: Result) -> tuple[float, ...]:
 
 def found_in(trials: Iterable[Trial], problem: Problem, score: Score, exhausted: bool = False) -> Found:
     """The trials of a search of `problem` as what it found."""
-    results = [Result(t.number, t.decisions, t.network, score.of(t.scores), tuple(t.cost[name] for name in problem.objectives),
+    results = [Result(t.number, t.decisions, t.network, score.of(t.scores),
+                      tuple(t.cost[name] for name in problem.objectives),
                       t.reason, t.rejected, t.early, t.fidelity.get("epochs")) for t in trials]  # fmt: skip
     return Found(results, problem.objectives, exhausted, problem)
 
@@ -103,15 +107,16 @@ def search(space: Space | ScalingSpace | Problem, objective: Callable[..., Any] 
            with_: str = DEFAULT, budget: Mapping[str, Any] | None = None, objectives: Sequence[str] = (), seed: int = 0,
            scheduler: Scheduler | Mapping[str, Any] | None = None, epochs: int = 1, log: str | Path | None = None,
            observer: Callable[[Result], None] = lambda result: None) -> Found:  # fmt: skip
-    """Ask `objective(arch)` (a score to be large) about `trials` networks inside `budget`, chosen by the searcher `with_`.
+    """Ask `objective(arch)` (a score to be large) about `trials` networks inside `budget`, chosen by the searcher
+    `with_`.
 
-    `space` may be a space, the ways to scale a network (`ScalingSpace`), or a table. `objectives` are counted quantities (`macs`,
-    `params`, …) to be small at the same time. With a `scheduler` (`{"with": "asha"}`) the objective is asked with the epochs
-    too, `objective(arch, epochs)`, few at first, and about the best of them again with more, up to `epochs`. An objective that
-    raises, or whose score is no finite number, is a failed trial, and the search goes on; it ends with `WorkFailed` where the
-    first ten all fail. With `log`, every result is a synced line of that file, and a search that is called again goes on after
-    them. Raises `InputError` for an unknown searcher, scheduler or quantity, a budget that nothing meets, a missing objective,
-    and a log of another search.
+    `space` may be a space, the ways to scale a network (`ScalingSpace`), or a table. `objectives` are counted
+    quantities (`macs`, `params`, …) to be small at the same time. With a `scheduler` (`{"with": "asha"}`) the objective
+    is asked with the epochs too, `objective(arch, epochs)`, few at first, and about the best of them again with more,
+    up to `epochs`. An objective that raises, or whose score is no finite number, is a failed trial, and the search goes
+    on; it ends with `WorkFailed` where the first ten all fail. With `log`, every result is a synced line of that file,
+    and a search that is called again goes on after them. Raises `InputError` for an unknown searcher, scheduler or
+    quantity, a budget that nothing meets, a missing objective, and a log of another search.
     """
     check_searcher(with_, 1 + len(objectives))
     problem = _problem(space, budget or {}, tuple(objectives))
@@ -121,7 +126,8 @@ def search(space: Space | ScalingSpace | Problem, objective: Callable[..., Any] 
     asked = {"with": with_, "seed": seed, "objectives": list(objectives), "problem": problem.digest,
              "budget": {k: str(v) for k, v in (budget or {}).items()}, "rungs": list(rungs)}  # fmt: skip
     first = list(problem.always.values()) if isinstance(problem, ScaleProblem) else []
-    one = Search(problem, evaluator.score, trials, with_, seed=seed, dice=str(seed), rungs=rungs, scheduler=halving, first=first)
+    one = Search(problem, evaluator.score, trials, with_, seed=seed, dice=str(seed), rungs=rungs, scheduler=halving,
+                 first=first)
     with opened(Path(log), asked) if log is not None else nullcontext(TrialLog()) as kept:
         for job in one.jobs(kept):
             assert isinstance(job, Job), "one at a time, nothing is waited for"
@@ -143,7 +149,8 @@ def _problem(space: Space | ScalingSpace | Problem, budget: Mapping[str, Any], o
     if isinstance(space, ScalingSpace):
         scaled = ScaleProblem(space, budget=budget_of(budget, relative_to({"base": space.base})), objectives=objectives)
         if not scaled.networks:
-            raise InputError(f"none of the {len(space.networks):,} networks within the tolerance has {scaled.budget}", "budget")
+            raise InputError(f"none of the {len(space.networks):,} networks within the tolerance has {scaled.budget}",
+                             "budget")
         return scaled
     if budget:
         raise InputError("is for spaces; a table is made with its bounds", "budget")

@@ -1,7 +1,7 @@
 """The predictor-guided searcher: what a surrogate learnt from the results expects most of is tried next.
 
-The surrogate's weights are fitted when there are a third more results than at the last fit, on those that were there then; so
-they are a function of the past, whatever happened in between, and most proposals cost milliseconds.
+The surrogate's weights are fitted when there are a third more results than at the last fit, on those that were there
+then; so they are a function of the past, whatever happened in between, and most proposals cost milliseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ START = 10  # results drawn at random before there is a surrogate
 FRESH = 10  # drawn for each proposal
 STARTS = 8  # of the best results, and of the most promising of the pool, whose neighbours are looked at
 CLIMBS = 3  # rounds of neighbours of the most promising
-MOST_AROUND, FEW_AROUND = 150, 24  # neighbours looked at in a round: fewer where decisions are many and each takes its time
+# neighbours looked at in a round: fewer where decisions are many and each takes its time
+MOST_AROUND, FEW_AROUND = 150, 24
 MOST_STEPS = 60
 GROWTH = 1.3
 CONFIDENCE = (None, 0.5, 1.5)  # in turn: the expected improvement, and two upper confidence bounds
@@ -30,8 +31,8 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # a normal distribution 
 
 
 def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """The upper confidence bound or the expected improvement of a Gaussian process; with counted objectives, the expected gain of hypervolume, which is
-    exact since what a network costs is known beforehand."""
+    """The upper confidence bound or the expected improvement of a Gaussian process; with counted objectives, the
+    expected gain of hypervolume, which is exact since what a network costs is known beforehand."""
     known = past.scored
     if past.asked < START or len(known) < START // 2 or len({score for _, score in known}) < 2:
         while True:
@@ -67,7 +68,8 @@ def fitted(view: View, known: Sequence[tuple[Decisions, float]]) -> Surrogate:
     memo = tuple((view.key(decisions), score) for decisions, score in known[:size])
     if memo not in view.surrogates:
         surrogate = Surrogate(len(view.names), view.groups)
-        surrogate.fit(view.encoded_list([d for d, _ in known[:size]]), gaussian_scores(np.array([score for _, score in known[:size]])))
+        surrogate.fit(view.encoded_list([d for d, _ in known[:size]]),
+                      gaussian_scores(np.array([score for _, score in known[:size]])))
         view.surrogates.clear()
         view.surrogates[memo] = surrogate
     return view.surrogates[memo]
@@ -107,8 +109,8 @@ class _Acquisition:
         return gain(wanted.costs, possible) @ WEIGHTS
 
     def _promise(self, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        """In turn the expected improvement over the best, which looks far afield, and upper confidence bounds, which stay nearer
-        to what is good; either alone fails on some landscape."""
+        """In turn the expected improvement over the best, which looks far afield, and upper confidence bounds, which
+        stay nearer to what is good; either alone fails on some landscape."""
         confidence = CONFIDENCE[len(self.y) % len(CONFIDENCE)]
         if confidence is not None:
             return mean + confidence * deviation

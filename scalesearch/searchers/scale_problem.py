@@ -20,10 +20,11 @@ TRIED_ALWAYS = ("efficientnet", "depth", "width", "resolution")  # of the preset
 
 
 class ScaleProblem(Problem):
-    """The distinct networks that scaling a base by a factor gives: all of those inside the tolerance and the budget, and what
-    `presets` make of the base inside the budget, even where it misses the factor.
+    """The distinct networks that scaling a base by a factor gives: all of those inside the tolerance and the budget,
+    and what `presets` make of the base inside the budget, even where it misses the factor.
 
-    Decisions are the exponents of the axes (`ScalingSpace`); every point is one network's, and every network has one point.
+    Decisions are the exponents of the axes (`ScalingSpace`); every point is one network's, and every network has one
+    point.
     """
 
     def __init__(self, space: ScalingSpace, presets: Sequence[str] = (), budget: Budget | None = None,
@@ -52,7 +53,8 @@ class ScaleProblem(Problem):
     @cached_property
     def networks(self) -> dict[str, Decisions]:
         """By their digest: what is always tried, then every distinct network within the tolerance and the budget."""
-        others = {name: d for name, d in self.space.networks.items() if name not in self.always and self.budget.admits(self.arch(d))}
+        others = {name: d for name, d in self.space.networks.items() if name not in self.always
+                  and self.budget.admits(self.arch(d))}
         return self.always | others
 
     @cached_property

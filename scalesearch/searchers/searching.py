@@ -1,8 +1,8 @@
 """The one search: proposals of a searcher, promotions as results justify them, until there are neither.
 
-What it asks for is a function of the results with lower numbers alone: proposal n may be asked for when all results up to
-n − `lag` are known, and is shown exactly those. So the outcome doesn't depend on how many are tried at a time or which ends
-first, and going on after a kill is running again with the logged results at hand.
+What it asks for is a function of the results with lower numbers alone: proposal n may be asked for when all results up
+to n − `lag` are known, and is shown exactly those. So the outcome doesn't depend on how many are tried at a time or
+which ends first, and going on after a kill is running again with the logged results at hand.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Results = dict[Entry, tuple[float, ...] | None]  # every objective of a result, 
 
 @dataclass
 class Search:
-    """`trials` networks of a problem, proposed by the searcher `with_`, each tried at the epochs of `rungs` as far as the
-    scheduler sends it on. `first` are proposed before the searcher is asked; with `inherit` networks start from the weights of
-    earlier ones. `dice` is what chance hangs on beside the number of a proposal.
+    """`trials` networks of a problem, proposed by the searcher `with_`, each tried at the epochs of `rungs` as far as
+    the scheduler sends it on. `first` are proposed before the searcher is asked; with `inherit` networks start from the
+    weights of earlier ones. `dice` is what chance hangs on beside the number of a proposal.
     """
 
     problem: Problem
@@ -57,7 +57,8 @@ class Search:
     exhausted: bool = field(default=False, init=False)
 
     def jobs(self, log: TrialLog) -> Jobs:
-        """What to try next; `WAIT` while results are missing that it hangs on. Raises `WorkFailed` where everything fails."""
+        """What to try next; `WAIT` while results are missing that it hangs on. Raises `WorkFailed` where everything
+        fails."""
         self.log, known_before = log, len(log.of(self.step, self.seed))
         for number in itertools.count():
             known = max(0, number - self.lag + 1)
@@ -86,7 +87,8 @@ class Search:
     def _check_failures(self, known_before: int, known: int) -> None:
         if known >= known_before + MOST_FAILURES and all(self._values(i) is None for i in range(known)):
             of = "" if self.step == "search" else f" of the {self.step} search"
-            raise WorkFailed(f"all {known} trials{of} failed: {self.log.trials[self.step, self.seed, known - 1].reason}")
+            raise WorkFailed(f"all {known} trials{of} failed: "
+                             f"{self.log.trials[self.step, self.seed, known - 1].reason}")
 
     def _take_in(self, entry: Entry, decisions: Decisions, parent: str) -> None:
         self.entries.append(entry)
@@ -118,7 +120,8 @@ class Search:
         return self._job(number, entry, decisions, self.problem.identity(decisions) or "")
 
     def _promotion(self, results: Results, eta: int) -> Entry | None:
-        """Networks that started from inherited weights and those that started from nothing are not compared with each other."""
+        """Networks that started from inherited weights and those that started from nothing are not compared with each
+        other."""
         for inherited in (True, False):
             alike = {entry: values for entry, values in results.items() if bool(self.parents[entry[0]]) == inherited}
             if entry := promotion(self.entries, alike, len(self.rungs), eta):
@@ -145,7 +148,8 @@ class Search:
 
         def shared(trial: Trial) -> int:
             theirs = dict(expand(arch_from_dict(trial.arch)).blocks())
-            return sum(block_cost(b).params for path, b in blocks.items() if path in theirs and theirs[path].digest == b.digest)
+            return sum(block_cost(b).params for path, b in blocks.items() if path in theirs
+                       and theirs[path].digest == b.digest)
 
         known = [self._trial(i) for i in range(max(0, number - self.lag + 1))]
         done = [t for t in known if t and t.done and not t.early]

@@ -23,7 +23,8 @@ RIDGE = 1.0
 class SpaceProblem(Problem):
     """The networks of `space` inside `budget`. `objectives` are quantities to be small beside the score.
 
-    `hints` are numbers about some networks (zero-cost proxies, by their digest), from which those of the others are told.
+    `hints` are numbers about some networks (zero-cost proxies, by their digest), from which those of the others are
+    told.
     """
 
     def __init__(self, space: Space, budget: Budget, objectives: Sequence[str] = ()):
@@ -36,9 +37,11 @@ class SpaceProblem(Problem):
 
     @property
     def digest(self) -> str:
-        """Of everything that a search of it hangs on: its decisions, some of the networks that they give, and the budget."""
+        """Of everything that a search of it hangs on: its decisions, some of the networks that they give, and the
+        budget."""
         some = [self.space.sample(seed)[1].digest for seed in range(8)]
-        said = [(name, d.domain) for name, d in self.decisions.items()], some, str(self.budget), self.budget.profile, self.objectives
+        said = [(name, d.domain)
+                for name, d in self.decisions.items()], some, str(self.budget), self.budget.profile, self.objectives
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def arch(self, decisions: Decisions) -> Arch:
@@ -84,7 +87,8 @@ class SpaceProblem(Problem):
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         counted = cost(self.arch(decisions))
-        return (*(math.log(1 + quantity_of(counted, key)) for key in ("params", "macs", "acts")), *self._hinted(decisions))
+        return (*(math.log(1 + quantity_of(counted, key)) for key in ("params", "macs", "acts")),
+                *self._hinted(decisions))
 
     @property
     def listed(self) -> Sequence[Decisions] | None:
@@ -105,4 +109,5 @@ class SpaceProblem(Problem):
         return tuple((np.array(self._flags(decisions)) @ weights + middle).tolist())
 
     def _flags(self, decisions: Decisions) -> list[float]:
-        return [float(decisions.get(name) == value) for name, d in self.decisions.items() for value in d.domain.values or ()]
+        return [float(decisions.get(name) == value) for name, d in self.decisions.items() for value in d.domain.values
+                or ()]

@@ -1,12 +1,13 @@
 """A Gaussian process over decisions: which networks are alike, as the results so far tell it.
 
-Likeness is a sum of kernels: one of the decisions that two networks share, each decision with a weight of its own, and one for
-each kind of number about them (how often an option is chosen, places on ranges, counted costs). How much each kernel explains,
-and every weight in it, is fitted to the results; so what says nothing in a space fades out.
+Likeness is a sum of kernels: one of the decisions that two networks share, each decision with a weight of its own, and
+one for each kind of number about them (how often an option is chosen, places on ranges, counted costs). How much each
+kernel explains, and every weight in it, is fitted to the results; so what says nothing in a space fades out.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,8 +24,9 @@ JITTER = 1e-8
 
 @dataclass(frozen=True)
 class Encoded:
-    """Networks as arrays of as many rows: `codes` of decisions (whole numbers from 0; 0 where one does not exist), the same as
-    `flags` (1 at decision · width + code), `numbers` about the network, and its `costs` among the objectives."""
+    """Networks as arrays of as many rows: `codes` of decisions (whole numbers from 0; 0 where one does not exist), the
+    same as `flags` (1 at decision · width + code), `numbers` about the network, and its `costs` among the
+    objectives."""
 
     codes: np.ndarray
     flags: np.ndarray
@@ -39,7 +41,8 @@ class Encoded:
 
     def joined(self, other: Encoded) -> Encoded:
         return Encoded(*(np.concatenate(pair) for pair in (
-            (self.codes, other.codes), (self.flags, other.flags), (self.numbers, other.numbers), (self.costs, other.costs))))
+            (self.codes, other.codes), (self.flags, other.flags), (self.numbers, other.numbers),
+            (self.costs, other.costs))))
 
 
 def gaussian_scores(scores: np.ndarray) -> np.ndarray:
@@ -54,7 +57,7 @@ class Surrogate:
         self.decisions, self.groups = decisions, list(groups)
         sizes, kernels = [decisions, *map(len, groups)], 1 + len(groups)
         ends = np.cumsum([0, *sizes])
-        self.parts = [slice(a, b) for a, b in zip(ends, ends[1:])]
+        self.parts = [slice(a, b) for a, b in itertools.pairwise(ends)]
         # weights at which two random networks are neither all alike nor all strangers
         middles = [np.full(size, np.log((1.5 if k else 1.8) / max(1, size))) for k, size in enumerate(sizes)]
         self.prior = np.r_[*middles, np.full(kernels, -np.log(kernels)), np.log(0.01)]
@@ -65,7 +68,8 @@ class Surrogate:
         return values[-1 - len(self.parts) : -1]
 
     def _loss(self, theta: np.ndarray, apart: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-        """Negative log posterior of the weights, and its gradient. `apart` are pairwise distances, (dimension, n, n)."""
+        """Negative log posterior of the weights, and its gradient. `apart` are pairwise distances, (dimension, n,
+        n)."""
         values, n = np.exp(theta), len(y)
         noise = values[-1]
         kernels = [amplitude * np.exp(-np.tensordot(values[part], apart[part], 1))

@@ -1,5 +1,5 @@
-"""The table of searchers. Each is a function of the past: it yields proposals, best first, and keeps nothing between calls that
-it could not work out again.
+"""The table of searchers. Each is a function of the past: it yields proposals, best first, and keeps nothing between
+calls that it could not work out again.
 
 So a search resumes by calling it again with the same past, and its outcome depends on no timing.
 """
@@ -19,8 +19,8 @@ Searcher = Callable[[Problem, Past, Random], Iterator[Decisions]]
 
 @dataclass(frozen=True)
 class Row:
-    """A searcher: itself, or the module beside this one that has it by its name, imported when it is first asked for; and
-    whether it takes several objectives."""
+    """A searcher: itself, or the module beside this one that has it by its name, imported when it is first asked for;
+    and whether it takes several objectives."""
 
     home: str | Searcher
     several: bool = True

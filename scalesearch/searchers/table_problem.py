@@ -34,9 +34,10 @@ class RowsProblem(Protocol):
 class TableProblem(Problem):
     """A table as searchers see it: its decisions, and the rows that are inside the bounds.
 
-    `score` names the column to be large, `objectives` those to be small beside it. `numbers` are columns that are known of a
-    network before any training, such as params and MACs. Rows of equal `same` are one network; those that lack it stand for
-    themselves. Rows without a finite cost or number are outside. Raises `InputError`, placed at the argument that is wrong.
+    `score` names the column to be large, `objectives` those to be small beside it. `numbers` are columns that are known
+    of a network before any training, such as params and MACs. Rows of equal `same` are one network; those that lack it
+    stand for themselves. Rows without a finite cost or number are outside. Raises `InputError`, placed at the argument
+    that is wrong.
     """
 
     table: Table
@@ -56,7 +57,8 @@ class TableProblem(Problem):
         for name, column in self._values.items():
             options = tuple(sorted(dict.fromkeys(column), key=lambda v: (str(type(v)), v)))
             if len(options) > MOST_OPTIONS:
-                raise InputError(f'column "{name}" has {len(options):,} values; a decision has at most {MOST_OPTIONS:,}', "decisions")
+                raise InputError(f'column "{name}" has {len(options):,} values; a decision has at most '
+                                 f'{MOST_OPTIONS:,}', "decisions")
             self.decisions[name] = Decision(name, Choice(options), ((name, ()),))
         self._scores = table.column(self.score, "score")
         self._costs = np.stack([table.column(n, "objective") for n in self.objectives], 1) if self.objectives else None
@@ -102,8 +104,10 @@ class TableProblem(Problem):
     @cached_property
     def digest(self) -> str:
         """Of everything that a search of it hangs on."""
-        said = hashlib.sha256(repr((self.score, *self.objectives, *self.numbers, self.same, sorted(self.bounds.items()))).encode())
-        for part in (repr(self._values).encode(), self._scores, self._features, self._inside, repr(self._named).encode()):
+        asked = self.score, *self.objectives, *self.numbers, self.same, sorted(self.bounds.items())
+        said = hashlib.sha256(repr(asked).encode())
+        for part in (repr(self._values).encode(), self._scores, self._features, self._inside,
+                     repr(self._named).encode()):
             said.update(np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else part)
         if self._costs is not None:
             said.update(np.ascontiguousarray(self._costs).tobytes())
@@ -114,9 +118,12 @@ class TableProblem(Problem):
             column = self.table.column(name, f"budget.{name}")
             if not ((column >= bound.low) & (column <= bound.high)).any():
                 nearest = min(column, key=bound.excess)
-                return InputError(f"no row of {self.table.path} is inside; the nearest has {name}: {nearest:,.6g}", f"budget.{name}")
-        lacking = " and has a finite number in " + ", ".join((*self.objectives, *self.numbers)) if self.objectives or self.numbers else ""
-        return InputError(f"no row of {self.table.path} is inside all of the budget{lacking}", "budget" if self.bounds else "objective")
+                return InputError(f"no row of {self.table.path} is inside; the nearest has {name}: {nearest:,.6g}",
+                                  f"budget.{name}")
+        finite = ", ".join((*self.objectives, *self.numbers))
+        lacking = f" and has a finite number in {finite}" if finite else ""
+        place = "budget" if self.bounds else "objective"
+        return InputError(f"no row of {self.table.path} is inside all of the budget{lacking}", place)
 
     @cached_property
     def _decisions_of_row(self) -> dict[int, Decisions]:
@@ -161,7 +168,9 @@ class TableProblem(Problem):
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         row = self.row(decisions)
-        return () if self._costs is None else tuple(self._costs[row].tolist()) if row is not None else (math.inf,) * len(self.objectives)
+        if self._costs is None:
+            return ()
+        return (math.inf,) * len(self.objectives) if row is None else tuple(self._costs[row].tolist())
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         row = self.row(decisions)

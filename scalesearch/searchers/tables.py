@@ -1,5 +1,5 @@
-"""Tables of networks that others trained, read from .npz, .csv and .parquet. A column is a CSV column or an array with one entry per row; an array with several
-entries per row is so many columns, `ops.0`, `ops.1`, ….
+"""Tables of networks that others trained, read from .npz, .csv and .parquet. A column is a CSV column or an array with
+one entry per row; an array with several entries per row is so many columns, `ops.0`, `ops.1`, ….
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def column(self, name: str, place: str) -> np.ndarray:
-        """A column of numbers; one of several entries per row is their mean. Raises `InputError` where there is none."""
+        """A column of numbers; one of several entries per row is their mean. Raises `InputError` where there is
+        none."""
         if name not in self.columns:
             raise InputError(unknown("column", name, self.columns), place)
         values = self.columns[name]
@@ -53,7 +54,8 @@ class Table:
 
 
 def read_table(path: str | Path, folder: str | Path | None = None) -> Table:
-    """The table in a file. Raises `InputError` for files that are missing, of another kind, or hold columns of unequal length."""
+    """The table in a file. Raises `InputError` for files that are missing, of another kind, or hold columns of unequal
+    length."""
     file = Path(folder or ".") / str(path)
     if file.suffix not in KINDS:
         raise InputError(f"takes a file ending in {', '.join(KINDS)}, got {shown(str(path))}", "table")
@@ -66,7 +68,8 @@ def read_table(path: str | Path, folder: str | Path | None = None) -> Table:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}").in_file(str(file)) from None
     except Exception as error:  # whatever a damaged file does to its reader
-        raise InputError(f"is no {file.suffix[1:]} table: {str(error).splitlines()[0][:200]}").in_file(str(file)) from None
+        said = str(error).splitlines()[0][:200]
+        raise InputError(f"is no {file.suffix[1:]} table: {said}").in_file(str(file)) from None
     lengths = {name: len(values) for name, values in columns.items() if values.ndim}
     columns = {name: values for name, values in columns.items() if values.ndim}
     if not lengths or len(set(lengths.values())) > 1 or not max(lengths.values()):

@@ -16,12 +16,12 @@ Key = tuple[str, int, int]  # step, seed, number
 class Trial:
     """A line of the log. Never edited; step, seed and number name it.
 
-    `scores` are named by what scored it: shares, nats (loss), seconds (latency), zero-cost proxies (`proxy.NAME`). `fidelity`
-    says what they were measured with: seed, epochs trained, `of` how many the schedule has, data share, resolution, and the
-    `parent` whose weights were inherited. `arch` is empty where a row of a table was looked up. `network` and `recipe` are
-    digests of what was really built and used, `built` of the module's tensors. `candidate` and `rung` say which network of a
-    search it is and how far it had come. `rejected` counts the proposals before this one that were over the budget or known
-    already, and so were never tried.
+    `scores` are named by what scored it: shares, nats (loss), seconds (latency), zero-cost proxies (`proxy.NAME`).
+    `fidelity` says what they were measured with: seed, epochs trained, `of` how many the schedule has, data share,
+    resolution, and the `parent` whose weights were inherited. `arch` is empty where a row of a table was looked up.
+    `network` and `recipe` are digests of what was really built and used, `built` of the module's tensors. `candidate`
+    and `rung` say which network of a search it is and how far it had come. `rejected` counts the proposals before this
+    one that were over the budget or known already, and so were never tried.
     """
 
     step: str
@@ -67,8 +67,8 @@ class Trial:
 
 
 def compared(trials: Iterable[Trial], score: Score) -> list[Trial]:
-    """The scored trials of one fidelity, scores of different ones being never compared: of those trained longest the level with
-    most trials."""
+    """The scored trials of one fidelity, scores of different ones being never compared: of those trained longest the
+    level with most trials."""
     by_level: dict[tuple, list[Trial]] = defaultdict(list)
     for trial in trials:
         if trial.done and score.of(trial.scores) is not None:

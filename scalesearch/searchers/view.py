@@ -1,4 +1,5 @@
-"""A problem as arrays: decisions as codes, what else is known of a network as numbers, and a pool of networks to look at."""
+"""A problem as arrays: decisions as codes, what else is known of a network as numbers, and a pool of networks to look
+at."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class View:
         self.problem = problem
         self.names = list(problem.decisions)
         self.domains: dict[str, Domain] = {name: d.domain for name, d in problem.decisions.items()}
-        self.codes = {name: {value: i for i, value in enumerate(domain.values or (), 1)} for name, domain in self.domains.items()}
+        self.codes = {name: {value: i for i, value in enumerate(domain.values or (), 1)}
+                      for name, domain in self.domains.items()}
         self.width = 2 + max((len(codes) for codes in self.codes.values()), default=0)
         self.steps = sum(max(0, len(codes) - 1) for codes in self.codes.values())  # neighbours of a network, about
         self.alike = _same_options(self.domains)
@@ -55,7 +57,8 @@ class View:
         return {self.key(d): d for d in (self.problem.draw(rng) for _ in range(count))}
 
     def around(self, centres: Iterable[Decisions], rng: Random, most: int) -> dict[str, Decisions]:
-        """Neighbours inside the budget, as many of each centre as `most` allows; where it has many more, some of them at random."""
+        """Neighbours inside the budget, as many of each centre as `most` allows; where it has many more, some of them
+        at random."""
         centres = list(centres)
         share = max(1, most // max(1, len(centres)))
         found: dict[str, Decisions] = {}
@@ -97,8 +100,10 @@ class View:
         if key not in self._rows:
             if len(self._rows) > REMEMBERED:
                 self._rows.clear()
-            codes = [self.codes[name].get(decisions[name], self.width - 1) if name in decisions else 0 for name in self.names]
-            counts = [sum(decisions.get(name) == option for name in names) for names, options in self.alike for option in options]
+            codes = [self.codes[name].get(decisions[name], self.width - 1) if name in decisions else 0
+                     for name in self.names]
+            counts = [sum(decisions.get(name) == option for name in names) for names, options in self.alike
+                      for option in options]
             places = [self._place(name, decisions) for name in self.ordered]
             numbers = [*counts, *places, *self.problem.features(decisions)]
             self._rows[key] = codes, numbers, self.problem.costs(decisions)

@@ -1,4 +1,5 @@
-"""What is open in a space: its units with their leaves, and the decisions that ties, names and conditions make of them."""
+"""What is open in a space: its units with their leaves, and the decisions that ties, names and conditions make of
+them."""
 
 from __future__ import annotations
 
@@ -147,7 +148,7 @@ def _dependents_last(found: Mapping[str, Decision]) -> dict[str, Decision]:
 
     def place(key: str, seen: tuple[str, ...]) -> None:
         if key in seen:
-            circle = " → ".join(seen[seen.index(key) :] + (key,))
+            circle = " → ".join((*seen[seen.index(key):], key))
             raise InputError(f"conditions go in a circle: {circle}", found[key].places[0][0])
         if key not in ordered:
             for controller in sorted(found[key].controllers):

@@ -20,7 +20,8 @@ def leaf_of(value: Any, field: Field, place: str) -> Leaf:
     kind = next((key for key in LEAF_KEYS if isinstance(value, dict) and key in value), None)
     with inside(place):
         if kind is None and isinstance(value, dict):
-            raise InputError(f"takes {field.wanted}, or is left open by {', '.join(f'{{{key}: …}}' for key in LEAF_KEYS)}; "
+            raise InputError(f"takes {field.wanted}, or is left open by "
+                             f"{', '.join(f'{{{key}: …}}' for key in LEAF_KEYS)}; "
                              f"got {shown(value)}.{nearest(next(iter(value), ''), LEAF_KEYS)}")
         if kind is None:
             return _checked(field, value)

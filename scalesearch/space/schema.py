@@ -51,8 +51,8 @@ def _auxiliary(*, after: Natural, weight: Ratio = 0.3) -> None:
 def space_from_dict(data: Mapping[str, Any]) -> Space:
     """The space that `data` describes.
 
-    Raises `InputError` placed at the leaf: unknown keys and blocks, wrong types, broken rules, empty or backward domains,
-    ties and conditions that don't hold together, a resolution too small for the strides.
+    Raises `InputError` placed at the leaf: unknown keys and blocks, wrong types, broken rules, empty or backward
+    domains, ties and conditions that don't hold together, a resolution too small for the strides.
     """
     settings = fields_of(settings_keys)
     known = [*settings, "stem", "stages", "head", "auxiliary"]
@@ -70,7 +70,7 @@ def space_from_dict(data: Mapping[str, Any]) -> Space:
         leaves["taps"] = _sources(leaves["taps"], stages, len(stages), "taps")
     auxiliary = _auxiliaries(data.get("auxiliary", []), stages)
     space = Space(name, leaves, (*_stem(data.get("stem", [])), *stages, _head(data["head"]), *auxiliary))
-    space.decisions  # ties and conditions are checked here
+    assert space.decisions is not None  # ties and conditions are checked here
     return space
 
 
@@ -107,7 +107,8 @@ def _stages(data: Any) -> list[Unit]:
 
 
 def _sources(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple[int, ...]:
-    """Stage numbers, those below 0 counted back from `before`, as numbers from 0; nothing for the one just before alone.
+    """Stage numbers, those below 0 counted back from `before`, as numbers from 0; nothing for the one just before
+    alone.
 
     A stage with `present: false` has no number.
     """
@@ -116,7 +117,8 @@ def _sources(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple
     found = tuple(n + before if n < 0 else n for n in numbers)
     for n, number in zip(numbers, found):
         if not 0 <= number < before:
-            raise InputError(f"takes numbers of earlier stages, {f'0 to {before - 1}' if before else 'of which there is none'} "
+            raise InputError(f"takes numbers of earlier stages, "
+                             f"{f'0 to {before - 1}' if before else 'of which there is none'} "
                              f"or -1, -2, … counted back from here; got {n}", place)
         if stages[number].present is not True:
             raise InputError(f"stage {number} may be absent, so nothing else can take its output", place)
@@ -136,7 +138,8 @@ def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
             said = check_arguments("an auxiliary head", own, said)
         kind, args = _block({key: value for key, value in item.items() if key not in own}, "auxiliary", place)
         after = _sources((said["after"],), stages, len(stages), f"{place}.after") or (len(stages) - 1,)
-        units.append(Unit("auxiliary", f"auxiliary.{i}", {kind: args}, kind, inputs=after, weight=said.get("weight", 0.3)))
+        units.append(Unit("auxiliary", f"auxiliary.{i}", {kind: args}, kind, inputs=after,
+                          weight=said.get("weight", 0.3)))
     return units
 
 
@@ -211,7 +214,8 @@ def _block(data: Any, part: str, place: str, beside: list[str] | None = None) ->
 
 
 def _branches(data: Any, name: str, place: str) -> dict[str, Leaf]:
-    """The leaves of branches by dotted key: `branches.0.1` the kind of a layer, `branches.0.1.conv.width` an argument."""
+    """The leaves of branches by dotted key: `branches.0.1` the kind of a layer, `branches.0.1.conv.width` an
+    argument."""
     if not isinstance(data, list) or not data or not all(isinstance(branch, list) and branch for branch in data):
         raise InputError(f"takes a list of branches, each a list of layers; got {shown(data)}", place)
     leaves: dict[str, Leaf] = {}

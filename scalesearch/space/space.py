@@ -1,7 +1,7 @@
 """`Space`: an `Arch` with some leaves left open. It knows its decisions and no algorithm.
 
-Decisions are one flat mapping from a decision's name or path (`stages.2.mbconv.kernel`) to its value. A decision that does
-not exist under the others' values (its condition fails, its stage is absent) is not in the mapping.
+Decisions are one flat mapping from a decision's name or path (`stages.2.mbconv.kernel`) to its value. A decision that
+does not exist under the others' values (its condition fails, its stage is absent) is not in the mapping.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ class Space:
                     break
                 coincide = coincide or may_coincide(a, b)
         if coincide and sum(u.present is not True for u in stages) > MOST_INTERCHANGEABLE:
-            raise InputError(f"more than {MOST_INTERCHANGEABLE} optional stages, some of which can stand in for each other; "
+            raise InputError(f"more than {MOST_INTERCHANGEABLE} optional stages, some of which can stand in for each "
+                             f"other; "
                              "let their choices differ", "stages")
         return coincide
 

@@ -4,6 +4,7 @@ from .correlations import (
     interval as interval,
     spearman as spearman,
     standard_error as standard_error,
+    wilson as wilson,
 )
 from .pareto import (
     front as front,

@@ -12,7 +12,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's ρ with its 95 % interval (Bonett & Wright 2000), and of how many pairs; None where there are too few."""
+    """Spearman's ρ with its 95 % interval (Bonett & Wright 2000), and of how many pairs; None where there are too
+    few."""
 
     value: float | None
     low: float | None
@@ -60,3 +61,11 @@ def standard_error(values: Sequence[float], examples: int) -> float:
     of_examples = p * (1 - p) / examples
     of_seeds = stdev(values) ** 2 / len(values) if len(values) > 1 else 0.0
     return math.sqrt(of_examples + of_seeds)
+
+
+def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    share, spread = hits / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -28,7 +28,8 @@ def front(items: Iterable[T], cost: Callable[[T], float], score: Callable[[T], f
 
 
 def ranks(points: Points) -> list[int]:
-    """The number of the front that each point lies on when fronts are peeled off one by one (Deb et al. 2002); 0 is the first."""
+    """The number of the front that each point lies on when fronts are peeled off one by one (Deb et al. 2002); 0 is the
+    first."""
     if not len(points):
         return []
     values, copies = np.unique(-np.asarray(points, dtype=float).reshape(len(points), -1), axis=0, return_inverse=True)
@@ -87,8 +88,8 @@ def standing(points: Points) -> list[tuple[float, float]]:
 
 
 def hypervolume(points: Points, reference: Values) -> float:
-    """The volume between `reference` and the points above it in every value, exactly: the sum of what each adds to those after it
-    (While et al. 2012)."""
+    """The volume between `reference` and the points above it in every value, exactly: the sum of what each adds to
+    those after it (While et al. 2012)."""
     if not len(points):
         return 0.0
     values, low = np.asarray(points, dtype=float), np.asarray(reference, dtype=float)
@@ -132,10 +133,11 @@ def volumes(points: Sequence[Values | None], reference: Values) -> list[float]:
     return found
 
 
-def front_probability(costs: Mapping[str, float], means: Mapping[str, float], errors: Mapping[str, float], draws: int = 4000,
+def front_probability(costs: Mapping[str, float], means: Mapping[str, float], errors: Mapping[str, float],
+                      draws: int = 4000,
                       seed: int = 0) -> dict[str, float]:
-    """For each item the probability of being on the front of cost and score, its score being normal about its mean with its
-    standard error: the share of `draws` in which it is."""
+    """For each item the probability of being on the front of cost and score, its score being normal about its mean with
+    its standard error: the share of `draws` in which it is."""
     names = sorted(means, key=lambda name: (costs[name], name))
     rng = np.random.default_rng(seed)
     drawn = rng.normal([means[n] for n in names], [errors[n] for n in names], (draws, len(names)))

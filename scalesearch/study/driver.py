@@ -15,8 +15,8 @@ T = TypeVar("T")
 class Driver:
     """Hands out the jobs of a study and takes their results into the log.
 
-    `next()` gives a job, `WAIT` while results are missing that the next one needs, or None at the end. `told` is called with
-    every trial that is logged. `memory` keeps what steps have worked out from results that won't change.
+    `next()` gives a job, `WAIT` while results are missing that the next one needs, or None at the end. `told` is called
+    with every trial that is logged. `memory` keeps what steps have worked out from results that won't change.
     """
 
     def __init__(self, study: Study, log: TrialLog, told: Callable[[Trial], None] = lambda trial: None):
@@ -66,7 +66,8 @@ class Driver:
         done = compared((t for t in trials if not t.early), self.study.evaluator.score)
         if not done:
             reason = next((t.reason for t in trials if t.reason), "no network was found")
-            raise WorkFailed(f"none of the {len(trials)} trials of the {step} search came to the end of its training: {reason}")
+            raise WorkFailed(f"none of the {len(trials)} trials of the {step} search came to the end of its "
+                             f"training: {reason}")
         return done
 
     def best(self, step: str) -> Trial:

@@ -33,8 +33,10 @@ from scalesearch.training import RECIPES, TASKS, Recipe, Task, Training
 from scalesearch.yamlfile import Document, read
 
 
-def _training_keys(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None, task: str | None = None,
-                   resolution: Resolution | None = None, recipe: dict | str = "quick", seeds: tuple[Natural, ...] = (0,),
+def _training_keys(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None,
+                   task: str | None = None,
+                   resolution: Resolution | None = None, recipe: dict | str = "quick", seeds: tuple[Natural, ...] = (0,
+                   ),
                    parallel: Count = 4, ray: dict | None = None) -> None:  # fmt: skip
     """What a study that trains says beside its steps' sections."""
 
@@ -44,6 +46,7 @@ def _table_keys(*, table: dict, name: str | None = None, budget: dict | None = N
     """What a study of a table says beside its steps' sections."""
 
 
+Located = Callable[[], AbstractContextManager[None]]  # puts faults where they stand
 KEYS = {"training": _training_keys, "table": _table_keys}
 
 
@@ -64,8 +67,8 @@ def study_fields(kind: str) -> dict[str, Field]:
 def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
     """The study in the YAML file at `path`, with `overrides` (`{"search.trials": 4}`) laid over it.
 
-    Raises `InputError` with file and line for anything wrong in the study, in the space that it names, or for columns that its
-    table lacks.
+    Raises `InputError` with file and line for anything wrong in the study, in the space that it names, or for columns
+    that its table lacks.
     """
     document = read(path)
     with document.located():
@@ -106,7 +109,8 @@ def _training(given: Mapping[str, Any], space: Space) -> Training:
     if name not in SOURCES:
         raise InputError(unknown("data set", name, SOURCES), "data")
     data = source(name)
-    return Training(_task(given, space), data, given.get("resolution") or data.resolution, _recipe(given.get("recipe", "quick")))
+    return Training(_task(given, space), data, given.get("resolution") or data.resolution,
+                    _recipe(given.get("recipe", "quick")))
 
 
 def _task(given: Mapping[str, Any], space: Space) -> Task:
@@ -125,7 +129,8 @@ def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Docu
     sections = _sections("table", given)
     common, written, space = _common(given, document, 1), dict(data), None
     if given.get("space") is None and not columns.decisions:
-        raise InputError("needs the columns that are decisions, or a space whose decisions are columns", "table.decisions")
+        raise InputError("needs the columns that are decisions, or a space whose decisions are columns",
+                         "table.decisions")
     if given.get("space") is not None:
         written["space"], space, _ = read_space(given["space"], document.path.parent)
         for place in ("decisions", "numbers", "same"):
@@ -166,7 +171,7 @@ def _check_some_network(study: Study) -> None:
         cost(drawn[0])
 
 
-def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space, Callable[[], AbstractContextManager]]:
+def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space, Located]:
     """The space written in the study, or in the file that it names, and what puts its faults where they stand."""
     if isinstance(value, dict):
         with inside("space"):
@@ -186,8 +191,8 @@ def _recipe(value: str | Mapping[str, Any]) -> Recipe:
 
 
 def _with_profiles(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A study's data with the device profiles that its budgets name, in place of their files' names: a run hangs on nothing
-    that may change or move."""
+    """A study's data with the device profiles that its budgets name, in place of their files' names: a run hangs on
+    nothing that may change or move."""
     data = dict(data)
     if isinstance(data.get("scale"), Mapping):
         with inside("scale"):

@@ -1,4 +1,5 @@
-"""A step of a study: what it is told in the study's file, what it tries, what it concludes, what it says in the report."""
+"""A step of a study: what it is told in the study's file, what it tries, what it concludes, what it says in the
+report."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ def _nothing(*_: Any) -> Any:
 class Step:
     """A file of `steps/`, and a row of the table there.
 
-    `jobs` are handed out when all results of the steps that it `needs` are known. `macs` lists what every network that it tries
-    at most may count, given what the base may; `what` says in words what is tried. `key` names the section of a study's file
-    that tells it its `options`, which other steps may read too; `check` raises `InputError` for what is wrong in them. `epochs`
-    are fewer than the recipe's where a search says so, none where nothing is trained.
+    `jobs` are handed out when all results of the steps that it `needs` are known. `macs` lists what every network that
+    it tries at most may count, given what the base may; `what` says in words what is tried. `key` names the section of
+    a study's file that tells it its `options`, which other steps may read too; `check` raises `InputError` for what is
+    wrong in them. `epochs` are fewer than the recipe's where a search says so, none where nothing is trained.
     """
 
     name: str
@@ -52,4 +53,5 @@ class Step:
     def read(self, value: Any) -> Any:
         """The options in a section. Raises `InputError`, placed in it."""
         assert self.options is not None
-        return section(self.options, {self.listed: value or ()} if self.listed else value, "" if self.listed else self.key)
+        return section(self.options, {self.listed: value or ()} if self.listed else value, "" if self.listed
+                       else self.key)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from scalesearch.arch import Arch, adapt
 from scalesearch.budget import Budget
-from scalesearch.searchers import Evaluator, Problem, SpaceProblem, column
+from scalesearch.searchers import Evaluator, Problem, SpaceProblem, SpaceTableProblem, TableProblem, column
 from scalesearch.signature import Rule
 from scalesearch.space import Space
 from scalesearch.study.document import document_digest
@@ -31,12 +31,12 @@ class Resources:
 
 @dataclass(frozen=True)
 class Study:
-    """What may be tried (a `space` or the `rows` of a table, inside a budget), what a try scores (`training`, or the table), the
-    steps that do it and their options.
+    """What may be tried (a `space` or the `rows` of a table, inside a budget), what a try scores (`training`, or the
+    table), the steps that do it and their options.
 
-    `objectives` are quantities to be small beside the score. `parallel` proposals are asked for before the result of the first
-    of them must be known. It belongs to the study and not to the machine, so that a study's outcome does not depend on how many
-    trials run at a time.
+    `objectives` are quantities to be small beside the score. `parallel` proposals are asked for before the result of
+    the first of them must be known. It belongs to the study and not to the machine, so that a study's outcome does not
+    depend on how many trials run at a time.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Study:
     document: dict[str, Any] = field(repr=False)
     seeds: tuple[int, ...] = (0,)
     parallel: int = 1
-    ray: Resources = Resources()
+    ray: Resources = field(default_factory=Resources)
     objectives: tuple[str, ...] = ()
     space: Space | None = None
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     training: Training | None = None
     rows: Rows | None = None
 
@@ -62,7 +62,8 @@ class Study:
 
     @cached_property
     def problem(self) -> Problem:
-        """What its search tries. Raises `InputError` for columns that the table lacks, and bounds that nothing meets."""
+        """What its search tries. Raises `InputError` for columns that the table lacks, and bounds that nothing
+        meets."""
         if self.rows is not None:
             return self.rows.problem(self.space, self.document.get("budget") or {}, self.objectives)
         return SpaceProblem(self.adapted_space, self.budget, self.objectives)
@@ -70,7 +71,10 @@ class Study:
     @cached_property
     def evaluator(self) -> Evaluator:
         """What its tries score."""
-        return self.training or column(self.problem)  # type: ignore[arg-type]  # of rows: their scores stand in the table
+        if self.training is not None:
+            return self.training
+        assert isinstance(self.problem, TableProblem | SpaceTableProblem)
+        return column(self.problem)
 
     def recipe_of(self, step: str) -> Recipe:
         """The recipe of a step: searches may train for fewer epochs."""
@@ -96,7 +100,8 @@ class Study:
         return self.space.adapted(resolution=self.trained.resolution, classes=data.classes, channels=data.channels)
 
     def planned(self, base_macs: float) -> dict[str, list[float]]:
-        """By step, what each network that it tries at most may count; fewer where a space has no more distinct networks."""
+        """By step, what each network that it tries at most may count; fewer where a space has no more distinct
+        networks."""
         return {step.name: step.macs(self, base_macs) for step in self.steps}
 
 

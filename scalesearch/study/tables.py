@@ -38,7 +38,8 @@ class Rows:
     table: Table
     columns: Columns
 
-    def problem(self, space: Space | None, bounds: Mapping[str, Any], objectives: tuple[str, ...]) -> TableProblem | SpaceTableProblem:
+    def problem(self, space: Space | None, bounds: Mapping[str, Any],
+                objectives: tuple[str, ...]) -> TableProblem | SpaceTableProblem:
         """The table's rows inside the bounds, or the networks of a space whose scores the table holds.
 
         Raises `InputError`, placed where a study has what is wrong.
@@ -53,6 +54,7 @@ class Rows:
         with inside("budget"):
             read = {key: bound(value, key) for key, value in bounds.items()}
         try:
-            return TableProblem(self.table, columns.decisions, columns.score, objectives, columns.numbers, read, columns.same)
+            return TableProblem(self.table, columns.decisions, columns.score, objectives, columns.numbers, read,
+                                columns.same)
         except InputError as error:
             raise InputError(error.message, PLACES.get(error.place, error.place)) from None

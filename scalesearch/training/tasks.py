@@ -1,4 +1,5 @@
-"""What a network is for: the name and direction of its score, the heads it takes, its losses and metrics. A row for every task."""
+"""What a network is for: the name and direction of its score, the heads it takes, its losses and metrics. A row for
+every task."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """The number that tries are compared by: its `key` among a try's scores, and the one that tells ties apart, small being good.
+    """The number that tries are compared by: its `key` among a try's scores, and the one that tells ties apart, small
+    being good.
 
     `larger` says whether a large score is the good one.
     """
@@ -53,7 +55,8 @@ class Behaviour(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """A row of the table. `score` names what is compared, as reports and objectives say it; shares are shown as percents.
+    """A row of the table. `score` names what is compared, as reports and objectives say it; shares are shown as
+    percents.
 
     What it does is in the file of its name beside this one.
     """

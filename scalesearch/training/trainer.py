@@ -23,7 +23,8 @@ from scalesearch.training.tasks import TASKS
 
 
 def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
-    """Take over the tensors of `parent` that have a name and shape of the model's; the share of its parameters they are."""
+    """Take over the tensors of `parent` that have a name and shape of the model's; the share of its parameters they
+    are."""
     own = model.state_dict()
     shared = {name: tensor for name, tensor in parent.items() if name in own and own[name].shape == tensor.shape}
     model.load_state_dict(shared, strict=False)
@@ -41,7 +42,8 @@ class Trainer:
     Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from what it saved.
     """
 
-    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu", task: str = "classification"):
+    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu",
+                 task: str = "classification"):
         random.seed(seed)
         torch.manual_seed(seed)
         if device.startswith("cuda"):
@@ -102,7 +104,8 @@ class Trainer:
         flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.mirror else torch.ones(n)
         cos, sin = angle.cos() * scale, angle.sin() * scale
         rows = [cos * flip, -sin, draw(2 * r.shift), sin * flip, cos, draw(2 * r.shift)]
-        grid = F.affine_grid(torch.stack(rows, 1).view(n, 2, 3).to(self.device), list(images.shape), align_corners=False)
+        grid = F.affine_grid(torch.stack(rows, 1).view(n, 2, 3).to(self.device), list(images.shape),
+                             align_corners=False)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def _autocast(self) -> torch.autocast:
@@ -119,7 +122,8 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for batch in order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size):
             with self._autocast():
-                loss = self.task.loss(self.model.arch, self.model(self._augment(images[batch])), labels[batch], self.recipe)
+                loss = self.task.loss(self.model.arch, self.model(self._augment(images[batch])), labels[batch],
+                                      self.recipe)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm, foreach=True)
@@ -153,8 +157,10 @@ class Trainer:
             torch.save(self._state(), temporary)
 
     def _state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "recipe": self.recipe.digest, "model": self.model.state_dict(), "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(), "random": torch.get_rng_state()}
+        return {"epoch": self.epoch, "recipe": self.recipe.digest, "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
+                "random": torch.get_rng_state()}
 
     def go_on_from(self, state: Mapping[str, Any]) -> None:
         """Take what `save` wrote of the same training. Raises `TrainingFailed` where it is of another recipe."""

@@ -25,8 +25,8 @@ class Place:
 class Training:
     """Training on images under a recipe: an evaluator for a study's jobs.
 
-    Networks are brought to `resolution` and to the classes and channels of the data. `timed` says whether final networks are
-    timed on the CPU too.
+    Networks are brought to `resolution` and to the classes and channels of the data. `timed` says whether final
+    networks are timed on the CPU too.
     """
 
     task: Task
@@ -41,7 +41,8 @@ class Training:
         return self.task.searched
 
     def fidelity(self, job: Any) -> dict[str, Any]:
-        """Epochs trained, `of` how many the schedule has, data share, seed, resolution, and the trial whose weights it started from."""
+        """Epochs trained, `of` how many the schedule has, data share, seed, resolution, and the trial whose weights it
+        started from."""
         return {"epochs": job.until, "of": job.recipe.epochs if job.until else 0, "data_share": job.recipe.data_share,
                 "seed": job.seed, "resolution": job.arch.resolution, "parent": job.parent}
 

@@ -1,6 +1,7 @@
 """Zero-cost proxies: what one batch of images says of a network that has not been trained.
 
-All take the freshly initialised network and leave its weights and statistics as they were. Larger is meant to be better.
+All take the freshly initialised network and leave its weights and statistics as they were. Larger is meant to be
+better.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def synflow(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """log Σ |w · ∂R/∂w|, R the sum of the outputs on an image of ones with all weights made positive and no norms (Tanaka et al. 2020)."""
+    """log Σ |w · ∂R/∂w|, R the sum of the outputs on an image of ones with all weights made positive and no norms
+    (Tanaka et al. 2020)."""
     model = copy.deepcopy(model).double().eval()
     with torch.no_grad():
         for module in model.modules():
@@ -55,7 +57,8 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> floa
         _logits(model, images)
     for hook in hooks:
         hook.remove()
-    return torch.linalg.slogdet(agree / agree.max().clamp(min=1) + 1e-6 * torch.eye(len(images), device=agree.device)).logabsdet.item()
+    return torch.linalg.slogdet(agree / agree.max().clamp(min=1) + 1e-6
+                                * torch.eye(len(images), device=agree.device)).logabsdet.item()
 
 
 def grad_norm(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -67,7 +70,8 @@ def grad_norm(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> f
 
 
 def jacov(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """How little the outputs' derivatives by the image correlate between images (Mellor et al. 2020, its first version)."""
+    """How little the outputs' derivatives by the image correlate between images (Mellor et al. 2020, its first
+    version)."""
     model.train()
     x = images.clone().requires_grad_()
     _logits(model, x).sum().backward()
@@ -80,8 +84,8 @@ def jacov(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float
 
 
 def zen(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Zen-score (Lin et al. 2021): log of how much the last maps move when noise is disturbed a little, and of the scale that
-    batch norms take away before them."""
+    """Zen-score (Lin et al. 2021): log of how much the last maps move when noise is disturbed a little, and of the
+    scale that batch norms take away before them."""
     model.train()
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(images.shape, generator=generator).to(images)
@@ -114,7 +118,8 @@ COMPUTED: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], float]] = 
 assert tuple(COMPUTED) == PROXIES
 
 
-def proxies(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, names: Iterable[str] = PROXIES) -> dict[str, float]:
+def proxies(model: nn.Module, images: torch.Tensor, labels: torch.Tensor,
+            names: Iterable[str] = PROXIES) -> dict[str, float]:
     """`{"proxy.synflow": …}` on the first images of a batch. One that cannot be computed is left out."""
     state = copy.deepcopy(model.state_dict())
     random, mode = torch.get_rng_state(), model.training

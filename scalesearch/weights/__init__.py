@@ -1,5 +1,5 @@
-"""Weights in: our own files, torchvision's, timm's and Ultralytics' state dicts, Darknet's .weights, the Hugging Face Hub; and
-predictions with them.
+"""Weights in: our own files, torchvision's, timm's and Ultralytics' state dicts, Darknet's .weights, the Hugging Face
+Hub; and predictions with them.
 
 In: a built network and a file. Out: the same network with all of the file's tensors, or an error and nothing changed.
 """

@@ -1,4 +1,5 @@
-"""Files of weights as tensors by name. Nothing in them is run: safetensors, or pickles of tensors alone (`weights_only`)."""
+"""Files of weights as tensors by name. Nothing in them is run: safetensors, or pickles of tensors alone
+(`weights_only`)."""
 
 from __future__ import annotations
 
@@ -69,11 +70,13 @@ def _pickled(path: Path) -> dict[str, torch.Tensor]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):
-            raise InputError("holds more than tensors, which would mean running code from it; save the model's state_dict() "
+            raise InputError("holds more than tensors, which would mean running code from it; save the model's "
+                             "state_dict() "
                              "alone, best as .safetensors", str(path)) from None
         raise InputError(f"is damaged or no file of weights: {str(error).splitlines()[0]}", str(path)) from None
-    except Exception as error:  # noqa: BLE001 (damaged bytes raise anything at all in an unpickler)
-        raise InputError(f"is damaged or no file of weights ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})",
+    except Exception as error:
+        raise InputError(f"is damaged or no file of weights ({type(error).__name__}: "
+                         f"{str(error).splitlines()[0] if str(error) else ''})",
                          str(path)) from None
     return _unwrapped(loaded, path)
 
@@ -106,7 +109,8 @@ def _from_hub(source: str) -> Path:
     except HFValidationError as error:
         raise InputError(f"takes hf_hub:OWNER/NAME: {error}", source) from None
     except LocalEntryNotFoundError:
-        raise InputError("cannot be reached, and no copy is on this machine; download the file and name its path", source) from None
+        raise InputError("cannot be reached, and no copy is on this machine; download the file and name its path",
+                         source) from None
     except HfHubHTTPError as error:
         raise InputError(f"the Hub has no such weights: {str(error).splitlines()[0]}", source) from None
     except OSError as error:
@@ -114,7 +118,8 @@ def _from_hub(source: str) -> Path:
 
 
 def read_darknet(path: Path, model: nn.Module, blocks: Iterator[str]) -> dict[str, torch.Tensor]:
-    """A Darknet .weights file by our names: per convolution its norm's bias, weight, mean and variance (or its bias), then its weight.
+    """A Darknet .weights file by our names: per convolution its norm's bias, weight, mean and variance (or its bias),
+    then its weight.
 
     The header is three int32 versions and a count of images, 64 bits from version 0.2 on.
     """
@@ -137,7 +142,8 @@ def read_darknet(path: Path, model: nn.Module, blocks: Iterator[str]) -> dict[st
         found[key] = values[at : at + count].view(own[key].shape).clone()
         at += count
     if at != len(values):
-        raise InputError(f"has {len(values):,} values where the network has {at:,}; it belongs to another network", str(path))
+        raise InputError(f"has {len(values):,} values where the network has {at:,}; it belongs to another network",
+                         str(path))
     return found
 
 

@@ -21,12 +21,12 @@ COUNTER = "num_batches_tracked"  # of no consequence for what a network computes
 def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False) -> str:
     """Load `source` into `model` (from `build`) and say whose weights they are: "scalesearch", "torchvision", "timm", …
 
-    `source` is a .safetensors or .pth file, a Darknet .weights file, `hf_hub:OWNER/NAME`, or a state dict. With `replace_head` what
-    has another shape in the head keeps its fresh weights: the file has another number of classes. The norms take the eps of the library's own
-    network, and `model.arch` says so.
+    `source` is a .safetensors or .pth file, a Darknet .weights file, `hf_hub:OWNER/NAME`, or a state dict. With
+    `replace_head` what has another shape in the head keeps its fresh weights: the file has another number of classes.
+    The norms take the eps of the library's own network, and `model.arch` says so.
 
-    Raises `InputError` for a damaged file and for every missing, extra or misshapen tensor, named with its counterpart; then
-    nothing has been loaded.
+    Raises `InputError` for a damaged file and for every missing, extra or misshapen tensor, named with its counterpart;
+    then nothing has been loaded.
     """
     arch: Arch = model.arch
     said: Mapping[str, str] = {}
@@ -58,7 +58,8 @@ def _whose(arch: Arch, own: Mapping, given: Mapping, place: str) -> tuple[str, d
     library = max(shared, key=shared.__getitem__)
     if shared[library] < len(own) // 4:
         first = next(iter(given), "none")
-        raise InputError(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of {', '.join(candidates)}", place)
+        raise InputError(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of "
+                         f"{', '.join(candidates)}", place)
     return library, candidates[library]
 
 
@@ -82,7 +83,8 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
         elif replace_head and key.startswith(("head.", "auxiliary.")):
             chosen[key] = ours
         elif key.startswith(("head.", "auxiliary.")) and len(ours) == model.arch.classes:
-            faults.append(f"{name} has {len(given[name])} classes, {key} has {len(ours)}: build the network with as many classes, "
+            faults.append(f"{name} has {len(given[name])} classes, {key} has {len(ours)}: build the network with as "
+                          f"many classes, "
                           "or ask for the head to be replaced")
         else:
             faults.append(f"{name} has shape {_text(given[name])}, {key} needs {_text(ours)}")
@@ -94,17 +96,20 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
 
 
 def _is_plain(value: object) -> bool:
-    return (isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_complex() and not value.is_quantized
+    return (isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_complex()
+            and not value.is_quantized
             and value.device.type != "meta")
 
 
 def _hint(name: str) -> str:
     """Auxiliary heads of GoogLeNet and Inception v3 have networks of their own."""
-    return "; the network whose name ends in _aux has" if name.startswith(("aux1.", "aux2.", "AuxLogits.", "auxiliary.")) else ""
+    auxiliary = name.startswith(("aux1.", "aux2.", "AuxLogits.", "auxiliary."))
+    return "; the network whose name ends in _aux has" if auxiliary else ""
 
 
 def _shaped(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
-    """`theirs` in our shape where the two differ in dimensions of one alone, or as linear and convolution over a whole map do."""
+    """`theirs` in our shape where the two differ in dimensions of one alone, or as linear and convolution over a whole
+    map do."""
     if theirs.shape == ours.shape:
         return theirs
     same_rows = theirs.ndim > 1 and ours.ndim > 1 and theirs.flatten(1).shape == ours.flatten(1).shape

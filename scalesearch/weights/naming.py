@@ -1,7 +1,7 @@
 """What name tables are made of: pairs of our layers' names and a peer's.
 
-A family's table is a generator of `(ours, theirs)`: names of layers, or of tensors where the peer has no layer. A table may speak of
-layers that a particular network hasn't; those pairs are dropped.
+A family's table is a generator of `(ours, theirs)`: names of layers, or of tensors where the peer has no layer. A table
+may speak of layers that a particular network hasn't; those pairs are dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ LETTERS = "abcdefghijkl"
 
 
 class Placed(NamedTuple):
-    """A block of the stages: its path, the numbers of stage, block in the stage and block in the network, and what it is."""
+    """A block of the stages: its path, the numbers of stage, block in the stage and block in the network, and what it
+    is."""
 
     path: str
     stage: int

@@ -25,7 +25,8 @@ class Prediction(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Image files, and whether each was named itself (then a fault in it is an error) or found in a folder (then it is skipped)."""
+    """Image files, and whether each was named itself (then a fault in it is an error) or found in a folder (then it is
+    skipped)."""
 
     named: list[Path]
     in_folders: list[Path]
@@ -55,21 +56,25 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
     try:
         with Image.open(path) as opened:
             image = _eight_bit(opened).convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError,
+            MemoryError) as error:
         reason = "cannot identify it" if isinstance(error, UnidentifiedImageError) else str(error)
         raise InputError(f"is no image that can be read ({reason})", str(path)) from None
     resize, crop = max(preprocessing.resize, preprocessing.crop), preprocessing.crop
     scale = resize / min(image.size)
-    image = image.resize([max(resize, int(side * scale)) for side in image.size], Image.Resampling[preprocessing.interpolation.upper()])
+    image = image.resize([max(resize, int(side * scale)) for side in image.size],
+                         Image.Resampling[preprocessing.interpolation.upper()])
     left, top = (round((side - crop) / 2) for side in image.size)
     image = image.crop((left, top, left + crop, top + crop))
-    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(crop, crop, -1).permute(2, 0, 1).float().div_(255)
+    pixels = torch.frombuffer(bytearray(image.tobytes()),
+                              dtype=torch.uint8).view(crop, crop, -1).permute(2, 0, 1).float().div_(255)
     mean, std = (torch.tensor(values[:channels]).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     return (pixels - mean) / std
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey brought to 8; Pillow itself cuts off what is above 255. ValueError for 32-bit pixels, whose range nobody knows."""
+    """16-bit grey brought to 8; Pillow itself cuts off what is above 255. ValueError for 32-bit pixels, whose range
+    nobody knows."""
     if image.mode.startswith("I;16"):
         return image.convert("I").point(lambda value: value / 257).convert("L")
     if image.mode in ("I", "F"):
@@ -77,7 +82,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image
 
 
-def predict(model: Network, found: Found, preprocessing: Preprocessing, top: int = 5, device: str = "cpu") -> Iterator[Prediction | Path]:
+def predict(model: Network, found: Found, preprocessing: Preprocessing, top: int = 5,
+            device: str = "cpu") -> Iterator[Prediction | Path]:
     """The `top` classes of every image, in order; a file in a folder that is no image comes back as its path.
 
     Raises `InputError` for a named file that is no image, before anything is predicted.

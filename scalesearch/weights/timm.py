@@ -18,7 +18,8 @@ CONV = {"conv": "conv", "norm": "bn1", "fused.conv": "conv", "fused.norm": "bn1"
 UIB = {f"{ours}.{part}": f"{theirs}.{other}" for ours, theirs in
        (("start", "dw_start"), ("expand", "pw_exp"), ("depthwise", "dw_mid"), ("project", "pw_proj"))
        for part, other in (("conv", "conv"), ("norm", "bn"))} | {"layer_scale": "layer_scale"}  # fmt: skip
-MQA = {"norm": "norm", "query": "attn.query.proj", "key_down.conv": "attn.key.down_conv", "key_down.norm": "attn.key.norm",
+MQA = {"norm": "norm", "query": "attn.query.proj", "key_down.conv": "attn.key.down_conv",
+       "key_down.norm": "attn.key.norm",
        "key": "attn.key.proj", "value_down.conv": "attn.value.down_conv", "value_down.norm": "attn.value.norm",
        "value": "attn.value.proj", "project": "attn.output.proj", "layer_scale": "layer_scale"}  # fmt: skip
 KINDS = {"uib": UIB, "mobile_mqa": MQA, "conv": CONV}
@@ -52,7 +53,8 @@ V3_GROUPS = {"small": (1, 2, 3, 2, 3), "large": (1, 2, 3, 4, 2, 3)}
 def mobilenet_v3(graph: Graph) -> Pairs:
     groups = V3_GROUPS["small" if "small" in graph.arch.name else "large"]
     last = f"blocks.{len(groups)}.0"
-    yield from _mobile(graph, groups, {"conv": f"{last}.conv", "norm": f"{last}.bn1", "hidden": "conv_head", "linear": "classifier"})
+    yield from _mobile(graph, groups,
+                       {"conv": f"{last}.conv", "norm": f"{last}.bn1", "hidden": "conv_head", "linear": "classifier"})
 
 
 V4_GROUPS = {"conv_small": (2, 2, 6, 6), "conv_medium": (1, 2, 8, 11), "conv_large": (1, 2, 11, 13),
@@ -74,7 +76,8 @@ def vgg(graph: Graph) -> Pairs:
 def regnet(graph: Graph) -> Pairs:
     words = {"conv": "conv", "norm": "bn"}
     table = {f"{part}.{ours}": f"{name}.{theirs}" for ours, theirs in words.items()
-             for part, name in (("reduce", "conv1"), ("conv", "conv2"), ("expand", "conv3"), ("shortcut", "downsample"))}
+             for part, name in (("reduce", "conv1"), ("conv", "conv2"), ("expand", "conv3"),
+                                ("shortcut", "downsample"))}
     table |= {"se.reduce": "se.fc1", "se.expand": "se.fc2"}
     yield from under("stem.0", "stem", words)
     for b in placed(graph):
@@ -83,7 +86,8 @@ def regnet(graph: Graph) -> Pairs:
 
 
 def convnext(graph: Graph) -> Pairs:
-    table = {"depthwise": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2", "layer_scale.gamma": "gamma"}
+    table = {"depthwise": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2",
+             "layer_scale.gamma": "gamma"}
     yield from under("stem.0", "stem", CONV_NORM)
     for b in placed(graph):
         yield from under(b.path, f"stages.{b.stage}.blocks.{b.depth}", table)
@@ -92,16 +96,18 @@ def convnext(graph: Graph) -> Pairs:
 
 
 def _numbered(*lengths: int, pool_first: tuple[int, ...] = ()) -> tuple:
-    """Names of plain branches: `branch1` for one layer, `branch1.0`, `branch1.1`, … for more; a pool has a number and no name."""
-    return tuple((f"branch{b}",) if n == 1 else tuple("" if i == 0 and b in pool_first else f"branch{b}.{i}" for i in range(n))
-                 for b, n in enumerate(lengths))  # fmt: skip
+    """Names of plain branches: `branch1` for one layer, `branch1.0`, `branch1.1`, … for more; a pool has a number and
+    no name."""
+    several = lambda b, n: tuple("" if i == 0 and b in pool_first else f"branch{b}.{i}" for i in range(n))
+    return tuple((f"branch{b}",) if n == 1 else several(b, n) for b, n in enumerate(lengths))
 
 
-V4_C = (("branch0",), ("branch1_0", ("branch1_1a", "branch1_1b")), ("branch2_0", "branch2_1", "branch2_2", ("branch2_3a", "branch2_3b")),
+V4_C = (("branch0",), ("branch1_0", ("branch1_1a", "branch1_1b")),
+        ("branch2_0", "branch2_1", "branch2_2", ("branch2_3a", "branch2_3b")),
         ("", "branch3.1"))  # fmt: skip
 # Per stage of v4: the index of its first block among `features`, and the branches.
 V4 = ((3, (("",), ("conv",))), (4, _numbered(2, 4)), (5, (("conv",),)), (6, _numbered(1, 2, 3, 2, pool_first=(3,))),
-      (10, _numbered(1, 3)), (11, _numbered(1, 3, 5, 2, pool_first=(3,))), (18, _numbered(2, 4)), (19, V4_C))  # fmt: skip
+      (10, _numbered(1, 3)), (11, _numbered(1, 3, 5, 2, pool_first=(3,))), (18, _numbered(2, 4)), (19, V4_C))
 
 
 def inception_v4(graph: Graph) -> Pairs:
@@ -114,7 +120,8 @@ def inception_v4(graph: Graph) -> Pairs:
 
 
 STEM = {0: "conv2d_1a", 1: "conv2d_2a", 2: "conv2d_2b", 4: "conv2d_3b", 5: "conv2d_4a"}
-RESNET_V2 = (("mixed_5b", _numbered(1, 2, 3, 2, pool_first=(3,))), ("repeat.{}", _numbered(1, 2, 3)), ("mixed_6a", _numbered(1, 3)),
+RESNET_V2 = (("mixed_5b", _numbered(1, 2, 3, 2, pool_first=(3,))), ("repeat.{}", _numbered(1, 2, 3)),
+             ("mixed_6a", _numbered(1, 3)),
              ("repeat_1.{}", _numbered(1, 3)), ("mixed_7a", _numbered(2, 2, 3)), ("repeat_2.{}", _numbered(1, 3)),
              ("block8", _numbered(1, 3)))  # fmt: skip
 
@@ -133,7 +140,9 @@ def inception_resnet_v2(graph: Graph) -> Pairs:
 
 
 FAMILIES = {"vgg": vgg, "resnet": torchvision.resnet, "resnext": torchvision.resnet, "wide_resnet": torchvision.resnet,
-            "regnet": regnet, "densenet": torchvision.densenet, "efficientnet": efficientnet, "mobilenet_v1": efficientnet,
-            "mobilenet_v2": efficientnet, "mobilenet_v3": mobilenet_v3, "mobilenet_v4": mobilenet_v4, "mnasnet": efficientnet,
+            "regnet": regnet, "densenet": torchvision.densenet, "efficientnet": efficientnet,
+            "mobilenet_v1": efficientnet,
+            "mobilenet_v2": efficientnet, "mobilenet_v3": mobilenet_v3, "mobilenet_v4": mobilenet_v4,
+            "mnasnet": efficientnet,
             "convnext": convnext, "inception_v3": torchvision.inception_v3, "inception_v4": inception_v4,
             "inception_resnet": inception_resnet_v2}  # fmt: skip

@@ -1,4 +1,5 @@
-"""Darknet's .cfg files as architectures: convolutional, shortcut, route, upsample, maxpool, yolo, and classifier endings."""
+"""Darknet's .cfg files as architectures: convolutional, shortcut, route, upsample, maxpool, yolo, and classifier
+endings."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
 
 MOST_BYTES = 4_000_000
-ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "relu": "relu", "mish": "mish", "swish": "silu", "logistic": "sigmoid"}
+ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "relu": "relu", "mish": "mish", "swish": "silu",
+               "logistic": "sigmoid"}
 SECTIONS = ("convolutional", "shortcut", "route", "upsample", "maxpool", "yolo", "avgpool", "connected", "softmax")
 SETTINGS = fields_of(settings_keys)
 STRIDE = fields_of(conv)["stride"]
@@ -88,16 +90,20 @@ class _Reader:
     taps: list[int] = field(default_factory=list)
     detectors: list[Section] = field(default_factory=list)
 
-    def add(self, section: Section, inputs: tuple[int, ...] | None = None, stride: int = 1, kind: str = "", **args: Any) -> int:
+    def add(self, section: Section, inputs: tuple[int, ...] | None = None, stride: int = 1, kind: str = "",
+            **args: Any) -> int:
         before = self.outputs[-1] if self.outputs else -1
         if inputs is None and before is None:
-            raise section.fault("follows a detection layer, whose output nothing takes; a [route] goes back to another layer")
+            raise section.fault("follows a detection layer, whose output nothing takes; a [route] goes back to "
+                                "another layer")
         if inputs is None:
             inputs = (before,) if self.outputs and before is not None else ()
         try:
             stage = Stage(block(kind, **args), 1, stride, () if inputs in ((len(self.stages) - 1,), ()) else inputs)
         except InputError as error:
-            raise section.fault(error.message, {"kernel": "size", "width": "filters", "factor": "stride"}.get(error.place, "")) from None
+            raise section.fault(error.message,
+                                {"kernel": "size", "width": "filters",
+                                 "factor": "stride"}.get(error.place, "")) from None
         self.stages.append(stage)
         self.sections.append(section)
         return len(self.stages) - 1
@@ -117,7 +123,8 @@ class _Reader:
     def read(self, section: Section, following: Section | None) -> None:
         reader: Callable | None = getattr(self, f"_{section.name}", None) if section.name in SECTIONS else None
         if reader is None and section.name in SECTIONS:
-            raise section.fault("stands only at the end of a classifier: [avgpool] and a last [convolutional], then [softmax]")
+            raise section.fault("stands only at the end of a classifier: [avgpool] and a last [convolutional], then "
+                                "[softmax]")
         if reader is None:
             raise section.fault(f"unknown section; takes {', '.join(SECTIONS)}.{nearest(section.name, SECTIONS)}")
         reader(section, following)
@@ -141,17 +148,20 @@ class _Reader:
         padded: dict[str, Any] = {} if padding == dilation * (size // 2) else {"padding": padding}
         self.outputs.append(self.add(
             section, stride=_stride(section), kind="conv", width=section.number("filters", 1), kernel=size,
-            groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)), act=_activation(section, "logistic"),
+            groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)),
+            act=_activation(section, "logistic"),
             **padded))  # fmt: skip
 
     def _check_detector(self, conv: Section, detector: Section) -> None:
         """The convolution before [yolo] becomes part of the head, so it must be what the head has."""
-        masks, classes = detector.numbers("mask") or tuple(range(min(100, detector.number("num", 1)))), detector.number("classes", 20)
+        masks = detector.numbers("mask") or tuple(range(min(100, detector.number("num", 1))))
+        classes = detector.number("classes", 20)
         wanted = len(masks) * (5 + classes)
         if conv.number("filters", 1) != wanted:
             raise conv.fault(f"must be {wanted} before [yolo] with {len(masks)} masks and {classes} classes, "
                              f"got {conv.number('filters', 1)}", "filters")
-        if conv.number("size", 1) != 1 or conv.number("batch_normalize", 0) or _activation(conv, "logistic") or _stride(conv) != 1:
+        plain = conv.number("size", 1) == 1 and not conv.number("batch_normalize", 0) and _stride(conv) == 1
+        if not plain or _activation(conv, "logistic"):
             raise conv.fault("before [yolo] must be 1×1, linear, without batch_normalize")
 
     def _yolo(self, section: Section, following: Section | None) -> None:
@@ -211,7 +221,8 @@ def _activation(section: Section, default: str) -> str | None:
 
 
 def _split_ending(sections: list[Section]) -> tuple[list[Section], list[Section]]:
-    """The layers, and a classifier's ending: `convolutional, avgpool` or `avgpool, convolutional|connected`, then softmax."""
+    """The layers, and a classifier's ending: `convolutional, avgpool` or `avgpool, convolutional|connected`, then
+    softmax."""
     body = [s for s in sections if s.name != "cost"]  # what it is trained by
     body = body[:-1] if body and body[-1].name == "softmax" else body
     names = [section.name for section in body[-2:]]
@@ -257,8 +268,8 @@ def _detector(sections: list[Section]) -> tuple[BlockSpec, int]:
 def arch_from_cfg(path: str | Path) -> Arch:
     """The network of a Darknet .cfg file, at the file's own resolution.
 
-    The convolution before every [yolo] is in the head. Raises `InputError` with file and line: unknown sections, references to
-    layers that aren't there, shapes that don't meet, endings that are neither detectors nor classifiers.
+    The convolution before every [yolo] is in the head. Raises `InputError` with file and line: unknown sections,
+    references to layers that aren't there, shapes that don't meet, endings that are neither detectors nor classifiers.
     """
     net, *sections = _sections(Path(path))
     sides = tuple(_checked(net, key, 416, "resolution") for key in ("width", "height"))
@@ -273,12 +284,15 @@ def arch_from_cfg(path: str | Path) -> Arch:
     if not reader.stages:
         raise net.fault("has no layers before its head")
     if bool(ending) == bool(reader.detectors):
-        raise sections[-1].fault("a network ends in [yolo] layers or in [avgpool] with a last convolution, so that its head is known")
+        raise sections[-1].fault("a network ends in [yolo] layers or in [avgpool] with a last convolution, so that "
+                                 "its head is known")
     head, classes = _classifier(ending) if ending else _detector(reader.detectors)
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", Path(path).stem)[:100].lstrip(".+-") or "darknet"
     last = len(reader.stages) - 1
-    taps = () if (ending and reader.outputs[-1] == last) or reader.taps == [last] else tuple(reader.taps or [last if reader.outputs[-1] is None else reader.outputs[-1]])
-    arch = Arch(name, sides[0], classes, (), tuple(reader.stages), head, channels=_checked(net, "channels", 3, "channels"), taps=taps)
+    end = last if reader.outputs[-1] is None else reader.outputs[-1]
+    taps = () if (ending and end == last) or reader.taps == [last] else tuple(reader.taps or [end])
+    arch = Arch(name, sides[0], classes, (), tuple(reader.stages), head,
+                channels=_checked(net, "channels", 3, "channels"), taps=taps)
     try:
         expand(arch)
     except InputError as error:
@@ -292,8 +306,10 @@ def _located(error: InputError, sections: list[Section], net: Section) -> InputE
 
 
 def convolutions(arch: Arch) -> Iterator[str]:
-    """Paths of the blocks with weights in the order of a Darknet file: a detector's convolution follows the stage it looks at."""
-    predictors = {tap: f"head.predict.{i}" for i, tap in enumerate(arch.sources[-1])} if arch.head.kind == "yolo" else {}
+    """Paths of the blocks with weights in the order of a Darknet file: a detector's convolution follows the stage it
+    looks at."""
+    predictors = {tap: f"head.predict.{i}"
+                  for i, tap in enumerate(arch.sources[-1])} if arch.head.kind == "yolo" else {}
     for i, stage in enumerate(arch.stages):
         yield from (f"stages.{i}.{j}" for j in range(stage.depth))
         if i in predictors:

@@ -18,7 +18,8 @@ CIFAR = {"densenet_bc100_12":   (100,  12),
          "densenet_bc190_40":   (190,  40)}  # fmt: skip
 
 
-def _arch(name: str, resolution: int, classes: int, stem: tuple[BlockSpec, ...], growth: int, layers: tuple[int, ...]) -> Arch:
+def _arch(name: str, resolution: int, classes: int, stem: tuple[BlockSpec, ...], growth: int,
+          layers: tuple[int, ...]) -> Arch:
     stages = []
     for i, depth in enumerate(layers):
         stages += [Stage(block("transition"), 1, 2)] if i else []

@@ -1,5 +1,5 @@
-"""EfficientNet (Tan & Le 2019): B0 from table 1, B1 to B7 out of B0 by scaling alone. EfficientNetV2 S, M and L (Tan & Le 2021,
-table 4, and the reference code). Held against torchvision's."""
+"""EfficientNet (Tan & Le 2019): B0 from table 1, B1 to B7 out of B0 by scaling alone. EfficientNetV2 S, M and L (Tan &
+Le 2021, table 4, and the reference code). Held against torchvision's."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ ROWS = ((1,    3,     16,   1,    1),
 def mnasnet(name: str) -> Arch:
     wide = lambda width: make_divisible(width * MULTIPLIERS[name])
     stem = (block("conv", "stem", width=wide(32), stride=2),)
-    stages = tuple(Stage(block("inverted_residual", width=wide(w), kernel=k, expand=e, act="relu", skip=i > 0), depth, stride)
+    stages = tuple(Stage(block("inverted_residual", width=wide(w), kernel=k, expand=e, act="relu", skip=i > 0), depth,
+                         stride)
                    for i, (e, k, w, depth, stride) in enumerate(ROWS))  # fmt: skip
     head = block("classifier", "head", width=1280, act="relu", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head, norm_momentum=3e-4)

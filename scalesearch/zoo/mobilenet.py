@@ -1,9 +1,9 @@
-"""MobileNet v1 (Howard et al. 2017, table 1), v2 (Sandler et al. 2018, table 2), v3 (Howard et al. 2019, tables 1 and 2), all
-with width multipliers.
+"""MobileNet v1 (Howard et al. 2017, table 1), v2 (Sandler et al. 2018, table 2), v3 (Howard et al. 2019, tables 1 and
+2), all with width multipliers.
 
 v1 is held against timm's and has the ReLU6 of the authors' code, where the paper says ReLU; v2 and v3 are held against
-torchvision's. With a multiplier, v3 is timm's (the paper's): the expanded width follows the scaled input, the hidden layer of the
-head stays as it is and a stem below 16 channels too; torchvision scales each of them.
+torchvision's. With a multiplier, v3 is timm's (the paper's): the expanded width follows the scaled input, the hidden
+layer of the head stays as it is and a stem below 16 channels too; torchvision scales each of them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def mobilenet_v1(name: str) -> Arch:
 def mobilenet_v2(name: str) -> Arch:
     wide = lambda width: make_divisible(width * _multiplier(name))
     stem = (block("conv", "stem", width=wide(32), stride=2, act="relu6"),)
-    stages = tuple(Stage(block("inverted_residual", width=wide(w), expand=e), depth, stride) for e, w, depth, stride in V2)
+    stages = tuple(Stage(block("inverted_residual", width=wide(w), expand=e), depth, stride)
+                   for e, w, depth, stride in V2)
     head = block("classifier", "head", width=max(1280, wide(1280)), act="relu6", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head)
 
@@ -76,6 +77,6 @@ def mobilenet_v3(name: str) -> Arch:
     return Arch(name, 224, 1000, stem, stages, head, norm_eps=1e-3, norm_momentum=0.01)
 
 
-MODELS = {base + suffix: make for base, make in {"mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenet_v2,
-                                                 "mobilenet_v3_small": mobilenet_v3, "mobilenet_v3_large": mobilenet_v3}.items()
-          for suffix in MULTIPLIERS}  # fmt: skip
+MAKERS = {"mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenet_v2, "mobilenet_v3_small": mobilenet_v3,
+          "mobilenet_v3_large": mobilenet_v3}  # fmt: skip
+MODELS = {base + suffix: make for base, make in MAKERS.items() for suffix in MULTIPLIERS}

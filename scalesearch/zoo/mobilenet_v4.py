@@ -1,7 +1,7 @@
 """MobileNetV4 (Qin et al. 2024, tables 11 to 15). Held against timm's.
 
-Rows are `(kind, …)`: "conv" width kernel stride; "fused" width expand stride; "uib" start and middle depthwise kernel, width,
-expand, stride, depth; "mqa" heads, key and value width, stride of keys and values.
+Rows are `(kind, …)`: "conv" width kernel stride; "fused" width expand stride; "uib" start and middle depthwise kernel,
+width, expand, stride, depth; "mqa" heads, key and value width, stride of keys and values.
 """
 
 from __future__ import annotations
@@ -38,18 +38,21 @@ MQA_14, MQA_7 = ("mqa", 4, 64, 2), ("mqa", 4, 64, 1)  # of the medium hybrid, by
 HYBRID_MEDIUM = (
     ("fused", 48, 4, 2),
     ("uib", 3, 5, 80, 4, 2, 1), ("uib", 3, 3, 80, 2, 1, 1),
-    ("uib", 3, 5, 160, 6, 2, 1), ("uib", 0, 0, 160, 2, 1, 1), ("uib", 3, 3, 160, 4, 1, 1), ("uib", 3, 5, 160, 4, 1, 1), MQA_14,
+    ("uib", 3, 5, 160, 6, 2, 1), ("uib", 0, 0, 160, 2, 1, 1), ("uib", 3, 3, 160, 4, 1, 1), ("uib", 3, 5, 160, 4, 1, 1),
+    MQA_14,
     ("uib", 3, 3, 160, 4, 1, 1), MQA_14, ("uib", 3, 0, 160, 4, 1, 1), MQA_14, ("uib", 3, 3, 160, 4, 1, 1), MQA_14,
     ("uib", 3, 0, 160, 4, 1, 1),
     ("uib", 5, 5, 256, 6, 2, 1), ("uib", 5, 5, 256, 4, 1, 1), ("uib", 3, 5, 256, 4, 1, 2), ("uib", 0, 0, 256, 2, 1, 1),
-    ("uib", 3, 5, 256, 2, 1, 1), ("uib", 0, 0, 256, 2, 1, 1), ("uib", 0, 0, 256, 4, 1, 1), MQA_7, ("uib", 3, 0, 256, 4, 1, 1), MQA_7,
+    ("uib", 3, 5, 256, 2, 1, 1), ("uib", 0, 0, 256, 2, 1, 1), ("uib", 0, 0, 256, 4, 1, 1), MQA_7,
+    ("uib", 3, 0, 256, 4, 1, 1), MQA_7,
     ("uib", 5, 5, 256, 4, 1, 1), MQA_7, ("uib", 5, 0, 256, 4, 1, 1), MQA_7, ("uib", 5, 0, 256, 4, 1, 1),
 )  # fmt: skip
 MQA_24, MQA_12 = ("mqa", 8, 48, 2), ("mqa", 8, 64, 1)  # of the large hybrid
 HYBRID_LARGE = (
     ("fused", 48, 4, 2),
     ("uib", 3, 5, 96, 4, 2, 1), ("uib", 3, 3, 96, 4, 1, 1),
-    ("uib", 3, 5, 192, 4, 2, 1), ("uib", 3, 3, 192, 4, 1, 3), ("uib", 3, 5, 192, 4, 1, 1), ("uib", 5, 3, 192, 4, 1, 2), MQA_24,
+    ("uib", 3, 5, 192, 4, 2, 1), ("uib", 3, 3, 192, 4, 1, 3), ("uib", 3, 5, 192, 4, 1, 1), ("uib", 5, 3, 192, 4, 1, 2),
+    MQA_24,
     ("uib", 5, 3, 192, 4, 1, 1), MQA_24, ("uib", 5, 3, 192, 4, 1, 1), MQA_24, ("uib", 5, 3, 192, 4, 1, 1), MQA_24,
     ("uib", 3, 0, 192, 4, 1, 1),
     ("uib", 5, 5, 512, 4, 2, 1), ("uib", 5, 5, 512, 4, 1, 3), ("uib", 5, 0, 512, 4, 1, 1), ("uib", 5, 3, 512, 4, 1, 1),
@@ -77,10 +80,12 @@ def mobilenet_v4(name: str) -> Arch:
             case "fused", width, expand, stride:
                 return Stage(block("fused_mbconv", width=width, expand=expand, act=act), 1, stride)
             case "uib", start, middle, width, expand, stride, depth:
-                uib = block("uib", width=width, start=start, middle=middle, expand=expand, layer_scale=layer_scale, act=act)
+                uib = block("uib", width=width, start=start, middle=middle, expand=expand, layer_scale=layer_scale,
+                            act=act)
                 return Stage(uib, depth, stride)
             case "mqa", heads, head_width, kv_stride:
-                return Stage(block("mobile_mqa", heads=heads, key_width=head_width, value_width=head_width, kv_stride=kv_stride,
+                return Stage(block("mobile_mqa", heads=heads, key_width=head_width, value_width=head_width,
+                                   kv_stride=kv_stride,
                                    layer_scale=layer_scale))
         raise ValueError(kind)
 

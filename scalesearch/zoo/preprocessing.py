@@ -19,8 +19,8 @@ TIMM_CROP = 0.875  # timm's default share of the resized image
 def preparing(arch: Arch, library: str, weights: Path | None = None) -> Preprocessing:
     """How images are prepared for weights of `arch` that have a library's names, at the arch's resolution.
 
-    A `config.json` beside the weights (timm's on the Hub) says so itself; else it is what the published figure was measured
-    with; else what is usual in the library.
+    A `config.json` beside the weights (timm's on the Hub) says so itself; else it is what the published figure was
+    measured with; else what is usual in the library.
     """
     if weights is not None and (config := weights.parent / "config.json").is_file():
         return _from_config(config, arch)
@@ -43,9 +43,12 @@ def _from_config(path: Path, arch: Arch) -> Preprocessing:
     try:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         told = told.get("pretrained_cfg", told)
-        crop, mean, std = float(told.get("crop_pct", TIMM_CROP)), tuple(map(float, told["mean"])), tuple(map(float, told["std"]))
+        crop = float(told.get("crop_pct", TIMM_CROP))
+        mean, std = tuple(map(float, told["mean"])), tuple(map(float, told["std"]))
         interpolation = told.get("interpolation", "bicubic")
-        if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError("mean and std are of three channels")
+        if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or min(std) <= 0:
             raise ValueError("values that make no sense")
         return Preprocessing(arch.resolution, int(arch.resolution / crop), interpolation, mean, std)
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
@@ -60,5 +63,6 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def class_names(arch: Arch, library: str = "torchvision") -> tuple[str, ...] | None:
-    """The classes' names where they are known: ImageNet's for 1000 classes, but for Darknet's weights, which order them otherwise."""
+    """The classes' names where they are known: ImageNet's for 1000 classes, but for Darknet's weights, which order them
+    otherwise."""
     return imagenet_classes() if arch.classes == len(imagenet_classes()) and library != "darknet" else None

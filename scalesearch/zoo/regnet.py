@@ -1,7 +1,8 @@
 """RegNetY (Radosavovic et al. 2020, §3.3 and table 8): widths by the quantised linear rule. Held against torchvision's.
 
-Widths must be multiples of the group width. timm takes the nearest, as pycls does; torchvision one more where that is more than
-10 % below. 800MF and 8GF differ by it: the `_pycls` names have timm's. torchvision has no 4GF and 6.4GF; they are timm's.
+Widths must be multiples of the group width. timm takes the nearest, as pycls does; torchvision one more where that is
+more than 10 % below. 800MF and 8GF differ by it: the `_pycls` names have timm's. torchvision has no 4GF and 6.4GF; they
+are timm's.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def regnet(name: str) -> Arch:
     depth, initial, slope, step, group_width = LAYOUTS[name.removesuffix("_pycls")]
     widths = block_widths(depth, initial, slope, step)
     fit = _nearest if name in PYCLS else make_divisible
-    stages = tuple(Stage(block("regnet", width=fit(width, group_width), group_width=group_width), widths.count(width), 2)
+    stages = tuple(Stage(block("regnet", width=fit(width, group_width), group_width=group_width), widths.count(width),
+                         2)
                    for width in dict.fromkeys(widths))  # fmt: skip
     return Arch(name, 224, 1000, (block("conv", "stem", width=32, stride=2),), stages, block("classifier", "head"))
 

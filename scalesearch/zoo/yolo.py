@@ -1,4 +1,5 @@
-"""YOLO: Darknet-53 and YOLOv3 (Redmon & Farhadi 2018, table 1 and §2.3), its tiny and SPP variants; YOLOv8 (Ultralytics 2023).
+"""YOLO: Darknet-53 and YOLOv3 (Redmon & Farhadi 2018, table 1 and §2.3), its tiny and SPP variants; YOLOv8 (Ultralytics
+2023).
 
 Held against the networks of Darknet's .cfg files and against Ultralytics' YOLOv8. Classes are COCO's 80 for detection.
 """
@@ -22,10 +23,12 @@ class Rows:
         self.stages: list[Stage] = []
 
     def add(self, kind: str, depth: int = 1, stride: int = 1, inputs: tuple[int, ...] = (), **args: Any) -> int:
-        self.stages.append(Stage(block(kind, **args), depth, stride, () if inputs == (len(self.stages) - 1,) else inputs))
+        self.stages.append(Stage(block(kind, **args), depth, stride, () if inputs == (len(self.stages) - 1,
+                                 ) else inputs))
         return len(self.stages) - 1
 
-    def conv(self, width: int, kernel: int = 3, stride: int = 1, inputs: tuple[int, ...] = (), act: str = "leaky_relu") -> int:
+    def conv(self, width: int, kernel: int = 3, stride: int = 1, inputs: tuple[int, ...] = (),
+             act: str = "leaky_relu") -> int:
         return self.add("conv", 1, stride, inputs, width=width, kernel=kernel, act=act)
 
 
@@ -134,4 +137,4 @@ def yolov8_cls(name: str) -> Arch:
 
 
 MODELS = {"darknet53": darknet53, "yolov3": yolov3, "yolov3_tiny": yolov3_tiny, "yolov3_spp": yolov3,
-          **{f"yolov8{size}": yolov8 for size in YOLOV8}, **{f"yolov8{size}_cls": yolov8_cls for size in YOLOV8}}  # fmt: skip
+          **{f"yolov8{size}": yolov8 for size in YOLOV8}, **{f"yolov8{size}_cls": yolov8_cls for size in YOLOV8}}

@@ -1,4 +1,5 @@
-"""One contract for every block, inherited by being listed in the table; and a few blocks against the papers' arithmetic."""
+"""One contract for every block, inherited by being listed in the table; and a few blocks against the papers'
+arithmetic."""
 
 from __future__ import annotations
 
@@ -23,13 +24,19 @@ from scalesearch.network.modules import build
 from scalesearch.signature import fields_of
 from scalesearch.space.schema import arch_from_dict
 
-NUMBERS = {"width": [8, 16, 24], "kernel": [1, 3, 5], "stride": [1, 2], "dilation": [1, 2], "groups": [1, 2, 8], "padding": [0, 1],
-           "expand": [1.0, 2.0, 2.5], "ratio": [0.25, 0.5], "se_ratio": [0.0, 0.25], "dropout": [0.0, 0.2], "pool": [1, 2],
-           "hidden": [16], "growth": [8, 12], "bottleneck": [0, 2], "compression": [0.5, 1.0], "squeeze": [4, 8], "group_width": [4, 8],
-           "layer_scale": [0.0, 0.1], "reduction": [4, 16], "heads": [1, 2, 4], "key_width": [8], "value_width": [8, 16],
-           "kv_stride": [1, 2], "repeats": [1, 2], "factor": [1, 2], "group": [0, 1], "bins": [4, 16], "scale": [1.0, 0.2],
+NUMBERS = {"width": [8, 16, 24], "kernel": [1, 3, 5], "stride": [1, 2], "dilation": [1, 2], "groups": [1, 2, 8],
+           "padding": [0, 1],
+           "expand": [1.0, 2.0, 2.5], "ratio": [0.25, 0.5], "se_ratio": [0.0, 0.25], "dropout": [0.0, 0.2],
+           "pool": [1, 2],
+           "hidden": [16], "growth": [8, 12], "bottleneck": [0, 2], "compression": [0.5, 1.0], "squeeze": [4, 8],
+           "group_width": [4, 8],
+           "layer_scale": [0.0, 0.1], "reduction": [4, 16], "heads": [1, 2, 4], "key_width": [8],
+           "value_width": [8, 16],
+           "kv_stride": [1, 2], "repeats": [1, 2], "factor": [1, 2], "group": [0, 1], "bins": [4, 16],
+           "scale": [1.0, 0.2],
            "anchors": [((8, 8), (4, 6), (3, 2), (9, 9))], "masks": [((0, 1), (2, 3))], "branches": [
-               ((layer("conv", width=8, kernel=1),), (layer("max_pool", kernel=3), layer("conv", width=16, kernel=(1, 5)))),
+               ((layer("conv", width=8, kernel=1),),
+                (layer("max_pool", kernel=3), layer("conv", width=16, kernel=(1, 5)))),
                ((layer("identity"),), (layer("conv", width=8, kernel=3, dilation=2), layer("inception", branches=(
                    (layer("conv", width=8, kernel=(3, 1)),), (layer("se"), layer("separable", width=8)))))),
                ((layer("basic", width=16),),)]}  # fmt: skip
@@ -84,7 +91,8 @@ def test_every_block_keeps_the_contract(kind):
     @given(arguments(kind, part), st.sampled_from([1, 2]), st.sampled_from(["symmetric", "same"]))
     @settings(max_examples=3 if kind in QUICK else 2, derandomize=True, phases=[Phase.generate])
     def check(args, stride, padding):
-        if kind in ("max_pool", "avg_pool") and isinstance(args["padding"], int):  # torch pads by half the kernel at most
+        # torch pads by half the kernel at most
+        if kind in ("max_pool", "avg_pool") and isinstance(args["padding"], int):
             args = args | {"padding": min(args["padding"], args["kernel"] // 2)}
         arch = around(kind, args, stride, padding)
         try:
@@ -94,7 +102,8 @@ def test_every_block_keeps_the_contract(kind):
         assert_counts_agree(arch)
         assert arch_from_dict(arch.to_dict()) == arch
         for training in (False, True):
-            assert peak_memory(arch, 3, training) == pytest.approx(measured_peak(build(arch), (3, 25, 25), 3, training), rel=0.1)
+            assert peak_memory(arch, 3, training) == pytest.approx(measured_peak(build(arch), (3, 25, 25), 3, training),
+                                                                   rel=0.1)
         exported = types.ModuleType("exported")
         exec(to_python(arch), exported.__dict__)
         network, standalone = liven(build(arch)).eval(), exported.build().eval()
@@ -122,9 +131,13 @@ def params(spec, cin, stride=1):
 def test_blocks_have_the_papers_parameters():
     """Written out from the papers' figures; norms have two parameters a channel."""
     assert params(block("separable", width=64), 32) == (9 * 32 + 64) + (32 * 64 + 128)
-    assert params(block("inverted_residual", width=24, expand=6), 16, 2) == (16 * 96 + 192) + (9 * 96 + 192) + (96 * 24 + 48)
+    assert params(block("inverted_residual", width=24, expand=6), 16,
+                  2) == (16 * 96 + 192) + (9 * 96 + 192) + (96 * 24 + 48)
     se = (96 * 4 + 4) + (4 * 96 + 96)
-    assert params(block("mbconv", width=24, expand=6, kernel=5), 16, 2) == (16 * 96 + 192) + (25 * 96 + 192) + se + (96 * 24 + 48)
+    assert params(block("mbconv", width=24, expand=6, kernel=5), 16,
+                  2) == (16 * 96 + 192) + (25 * 96 + 192) + se + (96 * 24 + 48)
     assert params(block("fused_mbconv", width=24, expand=4), 16, 2) == (9 * 16 * 64 + 128) + (64 * 24 + 48)
-    assert params(block("bottleneck", width=256), 64) == (64 * 64 + 128) + (9 * 64 * 64 + 128) + (64 * 256 + 512) + (64 * 256 + 512)
+    assert params(block("bottleneck", width=256), 64) == (64 * 64
+                                                          + 128) + (9 * 64 * 64
+                                                                    + 128) + (64 * 256 + 512) + (64 * 256 + 512)
     assert params(block("basic", width=64), 64) == 2 * (9 * 64 * 64 + 128)

@@ -18,7 +18,8 @@ from scalesearch import zoo
 from scalesearch.arch.expansion import expand
 from scalesearch.budget.band import Band
 from scalesearch.budget.bounds import Bound, Budget, bound, budget_of
-from scalesearch.budget.feasibility import Feasible, certify
+from scalesearch.budget.certificate import certify
+from scalesearch.budget.feasibility import Feasible
 from scalesearch.budget.ladder import AXES, Ladder, TooEntangled
 from scalesearch.counting.counts import cost, possible_cost
 from scalesearch.counting.memory import peak_memory
@@ -27,9 +28,12 @@ from scalesearch.space.schema import load_space, space_from_dict
 
 
 @pytest.mark.parametrize("written, quantity, low, high", [
-    (600_000_000, "macs", 0, 6e8), ("600M", "macs", 0, 6e8), ("≤ 600M", "macs", 0, 6e8), ("<=600M", "macs", 0, 6e8), ("≥ 1.5G", "macs", 1.5e9, math.inf),
-    ("570M..630M", "macs", 5.7e8, 6.3e8), ("600M ± 2%", "macs", 5.88e8, 6.12e8), ("2x base ± 2%", "macs", 1.96e6, 2.04e6),
-    ("≤ 1.5 x base", "params", 0, 1.5e6), ("5ms", "latency", 0, 0.005), ("200us..1ms", "latency", 2e-4, 1e-3), ("64MB", "memory", 0, 64e6),
+    (600_000_000, "macs", 0, 6e8), ("600M", "macs", 0, 6e8), ("≤ 600M", "macs", 0, 6e8), ("<=600M", "macs", 0, 6e8),
+    ("≥ 1.5G", "macs", 1.5e9, math.inf),
+    ("570M..630M", "macs", 5.7e8, 6.3e8), ("600M ± 2%", "macs", 5.88e8, 6.12e8),
+    ("2x base ± 2%", "macs", 1.96e6, 2.04e6),
+    ("≤ 1.5 x base", "params", 0, 1.5e6), ("5ms", "latency", 0, 0.005), ("200us..1ms", "latency", 2e-4, 1e-3),
+    ("64MB", "memory", 0, 64e6),
     ("4MiB", "size", 0, 4 * 2**20), ("1_000_000", "params", 0, 1e6),
 ])  # fmt: skip
 def test_bounds_are_read_as_people_write_them(written, quantity, low, high):
@@ -38,8 +42,10 @@ def test_bounds_are_read_as_people_write_them(written, quantity, low, high):
 
 
 @pytest.mark.parametrize("written, quantity", [
-    ("lots", "macs"), (-1, "macs"), (0, "params"), (True, "macs"), ("600X", "macs"), ("630M..570M", "macs"), (5, "latency"), ("5", "latency"),
-    ("5ms", "macs"), ("", "macs"), (None, "macs"), ([1], "macs"), ("2x base", "macs"), (float("nan"), "macs"), ("1..2..3", "macs"),
+    ("lots", "macs"), (-1, "macs"), (0, "params"), (True, "macs"), ("600X", "macs"), ("630M..570M", "macs"),
+    (5, "latency"), ("5", "latency"),
+    ("5ms", "macs"), ("", "macs"), (None, "macs"), ([1], "macs"), ("2x base", "macs"), (float("nan"), "macs"),
+    ("1..2..3", "macs"),
     ("600M ± 1.2.3%", "macs"), ("600M ± .%", "macs"), (10**400, "macs"), ("1e400", "macs"),
 ])  # fmt: skip
 def test_other_bounds_are_refused_where_they_stand(written, quantity):
@@ -49,7 +55,8 @@ def test_other_bounds_are_refused_where_they_stand(written, quantity):
 
 
 @pytest.mark.parametrize("data, message", [
-    ({"macs": "0x resnet18"}, "macs: takes"), ({"macs": "2x resnet19"}, 'macs: unknown network "resnet19"'), ({"latency": "5ms", "device": None}, "latency: needs"),
+    ({"macs": "0x resnet18"}, "macs: takes"), ({"macs": "2x resnet19"}, 'macs: unknown network "resnet19"'),
+    ({"latency": "5ms", "device": None}, "latency: needs"),
     ({"latency": "5ms", "device": 3}, "device: takes the file"), ({"macs": "2x yolov8m ± 1e9%"}, "macs: takes"),
     ({"latency": "2x resnet18", "device": {"version": 1}}, "latency: takes 5ms"),
 ])  # fmt: skip
@@ -78,7 +85,8 @@ def test_any_text_is_a_bound_or_an_input_error(text):
 def test_every_quantity_bounds_what_it_says():
     arch = zoo.model("mobilenet_v2").with_(resolution=64)
     counted = cost(arch)
-    measured = {"macs": counted.macs, "params": counted.params, "acts": counted.acts, "size": 4 * counted.params, "memory": peak_memory(arch)}
+    measured = {"macs": counted.macs, "params": counted.params, "acts": counted.acts, "size": 4 * counted.params,
+                "memory": peak_memory(arch)}
     for key, value in measured.items():
         assert Budget({key: Bound(high=value)}).admits(arch) and not Budget({key: Bound(high=value - 1)}).admits(arch)
         assert Budget({key: Bound(low=value)}).admits(arch) and not Budget({key: Bound(low=value + 1)}).admits(arch)
@@ -99,20 +107,25 @@ def small_space():
         "name": "s", "resolution": {"choice": [16, 32]}, "classes": 10,
         "stem": {"conv": {"width": {"choice": [8, 16], "name": "w"}, "stride": 2}},
         "stages": [
-            {"depth": {"range": [1, 3]}, "mbconv": {"width": {"choice": [8, 16, 24]}, "kernel": {"choice": [3, 5], "name": "k"},
+            {"depth": {"range": [1, 3]},
+             "mbconv": {"width": {"choice": [8, 16, 24]}, "kernel": {"choice": [3, 5], "name": "k"},
                                                     "expand": {"choice": [1, 4], "when": {"k": [3]}, "else": 2}}},
-            {"present": {"choice": [True, False]}, "stride": 2, "mbconv": {"width": {"choice": [32, 40]}, "kernel": {"choice": [3, 5], "name": "k"}}},
+            {"present": {"choice": [True, False]}, "stride": 2,
+             "mbconv": {"width": {"choice": [32, 40]}, "kernel": {"choice": [3, 5], "name": "k"}}},
             {"stride": 2, "conv": {"width": {"choice": [8, 16], "name": "w"}}},
         ],
         "head": {"classifier": {}}})
 
 
 def doubled_space():
-    """Stages that can stand in for each other, layers that may be in either, and residuals that fall away in single blocks."""
-    stage = {"depth": {"range": [1, 2]}, "mbconv": {"width": 16, "expand": {"choice": [1, 2]}, "skip": {"choice": [True, False]}}}
+    """Stages that can stand in for each other, layers that may be in either, and residuals that fall away in single
+    blocks."""
+    stage = {"depth": {"range": [1, 2]},
+             "mbconv": {"width": 16, "expand": {"choice": [1, 2]}, "skip": {"choice": [True, False]}}}
     return space_from_dict({
         "name": "d", "resolution": 32, "classes": 10, "stem": {"conv": {"width": 8, "stride": 2}},
-        "stages": [{**stage, "stride": 2}, stage, {**stage, "present": {"choice": [True, False]}}], "head": {"classifier": {}}})
+        "stages": [{**stage, "stride": 2}, stage, {**stage, "present": {"choice": [True, False]}}],
+        "head": {"classifier": {}}})
 
 
 SPACES = {"small": small_space, "tiny": lambda: space_from_dict(TINY_SPACE), "doubles": doubled_space,
@@ -131,7 +144,8 @@ def test_the_ladder_counts_what_listing_counts(name):
         assert whole.weight <= len(costs) == space.size
         middle = sorted(values)[len(values) // 2]
         inside = sum(v <= middle for v in values)
-        assert inside <= Band(ladder, [(axis, 0, middle)]).weight <= inside + 0.1 * len(values)  # cells at the edge count whole
+        # cells at the edge count whole
+        assert inside <= Band(ladder, [(axis, 0, middle)]).weight <= inside + 0.1 * len(values)
 
 
 @pytest.mark.parametrize("name", ["small", "tiny", "macro", "doubles"])
@@ -139,8 +153,10 @@ def test_the_ladder_knows_every_reading_of_every_network(name):
     space = SPACES[name]()
     ladder = Ladder(space)
     networks = {expand(space._at(d)).digest: space._at(d) for d in space}
-    readings = [ladder.readings(tuple(b.digest for _, b in expand(arch).blocks() if b.layers)) for arch in networks.values()]
-    assert min(readings) >= 1 and sum(readings) == Band(ladder, [(AXES["macs"], 0, ladder.extremes(AXES["macs"])[1])]).weight
+    readings = [ladder.readings(tuple(b.digest for _, b in expand(arch).blocks() if b.layers))
+                for arch in networks.values()]
+    assert min(readings) >= 1 and sum(readings) == Band(ladder,
+                                                        [(AXES["macs"], 0, ladder.extremes(AXES["macs"])[1])]).weight
 
 
 @pytest.mark.parametrize("name", ["small", "tiny", "doubles", pytest.param("macro", marks=pytest.mark.slow)])
@@ -183,7 +199,8 @@ def test_one_in_a_million_is_drawn_fast_and_its_share_is_told():
         assert time.perf_counter() - start < 10  # a second or so; the rate is in benchmarks/sampling.py
         assert all(feasible.budget.admits(arch) for arch in drawn) and len({expand(a).digest for a in drawn}) > 100
         certificate = certify(space, feasible.budget)
-        assert 0 < certificate.inside < most_share and certificate.interval[0] <= certificate.inside <= certificate.interval[1]
+        low, high = certificate.interval
+        assert 0 < certificate.inside < most_share and low <= certificate.inside <= high
 
 
 def test_certified_share_agrees_with_counting(monkeypatch):
@@ -204,7 +221,9 @@ def test_every_network_is_inside_a_wide_budget(monkeypatch):
     assert certify(doubled_space(), budget_of({"macs": "≤ 1T"})).inside == 1.0
 
 
-@pytest.mark.parametrize("budget", [pytest.param({"macs": "≥ 400M", "memory": "3.3MB"}, marks=pytest.mark.slow), {"macs": "400M ± 1%", "params": "≤ 4M", "acts": "≤ 6429722"}])
+@pytest.mark.parametrize("budget",
+                         [pytest.param({"macs": "≥ 400M", "memory": "3.3MB"}, marks=pytest.mark.slow),
+                          {"macs": "400M ± 1%", "params": "≤ 4M", "acts": "≤ 6429722"}])
 def test_bounds_that_leave_little_together_leave_something(budget):
     feasible = Feasible(load_space(MBCONV), budget)
     assert feasible.budget.admits(feasible.space._at(feasible.draw(Random(0))))
@@ -212,9 +231,14 @@ def test_bounds_that_leave_little_together_leave_something(budget):
 
 def test_draws_hang_on_the_dice_alone():
     """A walk through the inside of a bound that no ladder knows: the same after other draws as without them."""
-    space = space_from_dict({"name": "w", "resolution": 32, "classes": 10, "stem": {"conv": {"width": {"choice": [8, 16, 24, 32]}, "stride": 2}},
-                             "stages": [{"depth": {"range": [1, 6]}, "mbconv": {"width": {"choice": [8, 16, 24, 32]}, "kernel": {"choice": [3, 5, 7]}}},
-                                        {"stride": 2, "depth": {"range": [1, 6]}, "mbconv": {"width": {"choice": [8, 16, 24, 32]}, "expand": {"choice": [1, 2, 3, 4, 6]}}}],
+    space = space_from_dict({"name": "w", "resolution": 32, "classes": 10,
+                             "stem": {"conv": {"width": {"choice": [8, 16, 24, 32]}, "stride": 2}},
+                             "stages": [{"depth": {"range": [1, 6]},
+                                         "mbconv": {"width": {"choice": [8, 16, 24, 32]},
+                                                    "kernel": {"choice": [3, 5, 7]}}},
+                                        {"stride": 2, "depth": {"range": [1, 6]},
+                                         "mbconv": {"width": {"choice": [8, 16, 24, 32]},
+                                                    "expand": {"choice": [1, 2, 3, 4, 6]}}}],
                              "head": {"classifier": {}}})
     memory = sorted(peak_memory(space.sample(seed)[1]) for seed in range(60))
     budget = Budget({"memory": Bound(high=memory[1])})
@@ -227,7 +251,8 @@ def test_draws_hang_on_the_dice_alone():
 def test_an_empty_budget_is_refused_in_seconds_with_the_nearest(written):
     space = load_space(MBCONV)
     start = time.perf_counter()
-    with pytest.raises(InputError, match=r"no network of .* the nearest budget that one meets is \{macs: \d+\}") as caught:
+    with pytest.raises(InputError,
+                       match=r"no network of .* the nearest budget that one meets is \{macs: \d+\}") as caught:
         certify(space, budget_of({"macs": written}))
     assert time.perf_counter() - start < 20
     low, high = Ladder(space).extremes(AXES["macs"])
@@ -256,7 +281,8 @@ def test_a_walk_inside_stays_inside(monkeypatch):
 
 
 def test_spaces_with_open_decimals_are_not_climbed_and_still_drawn_from():
-    space = space_from_dict({"name": "d", "resolution": 16, "classes": 4, "stem": {"conv": {"width": {"range": [8, 64]}}}, "stages": [{"conv": {"width": 8}}],
+    space = space_from_dict({"name": "d", "resolution": 16, "classes": 4,
+                             "stem": {"conv": {"width": {"range": [8, 64]}}}, "stages": [{"conv": {"width": 8}}],
                              "head": {"classifier": {"dropout": {"range": [0.0, 0.5]}}}})
     with pytest.raises(TooEntangled):
         Ladder(space)
@@ -274,13 +300,15 @@ def test_networks_that_are_one_by_structure_are_counted_once(name, distinct):
 
 def test_a_sum_is_the_same_whatever_the_order_of_its_terms():
     space = load_space(ROOT / "search_spaces" / "nasbench201.yaml")
-    cell = lambda *ops: expand(space.at(dict(zip(("edge01", "edge02", "edge12", "edge03", "edge13", "edge23"), ops)))).digest
+    cell = lambda *ops: expand(space.at(dict(zip(("edge01", "edge02", "edge12", "edge03", "edge13", "edge23"),
+                                                 ops)))).digest
     conv, pool, skip, none = "nor_conv_3x3", "avg_pool_3x3", "skip_connect", "none"
     # node 1 and node 2 change places
     assert cell(conv, pool, none, skip, conv, skip) == cell(pool, conv, none, skip, skip, conv)
     assert cell(conv, pool, none, skip, conv, skip) != cell(conv, pool, none, skip, skip, conv)
     assert cell(conv, none, none, none, skip, none) == cell(none, conv, none, none, none, skip)  # dead edges fall away
-    assert cell(conv, none, none, none, skip, none) != cell(conv, conv, none, none, skip, skip)  # two convolutions are not one
+    # two convolutions are not one
+    assert cell(conv, none, none, none, skip, none) != cell(conv, conv, none, none, skip, skip)
 
 
 def test_json_of_a_certificate_is_json():

@@ -64,12 +64,14 @@ FAULTS_IN_A_SPACE = [
     ("range: [1, 2]", "range: [2, 1]", 6, "low 2 is above high 1"),
     ("range: [1, 2]", "range: [1, 2, 3]", 6, r"takes \[low, high\]"),
     ("range: [1, 2]", "range: [1, 2], stepp: 1", 6, 'Did you mean "step"'),
-    ("kernel: 3", "kernel: {choice: [3, 5], when: {stages.1.mbconv.expandd: 3}}", 7, 'no decision of this space. Did you mean'),
+    ("kernel: 3", "kernel: {choice: [3, 5], when: {stages.1.mbconv.expandd: 3}}", 7,
+     'no decision of this space. Did you mean'),
     ("kernel: 3", "kernel: {choice: [3, 5], when: {e: 7}}", 7, 'condition on "e" being 7, which it never is'),
     ("kernel: 3", "kernel: {choice: [3, 5], when: {stages.0.mbconv.kernel: 3}}", 7, "conditions go in a circle"),
     ("width: 16", "width: {choice: [16], when: {e: 3}}", 11, 'needs "else"'),
     ("kernel: 3", "kernel: {tie: stages.9.depth}", 7, "which is no decision of this space"),
-    ("kernel: 3}", "kernel: {tie: stages.0.mbconv.expand}, expand: {tie: stages.0.mbconv.kernel}}", 7, "ties go in a circle"),
+    ("kernel: 3}", "kernel: {tie: stages.0.mbconv.expand}, expand: {tie: stages.0.mbconv.kernel}}", 7,
+     "ties go in a circle"),
     ("kernel: 3", "expand: {choice: [3, 5], name: e}", 12, "offer different values"),
     ("stride: 2\n", "stride: 2\n    stride: 1\n", 10, "stands there twice"),
     ("depth: 1\n", "depth: !!python/object:os.system 1\n", 8, "tags are not taken"),
@@ -106,7 +108,8 @@ FAULTS_IN_A_STUDY = [
     ("recipe: quick", "recipe: {epochs: 0}", 8, "at least 1"),
     ("{macs: 2M}", "{macs: 2X}", 4, "takes 600M, ≤ 600M, .* or 2x NAME ± 2%; got '2X'"),
     ("{macs: 2M}", "{}", 4, "needs a bound"),
-    ("{macs: 2M}", "{macs: 1k}", 4, r"no network of \"s\" has macs ≤ 1,000; the nearest budget that one meets is {macs: \d+}"),
+    ("{macs: 2M}", "{macs: 1k}", 4,
+     r"no network of \"s\" has macs ≤ 1,000; the nearest budget that one meets is {macs: \d+}"),
     ("budget: {macs: 2M}\n", "", 1, 'needs "budget"'),
     ("resolution: 16", "resolution: 1", 3, "too small"),
     ("data: digits", "name: ../up", 2, "takes a name of letters"),
@@ -137,10 +140,12 @@ def test_faults_in_a_study_are_located_and_nothing_is_written(tmp_path, old, new
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"", "is empty"), (b"# nothing\n", "is empty"), (b"- a\n- b\n", "must be a mapping"), (b"\xff\xfe\x00a", "is not UTF-8"),
-    (b"a: [b", "is not YAML"), (b"a: \x00", "is not YAML"), (b"a: " + b"[" * 5000 + b"]" * 5000, "nested deeper"), (b"- " * 100_000, "nested deeper"),
+    (b"", "is empty"), (b"# nothing\n", "is empty"), (b"- a\n- b\n", "must be a mapping"),
+    (b"\xff\xfe\x00a", "is not UTF-8"),
+    (b"a: [b", "is not YAML"), (b"a: \x00", "is not YAML"), (b"a: " + b"[" * 5000 + b"]" * 5000, "nested deeper"),
+    (b"- " * 100_000, "nested deeper"),
     (b"a: " + b"x" * (1 << 21), "at most 1,048,576"), (b"? [a]\n: b\n", "a key must be a word"),
-], ids=["empty", "comment", "list", "utf-16", "open bracket", "nul", "deep", "deeper", "large", "complex key"])  # fmt: skip
+], ids=["empty", "comment", "list", "utf-16", "open bracket", "nul", "deep", "deeper", "large", "complex key"])
 def test_files_that_are_no_study(tmp_path, content, message):
     path = tmp_path / "file.yaml"
     path.write_bytes(content)
@@ -208,9 +213,11 @@ def test_scale_and_sample_print_architectures(tmp_path):
     b1 = invoke("scale", "efficientnet_b0", "--phi", "1", "--published").stdout
     assert arch_from_dict(yamlfile.parse(b1).data).resolution == round(224 * 1.15)
     closed = json.loads(invoke("scale", "efficientnet_b0", "--phi", "1", "--preset", "efficientnet", "--json").stdout)
-    assert abs(closed["deviation"]) <= 0.02 and abs(closed["cost"]["macs"] / cost(zoo.model("efficientnet_b0")).macs / 2 - 1) <= 0.02
+    assert abs(closed["deviation"]) <= 0.02 and abs(closed["cost"]["macs"] / cost(zoo.model("efficientnet_b0")).macs / 2
+                                                    - 1) <= 0.02
     sampled = invoke("sample", str(MBCONV), "-n", "3", "--budget", "100M", "--budget", "≥ 0.05x resnet18", "--json")
-    assert [0.05 * cost(zoo.model("resnet18")).macs <= row["cost"]["macs"] <= 100e6 for row in json.loads(sampled.stdout)] == [True] * 3
+    assert [0.05 * cost(zoo.model("resnet18")).macs <= row["cost"]["macs"] <= 100e6
+            for row in json.loads(sampled.stdout)] == [True] * 3
     documents = invoke("sample", str(MBCONV), "-n", "2", "--seed", "4").stdout.split("---\n")
     path = tmp_path / "arch.yaml"
     path.write_text(documents[1])
@@ -223,7 +230,8 @@ def test_check_and_dry_run_say_what_is_feasible(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     rows = json.loads(invoke("check", str(tmp_path / "space.yaml"), str(tmp_path / "study.yaml"), "--json").stdout)
     assert [(r["kind"], r["architectures"], r["share inside"]) for r in rows] == [("space", 8, 1.0), ("study", 8, 1.0)]
-    said = invoke("run", str(tmp_path / "study.yaml"), "--dry-run", "--set", "budget.macs=300k", "--out", str(tmp_path / "out"))
+    said = invoke("run", str(tmp_path / "study.yaml"), "--dry-run", "--set", "budget.macs=300k", "--out",
+                  str(tmp_path / "out"))
     space = yamlfile.parse(SPACE).data
     assert "macs ≤ 300,000" in said.stdout and "8 architectures" in said.stdout and space["name"] in said.stdout
     assert not (tmp_path / "out").exists()
@@ -232,17 +240,20 @@ def test_check_and_dry_run_say_what_is_feasible(tmp_path):
 
 
 def test_export_writes_a_file_that_runs(tmp_path):
-    invoke("export", "mobilenet_v2", "--to", "py", "--resolution", "32", "--classes", "10", "-o", str(tmp_path / "model.py"))
+    invoke("export", "mobilenet_v2", "--to", "py", "--resolution", "32", "--classes", "10", "-o",
+           str(tmp_path / "model.py"))
     code = "import torch; from model import build; print(tuple(build()(torch.zeros(2, 3, 32, 32)).shape))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "(2, 10)", done.stderr
 
 
-@pytest.mark.parametrize("arguments, most", [(["--help"], 0.3), (["cost", "efficientnet_b0"], 0.6)], ids=["help", "cost"])
+@pytest.mark.parametrize("arguments, most", [(["--help"], 0.3), (["cost", "efficientnet_b0"], 0.6)],
+                         ids=["help", "cost"])
 def test_light_commands_take_little_cpu_time(arguments, most):
     def cpu() -> float:
         before = os.times()
-        subprocess.run([sys.executable, "-m", "scalesearch", *arguments], stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
+        subprocess.run([sys.executable, "-m", "scalesearch", *arguments], stdout=subprocess.DEVNULL, check=True,
+                       cwd=ROOT)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from scalesearch import zoo
 from scalesearch.arch.expansion import expand
-from scalesearch.files import save_tensors as save_weights
 from scalesearch.export.python import to_python
+from scalesearch.files import save_tensors as save_weights
 from scalesearch.network.modules import build, drop_path_rates
 from scalesearch.space.schema import load_space
 
@@ -29,7 +29,8 @@ def model(request):
 
 
 def image(model, batch=2):
-    return torch.randn(batch, 3, model.arch.resolution, model.arch.resolution, generator=torch.Generator().manual_seed(1))
+    return torch.randn(batch, 3, model.arch.resolution, model.arch.resolution,
+                       generator=torch.Generator().manual_seed(1))
 
 
 def test_parameters_are_named_by_where_they_stand():
@@ -45,8 +46,10 @@ def test_compiles_exports_copies_and_saves(model, tmp_path):
     torch.testing.assert_close(torch.compile(model, backend="aot_eager")(x), expected)
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), expected)
     torch.testing.assert_close(copy.deepcopy(model)(x), expected)
-    torch.testing.assert_close(copy.deepcopy(model).to(memory_format=torch.channels_last)(x), expected, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(copy.deepcopy(model).to(torch.float64)(x.double()).float(), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(copy.deepcopy(model).to(memory_format=torch.channels_last)(x), expected, rtol=1e-3,
+                               atol=1e-4)
+    torch.testing.assert_close(copy.deepcopy(model).to(torch.float64)(x.double()).float(), expected, rtol=1e-3,
+                               atol=1e-4)
     save_weights(model.state_dict(), tmp_path / "w.safetensors")
     torch.save(model.state_dict(), tmp_path / "w.pt")
     for state in (load_file(tmp_path / "w.safetensors"), torch.load(tmp_path / "w.pt", weights_only=True)):
@@ -77,7 +80,9 @@ def test_drop_path_grows_linearly_and_acts_in_training_alone():
     assert not torch.equal(model.train()(x), model(x))
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", pytest.param("resnet18", marks=pytest.mark.slow), pytest.param("efficientnet_b0", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name",
+                         ["mobilenet_v2", pytest.param("resnet18", marks=pytest.mark.slow),
+                          pytest.param("efficientnet_b0", marks=pytest.mark.slow)])
 def test_initialisation_is_hes_by_fan_out(name):
     torch.manual_seed(0)
     for module in build(zoo.model(name)).modules():

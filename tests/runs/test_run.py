@@ -26,7 +26,8 @@ pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "scalesearch", "run"]
 STUDY = {
     "name": "small", "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 500_000},
-    "search": {"with": "evolution", "trials": 5, "epochs": 1}, "scale": {"with": "tpe", "trials": 5, "epochs": 1, "tolerance": 0.05},
+    "search": {"with": "evolution", "trials": 5, "epochs": 1},
+    "scale": {"with": "tpe", "trials": 5, "epochs": 1, "tolerance": 0.05},
     "family": {"phi": [0, 1]}, "compare": ["mobilenet_v1", "mobilenet_v2"], "recipe": {"epochs": 2, "data_share": 0.2},
 }  # fmt: skip
 STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2, "compare": 2}
@@ -40,7 +41,8 @@ def study(tmp_path_factory):
 
 
 def start(study: Path, out: Path, *options: str) -> subprocess.Popen:
-    return subprocess.Popen([*COMMAND, str(study), "--out", str(out), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    return subprocess.Popen([*COMMAND, str(study), "--out", str(out), *options], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE,
                             text=True, start_new_session=True)
 
 
@@ -113,7 +115,7 @@ def test_killed_and_resumed_it_equals_the_uninterrupted_run(study, finished, tmp
     log = out / "trials.jsonl"
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
-        if log.exists() and log.read_bytes().count(b"\n") > lines or (lines == 0 and (out / "run.lock").exists()):
+        if (log.exists() and log.read_bytes().count(b"\n") > lines) or (lines == 0 and (out / "run.lock").exists()):
             break
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
@@ -150,8 +152,9 @@ def test_a_folder_that_holds_a_run_is_not_written_over(study, finished, tmp_path
 def test_a_network_that_fails_is_recorded_and_the_study_goes_on(study, tmp_path):
     """A learning rate at which losses overflow in some trials."""
     said = start(study, tmp_path / "run", "--set", "recipe.learning_rate=1e30", "--set", "compare=[]")
-    out, err = said.communicate(timeout=300)
-    assert said.returncode == 1 and "none of the 5 trials of the base search came to the end of its training: the loss became nan" in err
+    _out, err = said.communicate(timeout=300)
+    assert said.returncode == 1
+    assert "none of the 5 trials of the base search came to the end of its training: the loss became nan" in err
     log = TrialLog(tmp_path / "run" / "trials.jsonl")
     assert all(t.state == "failed" and "epoch 1" in t.reason for t in log) and "Traceback" not in err
 
@@ -163,8 +166,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 @pytest.mark.parametrize("width", [1400, 400])
 def test_report_opens_in_a_browser_without_a_network(finished, tmp_path, width):
     page = finished[0] / "report.html"
-    flags = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1000",
+    flags = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+             "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
+             f"--window-size={width},1000",
              "--virtual-time-budget=8000"]  # fmt: skip
     dom = subprocess.run([*flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120).stdout
     assert dom.count("main-svg") >= 4 and "small-phi1" in dom

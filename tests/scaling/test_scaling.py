@@ -22,7 +22,8 @@ from scalesearch.scaling.ways import ScalingSpace
 from scalesearch.space.schema import load_space
 
 # width and depth multiplier, resolution (Tan & Le 2019, reference code) → published params
-PUBLISHED = {1: (1.0, 1.1, 240, 7794184), 2: (1.1, 1.2, 260, 9109994), 3: (1.2, 1.4, 300, 12233232), 4: (1.4, 1.8, 380, 19341616),
+PUBLISHED = {1: (1.0, 1.1, 240, 7794184), 2: (1.1, 1.2, 260, 9109994), 3: (1.2, 1.4, 300, 12233232),
+             4: (1.4, 1.8, 380, 19341616),
              5: (1.6, 2.2, 456, 30389784), 6: (1.8, 2.6, 528, 43040704), 7: (2.0, 3.1, 600, 66347960)}  # fmt: skip
 
 
@@ -34,7 +35,8 @@ def test_efficientnets_come_out_of_b0_by_scaling_alone(member):
     assert cost(arch) == cost(zoo.model(f"efficientnet_b{member}"))
 
 
-@pytest.mark.parametrize("family, keep", [("mobilenet_v1", ()), ("mobilenet_v2", ("head",)), ("mobilenet_v3_small", ("hidden",)),
+@pytest.mark.parametrize("family, keep",
+                         [("mobilenet_v1", ()), ("mobilenet_v2", ("head",)), ("mobilenet_v3_small", ("hidden",)),
                                           ("mobilenet_v3_large", ("hidden",))])
 @pytest.mark.parametrize("width", [0.35, 0.5, 0.75, 1.4])
 def test_width_multipliers_of_mobilenets_are_scaling(family, keep, width):
@@ -44,7 +46,8 @@ def test_width_multipliers_of_mobilenets_are_scaling(family, keep, width):
     assert cost(scale(zoo.model(family), width=width, keep=kept)) == cost(member)
 
 
-@pytest.mark.parametrize("base, depths, member", [("resnet50", [3, 4, 23, 3], "resnet101"), ("resnet50", [3, 8, 36, 3], "resnet152"),
+@pytest.mark.parametrize("base, depths, member",
+                         [("resnet50", [3, 4, 23, 3], "resnet101"), ("resnet50", [3, 8, 36, 3], "resnet152"),
                                                   ("resnet18", [3, 4, 6, 3], "resnet34")])
 def test_depth_lists_of_resnets_are_scaling(base, depths, member):
     assert cost(scale(zoo.model(base), depth=depths)) == cost(zoo.model(member))
@@ -52,10 +55,12 @@ def test_depth_lists_of_resnets_are_scaling(base, depths, member):
         scale(zoo.model(base), depth=[1, 2])
 
 
-@pytest.mark.parametrize("size, depth, width, most", [("s", 1, 2, None), ("m", 2, 3, 576), ("l", 3, 4, 512), ("x", 3, 5, 640)])
+@pytest.mark.parametrize("size, depth, width, most",
+                         [("s", 1, 2, None), ("m", 2, 3, 576), ("l", 3, 4, 512), ("x", 3, 5, 640)])
 def test_yolov8_s_to_x_are_n_scaled(size, depth, width, most):
     """Ultralytics' depth, width and max_channels, as multiples of n's."""
-    assert cost(scale(zoo.model("yolov8n"), depth=depth, width=width, most_width=most)) == cost(zoo.model(f"yolov8{size}"))
+    assert cost(scale(zoo.model("yolov8n"), depth=depth, width=width,
+                      most_width=most)) == cost(zoo.model(f"yolov8{size}"))
     classifier = scale(zoo.model("yolov8n_cls"), depth=depth, width=width, keep=("head",))
     assert cost(classifier) == cost(zoo.model(f"yolov8{size}_cls"))
 
@@ -67,7 +72,8 @@ def test_group_widths_are_an_axis_of_their_own():
     assert all(s.block.get("group_width") == 16 and s.block.get("width") % 16 == 0 for s in wide.stages)
     assert cost(wide).macs > cost(base).macs
     space = ScalingSpace(base)
-    assert space.axes == ("depth", "width", "resolution", "group") and {d["group"] for d in space.networks.values()} == {0.0, 1.0}
+    assert space.axes == ("depth", "width", "resolution", "group") and {d["group"]
+                                                                        for d in space.networks.values()} == {0.0, 1.0}
     fast = scale_to(base, 4 * cost(base).macs, PRESETS["fast"])
     assert abs(fast.deviation) <= 0.02 and fast.arch.stages[0].block.get("group_width") > 8
 
@@ -75,11 +81,13 @@ def test_group_widths_are_an_axis_of_their_own():
 def test_fast_scaling_grows_activations_least():
     """dWr: acts grow about as the root of the MACs (Dollár et al. 2021, table 2)."""
     base = zoo.model("efficientnet_b0")
-    acts = {name: cost(scale_to(base, 8 * cost(base).macs, PRESETS[name]).arch).acts / cost(base).acts for name in ("fast", "efficientnet", "depth")}
+    acts = {name: cost(scale_to(base, 8 * cost(base).macs, PRESETS[name]).arch).acts / cost(base).acts
+            for name in ("fast", "efficientnet", "depth")}
     assert acts["fast"] < acts["efficientnet"] < acts["depth"] and acts["fast"] < 8**0.7
 
 
-LONG = ("densenet", "inception_resnet", "mobilenet_v4_hybrid", "yolov3_tiny")  # to a quarter or sixteenfold they take minutes
+# to a quarter or sixteenfold they take minutes
+LONG = ("densenet", "inception_resnet", "mobilenet_v4_hybrid", "yolov3_tiny")
 
 
 @pytest.mark.slow
@@ -93,7 +101,8 @@ def test_the_zoo_meets_its_targets(name):
 
 def test_a_miss_says_why():
     scaled = scale_to(zoo.model("yolov8n"), 2 * cost(zoo.model("yolov8n")).macs, PRESETS["depth"])
-    assert "the steps of depth are too coarse" in scaled.miss(0.02) and f"{scaled.tried:,} networks" in scaled.miss(0.02)
+    assert "the steps of depth are too coarse" in scaled.miss(0.02)
+    assert f"{scaled.tried:,} networks" in scaled.miss(0.02)
 
 
 @given(st.floats(1, 4000))
@@ -179,11 +188,13 @@ def test_depths_are_enumerated_before_a_miss_is_claimed(factor, depths):
     base = zoo.model("vgg11")
     listed = cost(scale(base, depth=depths)).macs / (factor * cost(base).macs) - 1
     found = scale_to(base, round(factor * cost(base).macs), "depth")
-    assert abs(found.deviation) <= abs(listed) + 1e-8 <= 0.02 and [s.depth for s in base.stages] <= [s.depth for s in found.arch.stages]
+    assert abs(found.deviation) <= abs(listed) + 1e-8 <= 0.02
+    assert [s.depth for s in base.stages] <= [s.depth for s in found.arch.stages]
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ({"width": math.nan}, "width: takes a number above 0"), ({"depth": -3}, "depth: takes"), ({"resolution": math.inf}, "resolution: takes"),
+    ({"width": math.nan}, "width: takes a number above 0"), ({"depth": -3}, "depth: takes"),
+    ({"resolution": math.inf}, "resolution: takes"),
     ({"width": "2"}, "width: takes"), ({"depth": None}, "depth: takes"), ({"width": 0}, "width: takes"),
 ])  # fmt: skip
 def test_multipliers_are_numbers(arguments, message):
@@ -194,7 +205,8 @@ def test_multipliers_are_numbers(arguments, message):
 def test_targets_and_presets_are_checked():
     base = zoo.model("resnet18")
     assert scale_to(base, 2 * cost(base).macs, "uniform").shares == PRESETS["uniform"]
-    for target, shares, message in (("600M", "depth", "target: takes a number"), (10**9, "dept", 'unknown preset "dept"'), (math.nan, "depth", "target")):
+    for target, shares, message in (("600M", "depth", "target: takes a number"),
+                                    (10**9, "dept", 'unknown preset "dept"'), (math.nan, "depth", "target")):
         with pytest.raises(InputError, match=message):
             scale_to(base, target, shares)
     assert scale_to(zoo.model("vgg16"), 4096 * cost(zoo.model("vgg16")).macs, "resolution").arch.resolution <= 8192
@@ -202,13 +214,16 @@ def test_targets_and_presets_are_checked():
 
 def test_scaling_space_is_a_space_of_counted_networks():
     space = ScalingSpace(load_space(MBCONV).sample(3)[1].with_(resolution=32))
-    members = [space.at({"depth": i / 4, "width": j / 4, "resolution": (4 - i - j) / 4}) for i in range(5) for j in range(5 - i)]
+    members = [space.at({"depth": i / 4, "width": j / 4, "resolution": (4 - i - j) / 4}) for i in range(5)
+               for j in range(5 - i)]
     assert len(members) == 15 and all(abs(m.deviation) < 0.1 for m in members)
     with pytest.raises(InputError):
         space.at({"depth": 0.7, "width": -0.1, "resolution": 0.4})
 
 
-@pytest.mark.parametrize("name", ["densenet161", "regnet_y_3_2gf", "yolov8n", *(pytest.param(name, marks=pytest.mark.slow) for name in (
+@pytest.mark.parametrize("name",
+                         ["densenet161", "regnet_y_3_2gf", "yolov8n", *(pytest.param(name, marks=pytest.mark.slow)
+                                                                        for name in (
     "inception_v3", "mobilenet_v4_hybrid_medium", "inception_v1"))])
 def test_branched_networks_scale_by_what_they_repeat(name):
     """Reductions, pools and joints stay single, C2f deepens inside, detectors keep to multiples of the total stride."""
@@ -222,7 +237,8 @@ def test_branched_networks_scale_by_what_they_repeat(name):
     if name == "yolov8n":
         assert wide.arch.resolution % 32 == 0
         assert all(s.depth == 1 for s in wide.arch.stages if s.block.kind != "conv")
-        assert any(s.block.get("repeats", 1) > t.block.get("repeats", 1) for s, t in zip(grown.arch.stages, base.stages))
+        assert any(s.block.get("repeats", 1) > t.block.get("repeats", 1)
+                   for s, t in zip(grown.arch.stages, base.stages))
     if name.startswith("regnet"):
         assert all(s.block.get("width") % 24 == 0 for s in wide.arch.stages)
 

@@ -36,13 +36,17 @@ from scalesearch.study.steps import compare, family, scale
 def problems():
     space = space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1)
     base = space.sample(0)[1]
-    return {"base": SpaceProblem(space, Budget.at_most(macs=10**9)), "scale": ScaleProblem(ScalingSpace(base, tolerance=0.3))}
+    return {"base": SpaceProblem(space, Budget.at_most(macs=10**9)),
+            "scale": ScaleProblem(ScalingSpace(base, tolerance=0.3))}
+
+
+NOTHING = Past()
 
 
 @pytest.mark.parametrize("name", SEARCHERS)
 @pytest.mark.parametrize("kind", ["base", "scale"])
 class TestEverySearcher:
-    def proposals(self, problems, name, kind, past=Past(), seed=0, n=12):
+    def proposals(self, problems, name, kind, past=NOTHING, seed=0, n=12):
         problem = problems[kind]
         with threadpool_limits(1):  # as `asking` has it
             return problem, list(itertools.islice(searcher(name)(problem, past, Random(seed)), n))
@@ -85,7 +89,8 @@ class TestEverySearcher:
             assert all(t.cost["macs"] <= 700_000 for t in trials)
 
 
-@pytest.mark.parametrize("seed, factor, tolerance", [pytest.param(0, 2.0, 0.02, marks=pytest.mark.slow), (1, 2.0, 0.05), (2, 1.5, 0.02)])
+@pytest.mark.parametrize("seed, factor, tolerance",
+                         [pytest.param(0, 2.0, 0.02, marks=pytest.mark.slow), (1, 2.0, 0.05), (2, 1.5, 0.02)])
 def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
     """Widths alone may land on the target in several ways, which have the same shares: they are no less distinct."""
     base = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3).sample(seed)[1]
@@ -160,9 +165,9 @@ def test_a_searched_out_space_ends_the_search(tmp_path):
 ])  # fmt: skip
 def test_all_failing_is_said(tmp_path, trials, message):
     driver = Driver(load_study(write_study(tmp_path), {"search.trials": trials}), TrialLog(tmp_path / "trials.jsonl"))
+    fail_all = lambda: [driver.finish(job, {"reason": "the loss became nan"}) for job in iter(driver.next, None)]
     with pytest.raises(WorkFailed, match=message):
-        while (job := driver.next()) is not None:
-            driver.finish(job, {"reason": "the loss became nan in epoch 1 of 1"})
+        fail_all()
 
 
 def test_repositorys_study_is_what_the_readme_says():

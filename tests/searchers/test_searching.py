@@ -1,8 +1,10 @@
-"""Searches by themselves: published tables, objectives that fail, logs that resume; and what the searchers are built of."""
+"""Searches by themselves: published tables, objectives that fail, logs that resume; and what the searchers are built
+of."""
 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from random import Random
@@ -46,7 +48,8 @@ def score(row: tuple) -> float:
 def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "t.npz"
     rows = np.array(np.meshgrid(*[range(4)] * 4)).reshape(4, -1).T
-    np.savez(path, ops=rows, acc=[score(tuple(r)) for r in rows], flops=10 + rows.sum(1), noise=np.full(len(rows), np.nan))
+    np.savez(path, ops=rows, acc=[score(tuple(r)) for r in rows], flops=10 + rows.sum(1),
+             noise=np.full(len(rows), np.nan))
     return path
 
 
@@ -92,7 +95,7 @@ class TestEverySearcherOnATable:
             return
         found = search(problem(table, objectives=["flops"]), trials=20, with_=name, objectives=["flops"])
         front = found.front
-        assert all(a.costs < b.costs and a.score < b.score for a, b in zip(front, front[1:]))
+        assert all(a.costs < b.costs and a.score < b.score for a, b in itertools.pairwise(front))
         volumes = found.volumes()
         assert volumes == sorted(volumes) and volumes[-1] > 0
 
@@ -123,7 +126,8 @@ def test_bad_scores_are_failures_and_a_broken_objective_is_said():
     answers = iter([0.5, math.nan, math.inf, None, "fine", -math.inf, 0.7] * 3)
     found = search(space, lambda arch: next(answers), trials=14, with_="random")
     assert [r.reason for r in found.results[:7]] == [
-        "", "the score is nan", "the score is inf", "the objective gave no score", "the objective gave 'fine', which is no number",
+        "", "the score is nan", "the score is inf", "the objective gave no score",
+        "the objective gave 'fine', which is no number",
         "the score is -inf", ""]
     assert found.best.score == 0.7
     with pytest.raises(WorkFailed, match="all 10 trials failed: ZeroDivisionError"):
@@ -144,16 +148,19 @@ def test_logs_of_other_searches_are_refused(table, tmp_path):
     search(problem(table), trials=3, with_="random", log=log)
     with pytest.raises(InputError, match='"seed" was 0, is 1'):
         search(problem(table), trials=3, with_="random", seed=1, log=log)
-    for other in (problem(table, bounds=dict([bound_of("flops<=14")])), TableProblem(read_table(table), ["ops"], "flops")):
+    for other in (problem(table, bounds=dict([bound_of("flops<=14")])),
+                  TableProblem(read_table(table), ["ops"], "flops")):
         with pytest.raises(InputError, match="what is searched has changed"):
             search(other, trials=3, with_="random", log=log)
-    for text, expected in (("no log", "no log of trials"), ('{"search": 5}', "older format"), ("[]", "no log of trials"),
-                           ('{"step": "base", "number": 0}', "older format"), ('{"log": 3, "of": {}}', "of format 3, and this version writes 2")):
+    for text, expected in (("no log", "no log of trials"), ('{"search": 5}', "older format"),
+                           ("[]", "no log of trials"),
+                           ('{"step": "base", "number": 0}', "older format"),
+                           ('{"log": 3, "of": {}}', "of format 3, and this version writes 2")):
         log.write_text(f"{text}\n")
         with pytest.raises(InputError, match=expected):
             search(problem(table), trials=3, with_="random", log=log)
     log.write_text('{"log": 2, "of": {}}\n{}\n')
-    with pytest.raises(InputError, match="log.jsonl:2: is no trial"):
+    with pytest.raises(InputError, match=r"log\.jsonl:2: is no trial"):
         TrialLog(log)
 
 
@@ -181,7 +188,8 @@ def test_an_objective_may_do_with_its_decisions_what_it_likes(table, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ({}, "objective: needs a function"), ({"objective": abs, "objectives": ["flops"]}, 'objectives: unknown quantity "flops"'),
+    ({}, "objective: needs a function"),
+    ({"objective": abs, "objectives": ["flops"]}, 'objectives: unknown quantity "flops"'),
 ])
 def test_faults_in_a_search_of_a_space(arguments, message):
     with pytest.raises(InputError, match=message):
@@ -190,9 +198,11 @@ def test_faults_in_a_search_of_a_space(arguments, message):
 
 def test_any_quantity_is_an_objective():
     """Memory, and latency where the budget names the device."""
-    profile = {"version": 1, "device": "cpu", "threads": 1, "batch": 1, "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    profile = {"version": 1, "device": "cpu", "threads": 1, "batch": 1,
+               "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
     space, budget = space_from_dict(TINY_SPACE), {"latency": "9s", "device": profile}
-    found = search(space, lambda arch: cost(arch).params, trials=3, budget=budget, objectives=["memory", "latency"], with_="random")
+    found = search(space, lambda arch: cost(arch).params, trials=3, budget=budget, objectives=["memory", "latency"],
+                   with_="random")
     assert all(memory > 0 and latency > 0 for memory, latency in (r.costs for r in found.results))
     with pytest.raises(InputError, match="objectives: latency needs"):
         search(space, lambda arch: 1.0, trials=3, objectives=["latency"])
@@ -226,7 +236,8 @@ def holed_study(holed, folder, search, **table):
         "file": str(holed), "decisions": list("abcd"), "score": "acc", **table}))
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "gp" else n for n in SEARCHERS if SEARCHERS[n].several])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "gp" else n
+                                  for n in SEARCHERS if SEARCHERS[n].several])
 def test_rows_without_a_cost_are_outside(holed, tmp_path, name):
     summary = run_table(holed_study(holed, tmp_path, {"with": name, "objective": ["flops"]}), tmp_path / "run")
     costs = [t.cost["flops"] for t in TrialLog(tmp_path / "run" / "trials.jsonl")]
@@ -235,9 +246,11 @@ def test_rows_without_a_cost_are_outside(holed, tmp_path, name):
 
 def test_rows_without_a_number_a_name_or_a_final_score(holed, tmp_path):
     study = holed_study(holed, tmp_path, {}, numbers=["flops"], same="name", final="final")
-    assert len(study.problem.rows) == 86 and len({study.problem.identity(study.problem.at_row(r)) for r in study.problem.rows}) == 86
+    assert len(study.problem.rows) == 86 and len({study.problem.identity(study.problem.at_row(r))
+                                                  for r in study.problem.rows}) == 86
     summary = run_table(study, tmp_path / "run")
-    assert summary["mean"] is None and json.loads((tmp_path / "run" / "summary.json").read_text())["rows"][0]["final"] is None
+    written = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["mean"] is None and written["rows"][0]["final"] is None
 
 
 def test_a_cost_that_is_always_the_same(holed, tmp_path):
@@ -249,7 +262,8 @@ def test_lists_in_a_parquet_are_several_decisions(tmp_path):
     import pandas
 
     rows = list(np.ndindex(3, 3))
-    pandas.DataFrame({"ops": [list(r) for r in rows], "acc": [float(sum(r)) for r in rows]}).to_parquet(tmp_path / "t.parquet")
+    pandas.DataFrame({"ops": [list(r) for r in rows], "acc": [float(sum(r))
+                                                              for r in rows]}).to_parquet(tmp_path / "t.parquet")
     assert TableProblem(read_table(tmp_path / "t.parquet"), ["ops"], "acc").measured({"ops.0": 2, "ops.1": 1}) == 3.0
 
 
@@ -280,10 +294,12 @@ def test_a_table_is_a_study(table, tmp_path):
     with pytest.raises(InputError, match="--resume"):
         run_table(load_study(path), folder)
     again = run_table(load_study(path), folder, resume=True)
-    assert {key: again[key] for key in summary if key != "seconds"} == {key: summary[key] for key in summary if key != "seconds"}
+    assert {key: again[key] for key in summary if key != "seconds"} == {key: summary[key] for key in summary
+                                                                        if key != "seconds"}
     written = (folder / "report.html").read_text()
     (folder / "report.html").unlink()
-    write_report(Driver(load_study(folder / "study.yaml"), TrialLog(folder / "trials.jsonl", repair=False)), folder, 0.0)
+    write_report(Driver(load_study(folder / "study.yaml"), TrialLog(folder / "trials.jsonl", repair=False)), folder,
+                 0.0)
     assert (folder / "report.html").read_text().count("plotly") == written.count("plotly")
     with pytest.raises(InputError, match=r"budget.flops was '≤ 18', is 17"):
         run_table(load_study(path, {"budget.flops": 17}), folder, resume=True)
@@ -292,7 +308,7 @@ def test_a_table_is_a_study(table, tmp_path):
 def test_a_space_whose_decisions_are_columns(tmp_path):
     """A table in .csv of which a row is missing: that trial fails, named, and the others go on."""
     space = space_from_dict(TINY_SPACE)
-    rows = [d for d in space]
+    rows = list(space)
     with open(tmp_path / "t.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ["acc", *space.decisions])
         writer.writeheader()
@@ -310,10 +326,10 @@ def test_one_search_at_a_time_in_a_folder(table, tmp_path):
     """Two that start together on a new folder: one runs, the other is refused, whoever comes first."""
     path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
     studies = [load_study(path, {"seeds": [seed]}) for seed in (0, 1)]
-    with claimed(tmp_path / "run", studies[0].document, False):
-        with pytest.raises(InputError, match="another run is at work"):
-            run_table(studies[1], tmp_path / "run")
-    assert (tmp_path / "run" / "study.yaml").exists() and yamlfile.read(tmp_path / "run" / "study.yaml").data["seeds"] == [0]
+    with (claimed(tmp_path / "run", studies[0].document, False),
+          pytest.raises(InputError, match="another run is at work")):
+        run_table(studies[1], tmp_path / "run")
+    assert yamlfile.read(tmp_path / "run" / "study.yaml").data["seeds"] == [0]
 
 
 def test_a_table_that_changed_is_refused(table, tmp_path):
@@ -329,19 +345,25 @@ def test_a_table_that_changed_is_refused(table, tmp_path):
 
 @pytest.mark.parametrize("changes, line, message", [
     ({"table": {"file": "none.npz", "decisions": ["ops"], "score": "acc"}}, "", "cannot be read"),
-    ({"table": {"file": "t.npz", "decisions": ["op"], "score": "acc"}}, "table.decisions|decisions", 'unknown column "op".*Did you mean "ops"'),
+    ({"table": {"file": "t.npz", "decisions": ["op"], "score": "acc"}}, "table.decisions|decisions",
+     'unknown column "op".*Did you mean "ops"'),
     ({"table": {"file": "t.npz", "decisions": ["ops"], "score": "accuracy"}}, "table.score", "unknown column"),
     ({"table": {"file": "t.npz", "decisions": ["ops"]}}, "table", 'needs "score"'),
     ({"table": {"file": "t.npz", "score": "acc"}}, "table.decisions", "needs the columns"),
-    ({"table": {"file": "t.pkl", "decisions": ["ops"], "score": "acc"}}, "table", "takes a file ending in .npz, .csv, .parquet"),
-    ({"table": {"file": "t.npz", "decisions": ["ops"], "score": "acc", "same": "nme"}}, "table.same", 'table.same: unknown column "nme"'),
-    ({"table": {"file": "t.npz", "decisions": ["ops"], "score": "acc", "numbers": ["flips"]}}, "table.numbers", r"study.yaml:\d+: table.numbers"),
+    ({"table": {"file": "t.pkl", "decisions": ["ops"], "score": "acc"}}, "table",
+     "takes a file ending in .npz, .csv, .parquet"),
+    ({"table": {"file": "t.npz", "decisions": ["ops"], "score": "acc", "same": "nme"}}, "table.same",
+     'table.same: unknown column "nme"'),
+    ({"table": {"file": "t.npz", "decisions": ["ops"], "score": "acc", "numbers": ["flips"]}}, "table.numbers",
+     r"study.yaml:\d+: table.numbers"),
     ({"search": {"objective": ["acc"]}}, "search.objective", 'search.objective: holds the score "acc"'),
     ({"search": {"objective": ["flops", "flops"]}}, "search.objective", "stands there twice"),
     ({"search": {"objective": ["noise"]}}, "search.objective", "no row of"),
     ({"space": TINY_SPACE}, "table.decisions", "table.decisions: is told by the space"),
-    ({"space": TINY_SPACE, "table": {"file": "t.npz", "score": "acc"}, "search": {"objective": ["flops"]}}, "search.objective", 'unknown quantity "flops"'),
-    ({"space": TINY_SPACE, "table": {"file": "t.npz", "score": "acc"}, "search": {}, "budget": {}}, "table.file", 'lacks a column for the decision "stem'),
+    ({"space": TINY_SPACE, "table": {"file": "t.npz", "score": "acc"}, "search": {"objective": ["flops"]}},
+     "search.objective", 'unknown quantity "flops"'),
+    ({"space": TINY_SPACE, "table": {"file": "t.npz", "score": "acc"}, "search": {}, "budget": {}}, "table.file",
+     'lacks a column for the decision "stem'),
     ({"budget": {"flops": "≤ 1"}}, "budget.flops", "the nearest has flops: 10"),
     ({"budget": {"flips": 1}}, "budget.flips", 'unknown column "flips"'),
     ({"search": {"with": "predictr"}}, "search.with", 'Did you mean "predictor"'),
@@ -358,7 +380,7 @@ def test_faults_in_a_table_study_are_located(table, tmp_path, changes, line, mes
 def test_damaged_tables_are_refused(tmp_path):
     for name, content in (("a.npz", b"PK\x03\x04nonsense"), ("b.csv", b""), ("c.parquet", b"PAR1"), ("d.npz", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match="is no|unequal|cannot be read"):
+        with pytest.raises(InputError, match=r"is no|unequal|cannot be read"):
             read_table(tmp_path / name)
     np.savez(tmp_path / "e.npz", a=[1, 2], b=[1, 2, 3])
     with pytest.raises(InputError, match="unequal length"):
@@ -409,7 +431,8 @@ def test_rungs_and_brackets():
     assert Scheduler("asha", 3, 1).rungs(9) == (1, 3, 9) and Scheduler("asha", 3, 2).rungs(10) == (2, 6, 10)
     assert Scheduler().rungs(7) == (7,)
     firsts = [Scheduler("hyperband", 3).first_rung(i, 3) for i in range(17)]
-    assert firsts.count(0) == 9 and firsts.count(1) == 5 and firsts.count(2) == 3  # Li et al. 2018, n = ⌈(s_max+1)/(s+1)·η^s⌉
+    # Li et al. 2018, n = ⌈(s_max+1)/(s+1)·η^s⌉
+    assert firsts.count(0) == 9 and firsts.count(1) == 5 and firsts.count(2) == 3
 
 
 # Fronts and intervals.
@@ -469,7 +492,8 @@ def test_correlations_and_intervals_are_the_textbooks():
     assert found.value == pytest.approx(stats.spearmanr(x, y).statistic) and found.low < found.value < found.high
     assert correlation([1, 2, 3], [1, 2, 3]).value is None and spearman([1, 1], [1, 2]) == 0
     values = [0.9, 0.91, 0.94]
-    assert interval(values) == pytest.approx(stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))[1] - np.mean(values))
+    assert interval(values) == pytest.approx(stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))[1]
+                                             - np.mean(values))
     assert interval([0.5]) is None
     assert standard_error([0.5], 100) == pytest.approx(0.05)
 

@@ -87,7 +87,8 @@ def test_samples_are_members_and_read_back(space, seed):
         space.at(other)
     mutant = space.mutated(decisions, Random(seed))
     assert space.contains(space.at(mutant))
-    assert space.size == 1 or not any(len(d.domain.values) > 1 for k, d in space.decisions.items() if k in decisions) or mutant != decisions
+    assert space.size == 1 or not any(len(d.domain.values) > 1 for k, d in space.decisions.items()
+                                      if k in decisions) or mutant != decisions
 
 
 @pytest.mark.parametrize("data", [
@@ -126,7 +127,7 @@ def test_tied_by_path_and_conditions_from_python():
         "resolution": 8, "classes": 2, "head": {"classifier": {}},
         "stages": [{"mbconv": {"width": 8, "kernel": choice(3, 5), "expand": {"range": [1, 4], "step": 0.5}}},
                    {"mbconv": {"width": 8, "kernel": {"tie": "stages.0.mbconv.kernel"},
-                               "se_ratio": choice(0.25, 0.5, when={"stages.0.mbconv.kernel": [5]}, otherwise=0.0)}}]})  # fmt: skip
+                               "se_ratio": choice(0.25, 0.5, when={"stages.0.mbconv.kernel": [5]}, otherwise=0.0)}}]})
     assert list(space.decisions) == ["stages.0.mbconv.kernel", "stages.0.mbconv.expand", "stages.1.mbconv.se_ratio"]
     assert space.size == 7 * (1 + 2)
     arch = space.at({"stages.0.mbconv.kernel": 5, "stages.0.mbconv.expand": 2.5, "stages.1.mbconv.se_ratio": 0.5})
@@ -145,7 +146,8 @@ def test_a_range_of_decimals_without_a_step_is_infinite_and_drawn_evenly_on_its_
     assert 880 < low < 1120  # half of the log axis
 
 
-@given(st.sampled_from(sorted(zoo.MODELS)), st.integers(8, 600), st.integers(1, 1000), st.sampled_from(["symmetric", "same"]))
+@given(st.sampled_from(sorted(zoo.MODELS)), st.integers(8, 600), st.integers(1, 1000),
+       st.sampled_from(["symmetric", "same"]))
 def test_arch_round_trips_exactly(name, resolution, classes, padding):
     arch = zoo.model(name).with_(resolution=resolution, classes=classes, padding=padding)
     assert arch_from_dict(json.loads(json.dumps(arch.to_dict()))) == arch
@@ -163,13 +165,15 @@ def test_digest_is_the_same_in_every_process_and_names_the_network():
     b0 = zoo.model("efficientnet_b0")
     code = "from scalesearch.zoo import model; print(model('efficientnet_b0').digest)"
     for seed in ("0", "1"):
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": seed}, check=True)
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": seed},
+                             check=True)
         assert out.stdout.strip() == b0.digest == "4d2d514bca3778b7"
     assert b0.with_(name="x").digest == b0.digest != b0.with_(classes=10).digest
 
 
 def test_dumped_numbers_read_back():
-    @given(st.one_of(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300), st.integers(-(10**17), 10**17)))
+    @given(st.one_of(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300),
+                     st.integers(-(10**17), 10**17)))
     def check(value):
         text = yamlfile.dump({"v": value})
         back = yamlfile.parse(text).data["v"]
@@ -189,11 +193,13 @@ def test_dumped_numbers_read_back():
 def test_leaves_that_do_not_fit_are_refused(leaves, message):
     with pytest.raises(InputError, match=message):
         space_from_dict({"head": {"classifier": {}}, "stages": [
-            {"depth": choice(1, 2, name="d") if "expand" in leaves else choice(1, 2), "mbconv": {"width": 8, **leaves}}]})  # fmt: skip
+            {"depth": choice(1, 2, name="d") if "expand" in leaves else choice(1, 2),
+             "mbconv": {"width": 8, **leaves}}]})
 
 
 def test_a_condition_on_a_decimal_takes_a_whole_number():
     space = space_from_dict({"head": {"classifier": {}}, "stages": [
-        {"mbconv": {"width": 8, "expand": choice(3, 6), "kernel": choice(3, 5, when={"stages.0.mbconv.expand": 6}, otherwise=7)}}]})
+        {"mbconv": {"width": 8, "expand": choice(3, 6),
+                    "kernel": choice(3, 5, when={"stages.0.mbconv.expand": 6}, otherwise=7)}}]})
     assert space.size == 3
     assert space.at({"stages.0.mbconv.expand": 3}).digest == space.at({"stages.0.mbconv.expand": 3.0}).digest

@@ -108,7 +108,8 @@ def test_proxies_leave_the_network_and_the_dice_as_they_were():
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     found = proxies(model, images, labels)
     assert set(found) == {f"proxy.{name}" for name in PROXIES} and all(map(math.isfinite, found.values()))
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()) and torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[k], v)
+               for k, v in model.state_dict().items()) and torch.equal(state, torch.get_rng_state())
     assert all(p.grad is None for p in model.parameters()) and proxies(model, images, labels) == found
 
 
@@ -117,11 +118,13 @@ def test_synflow_sees_a_deeper_network_as_larger():
     images, labels, found = torch.randn(4, 3, 32, 32), torch.arange(4), []
     for name in ("resnet18", "resnet34"):
         torch.manual_seed(0)
-        found.append(proxies(build(adapt(zoo.model(name), resolution=32, classes=10)), images, labels, ("synflow",))["proxy.synflow"])
+        found.append(proxies(build(adapt(zoo.model(name), resolution=32, classes=10)), images, labels, ("synflow",
+                             ))["proxy.synflow"])
     assert found[0] < found[1]
 
 
-@pytest.mark.parametrize("name", ["inception_v1_aux", "mobilenet_v4_hybrid_medium", "convnext_tiny", "vgg11", "densenet121"])
+@pytest.mark.parametrize("name",
+                         ["inception_v1_aux", "mobilenet_v4_hybrid_medium", "convnext_tiny", "vgg11", "densenet121"])
 def test_proxies_take_any_network(name):
     model = build(adapt(zoo.model(name), resolution=32, classes=10))
     found = proxies(model, torch.randn(4, 3, 32, 32), torch.arange(4))
@@ -136,7 +139,8 @@ def test_interruptions_are_left_out_of_a_measurement():
 
 
 def test_latency_grows_with_the_work():
-    small, large = (measure(build(zoo.model("resnet18").with_(classes=10)).eval(), torch.randn(1, 3, r, r), threads=1) for r in (32, 224))
+    small, large = (measure(build(zoo.model("resnet18").with_(classes=10)).eval(), torch.randn(1, 3, r, r), threads=1)
+                    for r in (32, 224))
     assert large.seconds > 3 * small.seconds and small.runs >= 4
 
 
@@ -154,10 +158,15 @@ def test_a_profile_tells_networks_that_it_has_not_seen(tmp_path):
     assert found.known(expand(networks[0])) == 1.0
 
 
-@pytest.mark.parametrize("change, message", [({"overhead": "abc"}, "overhead takes a number"), ({"slope": None}, "slope takes"), ({"overhead": math.nan}, "overhead"),
-                                             ({"blocks": {}}, "it has no blocks"), ({"blocks": {"a": {"kind": "conv", "seconds": 1, "features": ["x"] * 3}}}, "block 'a'")])
+@pytest.mark.parametrize("change, message",
+                         [({"overhead": "abc"}, "overhead takes a number"), ({"slope": None}, "slope takes"),
+                          ({"overhead": math.nan}, "overhead"),
+                                             ({"blocks": {}}, "it has no blocks"),
+                                             ({"blocks": {"a": {"kind": "conv", "seconds": 1, "features": ["x"] * 3}}},
+                                              "block 'a'")])
 def test_numbers_of_profiles_are_checked(tmp_path, change, message):
-    good = {"version": 1, "device": "cpu", "threads": 1, "batch": 1, "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    good = {"version": 1, "device": "cpu", "threads": 1, "batch": 1,
+            "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
     (tmp_path / "p.json").write_text(json.dumps(good))
     assert load_profile("p.json", tmp_path).predict(expand(tiny())) > 0
     (tmp_path / "p.json").write_text(json.dumps(good | change))
@@ -167,9 +176,11 @@ def test_numbers_of_profiles_are_checked(tmp_path, change, message):
 
 def test_a_study_holds_the_profiles_that_it_names(tmp_path):
     """So it is another study when the file changes, and its run's folder needs no file beside it."""
-    text = {"version": 1, "device": "cpu", "threads": 1, "batch": 1, "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    text = {"version": 1, "device": "cpu", "threads": 1, "batch": 1,
+            "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
     (tmp_path / "p.json").write_text(json.dumps(text))
-    path = write_study(tmp_path, budget={"latency": "9s", "device": "p.json"}, scale={"budget": {"latency": "9s", "device": "p.json"}})
+    path = write_study(tmp_path, budget={"latency": "9s", "device": "p.json"},
+                       scale={"budget": {"latency": "9s", "device": "p.json"}})
     study = load_study(path)
     (tmp_path / "p.json").write_text(json.dumps(text | {"slope": 2.0}))
     assert load_study(path).digest != study.digest
@@ -178,7 +189,9 @@ def test_a_study_holds_the_profiles_that_it_names(tmp_path):
     assert load_study(tmp_path / "again.yaml").digest == study.digest
 
 
-@pytest.mark.parametrize("text, message", [("", "is no JSON"), ("[]", "is no device profile"), ('{"version": 1, "blocks": {"a": {}}}', "lacks kind"),
+@pytest.mark.parametrize("text, message",
+                         [("", "is no JSON"), ("[]", "is no device profile"),
+                          ('{"version": 1, "blocks": {"a": {}}}', "lacks kind"),
                                            ('{"version": 1, "blocks": {}, "x": 1}', "is no device profile")])
 def test_other_files_are_no_profiles(tmp_path, text, message):
     (tmp_path / "p.json").write_text(text)
@@ -190,9 +203,11 @@ def test_other_files_are_no_profiles(tmp_path, text, message):
 
 # Through a study.
 
-FULL = {"search": {"with": "predictor", "trials": 14, "epochs": 9, "objective": ["accuracy", "params"], "screen": 6, "inherit": True,
+FULL = {"search": {"with": "predictor", "trials": 14, "epochs": 9, "objective": ["accuracy", "params"], "screen": 6,
+                   "inherit": True,
                    "scheduler": {"with": "asha", "eta": 3}},
-        "finalists": {"top": 2, "seeds": [0, 1, 2]}, "scale": {"trials": 6, "tolerance": 0.3, "phi": [1, 2], "transfer": 4}}  # fmt: skip
+        "finalists": {"top": 2, "seeds": [0, 1, 2]},
+        "scale": {"trials": 6, "tolerance": 0.3, "phi": [1, 2], "transfer": 4}}
 
 
 def scored(job: Job) -> dict:
@@ -200,7 +215,8 @@ def scored(job: Job) -> dict:
     said = outcome_of(job)
     said["scores"] = {k: v * (0.5 + 0.05 * job.until) for k, v in said["scores"].items()} if job.until else {}
     said["scores"] |= {f"proxy.{name}": float(len(name) + said["seconds"] * cost(job.arch).params) for name in PROXIES}
-    said["history"] = [{"epoch": e, "train_loss": Random(f"{job.name} {e}").random()} for e in range(job.start + 1, job.until + 1)]
+    said["history"] = [{"epoch": e, "train_loss": Random(f"{job.name} {e}").random()}
+                       for e in range(job.start + 1, job.until + 1)]
     return said
 
 
@@ -217,7 +233,8 @@ def test_the_steps_of_a_full_study(full):
     base = log.of("base")
     by_rung = [sum(t.rung == r for t in base) for r in range(3)]
     assert by_rung[0] == 14 and 14 // 3 <= by_rung[1] < 14 and 1 <= by_rung[2] < by_rung[1]
-    assert len(log.of("finalists")) == 3 * min(2, by_rung[2]) and {t.fidelity["seed"] for t in log.of("finalists")} == {0, 1, 2}
+    assert len(log.of("finalists")) == 3 * min(2, by_rung[2]) and {t.fidelity["seed"]
+                                                                   for t in log.of("finalists")} == {0, 1, 2}
     assert len(log.of("transfer")) == 4 and all(t.decisions["phi"] == 2 for t in log.of("transfer"))
     assert all(t.fidelity["resolution"] == t.arch["resolution"] for t in log)
 
@@ -248,7 +265,9 @@ def test_with_too_few_to_halve_somebody_comes_to_the_end(tmp_path):
 
 @pytest.mark.parametrize("trials", [6, 12])
 def test_where_the_first_to_come_to_the_end_fails_the_next_best_comes(tmp_path, trials):
-    study = load_study(write_study(tmp_path, search={"with": "random", "trials": trials, "epochs": 9, "scheduler": {"with": "asha"}}))
+    study = load_study(write_study(tmp_path,
+                                   search={"with": "random", "trials": trials, "epochs": 9,
+                                           "scheduler": {"with": "asha"}}))
     lost = []
 
     def outcome(job):
@@ -259,14 +278,16 @@ def test_where_the_first_to_come_to_the_end_fails_the_next_best_comes(tmp_path, 
 
     log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=outcome)
     assert lost and Driver(study, log).best("base").state == "done"
-    with pytest.raises(WorkFailed, match="none of the .* came to the end of its training: nan"):
-        drive(study, tmp_path / "all.jsonl", Random(0), outcome=lambda job: {"reason": "nan"} if job.until == 9 else scored(job))
+    with pytest.raises(WorkFailed, match=r"none of the .* came to the end of its training: nan"):
+        drive(study, tmp_path / "all.jsonl", Random(0), outcome=lambda job: {"reason": "nan"} if job.until == 9
+              else scored(job))
 
 
 def test_what_the_search_has_trained_is_not_trained_again(tmp_path):
     """Searched with the finalists' own recipe, the first seed of each is there already."""
     study, trained = load_study(write_study(tmp_path, finalists={"top": 2, "seeds": [0, 1]})), []
-    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=lambda job: trained.append(job.name) or outcome_of(job))
+    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=lambda job: trained.append(job.name)
+                or outcome_of(job))
     assert len(log.of("finalists")) == 4 and sum(name.startswith("finalist") for name in trained) == 2
     scores = {t.candidate: t.scores for t in log.of("base")}
     assert all(t.scores == scores[t.candidate] for t in log.of("finalists") if t.fidelity["seed"] == 0)
@@ -277,8 +298,10 @@ def test_a_network_keeps_its_parent_and_is_compared_with_such_as_have_one(full, 
     parents = {}
     for trial in log.of("base"):
         assert parents.setdefault(trial.candidate, trial.fidelity["parent"]) == trial.fidelity["parent"]
-    study = load_study(write_study(tmp_path, search={"with": "random", "trials": 12, "inherit": True}, finalists={"top": 3, "seeds": [0]}))
-    favoured = lambda job: (said := outcome_of(job)) | ({} if job.parent else {"scores": {**said["scores"], "val_accuracy": 0.99}})
+    study = load_study(write_study(tmp_path, search={"with": "random", "trials": 12, "inherit": True},
+                                   finalists={"top": 3, "seeds": [0]}))
+    favoured = lambda job: (said := outcome_of(job)) | ({} if job.parent
+                                                        else {"scores": {**said["scores"], "val_accuracy": 0.99}})
     driver = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0), outcome=favoured))
     assert {bool(t.fidelity["parent"]) for t in driver.log.of("base")} == {True, False}
     assert driver.best("base").fidelity["parent"] and all(f.searched < 0.99 for f in finalists.finalists(driver))
@@ -287,7 +310,8 @@ def test_a_network_keeps_its_parent_and_is_compared_with_such_as_have_one(full, 
 def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
     study, log = full
     child = next(t for t in log.of("base") if t.fidelity["parent"])
-    job = Job("base", child.number, child.name, child.network, child.decisions, 0, arch_from_dict(child.arch), recipe=study.recipe_of("base"), until=9, of=9, parent="base-000")
+    job = Job("base", child.number, child.name, child.network, child.decisions, 0, arch_from_dict(child.arch),
+              recipe=study.recipe_of("base"), until=9, of=9, parent="base-000")
     trial = Driver(study, TrialLog(tmp_path / "trials.jsonl")).finish(job, scored(job) | {"inherited": 0.0})
     assert trial.state == "failed" and "nothing was inherited from base-000" in trial.reason
 
@@ -296,7 +320,8 @@ def test_proxies_are_of_the_network_before_it_inherits(tmp_path):
     arch = tiny()
     outcome(arch, tmp_path, until=1, weights="weights/w.safetensors")
     alone, child = (outcome(arch, tmp_path, until=1, proxies=("synflow",), parent=p) for p in ("", "w"))
-    assert alone["scores"]["proxy.synflow"] == child["scores"]["proxy.synflow"] and alone["scores"]["val_loss"] != child["scores"]["val_loss"]
+    assert alone["scores"]["proxy.synflow"] == child["scores"]["proxy.synflow"]
+    assert alone["scores"]["val_loss"] != child["scores"]["val_loss"]
     assert (alone["inherited"], child["inherited"]) == (0.0, 1.0)
 
 
@@ -315,8 +340,10 @@ def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
 
 
 @pytest.mark.parametrize("said, reason", [
-    ({"scores": {"val_accuracy": math.nan}}, "val_accuracy is nan"), ({"scores": {"val_accuracy": math.inf}}, "val_accuracy is inf"),
-    ({"scores": {}}, "gave no score"), ({}, "gave no score"), ({"scores": None}, "gave no score"), ({"reason": "boom"}, "boom"),
+    ({"scores": {"val_accuracy": math.nan}}, "val_accuracy is nan"),
+    ({"scores": {"val_accuracy": math.inf}}, "val_accuracy is inf"),
+    ({"scores": {}}, "gave no score"), ({}, "gave no score"), ({"scores": None}, "gave no score"),
+    ({"reason": "boom"}, "boom"),
     ({"scores": {"val_accuracy": 0.5}, "network": "0" * 16}, "another network was trained"),
     ({"scores": {"val_accuracy": 0.5}, "recipe": "0" * 16}, "another recipe was used"),
 ])  # fmt: skip
@@ -342,16 +369,20 @@ def test_findings_of_a_full_study(full):
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"search": {"scheduler": {"with": "ahsa"}}}, 'search.scheduler.with: unknown scheduler "ahsa".*Did you mean "asha"'),
+    ({"search": {"scheduler": {"with": "ahsa"}}},
+     'search.scheduler.with: unknown scheduler "ahsa".*Did you mean "asha"'),
     ({"search": {"scheduler": {"etta": 2}}}, 'search.scheduler.etta: unknown key.*Did you mean "eta"'),
     ({"search": {"objective": ["macs"]}}, "search.objective: must hold accuracy"),
     ({"search": {"objective": ["accuracy", "latency"]}}, "search.objective: latency needs"),
     ({"search": {"objective": ["accuracy", "mac"]}}, r'search.objective\[1\]: unknown objective "mac"'),
     ({"search": {"with": "cmaes", "objective": ["accuracy", "macs"]}}, "takes one objective"),
-    ({"search": {"proxies": ["zenn"]}}, 'unknown proxy "zenn"'), ({"search": {"screen": 4, "proxies": []}}, "search.screen: needs proxies"),
+    ({"search": {"proxies": ["zenn"]}}, 'unknown proxy "zenn"'),
+    ({"search": {"screen": 4, "proxies": []}}, "search.screen: needs proxies"),
     ({"scale": {"phi": [2]}}, "scale.phi: must hold 1"), ({"finalists": {"top": 2, "seeds": []}}, "finalists.seeds"),
-    ({"budget": {"macs": "2x resnet19 ± 2%"}}, 'budget.macs: unknown network "resnet19"'), ({"budget": {"latency": "5ms"}}, "budget.latency: needs"),
-    ({"budget": {"latency": "5ms", "device": "none.json"}}, "cannot be read"), ({"scale": {"budget": {"actts": 1}}}, "scale.budget.actts: unknown quantity"),
+    ({"budget": {"macs": "2x resnet19 ± 2%"}}, 'budget.macs: unknown network "resnet19"'),
+    ({"budget": {"latency": "5ms"}}, "budget.latency: needs"),
+    ({"budget": {"latency": "5ms", "device": "none.json"}}, "cannot be read"),
+    ({"scale": {"budget": {"actts": 1}}}, "scale.budget.actts: unknown quantity"),
     ({"scale": {"budget": {"acts": "2x bse"}}}, 'scale.budget.acts: unknown network "bse"'),
 ])  # fmt: skip
 def test_faults_in_these_options_are_located(tmp_path, changes, message):
@@ -370,9 +401,10 @@ def test_scaling_keeps_to_a_budget_relative_to_its_base(tmp_path):
     study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 1.6x base"}}))
     log = drive(study, tmp_path / "trials.jsonl", Random(0))
     driver = Driver(study, log)
-    assert log.of("scale") and all(t.cost["acts"] <= 1.6 * finalists.base_of(driver).cost["acts"] for t in log.of("scale"))
+    assert log.of("scale") and all(t.cost["acts"] <= 1.6 * finalists.base_of(driver).cost["acts"]
+                                   for t in log.of("scale"))
     study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 0.1x base"}}))
-    with pytest.raises(WorkFailed, match="scale.budget: none of the .* networks near φ = 1 has acts ≤"):
+    with pytest.raises(WorkFailed, match=r"scale.budget: none of the .* networks near φ = 1 has acts ≤"):
         drive(study, tmp_path / "none.jsonl", Random(0))
 
 

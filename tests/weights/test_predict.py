@@ -43,7 +43,8 @@ def test_preparation_is_that_of_the_weights(tmp_path):
     assert preparing(ss.load("yolov8n_cls"), "ultralytics").mean == (0.0, 0.0, 0.0)
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {
         "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "crop_pct": 0.5, "interpolation": "bicubic"}}))  # fmt: skip
-    assert preparing(b0, "timm", tmp_path / "model.safetensors") == (224, 448, "bicubic", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
+    assert preparing(b0, "timm", tmp_path / "model.safetensors") == (224, 448, "bicubic", (0.1, 0.2, 0.3),
+                                                                     (1.0, 1.0, 1.0))
     assert class_names(b0)[:2] == ("tench", "goldfish") and len(class_names(b0)) == 1000
 
 
@@ -87,7 +88,7 @@ def test_a_folder_is_walked_and_what_is_no_image_is_skipped_and_counted(weights,
     (folder / "notes.txt").write_text("no image either")
     done = invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]), "--resolution", "64", "--json")
     rows = json.loads(done.stdout)
-    assert len(rows) == 21 and [r["image"] for r in rows] == sorted((r["image"] for r in rows))
+    assert len(rows) == 21 and [r["image"] for r in rows] == sorted(r["image"] for r in rows)
     assert done.stderr.count("skipped") == 2 and "05b.png: is no image" in done.stderr
     assert "21 images, 2 skipped" in invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]),
                                             "--resolution", "64").stderr
@@ -111,15 +112,18 @@ def test_mistakes_are_one_line(weights, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("x")
     base = ("predict", "squeezenet1_1")
-    assert "bad.png: is no image that can be read" in refused(*base, good, str(bad), "--weights", path, "--resolution", "64")
+    assert "bad.png: is no image that can be read" in refused(*base, good, str(bad), "--weights", path, "--resolution",
+                                                              "64")
     assert "nowhere: is no file and no folder" in refused(*base, "nowhere", "--weights", path)
     assert "none.pth: is no file" in refused(*base, good, "--weights", "none.pth")
     assert "predict: yolov8n is a detector" in refused("predict", "yolov8n", good, "--weights", path)
     assert "has 1000 classes, head.conv.weight has 5" in refused(*base, good, "--weights", path, "--classes", "5")
     assert "--mean: takes 3 numbers" in refused(*base, good, "--weights", path, "--mean", "1,2")
-    assert "--std: takes 3 numbers with commas between above 0" in refused(*base, good, "--weights", path, "--std", "1,0,1")
+    said = refused(*base, good, "--weights", path, "--std", "1,0,1")
+    assert "--std: takes 3 numbers with commas between above 0" in said
     assert "--device tpu: cannot be used" in refused(*base, good, "--weights", path, "--device", "tpu")
     (tmp_path / "empty").mkdir()
     assert "has no images in it" in refused(*base, str(tmp_path / "empty"), "--weights", path)
     (tmp_path / "names.txt").write_text("one\ntwo")
-    assert "has 2 lines, and the network 1000 classes" in refused(*base, good, "--weights", path, "--names", str(tmp_path / "names.txt"))
+    assert "has 2 lines, and the network 1000 classes" in refused(*base, good, "--weights", path, "--names",
+                                                                  str(tmp_path / "names.txt"))

@@ -107,7 +107,8 @@ classes=1
     (("layers = -1, 0", "layers = -1, 0"), r"net.cfg:31: \[route\]: cannot concatenate maps of"),
     (("groups=2", "groups=5"), r"net.cfg:27: \[route\]: cannot take part 1 of 5 of 16 channels"),
     (("filters=16\n", "filters=0\n"), r"net.cfg:8: \[convolutional\] filters: must be at least 1, got 0"),
-    (("activation=leaky", "activation=lekay"), r'net.cfg:12: \[convolutional\] activation: unknown activation "lekay".*"leaky"'),
+    (("activation=leaky", "activation=lekay"),
+     r'net.cfg:12: \[convolutional\] activation: unknown activation "lekay".*"leaky"'),
     (("height = 64", "height = 32"), r"net.cfg:4: \[net\] height: takes square inputs, got 64×32"),
     (("stride=2", "stride=0"), r"net.cfg:16: \[maxpool\] stride: must be at least 1, got 0"),
     (("channels=3", "channels=-3"), r"net.cfg:5: \[net\] channels: must be at least 1, got -3"),
@@ -125,13 +126,15 @@ def test_faults_are_located(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    (DETECTOR.replace("filters=18", "filters=17"), r"filters: must be 18 before \[yolo\] with 3 masks and 1 classes, got 17"),
+    (DETECTOR.replace("filters=18", "filters=17"),
+     r"filters: must be 18 before \[yolo\] with 3 masks and 1 classes, got 17"),
     (DETECTOR.replace("1,1, 2,2, 3,3", "1,1, 2"), r"anchors: takes pairs"),
     (DETECTOR.replace("mask=0,1,2", "mask=0,1,7"), r"mask: names an anchor"),
     (DETECTOR + "[route]\nlayers=-2\n" + DETECTOR, r"refers to layer -2, which is a detection layer"),
     (DETECTOR.replace("size=1", "size=3"), r"before \[yolo\] must be 1×1, linear"),
     (DETECTOR + "[convolutional]\nfilters=4\nsize=1\n", r"follows a detection layer, whose output nothing takes"),
-    ("[avgpool]\n[convolutional]\nfilters=4\nsize=3\nactivation=linear\n[upsample]\n", r"stands only at the end of a classifier"),
+    ("[avgpool]\n[convolutional]\nfilters=4\nsize=3\nactivation=linear\n[upsample]\n",
+     r"stands only at the end of a classifier"),
     ("", r"a network ends in \[yolo\] layers or in \[avgpool\]"),
     ("[yolo]\nmask=0\nanchors=1,1\nclasses=1\n", r"needs a \[convolutional\] right before it"),
 ])  # fmt: skip
@@ -143,7 +146,7 @@ def test_heads_are_checked(tmp_path, text, message):
 
 def test_a_file_that_is_no_cfg(tmp_path):
     (tmp_path / "x.cfg").write_bytes(b"\x00\x01\x02")
-    with pytest.raises(InputError, match="is no Darknet .cfg"):
+    with pytest.raises(InputError, match=r"is no Darknet \.cfg"):
         ss.load(tmp_path / "x.cfg")
     with pytest.raises(InputError, match=r"none.cfg: cannot be read"):
         ss.load(tmp_path / "none.cfg")

@@ -16,7 +16,8 @@ def se(x: SymTensor, *, reduction: Count = 16, act: ActName = "relu", gate: ActN
 
 
 def eca(x: SymTensor, *, kernel: Kernel = 3) -> SymTensor:
-    """Efficient channel attention (Wang et al. 2020, fig. 2): a 1-D convolution over the channels' means, no reduction."""
+    """Efficient channel attention (Wang et al. 2020, fig. 2): a 1-D convolution over the channels' means, no
+    reduction."""
     s = x.global_pool().permute(1, 0, 2, name="as_line")
     s = s.conv(1, (kernel, 1), padding=(kernel // 2, 0)).permute(1, 0, 2, name="as_channels")
     return x * s.act("sigmoid", name="gate")
@@ -37,7 +38,8 @@ def cbam(x: SymTensor, *, reduction: Count = 16, kernel: Kernel = 7) -> SymTenso
 
 
 def _attend(q: SymTensor, k: SymTensor, v: SymTensor) -> SymTensor:
-    """softmax(q·k / √d)·v for q of (heads, positions, d), k of (heads, d, positions), v of (heads, positions, values)."""
+    """softmax(q·k / √d)·v for q of (heads, positions, d), k of (heads, d, positions), v of (heads, positions,
+    values)."""
     return (q.scale(q.shape[-1] ** -0.5) @ k).softmax() @ v
 
 
@@ -58,11 +60,11 @@ def mhsa(x: SymTensor, *, heads: Count = 4, layer_scale: Ratio = 0.0) -> SymTens
 
 def mobile_mqa(x: SymTensor, *, heads: Count = 4, key_width: Count = 64, value_width: Count = 64, kv_stride: Stride = 1,
                kernel: Kernel = 3, layer_scale: Ratio = 1e-5) -> SymTensor:
-    """Mobile multi-query attention (MobileNetV4, Qin et al. 2024, §4.2): heads share one key and one value, which a strided
-    depthwise convolution brings down to a coarser map."""
+    """Mobile multi-query attention (MobileNetV4, Qin et al. 2024, §4.2): heads share one key and one value, which a
+    strided depthwise convolution brings down to a coarser map."""
     y = x.norm()
-    q = y.conv(heads * key_width, name="query").flatten(1, 2, name="pixels").unflatten(0, (heads, key_width), name="by_head")
-    q = q.transpose("q").flatten(0, 1, name="queries")
+    q = y.conv(heads * key_width, name="query").flatten(1, 2, name="pixels")
+    q = q.unflatten(0, (heads, key_width), name="by_head").transpose("q").flatten(0, 1, name="queries")
     k = (depthwise(y, kernel, kv_stride, name="key_down") if kv_stride > 1 else y).conv(key_width, name="key")
     v = (depthwise(y, kernel, kv_stride, name="value_down") if kv_stride > 1 else y).conv(value_width, name="value")
     k, v = k.flatten(1, 2, name="keys"), v.flatten(1, 2, name="values").transpose("v")

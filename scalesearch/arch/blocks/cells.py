@@ -22,7 +22,8 @@ def _edge(x: SymTensor, operation: Operation, name: str) -> SymTensor | None:
         return x.act("relu").conv(x.channels, 1 if operation == "nor_conv_1x1" else 3).norm()
 
 
-def nasbench201(x: SymTensor, *, edge01: Operation, edge02: Operation, edge12: Operation, edge03: Operation, edge13: Operation,
+def nasbench201(x: SymTensor, *, edge01: Operation, edge02: Operation, edge12: Operation, edge03: Operation,
+                edge13: Operation,
                 edge23: Operation) -> SymTensor:
     """NAS-Bench-201's cell (Dong & Yang 2020, fig. 1): four nodes, each the sum of what comes in along its edges.
 
@@ -40,7 +41,8 @@ def nasbench201(x: SymTensor, *, edge01: Operation, edge02: Operation, edge12: O
 
 
 def nasbench201_reduction(x: SymTensor, *, width: Width, stride: Stride = 2) -> SymTensor:
-    """The residual block between NAS-Bench-201's stages: act-conv-norm twice, beside an average pool and a 1×1 convolution."""
+    """The residual block between NAS-Bench-201's stages: act-conv-norm twice, beside an average pool and a 1×1
+    convolution."""
     with x.inside("conv1"):
         y = x.act("relu").conv(width, 3, stride).norm()
     with x.inside("conv2"):

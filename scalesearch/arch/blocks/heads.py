@@ -12,11 +12,12 @@ Init = Literal["normal", "uniform"]
 
 
 def classifier(x: SymTensor, *, classes: Count, width: Width | None = None, hidden: Width | None = None,
-               hidden_norm: bool = False, dropout: Rate = 0.0, act: ActName = "silu", init: Init = "normal") -> SymTensor:
+               hidden_norm: bool = False, dropout: Rate = 0.0, act: ActName = "silu",
+               init: Init = "normal") -> SymTensor:
     """Optional 1×1 convolution to `width`, global pool, optional hidden layer, dropout, linear.
 
-    `hidden` is MobileNetV3's layer after the pool, with a norm MobileNetV4's. `init` of the linear layer: "normal" σ = 0.01
-    (VGG, MobileNet), "uniform" within 1/√classes (EfficientNet).
+    `hidden` is MobileNetV3's layer after the pool, with a norm MobileNetV4's. `init` of the linear layer: "normal" σ =
+    0.01 (VGG, MobileNet), "uniform" within 1/√classes (EfficientNet).
     """
     if width:
         x = x.conv(width, name="conv").norm().act(act)
@@ -61,7 +62,8 @@ def vgg_classifier(x: SymTensor, *, classes: Count, pool: Count = 7, hidden: Wid
 
 def googlenet_auxiliary(x: SymTensor, *, classes: Count, pool: Count = 4, width: Width = 128, hidden: Width = 1024,
                         dropout: Rate = 0.7) -> SymTensor:
-    """GoogLeNet's auxiliary classifier: pool to `pool`×`pool`, 1×1 convolution, two linear layers (Szegedy et al. 2014, §5).
+    """GoogLeNet's auxiliary classifier: pool to `pool`×`pool`, 1×1 convolution, two linear layers (Szegedy et al. 2014,
+    §5).
 
     The pool adapts to the map, so that other resolutions work.
     """
@@ -72,7 +74,8 @@ def googlenet_auxiliary(x: SymTensor, *, classes: Count, pool: Count = 4, width:
 
 
 def inception_v3_auxiliary(x: SymTensor, *, classes: Count, width: Width = 128, hidden: Width = 768) -> SymTensor:
-    """Inception v3's auxiliary classifier: 5×5 average pool, 1×1 and 5×5 convolutions, pool, linear (Szegedy et al. 2015).
+    """Inception v3's auxiliary classifier: 5×5 average pool, 1×1 and 5×5 convolutions, pool, linear (Szegedy et al.
+    2015).
 
     On maps below 17×17 the pool adapts, so that other resolutions work.
     """

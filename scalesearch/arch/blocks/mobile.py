@@ -55,9 +55,11 @@ def fused_mbconv(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kern
     return residual(x, y) if skip and stride == 1 and x.channels == width else y
 
 
-def bneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, expand: Expand = 6, se_ratio: Share = 0.0,
+def bneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, expand: Expand = 6,
+          se_ratio: Share = 0.0,
           act: ActName = "relu", skip: bool = True) -> SymTensor:
-    """MobileNetV3's bottleneck (Howard et al. 2019, fig. 4): squeeze-excite on the expanded channels, gated by h-sigmoid.
+    """MobileNetV3's bottleneck (Howard et al. 2019, fig. 4): squeeze-excite on the expanded channels, gated by
+    h-sigmoid.
 
     `se_ratio` is relative to the expanded channels (the paper's is 0.25); 0 leaves squeeze-excite out.
     """
@@ -77,9 +79,9 @@ def uib(x: SymTensor, *, width: Width, stride: Stride = 1, start: DepthwiseKerne
     """Universal inverted bottleneck (MobileNetV4, Qin et al. 2024, fig. 4): optional depthwise → expand 1×1 → optional
     depthwise → project 1×1 → add.
 
-    `start` and `middle` are the depthwise kernels, 0 for none: with the middle alone it is an inverted bottleneck, with the
-    start alone ConvNeXt-like, with both ExtraDW, with none a feed-forward network. The middle one carries the stride if
-    there is one. `layer_scale` is the scale's initial value; 0 leaves it out.
+    `start` and `middle` are the depthwise kernels, 0 for none: with the middle alone it is an inverted bottleneck, with
+    the start alone ConvNeXt-like, with both ExtraDW, with none a feed-forward network. The middle one carries the
+    stride if there is one. `layer_scale` is the scale's initial value; 0 leaves it out.
     """
     if stride > 1 and not (start or middle):
         raise ShapeError("a feed-forward form has no depthwise convolution to carry the stride")

@@ -35,14 +35,17 @@ def channels_last_norm(x: SymTensor, name: str = "norm") -> SymTensor:
     return x.permute(1, 2, 0, name=f"{name}_in").layer_norm(name).permute(2, 0, 1, name=f"{name}_out")
 
 
-def max_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None, ceil: bool = False) -> SymTensor:
-    """Max pooling; `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps a last window that overhangs."""
+def max_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None,
+             ceil: bool = False) -> SymTensor:
+    """Max pooling; `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps a last window that
+    overhangs."""
     return x.max_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil)
 
 
 def avg_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None, ceil: bool = False,
              count_pad: bool = True) -> SymTensor:
-    """Average pooling; `padding` defaults to half the kernel; `count_pad` takes the padding's zeros into the average."""
+    """Average pooling; `padding` defaults to half the kernel; `count_pad` takes the padding's zeros into the
+    average."""
     return x.avg_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil, count_pad)
 
 
@@ -60,7 +63,8 @@ def vgg(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, n
     return x.act(act)
 
 
-def separable(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, act: ActName = "relu") -> SymTensor:
+def separable(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
+              act: ActName = "relu") -> SymTensor:
     """Depthwise then pointwise convolution, each with norm and activation (MobileNet, Howard et al. 2017, fig. 3)."""
     x = conv_norm_act(x, x.channels, kernel, stride, groups=x.channels, act=act, name="depthwise")
     return conv_norm_act(x, width, act=act, name="pointwise")

@@ -21,8 +21,8 @@ Branches = tuple[tuple[BlockSpec, ...], ...]
 class Block:
     """A row of the table.
 
-    `role` "layer" stands in stem and stages, "head" in the head, "auxiliary" among the auxiliary heads; all but heads stand in
-    branches too. `several`: it takes a list of maps. `task` is what a head is for.
+    `role` "layer" stands in stem and stages, "head" in the head, "auxiliary" among the auxiliary heads; all but heads
+    stand in branches too. `several`: it takes a list of maps. `task` is what a head is for.
     """
 
     function: Callable
@@ -45,7 +45,8 @@ def allowed(part: str) -> list[str]:
 def block_fields(kind: str, part: str) -> dict[str, Field]:
     """What a block of `kind` takes where it stands in `part` of a network.
 
-    A stage or a branch gives its block the stride, an arch gives its heads the classes, so these are no keys of the block there.
+    A stage or a branch gives its block the stride, an arch gives its heads the classes, so these are no keys of the
+    block there.
     """
     if kind not in allowed(part):
         raise InputError(unknown(f"block for {part}" if kind in BLOCKS else "block", kind, allowed(part)))
@@ -61,7 +62,8 @@ def is_branches(field: Field) -> bool:
 def normal_form(kind: str, args: dict[str, Any]) -> BlockSpec:
     """The `BlockSpec` of arguments already checked: signature order, defaults left out.
 
-    Layers of branches come as one dotted key per leaf: `branches.0.1` their kind, `branches.0.1.conv.width` an argument.
+    Layers of branches come as one dotted key per leaf: `branches.0.1` their kind, `branches.0.1.conv.width` an
+    argument.
     """
     fields = fields_of(BLOCKS[kind].function)
     plain = {name: value for name, value in args.items() if "." not in name}
@@ -102,7 +104,8 @@ def with_leaves(spec: BlockSpec, change: Callable[[Field, Any], Any]) -> BlockSp
         if value is REQUIRED:  # the classes, which a head is given
             continue
         nested = is_branches(field)
-        args[name] = tuple(tuple(with_leaves(layer, change) for layer in b) for b in value) if nested else change(field, value)
+        args[name] = tuple(tuple(with_leaves(layer, change) for layer in b)
+                           for b in value) if nested else change(field, value)
     return normal_form(spec.kind, args)
 
 

@@ -37,10 +37,12 @@ def basic(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
 
 
 def bottleneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
-               ratio: Annotated[float, Rule(low=0.001, high=16)] = 0.25, groups: Count = 1, act: ActName = "relu") -> SymTensor:
+               ratio: Annotated[float, Rule(low=0.001, high=16)] = 0.25, groups: Count = 1,
+               act: ActName = "relu") -> SymTensor:
     """1×1 down to `ratio`·width, k×k with the stride (ResNet v1.5), 1×1 back up to width, beside a shortcut.
 
-    `groups` 32 and `ratio` 0.5 is ResNeXt (Xie et al. 2017), `ratio` 0.5 alone Wide ResNet (Zagoruyko & Komodakis 2016).
+    `groups` 32 and `ratio` 0.5 is ResNeXt (Xie et al. 2017), `ratio` 0.5 alone Wide ResNet (Zagoruyko & Komodakis
+    2016).
     """
     inner = max(groups, round(width * ratio / groups) * groups)
     y = conv_norm_act(x, inner, act=act, name="reduce")
@@ -51,7 +53,8 @@ def bottleneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel
 
 def regnet(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, group_width: Count = 8,
            se_ratio: Share = 0.25, act: ActName = "relu") -> SymTensor:
-    """A bottleneck of ratio 1 with groups of `group_width` channels and squeeze-excite (RegNetY, Radosavovic et al. 2020).
+    """A bottleneck of ratio 1 with groups of `group_width` channels and squeeze-excite (RegNetY, Radosavovic et al.
+    2020).
 
     `se_ratio` is relative to the block's input channels; 0 is RegNetX.
     """

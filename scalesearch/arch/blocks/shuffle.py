@@ -13,8 +13,8 @@ def _channel_shuffle(x: SymTensor) -> SymTensor:
 
 
 def shufflenet(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3) -> SymTensor:
-    """Half the channels pass, half go through 1×1 → depthwise → 1×1; with a stride or a new width both halves are computed
-    from all of them. Then the channels are shuffled."""
+    """Half the channels pass, half go through 1×1 → depthwise → 1×1; with a stride or a new width both halves are
+    computed from all of them. Then the channels are shuffled."""
     half = width // 2
     if stride == 1 and x.channels == width:
         kept, y = x.split((width - half, half))

@@ -23,7 +23,8 @@ def darknet(x: SymTensor, *, width: Width, act: ActName = "leaky_relu") -> SymTe
 
 
 def c2f(x: SymTensor, *, width: Width, repeats: Repeats = 1, skip: bool = True, act: ActName = "silu") -> SymTensor:
-    """1×1, split in two, `repeats` pairs of 3×3 one after another on the last half, all of it joined by a 1×1 (YOLOv8's C2f)."""
+    """1×1, split in two, `repeats` pairs of 3×3 one after another on the last half, all of it joined by a 1×1 (YOLOv8's
+    C2f)."""
     half = width // 2
     parts = conv_norm_act(x, 2 * half, act=act, name="split_conv").split((half, half))
     for i in range(repeats):
@@ -35,7 +36,8 @@ def c2f(x: SymTensor, *, width: Width, repeats: Repeats = 1, skip: bool = True, 
 
 
 def sppf(x: SymTensor, *, width: Width, kernel: Kernel = 5, act: ActName = "silu") -> SymTensor:
-    """1×1 to half the input's width, three max pools one after another, all four joined by a 1×1 (spatial pyramid pooling)."""
+    """1×1 to half the input's width, three max pools one after another, all four joined by a 1×1 (spatial pyramid
+    pooling)."""
     parts = [conv_norm_act(x, x.channels // 2, act=act, name="reduce")]
     for i in range(3):
         parts.append(parts[-1].max_pool(kernel, 1, kernel // 2, name=f"pool{i}"))
@@ -71,19 +73,21 @@ def add(xs: list[SymTensor], *, act: ActName | None = None) -> SymTensor:
 def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks) -> list[SymTensor]:
     """One 1×1 convolution per map to 5 + classes values (box, objectness, classes) for each of its anchors (YOLOv3).
 
-    `anchors` are widths and heights in pixels, `masks` which of them belong to which map. Outputs as many maps as inputs.
+    `anchors` are widths and heights in pixels, `masks` which of them belong to which map. Outputs as many maps as
+    inputs.
     """
     if len(xs) != len(masks):
         raise ShapeError(f"has {len(masks)} masks for {len(xs)} maps")
-    return [x.conv(len(mask) * (5 + classes), bias=True, name=f"predict.{i}") for i, (x, mask) in enumerate(zip(xs, masks))]
+    return [x.conv(len(mask) * (5 + classes), bias=True, name=f"predict.{i}")
+            for i, (x, mask) in enumerate(zip(xs, masks))]
 
 
 def yolov8(xs: list[SymTensor], *, classes: Count, bins: Count = 16, act: ActName = "silu") -> list[SymTensor]:
     """Decoupled head on several maps: a box branch and a class branch each (YOLOv8).
 
-    Outputs, over all A positions of all maps: the distances to left, top, right and bottom in strides `(4, A)`, which are
-    means of distributions over `bins` (Li et al. 2020, distribution focal loss); class logits `(classes, A)`; and the
-    distributions' logits `(4·bins, A)`, which the loss needs.
+    Outputs, over all A positions of all maps: the distances to left, top, right and bottom in strides `(4, A)`, which
+    are means of distributions over `bins` (Li et al. 2020, distribution focal loss); class logits `(classes, A)`; and
+    the distributions' logits `(4·bins, A)`, which the loss needs.
     """
     box_width = max(16, xs[0].channels // 4, 4 * bins)
     class_width = max(xs[0].channels, min(classes, 100))

@@ -36,9 +36,10 @@ NAME = "base"
 class Options:
     """The search for the base network: `with` which searcher, over how many networks, trained for how many epochs.
 
-    `objective` is the task's score, alone or beside counted quantities to be small. `proxies` are computed of every network
-    before it is trained; `screen` so many networks are drawn first and judged by proxies alone, and the best of them are trained
-    first. With `inherit`, a network starts from the weights of the blocks that it shares with an earlier one.
+    `objective` is the task's score, alone or beside counted quantities to be small. `proxies` are computed of every
+    network before it is trained; `screen` so many networks are drawn first and judged by proxies alone, and the best of
+    them are trained first. With `inherit`, a network starts from the weights of the blocks that it shares with an
+    earlier one.
     """
 
     with_: str = DEFAULT
@@ -100,7 +101,7 @@ def jobs(run: Driver) -> Jobs:
             job = replace(
                 job, recipe=recipe, proxies=options.proxies,
                 checkpoint=f"checkpoints/{NAME}-{job.candidate:03d}.pt" if len(levels) > 1 else "",
-                weights=f"weights/{job.name}.safetensors" if options.inherit and job.until == levels[-1] else "")  # fmt: skip
+                weights=f"weights/{job.name}.safetensors" if options.inherit and job.until == levels[-1] else "")
         yield job
 
 
@@ -135,11 +136,13 @@ def concludes(run: Driver) -> dict[str, Any]:
 
 
 def proxies(run: Driver) -> list[dict[str, Any]]:
-    """The rank correlation of every proxy, and of params and MACs, with the score of the networks trained to the end."""
+    """The rank correlation of every proxy, and of params and MACs, with the score of the networks trained to the
+    end."""
     trials = compared(run.log.of(NAME), run.study.evaluator.score)
     computed = [t for t in run.log.of(NAME) if t.done and any(key.startswith("proxy.") for key in t.scores)]
     first = {t.candidate: t.scores for t in computed}
-    by_proxy: Callable[[str], Callable[[Trial], float | None]] = lambda key: lambda t: first.get(t.candidate, {}).get(key)
+    by_proxy: Callable[[str],
+                       Callable[[Trial], float | None]] = lambda key: lambda t: first.get(t.candidate, {}).get(key)
     by_count: Callable[[str], Callable[[Trial], float | None]] = lambda key: lambda t: t.cost[key]
     readings = {name: by_proxy(f"proxy.{name}") for name in run.study.options(Options).proxies}
     readings |= {key: by_count(key) for key in ("params", "macs")}
@@ -151,7 +154,8 @@ def proxies(run: Driver) -> list[dict[str, Any]]:
 
 
 def front_volumes(run: Driver) -> list[tuple[int, float]]:
-    """For a search with counted objectives: after how many trials which hypervolume, as a share of the last, over the worst met."""
+    """For a search with counted objectives: after how many trials which hypervolume, as a share of the last, over the
+    worst met."""
     trials = sorted(compared(run.log.of(NAME), run.study.evaluator.score), key=lambda t: t.number)
     if not run.study.objectives or not trials:
         return []
@@ -166,7 +170,8 @@ def short(run: Driver, step: str, wanted: int) -> list[str]:
     done = len({t.candidate for t in run.log.of(step)})
     if not run.finished or done >= wanted:
         return []
-    return [f"The {step} search ended after {done} of {wanted} trials: it found no further distinct network inside the budget."]
+    return [f"The {step} search ended after {done} of {wanted} trials: it found no further distinct network inside "
+            f"the budget."]
 
 
 STEP = Step(

@@ -32,7 +32,8 @@ class Options:
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """A network of the comparison: what it costs and, over its seeds, what it scores on the validation and the test split."""
+    """A network of the comparison: what it costs and, over its seeds, what it scores on the validation and the test
+    split."""
 
     name: str
     kind: str  # "family" or "hand-built"
@@ -63,7 +64,8 @@ def hand_built(study: Study) -> dict[str, Arch]:
 
 
 def check(study: Study) -> None:
-    """Raises `InputError` for a network that the zoo lacks, is for another task, or is too large for the data's images."""
+    """Raises `InputError` for a network that the zoo lacks, is for another task, or is too large for the data's
+    images."""
     names = study.options(Options).compare
     for i, name in enumerate(names):
         if name not in study.networks:
@@ -89,7 +91,8 @@ def rows(run: Driver) -> list[ComparedRow]:
     scored = {r.name: r for r in found if r.test is not None}
     sign = 1 if run.study.trained.task.larger else -1
     value = lambda r: sign * r.test
-    fronts = {key: {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)} for key in ("macs", "params")}  # noqa: B023
+    best = lambda key: {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
+    fronts = {key: best(key) for key in ("macs", "params")}
     likely = front_probability({n: r.macs for n, r in scored.items()}, {n: value(r) for n, r in scored.items()},
                                {n: r.test_error or 0.0 for n, r in scored.items()}) if scored else {}  # fmt: skip
     marked = [replace(r, on_front_macs=r.name in fronts["macs"], on_front_params=r.name in fronts["params"],
@@ -105,7 +108,8 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     average = lambda scores: round(mean(scores), 6) if scores else None
     tested, images = of_split("test"), run.study.trained.data.examples("test")
     half, error = interval(tested), round(standard_error(tested, images), 6) if done else None
-    row = ComparedRow(name, "hand-built", arch.resolution, counted.params, counted.macs, counted.acts, "done" if done else "failed",
+    row = ComparedRow(name, "hand-built", arch.resolution, counted.params, counted.macs, counted.acts, "done" if done
+                      else "failed",
               len(done), average(of_split("val")), average(tested), half and round(half, 6), error,
               round(sum(t.seconds for t in trials), 2))  # fmt: skip
     if trials[0].step != family.NAME:

@@ -20,8 +20,8 @@ NAME = "control"
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What starting from inherited weights did to scores: mean difference to the same networks trained from nothing, with half
-    its 95 % interval, and how the two rank them."""
+    """What starting from inherited weights did to scores: mean difference to the same networks trained from nothing,
+    with half its 95 % interval, and how the two rank them."""
 
     pairs: int
     bias: float
@@ -42,7 +42,8 @@ def jobs(run: Driver) -> Jobs:
     for number, trial in enumerate(evenly(_inherited(run), count(run.study))):
         arch, seed = arch_from_dict(trial.arch), trial.fidelity["seed"]
         name = f"{NAME}-{trial.candidate:03d}"
-        yield from run.once(job_of(run.study, NAME, number, name, arch, trial.decisions, seed, candidate=trial.candidate))
+        yield from run.once(job_of(run.study, NAME, number, name, arch, trial.decisions, seed,
+                                   candidate=trial.candidate))
 
 
 def inheritance(run: Driver) -> Inheritance | None:
@@ -51,7 +52,8 @@ def inheritance(run: Driver) -> Inheritance | None:
     if not pairs:
         return None
     bias = [a - b for a, b in pairs]
-    return Inheritance(len(pairs), mean(bias), interval(bias), correlation([a for a, _ in pairs], [b for _, b in pairs]))
+    return Inheritance(len(pairs), mean(bias), interval(bias),
+                       correlation([a for a, _ in pairs], [b for _, b in pairs]))
 
 
 def concludes(run: Driver) -> dict[str, Any]:

@@ -32,12 +32,14 @@ def check(study: Study) -> None:
     distinct(phi, f"{NAME}.phi")
     largest = study.options(scale.Options).factor ** max(phi, default=0)
     if largest > MOST_FACTOR:
-        raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most {MOST_FACTOR:,} times",
+        raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most "
+                         f"{MOST_FACTOR:,} times",
                          f"{NAME}.phi")  # fmt: skip
 
 
 def members(run: Driver) -> dict[float, Scaled]:
-    """The members by φ, each scaled from the base to factor^φ of its counted MACs. Raises `WorkFailed` where nothing is chosen."""
+    """The members by φ, each scaled from the base to factor^φ of its counted MACs. Raises `WorkFailed` where nothing is
+    chosen."""
     study, options, best, space = run.study, run.study.options(scale.Options), run.best(scale.NAME), scale.space_of(run)
     base, shares = space.base, scale.shares_of(run)
     macs = cost(base).macs

@@ -1,4 +1,5 @@
-"""The finalists: the best networks of the base search, trained again with several seeds; the best mean becomes the base."""
+"""The finalists: the best networks of the base search, trained again with several seeds; the best mean becomes the
+base."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ NAME = "finalists"
 
 @dataclass(frozen=True)
 class Options:
-    """The `top` networks of the base search, trained again under the final recipe with each of `seeds`; the best mean becomes
-    the base."""
+    """The `top` networks of the base search, trained again under the final recipe with each of `seeds`; the best mean
+    becomes the base."""
 
     top: Natural = 2
     seeds: tuple[Natural, ...] = (0, 1)
@@ -55,7 +56,8 @@ def jobs(run: Driver) -> Jobs:
     best = sorted(run.final(base.NAME), key=run.rank, reverse=True)[: options.top]
     for number, (trial, seed) in enumerate(itertools.product(best, options.seeds)):
         name = f"finalist-{trial.candidate:03d}-s{seed}"
-        job = job_of(study, NAME, number, name, arch_from_dict(trial.arch), trial.decisions, seed, candidate=trial.candidate)
+        job = job_of(study, NAME, number, name, arch_from_dict(trial.arch), trial.decisions, seed,
+                     candidate=trial.candidate)
         if _is_trained(trial, job) and job.key not in run.log.trials:
             run.finish(job, {"scores": trial.scores, "history": trial.history, "built": trial.built})
         yield from run.once(job)

@@ -12,7 +12,8 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.study import Study
 
 
-def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decisions: Mapping[str, Any], seed: int | None = None,
+def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decisions: Mapping[str, Any],
+           seed: int | None = None,
            **more: Any) -> Job:  # fmt: skip
     """A network to train whole under the step's recipe, with the study's first seed if none is given."""
     recipe = study.recipe_of(step)
@@ -21,8 +22,10 @@ def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decision
     return Job(step, number, name, expand(arch).digest, dict(decisions), seed, arch, cost(arch)._asdict(), **given)
 
 
-def with_every_seed(run: Driver, step: str, rows: Sequence[tuple[str, Arch, dict[str, Any]]], weights: str = "") -> Jobs:
-    """Final trainings, scored on the test split too; `weights` is the file that the first seed's are kept in, `{name}` in it."""
+def with_every_seed(run: Driver, step: str, rows: Sequence[tuple[str, Arch, dict[str, Any]]],
+                    weights: str = "") -> Jobs:
+    """Final trainings, scored on the test split too; `weights` is the file that the first seed's are kept in, `{name}`
+    in it."""
     study = run.study
     for n, (seed, (name, arch, decisions)) in enumerate((seed, row) for seed in study.seeds for row in rows):
         kept = weights.format(name=name) if seed == study.seeds[0] else ""

@@ -45,7 +45,8 @@ def check(study: Study) -> None:
         check_searcher(options.with_, 1 + len(options.objective))
     score = study.rows.columns.score
     if score in options.objective:
-        raise InputError(f'holds the score "{score}"; takes the columns that are to be small beside it', "search.objective")
+        raise InputError(f'holds the score "{score}"; takes the columns that are to be small beside it',
+                         "search.objective")
     distinct(options.objective, "search.objective")
     assert study.problem is not None  # its own faults are told now
 
@@ -77,7 +78,8 @@ def ended(run: Driver) -> bool:
 
 
 def concludes(run: Driver) -> dict[str, Any]:
-    """Per seed the network that the search ends with, its final score, and over the seeds their mean with its interval."""
+    """Per seed the network that the search ends with, its final score, and over the seeds their mean with its
+    interval."""
     rows: list[dict[str, Any]] = []
     study, problem = run.study, run.study.problem
     assert study.rows is not None and isinstance(problem, TableProblem | SpaceTableProblem)
@@ -86,8 +88,9 @@ def concludes(run: Driver) -> dict[str, Any]:
     for seed, one in found(run).items():
         best = one.best
         told = float(final[problem.row(best.decisions)])
-        row = {"seed": seed, "queries": len(one.results), "failed": len(one.results) - len(one.scored), "score": best.score,
-               "final": told if math.isfinite(told) else None, "decisions": best.decisions, "exhausted": one.exhausted}  # fmt: skip
+        row = {"seed": seed, "queries": len(one.results), "failed": len(one.results) - len(one.scored),
+               "score": best.score,
+               "final": told if math.isfinite(told) else None, "decisions": best.decisions, "exhausted": one.exhausted}
         if one.objectives:
             points = [(r.score or 0.0, *(-c for c in r.costs)) for r in one.scored]
             row |= {"on front": len(one.front), "hypervolume": one.volumes()[-1],
@@ -113,7 +116,8 @@ def sentence(run: Driver) -> str:
     assert rows is not None
     middle = "–" if told["mean"] is None else f"{told['mean']:.4f}"
     half = f" ± {told['interval']:.4f} (95 % interval over {len(told['rows'])} seeds)" if told["interval"] else ""
-    return f"{told['searcher']} on {rows.table.path.name}: {middle}{half}, the final score of the network with the best score asked about."
+    of = "the final score of the network with the best score asked about"
+    return f"{told['searcher']} on {rows.table.path.name}: {middle}{half}, {of}."
 
 
 STEP = Step(

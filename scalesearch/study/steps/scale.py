@@ -81,13 +81,15 @@ class Scaling:
 
 
 def check(study: Study) -> None:
-    """Raises `InputError` for a searcher that there is not, too few trials for the presets, and bounds that can't be read."""
+    """Raises `InputError` for a searcher that there is not, too few trials for the presets, and bounds that can't be
+    read."""
     options = study.options(Options)
     with inside(NAME):
         with inside("with"):
             check_searcher(options.with_)
         if options.trials < len(TRIED_ALWAYS):
-            raise InputError(f"must be at least {len(TRIED_ALWAYS)}, got {options.trials}: EfficientNet's coefficients, depth, "
+            raise InputError(f"must be at least {len(TRIED_ALWAYS)}, got {options.trials}: EfficientNet's "
+                             f"coefficients, depth, "
                              "width and resolution alone are always among them", "trials")  # fmt: skip
         if 1 not in options.phi:
             raise InputError("must hold 1, where the coefficients are searched", "phi")
@@ -100,7 +102,8 @@ def check(study: Study) -> None:
 def space_of(run: Driver) -> ScalingSpace:
     """The ways to scale the base; asked for when it is chosen."""
     base, options = base_of(run), run.study.options(Options)
-    return run.remembered((NAME, base.network), lambda: ScalingSpace(arch_from_dict(base.arch), options.factor, options.tolerance))
+    return run.remembered((NAME, base.network),
+                          lambda: ScalingSpace(arch_from_dict(base.arch), options.factor, options.tolerance))
 
 
 def problem_of(run: Driver) -> ScaleProblem:
@@ -150,17 +153,19 @@ def scaling(run: Driver) -> Scaling | None:
                             tuple(presets.get(trial.network, ()))))  # fmt: skip
     alpha, beta, gamma = (round(m, 4) for m in shares_of(run).multipliers(space.factor))
     errors = tuple(round(e, 4) for e in _errors(run, [t for t in run.log.of(NAME) if t.done]))
-    return Scaling(alpha, beta, gamma, errors, len(points), best.name, best.scores[score.key], space.target, space.tolerance,
+    return Scaling(alpha, beta, gamma, errors, len(points), best.name, best.scores[score.key], space.target,
+                   space.tolerance,
                    tuple(points))  # fmt: skip
 
 
 def _errors(run: Driver, trials: list[Trial]) -> list[float]:
-    """How far α, β and γ spread over the ways to scale that may be the best, each weighed by the probability that it is,
-    its score being known no better than that many validation images allow."""
+    """How far α, β and γ spread over the ways to scale that may be the best, each weighed by the probability that it
+    is, its score being known no better than that many validation images allow."""
     rng, images = np.random.default_rng(0), run.study.trained.data.examples("val")
     scores = np.array([run.score(t) for t in trials])
     errors = np.array([standard_error([score], images) for score in scores])
-    wins = np.bincount(rng.normal(scores, errors, (LIKELY_DRAWS, len(trials))).argmax(1), minlength=len(trials)) / LIKELY_DRAWS
+    wins = np.bincount(rng.normal(scores, errors, (LIKELY_DRAWS, len(trials))).argmax(1),
+                       minlength=len(trials)) / LIKELY_DRAWS
     points = np.array([ScalingSpace.shares(t.decisions).multipliers(space_of(run).factor) for t in trials])
     return np.sqrt(wins @ (points - wins @ points) ** 2).tolist()
 
@@ -171,8 +176,10 @@ def sentence(run: Driver) -> str:
     if found is None:
         return ""
     ea, eb, ec = found.errors
-    said = (f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = {found.gamma:.3f} ± {ec:.3f} "
-            f"(resolution), found in {found.trials} trials of {run.study.recipe_of(NAME).epochs} epochs: {task.shown(found.score)} "
+    said = (f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = "
+            f"{found.gamma:.3f} ± {ec:.3f} "
+            f"(resolution), found in {found.trials} trials of {run.study.recipe_of(NAME).epochs} epochs: "
+            f"{task.shown(found.score)} "
             f"validation {task.score}")  # fmt: skip
     reference = next((p.score for p in found.points if "efficientnet" in p.presets and p.score is not None), None)
     if reference is None:
@@ -183,8 +190,9 @@ def sentence(run: Driver) -> str:
 def says(run: Driver) -> list[str]:
     """The searches that ended early, and every way to scale whose axes are too coarse for its budget."""
     found = scaling(run)
-    misses = [f"{' and '.join(p.presets) or p.name} alone cannot reach {found.target:,} MACs within {found.tolerance:.0%}: "
-              f"the nearest network has {p.macs:,} ({p.deviation:+.2%})." for p in found.misses] if found else []  # fmt: skip
+    misses = [f"{' and '.join(p.presets) or p.name} alone cannot reach {found.target:,} MACs within "
+              f"{found.tolerance:.0%}: "
+              f"the nearest network has {p.macs:,} ({p.deviation:+.2%})." for p in found.misses] if found else []
     return [*short(run, NAME, run.study.options(Options).trials), *misses]
 
 

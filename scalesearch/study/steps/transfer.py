@@ -82,5 +82,6 @@ STEP = Step(
     what=lambda study: f"choices at φ = {', '.join(f'{phi:g}' for phi in _larger(study))}",
     epochs=lambda study: study.options(scale.Options).epochs,
     concludes=concludes,
-    tells=lambda run: [f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}" for t in transfers(run)],
+    tells=lambda run: [f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}"
+                       for t in transfers(run)],
 )
