@@ -9,5 +9,5 @@ Every name is imported when first asked for, so that counting costs no torch and
 
 from lazy_loader import attach_stub
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

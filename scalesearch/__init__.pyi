@@ -1,11 +1,11 @@
-from .arch import Arch as Arch, expand as expand
+from .arch import Arch as Arch, expand as expand, register_block as register_block
 from .budget import Feasible as Feasible, certify as certify
 from .counting import Cost as Cost, cost as cost, peak_memory as peak_memory
 from .errors import InputError as InputError
 from .network import build as build
 from .runs import run as run
-from .scaling import scale as scale, scale_to as scale_to
-from .searchers import search as search
+from .scaling import ScalingSpace as ScalingSpace, scale as scale, scale_to as scale_to
+from .searchers import register_searcher as register_searcher, search as search
 from .space import (
     Space as Space,
     choice as choice,
@@ -15,6 +15,6 @@ from .space import (
 )
 from .study import Study as Study, load_study as load_study
 from .weights import load_weights as load_weights
-from .zoo import load as load
+from .zoo import load as load, register_network as register_network
 
 __version__: str

@@ -160,3 +160,26 @@ def section(kind: type[T], data: Mapping[str, Any] | None, name: str) -> T:
                   for key, field in fields_of(kind).items()}  # type: ignore[arg-type]  # types hash
         given = check_arguments(f'"{name}"', fields, data or {})
         return kind(**{key + "_" * (key == "with"): value for key, value in given.items()})
+
+
+# Numbers as people write them in YAML here; editors read them as texts.
+WRITTEN_NUMBER = r"^[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+|[kKMGT%])?$"
+
+
+def json_schema(field: Field) -> dict[str, Any]:
+    """A keyword as JSON Schema has it; what one number must be is left to the checks."""
+    kinds = [_json_schema(kind, field.rule) for kind in field.types]
+    return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+
+
+def _json_schema(kind: Any, rule: Rule) -> dict[str, Any]:
+    if typing.get_origin(kind) is Literal:
+        return {"enum": list(typing.get_args(kind))}
+    if typing.get_origin(kind) is tuple:
+        types, inner = _unwrap(typing.get_args(kind)[0])
+        return {"type": "array", "items": json_schema(Field("", types, inner, REQUIRED))}
+    if kind in (int, float):
+        number: dict[str, Any] = {"type": "integer" if kind is int else "number"}
+        number |= {key: bound for key, bound in (("minimum", rule.low), ("maximum", rule.high)) if math.isfinite(bound)}
+        return {"anyOf": [number, {"type": "string", "pattern": WRITTEN_NUMBER}]}
+    return {"type": {bool: "boolean", str: "string", NoneType: "null", dict: "object"}[kind]}

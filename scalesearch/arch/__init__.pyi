@@ -13,6 +13,7 @@ from .blocks.parts import make_divisible as make_divisible
 from .blocks.plain import conv as conv
 from .blocks.registry import (
     BLOCKS as BLOCKS,
+    OWN as OWN,
     allowed as allowed,
     block as block,
     block_fields as block_fields,
@@ -20,6 +21,7 @@ from .blocks.registry import (
     layer as layer,
     normal_form as normal_form,
     record as record,
+    register_block as register_block,
     value_at as value_at,
     with_leaves as with_leaves,
 )

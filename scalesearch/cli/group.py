@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import json
+import platform
+
 import click
 
 from scalesearch import __version__
 
+PACKAGES = ("torch", "ray", "optuna", "fvcore")
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="scalesearch")
-def main() -> None:
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, invoke_without_command=True,
+    no_args_is_help=True)
+@click.option("--version", is_flag=True, help="The versions that matter, of the package and of what it stands on.")
+@click.option("--json", "as_json", is_flag=True, help="With --version: as JSON.")
+@click.pass_context
+def main(context: click.Context, version: bool, as_json: bool) -> None:
     """Search convolutional networks and scale them into families, inside hard compute budgets.
 
     A MODEL is a name of the zoo (`scalesearch zoo`), the path of an architecture's YAML file, or a Darknet .cfg.
     """
+    if as_json and not version:
+        raise click.UsageError("--json stands after the command, or with --version.")
+    if version:
+        told = _versions()
+        lines = "\n".join(f"{name} {said}" for name, said in told.items())
+        click.echo(json.dumps(told, indent=2) if as_json else lines)
+        context.exit()
+    if context.invoked_subcommand is None:
+        raise click.UsageError("Missing command.")
+
+
+def _versions() -> dict[str, str]:
+    """Read off the installed packages; nothing is imported."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    told = {"scalesearch": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            told[package] = version(package)
+        except PackageNotFoundError:
+            told[package] = "not installed"
+    return told

@@ -97,10 +97,14 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 @guarded_command
 def run(study: Path, out: Path | None, address: str | None, settings: tuple[str, ...], resume: bool, dry_run: bool,
         as_json: bool) -> None:
-    """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report."""
-    from scalesearch.runs import certified, plan
-    from scalesearch.study import load_study
+    """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report.
 
+    A STUDY is a YAML file, or the name of one that comes along: effnet_phi.
+    """
+    from scalesearch.runs import certified, plan
+    from scalesearch.study import find_study, load_study
+
+    study = find_study(study)
     loaded = load_study(study, dict(map(setting, settings)))
     certificate = certified(loaded, study)
     if not dry_run:

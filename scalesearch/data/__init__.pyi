@@ -1,1 +1,1 @@
-from .sources import SOURCES as SOURCES, Source as Source, load as load, source as source
+from .sources import Source as Source, load as load, source as source

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from scalesearch.data.digits import load_digits
@@ -42,11 +43,26 @@ SOURCES = {
 }  # fmt: skip
 
 
+GROUP = "scalesearch.data"  # entry points of installed packages, each a `Source`
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
 def source(name: str) -> Source:
-    """The data source called `name`. Raises `InputError` with the nearest name where there is none."""
-    if name not in SOURCES:
-        raise InputError(unknown("data set", name, SOURCES))
-    return SOURCES[name]
+    """The data source called `name`, of the table or of an installed package's entry point in the group
+    `scalesearch.data`. Raises `InputError` with the nearest name where there is none.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    others = _entry_points()
+    if name not in others:
+        raise InputError(unknown("data set", name, [*SOURCES, *others]), "data")
+    found = others[name].load()
+    if not isinstance(found, Source):
+        raise InputError(f"the entry point {others[name].value} of {name} is no `scalesearch.data.Source`", "data")
+    return found
 
 
 @lru_cache(maxsize=2)

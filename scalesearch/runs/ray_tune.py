@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scalesearch.arch import BLOCKS, OWN
 from scalesearch.errors import InputError
 from scalesearch.runs.leaving import seconds_spent, write_report
 from scalesearch.searchers import WAIT, Job
@@ -81,7 +82,7 @@ def tune(driver: Driver, first: Any, folder: Path, observer: Any) -> None:
     on_interrupt = signal.getsignal(signal.SIGINT)  # Tune sets its own and leaves it
     wanted = driver.study.ray
     place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0)
-    trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place)
+    trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
     with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": wanted.cpus_per_trial, "gpu": wanted.gpus_per_trial}),
@@ -180,6 +181,7 @@ def _trainable() -> type:
 
         def setup(self, config: dict[str, Any], **given: Any) -> None:
             self.evaluator, self.place = given["evaluator"], given["place"]
+            BLOCKS.update(given["blocks"])  # a person's own, which the driving process has registered
             self.reset_config(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -39,6 +39,18 @@ SEARCHERS = {
 DEFAULT = "predictor"
 
 
+def register_searcher(function: Searcher, name: str | None = None, several: bool = True) -> Searcher:
+    """Make a person's own `function(problem, past, rng)` a searcher, by its name or by `name`; also as a decorator.
+
+    `several` says whether it takes several objectives. Raises `InputError` for a name that is taken.
+    """
+    name = name or function.__name__
+    if name in SEARCHERS:
+        raise InputError("is a searcher already; give another name", name)
+    SEARCHERS[name] = Row(function, several)
+    return function
+
+
 def check_searcher(name: str, objectives: int = 1) -> None:
     """Raises `InputError` for a searcher that there is not, or that takes one objective alone."""
     if name not in SEARCHERS:

@@ -7,6 +7,7 @@ from .domains import (
     choice as choice,
     span as span,
 )
+from .json_schema import mapping as mapping, space_schema as space_schema
 from .schema import (
     arch_from_dict as arch_from_dict,
     arch_to_yaml as arch_to_yaml,

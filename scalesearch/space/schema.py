@@ -40,11 +40,11 @@ def settings_keys(*, name: str = "arch", resolution: Resolution = 224, classes: 
     """What an arch says beside its blocks."""
 
 
-def _stage(*, depth: Depth = 1, stride: Stride = 1, present: bool = True, inputs: tuple[int, ...] = ()) -> None:
+def stage_keys(*, depth: Depth = 1, stride: Stride = 1, present: bool = True, inputs: tuple[int, ...] = ()) -> None:
     """What a stage says beside its block."""
 
 
-def _auxiliary(*, after: Natural, weight: Ratio = 0.3) -> None:
+def auxiliary_keys(*, after: Natural, weight: Ratio = 0.3) -> None:
     """What an auxiliary head says beside its block."""
 
 
@@ -126,7 +126,7 @@ def _sources(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple
 
 
 def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
-    own, units = fields_of(_auxiliary), []
+    own, units = fields_of(auxiliary_keys), []
     if not isinstance(data, list):
         raise InputError(f"takes a list of auxiliary heads, got {shown(data)}", "auxiliary")
     for i, item in enumerate(data):
@@ -144,7 +144,7 @@ def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
 
 
 def _one_stage(data: Any, index: int) -> Unit:
-    place, own = f"stages[{index}]", fields_of(_stage)
+    place, own = f"stages[{index}]", fields_of(stage_keys)
     if not isinstance(data, dict):
         raise InputError(f"takes a mapping of a stage, got {shown(data)}", place)
     leaves = {key: leaf_of(data[key], field, f"{place}.{key}") for key, field in own.items() if key in data}

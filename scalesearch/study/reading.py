@@ -11,7 +11,7 @@ from typing import Any
 from scalesearch.arch import BLOCKS, adapted_strides
 from scalesearch.budget import QUANTITIES, budget_of, relative_to
 from scalesearch.counting import cost, possible_cost, profile_in
-from scalesearch.data import SOURCES, source
+from scalesearch.data import source
 from scalesearch.errors import InputError, distinct, inside, unknown
 from scalesearch.searchers import read_table
 from scalesearch.signature import (
@@ -26,6 +26,7 @@ from scalesearch.signature import (
 )
 from scalesearch.space import Space, named, space_from_dict
 from scalesearch.study.document import override
+from scalesearch.study.shipped import find_study
 from scalesearch.study.steps import STEPS, base, rows
 from scalesearch.study.study import Resources, Study, adapted_zoo
 from scalesearch.study.tables import Columns, Rows
@@ -70,7 +71,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     Raises `InputError` with file and line for anything wrong in the study, in the space that it names, or for columns
     that its table lacks.
     """
-    document = read(path)
+    document = read(find_study(path))
     with document.located():
         for dotted, value in (overrides or {}).items():
             override(document.data, dotted, value)
@@ -105,10 +106,7 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
 
 
 def _training(given: Mapping[str, Any], space: Space) -> Training:
-    name = given.get("data", "digits")
-    if name not in SOURCES:
-        raise InputError(unknown("data set", name, SOURCES), "data")
-    data = source(name)
+    data = source(given.get("data", "digits"))
     return Training(_task(given, space), data, given.get("resolution") or data.resolution,
                     _recipe(given.get("recipe", "quick")))
 

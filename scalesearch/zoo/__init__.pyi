@@ -1,5 +1,12 @@
 from .darknet import convolutions as convolutions
 from .loading import load as load
-from .models import FAMILIES as FAMILIES, MODELS as MODELS, Networks as Networks, family_of as family_of, model as model
+from .models import (
+    FAMILIES as FAMILIES,
+    MODELS as MODELS,
+    Networks as Networks,
+    family_of as family_of,
+    model as model,
+    register_network as register_network,
+)
 from .preprocessing import class_names as class_names, preparing as preparing
 from .published_figures import Preprocessing as Preprocessing, published as published

@@ -7,77 +7,19 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from scalesearch.arch import Arch, BlockSpec, Stage, block, conv, expand
-from scalesearch.errors import InputError, nearest, shown, unknown
+from scalesearch.errors import InputError, nearest, unknown
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
+from scalesearch.zoo.sections import Section, read_sections
 
-MOST_BYTES = 4_000_000
 ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "relu": "relu", "mish": "mish", "swish": "silu",
                "logistic": "sigmoid"}
 SECTIONS = ("convolutional", "shortcut", "route", "upsample", "maxpool", "yolo", "avgpool", "connected", "softmax")
 SETTINGS = fields_of(settings_keys)
 STRIDE = fields_of(conv)["stride"]
-SHORT = {"conv": "convolutional", "max": "maxpool", "avg": "avgpool", "conn": "connected", "soft": "softmax"}
-
-
-class Section(NamedTuple):
-    """A section of the file: its name, and its keys as `(text, line)`."""
-
-    file: str
-    name: str
-    line: int
-    keys: dict[str, tuple[str, int]]
-
-    def fault(self, message: str, key: str = "") -> InputError:
-        """A located error at a key, or at the section's head."""
-        line = self.keys[key][1] if key in self.keys else self.line
-        error = InputError(f"[{self.name}]{f' {key}' if key else ''}: {message}", f"{self.file}:{line}")
-        error.in_a_file = True
-        return error
-
-    def text(self, key: str, default: str) -> str:
-        return self.keys[key][0] if key in self.keys else default
-
-    def numbers(self, key: str, default: str = "") -> tuple[int, ...]:
-        text = self.text(key, default)
-        try:
-            return tuple(int(part) for part in text.split(",") if part.strip())
-        except ValueError:
-            raise self.fault(f"takes whole numbers, got {shown(text)}", key) from None
-
-    def number(self, key: str, default: int) -> int:
-        found = self.numbers(key, str(default))
-        if len(found) != 1:
-            raise self.fault(f"takes one whole number, got {shown(self.text(key, ''))}", key)
-        return found[0]
-
-
-def _sections(path: Path) -> list[Section]:
-    """The file's sections; comments and blank lines left out."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
-    if len(data) > MOST_BYTES or b"\0" in data:
-        raise InputError("is no Darknet .cfg: it is a text of sections such as [net] and [convolutional]", str(path))
-    sections: list[Section] = []
-    for number, raw in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
-        line = re.split(r"[#;]", raw, maxsplit=1)[0].strip()
-        head = re.fullmatch(r"\[\s*(.+?)\s*\]", line)
-        key, equals, value = line.partition("=")
-        if head:
-            name = SHORT.get(head[1].lower(), head[1].lower())
-            sections.append(Section(str(path), name, number, {}))
-        elif equals and sections:
-            sections[-1].keys.setdefault(key.strip(), (value.strip(), number))  # Darknet takes the first of two
-        elif line:
-            raise InputError(f"takes [section] or key=value, got {shown(line)}", f"{path}:{number}")
-    if not sections or sections[0].name not in ("net", "network"):
-        raise InputError("a Darknet .cfg begins with [net]", f"{path}:{sections[0].line if sections else 1}")
-    return sections
 
 
 @dataclass
@@ -271,7 +213,7 @@ def arch_from_cfg(path: str | Path) -> Arch:
     The convolution before every [yolo] is in the head. Raises `InputError` with file and line: unknown sections,
     references to layers that aren't there, shapes that don't meet, endings that are neither detectors nor classifiers.
     """
-    net, *sections = _sections(Path(path))
+    net, *sections = read_sections(Path(path))
     sides = tuple(_checked(net, key, 416, "resolution") for key in ("width", "height"))
     if sides[0] != sides[1]:
         raise net.fault(f"takes square inputs, got {sides[0]}×{sides[1]}", "height")

@@ -41,8 +41,20 @@ def model(name: str) -> Arch:
     return MODELS[name](name)
 
 
+def register_network(make: Callable[[str], Arch], name: str | None = None) -> Callable[[str], Arch]:
+    """Make what `make(name)` gives a network of the zoo, by its name or by `name`; also as a decorator.
+
+    Raises `InputError` for a name that is taken.
+    """
+    name = name or make.__name__
+    if name in MODELS:
+        raise InputError("is a network of the zoo already; give another name", name)
+    MODELS[name] = make
+    return make
+
+
 def family_of(name: str) -> str:
-    return next(family for family, module in FAMILIES.items() if name in module.MODELS)
+    return next((family for family, module in FAMILIES.items() if name in module.MODELS), "own")
 
 
 class Networks(Mapping):

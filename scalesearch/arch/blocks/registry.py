@@ -32,6 +32,21 @@ class Block:
 
 
 BLOCKS: dict[str, Block] = {}
+OWN: dict[str, Block] = {}  # those of them that a person registered, which other processes must be told
+
+
+def register_block(function: Callable, name: str | None = None, **row: Any) -> Callable:
+    """Make a person's own `function` a block like all others, by its name or by `name`; also as a decorator.
+
+    Its keyword arguments are its keys in YAML; `row` is what a row of the table says beside the function, as
+    `role="head"`. Raises `InputError` for a name that is taken.
+    """
+    name = name or function.__name__
+    if name in BLOCKS:
+        raise InputError("is a block already; give another name", name)
+    BLOCKS[name] = OWN[name] = Block(function, **row)
+    block_fields.cache_clear()
+    return function
 ROLES = {"stem": "layer", "stages": "layer", "branch": "layer", "head": "head", "auxiliary": "auxiliary"}
 
 

@@ -1,0 +1,62 @@
+"""The JSON Schema of study files, read from the signatures of their sections."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from scalesearch.budget import QUANTITIES
+from scalesearch.searchers import SEARCHERS, Scheduler
+from scalesearch.signature import REQUIRED, Field, fields_of, json_schema
+from scalesearch.space import mapping, space_schema
+from scalesearch.study.reading import study_fields
+from scalesearch.study.steps import STEPS
+from scalesearch.study.study import Resources
+from scalesearch.study.tables import Columns
+from scalesearch.training import RECIPES, Recipe
+
+AMOUNT = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}  # 600M, ≤ 5M, 2x resnet18 ± 2%
+DEVICE = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+Schema = dict[str, Any]
+
+
+def study_schema() -> Schema:
+    """The JSON Schema of a study that trains, or of one that searches a table."""
+    space = space_schema()
+    head = {"$schema": space.pop("$schema"), "title": "scalesearch: a study", "$defs": space.pop("$defs")}
+    head["$defs"]["space"] = space
+    return head | {"if": {"required": ["table"]}, "then": _study("table"), "else": _study("training")}
+
+
+def _study(kind: str) -> Schema:
+    fields = study_fields(kind)
+    properties = {key: json_schema(field) for key, field in fields.items()}
+    properties |= {step.key: _section(step.options) for step in STEPS[kind] if step.options and not step.listed}
+    properties |= {"space": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/space"}]}, "ray": _section(Resources)}
+    properties |= {"budget": {"type": "object", "additionalProperties": AMOUNT}, "table": _section(Columns)}
+    if kind == "training":
+        known = mapping(dict.fromkeys(QUANTITIES, AMOUNT) | {"device": DEVICE}, [])
+        properties |= {"budget": known | {"minProperties": 1}, "recipe": _recipe()}
+        properties["scale"]["properties"]["budget"] = known
+        properties["search"]["properties"]["scheduler"] = _section(Scheduler)
+    required = [key for key, field in fields.items() if field.default is REQUIRED]
+    return mapping({key: properties[key] for key in fields}, required)
+
+
+def _section(kind: type) -> Schema:
+    fields: dict[str, Field] = {key.rstrip("_"): field for key, field in fields_of(kind).items()}
+    properties = {key: json_schema(field) for key, field in fields.items()}
+    if "with" in properties and kind is not Scheduler:
+        properties["with"] = {"enum": list(SEARCHERS)}
+    return mapping(properties, [key for key, field in fields.items() if field.default is REQUIRED])
+
+
+def _recipe() -> Schema:
+    named = {"enum": list(RECIPES)}
+    whole = mapping({key: json_schema(field) for key, field in fields_of(Recipe).items()} | {"base": named}, [])
+    return {"anyOf": [named, whole]}
+
+
+def schema_text(kind: str) -> str:
+    """The schema of `study` or `space` files, as a file has it."""
+    return json.dumps({"study": study_schema, "space": space_schema}[kind](), indent=1, ensure_ascii=False) + "\n"
