@@ -48,3 +48,11 @@ def torchvision_models():
     import torchvision.models
 
     return torchvision.models
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory):
+    """The file of a small table with interactions."""
+    from tabling import write_table
+
+    return write_table(tmp_path_factory.mktemp("table") / "t.npz")

@@ -178,14 +178,16 @@ def amount_of(key: str, value: float) -> str:
     return f"{value:,.0f}" + (" B" if key in ("memory", "size") else "")
 
 
-def relative_to(networks: Mapping[str, Arch]) -> Relative:
-    """What a bound as `2x NAME` is relative to: the quantity of the network `NAME`."""
+def relative_to(networks: Mapping[str, Arch], base: Arch | None = None) -> Relative:
+    """What a bound as `2x NAME` is relative to: the quantity of the network `NAME`, or of `base` where there is one."""
+    known = {"base": base} if base else {}
+
     def quantity(name: str, key: str) -> float:
-        if name not in networks:
-            raise InputError(unknown("network", name, networks), key)
+        if name not in networks and name not in known:
+            raise InputError(unknown("network", name, [*known, *networks]), key)
         if key == "latency":
             raise InputError(f"takes 5ms; multiples of {name} are of what is counted", key)
-        arch = networks[name]
+        arch = known.get(name) or networks[name]
         if possible_cost(arch) is None:
             raise InputError(f"{name} is no network at {arch.resolution} pixels, which are too few for its strides",
                              key)

@@ -17,7 +17,7 @@ from scalesearch.searchers.halving import Scheduler, scheduler_of
 from scalesearch.searchers.jobs import Job, trial_of
 from scalesearch.searchers.log import TrialLog, opened
 from scalesearch.searchers.problem import Decisions, Problem
-from scalesearch.searchers.scale_problem import ScaleProblem
+from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
 from scalesearch.searchers.searching import Search
 from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.table import DEFAULT, check_searcher
@@ -25,6 +25,7 @@ from scalesearch.searchers.trial import Trial
 from scalesearch.space import Space
 from scalesearch.statistics import front, ranks, volumes
 from scalesearch.training import Place, Score
+from scalesearch.zoo import Networks
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,13 @@ def _problem(space: Space | ScalingSpace | Problem, budget: Mapping[str, Any], o
         problem.draw(Random(0))  # says what is nearest where nothing is inside
         return problem
     if isinstance(space, ScalingSpace):
-        scaled = ScaleProblem(space, budget=budget_of(budget, relative_to({"base": space.base})), objectives=objectives)
+        bounds = budget_of(budget, relative_to(Networks(), space.base))
+        with inside("objectives"):
+            bounds.check_measurable(objectives)
+        scaled = ScaleProblem(space, TRIED_ALWAYS, bounds, objectives)
         if not scaled.networks:
-            raise InputError(f"none of the {len(space.networks):,} networks within the tolerance has {scaled.budget}",
-                             "budget")
+            there = len(space.networks)
+            raise InputError(f"none of the {there:,} networks within the tolerance has {bounds}", "budget")
         return scaled
     if budget:
         raise InputError("is for spaces; a table is made with its bounds", "budget")

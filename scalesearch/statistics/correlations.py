@@ -56,7 +56,7 @@ def interval(values: Sequence[float]) -> float | None:
 
 
 def standard_error(values: Sequence[float], examples: int) -> float:
-    """Of a mean accuracy: what the seeds differ by, and what as many test examples cannot tell apart anyway."""
+    """Of a mean share: what the seeds differ by, and what as many test examples cannot tell apart anyway."""
     p = min(max(mean(values), 1 / (examples + 2)), 1 - 1 / (examples + 2))
     of_examples = p * (1 - p) / examples
     of_seeds = stdev(values) ** 2 / len(values) if len(values) > 1 else 0.0

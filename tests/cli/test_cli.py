@@ -265,3 +265,34 @@ def test_a_tiny_space_in_python_is_the_same_as_in_yaml():
 
     written = yamlfile.parse(yamlfile.dump(TINY_SPACE)).data
     assert written == TINY_SPACE and space_from_dict(written).size == space_from_dict(TINY_SPACE).size
+
+
+# To start from.
+
+def test_version_tells_what_the_package_stands_on():
+    import optuna
+
+    told = json.loads(invoke("--version", "--json").stdout)
+    assert told.keys() == {"scalesearch", "python", "torch", "ray", "optuna", "fvcore"}
+    assert told["optuna"] == optuna.__version__ and told["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert f"optuna {optuna.__version__}" in invoke("--version").stdout
+    assert "goes" in refused("--json") or "with --version" in refused("--json")
+
+
+def test_init_writes_what_checks_and_writes_nothing_over(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    said = invoke("init", str(folder))
+    assert said.exit_code == 0 and f"scalesearch run {folder / 'study.yaml'} --dry-run" in said.stderr
+    rows = json.loads(invoke("check", str(folder / "study.yaml"), str(folder / "space.yaml"), "--json").stdout)
+    assert [row["kind"] for row in rows] == ["study", "space"] and all(0 < row["share inside"] <= 1 for row in rows)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    (folder / "space.yaml").unlink()
+    assert f"{folder / 'study.yaml'}: exists; nothing is written over" in refused("init", str(folder))
+    assert not (folder / "space.yaml").exists() and {p.name: p.read_bytes()
+                                                     for p in folder.iterdir()}.items() < before.items()
+
+
+def test_a_shipped_study_goes_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "predictor in mbconv" in invoke("run", "effnet_phi", "--dry-run").stdout
+    assert 'studies that come along: effnet_phi. Did you mean "effnet_phi"?' in refused("run", "efnet_phi")

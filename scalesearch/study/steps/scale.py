@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 
-from scalesearch.arch import Arch, expand
+from scalesearch.arch import expand
 from scalesearch.budget import budget_of, relative_to
 from scalesearch.errors import InputError, WorkFailed, distinct, inside
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
@@ -108,8 +106,7 @@ def space_of(run: Driver) -> ScalingSpace:
 
 def problem_of(run: Driver) -> ScaleProblem:
     space, study = space_of(run), run.study
-    known: Mapping[str, Arch] = ChainMap({"base": space.base}, study.networks)  # type: ignore[arg-type]  # only read
-    budget = budget_of(study.options(Options).budget or {}, relative_to(known))
+    budget = budget_of(study.options(Options).budget or {}, relative_to(study.networks, space.base))
     return ScaleProblem(space, TRIED_ALWAYS, budget)
 
 

@@ -1,207 +1,29 @@
-"""What a trial's score was measured with: checkpoints, inheritance, proxies, latency, and what really took effect."""
+"""The steps through a whole study: rungs, controls, finalists, transfers, and what they conclude."""
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import pytest
-import torch
-from conftest import MBCONV
 from driving import drive, essence, outcome_of, write_study
-from helpers import TINY_SPACE
 
-from scalesearch import yamlfile, zoo
+from scalesearch import zoo
 from scalesearch.arch.adapting import adapt
-from scalesearch.arch.expansion import expand
 from scalesearch.counting.counts import cost
-from scalesearch.counting.profiles import load_profile
-from scalesearch.data.sources import SOURCES, load, source
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.network.latency import measure, profile, summarised
-from scalesearch.network.modules import build
 from scalesearch.report.info import faults
 from scalesearch.searchers.jobs import Job
 from scalesearch.searchers.log import TrialLog
 from scalesearch.searchers.trial import compared
-from scalesearch.space.schema import arch_from_dict, load_space, space_from_dict
-from scalesearch.statistics.correlations import spearman
+from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.document import document_difference
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import base as base_step, finalists, transfer
-from scalesearch.training.recipe import PROXIES, Recipe
-from scalesearch.training.session import Session
-from scalesearch.training.trainer import inherit
-from scalesearch.training.training import Place
-from scalesearch.training.zero_cost import proxies
-
-QUICK = Recipe(epochs=3, data_share=0.2)
-
-
-def tiny(seed=0):
-    return space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1).sample(seed)[1]
-
-
-def job(arch, **changes):
-    given = {"recipe": QUICK, "until": 3, "of": 3, **changes}
-    return Job("base", 0, "base-000", expand(arch).digest, {}, 0, arch, **given)
-
-
-def outcome(arch, folder=Path(), **changes):
-    """What a session ends with."""
-    session = Session(job(arch, **changes), Place(folder), "digits", "classification", False)
-    if session.ended:
-        return session.screened()
-    while "outcome" not in (said := session.epoch()):
-        pass
-    return said["outcome"]
-
-
-def test_going_on_from_a_checkpoint_comes_to_the_same(tmp_path):
-    arch = tiny()
-    whole = outcome(arch)
-    first = outcome(arch, tmp_path, until=1, checkpoint="c.pt")
-    second = outcome(arch, tmp_path, checkpoint="c.pt", start=1)
-    lost = outcome(arch, tmp_path, checkpoint="gone.pt", start=1)
-    assert whole["scores"] == second["scores"] == lost["scores"]
-    assert whole["history"] == first["history"] + second["history"] == lost["history"]
-
-
-def test_an_early_score_is_that_of_the_longer_schedule_cut_off():
-    """Not of a shorter schedule: its learning rate has not come down."""
-    arch = tiny()
-    cut, short = outcome(arch, until=1), outcome(arch, until=1, recipe=Recipe(epochs=1, data_share=0.2))
-    assert cut["scores"] != short["scores"]
-
-
-def test_weights_are_inherited_where_blocks_are_shared(tmp_path):
-    arch = tiny()
-    parent = build(arch)
-    child = build(arch.with_(stages=(arch.stages[0],)))
-    share = inherit(child, parent.state_dict())
-    assert torch.equal(child.stem[0].conv.weight, parent.stem[0].conv.weight) and 0 < share < 1
-    assert inherit(build(arch), parent.state_dict()) == 1.0 and inherit(build(arch), {}) == 0.0
-
-
-def test_what_was_used_is_told_by_the_thing_itself():
-    arch = tiny()
-    told = outcome(arch, until=1)
-    assert told["network"] == expand(arch).digest and told["recipe"] == QUICK.digest
-    assert told["built"] != outcome(tiny(7), until=1)["built"]
-
-
-def test_every_source_tells_its_sizes():
-    for name in SOURCES:
-        assert {split: len(labels) for split, (_, labels) in load(name).items()} == source(name).sizes
-
-
-# Proxies.
-
-def test_proxies_leave_the_network_and_the_dice_as_they_were():
-    model = build(tiny())
-    images, labels = torch.randn(16, 1, 16, 16), torch.arange(16) % 10
-    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    found = proxies(model, images, labels)
-    assert set(found) == {f"proxy.{name}" for name in PROXIES} and all(map(math.isfinite, found.values()))
-    assert all(torch.equal(before[k], v)
-               for k, v in model.state_dict().items()) and torch.equal(state, torch.get_rng_state())
-    assert all(p.grad is None for p in model.parameters()) and proxies(model, images, labels) == found
-
-
-def test_synflow_sees_a_deeper_network_as_larger():
-    """Every layer multiplies the flow by more than one (Tanaka et al. 2020)."""
-    images, labels, found = torch.randn(4, 3, 32, 32), torch.arange(4), []
-    for name in ("resnet18", "resnet34"):
-        torch.manual_seed(0)
-        found.append(proxies(build(adapt(zoo.model(name), resolution=32, classes=10)), images, labels, ("synflow",
-                             ))["proxy.synflow"])
-    assert found[0] < found[1]
-
-
-@pytest.mark.parametrize("name",
-                         ["inception_v1_aux", "mobilenet_v4_hybrid_medium", "convnext_tiny", "vgg11", "densenet121"])
-def test_proxies_take_any_network(name):
-    model = build(adapt(zoo.model(name), resolution=32, classes=10))
-    found = proxies(model, torch.randn(4, 3, 32, 32), torch.arange(4))
-    assert {"proxy.grad_norm", "proxy.zen", "proxy.naswot"} <= set(found)
-
-
-# Latency.
-
-def test_interruptions_are_left_out_of_a_measurement():
-    found = summarised([1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 7.0])
-    assert found.seconds == 1.0 and found.outliers == 1 and found.runs == 6 and found.spread < 0.02
-
-
-def test_latency_grows_with_the_work():
-    small, large = (measure(build(zoo.model("resnet18").with_(classes=10)).eval(), torch.randn(1, 3, r, r), threads=1)
-                    for r in (32, 224))
-    assert large.seconds > 3 * small.seconds and small.runs >= 4
-
-
-def test_a_profile_tells_networks_that_it_has_not_seen(tmp_path):
-    space = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3)
-    rng = Random(0)
-    networks = [space.sample(rng)[1].with_(name=f"n{i}") for i in range(12)]
-    found = profile(networks[:7], networks[7:], torch.device("cpu"))
-    found.save(tmp_path / "p.json")
-    read = load_profile("p.json", tmp_path)
-    told = [read.predict(expand(arch)) for arch in networks[7:]]
-    assert told == [found.predict(expand(arch)) for arch in networks[7:]] and min(told) > 0
-    assert found.error["networks"] == 5 and found.error["median"] < 0.5  # 0.09 measured on a machine at rest
-    assert spearman(told, [cost(arch).acts for arch in networks[7:]]) > 0.3
-    assert found.known(expand(networks[0])) == 1.0
-
-
-@pytest.mark.parametrize("change, message",
-                         [({"overhead": "abc"}, "overhead takes a number"), ({"slope": None}, "slope takes"),
-                          ({"overhead": math.nan}, "overhead"),
-                                             ({"blocks": {}}, "it has no blocks"),
-                                             ({"blocks": {"a": {"kind": "conv", "seconds": 1, "features": ["x"] * 3}}},
-                                              "block 'a'")])
-def test_numbers_of_profiles_are_checked(tmp_path, change, message):
-    good = {"version": 1, "device": "cpu", "threads": 1, "batch": 1,
-            "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
-    (tmp_path / "p.json").write_text(json.dumps(good))
-    assert load_profile("p.json", tmp_path).predict(expand(tiny())) > 0
-    (tmp_path / "p.json").write_text(json.dumps(good | change))
-    with pytest.raises(InputError, match=message):
-        load_profile("p.json", tmp_path)
-
-
-def test_a_study_holds_the_profiles_that_it_names(tmp_path):
-    """So it is another study when the file changes, and its run's folder needs no file beside it."""
-    text = {"version": 1, "device": "cpu", "threads": 1, "batch": 1,
-            "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
-    (tmp_path / "p.json").write_text(json.dumps(text))
-    path = write_study(tmp_path, budget={"latency": "9s", "device": "p.json"},
-                       scale={"budget": {"latency": "9s", "device": "p.json"}})
-    study = load_study(path)
-    (tmp_path / "p.json").write_text(json.dumps(text | {"slope": 2.0}))
-    assert load_study(path).digest != study.digest
-    (tmp_path / "p.json").unlink()
-    (tmp_path / "again.yaml").write_text(yamlfile.dump(study.document))
-    assert load_study(tmp_path / "again.yaml").digest == study.digest
-
-
-@pytest.mark.parametrize("text, message",
-                         [("", "is no JSON"), ("[]", "is no device profile"),
-                          ('{"version": 1, "blocks": {"a": {}}}', "lacks kind"),
-                                           ('{"version": 1, "blocks": {}, "x": 1}', "is no device profile")])
-def test_other_files_are_no_profiles(tmp_path, text, message):
-    (tmp_path / "p.json").write_text(text)
-    with pytest.raises(InputError, match=message):
-        load_profile("p.json", tmp_path)
-    with pytest.raises(InputError, match="scalesearch profile"):
-        load_profile("none.json", tmp_path)
-
-
-# Through a study.
+from scalesearch.training.recipe import PROXIES
 
 FULL = {"search": {"with": "predictor", "trials": 14, "epochs": 9, "objective": ["accuracy", "params"], "screen": 6,
                    "inherit": True,
@@ -314,15 +136,6 @@ def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
               recipe=study.recipe_of("base"), until=9, of=9, parent="base-000")
     trial = Driver(study, TrialLog(tmp_path / "trials.jsonl")).finish(job, scored(job) | {"inherited": 0.0})
     assert trial.state == "failed" and "nothing was inherited from base-000" in trial.reason
-
-
-def test_proxies_are_of_the_network_before_it_inherits(tmp_path):
-    arch = tiny()
-    outcome(arch, tmp_path, until=1, weights="weights/w.safetensors")
-    alone, child = (outcome(arch, tmp_path, until=1, proxies=("synflow",), parent=p) for p in ("", "w"))
-    assert alone["scores"]["proxy.synflow"] == child["scores"]["proxy.synflow"]
-    assert alone["scores"]["val_loss"] != child["scores"]["val_loss"]
-    assert (alone["inherited"], child["inherited"]) == (0.0, 1.0)
 
 
 def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
