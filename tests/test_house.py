@@ -37,15 +37,15 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> list[tuple[str, str]]:
-    """Pairs of a module and a name that a file imports from it, wherever in it, but for those only types need."""
+def imports(path: Path, for_types: bool = False) -> list[tuple[str, str]]:
+    """Pairs of a module and a name that a file imports from it, wherever in it; those only types need if asked for."""
     tree = ast.parse(path.read_text())
     typed = {n for node in ast.walk(tree) if isinstance(node, ast.If)
              and getattr(node.test, "id", "") == "TYPE_CHECKING"
              for n in ast.walk(node)}
     found = []
     for node in ast.walk(tree):
-        if node in typed:
+        if node in typed and not for_types:
             continue
         if isinstance(node, ast.Import):
             found += [(alias.name, "") for alias in node.names]
@@ -104,7 +104,7 @@ def test_no_module_is_in_a_circle():
     for path in FILES:
         me = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         graph[me] = set()
-        for module, name in imports(path):
+        for module, name in imports(path, for_types=True):
             target = f"{module}.{name}" if f"{module}.{name}" in names else module
             parts = target.split(".")
             if len(parts) == 2 and (PACKAGE / parts[1]).is_dir():

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalesearch.searchers import Jobs, Problem
 from scalesearch.signature import section
 
-if TYPE_CHECKING:
-    from scalesearch.study.driver import Driver
-    from scalesearch.study.study import Study
+Asked = Any  # a `Study`; it is made of steps, so they don't name it here but where their functions are defined
+Run = Any  # a `Driver`, likewise
 
 
 def _nothing(*_: Any) -> Any:
@@ -31,24 +30,24 @@ class Step:
 
     name: str
     title: str  # as progress says it
-    jobs: Callable[[Driver], Jobs]
-    macs: Callable[[Study, float], list[float]]
-    what: Callable[[Study], str]
+    jobs: Callable[[Run], Jobs]
+    macs: Callable[[Asked, float], list[float]]
+    what: Callable[[Asked], str]
     needs: tuple[str, ...] = ()
     key: str = ""
     options: type | None = None
     listed: str = ""  # the one field of `options` whose value is the whole section, where that is a list
-    check: Callable[[Study], None] = _nothing
-    epochs: Callable[[Study], int | None] = _nothing
+    check: Callable[[Asked], None] = _nothing
+    epochs: Callable[[Asked], int | None] = _nothing
     trains: bool = True
-    networks: Callable[[Study], int] | None = None  # where networks are tried several times, how many they are
-    ended: Callable[[Driver], bool] = lambda run: True  # whether all is known that it must try
-    concludes: Callable[[Driver], dict[str, Any]] = lambda run: {}
-    lead: Callable[[Driver], str] = lambda run: ""  # the report's first sentence, if it has it
-    says: Callable[[Driver], list[str]] = lambda run: []  # further sentences of the report
-    tells: Callable[[Driver], list[str]] = lambda run: []  # lines for whoever waits, when it has ended
+    networks: Callable[[Asked], int] | None = None  # where networks are tried several times, how many they are
+    ended: Callable[[Run], bool] = lambda run: True  # whether all is known that it must try
+    concludes: Callable[[Run], dict[str, Any]] = lambda run: {}
+    lead: Callable[[Run], str] = lambda run: ""  # the report's first sentence, if it has it
+    says: Callable[[Run], list[str]] = lambda run: []  # further sentences of the report
+    tells: Callable[[Run], list[str]] = lambda run: []  # lines for whoever waits, when it has ended
     printed: tuple[str, ...] = ()  # columns of its rows that a terminal shows
-    stored: Callable[[Driver], Problem] | None = None  # of a search that Optuna's dashboard may show: what it tries
+    stored: Callable[[Run], Problem] | None = None  # of a search that Optuna's dashboard may show: what it tries
 
     def read(self, value: Any) -> Any:
         """The options in a section. Raises `InputError`, placed in it."""

@@ -1,10 +1,11 @@
-"""How a network is trained: one recipe for all that are compared, as data."""
+"""How a network is trained, one recipe for all that are compared, and where: as data."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 from scalesearch.signature import Rate, Ratio, Rule, Share
@@ -54,3 +55,12 @@ RECIPES = {
     # For tens of thousands of images on a GPU.
     "standard": Recipe(epochs=60, batch_size=256, learning_rate=2e-3, warmup=0.08, ema_span=0.02),
 }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job is done: the run's folder, threads, and whether on a GPU."""
+
+    folder: Path = Path()
+    threads: int = 1
+    gpu: bool = False

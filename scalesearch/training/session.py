@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,11 +13,9 @@ from safetensors.torch import load_file
 from scalesearch.arch import expand
 from scalesearch.files import save_tensors
 from scalesearch.network import measure
+from scalesearch.training.recipe import Place
 from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.training.zero_cost import proxies
-
-if TYPE_CHECKING:
-    from scalesearch.training.training import Place
 
 
 class Session:

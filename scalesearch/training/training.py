@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scalesearch.data import Source
-from scalesearch.training.recipe import Recipe
+from scalesearch.training.recipe import Place, Recipe
 from scalesearch.training.tasks import Score, Task
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a job is done: the run's folder, threads, and whether on a GPU."""
-
-    folder: Path = Path()
-    threads: int = 1
-    gpu: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from scalesearch.arch.expansion import expand
 from scalesearch.network.modules import build
 from scalesearch.searchers.jobs import Job
 from scalesearch.space.schema import space_from_dict
-from scalesearch.training.recipe import Recipe
+from scalesearch.training.recipe import Place, Recipe
 from scalesearch.training.session import Session
 from scalesearch.training.trainer import inherit
-from scalesearch.training.training import Place
 
 QUICK = Recipe(epochs=3, data_share=0.2)
 
