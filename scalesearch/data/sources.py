@@ -32,6 +32,7 @@ class Source:
     sizes: Mapping[str, int]  # images by split
     load: Callable[[], dict[str, Split]]
     origin: str
+    task: str = "classification"  # what its labels are for
 
     def examples(self, split: str) -> int:
         return self.sizes[split]

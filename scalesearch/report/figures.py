@@ -130,7 +130,8 @@ def _zoomed(figure: go.Figure, final: list[float], tried: list[float]) -> dict[s
 def triangle(info: Info) -> go.Figure:
     """The validation score over the shares of the budget that go into depth, width and resolution."""
     scaling, axis = info.found["scaling"], info.axis
-    points = sorted((p for p in scaling.points if p.score is not None), key=lambda p: p.score)  # the best on top
+    # the best on top
+    points = sorted((p for p in scaling.points if p.score is not None), key=lambda p: axis.good(p.score))
     place = lambda p: (round(p.depth, 2), round(p.width, 2))
     names: dict[tuple[float, float], list[str]] = defaultdict(list)  # networks of the same shares have one label
     for p in points:
@@ -174,7 +175,8 @@ def over_trials(info: Info) -> go.Figure:
             x=numbers, y=scores, mode="markers", name=name, marker={"color": colour, "size": 7, "opacity": 0.6},
             text=[f"{t['macs']:,} MACs" if "macs" in t else "" for t in trials],
             hovertemplate=f"trial %{{x}}: %{{y:.2{axis.format}}}<br>%{{text}}")
-        figure.add_scatter(x=numbers, y=list(accumulate(scores, max)), mode="lines", name=f"{name}, best so far",
+        figure.add_scatter(x=numbers, y=list(accumulate(scores, max if axis.larger else min)), mode="lines",
+                           name=f"{name}, best so far",
                            line={"color": colour, "shape": "hv", "width": 2}, hoverinfo="skip")
     figure.update_layout(**STYLE, height=440)
     figure.update_xaxes(title="trial")
@@ -200,7 +202,7 @@ def against(info: Info, cost: str) -> go.Figure:
     for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
         figure.add_scatter(x=[t[cost] for t in trials], y=[t[axis.val] for t in trials], mode="markers", name=name,
                            marker={"color": colour, "size": 5, "opacity": 0.45})
-        best = front(trials, lambda t: t[cost], lambda t: t[axis.val])
+        best = front(trials, lambda t: t[cost], lambda t: axis.good(t[axis.val]))
         figure.add_scatter(x=[t[cost] for t in best], y=[t[axis.val] for t in best], mode="lines+markers",
                            showlegend=False,
                            line={"shape": "hv", "color": colour}, marker={"size": 7, "color": colour})

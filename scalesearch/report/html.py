@@ -27,7 +27,7 @@ def page(info: Info) -> str:
         "thousands": lambda v: f"{v:,}",
         "plain": lambda v: DASH if v is None else f"{v:g}",
         "whole": lambda v: DASH if v is None else f"{v:.0%}",
-        "points": lambda v: DASH if v is None else f"{v * 100:+.2f}",
+        "difference": info.axis.difference,
     }
     template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     drawn = figures.figures(info)

@@ -27,6 +27,7 @@ class Axis:
     val: str
     test: str
     percent: bool
+    larger: bool = True
 
     @property
     def format(self) -> str:
@@ -35,6 +36,15 @@ class Axis:
 
     def shown(self, value: float | None) -> str:
         return "–" if value is None else f"{value:.2%}" if self.percent else f"{value:.4g}"
+
+    def difference(self, value: float, half: float | None) -> str:
+        """With half its interval, where it has one."""
+        factor, digits, unit = (100, ".2f", " points") if self.percent else (1, ".4g", "")
+        return f"{value * factor:+{digits}}" + ("" if half is None else f" ± {half * factor:{digits}}") + unit
+
+    def good(self, value: float) -> float:
+        """Turned so that large is good."""
+        return value if self.larger else -value
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,7 @@ def _axis(study: Study) -> Axis:
     if study.training is None:
         return Axis("score", study.evaluator.score.key, "", False)
     task = study.training.task
-    return Axis(task.score, task.searched.key, task.tested.key, task.percent)
+    return Axis(task.score, task.searched.key, task.tested.key, task.percent, task.larger)
 
 
 def _of_training(study: Study) -> dict[str, Any]:

@@ -55,10 +55,12 @@ def interval(values: Sequence[float]) -> float | None:
     return float(t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values)))
 
 
-def standard_error(values: Sequence[float], examples: int) -> float:
-    """Of a mean share: what the seeds differ by, and what as many test examples cannot tell apart anyway."""
-    p = min(max(mean(values), 1 / (examples + 2)), 1 - 1 / (examples + 2))
-    of_examples = p * (1 - p) / examples
+def standard_error(values: Sequence[float], examples: int | None) -> float:
+    """Of a mean: what the seeds differ by, and, of a share, what as many test examples cannot tell apart anyway."""
+    of_examples = 0.0
+    if examples is not None:
+        p = min(max(mean(values), 1 / (examples + 2)), 1 - 1 / (examples + 2))
+        of_examples = p * (1 - p) / examples
     of_seeds = stdev(values) ** 2 / len(values) if len(values) > 1 else 0.0
     return math.sqrt(of_examples + of_seeds)
 

@@ -107,7 +107,10 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
 
 def _training(given: Mapping[str, Any], space: Space) -> Training:
     data = source(given.get("data", "digits"))
-    return Training(_task(given, space), data, given.get("resolution") or data.resolution,
+    task = _task(given, space)
+    if data.task != task.name:
+        raise InputError(f"{data.name} has labels for {data.task}, and the study is for {task.name}", "data")
+    return Training(task, data, given.get("resolution") or data.resolution,
                     _recipe(given.get("recipe", "quick")))
 
 

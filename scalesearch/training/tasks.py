@@ -4,7 +4,7 @@ every task."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -14,6 +14,7 @@ from scalesearch.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from scalesearch.data import Source
     from scalesearch.training.recipe import Recipe
 
 
@@ -32,7 +33,11 @@ class Score:
     def of(self, scores: Mapping[str, float]) -> float | None:
         """The score, turned so that large is good; None where there is none."""
         value = scores.get(self.key)
-        return value if value is None or self.larger else -value
+        return value if value is None else self.turned(value)
+
+    def turned(self, value: float) -> float:
+        """What `of` gave, as it was; and the other way round."""
+        return value if self.larger else -value
 
     def rank(self, scores: Mapping[str, float]) -> tuple[float, float]:
         """Sorts tries of one fidelity, those without a score first."""
@@ -49,8 +54,11 @@ class Behaviour(Protocol):
     def loss(self, arch: Arch, out: Any, labels: Any, recipe: Recipe) -> torch.Tensor:
         """Of what the network in training mode gives for a batch."""
 
-    def metrics(self, out: torch.Tensor, labels: Any) -> dict[str, float]:
-        """Of what the averaged network gives for a whole split: the score by its name, and `loss`."""
+    def moved(self, labels: Any, moves: torch.Tensor) -> Any:
+        """A batch's labels where its images were moved by `moves`, as the trainer's augmentation gives them."""
+
+    def metrics(self, outs: Sequence[Any], labels: Any) -> dict[str, float]:
+        """Of what the averaged network gives for a split, part by part: the score by its name, and `loss`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Task:
     score: str
     larger: bool = True
     percent: bool = True
+    share_of_images: bool = True  # which finitely many images then tell no better than so
 
     @property
     def searched(self) -> Score:
@@ -81,6 +90,10 @@ class Task:
 
     def shown(self, value: float) -> str:
         return f"{value:.2%}" if self.percent else f"{value:.4g}"
+
+    def images(self, data: Source, split: str) -> int | None:
+        """How many images its score is a share of; None where it is none."""
+        return data.examples(split) if self.share_of_images else None
 
     def takes(self, arch: Arch) -> bool:
         return BLOCKS[arch.head.kind].task == self.name

@@ -96,17 +96,18 @@ class Trainer:
             return (step + 1) / (warm + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, self.steps - warm)))
 
-    def _augment(self, images: torch.Tensor) -> torch.Tensor:
-        """Each image moved, turned, zoomed and (where its class allows) mirrored at random, in one resampling."""
+    def _augmented(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each image moved, turned, zoomed and (where its class allows) mirrored at random, in one resampling; and how:
+        from places in the new image to those in the old one, as 2×3 matrices on coordinates from -1 to 1."""
         n, r = len(images), self.recipe
         draw = lambda bound: (torch.rand(n) * 2 - 1) * bound
         angle, scale = draw(math.radians(r.rotate)), 1 + draw(r.zoom)
         flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.mirror else torch.ones(n)
         cos, sin = angle.cos() * scale, angle.sin() * scale
         rows = [cos * flip, -sin, draw(2 * r.shift), sin * flip, cos, draw(2 * r.shift)]
-        grid = F.affine_grid(torch.stack(rows, 1).view(n, 2, 3).to(self.device), list(images.shape),
-                             align_corners=False)
-        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        moves = torch.stack(rows, 1).view(n, 2, 3).to(self.device)
+        grid = F.affine_grid(moves, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False), moves
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
@@ -122,8 +123,9 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for batch in order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size):
             with self._autocast():
-                loss = self.task.loss(self.model.arch, self.model(self._augment(images[batch])), labels[batch],
-                                      self.recipe)
+                shown, moves = self._augmented(images[batch])
+                wanted = self.task.moved(labels[batch], moves)
+                loss = self.task.loss(self.model.arch, self.model(shown), wanted, self.recipe)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm, foreach=True)
@@ -147,8 +149,8 @@ class Trainer:
         self.average.eval()
         images, labels = self.splits[split]
         with self._autocast():
-            out = torch.cat([self.average(part) for part in images.split(1024)]).float()
-        return {f"{split}_{name}": value for name, value in self.task.metrics(out, labels).items()}
+            outs = [self.average(part) for part in images.split(1024)]
+        return {f"{split}_{name}": value for name, value in self.task.metrics(outs, labels).items()}
 
     def save(self, path: Path) -> None:
         """Write all that going on needs, as tensors and plain data, whole or not at all."""

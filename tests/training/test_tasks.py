@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import types
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from scalesearch.arch import BLOCKS, register_block
 from scalesearch.arch.blocks.registry import OWN
+from scalesearch.data.sources import SOURCES
 from scalesearch.errors import InputError
 from scalesearch.report.info import gather
 from scalesearch.signature import Count
@@ -45,10 +47,14 @@ def regression(monkeypatch):
     module = types.ModuleType("scalesearch.training.regression")
     module.labels = lambda raw: torch.from_numpy(raw).float()
     module.loss = lambda arch, out, labels, recipe: F.mse_loss(out[:, 0].float(), labels)
-    module.metrics = lambda out, labels: {
-        "deviation": (out[:, 0] - labels).abs().mean().item(), "loss": F.mse_loss(out[:, 0], labels).item()}
+    module.moved = lambda labels, moves: labels
+    module.metrics = lambda outs, labels: {
+        "deviation": (torch.cat(outs)[:, 0] - labels).abs().mean().item(),
+        "loss": F.mse_loss(torch.cat(outs)[:, 0], labels).item()}
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(TASKS, "regression", Task("regression", score="deviation", larger=False, percent=False))
+    monkeypatch.setitem(TASKS, "regression", Task(
+        "regression", score="deviation", larger=False, percent=False, share_of_images=False))
+    monkeypatch.setitem(SOURCES, "numbers", replace(SOURCES["digits"], name="numbers", task="regression"))
 
     def number(x, *, classes: Count):
         return x.global_pool().flatten().linear(classes, name="linear")
@@ -63,10 +69,10 @@ def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
     space = write_study(tmp_path).read_text().replace("classifier: {dropout: 0.1}", "number: {}")
     path = tmp_path / "study.yaml"
     path.write_text(space)
-    study = load_study(path, {"compare": []})
+    study = load_study(path, {"compare": [], "data": "numbers"})
     assert study.trained.task.name == "regression"  # by the head
     arch = study.adapted_space.sample(0)[1]
-    trainer = Trainer(arch, "digits", study.trained.recipe, 0, task="regression")
+    trainer = Trainer(arch, "numbers", study.trained.recipe, 0, task="regression")
     numbers = trainer.run_epoch()
     assert set(numbers) == {"epoch", "train_loss", "val_deviation", "val_loss"}
 
@@ -94,4 +100,7 @@ def test_a_study_says_its_task_or_the_head_does(tmp_path, regression):
     with pytest.raises(InputError, match=r'task: unknown task "classifcation".*Did you mean "classification"'):
         load_study(path, {"task": "classifcation"})
     with pytest.raises(InputError, match=r"head: .* is for classification, and the study for regression"):
-        load_study(path, {"task": "regression"})
+        load_study(path, {"task": "regression", "data": "numbers"})
+    with pytest.raises(InputError,
+                       match="data: numbers has labels for regression, and the study is for classification"):
+        load_study(path, {"data": "numbers"})

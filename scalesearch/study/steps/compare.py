@@ -106,12 +106,13 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     counted = cost(arch)
     of_split = lambda split: [t.scores[task.key(split)] for t in done]
     average = lambda scores: round(mean(scores), 6) if scores else None
-    tested, images = of_split("test"), run.study.trained.data.examples("test")
+    tested, images = of_split("test"), task.images(run.study.trained.data, "test")
     half, error = interval(tested), round(standard_error(tested, images), 6) if done else None
-    row = ComparedRow(name, "hand-built", arch.resolution, counted.params, counted.macs, counted.acts, "done" if done
-                      else "failed",
-              len(done), average(of_split("val")), average(tested), half and round(half, 6), error,
-              round(sum(t.seconds for t in trials), 2))  # fmt: skip
+    row = ComparedRow(
+        name=name, kind="hand-built", resolution=arch.resolution, params=counted.params, macs=counted.macs,
+        acts=counted.acts, state="done" if done else "failed", seeds=len(done), val=average(of_split("val")),
+        test=average(tested), test_interval=half and round(half, 6), test_error=error,
+        seconds=round(sum(t.seconds for t in trials), 2))
     if trials[0].step != family.NAME:
         return row
     phi = trials[0].decisions["phi"]

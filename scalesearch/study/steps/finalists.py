@@ -97,8 +97,9 @@ def finalists(run: Driver) -> list[Finalist]:
         return []
     searched = {t.candidate: run.score(t) for t in compared(run.log.of(base.NAME), run.study.evaluator.score)}
     winner = base_of(run).candidate
-    found = [Finalist(c, len(s), mean(s), interval(s), searched[c], c == winner) for c, s in by_candidate.items()]
-    return sorted(found, key=lambda f: f.score, reverse=True)
+    best_first = sorted(by_candidate.items(), key=lambda item: mean(item[1]), reverse=True)
+    raw = run.study.evaluator.score.turned
+    return [Finalist(c, len(s), raw(mean(s)), interval(s), raw(searched[c]), c == winner) for c, s in best_first]
 
 
 def concludes(run: Driver) -> dict[str, Any]:

@@ -158,9 +158,10 @@ def scaling(run: Driver) -> Scaling | None:
 def _errors(run: Driver, trials: list[Trial]) -> list[float]:
     """How far α, β and γ spread over the ways to scale that may be the best, each weighed by the probability that it
     is, its score being known no better than that many validation images allow."""
-    rng, images = np.random.default_rng(0), run.study.trained.data.examples("val")
+    rng, training = np.random.default_rng(0), run.study.trained
+    images = training.task.images(training.data, "val")
     scores = np.array([run.score(t) for t in trials])
-    errors = np.array([standard_error([score], images) for score in scores])
+    errors = np.array([standard_error([abs(score)], images) for score in scores])
     wins = np.bincount(rng.normal(scores, errors, (LIKELY_DRAWS, len(trials))).argmax(1),
                        minlength=len(trials)) / LIKELY_DRAWS
     points = np.array([ScalingSpace.shares(t.decisions).multipliers(space_of(run).factor) for t in trials])

@@ -55,11 +55,12 @@ def jobs(run: Driver) -> Jobs:
 
 def transfers(run: Driver) -> list[Transfer]:
     """Per larger φ that was tried."""
-    small = {t.candidate: run.score(t) for t in run.log.of(scale.NAME) if t.done}
+    raw = lambda trial: run.study.evaluator.score.turned(run.score(trial))
+    small = {t.candidate: raw(t) for t in run.log.of(scale.NAME) if t.done}
     by_phi: dict[float, list[tuple[str, float, float]]] = defaultdict(list)
     for trial in run.log.of(NAME):
         if trial.done and trial.candidate in small:
-            by_phi[trial.decisions["phi"]].append((trial.name, small[trial.candidate], run.score(trial)))
+            by_phi[trial.decisions["phi"]].append((trial.name, small[trial.candidate], raw(trial)))
     return [Transfer(phi, correlation([a for _, a, _ in pairs], [b for _, _, b in pairs]), tuple(pairs))
             for phi, pairs in by_phi.items()]  # fmt: skip
 
