@@ -72,5 +72,4 @@ def distinct(values: Sequence[object], place: str) -> None:
 
 
 class WorkFailed(RuntimeError):
-    """The work cannot go on, through no fault of the input; the message says why. The command line leaves with exit
-    code 1."""
+    """The work cannot go on, through no fault of the input; the message says why. Exit code 1."""

@@ -37,8 +37,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path, otherwise: str) -> Iterator[None]:
-    """The file at `path` is this process's alone while the block runs. Raises `InputError(otherwise)` where it is
-    another's."""
+    """The file at `path` is this process's alone while the block runs, else `InputError(otherwise)`."""
     with open(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

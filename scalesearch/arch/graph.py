@@ -28,8 +28,7 @@ class TooSmall(ShapeError):
 
 
 class Layer(NamedTuple):
-    """One operator in execution order; `inputs` are indices of earlier layers, -1 the block's first input, -2 its
-    second."""
+    """One operator in execution order; `inputs` are indices of earlier layers, -1, -2 … the block's inputs."""
 
     op: Any
     name: str
@@ -66,8 +65,7 @@ class BlockGraph:
 
     @cached_property
     def digest(self) -> str:
-        """Names the structure: operators, wiring and shapes, not what the layers are called nor the order of a sum's
-        terms."""
+        """Names the structure: operators, wiring and shapes, not the layers' names nor the order in a sum."""
         values = [f"input {i} {shape}" for i, shape in enumerate(self.in_shapes)]
         terms: dict[int, list[str]] = {}  # of sums, those inside taken apart
         nodes: list[str] = []

@@ -224,8 +224,7 @@ def concat(tensors: Sequence[SymTensor], dim: int = 0, name: str = "concat") -> 
 
 def trace(kind: str, block: Callable, in_shapes: tuple[Shape, ...], same: bool = False, *, several: bool = False,
           **arguments: Any) -> BlockGraph:
-    """Record `block(x, **arguments)` on an input of each of `in_shapes`; `several`: the block takes a list of
-    inputs."""
+    """Record `block(x, **arguments)` on an input of each of `in_shapes`; `several`: it takes a list of inputs."""
     tape = Tape(same)
     inputs = [SymTensor(tape, -1 - i, shape) for i, shape in enumerate(in_shapes)]
     out = block(inputs if several else inputs[0], **arguments)

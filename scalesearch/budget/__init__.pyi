@@ -1,7 +1,7 @@
 from .bounds import (
+    QUANTITIES as QUANTITIES,
     Bound as Bound,
     Budget as Budget,
-    QUANTITIES as QUANTITIES,
     bound as bound,
     budget_of as budget_of,
     quantity_of as quantity_of,

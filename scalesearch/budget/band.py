@@ -1,5 +1,4 @@
-"""The networks of a ladder inside bounds on counted quantities: how many ways there are, and draws along their
-numbers."""
+"""The networks of a ladder inside bounds on counted quantities: how many ways there are, and draws along them."""
 
 from __future__ import annotations
 

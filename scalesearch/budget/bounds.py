@@ -1,5 +1,4 @@
-"""Budgets: hard bounds on what a network counts or takes, read from what a person writes, checked before any
-training."""
+"""Budgets: hard bounds on what a network counts or takes, as a person writes them, checked before any training."""
 
 from __future__ import annotations
 

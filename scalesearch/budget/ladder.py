@@ -114,8 +114,7 @@ class Ladder:
             states = nexts
 
     def _check_ways(self, starts: list[Decisions], introduced: list[list[str]], live: list[set[str]]) -> None:
-        """Raises `TooEntangled` where decisions alone, whatever the shapes, leave too many ways: counted before any is
-        built."""
+        """Raises `TooEntangled` where decisions alone, whatever the shapes, leave too many ways."""
         left, kept = MOST_WAYS, {self._kept(decisions, live[0]) for decisions in starts}
         for keys, alive in zip(introduced[1:], live[1:]):
             nexts = set()

@@ -127,8 +127,7 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 @json_option
 @guarded_command
 def show(model: str, resolution: int | None, classes: int | None, html: Path | None, as_json: bool) -> None:
-    """MODEL as its paper's table: what every stage does, at which resolution, how wide, how often, and what it
-    costs."""
+    """MODEL as its paper's table: what every stage does, at which resolution, how wide, how often, at what cost."""
     from scalesearch.report import table, write_drawing
     from scalesearch.zoo import load
 

@@ -134,8 +134,7 @@ class _Steps:
 
 
 def _is_contiguous(layer: Layer, known: dict[int, bool]) -> bool:
-    """Whether the output lies in memory in the order of its dimensions: element by element work keeps its input's
-    order."""
+    """Whether the output lies in memory in the order of its dimensions: work by element keeps its input's."""
     if isinstance(layer.op, ops.Permute | ops.Item):
         return False
     return all(known[j] for j in layer.inputs) if isinstance(layer.op, KEEPS_ORDER) else True

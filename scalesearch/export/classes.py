@@ -57,8 +57,7 @@ class Instance:
 
     @property
     def topology(self) -> tuple:
-        """What must agree for two blocks to be of one class: operators, names, wiring, and what stateless ones are
-        told."""
+        """What must agree for two blocks to be of one class: operators, names, wiring, what stateless ones are told."""
         return self.block.kind, len(self.block.in_shapes), self.block.outputs, tuple(
             (x.name, x.inputs, made, tuple(k for k, _ in args)) if made else (x.name, x.inputs, x.op)
             for x, made, args in self.layers)  # fmt: skip
@@ -154,8 +153,7 @@ class Class:
         return f"{made}({', '.join(parts)})"
 
     def _is_chain(self, prefix: str) -> bool:
-        """Whether the layers under a prefix are modules that each feed the next alone: they become one
-        `nn.Sequential`."""
+        """Whether the layers under a prefix are modules that each feed the next: one `nn.Sequential`."""
         first = self.instances[0]
         inside = [i for i, (x, _, _) in enumerate(first.layers) if x.name.startswith(prefix + ".")]
         follows = all(first.layers[b][0].inputs == (a,) and first.uses(a) == 1 for a, b in pairwise(inside))

@@ -39,8 +39,7 @@ def _pt2(model: Network, path: Path, opset: int) -> None:
 
 
 def _onnx(model: Network, path: Path, opset: int) -> None:
-    """Raises `InputError` for an opset that the exporter can't write; RuntimeError where onnxruntime's outputs
-    differ."""
+    """Raises `InputError` for an opset that the exporter can't write; RuntimeError where outputs differ."""
     import torch
 
     try:

@@ -20,8 +20,7 @@ PACKAGES = ("scalesearch", "torch", "ray", "optuna", "fvcore", "plotly", "pandas
 
 @dataclass(frozen=True)
 class Axis:
-    """The score as figures and tables name it, and the keys of a trial that hold it by split; `percent` says that it is
-    a share."""
+    """The score as figures and tables name it, and the keys of a trial that hold it by split; `percent`: a share."""
 
     name: str
     val: str

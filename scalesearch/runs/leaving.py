@@ -1,5 +1,4 @@
-"""What a run leaves behind: the family's files, the tables, the report. Written from the log, so it can be written
-again."""
+"""What a run leaves behind: the family's files, the tables, the report; written from the log, as often as wanted."""
 
 from __future__ import annotations
 

@@ -96,8 +96,7 @@ class Progress:
                    for i, (n, count) in enumerate(zip(started, planned, strict=True)))
 
     def _left(self) -> str:
-        """A guess: small networks take time about as the root of their MACs, by which done and planned work are
-        weighed."""
+        """A guess: small networks take time about as the root of their MACs, which weighs done and planned work."""
         if self.worked == 0:
             return ""
         spent = time.monotonic() - self.started_at

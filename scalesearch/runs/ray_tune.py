@@ -34,8 +34,7 @@ OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loa
 
 @contextmanager
 def cluster(study: Study, address: str | None) -> Iterator[None]:
-    """Ray, at `address` or here, while the block runs. Raises `InputError` where it does not answer or has too
-    little."""
+    """Ray, at `address` or here, while the block runs. Raises `InputError` where it is silent or too small."""
     os.environ |= QUIET
     import ray
 

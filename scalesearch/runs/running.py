@@ -1,5 +1,4 @@
-"""The run of a study: what its driver hands out is tried here or by Ray, and everything it finds lands in one
-folder."""
+"""The run of a study: what its driver hands out is tried here or by Ray, and all of it lands in one folder."""
 
 from __future__ import annotations
 

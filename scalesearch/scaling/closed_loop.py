@@ -193,8 +193,7 @@ def _evenly(high: float, count: int) -> list[float]:
 
 
 def _steps_from(base: Arch, shares: Shares, factor: float, found: list[Scaled], steps: int = 1) -> Iterator[Arch]:
-    """Networks `steps` single steps from the nearest found, the first step towards the target, none back past the
-    base."""
+    """Networks `steps` single steps from the nearest found, the first towards the target, none back past the base."""
     moves = list(_moves(shares, base))
     for start in sorted(found, key=lambda s: abs(s.deviation))[:4]:
         towards = 1 if start.deviation < 0 else -1

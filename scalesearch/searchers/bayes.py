@@ -87,8 +87,7 @@ def nsga2(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
 
 
 def cmaes(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """CMA-ES (Hansen & Ostermeier 2001); options are numbered in their order, and every `GENERATION` results are a
-    generation."""
+    """CMA-ES (Hansen & Ostermeier 2001); options are numbered in their order, `GENERATION` results a generation."""
     make = lambda optuna, seed, trials: optuna.samplers.CmaEsSampler(
         seed=seed, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False)
     return _proposals(problem, past, rng, make, ordered=True, evolved=_evolved)

@@ -18,8 +18,7 @@ def random(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
 
 
 def evolution(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """Regularised evolution (Real et al. 2019): the best of a small tournament among the youngest, mutated in one
-    decision."""
+    """Regularised evolution (Real et al. 2019): the best of some of the youngest, mutated in one decision."""
     parents = past.scored[-POPULATION:]
     while True:
         if past.asked < POPULATION or not parents:
@@ -30,8 +29,7 @@ def evolution(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
 
 
 def local(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """Local search (White et al. 2021): all neighbours of the best so far, then those of the next best; random at
-    first."""
+    """Local search (White et al. 2021): neighbours of the best so far, then of the next best; random at first."""
     if past.asked >= POPULATION:
         for decisions in best_first(problem, past.scored):
             around = list(problem.neighbours(decisions))

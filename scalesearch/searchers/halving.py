@@ -49,8 +49,7 @@ class Scheduler:
 
 
 def scheduler_of(value: Scheduler | Mapping[str, Any] | None) -> Scheduler:
-    """The scheduler that `{"with": "asha", "eta": 3}` names. Raises `InputError`, placed at `scheduler`, where there is
-    none."""
+    """The scheduler that `{"with": "asha", "eta": 3}` names. Raises `InputError` at `scheduler` for none."""
     scheduler = value if isinstance(value, Scheduler) else section(Scheduler, value, "scheduler")
     with inside("scheduler"):
         scheduler.check()

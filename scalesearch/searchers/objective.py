@@ -46,8 +46,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found. `objectives` names the costs; `exhausted` says that no further network is inside the
-    budget."""
+    """What a search found. `objectives` names the costs; `exhausted` says that no further one is inside."""
 
     results: list[Result]
     objectives: tuple[str, ...] = ()
@@ -69,8 +68,7 @@ class Found:
 
     @property
     def front(self) -> list[Result]:
-        """The results that none beats in every objective, by the first cost; without counted objectives, the best
-        alone."""
+        """The results that none beats in every objective, by the first cost; without objectives the best alone."""
         if not self.objectives:
             return [self.best]
         if len(self.objectives) == 1:
@@ -79,8 +77,7 @@ class Found:
         return sorted((r for r, first in zip(self.scored, rank, strict=True) if not first), key=lambda r: r.costs)
 
     def volumes(self) -> list[float]:
-        """The hypervolume after every result, over the worst score and the highest costs met; for several
-        objectives."""
+        """The hypervolume after every result, over the worst score and highest costs met; with objectives."""
         if not self.objectives or not self.scored:
             return []
         worst = tuple(map(min, zip(*map(_point, self.scored), strict=True)))

@@ -77,8 +77,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Past:
-    """What is known when a proposal is asked for: results of one fidelity in the order of their numbers, and what is
-    under way."""
+    """What is known when a proposal is asked for: results of one fidelity by their numbers, and what is under way."""
 
     results: Sequence[tuple[Decisions, float | None]] = ()  # score to maximise; None where training failed
     pending: Sequence[Decisions] = field(default=())
@@ -98,7 +97,6 @@ def values(problem: Problem, decisions: Decisions, score: float) -> tuple[float,
 
 
 def best_first(problem: Problem, results: Sequence[tuple[Decisions, float]]) -> list[Decisions]:
-    """The decisions of results, the best first: by score, or by front and room on it where there are several
-    objectives."""
+    """The decisions of results, the best first: by score, or by front and room on it with several objectives."""
     keys = standing([values(problem, decisions, score) for decisions, score in results])
     return [results[i][0] for i in sorted(range(len(results)), key=lambda i: keys[i], reverse=True)]

@@ -57,8 +57,7 @@ class Search:
     exhausted: bool = field(default=False, init=False)
 
     def jobs(self, log: TrialLog) -> Jobs:
-        """What to try next; `WAIT` while results are missing that it hangs on. Raises `WorkFailed` where everything
-        fails."""
+        """What to try next; `WAIT` while results are missing that it hangs on. Raises `WorkFailed` if all fail."""
         self.log, known_before = log, len(log.of(self.step, self.seed))
         for number in itertools.count():
             known = max(0, number - self.lag + 1)
@@ -120,8 +119,7 @@ class Search:
         return self._job(number, entry, decisions, self.problem.identity(decisions) or "")
 
     def _promotion(self, results: Results, eta: int) -> Entry | None:
-        """Networks that started from inherited weights and those that started from nothing are not compared with each
-        other."""
+        """Networks that started from inherited weights and those that did not are not compared with each other."""
         for inherited in (True, False):
             alike = {entry: values for entry, values in results.items() if bool(self.parents[entry[0]]) == inherited}
             if entry := promotion(self.entries, alike, len(self.rungs), eta):

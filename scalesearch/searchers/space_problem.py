@@ -37,8 +37,7 @@ class SpaceProblem(Problem):
 
     @property
     def digest(self) -> str:
-        """Of everything that a search of it hangs on: its decisions, some of the networks that they give, and the
-        budget."""
+        """Of everything that a search of it hangs on: its decisions, some of the networks they give, the budget."""
         some = [self.space.sample(seed)[1].digest for seed in range(8)]
         said = [(name, d.domain)
                 for name, d in self.decisions.items()], some, str(self.budget), self.budget.profile, self.objectives

@@ -68,8 +68,7 @@ class Surrogate:
         return values[-1 - len(self.parts) : -1]
 
     def _loss(self, theta: np.ndarray, apart: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-        """Negative log posterior of the weights, and its gradient. `apart` are pairwise distances, (dimension, n,
-        n)."""
+        """Negative log posterior of the weights, and its gradient. `apart` are distances, (dimension, n, n)."""
         values, n = np.exp(theta), len(y)
         noise = values[-1]
         kernels = [amplitude * np.exp(-np.tensordot(values[part], apart[part], 1))

@@ -31,8 +31,7 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def column(self, name: str, place: str) -> np.ndarray:
-        """A column of numbers; one of several entries per row is their mean. Raises `InputError` where there is
-        none."""
+        """A column of numbers; one of several entries per row is their mean. Raises `InputError` for none."""
         if name not in self.columns:
             raise InputError(unknown("column", name, self.columns), place)
         values = self.columns[name]

@@ -1,5 +1,4 @@
-"""A problem as arrays: decisions as codes, what else is known of a network as numbers, and a pool of networks to look
-at."""
+"""A problem as arrays: decisions as codes, what else is known of networks as numbers, and a pool to look at."""
 
 from __future__ import annotations
 
@@ -57,8 +56,7 @@ class View:
         return {self.key(d): d for d in (self.problem.draw(rng) for _ in range(count))}
 
     def around(self, centres: Iterable[Decisions], rng: Random, most: int) -> dict[str, Decisions]:
-        """Neighbours inside the budget, as many of each centre as `most` allows; where it has many more, some of them
-        at random."""
+        """Neighbours inside the budget, as many of each centre as `most` allows; some of them where there are more."""
         centres = list(centres)
         share = max(1, most // max(1, len(centres)))
         found: dict[str, Decisions] = {}

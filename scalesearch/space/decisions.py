@@ -1,5 +1,4 @@
-"""What is open in a space: its units with their leaves, and the decisions that ties, names and conditions make of
-them."""
+"""What is open in a space: its units with their leaves, and the decisions that ties, names and conditions make."""
 
 from __future__ import annotations
 

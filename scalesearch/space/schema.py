@@ -214,8 +214,7 @@ def _block(data: Any, part: str, place: str, beside: list[str] | None = None) ->
 
 
 def _branches(data: Any, name: str, place: str) -> dict[str, Leaf]:
-    """The leaves of branches by dotted key: `branches.0.1` the kind of a layer, `branches.0.1.conv.width` an
-    argument."""
+    """The leaves of branches by dotted key: `branches.0.1` a layer's kind, `branches.0.1.conv.width` an argument."""
     if not isinstance(data, list) or not data or not all(isinstance(branch, list) and branch for branch in data):
         raise InputError(f"takes a list of branches, each a list of layers; got {shown(data)}", place)
     leaves: dict[str, Leaf] = {}

@@ -12,8 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's ρ with its 95 % interval (Bonett & Wright 2000), and of how many pairs; None where there are too
-    few."""
+    """Spearman's ρ with its 95 % interval (Bonett & Wright 2000), and of how many pairs; None where these are few."""
 
     value: float | None
     low: float | None

@@ -26,8 +26,7 @@ def document_difference(there: Any, wanted: Any, place: str = "") -> str:
 
 
 def override(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Lay `search.trials` = 4 over the data of a study. Raises `InputError` where that leads through what is no
-    mapping."""
+    """Lay `search.trials` = 4 over the data of a study. Raises `InputError` where that leads through no mapping."""
     *outer, last = dotted.split(".")
     for key in outer:
         if key == "recipe" and isinstance(data.get(key), str):

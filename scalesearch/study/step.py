@@ -1,5 +1,4 @@
-"""A step of a study: what it is told in the study's file, what it tries, what it concludes, what it says in the
-report."""
+"""A step of a study: what the study's file tells it, what it tries, concludes, and says in the report."""
 
 from __future__ import annotations
 

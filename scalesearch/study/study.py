@@ -62,8 +62,7 @@ class Study:
 
     @cached_property
     def problem(self) -> Problem:
-        """What its search tries. Raises `InputError` for columns that the table lacks, and bounds that nothing
-        meets."""
+        """What its search tries. Raises `InputError` for columns that the table lacks, and for empty bounds."""
         if self.rows is not None:
             return self.rows.problem(self.space, self.document.get("budget") or {}, self.objectives)
         return SpaceProblem(self.adapted_space, self.budget, self.objectives)
@@ -100,8 +99,7 @@ class Study:
         return self.space.adapted(resolution=self.trained.resolution, classes=data.classes, channels=data.channels)
 
     def planned(self, base_macs: float) -> dict[str, list[float]]:
-        """By step, what each network that it tries at most may count; fewer where a space has no more distinct
-        networks."""
+        """By step, what each network that it tries at most may count; fewer where a space has no more."""
         return {step.name: step.macs(self, base_macs) for step in self.steps}
 
 

@@ -1,3 +1,3 @@
-from .recipe import PROXIES as PROXIES, Place as Place, RECIPES as RECIPES, Recipe as Recipe
-from .tasks import Score as Score, TASKS as TASKS, Task as Task
+from .recipe import PROXIES as PROXIES, RECIPES as RECIPES, Place as Place, Recipe as Recipe
+from .tasks import TASKS as TASKS, Score as Score, Task as Task
 from .training import Training as Training

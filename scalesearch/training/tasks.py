@@ -1,5 +1,4 @@
-"""What a network is for: the name and direction of its score, the heads it takes, its losses and metrics. A row for
-every task."""
+"""What a network is for: the name and direction of its score, the heads it takes, losses, metrics. A row each."""
 
 from __future__ import annotations
 

@@ -23,8 +23,7 @@ from scalesearch.training.tasks import TASKS
 
 
 def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
-    """Take over the tensors of `parent` that have a name and shape of the model's; the share of its parameters they
-    are."""
+    """Take over the tensors of `parent` that have a name and shape of the model's; the share of parameters they are."""
     own = model.state_dict()
     shared = {name: tensor for name, tensor in parent.items() if name in own and own[name].shape == tensor.shape}
     model.load_state_dict(shared, strict=False)

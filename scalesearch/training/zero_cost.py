@@ -70,8 +70,7 @@ def grad_norm(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> f
 
 
 def jacov(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """How little the outputs' derivatives by the image correlate between images (Mellor et al. 2020, its first
-    version)."""
+    """How little the outputs' derivatives by the image correlate between images (Mellor et al. 2020, version 1)."""
     model.train()
     x = images.clone().requires_grad_()
     _logits(model, x).sum().backward()

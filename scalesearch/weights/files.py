@@ -1,5 +1,4 @@
-"""Files of weights as tensors by name. Nothing in them is run: safetensors, or pickles of tensors alone
-(`weights_only`)."""
+"""Files of weights as tensors by name. Nothing in them is run: safetensors, or `weights_only` pickles."""
 
 from __future__ import annotations
 

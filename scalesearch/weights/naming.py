@@ -17,8 +17,7 @@ LETTERS = "abcdefghijkl"
 
 
 class Placed(NamedTuple):
-    """A block of the stages: its path, the numbers of stage, block in the stage and block in the network, and what it
-    is."""
+    """A block of the stages: its path, the numbers of stage, block in the stage and in the network, and its kind."""
 
     path: str
     stage: int

@@ -25,8 +25,7 @@ class Prediction(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Image files, and whether each was named itself (then a fault in it is an error) or found in a folder (then it is
-    skipped)."""
+    """Image files, and whether each was named itself (then a fault is an error) or found in a folder (then skipped)."""
 
     named: list[Path]
     in_folders: list[Path]

@@ -96,8 +96,7 @@ def convnext(graph: Graph) -> Pairs:
 
 
 def _numbered(*lengths: int, pool_first: tuple[int, ...] = ()) -> tuple:
-    """Names of plain branches: `branch1` for one layer, `branch1.0`, `branch1.1`, … for more; a pool has a number and
-    no name."""
+    """Names of plain branches: `branch1` for one layer, `branch1.0`, `branch1.1`, … for more; a pool a number."""
     several = lambda b, n: tuple("" if i == 0 and b in pool_first else f"branch{b}.{i}" for i in range(n))
     return tuple((f"branch{b}",) if n == 1 else several(b, n) for b, n in enumerate(lengths))
 

@@ -1,5 +1,4 @@
-"""Darknet's .cfg files as architectures: convolutional, shortcut, route, upsample, maxpool, yolo, and classifier
-endings."""
+"""Darknet's .cfg files as architectures: convolutional, shortcut, route, upsample, maxpool, yolo, classifiers."""
 
 from __future__ import annotations
 

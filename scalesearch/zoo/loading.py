@@ -1,5 +1,4 @@
-"""MODEL, as every command and `scalesearch.load` take it: a zoo name, an architecture's YAML file, or a Darknet
-.cfg."""
+"""MODEL, as every command and `scalesearch.load` take it: a zoo name, an architecture's YAML, or a Darknet .cfg."""
 
 from __future__ import annotations
 

@@ -16,8 +16,7 @@ def se(x: SymTensor, *, reduction: Count = 16, act: ActName = "relu", gate: ActN
 
 
 def eca(x: SymTensor, *, kernel: Kernel = 3) -> SymTensor:
-    """Efficient channel attention (Wang et al. 2020, fig. 2): a 1-D convolution over the channels' means, no
-    reduction."""
+    """Efficient channel attention (Wang et al. 2020, fig. 2): a 1-D convolution over the channels' means."""
     s = x.global_pool().permute(1, 0, 2, name="as_line")
     s = s.conv(1, (kernel, 1), padding=(kernel // 2, 0)).permute(1, 0, 2, name="as_channels")
     return x * s.act("sigmoid", name="gate")
@@ -38,8 +37,7 @@ def cbam(x: SymTensor, *, reduction: Count = 16, kernel: Kernel = 7) -> SymTenso
 
 
 def _attend(q: SymTensor, k: SymTensor, v: SymTensor) -> SymTensor:
-    """softmax(q·k / √d)·v for q of (heads, positions, d), k of (heads, d, positions), v of (heads, positions,
-    values)."""
+    """softmax(q·k / √d)·v for q of (heads, positions, d), k of (heads, d, positions), v as q."""
     return (q.scale(q.shape[-1] ** -0.5) @ k).softmax() @ v
 
 

@@ -41,8 +41,7 @@ def nasbench201(x: SymTensor, *, edge01: Operation, edge02: Operation, edge12: O
 
 
 def nasbench201_reduction(x: SymTensor, *, width: Width, stride: Stride = 2) -> SymTensor:
-    """The residual block between NAS-Bench-201's stages: act-conv-norm twice, beside an average pool and a 1×1
-    convolution."""
+    """The residual block between NAS-Bench-201's stages: act-conv-norm twice, beside a pool and a 1×1."""
     with x.inside("conv1"):
         y = x.act("relu").conv(width, 3, stride).norm()
     with x.inside("conv2"):

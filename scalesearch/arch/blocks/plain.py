@@ -37,15 +37,13 @@ def channels_last_norm(x: SymTensor, name: str = "norm") -> SymTensor:
 
 def max_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None,
              ceil: bool = False) -> SymTensor:
-    """Max pooling; `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps a last window that
-    overhangs."""
+    """Max pooling; `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps what overhangs."""
     return x.max_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil)
 
 
 def avg_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None, ceil: bool = False,
              count_pad: bool = True) -> SymTensor:
-    """Average pooling; `padding` defaults to half the kernel; `count_pad` takes the padding's zeros into the
-    average."""
+    """Average pooling; `padding` defaults to half the kernel; `count_pad` averages the padding's zeros too."""
     return x.avg_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil, count_pad)
 
 

@@ -23,8 +23,7 @@ def darknet(x: SymTensor, *, width: Width, act: ActName = "leaky_relu") -> SymTe
 
 
 def c2f(x: SymTensor, *, width: Width, repeats: Repeats = 1, skip: bool = True, act: ActName = "silu") -> SymTensor:
-    """1×1, split in two, `repeats` pairs of 3×3 one after another on the last half, all of it joined by a 1×1 (YOLOv8's
-    C2f)."""
+    """1×1, split in two, `repeats` pairs of 3×3 one after another on the last half, joined by a 1×1 (C2f)."""
     half = width // 2
     parts = conv_norm_act(x, 2 * half, act=act, name="split_conv").split((half, half))
     for i in range(repeats):
@@ -36,8 +35,7 @@ def c2f(x: SymTensor, *, width: Width, repeats: Repeats = 1, skip: bool = True, 
 
 
 def sppf(x: SymTensor, *, width: Width, kernel: Kernel = 5, act: ActName = "silu") -> SymTensor:
-    """1×1 to half the input's width, three max pools one after another, all four joined by a 1×1 (spatial pyramid
-    pooling)."""
+    """1×1 to half the input's width, three max pools one after another, all joined by a 1×1 (spatial pyramid)."""
     parts = [conv_norm_act(x, x.channels // 2, act=act, name="reduce")]
     for i in range(3):
         parts.append(parts[-1].max_pool(kernel, 1, kernel // 2, name=f"pool{i}"))

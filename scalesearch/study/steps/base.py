@@ -136,8 +136,7 @@ def concludes(run: Driver) -> dict[str, Any]:
 
 
 def proxies(run: Driver) -> list[dict[str, Any]]:
-    """The rank correlation of every proxy, and of params and MACs, with the score of the networks trained to the
-    end."""
+    """The rank correlation of every proxy, and of params and MACs, with the score of networks trained to the end."""
     trials = compared(run.log.of(NAME), run.study.evaluator.score)
     computed = [t for t in run.log.of(NAME) if t.done and any(key.startswith("proxy.") for key in t.scores)]
     first = {t.candidate: t.scores for t in computed}

@@ -32,8 +32,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """A network of the comparison: what it costs and, over its seeds, what it scores on the validation and the test
-    split."""
+    """A network of the comparison: what it costs and, over its seeds, what it scores on both splits."""
 
     name: str
     kind: str  # "family" or "hand-built"
@@ -64,8 +63,7 @@ def hand_built(study: Study) -> dict[str, Arch]:
 
 
 def check(study: Study) -> None:
-    """Raises `InputError` for a network that the zoo lacks, is for another task, or is too large for the data's
-    images."""
+    """Raises `InputError` for a network that the zoo lacks, is for another task, or too large for the images."""
     names = study.options(Options).compare
     for i, name in enumerate(names):
         if name not in study.networks:

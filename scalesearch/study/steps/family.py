@@ -38,8 +38,7 @@ def check(study: Study) -> None:
 
 
 def members(run: Driver) -> dict[float, Scaled]:
-    """The members by φ, each scaled from the base to factor^φ of its counted MACs. Raises `WorkFailed` where nothing is
-    chosen."""
+    """The members by φ, each scaled from the base to factor^φ of its counted MACs. `WorkFailed` for no choice."""
     study, options, best, space = run.study, run.study.options(scale.Options), run.best(scale.NAME), scale.space_of(run)
     base, shares = space.base, scale.shares_of(run)
     macs = cost(base).macs

@@ -1,5 +1,4 @@
-"""The finalists: the best networks of the base search, trained again with several seeds; the best mean becomes the
-base."""
+"""The finalists: the best of the base search, trained again with several seeds; the best mean becomes the base."""
 
 from __future__ import annotations
 

@@ -78,8 +78,7 @@ def ended(run: Driver) -> bool:
 
 
 def concludes(run: Driver) -> dict[str, Any]:
-    """Per seed the network that the search ends with, its final score, and over the seeds their mean with its
-    interval."""
+    """Per seed the network that the search ends with, its final score; over the seeds their mean with its interval."""
     rows: list[dict[str, Any]] = []
     study, problem = run.study, run.study.problem
     assert study.rows is not None and isinstance(problem, TableProblem | SpaceTableProblem)

@@ -79,8 +79,7 @@ class Scaling:
 
 
 def check(study: Study) -> None:
-    """Raises `InputError` for a searcher that there is not, too few trials for the presets, and bounds that can't be
-    read."""
+    """Raises `InputError` for a searcher that there is not, too few trials for the presets, and unreadable bounds."""
     options = study.options(Options)
     with inside(NAME):
         with inside("with"):
