@@ -1,8 +1,8 @@
 """Searchers on published tables: what they find, against the table's optimum and against each other, over many seeds.
 
     python benchmarks/search.py                                   # the tables beside the repository, default settings
-python benchmarks/search.py --table T.npz --decisions ops --score valid --final test --queries 100 200 python
-benchmarks/search.py --table T.csv --decisions k1,k2,k3 --score acc --budget 'flops<=60M' --numbers flops,params
+    python benchmarks/search.py --table T.npz --decisions ops --score valid --final test --queries 100 200
+    python benchmarks/search.py --table T.csv --decisions k1,k2 --score acc --budget 'flops<=60M' --numbers flops,params
 
 Any .npz, .csv or .parquet will do: `--decisions` names its columns, or one array with a decision per entry. The
 architecture with the best `--score` of those asked about is scored by `--final`. `--numbers` are columns that are known

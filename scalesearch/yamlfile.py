@@ -61,11 +61,6 @@ def path_of(place: str) -> Path_:
     return tuple(int(p) if p.isascii() and p.isdecimal() and len(p) < 9 else p for p in parts)
 
 
-def place_of(path: Path_) -> str:
-    """`("stages", 2, "width")` as `stages[2].width`."""
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
-
-
 def scalar(text: str) -> Any:
     """A plain scalar: true/false/null, whole and decimal numbers, `600M`, `1.2G`, `2%`, else the text itself.
 

@@ -90,10 +90,6 @@ class BlockGraph:
             if isinstance(op, ops.Act) and op.fn in OVERWRITES and source >= 0 and uses[source] == 1
             and isinstance(self.layers[source].op, (ops.Conv, ops.Norm, ops.Linear, ops.Add)))  # fmt: skip
 
-    @cached_property
-    def has_drop_path(self) -> bool:
-        return any(isinstance(layer.op, ops.DropPath) for layer in self.layers)
-
 
 def live(block: BlockGraph) -> BlockGraph:
     """The block without the layers that nothing takes the output of."""

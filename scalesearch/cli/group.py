@@ -26,22 +26,11 @@ def main(context: click.Context, version: bool, as_json: bool) -> None:
     if as_json and not version:
         raise click.UsageError("--json stands after the command, or with --version.")
     if version:
-        told = _versions()
+        from scalesearch.versions import versions
+
+        told = {"scalesearch": __version__, "python": platform.python_version(), **versions(PACKAGES)}
         lines = "\n".join(f"{name} {said}" for name, said in told.items())
         click.echo(json.dumps(told, indent=2) if as_json else lines)
         context.exit()
     if context.invoked_subcommand is None:
         raise click.UsageError("Missing command.")
-
-
-def _versions() -> dict[str, str]:
-    """Read off the installed packages; nothing is imported."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    told = {"scalesearch": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            told[package] = version(package)
-        except PackageNotFoundError:
-            told[package] = "not installed"
-    return told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from scalesearch.counting import by_layer, by_stage
 from scalesearch.searchers import Trial
 from scalesearch.space import arch_from_dict
 from scalesearch.study import Driver, Study
+from scalesearch.training import shown_score
+from scalesearch.versions import versions
 
 PACKAGES = ("scalesearch", "torch", "ray", "optuna", "fvcore", "plotly", "pandas", "numpy", "scikit-learn")
 
@@ -34,7 +35,7 @@ class Axis:
         return "%" if self.percent else "g"
 
     def shown(self, value: float | None) -> str:
-        return "–" if value is None else f"{value:.2%}" if self.percent else f"{value:.4g}"
+        return shown_score(value, self.percent)
 
     def difference(self, value: float, half: float | None) -> str:
         """With half its interval, where it has one."""
@@ -94,15 +95,9 @@ def _plain(value: Any, names: Mapping[str, str]) -> Any:
 
 def environment() -> dict[str, Any]:
     """The versions and the machine that a run used."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     machine = {"python": platform.python_version(), "system": platform.platform(), "processor": platform.machine(),
                "cpus": os.cpu_count()}  # fmt: skip
-    return {"versions": versions, "machine": machine}
+    return {"versions": versions(PACKAGES), "machine": machine}
 
 
 def gather(run: Driver, seconds: float = 0.0) -> Info:
@@ -128,7 +123,7 @@ def gather(run: Driver, seconds: float = 0.0) -> Info:
         early=sum(t.early for t in trials),
         faults=faults(trials),
         failed=[{"name": t.name, "reason": t.reason} for t in trials if not t.done],
-        wanted={s.name: s.networks(study) if s.networks else len(s.macs(study, 1.0)) for s in study.steps if s.stored},
+        wanted={s.name: s.networks(study) if s.networks else len(s.macs(study, 1.0)) for s in study.steps if s.settled},
         counts={step.name: len(run.log.of(step.name)) for step in study.steps},
         objectives=study.objectives,
         **_of_training(study),
@@ -145,11 +140,11 @@ def _axis(study: Study) -> Axis:
 def _of_training(study: Study) -> dict[str, Any]:
     if study.training is None:
         return {}
-    data, last = study.training.data, study.steps[-1].name
+    data = study.training.data
     return {
         "data": {"name": data.name, "origin": data.origin, "classes": data.classes,
                  "resolution": study.training.resolution},
-        "recipe": {"final": asdict(study.recipe_of(last)), "search epochs": study.recipe_of("base").epochs,
+        "recipe": {"final": asdict(study.training.recipe), "search epochs": study.recipe_of("base").epochs,
                    "scaling epochs": study.recipe_of("scale").epochs},
     }  # fmt: skip
 

@@ -22,6 +22,7 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool) -> Iterator
     Raises `InputError` where it holds another study's run, this one's without `resume`, or anything else, and where
     another process is at work in it. Where the block raises one and nothing was found yet, nothing is left behind.
     """
+    check_format(folder)
     file = folder / "study.yaml"
     if not file.exists() and folder.exists() and (not folder.is_dir() or not _only_ours(folder)):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
@@ -44,6 +45,14 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool) -> Iterator
                     path.unlink()
                 folder.rmdir()
             raise
+
+
+def check_format(folder: Path) -> None:
+    """Raises `InputError` where a version before 0.2 searched a table, with a log for each seed."""
+    if any(folder.glob("seed*.jsonl")) and not (folder / "trials.jsonl").exists():
+        raise InputError(f"{folder} holds logs of an older format, one for each seed; they can't be gone on with, "
+                         f"start anew "
+                         "in another folder")
 
 
 def _only_ours(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import Arch
-from scalesearch.errors import WorkFailed
+from scalesearch.errors import InputError
 from scalesearch.export import to_python
 from scalesearch.files import save_text
 from scalesearch.report import Info, gather
@@ -23,8 +23,8 @@ def emit(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
     Raises `WorkFailed` where a search found nothing.
     """
     for step in driver.study.steps:
-        if step.stored:
-            driver.best(step.name)
+        if step.settled:
+            step.settled(driver)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     total = seconds_spent(folder) + seconds
     save_text(json.dumps(round(total, 1)), folder / "seconds.json")
@@ -40,14 +40,14 @@ def seconds_spent(folder: Path) -> float:
 
 
 def write_report(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
-    """All that can be said of the log as it stands. Raises `WorkFailed` where that is nothing."""
+    """All that can be said of the log as it stands. Raises `InputError` for a search of a table without results."""
     import pandas
 
     from scalesearch.report import page
 
     info = gather(driver, seconds)
     if not info.data and not info.found["rows"]:
-        raise WorkFailed(f"{folder} holds no results yet" if not info.trials else _all_failed(info))
+        raise InputError("holds no results yet", str(folder))
     if driver.log.of("family"):
         for member in members(driver).values():
             row = next((r for r in info.found["rows"] if r.name == member.arch.name), None)
@@ -59,10 +59,6 @@ def write_report(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
     save_text(page(info), folder / "report.html")
     return summary
-
-
-def _all_failed(info: Info) -> str:
-    return f"all {len(info.trials)} trials failed: {info.failed[-1]['reason']}"
 
 
 def _member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> None:

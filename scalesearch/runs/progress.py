@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from math import inf, sqrt
 from types import TracebackType
 
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextCo
 
 from scalesearch.searchers import Job, Trial
 from scalesearch.study import Study
+from scalesearch.training import shown_score
 
 
 class Progress:
@@ -20,8 +20,7 @@ class Progress:
     def __init__(self, study: Study):
         self.study, self.started_at = study, time.monotonic()
         self.titles = {step.name: step.title for step in study.steps}
-        self.shown: Callable[[float],
-                             str] = study.training.task.shown if study.training else lambda value: f"{value:.6g}"
+        self.percent = study.training is not None and study.training.task.percent
         self.running: set[tuple] = set()
         self.done, self.worked, self.known_work = 0, 0.0, 0.0
         self.started_in: dict[str, set[tuple]] = {step: set() for step in self.titles}
@@ -63,9 +62,9 @@ class Progress:
         self.done, self.worked = self.done + 1, self.worked + self._work(trial)
         self._note(trial)
         score = trial.scores.get(self.study.evaluator.score.key)
-        outcome = f"failed: {trial.reason}" if not trial.done else "screened" if score is None else self.shown(score)
-        quiet = self.live or self.study.evaluator.here  # a table's rows come by the hundred
-        if not quiet or not trial.done:
+        outcome = "screened" if score is None else shown_score(score, self.percent)
+        outcome = outcome if trial.done else f"failed: {trial.reason}"
+        if not self.study.evaluator.here and (not self.live or not trial.done):  # a table's rows come by the hundred
             macs = f", {trial.cost['macs']:,} MACs" if "macs" in trial.cost else ""
             self.told(f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} "
                       f"s{self._left()}")
@@ -83,7 +82,7 @@ class Progress:
             self.best = score, trial.name
 
     def _show(self, step: str) -> None:
-        best = f", best {self.shown(self.best[0])} ({self.best[1]})" if self.best else ""
+        best = f", best {shown_score(self.best[0], self.percent)} ({self.best[1]})" if self.best else ""
         self.bar.update(self.task, description=self.titles[step], completed=self.done, total=self._total(),
                         state=f"{len(self.running)} running{best}{self._left()}")  # fmt: skip
 

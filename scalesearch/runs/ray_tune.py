@@ -45,8 +45,13 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
     _check_reachable(address)
     local: dict[str, Any] = {"include_dashboard": False,
                              "object_store_memory": OBJECT_STORE} if address in (None, "local") else {}
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
-             **local)
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
+                 **local)
+    except (ValueError, ConnectionError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise InputError(f"no Ray cluster answers at {address} ({said}); give HOST:PORT of its head",
+                         "--address") from None
     try:
         _check_enough(study, ray.cluster_resources())
         yield

@@ -38,11 +38,11 @@ class Silent:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, the study and every trial."""
+    """A finished run: its folder, the study and every trial, in the order of steps and numbers."""
 
     folder: Path
     study: Study
-    log: TrialLog
+    trials: list[Trial]
     summary: dict[str, Any]
 
     @property
@@ -66,7 +66,8 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
     study = study if isinstance(study, Study) else load_study(study)
     folder, observer = Path(out) if out else Path("reports") / study.name, observer or Silent()
     with claimed(folder, study.document, resume):
-        log = TrialLog(folder / "trials.jsonl", {"study": study.digest, "problem": study.problem.digest})
+        log = TrialLog(folder / "trials.jsonl", {"study": study.digest, "problem": study.problem.digest},
+                       otherwise="give another folder with --out")
         driver = Driver(study, log, observer.finished)
         observer.known(driver.trials)
         started = time.time()
@@ -79,7 +80,7 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
 
                 with cluster(study, address):
                     tune(driver, first, folder, observer)
-        return Run(folder, study, log, emit(driver, folder, time.time() - started))
+        return Run(folder, study, driver.trials, emit(driver, folder, time.time() - started))
 
 
 def _try_here(driver: Driver, job: Any, folder: Path, observer: Observer) -> None:

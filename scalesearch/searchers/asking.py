@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from random import Random
 from typing import Any, NamedTuple
@@ -52,11 +53,10 @@ def _threads(with_: str) -> Any:
     return ThreadpoolController()
 
 
-def _all(first: Sequence[Decisions], proposals: Iterator[Decisions], problem: Problem,
+def _all(first: Sequence[Decisions], proposals: Iterable[Decisions], problem: Problem,
          rng: Random) -> Iterator[Decisions]:
     yield from first
-    for _ in range(PATIENCE // 2):
-        yield next(proposals)
+    yield from itertools.islice(proposals, PATIENCE // 2)
     for _ in range(PATIENCE // 2):
         yield problem.draw(rng)
     yield from problem.listed or ()

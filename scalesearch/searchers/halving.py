@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from scalesearch.errors import InputError, inside, unknown
+from scalesearch.errors import InputError, inside, shown, unknown
 from scalesearch.signature import Count, Rule, section
 from scalesearch.statistics import standing
 
@@ -48,8 +48,12 @@ class Scheduler:
         return next(i for i, upto in enumerate(itertools.accumulate(brackets)) if place < upto)
 
 
-def scheduler_of(value: Scheduler | Mapping[str, Any] | None) -> Scheduler:
+def scheduler_of(value: Scheduler | Mapping[str, Any] | str | None) -> Scheduler:
     """The scheduler that `{"with": "asha", "eta": 3}` names. Raises `InputError` at `scheduler` for none."""
+    if isinstance(value, str):
+        value = {"with": value}
+    if value is not None and not isinstance(value, Scheduler | Mapping):
+        raise InputError(f'takes {{"with": NAME, …}}, got {shown(value)}', "scheduler")
     scheduler = value if isinstance(value, Scheduler) else section(Scheduler, value, "scheduler")
     with inside("scheduler"):
         scheduler.check()

@@ -21,14 +21,16 @@ class TrialLog:
     """`trials.jsonl`: a line that says of what the log is, then one per trial, synced to disk before anybody acts on
     it.
 
-    `of` is what is searched, by which a log of something else is refused; a reader may leave it out. A last line cut
-    off by a kill is dropped when the log is opened again (`repair`), and passed over by a mere reader. Without a path
-    it is kept in memory alone.
+    `of` is what is searched, by which a log of something else is refused (`otherwise` says what to do then); a reader
+    may leave it out. A last line cut off by a kill is dropped when the log is opened again (`repair`), and passed over
+    by a mere reader. Without a path it is kept in memory alone.
     """
 
-    def __init__(self, path: Path | None = None, of: Mapping[str, Any] | None = None, repair: bool = True):
+    def __init__(self, path: Path | None = None, of: Mapping[str, Any] | None = None, repair: bool = True,
+                 otherwise: str = "give another log"):  # fmt: skip
         self.path, self.of_what = path, dict(of or {})
         self.trials: dict[Key, Trial] = {}
+        self.otherwise = otherwise
         if path is not None and path.exists():
             self._read(path, of, repair)
 
@@ -64,10 +66,10 @@ class TrialLog:
         for key, value in (of or {}).items():
             there = header["of"].get(key)
             if there != value and key == "problem":
-                raise InputError(f"{path} holds a search of something else: what is searched has changed since; give "
-                                 f"another log")
+                changed = "holds a search of something else: what is searched has changed since"
+                raise InputError(f"{path} {changed}; {self.otherwise}")
             if there != value:
-                raise InputError(f'{path} holds another search ("{key}" was {there!r}, is {value!r}); give another log')
+                raise InputError(f'{path} holds another search ("{key}" was {there!r}, is {value!r}); {self.otherwise}')
         self.of_what = header["of"]
 
     def append(self, trial: Trial) -> None:

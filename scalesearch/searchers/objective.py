@@ -21,7 +21,9 @@ from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
 from scalesearch.searchers.searching import Search
 from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.table import DEFAULT, check_searcher
+from scalesearch.searchers.table_problem import SpaceTableProblem
 from scalesearch.searchers.trial import Trial
+from scalesearch.signature import Count, check_arguments, fields_of
 from scalesearch.space import Space
 from scalesearch.statistics import front, ranks, volumes
 from scalesearch.training import Place, Score
@@ -96,14 +98,14 @@ def _point(result: Result) -> tuple[float, ...]:
 def found_in(trials: Iterable[Trial], problem: Problem, score: Score, exhausted: bool = False) -> Found:
     """The trials of a search of `problem` as what it found."""
     results = [Result(t.number, t.decisions, t.network, score.of(t.scores),
-                      tuple(t.cost[name] for name in problem.objectives),
+                      problem.costs(t.decisions),
                       t.reason, t.rejected, t.early, t.fidelity.get("epochs")) for t in trials]  # fmt: skip
     return Found(results, problem.objectives, exhausted, problem)
 
 
 def search(space: Space | ScalingSpace | Problem, objective: Callable[..., Any] | None = None, *, trials: int,
            with_: str = DEFAULT, budget: Mapping[str, Any] | None = None, objectives: Sequence[str] = (), seed: int = 0,
-           scheduler: Scheduler | Mapping[str, Any] | None = None, epochs: int = 1, log: str | Path | None = None,
+           scheduler: Scheduler | Mapping[str, Any] | str | None = None, epochs: int = 1, log: str | Path | None = None,
            observer: Callable[[Result], None] = lambda result: None) -> Found:  # fmt: skip
     """Ask `objective(arch)` (a score to be large) about `trials` networks inside `budget`, chosen by the searcher
     `with_`.
@@ -117,10 +119,14 @@ def search(space: Space | ScalingSpace | Problem, objective: Callable[..., Any] 
     quantity, a budget that nothing meets, a missing objective, and a log of another search.
     """
     check_searcher(with_, 1 + len(objectives))
+    check_arguments("a search", fields_of(_numbers), {"trials": trials, "epochs": epochs})
     problem = _problem(space, budget or {}, tuple(objectives))
     halving = scheduler_of(scheduler)
-    rungs = halving.rungs(epochs)
-    evaluator = _evaluator(problem, objective, len(rungs) > 1)
+    rungs, halves = halving.rungs(epochs), halving.with_ != "none"
+    if halves and len(rungs) < 2:
+        raise InputError(f"has one rung alone with epochs={epochs}; takes more than min_epochs, {halving.min_epochs}",
+                         "scheduler")
+    evaluator = _evaluator(problem, objective, halves)
     asked = {"with": with_, "seed": seed, "objectives": list(objectives), "problem": problem.digest,
              "budget": {k: str(v) for k, v in (budget or {}).items()}, "rungs": list(rungs)}  # fmt: skip
     first = list(problem.always.values()) if isinstance(problem, ScaleProblem) else []
@@ -134,6 +140,10 @@ def search(space: Space | ScalingSpace | Problem, objective: Callable[..., Any] 
             observer(found_in([trial], problem, evaluator.score).results[0])
     tried = [t for t in kept.of("search") if t.candidate < trials]
     return found_in(tried, problem, evaluator.score, one.exhausted)
+
+
+def _numbers(*, trials: Count, epochs: Count) -> None:
+    """The whole numbers of a search."""
 
 
 def _problem(space: Space | ScalingSpace | Problem, budget: Mapping[str, Any], objectives: tuple[str, ...]) -> Problem:
@@ -153,6 +163,8 @@ def _problem(space: Space | ScalingSpace | Problem, budget: Mapping[str, Any], o
             there = len(space.networks)
             raise InputError(f"none of the {there:,} networks within the tolerance has {bounds}", "budget")
         return scaled
+    if not isinstance(space, Problem):
+        raise InputError("takes a Space, a ScalingSpace, or a scalesearch.searchers.Problem", "space")
     if budget:
         raise InputError("is for spaces; a table is made with its bounds", "budget")
     if space.objectives != objectives:
@@ -163,7 +175,7 @@ def _problem(space: Space | ScalingSpace | Problem, budget: Mapping[str, Any], o
 
 def _evaluator(problem: Any, objective: Callable[..., Any] | None, halves: bool) -> Function:
     if objective is not None:
-        return Function(objective, halves=halves)
+        return Function(objective, halves=halves, of_decisions=isinstance(problem, SpaceTableProblem))
     if not hasattr(problem, "measured"):
         raise InputError("needs a function that scores a network; only tables know their scores", "objective")
     if halves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -26,8 +27,9 @@ class Problem:
 
     @property
     def digest(self) -> str:
-        """16 hex digits of everything that a search of it hangs on."""
-        raise NotImplementedError
+        """16 hex digits of everything that a search of it hangs on; if not said otherwise, of its decisions."""
+        said = repr([(name, decision.domain) for name, decision in self.decisions.items()])
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     @property
     def listed(self) -> Iterable[Decisions] | None:

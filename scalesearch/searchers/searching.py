@@ -50,11 +50,14 @@ class Search:
     scheduler: Scheduler = field(default_factory=Scheduler)
     first: Sequence[Decisions] = ()
     inherit: bool = False
+    label: str = ""  # what its trials are called, if not as the step
     entries: list[Entry] = field(default_factory=list, init=False)
     candidates: list[Decisions] = field(default_factory=list, init=False)
     parents: list[str] = field(default_factory=list, init=False)  # by candidate: the trial whose weights it starts from
     seen: set[str] = field(default_factory=set, init=False)
     exhausted: bool = field(default=False, init=False)
+    results: Results = field(default_factory=dict, init=False)  # of the first numbers, as far as they were looked at
+    complete: int = field(default=0, init=False)  # how many numbers from 0 have results
 
     def jobs(self, log: TrialLog) -> Jobs:
         """What to try next; `WAIT` while results are missing that it hangs on. Raises `WorkFailed` if all fail."""
@@ -80,11 +83,14 @@ class Search:
         return self.log.trials.get((self.step, self.seed, number))
 
     def _known(self, upto: int) -> Iterator[Wait]:
-        while not all(self._trial(i) for i in range(upto)):
-            yield WAIT
+        while self.complete < upto:
+            if self._trial(self.complete):
+                self.complete += 1
+            else:
+                yield WAIT
 
     def _check_failures(self, known_before: int, known: int) -> None:
-        if known >= known_before + MOST_FAILURES and all(self._values(i) is None for i in range(known)):
+        if known >= known_before + MOST_FAILURES and all(values is None for values in self._results(known).values()):
             of = "" if self.step == "search" else f" of the {self.step} search"
             raise WorkFailed(f"all {known} trials{of} failed: "
                              f"{self.log.trials[self.step, self.seed, known - 1].reason}")
@@ -100,7 +106,7 @@ class Search:
 
     def _next(self, number: int, known: int) -> Job | None:
         """A promotion, or a new network, or, where no network came to the end, the best one's next rung."""
-        results: Results = {self.entries[i]: self._values(i) for i in range(known)}
+        results = self._results(known)
         entry = self._promotion(results, self.scheduler.eta)
         if entry is None and len(self.candidates) < self.trials and not self.exhausted:
             rng, objectives = Random(f"{self.dice}-{number}"), 1 + len(self.problem.objectives)
@@ -118,8 +124,16 @@ class Search:
         decisions = self.candidates[entry[0]]
         return self._job(number, entry, decisions, self.problem.identity(decisions) or "")
 
+    def _results(self, known: int) -> Results:
+        """Of the numbers below `known`."""
+        for number in range(len(self.results), known):
+            self.results[self.entries[number]] = self._values(number)
+        return self.results if known == len(self.results) else dict(itertools.islice(self.results.items(), known))
+
     def _promotion(self, results: Results, eta: int) -> Entry | None:
         """Networks that started from inherited weights and those that did not are not compared with each other."""
+        if len(self.rungs) == 1:
+            return None
         for inherited in (True, False):
             alike = {entry: values for entry, values in results.items() if bool(self.parents[entry[0]]) == inherited}
             if entry := promotion(self.entries, alike, len(self.rungs), eta):
@@ -129,15 +143,15 @@ class Search:
     def _job(self, number: int, entry: Entry, decisions: Decisions, network: str, rejected: int = 0) -> Job:
         candidate, rung = entry
         arch = self.problem.arch(decisions)
-        counted = dict(zip(self.problem.objectives, self.problem.costs(decisions), strict=True))
+        costs = zip(self.problem.objectives, self.problem.costs(decisions), strict=True)
         started = [self.rungs[r] for c, r in self.entries if c == candidate and r < rung]
         stage = f"-e{self.rungs[rung]}" if len(self.rungs) > 1 else ""
         parent = ""
         if self.inherit and arch is not None:
             parent = self.parents[candidate] if started else self._parent(arch, number)
         return Job(
-            self.step, number, f"{self.step}-{candidate:03d}{stage}", network, decisions, self.seed, arch,
-            counted | (cost(arch)._asdict() if arch else {}), until=self.rungs[rung], start=max(started, default=0),
+            self.step, number, f"{self.label or self.step}-{candidate:03d}{stage}", network, decisions, self.seed, arch,
+            cost(arch)._asdict() if arch else dict(costs), until=self.rungs[rung], start=max(started, default=0),
             of=self.rungs[-1], candidate=candidate, rung=rung, rejected=rejected, parent=parent)  # fmt: skip
 
     def _parent(self, arch: Arch, number: int) -> str:
@@ -163,9 +177,12 @@ class Search:
 
     def _past(self, results: Results) -> Past:
         """The results of one fidelity, and what is under way."""
+        waiting = [c for c, _ in self.entries[len(results) :]]
+        if len(self.rungs) == 1 and not self.inherit:
+            alike = [(self.candidates[c], None if values is None else values[0]) for (c, _), values in results.items()]
+            return Past(alike, [self.candidates[c] for c in waiting])
         rung = modelled_rung(results, len(self.rungs), ENOUGH)
         there = {c: None if values is None else values[0] for (c, r), values in results.items() if r == rung}
         inherited = 2 * sum(bool(self.parents[c]) for c in there) >= len(there)
         alike = [(self.candidates[c], score) for c, score in there.items() if bool(self.parents[c]) == inherited]
-        under_way = {c for c, _ in self.entries[len(results) :]} - there.keys()
-        return Past(alike, [self.candidates[c] for c in sorted(under_way)])
+        return Past(alike, [self.candidates[c] for c in sorted({*waiting} - there.keys())])

@@ -88,10 +88,13 @@ class Driver:
 
     @property
     def trials(self) -> list[Trial]:
-        """Everything logged, in the order of steps and numbers."""
-        return [trial for step in self.study.steps for trial in self.log.of(step.name)]
+        """Everything logged, in the order of steps and numbers; of a table, seed by seed."""
+        by_seed = lambda trial: trial.fidelity["seed"] if self.study.rows else 0
+        return [trial for step in self.study.steps for trial in sorted(self.log.of(step.name), key=by_seed)]
 
     @property
     def finished(self) -> bool:
         """Whether every trial of the study is in the log."""
-        return all(step.ended(self) for step in self.study.steps)
+        planned = {step.name: len(step.macs(self.study, 1.0)) for step in self.study.steps}
+        counted = lambda step: len(self.log.of(step.name)) == planned[step.name]
+        return all(step.ended(self) if step.ended else counted(step) for step in self.study.steps)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import BLOCKS, adapted_strides
-from scalesearch.budget import QUANTITIES, budget_of, relative_to
+from scalesearch.budget import QUANTITIES, Budget, bound, budget_of, relative_to
 from scalesearch.counting import cost, possible_cost, profile_in
 from scalesearch.data import source
 from scalesearch.errors import InputError, distinct, inside, unknown
@@ -76,9 +76,13 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         for dotted, value in (overrides or {}).items():
             override(document.data, dotted, value)
         kind = kind_of(document.data)
-        data = _with_profiles(document.data, document.path.parent)
+        # else bounds are on columns, whatever these are called
+        networks = kind == "training" or "space" in document.data
+        data = _with_profiles(document.data, document.path.parent) if networks else document.data
         owner = "a study" if kind == "training" else "a table study"
         given = check_arguments(owner, study_fields(kind), data)
+        if given.get("task") is not None and given["task"] not in TASKS:
+            raise InputError(unknown("task", given["task"], TASKS), "task")
         study = (_trained if kind == "training" else _looked_up)(given, data, document)
         for step in study.steps:
             step.check(study)
@@ -87,7 +91,9 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
 
 def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Document) -> Study:
     space_data, space, located = read_space(data["space"], document.path.parent)
-    training = _training(given, space)
+    with located():
+        task = _task(given.get("task"), space)
+    training = _training(given, task)
     sections = _sections("training", given)
     options: base.Options = sections[base.Options]
     study = Study(
@@ -105,24 +111,21 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
     return study
 
 
-def _training(given: Mapping[str, Any], space: Space) -> Training:
+def _training(given: Mapping[str, Any], task: Task) -> Training:
     data = source(given.get("data", "digits"))
-    task = _task(given, space)
     if data.task != task.name:
         raise InputError(f"{data.name} has labels for {data.task}, and the study is for {task.name}", "data")
     return Training(task, data, given.get("resolution") or data.resolution,
                     _recipe(given.get("recipe", "quick")))
 
 
-def _task(given: Mapping[str, Any], space: Space) -> Task:
+def _task(named: str | None, space: Space) -> Task:
     """The task that the study names, else what the space's heads are for."""
     arch = space.sample(0)[1]
-    name = given.get("task") or BLOCKS[arch.head.kind].task
-    if name in TASKS:
-        return TASKS[name]
-    if given.get("task"):
-        raise InputError(unknown("task", name, TASKS), "task")
-    raise InputError(f"{arch.name} is for {name}; studies train for {', '.join(TASKS)}", "space")
+    name = BLOCKS[arch.head.kind].task if named is None else named
+    if name not in TASKS:
+        raise InputError(f"{arch.name} is for {name}; studies train for {', '.join(TASKS)}", "head")
+    return TASKS[name]
 
 
 def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Document) -> Study:
@@ -144,7 +147,11 @@ def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Docu
                 table.column(getattr(columns, place), place)
     written |= {"name": common["name"], "table": {**data["table"], "file": str(table.path.resolve())}}
     options: rows.Options = sections[rows.Options]
+    with inside("budget"):
+        bounds = given.get("budget") or {}
+        budget = budget_of(bounds) if space else Budget({key: bound(value, key) for key, value in bounds.items()})
     return Study(**common, steps=STEPS["table"], sections=sections, space=space, rows=Rows(table, columns),
+                 budget=budget,
                  objectives=options.objective, document=written)  # fmt: skip
 
 

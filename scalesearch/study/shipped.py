@@ -22,7 +22,7 @@ def find_study(given: str | Path) -> Path:
     Raises `InputError` for a name that is neither.
     """
     path, known = Path(given), shipped_studies()
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if path.is_file() or path.suffix or len(path.parts) > 1:
         return path
     if str(given) not in known:
         there = f"studies that come along: {', '.join(known)}" if known else "none come along"

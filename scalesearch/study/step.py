@@ -13,6 +13,11 @@ Asked = Any  # a `Study`; it is made of steps, so they don't name it here but wh
 Run = Any  # a `Driver`, likewise
 
 
+def fewer_may_do(run: Run) -> bool:
+    """Of steps that may try fewer than planned: whether they have ended is told by those after them."""
+    return True
+
+
 def _nothing(*_: Any) -> Any:
     return None
 
@@ -40,7 +45,9 @@ class Step:
     epochs: Callable[[Asked], int | None] = _nothing
     trains: bool = True
     networks: Callable[[Asked], int] | None = None  # where networks are tried several times, how many they are
-    ended: Callable[[Run], bool] = lambda run: True  # whether all is known that it must try
+    # whether all is known that it tries; without it, as many as `macs` lists
+    ended: Callable[[Run], bool] | None = None
+    settled: Callable[[Run], object] | None = None  # of a search: raises `WorkFailed` where it found nothing
     concludes: Callable[[Run], dict[str, Any]] = lambda run: {}
     lead: Callable[[Run], str] = lambda run: ""  # the report's first sentence, if it has it
     says: Callable[[Run], list[str]] = lambda run: []  # further sentences of the report

@@ -64,7 +64,7 @@ class Study:
     def problem(self) -> Problem:
         """What its search tries. Raises `InputError` for columns that the table lacks, and for empty bounds."""
         if self.rows is not None:
-            return self.rows.problem(self.space, self.document.get("budget") or {}, self.objectives)
+            return self.rows.problem(self.space, self.budget, self.objectives)
         return SpaceProblem(self.adapted_space, self.budget, self.objectives)
 
     @cached_property

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from scalesearch.budget import bound, budget_of
+from scalesearch.budget import Budget
 from scalesearch.errors import InputError, inside
 from scalesearch.searchers import SpaceTableProblem, Table, TableProblem
 from scalesearch.space import Space
@@ -38,23 +36,20 @@ class Rows:
     table: Table
     columns: Columns
 
-    def problem(self, space: Space | None, bounds: Mapping[str, Any],
-                objectives: tuple[str, ...]) -> TableProblem | SpaceTableProblem:
-        """The table's rows inside the bounds, or the networks of a space whose scores the table holds.
+    def problem(self, space: Space | None, budget: Budget,
+                objectives: tuple[str, ...]) -> TableProblem | SpaceTableProblem:  # fmt: skip
+        """The table's rows inside the budget, or the networks of a space whose scores the table holds.
 
         Raises `InputError`, placed where a study has what is wrong.
         """
         columns = self.columns
         if space is not None:
-            with inside("budget"):
-                budget = budget_of(bounds)
             with inside("search.objective"):
                 budget.check_measurable(objectives)
             return SpaceTableProblem(space, self.table, columns.score, budget, objectives)
-        with inside("budget"):
-            read = {key: bound(value, key) for key, value in bounds.items()}
         try:
-            return TableProblem(self.table, columns.decisions, columns.score, objectives, columns.numbers, read,
-                                columns.same)
+            return TableProblem(self.table, columns.decisions, columns.score, objectives, columns.numbers,
+                                budget.bounds,
+                                columns.same)  # fmt: skip
         except InputError as error:
             raise InputError(error.message, PLACES.get(error.place, error.place)) from None

@@ -29,7 +29,7 @@ class Session:
         device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
         self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task)
         wanted = job.proxies if not job.start else ()
-        self.proxies = proxies(self.trainer.model, *self.trainer.splits["train"], wanted) if wanted else {}
+        self.proxies = proxies(self.trainer.model, *self.trainer.splits["train"], self.trainer.plain_loss, wanted)
         self.trainer.inherit(self._parent())
         self._go_on()
 

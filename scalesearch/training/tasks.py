@@ -44,6 +44,11 @@ class Score:
         return (float("-inf") if value is None else value), -scores.get(self.tie, float("inf"))
 
 
+def shown_score(value: float | None, percent: bool) -> str:
+    """A score as people read it."""
+    return "–" if value is None else f"{value:.2%}" if percent else f"{value:.4g}"
+
+
 class Behaviour(Protocol):
     """What the file of a task defines; `labels` are what its data has beside the images, on the device."""
 
@@ -88,7 +93,7 @@ class Task:
         return f"{split}_{self.score}"
 
     def shown(self, value: float) -> str:
-        return f"{value:.2%}" if self.percent else f"{value:.4g}"
+        return shown_score(value, self.percent)
 
     def images(self, data: Source, split: str) -> int | None:
         """How many images its score is a share of; None where it is none."""

@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,10 @@ class Trainer:
         moves = torch.stack(rows, 1).view(n, 2, 3).to(self.device)
         grid = F.affine_grid(moves, list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False), moves
+
+    def plain_loss(self, out: torch.Tensor, labels: Any) -> torch.Tensor:
+        """The task's loss of one output, its labels not smoothed."""
+        return self.task.loss(self.model.arch, out, labels, replace(self.recipe, label_smoothing=0.0))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")

@@ -33,7 +33,7 @@ class Training:
     def fidelity(self, job: Any) -> dict[str, Any]:
         """Epochs trained, `of` how many the schedule has, data share, seed, resolution, and the trial whose weights it
         started from."""
-        return {"epochs": job.until, "of": job.recipe.epochs if job.until else 0, "data_share": job.recipe.data_share,
+        return {"epochs": job.until, "of": job.of if job.until else 0, "data_share": job.recipe.data_share,
                 "seed": job.seed, "resolution": job.arch.resolution, "parent": job.parent}
 
     def tries(self, job: Any, place: Place) -> Iterator[dict[str, Any]]:

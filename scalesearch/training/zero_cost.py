@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from scalesearch.training.recipe import PROXIES
 
 BATCH = 32
+Loss = Callable[[torch.Tensor, Any], torch.Tensor]  # of outputs and labels
 MIXUP = 1e-2  # how far zen's disturbed images are from the first
 
 
@@ -26,7 +26,7 @@ def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return out[0] if isinstance(out, tuple) else out
 
 
-def synflow(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+def synflow(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
     """log Σ |w · ∂R/∂w|, R the sum of the outputs on an image of ones with all weights made positive and no norms
     (Tanaka et al. 2020)."""
     model = copy.deepcopy(model).double().eval()
@@ -41,7 +41,7 @@ def synflow(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> flo
     return math.log(total) if total > 0 else -math.inf
 
 
-def naswot(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
     """log |det K|, K the number of activations whose sign two images share (Mellor et al. 2021)."""
     agree = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
 
@@ -61,15 +61,15 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> floa
                                 * torch.eye(len(images), device=agree.device)).logabsdet.item()
 
 
-def grad_norm(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
     """The norm of the loss's gradient (Abdelfattah et al. 2021)."""
     model.train()
     model.zero_grad(set_to_none=True)
-    F.cross_entropy(_logits(model, images), labels).backward()
+    loss(_logits(model, images), labels).backward()
     return math.sqrt(sum(p.grad.pow(2).sum().item() for p in model.parameters() if p.grad is not None))
 
 
-def jacov(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+def jacov(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
     """How little the outputs' derivatives by the image correlate between images (Mellor et al. 2020, version 1)."""
     model.train()
     x = images.clone().requires_grad_()
@@ -82,7 +82,7 @@ def jacov(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float
     return -(values.log() + 1 / values).sum().item()
 
 
-def zen(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
     """Zen-score (Lin et al. 2021): log of how much the last maps move when noise is disturbed a little, and of the
     scale that batch norms take away before them."""
     model.train()
@@ -112,19 +112,19 @@ def _before_head(model: Any, x: torch.Tensor) -> torch.Tensor:
     return taken[0].float()
 
 
-COMPUTED: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], float]] = {
+COMPUTED: dict[str, Callable[[nn.Module, torch.Tensor, Any, Loss], float]] = {
     "synflow": synflow, "naswot": naswot, "grad_norm": grad_norm, "jacov": jacov, "zen": zen}
 assert tuple(COMPUTED) == PROXIES
 
 
-def proxies(model: nn.Module, images: torch.Tensor, labels: torch.Tensor,
-            names: Iterable[str] = PROXIES) -> dict[str, float]:
+def proxies(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss,
+            names: Iterable[str] = PROXIES) -> dict[str, float]:  # fmt: skip
     """`{"proxy.synflow": …}` on the first images of a batch. One that cannot be computed is left out."""
     state = copy.deepcopy(model.state_dict())
     random, mode = torch.get_rng_state(), model.training
     found = {}
     for name in names:
-        value = COMPUTED[name](model, images[:BATCH], labels[:BATCH])
+        value = COMPUTED[name](model, images[:BATCH], labels[:BATCH], loss)
         model.load_state_dict(state)
         if math.isfinite(value):
             found[f"proxy.{name}"] = value

@@ -13,7 +13,6 @@ from scalesearch.arch import BlockGraph
 
 Pairs = Iterator[tuple[str, str]]
 CONV_NORM = {"conv": "0", "norm": "1"}
-LETTERS = "abcdefghijkl"
 
 
 class Placed(NamedTuple):

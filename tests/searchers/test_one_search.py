@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 import pytest
@@ -11,6 +12,7 @@ import scalesearch as ss
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.searchers.log import TrialLog
 from scalesearch.searchers.scale_problem import TRIED_ALWAYS
+from scalesearch.searchers.table import SEARCHERS
 
 ASHA = {"with": "asha", "eta": 3}
 
@@ -87,6 +89,8 @@ def test_every_log_says_its_format_and_of_what_it_is(space, tmp_path):
 @pytest.mark.parametrize("scheduler, message", [
     ({"with": "ahsa"}, r'scheduler.with: unknown scheduler "ahsa".*Did you mean "asha"'),
     ({"etta": 3}, r'scheduler.etta: unknown key.*Did you mean "eta"'),
+    ("ahsa", r'scheduler.with: unknown scheduler "ahsa"'), (5, "scheduler: takes .*got 5"),
+    ("asha", "scheduler: has one rung alone with epochs=1"),
 ])  # fmt: skip
 def test_faults_in_a_scheduler_are_placed(space, scheduler, message):
     with pytest.raises(InputError, match=message):
@@ -106,3 +110,36 @@ def test_where_nobody_comes_to_the_end_it_is_said(space):
     assert not found.scored
     with pytest.raises(WorkFailed, match="the objective gave no score"):
         found.best  # noqa: B018
+
+
+@pytest.mark.parametrize("numbers, message", [
+    ({"trials": "9"}, "trials: takes a whole number, got '9'"), ({"trials": 0}, "trials: must be at least 1"),
+    ({"trials": 3, "epochs": 0}, "epochs: must be at least 1"),
+])  # fmt: skip
+def test_numbers_of_a_search_are_checked(space, numbers, message):
+    with pytest.raises(InputError, match=message):
+        ss.search(space, promise, **numbers)
+
+
+def test_what_is_no_problem_is_refused():
+    with pytest.raises(InputError, match="space: takes a Space, a ScalingSpace, or"):
+        ss.search(object(), promise, trials=3)
+
+
+@pytest.mark.parametrize("made", [lambda first: iter([first]), lambda first: [first]], ids=["generator", "list"])
+def test_a_searcher_that_runs_out_is_helped_by_plain_draws(space, made):
+    name = "one_only"
+    ss.register_searcher(lambda problem, past, rng: made(problem.draw(rng)), name)
+    try:
+        assert len(ss.search(space, promise, trials=6, with_=name).results) == 6
+    finally:
+        del SEARCHERS[name]
+
+
+def test_asking_stays_cheap_with_thousands_of_results(space, table):
+    """Seconds, not minutes: what is known is kept, not worked out anew for every proposal."""
+    from tabling import problem
+
+    start = time.perf_counter()
+    found = ss.search(problem(table), trials=256, with_="random")
+    assert len(found.results) == 256 and time.perf_counter() - start < 5

@@ -8,11 +8,11 @@ import math
 
 import numpy as np
 import pytest
-from helpers import TINY_SPACE
+from helpers import TINY_SPACE, refused
 from tabling import score
 
 from scalesearch import yamlfile
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, WorkFailed
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.leaving import write_report
 from scalesearch.runs.running import run
@@ -192,3 +192,53 @@ def test_damaged_tables_are_refused(tmp_path):
     np.savez(tmp_path / "f.npz", a=np.array([{"x": 1}], dtype=object))  # objects would run code
     with pytest.raises(InputError):
         read_table(tmp_path / "f.npz")
+
+
+def test_a_seed_that_finds_nothing_fails_the_run(tmp_path):
+    """Said as before; what is known so far is told by `report` of a running study alone."""
+    with open(tmp_path / "t.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["a", "b", "acc"], *((i, j, 0.5 if (i, j) == (3, 3) else "") for i, j in np.ndindex(4, 4))])
+    path = write_study(tmp_path, table={"file": "t.csv", "decisions": ["a", "b"], "score": "acc"}, budget={},
+                       search={"trials": 4, "with": "random"}, seeds=[0, 1, 2])
+    with pytest.raises(WorkFailed, match="all 4 trials failed: the objective gave no score"):
+        run_table(load_study(path), tmp_path / "run")
+
+
+def test_logs_of_a_version_before_are_refused_in_both_places(table, tmp_path):
+    path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
+    folder = tmp_path / "run"
+    run_table(load_study(path), folder)
+    (folder / "trials.jsonl").rename(folder / "seed0.jsonl")
+    before = sorted(p.name for p in folder.iterdir())
+    with pytest.raises(InputError, match="holds logs of an older format"):
+        run_table(load_study(path), folder, resume=True)
+    assert "holds logs of an older format" in refused("report", str(folder))
+    assert sorted(p.name for p in folder.iterdir()) == before
+
+
+def test_a_column_may_be_called_as_one_likes(tmp_path):
+    """`device` is a device's profile where networks are bounded, and a column where columns are."""
+    with open(tmp_path / "t.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["a", "device", "acc"], *((i, i, i / 10) for i in range(8))])
+    path = write_study(tmp_path, table={"file": "t.csv", "decisions": ["a"], "score": "acc"}, budget={"device": "<= 3"},
+                       search={"trials": 8}, seeds=[0])
+    summary = run_table(load_study(path), tmp_path / "run")
+    assert summary["rows"][0]["queries"] == 4
+    assert summary["budget"] == "device ≤ 3" and summary["wanted"] == {"search": 8}
+
+
+def test_a_report_of_nothing_is_refused(table, tmp_path):
+    path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
+    run_table(load_study(path), tmp_path / "run")
+    log = tmp_path / "run" / "trials.jsonl"
+    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+    assert "run: holds no results yet" in refused("report", str(tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_a_table_through_ray_finds_the_same(table, tmp_path):
+    path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
+    here = run_table(load_study(path), tmp_path / "here")
+    there = run(load_study(path), tmp_path / "there", address="local").summary
+    assert there["rows"] == here["rows"]

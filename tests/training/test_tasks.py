@@ -19,9 +19,12 @@ from scalesearch.arch.blocks.registry import OWN
 from scalesearch.data.sources import SOURCES
 from scalesearch.errors import InputError
 from scalesearch.report.info import gather
+from scalesearch.searchers.evaluators import outcome_of as outcome_here
+from scalesearch.searchers.log import TrialLog
 from scalesearch.signature import Count
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
+from scalesearch.training.recipe import PROXIES, Place
 from scalesearch.training.tasks import TASKS, Score, Task
 from scalesearch.training.trainer import Trainer
 
@@ -75,6 +78,9 @@ def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
     trainer = Trainer(arch, "numbers", study.trained.recipe, 0, task="regression")
     numbers = trainer.run_epoch()
     assert set(numbers) == {"epoch", "train_loss", "val_deviation", "val_loss"}
+    job = Driver(study, TrialLog()).next()
+    scores = outcome_here(study.evaluator, job, Place(tmp_path))["scores"]
+    assert {"val_deviation", "val_loss", *(f"proxy.{name}" for name in PROXIES)} == set(scores)
 
     def outcome(job):
         said = outcome_of(job)["scores"]

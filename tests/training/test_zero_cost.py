@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from helpers import TINY_SPACE
+from torch.nn import functional as F
 
 from scalesearch import zoo
 from scalesearch.arch.adapting import adapt
@@ -25,11 +26,11 @@ def test_proxies_leave_the_network_and_the_dice_as_they_were():
     model = build(tiny())
     images, labels = torch.randn(16, 1, 16, 16), torch.arange(16) % 10
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    found = proxies(model, images, labels)
+    found = proxies(model, images, labels, F.cross_entropy)
     assert set(found) == {f"proxy.{name}" for name in PROXIES} and all(map(math.isfinite, found.values()))
     assert all(torch.equal(before[k], v)
                for k, v in model.state_dict().items()) and torch.equal(state, torch.get_rng_state())
-    assert all(p.grad is None for p in model.parameters()) and proxies(model, images, labels) == found
+    assert all(p.grad is None for p in model.parameters()) and proxies(model, images, labels, F.cross_entropy) == found
 
 
 def test_synflow_sees_a_deeper_network_as_larger():
@@ -37,8 +38,8 @@ def test_synflow_sees_a_deeper_network_as_larger():
     images, labels, found = torch.randn(4, 3, 32, 32), torch.arange(4), []
     for name in ("resnet18", "resnet34"):
         torch.manual_seed(0)
-        found.append(proxies(build(adapt(zoo.model(name), resolution=32, classes=10)), images, labels, ("synflow",
-                             ))["proxy.synflow"])
+        model = build(adapt(zoo.model(name), resolution=32, classes=10))
+        found.append(proxies(model, images, labels, F.cross_entropy, ("synflow",))["proxy.synflow"])
     assert found[0] < found[1]
 
 
@@ -46,5 +47,5 @@ def test_synflow_sees_a_deeper_network_as_larger():
                          ["inception_v1_aux", "mobilenet_v4_hybrid_medium", "convnext_tiny", "vgg11", "densenet121"])
 def test_proxies_take_any_network(name):
     model = build(adapt(zoo.model(name), resolution=32, classes=10))
-    found = proxies(model, torch.randn(4, 3, 32, 32), torch.arange(4))
+    found = proxies(model, torch.randn(4, 3, 32, 32), torch.arange(4), F.cross_entropy)
     assert {"proxy.grad_norm", "proxy.zen", "proxy.naswot"} <= set(found)

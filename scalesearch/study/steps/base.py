@@ -25,7 +25,7 @@ from scalesearch.searchers import (
 from scalesearch.signature import Count, Natural
 from scalesearch.statistics import correlation, volumes
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step
+from scalesearch.study.step import Step, fewer_may_do
 from scalesearch.study.study import Study
 from scalesearch.training import PROXIES
 
@@ -45,7 +45,7 @@ class Options:
     with_: str = DEFAULT
     trials: Count = 24
     epochs: Count | None = None
-    objective: tuple[str, ...] = ()
+    objective: tuple[str, ...] | None = None
     scheduler: dict | None = None
     proxies: tuple[str, ...] = PROXIES
     screen: Natural = 0
@@ -57,7 +57,7 @@ class Options:
 
     def costs(self, score: str) -> tuple[str, ...]:
         """The objectives beside the score."""
-        return tuple(name for name in self.objective if name != score)
+        return tuple(name for name in self.objective or () if name != score)
 
 
 def check(study: Study) -> None:
@@ -65,12 +65,12 @@ def check(study: Study) -> None:
     options, score = study.options(Options), study.trained.task.score
     with inside("search"):
         known = (score, *QUANTITIES)
-        for i, name in enumerate(options.objective):
+        for i, name in enumerate(options.objective or ()):
             if name not in known:
                 raise InputError(unknown("objective", name, known), f"objective[{i}]")
-        if options.objective and score not in options.objective:
+        if options.objective is not None and score not in options.objective:
             raise InputError(f"must hold {score}, alone or beside quantities to be small", "objective")
-        distinct(options.objective, "objective")
+        distinct(options.objective or (), "objective")
         with inside("with"):
             check_searcher(options.with_, 1 + len(study.objectives))
         for i, name in enumerate(options.proxies):
@@ -78,7 +78,7 @@ def check(study: Study) -> None:
                 raise InputError(unknown("proxy", name, PROXIES), f"proxies[{i}]")
         if options.screen and not options.proxies:
             raise InputError("needs proxies to judge by", "screen")
-        options.halving.check()
+        scheduler_of(options.scheduler)
         with inside("objective"):
             study.budget.check_measurable(study.objectives)
 
@@ -175,6 +175,7 @@ def short(run: Driver, step: str, wanted: int) -> list[str]:
 
 STEP = Step(
     NAME,
+    ended=fewer_may_do,
     title="searching the base",
     key="search",
     options=Options,
@@ -187,5 +188,6 @@ STEP = Step(
     epochs=lambda study: study.options(Options).epochs,
     concludes=concludes,
     says=lambda run: short(run, NAME, run.study.options(Options).trials),
+    settled=lambda run: run.best(NAME),
     stored=lambda run: run.study.problem,
 )

@@ -138,7 +138,6 @@ STEP = Step(
     jobs=jobs,
     macs=macs,
     what=lambda study: f"{len(study.options(Options).compare)} hand-built networks",
-    ended=lambda run: len(run.log.of(NAME)) == len(macs(run.study, 1.0)),
     concludes=concludes,
     says=lambda run: [f"{r.name}: {r.miss}." for r in rows(run) if r.miss],
     printed=PRINTED,

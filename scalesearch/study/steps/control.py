@@ -10,7 +10,7 @@ from scalesearch.searchers import Jobs, Trial
 from scalesearch.space import arch_from_dict
 from scalesearch.statistics import Correlation, correlation, interval
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step
+from scalesearch.study.step import Step, fewer_may_do
 from scalesearch.study.steps import base
 from scalesearch.study.steps.fixed import evenly, job_of
 from scalesearch.study.study import Study
@@ -62,6 +62,7 @@ def concludes(run: Driver) -> dict[str, Any]:
 
 STEP = Step(
     NAME,
+    ended=fewer_may_do,
     title="training controls",
     needs=(base.NAME,),
     jobs=jobs,

@@ -72,5 +72,4 @@ STEP = Step(
     jobs=jobs,
     macs=macs,
     what=lambda study: f"φ = {', '.join(f'{phi:g}' for phi in study.options(Options).phi)}",
-    ended=lambda run: len(run.log.of(NAME)) == len(macs(run.study, 1.0)),
 )

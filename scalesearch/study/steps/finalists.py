@@ -14,7 +14,7 @@ from scalesearch.signature import Natural
 from scalesearch.space import arch_from_dict
 from scalesearch.statistics import interval
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step
+from scalesearch.study.step import Step, fewer_may_do
 from scalesearch.study.steps import base
 from scalesearch.study.steps.fixed import job_of
 from scalesearch.study.study import Study
@@ -121,6 +121,7 @@ def macs(study: Study, base_macs: float) -> list[float]:
 
 STEP = Step(
     NAME,
+    ended=fewer_may_do,
     title="training finalists",
     key="finalists",
     options=Options,

@@ -16,9 +16,9 @@ def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decision
            seed: int | None = None,
            **more: Any) -> Job:  # fmt: skip
     """A network to train whole under the step's recipe, with the study's first seed if none is given."""
-    recipe = study.recipe_of(step)
     seed = study.seeds[0] if seed is None else seed
-    given = {"recipe": recipe, "until": recipe.epochs, "of": recipe.epochs, **more}
+    given = {"recipe": study.recipe_of(step), **more}
+    given = {"until": given["recipe"].epochs, "of": given["recipe"].epochs} | given
     return Job(step, number, name, expand(arch).digest, dict(decisions), seed, arch, cost(arch)._asdict(), **given)
 
 

@@ -55,26 +55,28 @@ def jobs(run: Driver) -> Jobs:
     study, options = run.study, run.study.options(Options)
     for seed in study.seeds:
         yield from Search(study.problem, study.evaluator.score, options.trials, options.with_, NAME, seed, str(seed),
-                          study.parallel).jobs(run.log)  # fmt: skip
+                          study.parallel, label=f"seed{seed}").jobs(run.log)  # fmt: skip
 
 
 def found(run: Driver) -> dict[int, Found]:
-    """By seed, what its search has found so far; seeds without a result are left out."""
+    """By seed, what its search has found so far."""
     study, wanted = run.study, run.study.options(Options).trials
     searches = {}
     for seed in study.seeds:
         trials = run.log.of(NAME, seed)
         exhausted = len(trials) < wanted and not study.problem.left({t.network for t in trials})
-        one = found_in(trials, study.problem, study.evaluator.score, exhausted)
-        if one.scored:
-            searches[seed] = one
+        searches[seed] = found_in(trials, study.problem, study.evaluator.score, exhausted)
     return searches
 
 
 def ended(run: Driver) -> bool:
-    searches = found(run)
     wanted = run.study.options(Options).trials
-    return all(s in searches and (searches[s].exhausted or len(searches[s].results) == wanted) for s in run.study.seeds)
+    return all(one.exhausted or len(one.results) == wanted for one in found(run).values())
+
+
+def says(run: Driver) -> list[str]:
+    failed = [trial for trial in run.log.of(NAME) if not trial.done]
+    return [f"{len(failed)} of {len(run.log)} trials failed; the first: {failed[0].reason}."] if failed else []
 
 
 def concludes(run: Driver) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def concludes(run: Driver) -> dict[str, Any]:
     assert study.rows is not None and isinstance(problem, TableProblem | SpaceTableProblem)
     final = study.rows.table.column(study.rows.columns.final or study.rows.columns.score, "table.final")
     whole, reference = _whole_volume(problem) if study.objectives else (0.0, ())
-    for seed, one in found(run).items():
+    for seed, one in ((seed, one) for seed, one in found(run).items() if one.scored):
         best = one.best
         told = float(final[problem.row(best.decisions)])
         row = {"seed": seed, "queries": len(one.results), "failed": len(one.results) - len(one.scored),
@@ -127,9 +129,12 @@ STEP = Step(
     check=check,
     jobs=jobs,
     macs=lambda study, base_macs: [0.0] * (study.options(Options).trials * len(study.seeds)),
+    networks=lambda study: study.options(Options).trials,
     what=lambda study: f"{study.options(Options).with_} in {study.rows.table.path if study.rows else ''}",
     trains=False,
     ended=ended,
+    settled=lambda run: [one.best for one in found(run).values()],
+    says=says,
     concludes=concludes,
     lead=sentence,
     printed=PRINTED,

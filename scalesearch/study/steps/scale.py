@@ -16,7 +16,7 @@ from scalesearch.signature import Count, Rule
 from scalesearch.space import arch_from_dict
 from scalesearch.statistics import standard_error
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step
+from scalesearch.study.step import Step, fewer_may_do
 from scalesearch.study.steps.base import short
 from scalesearch.study.steps.finalists import base_of
 from scalesearch.study.study import Study
@@ -200,6 +200,7 @@ def macs(study: Study, base_macs: float) -> list[float]:
 
 STEP = Step(
     NAME,
+    ended=fewer_may_do,
     title="searching α, β, γ",
     key="scale",
     options=Options,
@@ -212,5 +213,6 @@ STEP = Step(
     concludes=lambda run: {"scaling": scaling(run)},
     says=says,
     lead=sentence,
+    settled=lambda run: run.best(NAME),
     stored=problem_of,
 )

@@ -6,7 +6,7 @@ from random import Random
 
 from scalesearch.searchers import Jobs, Past, ask
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step
+from scalesearch.study.step import Step, fewer_may_do
 from scalesearch.study.steps import base
 from scalesearch.study.steps.fixed import job_of
 from scalesearch.study.study import Study
@@ -39,6 +39,7 @@ def what(study: Study) -> str:
 
 STEP = Step(
     NAME,
+    ended=fewer_may_do,
     title="screening by proxies",
     jobs=jobs,
     macs=lambda study, base_macs: [base_macs] * study.options(base.Options).screen,

@@ -12,7 +12,7 @@ from scalesearch.scaling import ScalingSpace, Shares, scale_to
 from scalesearch.searchers import Jobs, Trial
 from scalesearch.statistics import Correlation, correlation
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step
+from scalesearch.study.step import Step, fewer_may_do
 from scalesearch.study.steps import scale
 from scalesearch.study.steps.fixed import evenly, job_of
 from scalesearch.study.study import Study
@@ -76,6 +76,7 @@ def macs(study: Study, base_macs: float) -> list[float]:
 
 STEP = Step(
     NAME,
+    ended=fewer_may_do,
     title="testing the choice at larger φ",
     needs=(scale.NAME,),
     jobs=jobs,
