@@ -15,6 +15,7 @@ from scalesearch.searchers.trial import Key, Trial
 from scalesearch.yamlfile import fault
 
 FORMAT = 2
+HEAD = b'{"log": '
 
 
 class TrialLog:
@@ -38,8 +39,8 @@ class TrialLog:
         whole = path.read_bytes()
         end = whole.rfind(b"\n") + 1
         first, *others = whole[:end].splitlines() or [b""]
-        if first:
-            self._take_header(path, first, of)
+        if first or not whole.startswith(HEAD[: len(whole)]):  # a head that a kill cut off is none yet
+            self._take_header(path, first or whole, of)
         for i, line in enumerate(others):
             try:
                 trial = Trial(**json.loads(line))

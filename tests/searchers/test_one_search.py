@@ -143,3 +143,15 @@ def test_asking_stays_cheap_with_thousands_of_results(space, table):
     start = time.perf_counter()
     found = ss.search(problem(table), trials=256, with_="random")
     assert len(found.results) == 256 and time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("text", ['{"my": "results"}', "line one\nline two", "1", "{"])
+def test_a_file_that_is_no_log_is_left_as_it_is(space, tmp_path, text):
+    log = tmp_path / "results.json"
+    log.write_text(text)
+    if text == "{":  # all that a kill left of a head
+        assert len(ss.search(space, promise, trials=2, with_="random", log=log).results) == 2
+        return
+    with pytest.raises(InputError, match="is no log of trials"):
+        ss.search(space, promise, trials=2, with_="random", log=log)
+    assert log.read_text() == text
