@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from scalesearch.network import Network
 from scalesearch.zoo import Preprocessing
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+MOST_PIXELS = 150_000_000  # of an image
 BATCH = 16
 
 
@@ -53,10 +55,9 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
     Raises `InputError` for a file that is no image.
     """
     try:
-        with Image.open(path) as opened:
+        with _opened(path) as opened:
             image = _eight_bit(opened).convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError,
-            MemoryError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, MemoryError) as error:
         reason = "cannot identify it" if isinstance(error, UnidentifiedImageError) else str(error)
         raise InputError(f"is no image that can be read ({reason})", str(path)) from None
     resize, crop = max(preprocessing.resize, preprocessing.crop), preprocessing.crop
@@ -69,6 +70,19 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
                               dtype=torch.uint8).view(crop, crop, -1).permute(2, 0, 1).float().div_(255)
     mean, std = (torch.tensor(values[:channels]).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     return (pixels - mean) / std
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image, before a pixel is decoded. ValueError where it has too many: our limit comes before Pillow's."""
+    theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,}")
+            yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = theirs
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -127,3 +127,21 @@ def test_mistakes_are_one_line(weights, tmp_path):
     (tmp_path / "names.txt").write_text("one\ntwo")
     assert "has 2 lines, and the network 1000 classes" in refused(*base, good, "--weights", path, "--names",
                                                                   str(tmp_path / "names.txt"))
+
+
+@pytest.mark.parametrize("theirs", [None, 1_000, 10**9])
+def test_images_of_too_many_pixels_are_refused_by_our_own_limit(tmp_path, monkeypatch, theirs):
+    """Before any is decoded, and whatever limit Pillow has."""
+    import struct
+    import zlib
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", theirs)
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(png)
+    with pytest.raises(InputError, match="it has 100000 × 100000 pixels; at most 150,000,000"):
+        prepared(tmp_path / "bomb.png", Preprocessing(8, 8), 3)
+    assert theirs == Image.MAX_IMAGE_PIXELS
+    Image.new("RGB", (64, 64)).save(tmp_path / "fine.png")
+    assert prepared(tmp_path / "fine.png", Preprocessing(8, 8), 3).shape == (3, 8, 8)
