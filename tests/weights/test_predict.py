@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import scalesearch as ss
+from scalesearch.errors import InputError
 from scalesearch.weights.predicting import prepared
 from scalesearch.zoo.preprocessing import class_names, preparing
 from scalesearch.zoo.published_figures import Preprocessing
