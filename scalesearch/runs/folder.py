@@ -28,7 +28,7 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool) -> Iterator
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.lock").touch()
+        (folder / "run.lock").open("a").close()
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}", "--out") from None
     with locked(folder / "run.lock", f"another run is at work in {folder}"):
