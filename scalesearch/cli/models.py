@@ -211,5 +211,4 @@ def scale(model: str, target: str | None, by: float | None, phi: float | None, p
     click.echo(arch_to_yaml(arch), nl=False)
     off = f", {deviation:+.2%} of the target" if deviation is not None else ""
     click.echo(f"{counted.macs:,} MACs{off}, {counted.params:,} params, {counted.acts:,} activations; layers × "
-               f"{depth:.3g}, "
-               f"width × {width:.3g}, resolution × {resolution:.3g}", err=True)
+               f"{depth:.3g}, width × {width:.3g}, resolution × {resolution:.3g}", err=True)

@@ -74,8 +74,7 @@ def to_python(arch: Arch) -> str:
         f'{arch.resolution}×{arch.resolution}.',
         "",
         f"Input (batch, {arch.channels}, {arch.resolution}, {arch.resolution}), {outputs(graph)}. Written by "
-        f"scalesearch; "
-        "needs torch alone.",
+        "scalesearch; needs torch alone.",
         '"""',
         "",
         *(["from __future__ import annotations", ""] if helpers else []),

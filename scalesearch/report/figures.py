@@ -152,8 +152,8 @@ def triangle(info: Info) -> go.Figure:
         customdata=[[p.name, ", ".join(p.presets) or "searched", p.score, p.macs, p.deviation] for p in points],
         hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution "
                       "%{c:.2f}<br>"
-                      f"%{{customdata[2]:.2{axis.format}}}, " "%{customdata[3]:,} MACs "
-                                                              "(%{customdata[4]:+.2%})<extra></extra>"))
+                      f"%{{customdata[2]:.2{axis.format}}}, "
+                      "%{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>"))
     figure.update_layout(**{**STYLE, "margin": {"l": 40, "r": 24, "t": 36, "b": 36}}, height=440, ternary={
         "sum": 1, "aaxis": {"title": "depth (α)", "ticks": ""}, "baxis": {"title": "width (β)", "ticks": ""},
         "caxis": {"title": "resolution (γ)", "ticks": ""}, "bgcolor": "#f8fafc"})

@@ -51,8 +51,7 @@ def check_format(folder: Path) -> None:
     """Raises `InputError` where a version before 0.2 searched a table, with a log for each seed."""
     if any(folder.glob("seed*.jsonl")) and not (folder / "trials.jsonl").exists():
         raise InputError(f"{folder} holds logs of an older format, one for each seed; they can't be gone on with, "
-                         f"start anew "
-                         "in another folder")
+                         "start anew in another folder")
 
 
 def _only_ours(folder: Path) -> bool:

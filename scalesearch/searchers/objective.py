@@ -97,9 +97,8 @@ def _point(result: Result) -> tuple[float, ...]:
 
 def found_in(trials: Iterable[Trial], problem: Problem, score: Score, exhausted: bool = False) -> Found:
     """The trials of a search of `problem` as what it found."""
-    results = [Result(t.number, t.decisions, t.network, score.of(t.scores),
-                      problem.costs(t.decisions),
-                      t.reason, t.rejected, t.early, t.fidelity.get("epochs")) for t in trials]  # fmt: skip
+    results = [Result(t.number, t.decisions, t.network, score.of(t.scores), problem.costs(t.decisions), t.reason,
+                      t.rejected, t.early, t.fidelity.get("epochs")) for t in trials]  # fmt: skip
     return Found(results, problem.objectives, exhausted, problem)
 
 

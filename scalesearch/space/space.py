@@ -153,8 +153,7 @@ class Space:
                 coincide = coincide or may_coincide(a, b)
         if coincide and sum(u.present is not True for u in stages) > MOST_INTERCHANGEABLE:
             raise InputError(f"more than {MOST_INTERCHANGEABLE} optional stages, some of which can stand in for each "
-                             f"other; "
-                             "let their choices differ", "stages")
+                             "other; let their choices differ", "stages")
         return coincide
 
     def sample(self, rng: Random | int | None = None) -> tuple[Decisions, Arch]:

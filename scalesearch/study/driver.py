@@ -63,7 +63,7 @@ class Driver:
     def final(self, step: str) -> list[Trial]:
         """A search's trials that were trained to the end, alike. Raises `WorkFailed` where none succeeded."""
         trials = self.log.of(step)
-        done = compared((t for t in trials if not t.early), self.study.evaluator.score)
+        done = self._ended(trials)
         if not done:
             reason = next((t.reason for t in trials if t.reason), "no network was found")
             raise WorkFailed(f"none of the {len(trials)} trials of the {step} search came to the end of its "
@@ -75,7 +75,10 @@ class Driver:
         return max(self.final(step), key=self.rank)
 
     def has_best(self, step: str) -> bool:
-        return bool(compared((t for t in self.log.of(step) if not t.early), self.study.evaluator.score))
+        return bool(self._ended(self.log.of(step)))
+
+    def _ended(self, trials: list[Trial]) -> list[Trial]:
+        return compared((t for t in trials if not t.early), self.study.evaluator.score)
 
     def rank(self, trial: Trial) -> tuple[float, float]:
         return self.study.evaluator.score.rank(trial.scores)

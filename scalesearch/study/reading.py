@@ -14,16 +14,7 @@ from scalesearch.counting import cost, possible_cost, profile_in
 from scalesearch.data import source
 from scalesearch.errors import InputError, distinct, inside, unknown
 from scalesearch.searchers import read_table
-from scalesearch.signature import (
-    Count,
-    Field,
-    Natural,
-    Resolution,
-    Rule,
-    check_arguments,
-    fields_of,
-    section,
-)
+from scalesearch.signature import Count, Field, Natural, Resolution, Rule, check_arguments, fields_of, section
 from scalesearch.space import Space, named, space_from_dict
 from scalesearch.study.document import override
 from scalesearch.study.shipped import find_study
@@ -35,10 +26,9 @@ from scalesearch.yamlfile import Document, read
 
 
 def _training_keys(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None,
-                   task: str | None = None,
-                   resolution: Resolution | None = None, recipe: dict | str = "quick", seeds: tuple[Natural, ...] = (0,
-                   ),
-                   parallel: Count = 4, ray: dict | None = None) -> None:  # fmt: skip
+                   task: str | None = None, resolution: Resolution | None = None, recipe: dict | str = "quick",
+                   seeds: tuple[Natural, ...] = (0,), parallel: Count = 4,
+                   ray: dict | None = None) -> None:  # fmt: skip
     """What a study that trains says beside its steps' sections."""
 
 
@@ -115,8 +105,7 @@ def _training(given: Mapping[str, Any], task: Task) -> Training:
     data = source(given.get("data", "digits"))
     if data.task != task.name:
         raise InputError(f"{data.name} has labels for {data.task}, and the study is for {task.name}", "data")
-    return Training(task, data, given.get("resolution") or data.resolution,
-                    _recipe(given.get("recipe", "quick")))
+    return Training(task, data, given.get("resolution") or data.resolution, _recipe(given.get("recipe", "quick")))
 
 
 def _task(named: str | None, space: Space) -> Task:
@@ -151,8 +140,7 @@ def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Docu
         bounds = given.get("budget") or {}
         budget = budget_of(bounds) if space else Budget({key: bound(value, key) for key, value in bounds.items()})
     return Study(**common, steps=STEPS["table"], sections=sections, space=space, rows=Rows(table, columns),
-                 budget=budget,
-                 objectives=options.objective, document=written)  # fmt: skip
+                 budget=budget, objectives=options.objective, document=written)
 
 
 def _common(given: Mapping[str, Any], document: Document, parallel: int) -> dict[str, Any]:

@@ -70,8 +70,7 @@ def _pickled(path: Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise InputError("holds more than tensors, which would mean running code from it; save the model's "
-                             "state_dict() "
-                             "alone, best as .safetensors", str(path)) from None
+                             "state_dict() alone, best as .safetensors", str(path)) from None
         raise InputError(f"is damaged or no file of weights: {str(error).splitlines()[0]}", str(path)) from None
     except Exception as error:
         raise InputError(f"is damaged or no file of weights ({type(error).__name__}: "

@@ -84,8 +84,7 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
             chosen[key] = ours
         elif key.startswith(("head.", "auxiliary.")) and len(ours) == model.arch.classes:
             faults.append(f"{name} has {len(given[name])} classes, {key} has {len(ours)}: build the network with as "
-                          f"many classes, "
-                          "or ask for the head to be replaced")
+                          "many classes, or ask for the head to be replaced")
         else:
             faults.append(f"{name} has shape {_text(given[name])}, {key} needs {_text(ours)}")
     faults += [f"has {name}, which {model.arch.name} has no place for" + _hint(name) for name in extra]

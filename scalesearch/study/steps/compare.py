@@ -87,8 +87,7 @@ def rows(run: Driver) -> list[ComparedRow]:
         by_name.setdefault(trial.name, []).append(trial)
     found = [_row(run, name, trials) for name, trials in by_name.items()]
     scored = {r.name: r for r in found if r.test is not None}
-    sign = 1 if run.study.trained.task.larger else -1
-    value = lambda r: sign * r.test
+    value = lambda r: run.study.trained.task.tested.turned(r.test)
     best = lambda key: {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
     fronts = {key: best(key) for key in ("macs", "params")}
     likely = front_probability({n: r.macs for n, r in scored.items()}, {n: value(r) for n, r in scored.items()},
