@@ -170,7 +170,7 @@ def test_draws_inside_a_budget_are_uniform_over_networks(name, share, monkeypatc
     for walked in (0, 16_000):  # along the ladder, and from the list
         monkeypatch.setattr("scalesearch.budget.feasibility.WALKED", walked)
         feasible, rng = Feasible(space, budget), Random(1)
-        drawn = Counter(expand(space._at(feasible.draw(rng))).digest for _ in range(15 * len(inside)))
+        drawn = Counter(expand(space._at(feasible.draw(rng))).digest for _ in range(30 * len(inside)))
         assert set(drawn) <= inside
         assert stats.chisquare([drawn[d] for d in inside]).pvalue > 1e-3
 

@@ -20,7 +20,7 @@ from scalesearch.export.python import to_python
 from scalesearch.weights.loading import load_weights
 
 SMALL = {"resnet20_cifar": 32, "mobilenet_v4_hybrid_medium": 64, "shufflenet_v2_x0_5": 64, "yolov8n": 64,
-         "inception_v3": 96, "convnext_tiny": 64}  # fmt: skip
+         "inception_v3": 96, "densenet_bc100_12": 32, "convnext_tiny": 64}  # fmt: skip
 
 
 def network(name, resolution=None):

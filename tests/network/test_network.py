@@ -18,7 +18,7 @@ from scalesearch.files import save_tensors as save_weights
 from scalesearch.network.modules import build, drop_path_rates
 from scalesearch.space.schema import load_space
 
-SMALL = {"vgg11_bn": 32, "resnet18": 40, "resnet50": 40, "mobilenet_v2": 40, "efficientnet_b0": 40}
+SMALL = {"vgg11_bn": 32, "resnet18": 40, "resnet50": 40, "mobilenet_v1": 40, "mobilenet_v2": 40, "efficientnet_b0": 40}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name != "mobilenet_v2" else [])
