@@ -35,6 +35,29 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder(kind: str) -> Path:
+    """Where what can be made again is kept on this machine: `$SCALESEARCH_CACHE`, or the user's folder of caches.
+
+    Raises `InputError` where it cannot be made.
+    """
+    named = os.environ.get("SCALESEARCH_CACHE")
+    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scalesearch"
+    try:
+        (base / kind).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made a folder for the cache ({error.strerror}); name another by SCALESEARCH_CACHE",
+                         str(base)) from None
+    return base / kind
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """One process after another: whoever finds the file at `path` taken waits."""
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @contextmanager
 def locked(path: Path, otherwise: str) -> Iterator[None]:
     """The file at `path` is this process's alone while the block runs, else `InputError(otherwise)`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -13,9 +13,11 @@ import click
 
 from scalesearch import yamlfile
 from scalesearch.errors import InputError, WorkFailed, shown
+from scalesearch.watched import watched_by
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # no mistake in the input
 Rows = list[dict[str, Any]]
+MANY = 1000  # items of long work that are worth a line
 
 
 def guarded_command(command: Callable) -> Callable:
@@ -24,7 +26,8 @@ def guarded_command(command: Callable) -> Callable:
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            return command(*args, **kwargs)
+            with watched_by(_progress):
+                return command(*args, **kwargs)
         except InputError as error:
             click.echo(f"scalesearch: {error}", err=True)
             sys.exit(2)
@@ -43,6 +46,17 @@ def guarded_command(command: Callable) -> Callable:
             sys.exit(1)
 
     return guarded
+
+
+def _progress(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+    """A bar on a terminal, elsewhere a line at the start of what takes a while."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal and total >= MANY:
+        click.echo(f"{what}: {total:,}", err=True)
+    return track(items, what, total, console=console, disable=not console.is_terminal, transient=True)
 
 
 def _one_line(error: click.UsageError, file: Any = None) -> None:

@@ -155,7 +155,7 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
 @guarded_command
 def report(folder: Path) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
-    from scalesearch.runs import check_format, seconds_spent, write_report
+    from scalesearch.runs import check_format, kept_source, seconds_spent, write_report
     from scalesearch.searchers import TrialLog
     from scalesearch.study import Driver, load_study
 
@@ -163,5 +163,5 @@ def report(folder: Path) -> None:
         raise InputError("is no run's folder: it has no study.yaml", str(folder))
     check_format(folder)
     log = TrialLog(folder / "trials.jsonl", repair=False)
-    write_report(Driver(load_study(folder / "study.yaml"), log), folder, seconds_spent(folder))
+    write_report(Driver(load_study(folder / "study.yaml", kept=kept_source(folder)), log), folder, seconds_spent(folder))
     click.echo(folder / "report.html")

@@ -1,3 +1,4 @@
 from .architecture import table as table, write_drawing as write_drawing
+from .health import health_page as health_page
 from .html import page as page
 from .info import Info as Info, gather as gather

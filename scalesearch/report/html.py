@@ -47,12 +47,23 @@ def _readable(document: Any) -> Any:
     return document
 
 
+def _splits(data: dict[str, Any]) -> str:
+    """Which numbers come from which images."""
+    images, origins = data["images"], (data["health"] or {}).get("splits", {})
+    told = {split: f"{images[split]:,} images" + (f" ({origins[split]})" if split in origins else "")
+            for split in ("train", "val", "test")}  # fmt: skip
+    return (f"training sees {told['train']}; every score of a search, and which finalist is the base, is of "
+            f"{told['val']}; the test scores of the family and the hand-built networks, and the fronts, are of "
+            f"{told['test']}, which no search sees")
+
+
 def provenance(info: Info) -> list[tuple[str, Any]]:
     study, data, recipe = info.document, info.data or {}, info.recipe or {}
     rejected = sum(t["rejected"] for t in info.trials)
     return [
-        ("data", f"{data['name']}: {data['origin']}; {data['classes']} classes; searches are scored on a "
-                 "validation split, the comparison on a test split that no search sees"),
+        ("data", f"{data['name']}: {data['origin']}; {data['classes']} classes"
+                 + (f"; contents {data['digest']}, kept at {data['kept at']} pixels" if data["digest"] else "")),
+        ("splits", _splits(data)),
         ("budget of the base", info.budget),
         ("trials", ", ".join(f"{n} {step}" for step, n in info.counts.items() if n)
          + (f"; {info.early} of them stopped early, in no front" if info.early else "")

@@ -10,6 +10,7 @@ from typing import Any
 
 from scalesearch.arch import expand
 from scalesearch.counting import by_layer, by_stage
+from scalesearch.data import Health
 from scalesearch.searchers import Trial
 from scalesearch.space import arch_from_dict
 from scalesearch.study import Driver, Study
@@ -100,8 +101,8 @@ def environment() -> dict[str, Any]:
     return {"versions": versions(PACKAGES), "machine": machine}
 
 
-def gather(run: Driver, seconds: float = 0.0) -> Info:
-    """The report of a driver's study and log, as far as it has come."""
+def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = None) -> Info:
+    """The report of a driver's study and log, as far as it has come; `health` is that of its images."""
     study, trials = run.study, run.trials
     found = {key: value for step in study.steps for key, value in step.concludes(run).items()}
     base = found.get("base")
@@ -126,7 +127,7 @@ def gather(run: Driver, seconds: float = 0.0) -> Info:
         wanted={s.name: s.networks(study) if s.networks else len(s.macs(study, 1.0)) for s in study.steps if s.settled},
         counts={step.name: len(run.log.of(step.name)) for step in study.steps},
         objectives=study.objectives,
-        **_of_training(study),
+        **_of_training(study, health),
     )
 
 
@@ -137,13 +138,15 @@ def _axis(study: Study) -> Axis:
     return Axis(task.score, task.searched.key, task.tested.key, task.percent, task.larger)
 
 
-def _of_training(study: Study) -> dict[str, Any]:
+def _of_training(study: Study, health: dict[str, Any] | None) -> dict[str, Any]:
     if study.training is None:
         return {}
     data = study.training.data
     return {
         "data": {"name": data.name, "origin": data.origin, "classes": data.classes,
-                 "resolution": study.training.resolution},
+                 "resolution": study.training.resolution, "images": dict(data.sizes), "digest": data.digest,
+                 "kept at": data.size, "health": health,
+                 "warnings": Health.of_dict(health).warnings if health else []},
         "recipe": {"final": asdict(study.training.recipe), "search epochs": study.recipe_of("base").epochs,
                    "scaling epochs": study.recipe_of("scale").epochs},
     }  # fmt: skip

@@ -12,7 +12,7 @@ from scalesearch.files import locked, save_text
 from scalesearch.study import document_difference, document_digest
 from scalesearch.yamlfile import dump, read
 
-OURS = ("study.yaml", "run.lock")  # what a run writes before its first trial
+OURS = ("study.yaml", "run.lock", "splits.parquet", "data.json", "data.html")  # what a run writes before its first trial
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from scalesearch.errors import InputError
 from scalesearch.export import to_python
 from scalesearch.files import save_text
 from scalesearch.report import Info, gather
+from scalesearch.runs.images import kept_health
 from scalesearch.searchers import write_storage
 from scalesearch.space import arch_to_yaml
 from scalesearch.study import ComparedRow, Driver, members
@@ -45,7 +46,7 @@ def write_report(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]
 
     from scalesearch.report import page
 
-    info = gather(driver, seconds)
+    info = gather(driver, seconds, kept_health(folder))
     if not info.data and not info.found["rows"]:
         raise InputError("holds no results yet", str(folder))
     if driver.log.of("family"):

@@ -153,6 +153,7 @@ def _source() -> Any:
             try:
                 if job is not None and self.failure is None:
                     self.driver.finish(job, _outcome(result, error))
+                    Place(self.folder).unfinished(job.key).unlink(missing_ok=True)
             except Exception as failure:
                 self.failure = failure
 

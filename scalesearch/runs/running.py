@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scalesearch.runs.folder import claimed
+from scalesearch.runs.images import keep_data
 from scalesearch.runs.leaving import emit
 from scalesearch.searchers import Job, Trial, TrialLog, outcome_of
 from scalesearch.study import Driver, Study, load_study
@@ -69,6 +70,7 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
         log = TrialLog(folder / "trials.jsonl", {"study": study.digest, "problem": study.problem.digest},
                        otherwise="give another folder with --out")
         driver = Driver(study, log, observer.finished)
+        keep_data(study, folder)
         observer.known(driver.trials)
         started = time.time()
         first = driver.next()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -11,21 +12,21 @@ from typing import Any
 from scalesearch.arch import BLOCKS, adapted_strides
 from scalesearch.budget import QUANTITIES, Budget, bound, budget_of, relative_to
 from scalesearch.counting import cost, possible_cost, profile_in
-from scalesearch.data import source
+from scalesearch.data import Source, located as located_data, source
 from scalesearch.errors import InputError, distinct, inside, unknown
 from scalesearch.searchers import read_table
 from scalesearch.signature import Count, Field, Natural, Resolution, Rule, check_arguments, fields_of, section
 from scalesearch.space import Space, named, space_from_dict
 from scalesearch.study.document import override
 from scalesearch.study.shipped import find_study
-from scalesearch.study.steps import STEPS, base, rows
+from scalesearch.study.steps import STEPS, base, family, rows, scale
 from scalesearch.study.study import Resources, Study, adapted_zoo
 from scalesearch.study.tables import Columns, Rows
 from scalesearch.training import RECIPES, TASKS, Recipe, Task, Training
 from scalesearch.yamlfile import Document, read
 
 
-def _training_keys(*, space: dict | str, budget: dict, data: str = "digits", name: str | None = None,
+def _training_keys(*, space: dict | str, budget: dict, data: dict | str = "digits", name: str | None = None,
                    task: str | None = None, resolution: Resolution | None = None, recipe: dict | str = "quick",
                    seeds: tuple[Natural, ...] = (0,), parallel: Count = 4,
                    ray: dict | None = None) -> None:  # fmt: skip
@@ -55,8 +56,9 @@ def study_fields(kind: str) -> dict[str, Field]:
     return fields
 
 
-def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
-    """The study in the YAML file at `path`, with `overrides` (`{"search.trials": 4}`) laid over it.
+def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None, kept: Source | None = None) -> Study:
+    """The study in the YAML file at `path`, with `overrides` (`{"search.trials": 4}`) laid over it; of data that was
+    looked at before, and is not looked at again, what was `kept`.
 
     Raises `InputError` with file and line for anything wrong in the study, in the space that it names, or for columns
     that its table lacks.
@@ -73,22 +75,23 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         given = check_arguments(owner, study_fields(kind), data)
         if given.get("task") is not None and given["task"] not in TASKS:
             raise InputError(unknown("task", given["task"], TASKS), "task")
-        study = (_trained if kind == "training" else _looked_up)(given, data, document)
+        study = _trained(given, data, document, kept) if kind == "training" else _looked_up(given, data, document)
         for step in study.steps:
             step.check(study)
         return study
 
 
-def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Document) -> Study:
+def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Document, kept: Source | None) -> Study:
     space_data, space, located = read_space(data["space"], document.path.parent)
     with located():
         task = _task(given.get("task"), space)
-    training = _training(given, task)
     sections = _sections("training", given)
     options: base.Options = sections[base.Options]
+    given = {**given, "data": located_data(given.get("data", "digits"), document.path.parent)}
+    training = _training(given, task, sections, kept)
     study = Study(
         **_common(given, document, 4), steps=STEPS["training"], sections=sections, space=space, training=training,
-        objectives=options.costs(training.task.score), document={**data, "space": space_data})  # fmt: skip
+        objectives=options.costs(training.task.score), document={**data, "space": space_data} | ({"data": given["data"]} if "data" in data else {}))  # fmt: skip
     with inside("budget"):
         budget = budget_of(given["budget"], relative_to(adapted_zoo(training)))
         if not budget.bounds:
@@ -101,11 +104,16 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
     return study
 
 
-def _training(given: Mapping[str, Any], task: Task) -> Training:
-    data = source(given.get("data", "digits"))
+def _training(given: Mapping[str, Any], task: Task, sections: Mapping[type, Any], kept: Source | None) -> Training:
+    """The images are kept at the largest resolution that a member of the family may have: all growth in γ alone."""
+    data = kept or source(given["data"])
     if data.task != task.name:
         raise InputError(f"{data.name} has labels for {data.task}, and the study is for {task.name}", "data")
-    return Training(task, data, given.get("resolution") or data.resolution, _recipe(given.get("recipe", "quick")))
+    resolution = given.get("resolution") or data.resolution
+    growth: scale.Options = sections[scale.Options]
+    largest = resolution * growth.factor ** (max((*sections[family.Options].phi, *growth.phi)) / 2)
+    data = kept or source(given["data"], math.ceil(largest))
+    return Training(task, data, resolution, _recipe(given.get("recipe", "quick")))
 
 
 def _task(named: str | None, space: Space) -> Task:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -11,21 +11,45 @@ from torch.nn import functional as F
 from scalesearch.arch import Arch
 from scalesearch.training.recipe import Recipe
 
+FEW = 5  # classes up to which the five likeliest say nothing
+MOST_SHOWN = 100  # classes up to which it is kept which are taken for which
+
+
+class Mixed(NamedTuple):
+    """The classes of images that are blends of two, and the share of the first in each."""
+
+    first: torch.Tensor
+    second: torch.Tensor
+    share: torch.Tensor
+
 
 def labels(raw: Any) -> torch.Tensor:
     """The class of every image."""
-    return torch.from_numpy(raw)
+    return torch.as_tensor(raw)
 
 
-def loss(arch: Arch, out: Any, labels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """Cross-entropy, that of auxiliary heads added by their weights."""
+def importance(labels: torch.Tensor) -> torch.Tensor:
+    """What every image weighs where classes are to count alike; 1 on average."""
+    counted = torch.bincount(labels).float()
+    return (len(labels) / (counted > 0).sum() / counted)[labels]
+
+
+def loss(arch: Arch, out: Any, labels: Any, recipe: Recipe, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Cross-entropy, that of auxiliary heads added by their weights; images may weigh differently."""
     logits, *others = out if isinstance(out, tuple) else (out,)
 
-    def entropy(x: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(x.float(), labels, label_smoothing=recipe.label_smoothing)
+    def entropy(x: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(x.float(), wanted, label_smoothing=recipe.label_smoothing,
+                               reduction="mean" if weights is None and not isinstance(labels, Mixed) else "none")
 
-    weighted = (aux.weight * entropy(other) for aux, other in zip(arch.auxiliary, others, strict=False))
-    return entropy(logits) + sum(weighted)
+    def blended(x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(labels, Mixed):
+            each = entropy(x, labels)
+        else:
+            each = labels.share * entropy(x, labels.first) + (1 - labels.share) * entropy(x, labels.second)
+        return (each if weights is None else each * weights).mean()
+
+    return blended(logits) + sum(aux.weight * blended(other) for aux, other in zip(arch.auxiliary, others, strict=False))
 
 
 def moved(labels: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
@@ -33,7 +57,29 @@ def moved(labels: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
     return labels
 
 
+def mixed(labels: torch.Tensor, order: torch.Tensor, share: torch.Tensor) -> Mixed:
+    """Both classes of every blend."""
+    return Mixed(labels, labels[order.to(labels.device)], share.to(labels.device))
+
+
 def metrics(outs: Sequence[torch.Tensor], labels: torch.Tensor) -> dict[str, float]:
     """Accuracy as a share, cross-entropy in nats."""
     out = torch.cat([*outs]).float()
     return {"accuracy": (out.argmax(1) == labels).float().mean().item(), "loss": F.cross_entropy(out, labels).item()}
+
+
+def details(outs: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[dict[str, float], dict[str, Any]]:
+    """Further scores (top-5, accuracy with classes counting alike), and by class: recall, and what is taken for what.
+
+    The matrix has a row for each true class and is left out where classes are many.
+    """
+    out = torch.cat([*outs]).float()
+    classes, taken = out.shape[1], out.argmax(1)
+    matrix = torch.bincount(labels * classes + taken, minlength=classes * classes).view(classes, classes)
+    counted = matrix.sum(1)
+    recall = (matrix.diagonal() / counted.clamp(min=1))[counted > 0]
+    scores = {"balanced_accuracy": recall.mean().item()}
+    if classes > FEW:
+        scores["top5"] = (out.topk(5).indices == labels[:, None]).any(1).float().mean().item()
+    by_class = [r / c if c else None for r, c in zip(matrix.diagonal().tolist(), counted.tolist())]
+    return scores, {"recall": by_class} | ({"confusion": matrix.tolist()} if classes <= MOST_SHOWN else {})

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from scalesearch.signature import Rate, Ratio, Rule, Share
+from scalesearch.signature import Count, Natural, Rate, Ratio, Rule, Share
 
 # What `proxies` computes of a network that has not been trained, beside the counted params and MACs.
 PROXIES = ("synflow", "naswot", "grad_norm", "jacov", "zen")
 Positive = Annotated[float, Rule(low=1e-12, high=1e30)]
+MOST_DROPPED = 0.8  # of a residual branch or of features, however large φ
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,61 @@ class Recipe:
 
     epochs: Annotated[int, Rule(low=1, high=100_000)] = 12
     batch_size: Annotated[int, Rule(low=1, high=65_536)] = 64
+    # So many images at a time, their gradients added up to a batch; as many as memory holds without it. Statistics of
+    # batch norms are then of the smaller number.
+    micro_batch: Count | None = None
     # AdamW (Loshchilov & Hutter 2019): one learning rate serves networks with and without batch norm alike, which SGD's
-    # does not, and a comparison under one recipe needs that.
+    # (with Nesterov's momentum) does not, and a comparison under one recipe needs that.
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = 3e-3
+    momentum: Rate = 0.9
     # On weights alone: decaying norms and biases only shifts what the next layer sees.
     weight_decay: Ratio = 0.05
     # Linear from zero, over this share of the steps: batch-norm statistics are still noise in the first ones.
     warmup: Share = 0.15
     # After it a cosine to zero (Loshchilov & Hutter 2017).
     label_smoothing: Share = 0.1
-    # Gradients longer than this are shortened to it: networks without norm survive the warm-up's end.
-    clip_norm: Positive = 1.0
+    # Gradients longer than this are shortened to it: networks without norm survive the warm-up's end. 0: none are.
+    clip_norm: Ratio = 1.0
     # Weights and statistics are averaged exponentially over this share of the steps; the average is what is scored.
     ema_span: Share = 0.05
     # Images are moved, turned and zoomed at random: by this share of their side, degrees, and this share of their size.
     shift: Share = 0.1
     rotate: Annotated[float, Rule(low=0, high=180)] = 10.0
     zoom: Rate = 0.1
+    # A random part of the image, of this share of its area at least, fills the whole (Szegedy et al. 2015). 1: none.
+    crop: Annotated[float, Rule(low=0.01, high=1)] = 1.0
+    # Mirrored with even odds, where the data says that a mirrored image still shows its class.
+    flip: bool = True
+    # Brightness, contrast and saturation change by up to this share.
+    colour: Share = 0.0
+    # One of TrivialAugment's fourteen changes at random strength, for every image (Müller & Hutter 2021).
+    trivial: bool = False
+    # With these odds a rectangle of up to a third of the area is noise (Zhong et al. 2020, DeVries & Taylor 2017).
+    erase: Share = 0.0
+    # Pairs of images are blended (Zhang et al. 2018), or one gets a rectangle of the other (Yun et al. 2019), by shares
+    # drawn from a Beta distribution of this parameter; each batch one of the two where both are wanted. 0: neither.
+    mixup: Ratio = 0.0
+    cutmix: Ratio = 0.0
+    # Rates of the head's dropout and of stochastic depth (Huang et al. 2016) at φ = 0, the network's own without them,
+    # and by how much they grow with φ: larger members overfit sooner.
+    dropout: Rate | None = None
+    drop_path: Rate | None = None
+    dropout_growth: Rate = 0.0
+    drop_path_growth: Rate = 0.0
+    # Training starts at this share of the resolution and reaches the whole after two thirds of the epochs.
+    progressive: Annotated[float, Rule(low=0.25, high=1)] = 1.0
+    # Rare classes weigh more in the loss, or are drawn more often, so that all count alike.
+    balance: Literal["none", "weights", "sampling"] = "none"
+    # Arithmetic of the network: 16 bits where the device is faster with them (auto), or one kind everywhere.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    # Training ends when the validation score has not risen for so many epochs. 0: never before its end.
+    patience: Natural = 0
+    # Fine-tuning: each stage from the head down learns at this share of the rate of the one above it; stages up to
+    # `freeze_until` (stem, stages.2) not at all; the others join from the head down during this share of the steps.
+    layer_decay: Annotated[float, Rule(low=0.01, high=1)] = 1.0
+    freeze_until: str = ""
+    thaw: Share = 0.0
     # Only this share of the training split is used.
     data_share: Annotated[float, Rule(low=0.001, high=1)] = 1.0
 
@@ -48,19 +88,39 @@ class Recipe:
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
+    def grown(self, phi: float) -> Recipe:
+        """The recipe of the family's member at φ."""
+        more = lambda rate, growth: min(MOST_DROPPED, (rate or 0.0) + growth * phi) if growth else rate
+        return replace(self, dropout=more(self.dropout, self.dropout_growth),
+                       drop_path=more(self.drop_path, self.drop_path_growth))
+
 
 RECIPES = {
     # For small images on a CPU, in seconds a network.
     "quick": Recipe(),
-    # For tens of thousands of images on a GPU.
-    "standard": Recipe(epochs=60, batch_size=256, learning_rate=2e-3, warmup=0.08, ema_span=0.02),
-}
+    # For tens of thousands of small images: crops as usual for CIFAR (4 of 32 pixels), a rectangle erased, SGD.
+    "cifar": Recipe(epochs=30, batch_size=128, optimizer="sgd", learning_rate=0.1, weight_decay=5e-4, warmup=0.1,
+                    clip_norm=5.0, shift=0.125, rotate=0.0, zoom=0.0, erase=0.25, precision="auto"),
+    # For photos: crops of any size, TrivialAugment, mixup and cutmix, stochastic depth that grows with φ.
+    "imagenet": Recipe(epochs=90, batch_size=256, learning_rate=2e-3, warmup=0.06, ema_span=0.02, shift=0.0,
+                       rotate=0.0, zoom=0.0, crop=0.25, trivial=True, erase=0.1, mixup=0.2, cutmix=1.0,
+                       dropout_growth=0.03, drop_path_growth=0.03, precision="auto"),
+    # From weights that are good already: low rates, lower ones further down, light changes of the images.
+    "finetune": Recipe(epochs=15, batch_size=64, learning_rate=1e-3, warmup=0.1, shift=0.0, rotate=0.0, zoom=0.0,
+                       crop=0.5, colour=0.2, layer_decay=0.75, precision="auto"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a job is done: the run's folder, threads, and whether on a GPU."""
+    """Where a job is done: the run's folder, threads, and whether on a GPU; a training is saved at least every so many
+    seconds."""
 
     folder: Path = Path()
     threads: int = 1
     gpu: bool = False
+    save_every: float = 30.0
+
+    def unfinished(self, key: Sequence[object]) -> Path:
+        """Where the training of a job is saved on the way."""
+        return self.folder / "checkpoints" / f"unfinished-{'-'.join(map(str, key))}.pt"

@@ -1,7 +1,9 @@
-"""One job of training, epoch by epoch: its scores and weights are handed over at the end."""
+"""One job of training, epoch by epoch: its scores and weights are handed over at the end, a kill costs seconds."""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +13,22 @@ import torch
 from safetensors.torch import load_file
 
 from scalesearch.arch import expand
-from scalesearch.files import save_tensors
+from scalesearch.data import Source
+from scalesearch.files import save_tensors, save_text, whole
 from scalesearch.network import measure
 from scalesearch.training.recipe import Place
 from scalesearch.training.trainer import Trainer, TrainingFailed
-from scalesearch.training.zero_cost import proxies
+from scalesearch.training.zero_cost import BATCH, proxies
 
 
 class Session:
-    """The training of one job: from epoch `start`, which a checkpoint holds, `until` another."""
+    """The training of one job: from epoch `start`, which a checkpoint holds, `until` another.
 
-    def __init__(self, job: Any, place: Place, data: str, task: str, timed: bool):
+    On the way it is saved in a file of its own, from which the same job goes on after a kill; whoever logs the outcome
+    takes the file away.
+    """
+
+    def __init__(self, job: Any, place: Place, data: Source, task: str, timed: bool):
         torch.set_num_threads(place.threads)
         self.job, self.place, self.timed = job, place, timed and not place.gpu
         self.history: list[dict[str, float]] = []
@@ -29,9 +36,10 @@ class Session:
         device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
         self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task)
         wanted = job.proxies if not job.start else ()
-        self.proxies = proxies(self.trainer.model, *self.trainer.splits["train"], self.trainer.plain_loss, wanted)
+        self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, wanted)
         self.trainer.inherit(self._parent())
         self._go_on()
+        self.saved = time.monotonic()
 
     @cached_property
     def _checkpoint(self) -> Path | None:
@@ -42,12 +50,38 @@ class Session:
         return load_file(path) if self.job.parent and path.exists() else {}
 
     def _go_on(self) -> None:
-        """From the checkpoint of the rung before; without it, from the beginning, which comes to the same."""
-        if self._checkpoint is None or not self.job.start or not self._checkpoint.exists():
+        """From where a kill left it, else from the checkpoint of the rung before; without either, from the beginning,
+        which comes to the same."""
+        if not self.job.until:
             return
-        state = torch.load(self._checkpoint, map_location=self.trainer.device, weights_only=True)
-        if state["epoch"] == self.job.start:
+        state = self._read(self.place.unfinished(self.job.key))
+        if state and state["network"] == self.job.network and state["recipe"] == self.trainer.recipe.digest:
             self.trainer.go_on_from(state)
+            self.history, self.proxies = state["history"], state["proxies"]
+            return
+        state = self._read(self._checkpoint) if self._checkpoint is not None and self.job.start else None
+        if state and state["epoch"] == self.job.start:
+            self.trainer.go_on_from(state)
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location=self.trainer.device, weights_only=True)
+        except Exception:  # a file that something else has cut off is as good as none
+            path.unlink()
+            return None
+
+    def _save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told = {"history": self.history, "proxies": self.proxies, "network": self.job.network}
+        with whole(path) as temporary:
+            torch.save(self.trainer.state() | told, temporary)
+
+    def _save_in_time(self) -> None:
+        if time.monotonic() - self.saved >= self.place.save_every:
+            self._save(self.place.unfinished(self.job.key))
+            self.saved = time.monotonic()
 
     def screened(self) -> dict[str, Any]:
         return {"scores": self.proxies, **self._facts()}
@@ -55,32 +89,47 @@ class Session:
     def epoch(self) -> dict[str, Any]:
         """One epoch's numbers, and after the last one the outcome."""
         try:
-            numbers = self.trainer.run_epoch()
+            numbers = self.trainer.run_epoch(self._save_in_time)
         except TrainingFailed as failure:
             self.ended = True
             return {"outcome": {"reason": str(failure), "history": self.history, **self._facts()}}
         self.history.append(numbers)
-        self.ended = self.trainer.epoch >= self.job.until
-        return {**numbers, "outcome": self._outcome()} if self.ended else numbers
+        self.ended = self.trainer.epoch >= self.job.until or self.trainer.done
+        if not self.ended:
+            self._save_in_time()
+            return numbers
+        return {**numbers, "outcome": self._outcome()}
 
     def _outcome(self) -> dict[str, Any]:
-        scores = self.trainer.scores("val") | self.proxies
+        scores, details = self.trainer.final_scores("val") if self.job.final else (self.trainer.scores("val"), {})
+        scores = scores | self.proxies
         if self.job.final:
-            scores |= self.trainer.scores("test")
+            tested, details = self.trainer.final_scores("test")
+            scores |= tested
+            self._keep(details)
             if self.timed:
-                timed = measure(self.trainer.model, self.trainer.example, threads=self.place.threads)
+                timed = measure(self.trainer.model, self.trainer.sample(1)[0], threads=self.place.threads)
                 scores["latency"] = timed.seconds
         if self.job.weights:
             path = self.place.folder / self.job.weights
             path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(self.trainer.weights(), path)
         if self._checkpoint is not None and not self.trainer.done:
-            self.trainer.save(self._checkpoint)
+            self._save(self._checkpoint)
         return {"scores": scores, "history": self.history, **self._facts()}
+
+    def _keep(self, details: Mapping[str, Any]) -> None:
+        """By class, of the test split: in a file of the run's folder, being long."""
+        path = self.place.folder / "by_class" / f"{self.job.name}-s{self.job.seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_text(json.dumps({"classes": list(self.trainer.data.class_names), **details}) + "\n", path)
 
     def _facts(self) -> dict[str, Any]:
         """What was really built and used, told by the things themselves."""
         trainer = self.trainer
         return {"network": expand(trainer.model.arch).digest, "built": trainer.built, "recipe": trainer.recipe.digest,
-                "inherited": round(trainer.inherited, 6), "images": len(trainer.splits["train"][1]),
-                "seconds": round(trainer.seconds, 3)}
+                "inherited": round(trainer.inherited, 6), "images": len(trainer.train_labels),
+                "seconds": round(trainer.seconds, 3),
+                "used": {"device": trainer.device.type, "precision": trainer.precision,
+                         "micro_batch": min(trainer.micro_batch, trainer.recipe.batch_size),
+                         "epochs": trainer.epoch}}

@@ -55,14 +55,24 @@ class Behaviour(Protocol):
     def labels(self, raw: Any) -> Any:
         """A split's labels as they are trained on, with `to(device)`, a length, and indexing by a tensor."""
 
-    def loss(self, arch: Arch, out: Any, labels: Any, recipe: Recipe) -> torch.Tensor:
-        """Of what the network in training mode gives for a batch."""
+    def importance(self, labels: Any) -> torch.Tensor:
+        """What every image weighs where its labels are to count alike."""
+
+    def loss(self, arch: Arch, out: Any, labels: Any, recipe: Recipe,
+             weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Of what the network in training mode gives for a batch, whose images may weigh differently."""
 
     def moved(self, labels: Any, moves: torch.Tensor) -> Any:
         """A batch's labels where its images were moved by `moves`, as the trainer's augmentation gives them."""
 
+    def mixed(self, labels: Any, order: torch.Tensor, share: torch.Tensor) -> Any:
+        """A batch's labels where its images were blended with others of it, `share` of the first in each."""
+
     def metrics(self, outs: Sequence[Any], labels: Any) -> dict[str, float]:
         """Of what the averaged network gives for a split, part by part: the score by its name, and `loss`."""
+
+    def details(self, outs: Sequence[Any], labels: Any) -> tuple[dict[str, float], dict[str, Any]]:
+        """Of the same: further scores, and what is kept of a finished network beside them."""
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,30 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.arch import Arch, named_structure
-from scalesearch.data import load, source
-from scalesearch.files import whole
+from scalesearch.counting import peak_memory, possible_cost
+from scalesearch.data import Source, load
 from scalesearch.network import build
+from scalesearch.training.augmenting import Augmentation
+from scalesearch.training.memory import USED, free_memory, largest_batch, ran_out
+from scalesearch.training.optimizing import frozen_levels, levels, optimizer_of, schedule_of
+from scalesearch.training.pictures import Pictures, normalised, resized
+from scalesearch.training.precision import autocast, precision_on
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.tasks import TASKS
+
+SCORED = 512  # images at a time, at most
+VALIDATING = 0.05  # share of an epoch's work that validation may take; a training step costs three forward passes
+GROWN = 2 / 3  # of the epochs, after which the resolution is whole
 
 
 def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
@@ -42,153 +50,232 @@ class Trainer:
     Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from what it saved.
     """
 
-    def __init__(self, arch: Arch, data: str, recipe: Recipe, seed: int, device: str = "cpu",
+    def __init__(self, arch: Arch, data: Source, recipe: Recipe, seed: int, device: str = "cpu",
                  task: str = "classification"):
         random.seed(seed)
         torch.manual_seed(seed)
-        if device.startswith("cuda"):
+        self.recipe, self.device, self.data, self.seed = recipe, torch.device(device), data, seed
+        self.task, self.score = TASKS[task].behaviour, TASKS[task].searched
+        if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.recipe, self.device, self.task = recipe, torch.device(device), TASKS[task].behaviour
-        self.mirror = source(data).mirror
-        self.splits = {name: self._to_tensors(split, arch.resolution) for name, split in load(data).items()}
-        self._keep_share(seed)
-        self.model = build(arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.inherited = 0.0
-        batches = len(self.splits["train"][1]) / recipe.batch_size
+        self._splits: dict[str, Pictures] = {}
+        self._set_up(arch)
+        self.epoch = self.position = 0  # whole epochs, and steps of the one under way
+        self.order, self.total = torch.empty(0, dtype=torch.int64), torch.zeros((), device=self.device)
+        self.best, self.best_epoch = -math.inf, 0
+        self.started, self.inherited = time.perf_counter(), 0.0
+
+    def _set_up(self, arch: Arch) -> None:
+        recipe = self.recipe
+        self.arch = arch if recipe.drop_path is None else arch.with_(drop_path=recipe.drop_path)
+        self.model = build(self.arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in self.model.head.modules() if recipe.dropout is not None else ():
+            if isinstance(module, nn.Dropout):
+                module.p = recipe.dropout
+        self.train_labels = self.split("train").labels
+        weights = self.task.importance(self.train_labels) if recipe.balance != "none" else None
+        self.importance = weights if recipe.balance == "weights" else None
+        self.odds = weights.cpu() if weights is not None and recipe.balance == "sampling" else None
+        batches = len(self.train_labels) / recipe.batch_size
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
         self.steps = recipe.epochs * self.steps_per_epoch
-        self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=recipe.learning_rate)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._learning_rate)
+        self.micro_batch = largest_batch(self.arch, recipe, free_memory(self.device))
+        self.precision = precision_on(self.device, recipe.precision)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16" and self.device.type != "cpu")
+        self.optimizer = optimizer_of(self.model, recipe)
+        self.schedule = schedule_of(self.optimizer, recipe, self.steps, len(levels(self.model)))
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-        self.epoch = 0
-        self.started = time.perf_counter()
+        self.augmentation = Augmentation(recipe, self.data.mirror)
+
+    def split(self, name: str) -> Pictures:
+        """A split's images; of training those that the recipe uses."""
+        if name not in self._splits:
+            pixels, labels = load(self.data)[name]
+            labels = self.task.labels(labels)
+            keep = round(len(labels) * self.recipe.data_share)
+            if name == "train" and keep < len(labels):
+                chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.seed))[:keep]
+                pixels, labels = pixels.of(chosen.numpy()), labels[chosen]
+            self._splits[name] = Pictures(pixels, labels, self.device)
+        return self._splits[name]
 
     def inherit(self, parent: Mapping[str, torch.Tensor]) -> None:
         """Start from the weights of `parent` wherever name and shape are the network's own."""
         self.inherited = inherit(self.model, parent)
         self.average.module.load_state_dict(self.model.state_dict())
 
-    def _to_tensors(self, split: Any, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images as floats around 0 at the network's resolution, and labels."""
-        images, labels = torch.from_numpy(split[0]), self.task.labels(split[1])
-        images = images.float().div_(127.5).sub_(1)
-        if images.shape[-1] != resolution:
-            images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
-        return images.contiguous(memory_format=torch.channels_last).to(self.device), labels.to(self.device)
-
-    def _keep_share(self, seed: int) -> None:
-        images, labels = self.splits["train"]
-        keep = round(len(labels) * self.recipe.data_share)
-        if keep < len(labels):
-            chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:keep].to(self.device)
-            self.splits["train"] = images[chosen], labels[chosen]
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        is_vector = lambda p: p.numel() == max(p.shape)  # biases, norms, factors per channel
-        weights = [p for p in self.model.parameters() if not is_vector(p)]
-        others = [p for p in self.model.parameters() if is_vector(p)]
-        return [{"params": weights, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-    def _learning_rate(self, step: int) -> float:
-        warm = self.recipe.warmup * self.steps
-        if step < warm:
-            return (step + 1) / (warm + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, self.steps - warm)))
-
-    def _augmented(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each image moved, turned, zoomed and (where its class allows) mirrored at random, in one resampling; and how:
-        from places in the new image to those in the old one, as 2×3 matrices on coordinates from -1 to 1."""
-        n, r = len(images), self.recipe
-        draw = lambda bound: (torch.rand(n) * 2 - 1) * bound
-        angle, scale = draw(math.radians(r.rotate)), 1 + draw(r.zoom)
-        flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.mirror else torch.ones(n)
-        cos, sin = angle.cos() * scale, angle.sin() * scale
-        rows = [cos * flip, -sin, draw(2 * r.shift), sin * flip, cos, draw(2 * r.shift)]
-        moves = torch.stack(rows, 1).view(n, 2, 3).to(self.device)
-        grid = F.affine_grid(moves, list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, padding_mode="border", align_corners=False), moves
-
     def plain_loss(self, out: torch.Tensor, labels: Any) -> torch.Tensor:
         """The task's loss of one output, its labels not smoothed."""
-        return self.task.loss(self.model.arch, out, labels, replace(self.recipe, label_smoothing=0.0))
+        return self.task.loss(self.arch, out, labels, replace(self.recipe, label_smoothing=0.0))
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+    @cached_property
+    def _sides(self) -> list[int]:
+        """The resolution of every epoch."""
+        whole, start, epochs = self.arch.resolution, self.recipe.progressive, self.recipe.epochs
+        wanted = [round(whole * min(1.0, start + (1 - start) * epoch / max(1.0, GROWN * epochs)))
+                  for epoch in range(epochs)]
+        works = {side: possible_cost(self.arch.with_(resolution=side)) is not None for side in set(wanted)}
+        return [side if works[side] else whole for side in wanted]
 
-    def run_epoch(self) -> dict[str, float]:
-        """One pass over the training images; mean loss and the average's validation scores.
+    def run_epoch(self, between: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """What is left of a pass over the training images; mean loss and, where it was taken, the validation score.
 
-        Raises `TrainingFailed` on a loss that is not finite.
+        `between` is called after every step. Raises `TrainingFailed` on a loss that is not finite.
         """
         self.model.train()
-        images, labels = self.splits["train"]
-        order = torch.randperm(len(labels)).to(self.device)
-        total = torch.zeros((), device=self.device)
-        for batch in order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size):
-            with self._autocast():
-                shown, moves = self._augmented(images[batch])
-                wanted = self.task.moved(labels[batch], moves)
-                loss = self.task.loss(self.model.arch, self.model(shown), wanted, self.recipe)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm, foreach=True)
-            self.optimizer.step()
-            self.schedule.step()
-            self.average.update_parameters(self.model)
-            total += loss.detach()
-        self.epoch += 1
-        mean = total.item() / self.steps_per_epoch
+        self._stay_frozen()
+        if self.position == 0:
+            self.order, self.total = self._shuffled(), torch.zeros((), device=self.device)
+        batches = self.order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size)
+        for batch in batches[self.position :]:
+            self.total += self._step(batch)
+            self.position += 1
+            if self.position < len(batches):
+                between()
+        self.position, self.epoch = 0, self.epoch + 1
+        mean = self.total.item() / len(batches)
         if not math.isfinite(mean):
             raise TrainingFailed(f"the loss became {mean} in epoch {self.epoch} of {self.recipe.epochs}")
-        return {"epoch": self.epoch, "train_loss": mean, **self.scores("val")}
+        scores = self.scores("val") if self.done or self.epoch % self._validated_every == 0 else {}
+        self._note(scores)
+        return {"epoch": self.epoch, "train_loss": mean, **scores}
+
+    def _shuffled(self) -> torch.Tensor:
+        if self.odds is not None:
+            return torch.multinomial(self.odds, len(self.odds), replacement=True)
+        return torch.randperm(len(self.train_labels))
+
+    def _stay_frozen(self) -> None:
+        """The statistics of stages that never learn stay as they are, too."""
+        order = levels(self.model)
+        for level in order[: frozen_levels(order, self.recipe)]:
+            self.model.get_submodule(level).eval()
+
+    @property
+    def _validated_every(self) -> int:
+        """Epochs; so few that it takes little of a training."""
+        if self.recipe.patience:
+            return 1
+        return math.ceil(len(self.split("val")) / (3 * VALIDATING * self.steps_per_epoch * self.recipe.batch_size))
+
+    def _note(self, scores: Mapping[str, float]) -> None:
+        value = self.score.of(scores)
+        if value is not None and value > self.best:
+            self.best, self.best_epoch = value, self.epoch
+
+    def _step(self, batch: torch.Tensor) -> torch.Tensor:
+        """One step over a batch, as many images at a time as memory holds: fewer from then on where it does not."""
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                loss = sum(self._backward(part, len(part) / len(batch)) for part in batch.split(self.micro_batch))
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error):
+                    raise
+                if self.micro_batch == 1:
+                    raise TrainingFailed(f"one image at a time needs more memory than there is: {error}"[:300]) from None
+            self.micro_batch = (min(self.micro_batch, len(batch)) + 1) // 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        self.scaler.unscale_(self.optimizer)
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm, foreach=True)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        self.average.update_parameters(self.model)
+        assert isinstance(loss, torch.Tensor)
+        return loss
+
+    def _backward(self, part: torch.Tensor, share: float) -> torch.Tensor:
+        pictures, which = self.split("train"), part.to(self.device)
+        shown, moves = self.augmentation(pictures.images(part), self._sides[self.epoch])
+        wanted = self.task.moved(pictures.labels[which], moves)
+        if blended := self.augmentation.mixed(shown):
+            shown, wanted = blended[0], self.task.mixed(wanted, *blended[1:])
+        weights = None if self.importance is None else self.importance[which]
+        with autocast(self.device, self.precision):
+            out = self.model(shown)
+        loss = self.task.loss(self.arch, out, wanted, self.recipe, weights) * share
+        self.scaler.scale(loss).backward()
+        return loss.detach()
 
     @property
     def done(self) -> bool:
-        return self.epoch >= self.recipe.epochs
+        """Whether the schedule is at its end, or the score has not risen for as long as the recipe bears."""
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= self.recipe.epochs or 0 < self.recipe.patience <= waited
 
     @torch.no_grad()
+    def outputs(self, split: str) -> Iterator[Any]:
+        """What the averaged network gives for a split, part by part."""
+        self.average.eval()
+        pictures = self.split(split)
+        for part in torch.arange(len(pictures)).split(self._scored_at_once):
+            with autocast(self.device, self.precision):
+                yield self.average(self.shown(pictures.images(part)))
+
+    def shown(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 images as the network takes them when it is scored."""
+        return normalised(resized(images, self.arch.resolution))
+
+    @cached_property
+    def _scored_at_once(self) -> int:
+        count, room = SCORED, USED * free_memory(self.device)
+        while count > 1 and peak_memory(self.arch, count) > room:
+            count //= 2
+        return count
+
     def scores(self, split: str) -> dict[str, float]:
         """`{"val_loss": …}` and the task's score, of the averaged weights on a split."""
-        self.average.eval()
-        images, labels = self.splits[split]
-        with self._autocast():
-            outs = [self.average(part) for part in images.split(1024)]
-        return {f"{split}_{name}": value for name, value in self.task.metrics(outs, labels).items()}
+        found = self.task.metrics(list(self.outputs(split)), self.split(split).labels)
+        return {f"{split}_{name}": value for name, value in found.items()}
 
-    def save(self, path: Path) -> None:
-        """Write all that going on needs, as tensors and plain data, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as temporary:
-            torch.save(self._state(), temporary)
+    def final_scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
+        """All scores of a split, and what is kept beside them, by class."""
+        outs, labels = list(self.outputs(split)), self.split(split).labels
+        more, details = self.task.details(outs, labels)
+        found = self.task.metrics(outs, labels) | more
+        return {f"{split}_{name}": value for name, value in found.items()}, details
 
-    def _state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "recipe": self.recipe.digest, "model": self.model.state_dict(),
-                "average": self.average.state_dict(),
+    def state(self) -> dict[str, Any]:
+        """All that going on needs, as tensors and plain data: of a CPU's training to the last bit."""
+        dice = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            dice["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {"epoch": self.epoch, "position": self.position, "order": self.order, "total": self.total,
+                "best": self.best, "best_epoch": self.best_epoch, "micro_batch": self.micro_batch,
+                "recipe": self.recipe.digest, "model": self.model.state_dict(), "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
-                "random": torch.get_rng_state()}
+                "scaler": self.scaler.state_dict(), "random": dice, "seconds": self.seconds}
 
     def go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Take what `save` wrote of the same training. Raises `TrainingFailed` where it is of another recipe."""
+        """Take what `state` gave of the same training. Raises `TrainingFailed` where it is of another recipe."""
         if state["recipe"] != self.recipe.digest:
             raise TrainingFailed("the checkpoint is of another recipe")
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["random"].cpu())
-        self.epoch = state["epoch"]
+        for part in ("model", "average", "optimizer", "schedule", "scaler"):
+            getattr(self, part).load_state_dict(state[part])
+        torch.set_rng_state(state["random"]["cpu"].cpu())
+        if "cuda" in state["random"] and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), self.device)
+        for part in ("epoch", "position", "best", "best_epoch", "micro_batch"):
+            setattr(self, part, state[part])
+        self.order, self.total = state["order"].cpu(), state["total"].to(self.device)
+        self.started = time.perf_counter() - state["seconds"]
 
-    @property
-    def example(self) -> torch.Tensor:
-        """One image."""
-        return self.splits["val"][0][:1]
+    def sample(self, count: int) -> tuple[torch.Tensor, Any]:
+        """The first images for training as the network takes them, and their labels."""
+        pictures, which = self.split("train"), torch.arange(min(count, len(self.train_labels)))
+        return self.shown(pictures.images(which)), pictures.labels[which.to(self.device)]
 
     @property
     def built(self) -> str:
         """16 hex digits that name the tensors of the module that is really trained, and the images it is trained on."""
         tensors = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
-        return named_structure(tensors, tuple(self.splits["train"][0].shape[1:]))[:16]
+        side = self.arch.resolution
+        return named_structure(tensors, (self.data.channels, side, side))[:16]
 
     @property
     def seconds(self) -> float:

@@ -40,7 +40,7 @@ class Training:
         """The numbers of every epoch of `job` (a `Job` with a recipe), the last one's with its outcome."""
         from scalesearch.training.session import Session  # torch is paid for where training is done
 
-        session = Session(job, place, self.data.name, self.task.name, self.timed)
+        session = Session(job, place, self.data, self.task.name, self.timed)
         yield {"outcome": session.screened()} if not job.until else session.epoch()
         while not session.ended:
             yield session.epoch()

@@ -6,13 +6,13 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from scalesearch.errors import InputError
+from scalesearch.hub import hub_file
 
 FORMATS = ".safetensors, .pth, .pt, .bin, Darknet's .weights, or hf_hub:OWNER/NAME"
 HUB = "hf_hub:"
@@ -93,26 +93,8 @@ def _unwrapped(loaded: object, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _from_hub(source: str) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    except ImportError:
-        raise InputError("needs the Hugging Face client: pip install 'scalesearch[hub]'", source) from None
     repository, _, name = source.removeprefix(HUB).partition(":")
-    try:
-        path = Path(hf_hub_download(repository, name or "model.safetensors"))
-        with suppress(HfHubHTTPError, LocalEntryNotFoundError):  # says how images were prepared, where the model has it
-            hf_hub_download(repository, "config.json")
-        return path
-    except HFValidationError as error:
-        raise InputError(f"takes hf_hub:OWNER/NAME: {error}", source) from None
-    except LocalEntryNotFoundError:
-        raise InputError("cannot be reached, and no copy is on this machine; download the file and name its path",
-                         source) from None
-    except HfHubHTTPError as error:
-        raise InputError(f"the Hub has no such weights: {str(error).splitlines()[0]}", source) from None
-    except OSError as error:
-        raise InputError(f"cannot be reached: {error}", source) from None
+    return hub_file(repository, name or "model.safetensors", source)
 
 
 def read_darknet(path: Path, model: nn.Module, blocks: Iterator[str]) -> dict[str, torch.Tensor]:

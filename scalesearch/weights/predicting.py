@@ -1,21 +1,18 @@
-"""Images → classes with probabilities. The only importer of Pillow."""
+"""Images → classes with probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image, UnidentifiedImageError
 
+from scalesearch.data import SUFFIXES, prepared as prepared_pixels, square
 from scalesearch.errors import InputError
 from scalesearch.network import Network
 from scalesearch.zoo import Preprocessing
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
-MOST_PIXELS = 150_000_000  # of an image
 BATCH = 16
 
 
@@ -50,49 +47,17 @@ def find(paths: Iterable[Path]) -> Found:
 
 
 def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.Tensor:
-    """An image as the network takes it, `(channels, crop, crop)`: resized, its middle cut out, normalised.
+    """An image as the network takes it, `(channels, crop, crop)`: upright, resized, its middle cut out, normalised.
 
     Raises `InputError` for a file that is no image.
     """
     try:
-        with _opened(path) as opened:
-            image = _eight_bit(opened).convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, MemoryError) as error:
-        reason = "cannot identify it" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise InputError(f"is no image that can be read ({reason})", str(path)) from None
-    resize, crop = max(preprocessing.resize, preprocessing.crop), preprocessing.crop
-    scale = resize / min(image.size)
-    image = image.resize([max(resize, int(side * scale)) for side in image.size],
-                         Image.Resampling[preprocessing.interpolation.upper()])
-    left, top = (round((side - crop) / 2) for side in image.size)
-    image = image.crop((left, top, left + crop, top + crop))
-    pixels = torch.frombuffer(bytearray(image.tobytes()),
-                              dtype=torch.uint8).view(crop, crop, -1).permute(2, 0, 1).float().div_(255)
+        pixels = prepared_pixels(path, preprocessing.resize, preprocessing.crop, channels, preprocessing.interpolation)
+    except ValueError as error:
+        raise InputError(f"is no image that can be read ({error})", str(path)) from None
+    scaled = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255)
     mean, std = (torch.tensor(values[:channels]).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    return (pixels - mean) / std
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image, before a pixel is decoded. ValueError where it has too many: our limit comes before Pillow's."""
-    theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,}")
-            yield image
-    finally:
-        Image.MAX_IMAGE_PIXELS = theirs
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey brought to 8; Pillow itself cuts off what is above 255. ValueError for 32-bit pixels, whose range
-    nobody knows."""
-    if image.mode.startswith("I;16"):
-        return image.convert("I").point(lambda value: value / 257).convert("L")
-    if image.mode in ("I", "F"):
-        raise ValueError("it has 32-bit pixels")
-    return image
+    return (scaled - mean) / std
 
 
 def predict(model: Network, found: Found, preprocessing: Preprocessing, top: int = 5,

@@ -8,6 +8,7 @@ import torch
 from helpers import TINY_SPACE
 
 from scalesearch.arch.expansion import expand
+from scalesearch.data.sources import source
 from scalesearch.network.modules import build
 from scalesearch.searchers.jobs import Job
 from scalesearch.space.schema import space_from_dict
@@ -29,7 +30,7 @@ def job(arch, **changes):
 
 def outcome(arch, folder=Path(), **changes):
     """What a session ends with."""
-    session = Session(job(arch, **changes), Place(folder), "digits", "classification", False)
+    session = Session(job(arch, **changes), Place(folder), source("digits"), "classification", False)
     if session.ended:
         return session.screened()
     while "outcome" not in (said := session.epoch()):

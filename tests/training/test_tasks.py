@@ -49,8 +49,9 @@ def regression(monkeypatch):
     """How far the number that an image shows is off: a second task, from outside the package."""
     module = types.ModuleType("scalesearch.training.regression")
     module.labels = lambda raw: torch.from_numpy(raw).float()
-    module.loss = lambda arch, out, labels, recipe: F.mse_loss(out[:, 0].float(), labels)
+    module.loss = lambda arch, out, labels, recipe, weights=None: F.mse_loss(out[:, 0].float(), labels)
     module.moved = lambda labels, moves: labels
+    module.details = lambda outs, labels: ({}, {})
     module.metrics = lambda outs, labels: {
         "deviation": (torch.cat(outs)[:, 0] - labels).abs().mean().item(),
         "loss": F.mse_loss(torch.cat(outs)[:, 0], labels).item()}
@@ -75,7 +76,7 @@ def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
     study = load_study(path, {"compare": [], "data": "numbers"})
     assert study.trained.task.name == "regression"  # by the head
     arch = study.adapted_space.sample(0)[1]
-    trainer = Trainer(arch, "numbers", study.trained.recipe, 0, task="regression")
+    trainer = Trainer(arch, study.trained.data, study.trained.recipe, 0, task="regression")
     numbers = trainer.run_epoch()
     assert set(numbers) == {"epoch", "train_loss", "val_deviation", "val_loss"}
     job = Driver(study, TrialLog()).next()

@@ -8,8 +8,9 @@ import pytest
 import torch
 from helpers import TINY_SPACE
 
-from scalesearch.data.sources import load
+from scalesearch.data.sources import load, source
 from scalesearch.space.schema import space_from_dict
+from scalesearch.training.optimizing import share_of_rate
 from scalesearch.training.recipe import RECIPES
 from scalesearch.training.trainer import Trainer, TrainingFailed
 
@@ -22,16 +23,16 @@ def arch():
 
 
 def trained(arch, recipe=SHORT, seed=0):
-    trainer = Trainer(arch, "digits", recipe, seed)
+    trainer = Trainer(arch, source("digits"), recipe, seed)
     while not trainer.done:
         trainer.run_epoch()
     return trainer
 
 
 def test_digits_are_whole_and_the_splits_apart():
-    splits = load("digits")
+    splits = load(source("digits"))
     assert [len(splits[name][1]) for name in ("train", "val", "test")] == [1077, 360, 360]
-    images = {name: {image.tobytes() for image in images} for name, (images, _) in splits.items()}
+    images = {name: {image.tobytes() for image in images.numpy()} for name, (images, _) in splits.items()}
     assert not images["train"] & images["test"] and not images["val"] & images["test"]
 
 
@@ -47,7 +48,7 @@ def test_learns(arch):
 
 
 def test_weight_decay_spares_norms_and_biases(arch):
-    trainer = Trainer(arch, "digits", SHORT, 0)
+    trainer = Trainer(arch, source("digits"), SHORT, 0)
     decayed, spared = trainer.optimizer.param_groups
     assert decayed["weight_decay"] == SHORT.weight_decay and spared["weight_decay"] == 0
     assert all(p.ndim > 1 for p in decayed["params"]) and all(p.ndim == 1 for p in spared["params"])
@@ -55,8 +56,8 @@ def test_weight_decay_spares_norms_and_biases(arch):
 
 
 def test_learning_rate_warms_up_and_falls_to_zero(arch):
-    trainer = Trainer(arch, "digits", replace(SHORT, epochs=10), 0)
-    rates = [trainer._learning_rate(step) for step in range(trainer.steps + 1)]
+    trainer = Trainer(arch, source("digits"), replace(SHORT, epochs=10), 0)
+    rates = [share_of_rate(step, trainer.steps, trainer.recipe.warmup) for step in range(trainer.steps + 1)]
     top = rates.index(max(rates))
     assert top == pytest.approx(0.15 * trainer.steps, abs=1) and rates[top] == pytest.approx(1, abs=0.05)
     assert rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True) and rates[-1] < 1e-9
@@ -70,7 +71,7 @@ def test_the_average_is_scored_and_handed_out(arch):
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_place(arch):
-    trainer = Trainer(arch, "digits", SHORT, 0)
+    trainer = Trainer(arch, source("digits"), SHORT, 0)
     with torch.no_grad():
         trainer.model.head.linear.weight.fill_(float("nan"))
     with pytest.raises(TrainingFailed, match="the loss became nan in epoch 1 of 2"):

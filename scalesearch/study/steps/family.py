@@ -54,7 +54,9 @@ def members(run: Driver) -> dict[float, Scaled]:
 
 def jobs(run: Driver) -> Jobs:
     rows = [(member.arch.name, member.arch, {"phi": phi}) for phi, member in members(run).items()]
-    yield from with_every_seed(run, NAME, rows, weights="family/{name}/weights.safetensors")
+    recipe = run.study.recipe_of(NAME)
+    yield from with_every_seed(run, NAME, rows, weights="family/{name}/weights.safetensors",
+                               recipes={row[0]: recipe.grown(row[2]["phi"]) for row in rows})
 
 
 def macs(study: Study, base_macs: float) -> list[float]:

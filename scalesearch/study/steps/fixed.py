@@ -10,6 +10,7 @@ from scalesearch.counting import cost
 from scalesearch.searchers import Job, Jobs
 from scalesearch.study.driver import Driver
 from scalesearch.study.study import Study
+from scalesearch.training import Recipe
 
 
 def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decisions: Mapping[str, Any],
@@ -23,13 +24,14 @@ def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decision
 
 
 def with_every_seed(run: Driver, step: str, rows: Sequence[tuple[str, Arch, dict[str, Any]]],
-                    weights: str = "") -> Jobs:
+                    weights: str = "", recipes: Mapping[str, Recipe] | None = None) -> Jobs:
     """Final trainings, scored on the test split too; `weights` is the file that the first seed's are kept in, `{name}`
-    in it."""
+    in it. `recipes` of some networks are their own."""
     study = run.study
     for n, (seed, (name, arch, decisions)) in enumerate((seed, row) for seed in study.seeds for row in rows):
         kept = weights.format(name=name) if seed == study.seeds[0] else ""
-        yield from run.once(job_of(study, step, n, name, arch, decisions, seed, final=True, weights=kept))
+        own = {"recipe": recipes[name]} if recipes and name in recipes else {}
+        yield from run.once(job_of(study, step, n, name, arch, decisions, seed, final=True, weights=kept, **own))
 
 
 def evenly(items: Sequence[Any], count: int) -> list[Any]:

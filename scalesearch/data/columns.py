@@ -1,0 +1,161 @@
+"""Tables of images: CSV and parquet, of paths or of the files themselves, and labels. The only importer of pyarrow."""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from scalesearch.data.images import File
+from scalesearch.data.index import Files, Index, index, split_called, stamp_of, told_of
+from scalesearch.errors import InputError, unknown
+from scalesearch.files import whole
+
+TABLES = (".parquet", ".csv", ".tsv")
+IMAGES = ("image", "img", "path", "file", "filename", "file_name", "filepath", "image_path", "bytes")
+LABELS = ("label", "labels", "class", "category", "target", "fine_label", "species")
+SPLIT = "split"
+
+
+def read_tables(files: Sequence[Path], origin: str, image: str | None = None, label: str | None = None) -> Index:
+    """The images in CSV or parquet files, whose names may say which split they are.
+
+    A column holds paths (as from the file's folder) or the bytes of image files; another the labels; one called `split`
+    says where each belongs. Raises `InputError`, placed in the file, for columns that there are not.
+    """
+    parts = [_Part(path, path.name if len(files) > 1 else origin, image, label) for path in files]
+    names: list[str] = []
+    labels: list[Any] = []
+    splits: list[str | None] = []
+    for part in parts:
+        told = part.cells()
+        names += told[0]
+        labels += told[1]
+        splits += told[2]
+    classes = next((part.classes for part in parts if part.classes), None)
+    stamp = [(part.path.name, *told_of(part.path)) for part in parts]
+    if not names:
+        raise InputError("holds no rows", origin)
+    if all(part.encoded for part in parts):
+        return index(origin, names, labels, splits, stamp_of(stamp), Encoded(tuple(parts)), classes)
+    if any(part.encoded for part in parts):
+        raise InputError("holds paths in one file and the images themselves in another", origin)
+    paths = [part.path.parent / cell for part in parts for cell in part.paths]
+    stamp_all = stamp_of([*stamp, *((name, *told_of(path)) for name, path in zip(names, paths))])
+    return index(origin, names, labels, splits, stamp_all, Files(paths), classes)
+
+
+class _Part:
+    """One file of a data set: its columns, and where its image files are."""
+
+    def __init__(self, path: Path, place: str, image: str | None, label: str | None):
+        self.path, self.place = path, place
+        self.is_parquet = path.suffix == ".parquet"
+        try:
+            self.file = pq.ParquetFile(path) if self.is_parquet else None
+            self.table = None if self.file else _csv(path)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InputError(f"is damaged or no {path.suffix[1:]} file: {str(error).splitlines()[0]}", place) from None
+        self.schema: pa.Schema = self.file.schema_arrow if self.file else self.table.schema
+        self.image = self._column(image, IMAGES, "image")
+        self.label = self._column(label, LABELS, "label")
+        kind = self.schema.field(self.image).type
+        self.encoded = pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        self.nested = pa.types.is_struct(kind)
+        self.classes = _class_names(self.schema, self.label)
+        self.paths: list[str] = []
+
+    def _column(self, wanted: str | None, usual: tuple[str, ...], what: str) -> str:
+        there = self.schema.names
+        if wanted is not None and wanted not in there:
+            raise InputError(unknown("column", wanted, there), f"{self.place}: {what}")
+        found = wanted or next((name for name in usual if name in there), None)
+        if found is None:
+            raise InputError(f"no column says the {what}; it has {', '.join(there)}; name one with `{what}:`",
+                             self.place)
+        return found
+
+    def cells(self) -> tuple[list[str], list[Any], list[str | None]]:
+        """What every image is called, its label and its split."""
+        columns = [self.label, *([SPLIT] if SPLIT in self.schema.names else [])]
+        named = f"{self.image}.path" if self.nested else None if self.encoded else self.image
+        read = lambda names: self.file.read(columns=names) if self.file else self.table.select(names)
+        table = read([*columns, named] if named else columns)
+        labels = table[self.label].to_pylist()
+        if self.classes:
+            labels = [self._named(label) for label in labels]
+        if None in labels:
+            raise InputError(f"row {labels.index(None) + 1} has no label", self.place)
+        split = split_called(self.path.stem)
+        splits = [split_called(str(s)) for s in table[SPLIT].to_pylist()] if SPLIT in columns else [split] * len(labels)
+        cells: list[Any] = [None] * len(labels)
+        if self.nested:
+            there = table[self.image].combine_chunks()
+            cells = there.field("path").to_pylist() if there.type.get_field_index("path") >= 0 else cells
+        elif named:
+            cells = self.paths = [str(cell) for cell in table[self.image].to_pylist()]
+        prefix = f"{self.path.name}:" if self.encoded else ""
+        return [f"{prefix}{cell or row}" for row, cell in enumerate(cells)], labels, splits
+
+    def _named(self, label: Any) -> Any:
+        assert self.classes is not None
+        if isinstance(label, int) and 0 <= label < len(self.classes):
+            return self.classes[label]
+        return None if label == -1 else label  # the Hub's way to say that there is none
+
+
+def _csv(path: Path) -> pa.Table:
+    return pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv"
+                                                                             else ","))
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """What the Hub's parquet files say that the numbers of a column are called."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tuple(map(str, names)) if isinstance(names, list) and len({*names}) == len(names) else None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Image files inside parquet files, read a group of rows at a time."""
+
+    parts: tuple[_Part, ...]
+
+    def read(self, rows: Sequence[int]) -> Iterator[File | OSError]:
+        start, at = 0, 0
+        for part in self.parts:
+            file = pq.ParquetFile(part.path)
+            for group in range(file.num_row_groups):
+                end = start + file.metadata.row_group(group).num_rows
+                upto = bisect.bisect_left(rows, end, lo=at)
+                if upto > at:
+                    column = file.read_row_group(group, columns=[part.image])[part.image].combine_chunks()
+                    column = column.field("bytes") if part.nested else column
+                    for row in rows[at:upto]:
+                        yield column[row - start].as_py() or OSError("no image there")
+                start, at = end, upto
+
+
+def write_parquet(path: Path, columns: dict[str, list[Any]]) -> None:
+    """Columns of equal length, whole or not at all."""
+    with whole(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def read_parquet(path: Path) -> list[dict[str, Any]]:
+    """The rows. Raises `InputError` for a damaged file."""
+    try:
+        return pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"is damaged or no parquet file: {str(error).splitlines()[0]}", str(path)) from None

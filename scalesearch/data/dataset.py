@@ -1,0 +1,169 @@
+"""A data set of image files: opened by what a study says of it, read once, split once, decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from scalesearch.data import arrays, columns, folders
+from scalesearch.data.duplicates import Pair, duplicates
+from scalesearch.data.health import Health, check_health, health
+from scalesearch.data.index import Index, split_called
+from scalesearch.data.pixels import Pixels, store_path, stored
+from scalesearch.data.scan import Scan, scan
+from scalesearch.data.facts import Source, Split
+from scalesearch.data.splits import Shares, assign, difference, rows_of, write_splits
+from scalesearch.errors import InputError
+from scalesearch.hub import hub_data
+from scalesearch.signature import Natural, Resolution, Rule
+
+HUB = "hf:"
+USUAL = 224  # side that studies train at where images are larger and they don't say
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a study says of its data. `source` is a name, a path or `hf:OWNER/NAME`; `image` and `label` name columns.
+
+    `val` and `test` are the shares cut off where the data has no such splits, `unreadable` the share of files that may
+    be broken. `mirror` says whether a mirrored image still shows its class; `size` is the side that images are kept at.
+    """
+
+    source: str
+    image: str | None = None
+    label: str | None = None
+    val: Annotated[float, Rule(low=0.01, high=0.5)] = 0.15
+    test: Annotated[float, Rule(low=0.01, high=0.5)] = 0.15
+    seed: Natural = 0
+    unreadable: Annotated[float, Rule(low=0, high=1)] = 0.02
+    mirror: bool = True
+    size: Resolution | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was said, without what goes without saying."""
+        said = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return said
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images by class. Opening it reads every file, or takes what an earlier reading found where no file changed."""
+
+    told: Told
+    index: Index
+
+    @cached_property
+    def scan(self) -> Scan:
+        return scan(self.index)
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        return duplicates(self.scan)
+
+    @cached_property
+    def splits(self) -> list[str]:
+        shares = Shares(self.told.val, self.told.test, self.told.seed)
+        return assign(self.index, self.scan, self.pairs, shares)
+
+    @cached_property
+    def health(self) -> Health:
+        return health(self.index, self.scan, self.pairs, self.splits)
+
+    @property
+    def channels(self) -> int:
+        """As many as pixels have; of files, one where all are grey, else three."""
+        if isinstance(self.index.store, arrays.Arrays):
+            return self.index.store.pixels.shape[3]
+        return 1 if self.scan.grey[self.scan.readable].all() else 3
+
+    def check(self) -> None:
+        """Raises `InputError` for what no study should train on."""
+        check_health(self.health, self.told.unreadable)
+
+    def source(self, size: int) -> Source:
+        """Its facts, and its images kept at `size` or, where most are smaller, at theirs."""
+        native = self.scan.shorter_side
+        kept = self.told.size or min(size, native)
+        rows, numbers = rows_of(self.splits), {name: i for i, name in enumerate(self.index.classes)}
+        labels = np.array([numbers[label] for label in self.index.labels], np.int64)
+        split = {name: (there, labels[there]) for name, there in rows.items()}
+        return Source(
+            Path(self.told.source).name if "/" not in self.told.source else self.told.source.rstrip("/").split("/")[-1],
+            min(native, USUAL), self.channels, len(self.index.classes), self.told.mirror,
+            {name: len(there) for name, there in rows.items()},
+            partial(load, self.told, self.scan.digest, kept, self.channels, split), self.index.origin,
+            class_names=self.index.classes, digest=self.scan.digest, size=kept)  # fmt: skip
+
+    def keep_splits(self, folder: Path) -> None:
+        """Write `splits.parquet` in a run's folder, or hold the images against the one there.
+
+        Raises `InputError` where these have changed since.
+        """
+        path = folder / "splits.parquet"
+        if not path.exists():
+            write_splits(path, self.index, self.scan, self.splits)
+        elif said := difference(path, self.index, self.scan):
+            raise InputError(f"has changed since the run in {folder} began: {said}; bring it back as it was, or start "
+                             "anew in another folder with --out", self.index.origin)
+
+
+def load(told: Told, digest: str, size: int, channels: int,
+         rows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Split]:
+    """The images of every split, from the cache of this machine, decoded first where it has none."""
+    path = store_path(digest, size, channels)
+    if path.exists():
+        pixels = np.load(path, mmap_mode="r")
+    else:
+        opened = open_data(told)
+        pixels = stored(opened.index, opened.scan, size, channels)
+    return {split: (Pixels(pixels, which), labels) for split, (which, labels) in rows.items()}
+
+
+def open_data(told: Told) -> DataSet:
+    """The data set that a path or a name of the Hub leads to; nothing is read of its images yet.
+
+    Raises `InputError`, placed at the path, where there is none.
+    """
+    index = _index(told)
+    key = told, index.stamp
+    if key not in _opened:
+        while len(_opened) > 3:
+            _opened.pop(next(iter(_opened)))
+        _opened[key] = DataSet(told, index)
+    return _opened[key]
+
+
+_opened: dict[tuple[Told, str], DataSet] = {}  # as long as no file changes
+
+
+def _index(told: Told) -> Index:
+    origin = told.source
+    path = hub_data(origin.removeprefix(HUB), origin) if origin.startswith(HUB) else Path(origin).expanduser()
+    if path.is_file() and path.suffix == ".npz":
+        return arrays.read_npz(path, origin)
+    if arrays.is_cifar(path):
+        return arrays.read_cifar(path, origin)
+    if path.is_file() and path.suffix in columns.TABLES:
+        return columns.read_tables([path], origin, told.image, told.label)
+    if path.is_dir():
+        return _folder(path, told)
+    if path.exists():
+        raise InputError(f"is no data set; takes a folder, {', '.join(columns.TABLES)}, .npz or CIFAR's archives",
+                         origin)
+    raise InputError("is no file and no folder", origin)
+
+
+def _folder(path: Path, told: Told) -> Index:
+    """Class folders; else tables, at best those that are called as splits."""
+    tables = sorted(p for p in path.rglob("*") if p.suffix in columns.TABLES and p.is_file())
+    if not tables or folders.has_images(path):
+        return folders.read_folder(path, told.source)
+    kind = tables[0].suffix if not any(p.suffix == ".parquet" for p in tables) else ".parquet"
+    alike = [p for p in tables if p.suffix == kind]
+    named = [p for p in alike if split_called(p.stem)]
+    return columns.read_tables(named or alike, told.source, told.image, told.label)

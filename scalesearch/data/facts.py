@@ -1,0 +1,54 @@
+"""`Source`: the facts of a data set, known before an image is loaded, and how to load its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scalesearch.data.pixels import Pixels
+
+    Split = tuple[Pixels | np.ndarray, Any]  # images (n, channels, height, width) uint8, labels (n,) int64
+else:
+    Split = tuple
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: its facts, and the function that loads its `train`, `val` and `test` splits.
+
+    `mirror` says whether a mirrored image still shows its class. `digest` names its contents and `size` the side that
+    images are kept at, where these come from files.
+    """
+
+    name: str
+    resolution: int
+    channels: int
+    classes: int
+    mirror: bool
+    sizes: Mapping[str, int]  # images by split
+    load: Callable[[], dict[str, Split]]
+    origin: str
+    task: str = "classification"  # what its labels are for
+    class_names: tuple[str, ...] = ()
+    digest: str = ""
+    size: int | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """All but how to load it, as plain data."""
+        told = {key: value for key, value in vars(self).items() if key != "load"}
+        return told | {"sizes": dict(self.sizes), "class_names": list(self.class_names)}
+
+    @staticmethod
+    def of_facts(facts: Mapping[str, Any]) -> Source:
+        """What `facts` told; its images are out of reach."""
+        def gone() -> dict[str, Split]:
+            raise FileNotFoundError(f"the images of {facts['name']} are out of reach")
+
+        return Source(**{**facts, "class_names": tuple(facts["class_names"])}, load=gone)
+
+    def examples(self, split: str) -> int:
+        return self.sizes[split]

@@ -1,0 +1,71 @@
+"""Class folders of image files, with or without folders of splits above them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from scalesearch.data.images import SUFFIXES
+from scalesearch.data.index import Files, Index, index, split_called, stamp_of, told_of
+from scalesearch.errors import InputError
+
+AWAY = ("__MACOSX",)  # what systems leave in folders, beside hidden files
+
+
+def read_folder(folder: Path, origin: str) -> Index:
+    """The images in `folder/CLASS/…` or `folder/SPLIT/CLASS/…`. Symbolic links are followed, each folder once.
+
+    Raises `InputError` where there are none, or no two classes.
+    """
+    inside = _folders(folder)
+    split_of = {name: split_called(name) for name in inside}
+    by_split = bool(inside) and all(split_of.values())
+    roots = [(folder / name, split_of[name]) for name in inside] if by_split else [(folder, None)]
+    found = [(path, label, split) for root, split in roots for label in _folders(root)
+             for path in _images(root / label, set())]
+    loose = [path for root, _ in {*roots, (folder, None)} for path in _here(root)]
+    if not found:
+        what = f"has {len(loose)} images that lie in no class; put each into a folder called as its class" if loose \
+            else f"has no images in it (files ending in {', '.join(sorted(SUFFIXES))})"
+        raise InputError(what, origin)
+    names = [path.relative_to(folder).as_posix() for path, _, _ in found]
+    stamp = stamp_of((name, *told_of(path)) for name, (path, _, _) in zip(names, found))
+    return index(origin, names, [label for _, label, _ in found], [split for _, _, split in found], stamp,
+                 Files([path for path, _, _ in found]),
+                 loose=tuple(sorted(path.relative_to(folder).as_posix() for path in loose)))  # fmt: skip
+
+
+def has_images(folder: Path) -> bool:
+    return any(True for name in _folders(folder) for _ in _images(folder / name, set()))
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _counts(entry.name))
+
+
+def _here(folder: Path) -> list[Path]:
+    return [Path(e.path) for e in os.scandir(folder) if _is_image(e.name) and not e.is_dir()]
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name not in AWAY
+
+
+def _is_image(name: str) -> bool:
+    return _counts(name) and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _images(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """All below a folder by name; a folder that a link leads back to is not gone into again."""
+    there = os.stat(folder)
+    if (there.st_dev, there.st_ino) in seen:
+        return
+    seen.add((there.st_dev, there.st_ino))
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if path.is_dir():
+            if _counts(name):
+                yield from _images(path, seen)
+        elif _is_image(name):
+            yield path

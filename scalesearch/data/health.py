@@ -1,0 +1,150 @@
+"""What is wrong with a data set, as data: counted, named, printed elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scalesearch.data.duplicates import Pair
+from scalesearch.data.index import Index
+from scalesearch.data.scan import Scan
+from scalesearch.data.splits import counts
+from scalesearch.errors import InputError
+
+FEW = 10  # images for training, below which a class is told as small
+# What is done with images of Pillow's modes other than 8-bit RGB and grey.
+TREATED = {
+    "grey": "three equal channels, or one where all are grey", "alpha": "laid on white",
+    "palette": "its colours looked up", "CMYK": "brought to RGB", "16-bit": "divided by 257"}
+KINDS = {"RGBA": "alpha", "LA": "alpha", "PA": "alpha", "RGBa": "alpha", "La": "alpha", "P": "palette", "CMYK": "CMYK",
+         "L": "grey", "1": "grey"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Health:
+    """A data set's health; paths are as seen from its folder, pairs those of `duplicates`."""
+
+    name: str
+    files: int
+    images: int
+    classes: dict[str, dict[str, int]]  # class → images by split
+    splits: dict[str, str]  # split → where it comes from
+    sizes: dict[str, Any]  # width and height: smallest, median, largest
+    modes: dict[str, int]
+    unreadable: list[str]
+    reasons: dict[str, str]
+    turned: list[str]
+    animated: list[str]
+    duplicates: list[tuple[str, str]]
+    leaks: list[tuple[str, str]]  # duplicates in two of the data's own splits
+    conflicts: list[tuple[str, str]]  # duplicates in two classes
+    left_out: list[str]  # of training: exact copies of images that are tested
+    small: dict[str, int]  # classes with few images for training
+    missing: dict[str, list[str]]  # split → classes without an image in it
+    alike: list[tuple[str, str]]  # classes that differ in case alone
+    loose: list[str]
+    digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @staticmethod
+    def of_dict(told: dict[str, Any]) -> Health:
+        """What `to_dict` gave."""
+        pairs = ("duplicates", "leaks", "conflicts", "alike")
+        return Health(**{key: [tuple(pair) for pair in value] if key in pairs else value for key, value in told.items()})
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should look at, a line each, the worst first."""
+        some = lambda names: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        pairs = lambda found: some([f"{a} = {b}" for a, b in found])
+        many = lambda found, one, more: f"{len(found):,} {one if len(found) == 1 else more}"
+        images = lambda found, one, more: many(found, f"image {one}", f"images {more}")
+        said = [
+            (self.leaks, f"{images(self.leaks, 'is', 'are')} in two splits: {pairs(self.leaks)}"),
+            (self.left_out, f"{images(self.left_out, 'for training is a copy', 'for training are copies')} of what is "
+                            "tested, and left out"),
+            (self.unreadable, f"{len(self.unreadable)} of {self.files:,} files cannot be read and are left out: "
+                              f"{some([f'{n} ({self.reasons[n]})' for n in self.unreadable])}"),
+            (self.conflicts, f"{images(self.conflicts, 'is', 'are')} there twice, in two classes: {pairs(self.conflicts)}"),
+            (self.duplicates, f"{images(self.duplicates, 'is', 'are')} there twice or nearly so; each pair stays on "
+                              "one side of the splits that are made here"),
+            *((names, f"{many(names, 'class has', 'classes have')} no image for {split}: {some(names)}")
+              for split, names in self.missing.items()),
+            (self.small, f"{many(self.small, 'class has', 'classes have')} fewer than {FEW} images for training: "
+                         f"{some([f'{k} ({v})' for k, v in self.small.items()])}"),
+            (self.alike, f"classes that differ in case alone: {pairs(self.alike)}"),
+            (self.turned, f"{images(self.turned, 'lies turned and is', 'lie turned and are')} put upright"),
+            (self.animated, f"{images(self.animated, 'is', 'are')} animated; the first frame is taken"),
+            (self.loose, f"{images(self.loose, 'lies in no class and is', 'lie in no class and are')} left out: "
+                         f"{some(self.loose)}"),
+        ]  # fmt: skip
+        odd = [f"{count:,} {kind} ({TREATED[kind]})" for kind, count in self.modes.items() if kind in TREATED]
+        return [line for found, line in said if found] + ([f"images with {', '.join(odd)}"] if odd else [])
+
+
+def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str]) -> Health:
+    """All that is to be said of a data set, its splits as `told`."""
+    names, rows = index.names, np.flatnonzero(scan.readable)
+    named = lambda found: [names[row] for row in found]
+    as_names = lambda found: [(names[p.first], names[p.second]) for p in found]
+    apart = lambda values: as_names([p for p in pairs if values[p.first] != values[p.second]])
+    by_class = counts(index, told)
+    splits = [split for split in ("train", "val", "test") if split in told]
+    train = {name: by_class[name].get("train", 0) for name in index.classes}
+    sides = {side: np.array(values)[rows] for side, values in (("width", scan.widths), ("height", scan.heights))}
+    sizes = {side: {"smallest": int(v.min()), "median": int(np.median(v)), "largest": int(v.max())}
+             for side, v in sides.items() if len(v)}  # fmt: skip
+    unreadable = [row for row, fault in enumerate(scan.faults) if fault]
+    return Health(
+        name=index.origin, files=len(index), images=len(rows), classes=by_class,
+        splits={split: _origin(split, {index.splits[row] for row, s in enumerate(told) if s == split})
+                for split in splits},
+        sizes=sizes, modes=dict(Counter(_kind(scan.modes[row]) for row in rows).most_common()),
+        unreadable=named(unreadable), reasons={names[row]: scan.faults[row] for row in unreadable},
+        turned=named(np.flatnonzero(scan.turned)), animated=named(np.flatnonzero(scan.animated)),
+        duplicates=as_names(pairs), leaks=apart(index.splits), conflicts=apart(index.labels),
+        left_out=named(row for row in rows if not told[row]),
+        small={name: count for name, count in train.items() if count < FEW},
+        missing={split: absent for split in splits if (absent := [n for n in by_class if not by_class[n][split]])},
+        alike=_alike_in_case(index.classes), loose=list(index.loose), digest=scan.digest)  # fmt: skip
+
+
+def _origin(split: str, from_: set[str | None]) -> str:
+    if from_ == {split}:
+        return "the data's own"
+    return "the data's own validation split" if from_ == {"val"} else "cut from training" if from_ == {"train"} \
+        else "cut from all images"
+
+
+def _kind(mode: str) -> str:
+    return "16-bit" if mode.startswith("I;16") else KINDS.get(mode, mode)
+
+
+def _alike_in_case(classes: Sequence[str]) -> list[tuple[str, str]]:
+    first: dict[str, str] = {}
+    return [(there, name) for name in classes if (there := first.setdefault(name.casefold(), name)) != name]
+
+
+def check_health(found: Health, unreadable: float) -> None:
+    """Raises `InputError` for what no study should train on: too many broken files, a class that is tested and never
+    trained on, no images left for training or the test."""
+    broken = found.unreadable
+    if len(broken) > unreadable * found.files:
+        listed = ", ".join(f"{name} ({found.reasons[name]})" for name in broken[:10])
+        raise InputError(f"{len(broken)} of {found.files:,} files cannot be read, over {unreadable:.1%} of them: "
+                         f"{listed}; mend or remove them, or allow more by `data: {{unreadable: …}}`", found.name)
+    untrained = found.missing.get("train", [])
+    if untrained:
+        raise InputError(f'class "{untrained[0]}" has no image for training'
+                         f'{f" (nor have {len(untrained) - 1} more)" if untrained[1:] else ""}, but some for the test; '
+                         "give it some, or take it out", found.name)  # fmt: skip
+    for split in ("train", "val", "test"):
+        if split not in found.splits:
+            raise InputError(f"leaves no image for {split}: too few images in each class ({found.images} in all)",
+                             found.name)

@@ -1,0 +1,163 @@
+"""An image file → pixels, the same way for training and for prediction. The only importer of Pillow."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+File = Path | bytes | np.ndarray  # where an image lies, what is in its file, or its pixels (height, width, channels)
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+MOST_PIXELS = 150_000_000  # of an image
+ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
+UPRIGHT = 1
+THUMBNAIL = 16  # side of what near duplicates are compared by
+HASHED = 9, 8  # width and height of what a difference hash (dHash) is taken of
+DRAFTED = 2  # JPEGs are decoded no smaller than this many times the size that is wanted
+
+
+class Facts(NamedTuple):
+    """What an image was before anything was done to it."""
+
+    width: int
+    height: int
+    mode: str  # Pillow's: RGB, L, RGBA, P, CMYK, I;16, …
+    turned: bool  # by EXIF, from the way its pixels lie
+    animated: bool  # then its first frame is taken
+    dhash: int  # 64 bits: of 9 × 8 grey pixels, whether each is lighter than the one to its right
+    thumbnail: bytes  # 16 × 16 pixels of three channels
+
+    @property
+    def grey(self) -> bool:
+        return self.mode in ("1", "L", "LA", "La") or self.mode.startswith("I;16")
+
+
+_opening = threading.Lock()
+
+
+@contextmanager
+def opened(file: File) -> Iterator[Image.Image]:
+    """The image, before a pixel is decoded; of pixels, one of its first one or three channels.
+
+    ValueError for what is no image, and for one with too many pixels: our limit comes before Pillow's.
+    """
+    try:
+        with _open(file) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,}")
+            yield image
+    except UnidentifiedImageError:
+        raise ValueError("cannot identify it") from None
+    except Exception as error:  # whatever a decoder stumbles over is that file's fault and no other's
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ValueError(said or type(error).__name__) from None
+
+
+def _open(file: File) -> Image.Image:
+    if isinstance(file, np.ndarray):
+        return Image.fromarray(file[:, :, :3] if file.shape[2] >= 3 else file[:, :, 0])
+    if not isinstance(file, bytes):
+        file = file.read_bytes()
+    if not file:
+        raise ValueError("it is empty")
+    with _opening:  # Pillow's limit is one of the whole process
+        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(file))
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says that the camera was held."""
+    return ImageOps.exif_transpose(image)
+
+
+def flattened(image: Image.Image, channels: int) -> Image.Image:
+    """8 bits in one channel (grey) or three (red, green, blue).
+
+    16-bit grey is divided by 257, palettes and CMYK are looked up, what is transparent lies on white. ValueError for
+    32-bit pixels, whose range nobody knows.
+    """
+    if image.mode.startswith("I;16"):
+        image = image.convert("I").point(lambda value: value / 257).convert("L")
+    if image.mode in ("I", "F"):
+        raise ValueError("it has 32-bit pixels")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def cropped(image: Image.Image, resize: int, crop: int, interpolation: str = "bilinear") -> Image.Image:
+    """The middle of an image, `crop` × `crop`, after its shorter side was brought to `resize`; as torchvision does."""
+    resize = max(resize, crop)
+    scale = resize / min(image.size)
+    size = [max(resize, int(side * scale)) for side in image.size]
+    if image.size != tuple(size):
+        image = image.resize(size, Image.Resampling[interpolation.upper()])
+    left, top = (round((side - crop) / 2) for side in image.size)
+    return image.crop((left, top, left + crop, top + crop))
+
+
+def prepared(file: File, resize: int, crop: int, channels: int, interpolation: str = "bilinear") -> np.ndarray:
+    """An image as networks take it, `(crop, crop, channels)` uint8: upright, 8 bits, resized, its middle cut out.
+
+    ValueError for a file that is no image.
+    """
+    with opened(file) as image:
+        return _pixels(cropped(flattened(upright(image), channels), resize, crop, interpolation))
+
+
+def square(file: File, size: int, channels: int) -> np.ndarray:
+    """The middle square of an image at `size`, `(size, size, channels)` uint8; large JPEGs are decoded small.
+
+    ValueError for a file that is no image.
+    """
+    if isinstance(file, np.ndarray) and channels not in (1, 3):
+        each = [square(file[:, :, i : i + 1], size, 1) for i in range(channels)]
+        return np.concatenate(each, axis=2)
+    with opened(file) as image:
+        if image.format == "JPEG":
+            image.draft(None, (DRAFTED * size, DRAFTED * size))
+        return _pixels(cropped(flattened(upright(image), channels), size, size))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    there = np.asarray(image)
+    return there[:, :, None] if there.ndim == 2 else there
+
+
+def examined(file: File) -> Facts:
+    """The facts of an image, all of it decoded. ValueError for what is none, with the reason."""
+    with opened(file) as image:
+        mode, (width, height) = image.mode, image.size
+        turned = image.getexif().get(ORIENTATION, UPRIGHT) not in (0, UPRIGHT)
+        animated = image.format != "MPO" and getattr(image, "is_animated", False)
+        if image.format == "JPEG":
+            image.draft(None, (4 * THUMBNAIL, 4 * THUMBNAIL))
+        small = flattened(upright(image), 3).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    shrunk = np.asarray(small.convert("L").resize(HASHED, Image.Resampling.BILINEAR))
+    lighter = np.packbits(shrunk[:, :-1] > shrunk[:, 1:])
+    return Facts(width, height, mode, turned, animated, int.from_bytes(lighter.tobytes()), small.tobytes())
+
+
+def data_uri(file: File, size: int = 96) -> str:
+    """A thumbnail that stands inside a page, or nothing where the file is no image."""
+    try:
+        with opened(file) as image:
+            small = flattened(upright(image), 3)
+            small.thumbnail((size, size))
+    except ValueError:
+        return ""
+    held = io.BytesIO()
+    small.save(held, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()

@@ -1,0 +1,87 @@
+"""Decoded images in one memory-mapped file, shared by everything on a machine that trains on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scalesearch.data.images import square
+from scalesearch.data.index import Index
+from scalesearch.data.scan import Scan, in_order
+from scalesearch.errors import WorkFailed
+from scalesearch.files import cache_folder, in_turn, whole
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The images of a split: rows of `store`, which is uint8, `(images, height, width, channels)`."""
+
+    store: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """`(images, channels, height, width)`, as networks take them."""
+        _, height, width, channels = self.store.shape
+        return len(self), channels, height, width
+
+    def of(self, rows: Sequence[int] | np.ndarray) -> Pixels:
+        """Some of them."""
+        return Pixels(self.store, self.rows[np.asarray(rows)])
+
+    def numpy(self) -> np.ndarray:
+        """All of them in memory, `(images, channels, height, width)`."""
+        return self.store[self.rows].transpose(0, 3, 1, 2)
+
+
+def store_path(digest: str, size: int, channels: int) -> Path:
+    return cache_folder("pixels") / f"{digest}-{size}-{channels}.npy"
+
+
+def bytes_of(images: int, size: int, channels: int) -> int:
+    return images * size * size * channels
+
+
+def stored(index: Index, scan: Scan, size: int, channels: int) -> np.ndarray:
+    """The middle squares of all images at `size`, decoded once: made by whichever process comes first.
+
+    Images that cannot be read are black, and in no split. Raises `WorkFailed` where the disk has no room.
+    """
+    path = store_path(scan.digest, size, channels)
+    shape = (len(index), size, size, channels)
+    with in_turn(path.with_suffix(".lock")):
+        if not path.exists():
+            _make(index, scan, path, shape)
+    return np.load(path, mmap_mode="r")
+
+
+def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]) -> None:
+    count, size, _, channels = shape
+    needed, free = bytes_of(count, size, channels), shutil.disk_usage(path.parent).free
+    room = (f"the {count:,} images of {index.origin} take {needed / 1e6:,.0f} MB at {size} × {size} pixels, and "
+            f"{path.parent} has {free / 1e6:,.0f} MB free; make room, or name another folder by SCALESEARCH_CACHE")
+    if needed > free:
+        raise WorkFailed(room)
+    rows = np.flatnonzero(scan.readable)
+    with whole(path) as temporary:
+        try:
+            there = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+            with open(temporary, "r+b") as file:  # writing into a hole of a full disk would end the process
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+        except OSError:
+            raise WorkFailed(room) from None
+        told = f"decoding to {size}×{size} ({needed / 1e6:,.0f} MB in {path.parent})"
+        work = lambda file: square(file, size, channels)
+        for row, image in zip(rows, in_order(index, rows.tolist(), work, told), strict=True):
+            if isinstance(image, Exception):
+                raise WorkFailed(f"{index.names[row]} of {index.origin} could be read a moment ago: {image}")
+            there[row] = image
+        there.flush()

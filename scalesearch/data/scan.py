@@ -1,0 +1,112 @@
+"""Everything in a data set read once: what is broken, turned, grey, and what each image looks like in small."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from scalesearch.data.images import File, examined
+from scalesearch.data.index import Index
+from scalesearch.files import cache_folder, whole
+from scalesearch.watched import watched
+
+FORMAT = 1  # of what is kept of a scan; another one is made anew
+CHUNK = 256  # images that are in memory at a time
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found of every image of an index, in its order; `faults` says why one cannot be read, or nothing."""
+
+    faults: Sequence[str]
+    widths: np.ndarray
+    heights: np.ndarray
+    modes: Sequence[str]
+    turned: np.ndarray
+    animated: np.ndarray
+    dhashes: np.ndarray
+    thumbnails: np.ndarray  # images × pixels
+    digests: Sequence[str]  # of the files' bytes
+
+    @cached_property
+    def readable(self) -> np.ndarray:
+        return np.array([not fault for fault in self.faults])
+
+    @cached_property
+    def grey(self) -> np.ndarray:
+        return np.array([mode in ("1", "L", "LA", "La") or mode.startswith("I;16") for mode in self.modes])
+
+    @cached_property
+    def shorter_side(self) -> int:
+        """The median over readable images, in pixels; 0 where there are none."""
+        sides = np.minimum(self.widths, self.heights)[self.readable]
+        return int(np.median(sides)) if len(sides) else 0
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that name the contents, whatever the files are called."""
+        return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()[:16]
+
+
+def scan(index: Index) -> Scan:
+    """The scan of an index, taken from the cache where no file has changed since."""
+    path = cache_folder("scans") / f"{index.stamp}-{FORMAT}.npz"
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                return Scan(**{key: held[key] if held[key].dtype.kind != "U" else held[key].tolist() for key in held})
+        except (OSError, ValueError, EOFError, TypeError):
+            path.unlink()  # cut off, or not ours
+    made = _made(index)
+    with whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **{key: np.array(value) for key, value in vars(made).items()})
+    return made
+
+
+def in_order(index: Index, rows: Sequence[int], work: Callable[[File], T], what: str) -> Iterator[T | Exception]:
+    """`work` done on those images by all cores, few of them in memory at a time; what fails comes back as its error."""
+    def safe(file: File | OSError) -> T | Exception:
+        if isinstance(file, OSError):
+            return file
+        try:
+            return work(file)
+        except ValueError as error:
+            return error
+
+    files = iter(watched(index.store.read(rows), what, len(rows)))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        while chunk := list(islice(files, CHUNK)):
+            yield from pool.map(safe, chunk)
+
+
+def _made(index: Index) -> Scan:
+    def work(file: File) -> tuple:
+        held = file.tobytes() if isinstance(file, np.ndarray) else file
+        assert isinstance(held, bytes)
+        digest = hashlib.blake2b(held, digest_size=16).hexdigest()
+        try:
+            return "", digest, examined(file)
+        except ValueError as error:
+            return str(error), digest, None
+
+    count = len(index)
+    made = Scan([""] * count, *(np.zeros(count, np.int32) for _ in range(2)), [""] * count,
+                *(np.zeros(count, bool) for _ in range(2)), np.zeros(count, np.uint64),
+                np.zeros((count, 16 * 16 * 3), np.uint8), [""] * count)  # fmt: skip
+    for row, found in enumerate(in_order(index, range(count), work, "reading images")):
+        fault, digest, facts = (str(found) or "cannot be read", "", None) if isinstance(found, Exception) else found
+        made.faults[row], made.digests[row] = fault, digest  # type: ignore[index]
+        if facts is not None:
+            made.widths[row], made.heights[row], made.modes[row] = facts.width, facts.height, facts.mode  # type: ignore[index]
+            made.turned[row], made.animated[row], made.dhashes[row] = facts.turned, facts.animated, facts.dhash
+            made.thumbnails[row] = np.frombuffer(facts.thumbnail, np.uint8)
+    return made

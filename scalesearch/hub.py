@@ -1,0 +1,65 @@
+"""The Hugging Face Hub: files of weights and data sets, fetched once. The only importer of its client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from scalesearch.errors import InputError
+
+IMAGES = ("*.parquet", "*.csv", "*.jpg", "*.jpeg", "*.png", "*.webp")
+CONVERTED = "refs/convert/parquet"  # where the Hub keeps data sets of other forms as parquet
+
+
+def hub_file(repository: str, name: str, source: str) -> Path:
+    """A file of a model, and the `config.json` beside it where the model has one, which says how images are prepared.
+
+    Raises `InputError`, placed at `source`, where it cannot be had.
+    """
+    def fetch(client: Any) -> Path:
+        path = Path(client.hf_hub_download(repository, name))
+        with suppress(client.errors.HfHubHTTPError, client.errors.LocalEntryNotFoundError):
+            client.hf_hub_download(repository, "config.json")
+        return path
+
+    return _fetched(fetch, source, "hf_hub:OWNER/NAME", "weights")
+
+
+def hub_data(repository: str, source: str) -> Path:
+    """A folder with the images of a data set, as they lie on the Hub or as it has converted them; never decoded.
+
+    Raises `InputError`, placed at `source`, where it cannot be had.
+    """
+    def fetch(client: Any) -> Path:
+        folder = _snapshot(client, repository, None)
+        there = any(path.suffix in (".parquet", ".csv", ".jpg", ".jpeg", ".png", ".webp") for path in
+                    folder.rglob("*"))
+        return folder if there else _snapshot(client, repository, CONVERTED)
+
+    return _fetched(fetch, source, "hf:OWNER/NAME", "data set")
+
+
+def _snapshot(client: Any, repository: str, revision: str | None) -> Path:
+    return Path(client.snapshot_download(repository, repo_type="dataset", revision=revision,
+                                         allow_patterns=list(IMAGES)))
+
+
+def _fetched(fetch: Callable[[Any], Path], source: str, form: str, what: str) -> Path:
+    try:
+        import huggingface_hub as client
+        import huggingface_hub.errors as errors
+    except ImportError:
+        raise InputError("needs the Hugging Face client: pip install 'scalesearch[hub]'", source) from None
+    try:
+        return fetch(client)
+    except errors.HFValidationError as error:
+        raise InputError(f"takes {form}: {error}", source) from None
+    except errors.LocalEntryNotFoundError:
+        raise InputError("cannot be reached, and no copy is on this machine; download it and name its path",
+                         source) from None
+    except errors.HfHubHTTPError as error:
+        raise InputError(f"the Hub has no such {what}: {str(error).splitlines()[0]}", source) from None
+    except OSError as error:
+        raise InputError(f"cannot be reached: {error}", source) from None

@@ -1,0 +1,48 @@
+"""What a run keeps of its images: their splits, their facts and health, so that it can be gone on with and reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from scalesearch.data import Source, data_set
+from scalesearch.files import save_text
+from scalesearch.report import health_page
+from scalesearch.study import Study
+
+KEPT = "data.json"
+
+
+def keep_data(study: Study, folder: Path) -> None:
+    """Write `splits.parquet`, `data.json` and `data.html`, and decode the images, before the first trial.
+
+    Raises `InputError` where they have changed since the run began, `WorkFailed` where the disk has no room.
+    """
+    if study.training is None or not study.training.data.digest:
+        return
+    opened = data_set(study.document["data"])
+    opened.keep_splits(folder)
+    if not (folder / KEPT).exists():
+        kept = {"facts": study.training.data.facts(), "health": opened.health.to_dict()}
+        save_text(health_page(opened), folder / "data.html")
+        save_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", folder / KEPT)
+    study.training.data.load()
+
+
+def kept_source(folder: Path) -> Source | None:
+    """The facts of a run's images, wherever these are now."""
+    told = _kept(folder)
+    return Source.of_facts(told["facts"]) if told else None
+
+
+def kept_health(folder: Path) -> dict[str, Any] | None:
+    told = _kept(folder)
+    return told["health"] if told else None
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / KEPT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,121 @@
+"""Random changes of a batch of images on the device that trains: one resampling for all geometry, then colours.
+
+Chance is drawn on the CPU, so that equal seeds change images alike on every device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from scalesearch.training.pictures import grey, normalised, resized
+from scalesearch.training.recipe import Recipe
+from scalesearch.training.trivial import Trivial
+
+ASPECTS = 3 / 4, 4 / 3  # of random crops
+ERASED = 0.02, 1 / 3  # smallest and largest share of the area
+
+
+def _uniform(n: int, low: float | torch.Tensor = 0.0, high: float | torch.Tensor = 1.0) -> torch.Tensor:
+    return low + (high - low) * torch.rand(n)
+
+
+class Augmentation:
+    """What a recipe does to images before a network sees them, at its resolution."""
+
+    def __init__(self, recipe: Recipe, mirror: bool):
+        self.recipe, self.flips = recipe, recipe.flip and mirror
+        r = recipe
+        self.moves_images = bool(r.shift or r.rotate or r.zoom or r.crop < 1 or r.trivial or self.flips)
+
+    def __call__(self, images: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(n, channels, h, w)` uint8 as floats from -1 to 1 at `side` × `side`; and how each was moved: from places in
+        the new image to those in the old one, as 2×3 matrices on coordinates from -1 to 1."""
+        trivial = Trivial(len(images)) if self.recipe.trivial else None
+        moves = self._moves(len(images))
+        if trivial:
+            moves = trivial.moved(moves)
+        moves = moves.to(images.device)
+        shown = self._moved(images, moves, side) if self.moves_images else normalised(resized(images, side))
+        if trivial:
+            shown = trivial.recoloured(shown)
+        if self.recipe.colour and shown.shape[1] in (1, 3):
+            shown = self._recoloured(shown)
+        if self.recipe.erase:
+            shown = self._erased(shown)
+        return shown.contiguous(memory_format=torch.channels_last), moves
+
+    def _moves(self, n: int) -> torch.Tensor:
+        r = self.recipe
+        angle = _uniform(n, -1, 1) * math.radians(r.rotate)
+        scale = 1 + _uniform(n, -1, 1) * r.zoom
+        flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.flips else torch.ones(n)
+        right, down = (_uniform(n, -1, 1) * 2 * r.shift for _ in range(2))
+        wide = high = torch.ones(n)
+        if r.crop < 1:
+            area = _uniform(n, r.crop, 1)
+            aspect = _uniform(n, math.log(ASPECTS[0]), math.log(ASPECTS[1])).exp()
+            wide, high = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+            right, down = right + _uniform(n, -1, 1) * (1 - wide), down + _uniform(n, -1, 1) * (1 - high)
+        cos, sin = angle.cos() * scale, angle.sin() * scale
+        return torch.stack([cos * flip * wide, -sin * wide, right, sin * flip * high, cos * high, down], 1).view(n, 2, 3)
+
+    def _moved(self, images: torch.Tensor, moves: torch.Tensor, side: int) -> torch.Tensor:
+        """Images much larger than wanted are smoothed down first, as far as the smallest crops allow."""
+        before = math.ceil(side / math.sqrt(max(self.recipe.crop, 0.25)))
+        images = normalised(resized(images, before) if images.shape[-1] > before else images)
+        grid = F.affine_grid(moves, [len(images), images.shape[1], side, side], align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+    def _recoloured(self, images: torch.Tensor) -> torch.Tensor:
+        n, by = len(images), self.recipe.colour
+        bright, contrast, colourful = (_uniform(n, 1 - by, 1 + by).view(-1, 1, 1, 1).to(images.device)
+                                       for _ in range(3))
+        images = (images + 1) * bright - 1
+        middle = grey(images).mean((1, 2, 3), keepdim=True)
+        images = middle + (images - middle) * contrast
+        light = grey(images)
+        return (light + (images - light) * colourful).clamp_(-1, 1)
+
+    def _erased(self, images: torch.Tensor) -> torch.Tensor:
+        n, side = len(images), images.shape[-1]
+        wide, high = _sides(_uniform(n, *ERASED))
+        inside = _rectangles(wide, high, side).to(images.device)
+        inside &= (torch.rand(n) < self.recipe.erase).to(images.device).view(-1, 1, 1)
+        noise = torch.randn(n, images.shape[1], 1, 1).to(images.device).expand_as(images)
+        return torch.where(inside[:, None], noise, images)
+
+    def mixed(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+        """Images blended with others of the batch, which those are, and the share of the first; None where none are."""
+        wanted = [name for name in ("mixup", "cutmix") if getattr(self.recipe, name)]
+        if not wanted:
+            return None
+        name = wanted[int(torch.randint(len(wanted), ()))]
+        alpha = torch.tensor(float(getattr(self.recipe, name)))
+        share = torch.distributions.Beta(alpha, alpha).sample((len(images),))
+        order = torch.randperm(len(images))
+        other = images[order.to(images.device)]
+        if name == "mixup":
+            part = share.view(-1, 1, 1, 1).to(images.device)
+            return images * part + other * (1 - part), order, share
+        side = images.shape[-1]
+        wide, high = ((1 - share).sqrt(),) * 2
+        inside = _rectangles(wide, high, side)
+        kept = 1 - inside.float().mean((1, 2))
+        return torch.where(inside[:, None].to(images.device), other, images), order, kept
+
+
+def _sides(area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    aspect = _uniform(len(area), math.log(0.3), math.log(1 / 0.3)).exp()
+    return (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+
+
+def _rectangles(wide: torch.Tensor, high: torch.Tensor, side: int) -> torch.Tensor:
+    """Masks `(n, side, side)` of rectangles of these shares of the sides, anywhere inside."""
+    n, places = len(wide), (torch.arange(side) + 0.5) / side
+    across, down = (torch.rand(n)[:, None] * (1 - length[:, None]) for length in (wide, high))
+    columns = (places >= across) & (places < across + wide[:, None])
+    rows = (places >= down) & (places < down + high[:, None])
+    return rows[:, :, None] & columns[:, None, :]

@@ -1,0 +1,55 @@
+"""How many images fit at a time: counted, not tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from scalesearch.arch import Arch
+from scalesearch.counting import cost, peak_memory
+from scalesearch.training.recipe import Recipe
+
+USED = 0.85  # of what is free; the rest is for a kernel's scratch space and what others take meanwhile
+FLOAT = 4  # bytes
+KEPT = {"adamw": 5, "sgd": 4}  # of each parameter: itself, its gradient, its average, and what the optimizer keeps
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a training may take there: of a GPU, of a control group, or of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min(filter(None, (_machine(), _group())), default=1 << 40)
+
+
+def _machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _group() -> int | None:
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return int(limit) - int(used) if limit != "max" else None
+    except (OSError, ValueError):
+        return None
+
+
+def largest_batch(arch: Arch, recipe: Recipe, free: int) -> int:
+    """The most images of a batch, by powers of two below the recipe's, whose training step is counted to fit in `free`
+    bytes; one where not even that does."""
+    room = USED * free - KEPT[recipe.optimizer] * FLOAT * cost(arch).params
+    wanted = min(recipe.batch_size, recipe.micro_batch or recipe.batch_size)
+    while wanted > 1 and peak_memory(arch, wanted, training=True) > room:
+        wanted = (wanted + 1) // 2
+    return wanted
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory, of a GPU or of the machine, did not suffice."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

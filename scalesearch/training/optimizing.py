@@ -1,0 +1,75 @@
+"""Which parameters learn, at which rate, and how rates go over a training."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from scalesearch.errors import InputError
+from scalesearch.network import Network
+from scalesearch.training.recipe import Recipe
+
+
+def levels(model: Network) -> list[str]:
+    """What a network is made of from the stem up: where thawing and rates by depth count."""
+    return ["stem", *(f"stages.{i}" for i in range(len(model.stages))), "head"]
+
+
+def level_of(name: str, order: list[str]) -> int:
+    """Which of `levels` a parameter belongs to; what is in none (auxiliary heads) counts as the head."""
+    return next((i for i, level in enumerate(order) if name.startswith(level + ".")), len(order) - 1)
+
+
+def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW or SGD with Nesterov's momentum, fused on a GPU; weights decay, biases and norms do not.
+
+    Raises `InputError` where `freeze_until` names nothing of the network.
+    """
+    order = levels(model)
+    frozen = frozen_levels(order, recipe)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        level = level_of(name, order)
+        parameter.requires_grad_(level >= frozen)
+        if parameter.requires_grad:
+            is_weight = parameter.numel() != max(parameter.shape)  # not a bias, norm or factor per channel
+            groups[level if recipe.layer_decay < 1 or recipe.thaw else 0, is_weight].append(parameter)
+    rows = [{"params": parameters, "weight_decay": recipe.weight_decay if is_weight else 0.0, "level": level,
+             "lr": recipe.learning_rate * (recipe.layer_decay ** (len(order) - 1 - level) if recipe.layer_decay < 1
+                                           else 1.0)}
+            for (level, is_weight), parameters in sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1]))]
+    fused = {"fused": True} if next(model.parameters()).is_cuda else {}
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(rows, lr=recipe.learning_rate, **fused)
+    return torch.optim.SGD(rows, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, **fused)
+
+
+def frozen_levels(order: list[str], recipe: Recipe) -> int:
+    """How many of `levels`, from the stem up, never learn."""
+    if not recipe.freeze_until:
+        return 0
+    if recipe.freeze_until not in order[:-1]:
+        raise InputError(f"takes {', '.join(order[:-1])}; got {recipe.freeze_until!r}", "freeze_until")
+    return order.index(recipe.freeze_until) + 1
+
+
+def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int,
+                depth: int) -> torch.optim.lr_scheduler.LambdaLR:  # fmt: skip
+    """Up from zero, then down along a cosine; levels that have not thawed yet stand still."""
+    def factor(level: int) -> Any:
+        thawed = recipe.thaw * steps * (depth - 1 - level) / max(1, depth - 1) if recipe.thaw else 0.0
+        return lambda step: share_of_rate(step, steps, recipe.warmup) if step >= thawed else 0.0
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, [factor(group["level"]) for group in optimizer.param_groups])
+
+
+def share_of_rate(step: int, steps: int, warmup: float) -> float:
+    """Of the recipe's learning rate, at a step."""
+    warm = warmup * steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, steps - warm)))
