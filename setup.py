@@ -9,7 +9,7 @@ setup(
     package_dir=SHIPPED,
     package_data={
         "": ["*.pyi", "py.typed"],
-        "scalesearch.report": ["*.j2", "*.css"],
+        "scalesearch.report": ["*.j2", "*.css", "*.js"],
         "scalesearch.zoo": ["*.txt", "*.csv"],
         "scalesearch.study": ["start/*.yaml"],
         **{name: ["*.yaml", "*.json"] for name in SHIPPED},

@@ -18,7 +18,8 @@ PACKAGE = ROOT / "scalesearch"
 FILES = sorted(PACKAGE.rglob("*.py"))
 DOORS = {"ray": {"runs/ray_tune.py"}, "optuna": {"searchers/bayes.py"}, "fvcore": {"counting/measuring.py"},
          "plotly": {"report/figures.py"}, "yaml": {"yamlfile.py"}, "sklearn": {"data/digits.py"},
-         "pandas": {"runs/leaving.py", "searchers/tables.py"}, "PIL": {"data/images.py"}, "pyarrow": {"data/columns.py"},
+         "pandas": {"runs/leaving.py", "searchers/tables.py"}, "PIL": {"data/images.py"},
+         "pyarrow": {"data/columns.py"},
          "onnx": {"export/files.py"}, "huggingface_hub": {"hub.py"}}  # fmt: skip
 
 

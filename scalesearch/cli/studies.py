@@ -163,5 +163,6 @@ def report(folder: Path) -> None:
         raise InputError("is no run's folder: it has no study.yaml", str(folder))
     check_format(folder)
     log = TrialLog(folder / "trials.jsonl", repair=False)
-    write_report(Driver(load_study(folder / "study.yaml", kept=kept_source(folder)), log), folder, seconds_spent(folder))
+    study = load_study(folder / "study.yaml", kept=kept_source(folder))
+    write_report(Driver(study, log), folder, seconds_spent(folder))
     click.echo(folder / "report.html")

@@ -39,6 +39,7 @@ def export_(model: str, form: str, weights: str | None, resolution: int | None, 
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
+    weights = weights or trained_weights(model)
     if out is None and form != "py":
         raise InputError("needs a file: give -o FILE", f"--to {form}")
     if form == "py" and weights is None:
@@ -53,6 +54,23 @@ def export_(model: str, form: str, weights: str | None, resolution: int | None, 
             return
         source = to_python(built.arch)
     click.echo(source, nl=False) if out is None else save_text(source, out)
+
+
+def trained_weights(model: str) -> str | None:
+    """Those of a trained network's folder."""
+    from scalesearch.zoo import WEIGHTS, in_folder
+
+    found = in_folder(model, WEIGHTS)
+    return None if found is None else str(found)
+
+
+def own_weights(model: str, weights: str | None) -> str:
+    """The weights that are named, else those of a trained network's folder. Raises `InputError` for neither."""
+    found = weights or trained_weights(model)
+    if found is None:
+        raise InputError("needs weights: a .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME",
+                         "--weights")
+    return found
 
 
 def _as_in(arch: Any, form: str) -> Any:
@@ -79,7 +97,8 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @main.command()
 @click.argument("model")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--weights", required=True, help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME.")
+@click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
+                                "network's folder, its own.")
 @click.option("--resolution", type=click.IntRange(1, 8192), help="Side of the input in pixels.")
 @click.option("--classes", type=click.IntRange(1, 1_000_000),
               help="How many the weights know, where not the model's own number.")
@@ -92,7 +111,7 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int | None, classes: int | None,
+def predict(model: str, images: tuple[Path, ...], weights: str | None, resolution: int | None, classes: int | None,
             names: Path | None,
             top: int, resize: int | None, interpolation: str | None, mean: str | None, std: str | None,
             device: str | None,
@@ -108,8 +127,16 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
 
     from scalesearch.arch import BLOCKS
     from scalesearch.network import build
-    from scalesearch.weights import Prediction, find, load_weights, local, predict as predicted
-    from scalesearch.zoo import class_names, load, preparing
+    from scalesearch.weights import (
+        Prediction,
+        classes_of,
+        find,
+        load_weights,
+        local,
+        predict as predicted,
+        preparation_of,
+    )
+    from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
     if BLOCKS[arch.head.kind].task != "classification":
@@ -117,15 +144,16 @@ def predict(model: str, images: tuple[Path, ...], weights: str, resolution: int 
     found = find(images)
     named = _names(names, arch.classes) if names else None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    _check_device(device)
+    check_device(device)
     built = build(arch)
-    file = local(weights)
+    file = local(own_weights(model, weights))
     library = load_weights(built, file)
-    called = named or class_names(arch, library)
+    called = named or classes_of(arch, library, file)
     said: dict[str, Any] = {"resize": resize, "interpolation": interpolation,
                             "mean": _values(mean, "--mean", arch.channels),
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
-    preprocessing = preparing(arch, library, file)._replace(**{key: value for key, value in said.items() if value})
+    changes = {key: value for key, value in said.items() if value} | ({"stored": 0} if resize else {})
+    preprocessing = preparation_of(arch, library, file)._replace(**changes)
     rows: Rows = []
     results: Rows = []
     skipped: list[Path] = []
@@ -172,7 +200,7 @@ def _values(text: str | None, option: str, channels: int) -> tuple[float, ...] |
     return values
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
     import torch
 
     try:

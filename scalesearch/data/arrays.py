@@ -74,9 +74,9 @@ def read_cifar(path: Path, origin: str) -> Index:
         labels += told
         splits += [_split_of(name)] * len(told)
     classes = _class_names(files, f"{origin}: names of classes")
-    if classes and max(labels) < len(classes):
-        labels = [classes[label] for label in labels]
-    return _index(origin, path, np.concatenate(pixels), labels, splits, classes)
+    known = classes and max(labels) < len(classes)
+    named = [classes[label] for label in labels] if classes and known else labels
+    return _index(origin, path, np.concatenate(pixels), named, splits, classes if known else None)
 
 
 def _split_of(name: str) -> str | None:
@@ -128,10 +128,10 @@ def _unpickled(file: bytes, place: str) -> Mapping[Any, Any]:
 def _pickled(file: bytes, fine: bool, place: str) -> tuple[np.ndarray, list[int]]:
     held = _unpickled(file, place)
     images, labels = held.get(b"data"), held.get(b"fine_labels" if fine else b"labels")
-    good = isinstance(images, np.ndarray) and images.dtype == np.uint8 and isinstance(labels, list)
-    if not good or images.shape != (len(labels), CHANNELS * SIDE * SIDE):
-        raise InputError("is none of CIFAR's files", place)
-    return images, [int(label) for label in labels]
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8 and isinstance(labels, list) \
+            and images.shape == (len(labels), CHANNELS * SIDE * SIDE):
+        return images, [int(label) for label in labels]
+    raise InputError("is none of CIFAR's files", place)
 
 
 def _class_names(files: Mapping[str, bytes], place: str) -> tuple[str, ...] | None:

@@ -57,13 +57,16 @@ class _Part:
 
     def __init__(self, path: Path, place: str, image: str | None, label: str | None):
         self.path, self.place = path, place
-        self.is_parquet = path.suffix == ".parquet"
+        self.table: pa.Table | None = None
+        self.file: pq.ParquetFile | None = None
         try:
-            self.file = pq.ParquetFile(path) if self.is_parquet else None
-            self.table = None if self.file else _csv(path)
+            if path.suffix == ".parquet":
+                self.file = pq.ParquetFile(path)
+            else:
+                self.table = _csv(path)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"is damaged or no {path.suffix[1:]} file: {str(error).splitlines()[0]}", place) from None
-        self.schema: pa.Schema = self.file.schema_arrow if self.file else self.table.schema
+        self.schema: pa.Schema = self.file.schema_arrow if self.file else self.table.schema  # type: ignore[union-attr]
         self.image = self._column(image, IMAGES, "image")
         self.label = self._column(label, LABELS, "label")
         kind = self.schema.field(self.image).type
@@ -86,7 +89,7 @@ class _Part:
         """What every image is called, its label and its split."""
         columns = [self.label, *([SPLIT] if SPLIT in self.schema.names else [])]
         named = f"{self.image}.path" if self.nested else None if self.encoded else self.image
-        read = lambda names: self.file.read(columns=names) if self.file else self.table.select(names)
+        read = lambda names: self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
         table = read([*columns, named] if named else columns)
         labels = table[self.label].to_pylist()
         if self.classes:

@@ -12,11 +12,11 @@ import numpy as np
 
 from scalesearch.data import arrays, columns, folders
 from scalesearch.data.duplicates import Pair, duplicates
+from scalesearch.data.facts import Source, Split
 from scalesearch.data.health import Health, check_health, health
 from scalesearch.data.index import Index, split_called
 from scalesearch.data.pixels import Pixels, store_path, stored
 from scalesearch.data.scan import Scan, scan
-from scalesearch.data.facts import Source, Split
 from scalesearch.data.splits import Shares, assign, difference, rows_of, write_splits
 from scalesearch.errors import InputError
 from scalesearch.hub import hub_data
@@ -46,8 +46,7 @@ class Told:
 
     def to_dict(self) -> dict[str, Any]:
         """What was said, without what goes without saying."""
-        said = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        return said
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from scalesearch.data.pixels import Pixels
-
-    Split = tuple[Pixels | np.ndarray, Any]  # images (n, channels, height, width) uint8, labels (n,) int64
-else:
-    Split = tuple
+Split = tuple[Any, Any]  # images (n, channels, height, width) uint8 as an array or `Pixels`, labels (n,) int64
 
 
 @dataclass(frozen=True)

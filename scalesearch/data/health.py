@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from scalesearch.data.scan import Scan
 from scalesearch.data.splits import counts
 from scalesearch.errors import InputError
 
+Names = Sequence[str]  # two of them
 FEW = 10  # images for training, below which a class is told as small
 # What is done with images of Pillow's modes other than 8-bit RGB and grey.
 TREATED = {
@@ -39,13 +40,13 @@ class Health:
     reasons: dict[str, str]
     turned: list[str]
     animated: list[str]
-    duplicates: list[tuple[str, str]]
-    leaks: list[tuple[str, str]]  # duplicates in two of the data's own splits
-    conflicts: list[tuple[str, str]]  # duplicates in two classes
+    duplicates: list[Names]
+    leaks: list[Names]  # duplicates in two of the data's own splits
+    conflicts: list[Names]  # duplicates in two classes
     left_out: list[str]  # of training: exact copies of images that are tested
     small: dict[str, int]  # classes with few images for training
     missing: dict[str, list[str]]  # split → classes without an image in it
-    alike: list[tuple[str, str]]  # classes that differ in case alone
+    alike: list[Names]  # classes that differ in case alone
     loose: list[str]
     digest: str
 
@@ -55,13 +56,13 @@ class Health:
     @staticmethod
     def of_dict(told: dict[str, Any]) -> Health:
         """What `to_dict` gave."""
-        pairs = ("duplicates", "leaks", "conflicts", "alike")
-        return Health(**{key: [tuple(pair) for pair in value] if key in pairs else value for key, value in told.items()})
+        return Health(**told)
 
     @property
     def warnings(self) -> list[str]:
         """What a person should look at, a line each, the worst first."""
-        some = lambda names: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        more = lambda names: f" and {len(names) - 3} more" if len(names) > 3 else ""
+        some = lambda names: ", ".join(names[:3]) + more(names)
         pairs = lambda found: some([f"{a} = {b}" for a, b in found])
         many = lambda found, one, more: f"{len(found):,} {one if len(found) == 1 else more}"
         images = lambda found, one, more: many(found, f"image {one}", f"images {more}")
@@ -71,7 +72,8 @@ class Health:
                             "tested, and left out"),
             (self.unreadable, f"{len(self.unreadable)} of {self.files:,} files cannot be read and are left out: "
                               f"{some([f'{n} ({self.reasons[n]})' for n in self.unreadable])}"),
-            (self.conflicts, f"{images(self.conflicts, 'is', 'are')} there twice, in two classes: {pairs(self.conflicts)}"),
+            (self.conflicts, f"{images(self.conflicts, 'is', 'are')} there twice, in two classes: "
+                             f"{pairs(self.conflicts)}"),
             (self.duplicates, f"{images(self.duplicates, 'is', 'are')} there twice or nearly so; each pair stays on "
                               "one side of the splits that are made here"),
             *((names, f"{many(names, 'class has', 'classes have')} no image for {split}: {some(names)}")
@@ -90,9 +92,9 @@ class Health:
 
 def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str]) -> Health:
     """All that is to be said of a data set, its splits as `told`."""
-    names, rows = index.names, np.flatnonzero(scan.readable)
+    names, rows = index.names, np.flatnonzero(scan.readable).tolist()
     named = lambda found: [names[row] for row in found]
-    as_names = lambda found: [(names[p.first], names[p.second]) for p in found]
+    as_names: Callable[[Iterable[Pair]], list[Names]] = lambda found: [(names[p.first], names[p.second]) for p in found]
     apart = lambda values: as_names([p for p in pairs if values[p.first] != values[p.second]])
     by_class = counts(index, told)
     splits = [split for split in ("train", "val", "test") if split in told]
@@ -126,7 +128,7 @@ def _kind(mode: str) -> str:
     return "16-bit" if mode.startswith("I;16") else KINDS.get(mode, mode)
 
 
-def _alike_in_case(classes: Sequence[str]) -> list[tuple[str, str]]:
+def _alike_in_case(classes: Sequence[str]) -> list[Names]:
     first: dict[str, str] = {}
     return [(there, name) for name in classes if (there := first.setdefault(name.casefold(), name)) != name]
 

@@ -70,7 +70,7 @@ def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]
             f"{path.parent} has {free / 1e6:,.0f} MB free; make room, or name another folder by SCALESEARCH_CACHE")
     if needed > free:
         raise WorkFailed(room)
-    rows = np.flatnonzero(scan.readable)
+    rows = np.flatnonzero(scan.readable).tolist()
     with whole(path) as temporary:
         try:
             there = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
@@ -80,7 +80,7 @@ def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]
             raise WorkFailed(room) from None
         told = f"decoding to {size}×{size} ({needed / 1e6:,.0f} MB in {path.parent})"
         work = lambda file: square(file, size, channels)
-        for row, image in zip(rows, in_order(index, rows.tolist(), work, told), strict=True):
+        for row, image in zip(rows, in_order(index, rows, work, told), strict=True):
             if isinstance(image, Exception):
                 raise WorkFailed(f"{index.names[row]} of {index.origin} could be read a moment ago: {image}")
             there[row] = image

@@ -13,12 +13,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from scalesearch.data.images import File, examined
+from scalesearch.data.images import THUMBNAIL, Facts, File, examined
 from scalesearch.data.index import Index
 from scalesearch.files import cache_folder, whole
 from scalesearch.watched import watched
 
 FORMAT = 1  # of what is kept of a scan; another one is made anew
+NOTHING = Facts(0, 0, "", False, False, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of what cannot be read
 CHUNK = 256  # images that are in memory at a time
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def scan(index: Index) -> Scan:
             path.unlink()  # cut off, or not ours
     made = _made(index)
     with whole(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{key: np.array(value) for key, value in vars(made).items()})
+        np.savez(file, **{key: np.array(value) for key, value in vars(made).items()})  # type: ignore[arg-type]
     return made
 
 
@@ -99,14 +100,14 @@ def _made(index: Index) -> Scan:
             return str(error), digest, None
 
     count = len(index)
-    made = Scan([""] * count, *(np.zeros(count, np.int32) for _ in range(2)), [""] * count,
-                *(np.zeros(count, bool) for _ in range(2)), np.zeros(count, np.uint64),
-                np.zeros((count, 16 * 16 * 3), np.uint8), [""] * count)  # fmt: skip
+    faults, digests, told = [], [], []
+    thumbnails = np.zeros((count, len(NOTHING.thumbnail)), np.uint8)
     for row, found in enumerate(in_order(index, range(count), work, "reading images")):
         fault, digest, facts = (str(found) or "cannot be read", "", None) if isinstance(found, Exception) else found
-        made.faults[row], made.digests[row] = fault, digest  # type: ignore[index]
-        if facts is not None:
-            made.widths[row], made.heights[row], made.modes[row] = facts.width, facts.height, facts.mode  # type: ignore[index]
-            made.turned[row], made.animated[row], made.dhashes[row] = facts.turned, facts.animated, facts.dhash
-            made.thumbnails[row] = np.frombuffer(facts.thumbnail, np.uint8)
-    return made
+        faults.append(fault)
+        digests.append(digest)
+        told.append((facts or NOTHING)[:-1])
+        thumbnails[row] = np.frombuffer((facts or NOTHING).thumbnail, np.uint8)
+    widths, heights, modes, turned, animated, dhashes = zip(*told)
+    return Scan(faults, np.array(widths), np.array(heights), modes, np.array(turned), np.array(animated),
+                np.array(dhashes, np.uint64), thumbnails, digests)

@@ -53,14 +53,21 @@ def source(data: str | Mapping[str, Any], size: int | None = None) -> Source:
 
     Raises `InputError` with the nearest name where there is none, and for what no study should train on.
     """
+    if known := known_source(data):
+        return known
+    with inside("data"):
+        opened = data_set(data)
+        opened.check()
+        return opened.source(size or opened.scan.shorter_side)
+
+
+def known_source(data: str | Mapping[str, Any]) -> Source | None:
+    """A source of the table or of an installed package; none for images that lie somewhere."""
     told = {"source": data} if isinstance(data, str) else dict(data)
-    name = told.get("source")
-    known = SOURCES.get(str(name)) or _installed(str(name))
+    name = str(told.get("source"))
+    known = SOURCES.get(name) or _installed(name)
     if known is None:
-        with inside("data"):
-            opened = data_set(data)
-            opened.check()
-            return opened.source(size or opened.scan.shorter_side)
+        return None
     if unwanted := told.keys() - {"source", "mirror"}:
         raise InputError(f'{name} has splits and sizes of its own; takes "mirror" alone', f"data.{min(unwanted)}")
     return replace(known, mirror=bool(told.get("mirror", known.mirror)))

@@ -24,8 +24,10 @@ TOLERANCE = 1e-4  # of an output, relative to the largest
 
 
 def _safetensors(model: Network, path: Path, opset: int) -> None:
-    """The file says which eps its norms have and, for weights from a library, that images are prepared as there."""
-    told = {"prepared_as": model.library} if model.library != "scalesearch" else {}
+    """The file says which eps its norms have, how images are prepared and what classes are called, as far as the
+    weights' own file said it; for weights from a library, that images are prepared as there."""
+    told = {key: value for key, value in model.told.items() if key in ("preparation", "classes")}
+    told |= {"prepared_as": model.library} if model.library != "scalesearch" else {}
     save_tensors(model.state_dict(), path, {"norm_eps": repr(model.arch.norm_eps), **told})
 
 

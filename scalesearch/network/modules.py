@@ -190,6 +190,7 @@ class Network(nn.Module):
         super().__init__()
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
         self.library = "scalesearch"
+        self.told: dict[str, str] = {}  # what their file says beside
         if auxiliary:
             self.auxiliary = nn.ModuleList(auxiliary)
         self.sources, self.last_use = arch.sources, last_uses(arch)

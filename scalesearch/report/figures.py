@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import math
 from collections import defaultdict
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -26,13 +29,19 @@ STYLE = {
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
+@cache
 def script() -> str:
-    """plotly.js, to stand in the page itself."""
-    return get_plotlyjs()
+    """plotly.js to stand in the page itself, compressed (gzip, in base 85): a browser unpacks it (`page.js`)."""
+    packed = base64.b85encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+    return packed.replace("<", "\\")  # no text of base 85 has a backslash, and none may end a script
 
 
 def html(figure: go.Figure) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG)
+    """A place for the figure and its data, which `page.js` draws when plotly is unpacked."""
+    drawn = figure.to_json().replace("<", "\\u003c")
+    height = figure.layout.height or 450
+    return (f'<div class="plot" style="height:{height}px"></div>'
+            f'<script type="application/json" class="figure">{drawn}</script>')
 
 
 def _hover(row: Any, axis: Axis) -> str:

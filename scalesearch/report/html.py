@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scalesearch.yamlfile import dump
 
 HERE = Path(__file__).parent
 DASH = "–"
+NO_EFFECT = (None, "", "none", 0)  # values that switch a part of a recipe off
 
 
 def page(info: Info) -> str:
@@ -34,7 +36,8 @@ def page(info: Info) -> str:
     return template.render(
         info=info, found=info.found, figures=drawn, css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         against={name.removeprefix("against "): drawn[name] for name in drawn if name.startswith("against ")},
-        script=Markup(figures.script()), provenance=provenance(info) if info.data else [],
+        script=Markup(figures.script()), config=Markup(json.dumps(figures.CONFIG)),
+        code=Markup((HERE / "page.js").read_text(encoding="utf-8")), provenance=provenance(info) if info.data else [],
         study=dump(_readable(info.document)))
 
 
@@ -72,7 +75,8 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
          f"base: {study.get('search', {}).get('with', DEFAULT)}; scaling: "
          f"{study.get('scale', {}).get('with', DEFAULT)}"),
         ("seeds", ", ".join(map(str, study.get("seeds", [0])))),
-        ("recipe", ", ".join(f"{k} {v:g}" for k, v in recipe["final"].items())),
+        ("recipe", ", ".join(f"{k} {v if isinstance(v, (str, bool)) else f'{v:g}'}" for k, v in recipe["final"].items()
+                             if v not in NO_EFFECT)),
         ("epochs in the searches", f"{recipe['search epochs']} (base), {recipe['scaling epochs']} (scaling)"),
         ("time", f"{info.seconds:,.0f} s, {sum(t['seconds'] for t in info.trials):,.0f} s of them in training, over "
                  f"all workers"),

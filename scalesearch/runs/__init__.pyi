@@ -4,3 +4,4 @@ from .images import kept_source as kept_source
 from .leaving import seconds_spent as seconds_spent, write_report as write_report
 from .progress import Progress as Progress
 from .running import run as run
+from .single import Single as Single, train as train

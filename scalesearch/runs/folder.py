@@ -12,18 +12,19 @@ from scalesearch.files import locked, save_text
 from scalesearch.study import document_difference, document_digest
 from scalesearch.yamlfile import dump, read
 
-OURS = ("study.yaml", "run.lock", "splits.parquet", "data.json", "data.html")  # what a run writes before its first trial
+# what a run writes before its first trial
+OURS = ("study.yaml", "training.yaml", "run.lock", "splits.parquet", "data.json", "data.html")
 
 
 @contextmanager
-def claimed(folder: Path, document: Mapping[str, Any], resume: bool) -> Iterator[None]:
-    """The folder is this study's while the block runs.
+def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str = "study") -> Iterator[None]:
+    """The folder is this study's while the block runs, or this training's, which `name` says.
 
     Raises `InputError` where it holds another study's run, this one's without `resume`, or anything else, and where
     another process is at work in it. Where the block raises one and nothing was found yet, nothing is left behind.
     """
     check_format(folder)
-    file = folder / "study.yaml"
+    file = folder / f"{name}.yaml"
     if not file.exists() and folder.exists() and (not folder.is_dir() or not _only_ours(folder)):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
     try:
@@ -36,7 +37,7 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool) -> Iterator
         if fresh:
             save_text(dump(dict(document)), file)
         else:
-            _check(folder, read(file).data, document, resume)
+            _check(folder, read(file).data, document, resume, name)
         try:
             yield
         except InputError:
@@ -55,13 +56,14 @@ def check_format(folder: Path) -> None:
 
 
 def _only_ours(folder: Path) -> bool:
-    return all(p.name in OURS or p.name.startswith(".study.") for p in folder.iterdir())
+    return all(p.name in OURS or p.name.startswith((".study.", ".training.")) for p in folder.iterdir())
 
 
-def _check(folder: Path, there: Mapping[str, Any], document: Mapping[str, Any], resume: bool) -> None:
+def _check(folder: Path, there: Mapping[str, Any], document: Mapping[str, Any], resume: bool,
+           name: str) -> None:
     if document_digest(there) != document_digest(document):
         difference = document_difference(there, document)
-        raise InputError(f"{folder} holds another study's run ({difference}); give another folder with --out")
+        raise InputError(f"{folder} holds another {name}'s run ({difference}); give another folder with --out")
     if not resume:
-        raise InputError(f"{folder} holds a run of this study; go on with it by --resume, or give another folder "
+        raise InputError(f"{folder} holds a run of this {name}; go on with it by --resume, or give another folder "
                          f"with --out")

@@ -9,25 +9,25 @@ from typing import Any
 from scalesearch.data import Source, data_set
 from scalesearch.files import save_text
 from scalesearch.report import health_page
-from scalesearch.study import Study
 
 KEPT = "data.json"
 
 
-def keep_data(study: Study, folder: Path) -> None:
-    """Write `splits.parquet`, `data.json` and `data.html`, and decode the images, before the first trial.
+def keep_data(source: Source, told: Any, folder: Path) -> None:
+    """Write `splits.parquet`, `data.json` and `data.html` of the data that a person `told`, and decode the images,
+    before the first trial.
 
     Raises `InputError` where they have changed since the run began, `WorkFailed` where the disk has no room.
     """
-    if study.training is None or not study.training.data.digest:
+    if not source.digest:
         return
-    opened = data_set(study.document["data"])
+    opened = data_set(told)
     opened.keep_splits(folder)
     if not (folder / KEPT).exists():
-        kept = {"facts": study.training.data.facts(), "health": opened.health.to_dict()}
+        kept = {"facts": source.facts(), "health": opened.health.to_dict()}
         save_text(health_page(opened), folder / "data.html")
         save_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", folder / KEPT)
-    study.training.data.load()
+    source.load()
 
 
 def kept_source(folder: Path) -> Source | None:

@@ -85,7 +85,8 @@ def tune(driver: Driver, first: Any, folder: Path, observer: Any) -> None:
     source = _source()(driver, first, folder, observer)
     on_interrupt = signal.getsignal(signal.SIGINT)  # Tune sets its own and leaves it
     wanted = driver.study.ray
-    place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0)
+    place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0,
+                  wanted.save_every)
     trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
     with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
         tune.Tuner(

@@ -70,7 +70,8 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
         log = TrialLog(folder / "trials.jsonl", {"study": study.digest, "problem": study.problem.digest},
                        otherwise="give another folder with --out")
         driver = Driver(study, log, observer.finished)
-        keep_data(study, folder)
+        if study.training is not None:
+            keep_data(study.training.data, study.document.get("data"), folder)
         observer.known(driver.trials)
         started = time.time()
         first = driver.next()

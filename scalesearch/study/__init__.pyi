@@ -1,7 +1,7 @@
 from .document import document_difference as document_difference, document_digest as document_digest
 from .driver import Driver as Driver
 from .json_schema import schema_text as schema_text
-from .reading import kind_of as kind_of, load_study as load_study, study_fields as study_fields
+from .reading import kind_of as kind_of, load_study as load_study, recipe_of as recipe_of, study_fields as study_fields
 from .shipped import find_study as find_study
 from .starting import start_in as start_in
 from .steps.compare import ComparedRow as ComparedRow

@@ -88,10 +88,11 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
     sections = _sections("training", given)
     options: base.Options = sections[base.Options]
     given = {**given, "data": located_data(given.get("data", "digits"), document.path.parent)}
+    data = {**data, "data": given["data"]} if "data" in data else data
     training = _training(given, task, sections, kept)
     study = Study(
         **_common(given, document, 4), steps=STEPS["training"], sections=sections, space=space, training=training,
-        objectives=options.costs(training.task.score), document={**data, "space": space_data} | ({"data": given["data"]} if "data" in data else {}))  # fmt: skip
+        objectives=options.costs(training.task.score), document={**data, "space": space_data})  # fmt: skip
     with inside("budget"):
         budget = budget_of(given["budget"], relative_to(adapted_zoo(training)))
         if not budget.bounds:
@@ -113,7 +114,7 @@ def _training(given: Mapping[str, Any], task: Task, sections: Mapping[type, Any]
     growth: scale.Options = sections[scale.Options]
     largest = resolution * growth.factor ** (max((*sections[family.Options].phi, *growth.phi)) / 2)
     data = kept or source(given["data"], math.ceil(largest))
-    return Training(task, data, resolution, _recipe(given.get("recipe", "quick")))
+    return Training(task, data, resolution, recipe_of(given.get("recipe", "quick")))
 
 
 def _task(named: str | None, space: Space) -> Task:
@@ -185,7 +186,8 @@ def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any
         return document.data, space_from_dict(document.data), document.located
 
 
-def _recipe(value: str | Mapping[str, Any]) -> Recipe:
+def recipe_of(value: str | Mapping[str, Any]) -> Recipe:
+    """The recipe of a name, or one with changes (`{"base": "quick", "epochs": 4}`). Raises `InputError`."""
     options = {"base": value} if isinstance(value, str) else dict(value)
     name = options.pop("base", "quick")
     if not isinstance(name, str) or name not in RECIPES:

@@ -23,10 +23,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial takes of the Ray cluster."""
+    """What one trial takes of the Ray cluster, and after how many seconds a training is saved on the way."""
 
     cpus_per_trial: Annotated[float, Rule(low=0.1, high=10_000)] = 1.0
     gpus_per_trial: Annotated[float, Rule(low=0, high=1_000)] = 0.0
+    save_every: Annotated[float, Rule(low=0, high=1e6)] = 30.0
 
 
 @dataclass(frozen=True)

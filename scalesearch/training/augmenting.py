@@ -60,7 +60,8 @@ class Augmentation:
             wide, high = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
             right, down = right + _uniform(n, -1, 1) * (1 - wide), down + _uniform(n, -1, 1) * (1 - high)
         cos, sin = angle.cos() * scale, angle.sin() * scale
-        return torch.stack([cos * flip * wide, -sin * wide, right, sin * flip * high, cos * high, down], 1).view(n, 2, 3)
+        rows = [cos * flip * wide, -sin * wide, right, sin * flip * high, cos * high, down]
+        return torch.stack(rows, 1).view(n, 2, 3)
 
     def _moved(self, images: torch.Tensor, moves: torch.Tensor, side: int) -> torch.Tensor:
         """Images much larger than wanted are smoothed down first, as far as the smallest crops allow."""

@@ -49,7 +49,8 @@ def loss(arch: Arch, out: Any, labels: Any, recipe: Recipe, weights: torch.Tenso
             each = labels.share * entropy(x, labels.first) + (1 - labels.share) * entropy(x, labels.second)
         return (each if weights is None else each * weights).mean()
 
-    return blended(logits) + sum(aux.weight * blended(other) for aux, other in zip(arch.auxiliary, others, strict=False))
+    weighted = (aux.weight * blended(other) for aux, other in zip(arch.auxiliary, others, strict=False))
+    return blended(logits) + sum(weighted)
 
 
 def moved(labels: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:

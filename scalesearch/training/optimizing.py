@@ -42,10 +42,11 @@ def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
              "lr": recipe.learning_rate * (recipe.layer_decay ** (len(order) - 1 - level) if recipe.layer_decay < 1
                                            else 1.0)}
             for (level, is_weight), parameters in sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1]))]
-    fused = {"fused": True} if next(model.parameters()).is_cuda else {}
+    fused = True if next(model.parameters()).is_cuda else None
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(rows, lr=recipe.learning_rate, **fused)
-    return torch.optim.SGD(rows, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, **fused)
+        return torch.optim.AdamW(rows, lr=recipe.learning_rate, fused=fused)
+    nesterov = recipe.momentum > 0
+    return torch.optim.SGD(rows, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
 
 
 def frozen_levels(order: list[str], recipe: Recipe) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -47,6 +48,25 @@ def resized(images: torch.Tensor, side: int) -> torch.Tensor:
 def normalised(images: torch.Tensor) -> torch.Tensor:
     """uint8 as floats from -1 to 1."""
     return images.float().div_(127.5).sub_(1)
+
+
+class Normal(NamedTuple):
+    """Mean and standard deviation of every channel, pixels being from 0 to 1, that a network takes for zero and one."""
+
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def of(self, images: torch.Tensor) -> torch.Tensor:
+        """Images from -1 to 1 as the network takes them."""
+        if self == Normal():
+            return images
+        mean, std = (torch.tensor(every_channel(v, images.shape[1])).view(1, -1, 1, 1).to(images) for v in self)
+        return (images * 0.5 + 0.5 - mean) / std
+
+
+def every_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """A value for each channel, the last one's for those that have none."""
+    return (*values, *[values[-1]] * channels)[:channels]
 
 
 def grey(images: torch.Tensor) -> torch.Tensor:

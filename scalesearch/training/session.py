@@ -10,31 +10,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from scalesearch.arch import expand
 from scalesearch.data import Source
 from scalesearch.files import save_tensors, save_text, whole
 from scalesearch.network import measure
+from scalesearch.training.pictures import Normal
 from scalesearch.training.recipe import Place
 from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.training.zero_cost import BATCH, proxies
+
+INIT = "init"  # the file of `weights/` that trainings start from
 
 
 class Session:
     """The training of one job: from epoch `start`, which a checkpoint holds, `until` another.
 
     On the way it is saved in a file of its own, from which the same job goes on after a kill; whoever logs the outcome
-    takes the file away.
+    takes the file away. With `init`, what has no parent starts from `weights/init.safetensors`, as far as that fits.
     """
 
-    def __init__(self, job: Any, place: Place, data: Source, task: str, timed: bool):
+    def __init__(self, job: Any, place: Place, data: Source, task: str, timed: bool, init: bool = False):
         torch.set_num_threads(place.threads)
-        self.job, self.place, self.timed = job, place, timed and not place.gpu
+        self.job, self.place, self.timed, self.init = job, place, timed and not place.gpu, init
         self.history: list[dict[str, float]] = []
         self.ended = not job.until
         device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
-        self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task)
+        self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task, self._normal())
         wanted = job.proxies if not job.start else ()
         self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, wanted)
         self.trainer.inherit(self._parent())
@@ -45,9 +49,20 @@ class Session:
     def _checkpoint(self) -> Path | None:
         return self.place.folder / self.job.checkpoint if self.job.checkpoint else None
 
+    def _weights(self, name: str) -> Path:
+        return self.place.folder / "weights" / f"{name}.safetensors"
+
     def _parent(self) -> Mapping[str, torch.Tensor]:
-        path = self.place.folder / "weights" / f"{self.job.parent}.safetensors"
-        return load_file(path) if self.job.parent and path.exists() else {}
+        name = self.job.parent or (INIT if self.init else "")
+        return load_file(self._weights(name)) if name and self._weights(name).exists() else {}
+
+    def _normal(self) -> Normal:
+        """What the weights that all start from take for zero and one."""
+        if not self.init or not self._weights(INIT).exists():
+            return Normal()
+        with safe_open(self._weights(INIT), "pt") as file:
+            told = json.loads((file.metadata() or {}).get("preparation", "{}"))
+        return Normal(tuple(told["mean"]), tuple(told["std"])) if told else Normal()
 
     def _go_on(self) -> None:
         """From where a kill left it, else from the checkpoint of the rung before; without either, from the beginning,
@@ -113,10 +128,18 @@ class Session:
         if self.job.weights:
             path = self.place.folder / self.job.weights
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_tensors(self.trainer.weights(), path)
+            save_tensors(self.trainer.weights(), path, self._told())
         if self._checkpoint is not None and not self.trainer.done:
             self._save(self._checkpoint)
         return {"scores": scores, "history": self.history, **self._facts()}
+
+    def _told(self) -> dict[str, str]:
+        """What the weights' file says of itself: how images are prepared, what classes are called, the norms' eps."""
+        trainer, side = self.trainer, self.trainer.arch.resolution
+        stored = trainer.data.size or 0
+        told = {"crop": side, "resize": side, "interpolation": "bilinear", "stored": stored, **trainer.normal._asdict()}
+        names = {"classes": json.dumps(trainer.data.class_names)} if trainer.data.class_names else {}
+        return {"norm_eps": repr(trainer.arch.norm_eps), "preparation": json.dumps(told), **names}
 
     def _keep(self, details: Mapping[str, Any]) -> None:
         """By class, of the test split: in a file of the run's folder, being long."""

@@ -21,11 +21,12 @@ from scalesearch.network import build
 from scalesearch.training.augmenting import Augmentation
 from scalesearch.training.memory import USED, free_memory, largest_batch, ran_out
 from scalesearch.training.optimizing import frozen_levels, levels, optimizer_of, schedule_of
-from scalesearch.training.pictures import Pictures, normalised, resized
+from scalesearch.training.pictures import Normal, Pictures, normalised, resized
 from scalesearch.training.precision import autocast, precision_on
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.tasks import TASKS
 
+NORMAL = Normal()
 SCORED = 512  # images at a time, at most
 VALIDATING = 0.05  # share of an epoch's work that validation may take; a training step costs three forward passes
 GROWN = 2 / 3  # of the epochs, after which the resolution is whole
@@ -51,26 +52,28 @@ class Trainer:
     """
 
     def __init__(self, arch: Arch, data: Source, recipe: Recipe, seed: int, device: str = "cpu",
-                 task: str = "classification"):
+                 task: str = "classification", normal: Normal = NORMAL):
         random.seed(seed)
         torch.manual_seed(seed)
         self.recipe, self.device, self.data, self.seed = recipe, torch.device(device), data, seed
+        self.normal = normal
         self.task, self.score = TASKS[task].behaviour, TASKS[task].searched
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self._splits: dict[str, Pictures] = {}
+        self.best = -math.inf
         self._set_up(arch)
         self.epoch = self.position = 0  # whole epochs, and steps of the one under way
         self.order, self.total = torch.empty(0, dtype=torch.int64), torch.zeros((), device=self.device)
-        self.best, self.best_epoch = -math.inf, 0
+        self.best_epoch = 0
         self.started, self.inherited = time.perf_counter(), 0.0
 
     def _set_up(self, arch: Arch) -> None:
         recipe = self.recipe
         self.arch = arch if recipe.drop_path is None else arch.with_(drop_path=recipe.drop_path)
         self.model = build(self.arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for module in self.model.head.modules() if recipe.dropout is not None else ():
-            if isinstance(module, nn.Dropout):
+        for module in self.model.head.modules():
+            if isinstance(module, nn.Dropout) and recipe.dropout is not None:
                 module.p = recipe.dropout
         self.train_labels = self.split("train").labels
         weights = self.task.importance(self.train_labels) if recipe.balance != "none" else None
@@ -81,7 +84,8 @@ class Trainer:
         self.steps = recipe.epochs * self.steps_per_epoch
         self.micro_batch = largest_batch(self.arch, recipe, free_memory(self.device))
         self.precision = precision_on(self.device, recipe.precision)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16" and self.device.type != "cpu")
+        halves = self.precision == "fp16" and self.device.type != "cpu"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
         self.optimizer = optimizer_of(self.model, recipe)
         self.schedule = schedule_of(self.optimizer, recipe, self.steps, len(levels(self.model)))
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
@@ -175,7 +179,7 @@ class Trainer:
                 if not ran_out(error):
                     raise
                 if self.micro_batch == 1:
-                    raise TrainingFailed(f"one image at a time needs more memory than there is: {error}"[:300]) from None
+                    raise TrainingFailed(f"one image alone needs more memory than there is: {error}"[:300]) from None
             self.micro_batch = (min(self.micro_batch, len(batch)) + 1) // 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -197,7 +201,7 @@ class Trainer:
             shown, wanted = blended[0], self.task.mixed(wanted, *blended[1:])
         weights = None if self.importance is None else self.importance[which]
         with autocast(self.device, self.precision):
-            out = self.model(shown)
+            out = self.model(self.normal.of(shown))
         loss = self.task.loss(self.arch, out, wanted, self.recipe, weights) * share
         self.scaler.scale(loss).backward()
         return loss.detach()
@@ -209,17 +213,17 @@ class Trainer:
         return self.epoch >= self.recipe.epochs or 0 < self.recipe.patience <= waited
 
     @torch.no_grad()
-    def outputs(self, split: str) -> Iterator[Any]:
+    def outputs(self, split: str, precision: str) -> Iterator[Any]:
         """What the averaged network gives for a split, part by part."""
         self.average.eval()
         pictures = self.split(split)
         for part in torch.arange(len(pictures)).split(self._scored_at_once):
-            with autocast(self.device, self.precision):
+            with autocast(self.device, precision):
                 yield self.average(self.shown(pictures.images(part)))
 
     def shown(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 images as the network takes them when it is scored."""
-        return normalised(resized(images, self.arch.resolution))
+        return self.normal.of(normalised(resized(images, self.arch.resolution)))
 
     @cached_property
     def _scored_at_once(self) -> int:
@@ -230,12 +234,12 @@ class Trainer:
 
     def scores(self, split: str) -> dict[str, float]:
         """`{"val_loss": …}` and the task's score, of the averaged weights on a split."""
-        found = self.task.metrics(list(self.outputs(split)), self.split(split).labels)
+        found = self.task.metrics(list(self.outputs(split, self.precision)), self.split(split).labels)
         return {f"{split}_{name}": value for name, value in found.items()}
 
     def final_scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
-        """All scores of a split, and what is kept beside them, by class."""
-        outs, labels = list(self.outputs(split)), self.split(split).labels
+        """All scores of a split in 32 bits, as others will run the network, and what is kept beside them, by class."""
+        outs, labels = list(self.outputs(split, "fp32")), self.split(split).labels
         more, details = self.task.details(outs, labels)
         found = self.task.metrics(outs, labels) | more
         return {f"{split}_{name}": value for name, value in found.items()}, details

@@ -24,6 +24,7 @@ class Training:
     resolution: int
     recipe: Recipe
     timed: bool = False
+    init: bool = False  # whether trainings start from `weights/init.safetensors` of the run's folder
     here: bool = False  # whether a try is so cheap that it needs no worker of its own
 
     @property
@@ -40,7 +41,7 @@ class Training:
         """The numbers of every epoch of `job` (a `Job` with a recipe), the last one's with its outcome."""
         from scalesearch.training.session import Session  # torch is paid for where training is done
 
-        session = Session(job, place, self.data, self.task.name, self.timed)
+        session = Session(job, place, self.data, self.task.name, self.timed, self.init)
         yield {"outcome": session.screened()} if not job.until else session.epoch()
         while not session.ended:
             yield session.epoch()

@@ -40,8 +40,9 @@ class Trivial:
             if len(which):
                 there = which.to(images.device)
                 levels = (shown[there].clamp(-1, 1) + 1) / 2
-                column = lambda values: values[which].view(-1, 1, 1, 1).to(images.device)
-                changed = change(levels, column(self.strength), column(self.signed))
+                strength, signed = (drawn[which].view(-1, 1, 1, 1).to(images.device)
+                                    for drawn in (self.strength, self.signed))
+                changed = change(levels, strength, signed)
                 shown[there] = changed.clamp(0, 1) * 2 - 1
         return shown
 
@@ -68,7 +69,7 @@ def _sharpness(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) ->
 def _posterize(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
     """From 8 bits down to 2."""
     step = 2 ** (strength * 6).round()
-    return ((x * 255) / step).floor() * step / 255
+    return ((x * 255).round() / step).floor() * step / 255
 
 
 def _solarize(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
@@ -81,14 +82,15 @@ def _autocontrast(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor)
 
 
 def _equalize(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    """Every level of a channel as frequent as every other: its rank among the channel's 256 levels."""
+    """Every level of a channel about as frequent as every other; in whole levels, as Pillow does it."""
     n, c, h, w = x.shape
     levels = (x * 255).round().long().view(n * c, h * w)
-    counted = torch.zeros(n * c, 256, device=x.device).scatter_add_(1, levels, torch.ones_like(levels, dtype=x.dtype))
-    below = counted.cumsum(1)
-    first = counted.gather(1, levels.amin(1, keepdim=True))
-    rank = ((below - first) / (h * w - first).clamp(min=1)).clamp(0, 1)
-    return torch.where((first < h * w).view(n, c, 1, 1), rank.gather(1, levels).view(n, c, h, w), x)
+    counted = torch.zeros(n * c, 256, dtype=torch.long, device=x.device).scatter_add_(1, levels, torch.ones_like(levels))
+    last = counted.gather(1, levels.amax(1, keepdim=True))
+    step = (h * w - last) // 255
+    below = counted.cumsum(1) - counted
+    table = ((below + step // 2) // step.clamp(min=1)).clamp(0, 255)
+    return torch.where((step > 0).view(n, c, 1, 1), table.gather(1, levels).view(n, c, h, w) / 255, x)
 
 
 COLOURS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {

@@ -1,3 +1,5 @@
+from .described import classes_of as classes_of, preparation_of as preparation_of
+from .evaluating import evaluate as evaluate
 from .files import local as local
 from .loading import load_weights as load_weights
 from .peers import (

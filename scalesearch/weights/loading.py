@@ -44,7 +44,7 @@ def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor]
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
             module.eps = model.arch.norm_eps
-    model.library = said.get("prepared_as", library)
+    model.library, model.told = said.get("prepared_as", library), dict(said)
     return model.library
 
 

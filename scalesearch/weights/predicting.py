@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import torch
 
-from scalesearch.data import SUFFIXES, prepared as prepared_pixels, square
+from scalesearch.data import SUFFIXES, File, prepared as prepared_pixels, square
 from scalesearch.errors import InputError
 from scalesearch.network import Network
+from scalesearch.training import every_channel, resized
 from scalesearch.zoo import Preprocessing
 
 BATCH = 16
@@ -52,12 +53,21 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
     Raises `InputError` for a file that is no image.
     """
     try:
-        pixels = prepared_pixels(path, preprocessing.resize, preprocessing.crop, channels, preprocessing.interpolation)
+        return as_input(path, preprocessing, channels)
     except ValueError as error:
         raise InputError(f"is no image that can be read ({error})", str(path)) from None
-    scaled = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255)
-    mean, std = (torch.tensor(values[:channels]).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    return (scaled - mean) / std
+
+
+def as_input(file: File, prepare: Preprocessing, channels: int) -> torch.Tensor:
+    """The same of a file's path, of what is in it, or of pixels. ValueError for what is no image."""
+    if prepare.stored:
+        kept = torch.from_numpy(square(file, prepare.stored, channels).copy()).permute(2, 0, 1)[None]
+        pixels = resized(kept, prepare.crop)[0]
+    else:
+        taken = prepared_pixels(file, prepare.resize, prepare.crop, channels, prepare.interpolation)
+        pixels = torch.from_numpy(taken.copy()).permute(2, 0, 1)
+    mean, std = (torch.tensor(every_channel(values, channels)).view(-1, 1, 1) for values in (prepare.mean, prepare.std))
+    return (pixels.float().div_(255) - mean) / std
 
 
 def predict(model: Network, found: Found, preprocessing: Preprocessing, top: int = 5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalesearch.arch import Arch
+from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 from scalesearch.space import load_arch, settings_keys
 from scalesearch.zoo.darknet import arch_from_cfg
@@ -13,11 +14,28 @@ from scalesearch.zoo.models import model as hand_built
 READERS = {".yaml": load_arch, ".yml": load_arch, ".cfg": arch_from_cfg}
 
 
+ARCH, WEIGHTS = "arch.yaml", "weights.safetensors"  # what a trained network's folder holds
+
+
+def in_folder(model: str | Path, name: str) -> Path | None:
+    """That file of a trained network's folder; none where `model` is no folder.
+
+    Raises `InputError` for a folder without it.
+    """
+    if not Path(model).is_dir():
+        return None
+    if not (Path(model) / name).is_file():
+        raise InputError(f"is a folder without {name}; a trained network's has {ARCH} and {WEIGHTS}", str(model))
+    return Path(model) / name
+
+
 def load(model: str | Path, *, resolution: int | None = None, classes: int | None = None) -> Arch:
-    """The architecture called `model`, at another resolution or with another number of classes if given.
+    """The architecture called `model`, at another resolution or with another number of classes if given. A folder that
+    a training left, or a member of a family, is what its `arch.yaml` says.
 
     Raises `InputError` for a name that the zoo doesn't have, with the nearest, and for what is wrong in a file.
     """
+    model = in_folder(model, ARCH) or model
     read = READERS.get(Path(model).suffix.lower())
     arch = read(str(model)) if read else hand_built(str(model))
     changes = {"resolution": resolution, "classes": classes}

@@ -19,13 +19,18 @@ IMAGENET, HALF, NONE = PIXELS.values()
 
 
 class Preprocessing(NamedTuple):
-    """How an image becomes the input: shorter side to `resize` pixels, the middle `crop` of them, (x - mean) / std."""
+    """How an image becomes the input: shorter side to `resize` pixels, the middle `crop` of them, (x - mean) / std.
+
+    With `stored`, the middle square at that side first, which is then brought to `crop`: how our own trainings keep
+    their images.
+    """
 
     crop: int
     resize: int
     interpolation: str = "bilinear"
-    mean: tuple[float, float, float] = IMAGENET[0]
-    std: tuple[float, float, float] = IMAGENET[1]
+    mean: tuple[float, ...] = IMAGENET[0]
+    std: tuple[float, ...] = IMAGENET[1]
+    stored: int = 0
 
 
 class Published(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ def parquet(path: Path, rows: list[tuple[bytes, object]], group: int = 7, names:
     """As the Hub has them: the bytes in a struct, labels as numbers whose names stand in the metadata."""
     table = pa.table({"image": [{"bytes": b, "path": None} for b, _ in rows], "label": [label for _, label in rows]})
     if names:
-        told = '{"info": {"features": {"label": {"names": ["%s"], "_type": "ClassLabel"}}}}' % '", "'.join(names)
-        table = table.replace_schema_metadata({"huggingface": told})
+        told = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, row_group_size=group)
     return path

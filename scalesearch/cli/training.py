@@ -1,0 +1,121 @@
+"""Commands that train one network, and score one that is trained."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalesearch.cli.group import main
+from scalesearch.cli.printing import guarded_command, json_option, print_rows, setting, share
+from scalesearch.cli.weights import check_device, own_weights
+from scalesearch.errors import InputError
+
+SMALL = 64  # pixels up to which images are trained on as CIFAR's are
+
+
+@main.command()
+@click.argument("model")
+@click.option("--data", "data_", required=True, help="A folder of class folders, a table, an archive, a name, hf:….")
+@click.option("--out", type=click.Path(path_type=Path), help="The network's folder; trained/NAME without it.")
+@click.option("--weights", help="To start from: our own, a library's, or hf_hub:OWNER/NAME; the head is replaced where "
+                                "classes differ.")
+@click.option("--freeze-until", metavar="STAGE", help="Stages up to this one (stem, stages.2) don't learn.")
+@click.option("--recipe", help="quick, cifar, imagenet or finetune; finetune with weights, else by the images' size.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the recipe, as epochs=5.")
+@click.option("--resolution", type=click.IntRange(8, 8192), help="Side of the input in pixels; the data's without it.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", help="cuda or cpu; a GPU where there is one.")
+@click.option("--save-every", type=float, default=30.0, show_default=True, help="Seconds after which it is saved on "
+              "the way, for --resume.")
+@click.option("--resume", is_flag=True, help="Go on with the training in the folder.")
+@json_option
+@guarded_command
+def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_until: str | None, recipe: str | None,
+          settings: tuple[str, ...], resolution: int | None, seed: int, device: str | None, save_every: float,
+          resume: bool, as_json: bool) -> None:
+    """Train MODEL on images, from nothing or from weights.
+
+    The folder it leaves is a MODEL with its weights: predict, evaluate, export and cost take it.
+    """
+    import os
+
+    import torch
+
+    from scalesearch.data import located, source
+    from scalesearch.runs import Single, train as trained
+    from scalesearch.study import recipe_of
+    from scalesearch.zoo import load
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
+    told = located(data_)
+    facts = source(told)
+    side = resolution or facts.resolution
+    arch = load(model, resolution=side)
+    base = recipe or ("finetune" if weights else "cifar" if side <= SMALL else "imagenet")
+    changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
+    single = Single(arch, source(told, side), told, recipe_of({"base": base, **changes}), weights or "", seed,
+                    len(os.sched_getaffinity(0)), device.startswith("cuda"), save_every)
+    folder = out or Path("trained") / arch.name
+    began = time.monotonic()
+
+    def show(numbers: Mapping[str, Any], epochs: int) -> None:
+        left = (time.monotonic() - began) / numbers["epoch"] * (epochs - numbers["epoch"])
+        scores = "".join(f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items()
+                         if key.startswith("val_"))
+        remaining = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left" if left else ""
+        click.echo(f"epoch {numbers['epoch']}/{epochs}: loss {numbers['train_loss']:.4g}{scores}{remaining}", err=True)
+
+    summary = trained(single, folder, resume, show)
+    if as_json:
+        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        return
+    print_rows([{"name": summary["name"], **summary["cost"], **summary["scores"]}], False)
+    click.echo(f"network {folder}")
+
+
+@main.command()
+@click.argument("model")
+@click.option("--data", "data_", required=True, help="As for train.")
+@click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
+                                "network's folder, its own.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--resolution", type=click.IntRange(8, 8192), help="Side of the input in pixels, not the model's own.")
+@click.option("--classes", type=click.IntRange(1, 1_000_000), help="How many the weights know, where not the model's.")
+@click.option("--device", help="cuda or cpu; a GPU where there is one.")
+@json_option
+@guarded_command
+def evaluate(model: str, data_: str, weights: str | None, split: str, resolution: int | None, classes: int | None,
+             device: str | None, as_json: bool) -> None:
+    """How well MODEL with trained weights, ours or a library's, knows the images of a split.
+
+    Images are prepared as for `predict`. Classes are matched by their names where weights and data have them.
+    """
+    import torch
+
+    from scalesearch.arch import BLOCKS
+    from scalesearch.data import examples
+    from scalesearch.network import build
+    from scalesearch.weights import classes_of, evaluate as evaluated, load_weights, local, preparation_of
+    from scalesearch.zoo import load
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
+    arch = load(model, resolution=resolution, classes=classes)
+    if BLOCKS[arch.head.kind].task != "classification":
+        raise InputError(f"{arch.name} is a detector; evaluate is for classifiers", "evaluate")
+    file = local(own_weights(model, weights))
+    built = build(arch)
+    library = load_weights(built, file)
+    shown = examples(data_, split)
+    found = evaluated(built, shown, preparation_of(built.arch, library, file), classes_of(arch, library, file), device)
+    row = {"name": arch.name, "split": split, **found._asdict()}
+    if as_json:
+        click.echo(json.dumps(row, indent=2))
+    else:
+        print_rows([row | {"top1": share(found.top1), "top5": share(found.top5)}], False)

@@ -1,0 +1,138 @@
+"""One network trained by itself, from nothing or from weights: a folder that is a MODEL with its weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scalesearch.arch import Arch, adapt, expand
+from scalesearch.counting import cost
+from scalesearch.data import Source
+from scalesearch.errors import WorkFailed
+from scalesearch.files import save_text
+from scalesearch.runs.folder import claimed
+from scalesearch.runs.images import keep_data
+from scalesearch.searchers import Job
+from scalesearch.space import arch_to_yaml
+from scalesearch.training import TASKS, Place, Recipe, Training
+
+WEIGHTS = "weights.safetensors"
+Told = Callable[[Mapping[str, Any], int], None]  # an epoch's numbers, and how many epochs there are
+
+
+@dataclass(frozen=True)
+class Single:
+    """What is trained: a network on images under a recipe; `weights` is where it starts from, `data` what a person said
+    of the images."""
+
+    arch: Arch
+    source: Source
+    data: Any
+    recipe: Recipe
+    weights: str = ""
+    seed: int = 0
+    threads: int = 1
+    gpu: bool = False
+    save_every: float = 30.0
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What names it: a folder that holds another one is left alone."""
+        return {"name": self.arch.name, "network": expand(self.arch).digest, "data": self.data, "weights": self.weights,
+                "recipe": asdict(self.recipe), "seed": self.seed}
+
+
+def train(single: Single, folder: Path, resume: bool = False,
+          told: Told = lambda numbers, epochs: None) -> dict[str, Any]:
+    """Train and leave `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and `card.md` in a folder.
+
+    With `resume` it goes on where a kill left it. Raises `InputError` where the folder holds anything else,
+    `WorkFailed` where training fails.
+    """
+    task = TASKS["classification"]
+    task.check(single.arch, "model")
+    adapted = adapt(single.arch, resolution=single.arch.resolution, classes=single.source.classes,
+                    channels=single.source.channels)
+    with claimed(folder, single.document, resume, "training"):
+        keep_data(single.source, single.data, folder)
+        if single.weights and not _initial(folder).exists():
+            adapted = _begin(adapted, single.weights, folder)
+        epochs = single.recipe.epochs
+        job = Job("train", 0, adapted.name, expand(adapted).digest, {}, single.seed, adapted, cost(adapted)._asdict(),
+                  until=epochs, of=epochs, recipe=single.recipe, final=True, weights=WEIGHTS)
+        training = Training(task, single.source, adapted.resolution, single.recipe, init=bool(single.weights))
+        place = Place(folder, single.threads, single.gpu, single.save_every)
+        said: dict[str, Any] = {}
+        for said in training.tries(job, place):
+            if "train_loss" in said:
+                told(said, single.recipe.epochs)
+        outcome = said["outcome"]
+        if "scores" not in outcome:
+            raise WorkFailed(f"the training of {single.arch.name} failed: {outcome['reason']}")
+        return _leave(single, adapted, outcome, folder)
+
+
+def _initial(folder: Path) -> Path:
+    return folder / "weights" / "init.safetensors"
+
+
+def _begin(arch: Arch, weights: str, folder: Path) -> Arch:
+    """Lay the weights down under our names, with their preparation: what a training starts from, but for a head that is
+    new. The network as it is for them."""
+    from scalesearch.files import save_tensors
+    from scalesearch.network import build
+    from scalesearch.weights import load_weights, local, preparation_of
+
+    model = build(arch)
+    fresh = {key: value.clone() for key, value in model.head.state_dict(prefix="head.").items()}
+    file = local(weights)
+    library = load_weights(model, file, replace_head=True)
+    prepared = preparation_of(model.arch, library, file)._asdict()
+    path = _initial(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = {key: value for key, value in model.state_dict().items() if not value.equal(fresh.get(key, value[..., :0]))}
+    save_tensors(kept, path, {"preparation": json.dumps(prepared), "norm_eps": repr(model.arch.norm_eps)})
+    return model.arch
+
+
+def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    source, scores = single.source, outcome["scores"]
+    summary = {
+        "name": arch.name, "cost": cost(arch)._asdict(), "resolution": arch.resolution, "scores": scores,
+        "weights": single.weights or None, "inherited": outcome["inherited"],
+        "data": {"name": source.name, "origin": source.origin, "digest": source.digest, "images": dict(source.sizes),
+                 "classes": list(source.class_names) or source.classes},
+        "recipe": asdict(single.recipe), "seed": single.seed, "seconds": outcome["seconds"], "used": outcome["used"]}
+    save_text(arch_to_yaml(arch), folder / "arch.yaml")
+    save_text("".join(json.dumps(row) + "\n" for row in outcome["history"]), folder / "history.jsonl")
+    save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
+    save_text(_card(single, arch, summary), folder / "card.md")
+    for name in ("checkpoints", "weights"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return summary
+
+
+def _card(single: Single, arch: Arch, summary: Mapping[str, Any]) -> str:
+    counted, source, recipe = summary["cost"], single.source, single.recipe
+    scores = "\n".join(f"| {key.replace('_', ' ')} | {value:.4f} |" for key, value in summary["scores"].items())
+    part = f"from {single.weights} ({summary['inherited']:.0%} of its parameters)"
+    began = part if single.weights else "from nothing"
+    return f"""# {arch.name}
+
+Trained on {source.name} ({source.origin}), {source.sizes["train"]:,} images of {source.classes} classes, {began}, for
+{summary["used"]["epochs"]} of {recipe.epochs} epochs, seed {single.seed}.
+
+| | |
+|---|---|
+| resolution | {arch.resolution} × {arch.resolution}, {arch.channels} channels |
+| parameters | {counted["params"]:,} |
+| MACs (multiply-adds, one image) | {counted["macs"]:,} |
+{scores}
+
+`scalesearch predict . PHOTO` · `scalesearch evaluate . --data DATA` · `scalesearch export . --to onnx -o model.onnx`
+"""
+

@@ -1,0 +1,137 @@
+"""Random changes of images: each against torchvision's own or its definition, chance repeatable."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, strategies as st
+from torch.nn import functional as F
+
+from scalesearch.training.augmenting import Augmentation
+from scalesearch.training.pictures import Normal, normalised, resized
+from scalesearch.training.recipe import RECIPES, Recipe
+from scalesearch.training.trivial import COLOURS, GEOMETRY, Trivial
+
+PLAIN = Recipe(shift=0.0, rotate=0.0, zoom=0.0, flip=False)
+
+
+def images(n=8, side=24, channels=3, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(0, 256, (n, channels, 6, 6), generator=rng, dtype=torch.uint8)
+    return F.interpolate(coarse.float(), (side, side), mode="bilinear").round().to(torch.uint8)
+
+
+def changed(recipe, given, side=None, mirror=True, seed=0):
+    torch.manual_seed(seed)
+    return Augmentation(recipe, mirror)(given, side or given.shape[-1])
+
+
+def test_a_recipe_without_changes_changes_nothing():
+    x = images()
+    shown, _ = changed(PLAIN, x)
+    assert torch.equal(shown, normalised(x))
+    smaller, _ = changed(PLAIN, x, 12)
+    assert torch.equal(smaller, normalised(resized(x, 12)))
+
+
+def test_mirroring_is_what_the_data_allows():
+    x, flips = images(64), Recipe(shift=0.0, rotate=0.0, zoom=0.0)
+    shown, _ = changed(flips, x)
+    assert torch.equal(changed(flips, x, mirror=False)[0], normalised(x))
+    mirrored = torch.tensor([torch.allclose(a, b.flip(-1), atol=1e-5) for a, b in zip(shown, normalised(x))])
+    same = torch.tensor([torch.allclose(a, b, atol=1e-5) for a, b in zip(shown, normalised(x))])
+    assert (mirrored ^ same).all() and 16 < mirrored.sum() < 48
+
+
+@pytest.mark.parametrize("name", [*RECIPES])
+def test_equal_dice_equal_images_and_moves_say_where_pixels_come_from(name):
+    x = images(16, 32)
+    recipe = RECIPES[name]
+    (a, moves), (b, _), (c, _) = (changed(recipe, x, 24, seed=s) for s in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, c) and a.shape == (16, 3, 24, 24)
+    only_moves = Augmentation(Recipe(**{**vars(recipe), "colour": 0.0, "erase": 0.0, "trivial": False}), True)
+    torch.manual_seed(0)
+    shown, moves = only_moves(x, 32)
+    grid = F.affine_grid(moves, list(shown.shape), align_corners=False)
+    expected = F.grid_sample(normalised(x), grid, padding_mode="border", align_corners=False)
+    assert torch.allclose(shown, expected, atol=1e-5)
+
+
+@given(st.floats(0.05, 0.95))
+def test_crops_are_of_the_area_asked_for_and_inside(least):
+    torch.manual_seed(0)
+    moves = Augmentation(Recipe(shift=0.0, rotate=0.0, zoom=0.0, crop=least), True)._moves(200)
+    wide, high = moves[:, 0, 0].abs(), moves[:, 1, 1].abs()
+    area = wide * high
+    assert area.min() >= least * 0.75 and area.max() <= 1 + 1e-5
+    assert ((moves[:, 0, 2].abs() + wide) <= 1 + 1e-5).all() and ((moves[:, 1, 2].abs() + high) <= 1 + 1e-5).all()
+
+
+@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("strength", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_trivialaugments_colours_are_torchvisions(kind, strength, sign, torchvision_models):
+    from torchvision.transforms import functional as peer
+
+    x = images(5)
+    drawn = Trivial(5)
+    drawn.kind[:] = len(GEOMETRY) + [*COLOURS].index(kind)
+    drawn.strength[:], drawn.signed[:] = strength, sign * strength
+    ours = ((drawn.recoloured(normalised(x)) + 1) * 127.5).round()
+    factor = 1 + 0.99 * sign * strength
+    theirs = {
+        "brightness": lambda: peer.adjust_brightness(x, factor), "contrast": lambda: peer.adjust_contrast(x, factor),
+        "saturation": lambda: peer.adjust_saturation(x, factor), "sharpness": lambda: peer.adjust_sharpness(x, factor),
+        "posterize": lambda: peer.posterize(x, 8 - round(6 * strength)),
+        "solarize": lambda: peer.solarize(x, 255 * (1 - strength)), "autocontrast": lambda: peer.autocontrast(x),
+        "equalize": lambda: peer.equalize(x)}[kind]().float()
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1)) if kind == "sharpness" else ...  # theirs keeps edges
+    difference = (ours - theirs)[inner].abs()
+    assert difference.max() <= 2  # theirs rounds greys on the way
+
+
+def test_trivialaugments_turn_is_a_turn_about_the_middle(torchvision_models):
+    from torchvision.transforms import InterpolationMode, functional as peer
+
+    x = images(1, 33)
+    drawn = Trivial(1)
+    drawn.kind[:], drawn.signed[:] = GEOMETRY.index("rotate"), 30 / 135
+    moves = drawn.moved(torch.eye(2, 3)[None])
+    grid = F.affine_grid(moves, list(x.shape), align_corners=False)
+    ours = F.grid_sample(x.float(), grid, align_corners=False)
+    theirs = peer.rotate(x.float(), -30, InterpolationMode.BILINEAR)
+    middle = (slice(None), slice(None), slice(8, 25), slice(8, 25))
+    assert (ours - theirs)[middle].abs().max() < 1.0 or (
+        ours - peer.rotate(x.float(), 30, InterpolationMode.BILINEAR))[middle].abs().max() < 1.0
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_blends_are_of_the_shares_told(name):
+    torch.manual_seed(0)
+    x = torch.arange(12.0).view(12, 1, 1, 1).expand(12, 3, 32, 32) / 6 - 1  # every image one shade
+    shown, order, share = Augmentation(Recipe(**{name: 1.0}), True).mixed(x)
+    told = share * x[:, 0, 0, 0] + (1 - share) * x[order][:, 0, 0, 0]
+    assert torch.allclose(shown.mean((1, 2, 3)), told, atol=1e-5) and 0.2 < share.mean() < 0.8
+    if name == "cutmix":
+        assert all(len(image.unique()) <= 2 for image in shown)
+    assert Augmentation(PLAIN, True).mixed(x) is None
+
+
+def test_erasing_takes_a_rectangle_of_some_images():
+    torch.manual_seed(0)
+    x = torch.zeros(400, 3, 32, 32, dtype=torch.uint8)
+    shown, _ = Augmentation(Recipe(shift=0.0, rotate=0.0, zoom=0.0, flip=False, erase=0.25), True)(x, 32)
+    gone = (shown != -1).all(1)
+    share = gone.float().mean((1, 2))
+    assert 0.18 < (share > 0).float().mean() < 0.32 and share.max() < 0.45
+    rows = gone.any(2).sum(1) * gone.any(1).sum(1)
+    assert torch.equal(rows, gone.sum((1, 2)))  # a full rectangle
+
+
+def test_normalised_as_weights_want_it():
+    x, n = images(2), Normal((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in n)
+    assert torch.allclose(n.of(normalised(x)), (x / 255 - mean) / std, atol=1e-5)
+    assert math.isclose(Normal().of(normalised(x)).max().item(), normalised(x).max().item())
