@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, shown, unknown
 
 
 def document_digest(document: Mapping[str, Any]) -> str:
@@ -23,6 +23,20 @@ def document_difference(there: Any, wanted: Any, place: str = "") -> str:
             if key != "ray" and there.get(key) != wanted.get(key):
                 return document_difference(there.get(key), wanted.get(key), f"{place}.{key}".lstrip("."))
     return f"{place} was {shown(there)}, is {shown(wanted)}"
+
+
+def lay_over(data: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Change a study's data by `settings` (`{"search.trials": 4}`), those of a preset that they name first, and take
+    its presets away: what is left is what runs. Raises `InputError` for a preset that there is not."""
+    presets = data.pop("presets", None) or {}
+    if not isinstance(presets, dict) or not all(isinstance(changes, dict) for changes in presets.values()):
+        raise InputError("takes a mapping of names, each with a mapping of keys (search.trials) to values", "presets")
+    named = settings.get("preset")
+    if named is not None and named not in presets:
+        raise InputError(unknown("preset", named, presets), "--set preset")
+    chosen = presets.get(named, {})
+    for dotted, value in {**chosen, **{key: value for key, value in settings.items() if key != "preset"}}.items():
+        override(data, dotted, value)
 
 
 def override(data: dict[str, Any], dotted: str, value: Any) -> None:

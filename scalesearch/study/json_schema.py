@@ -31,7 +31,12 @@ def study_schema() -> Schema:
 def _study(kind: str) -> Schema:
     fields = study_fields(kind)
     properties = {key: json_schema(field) for key, field in fields.items()}
-    properties |= {step.key: _section(step.options) for step in STEPS[kind] if step.options and not step.listed}
+    for step in STEPS[kind]:
+        if step.options:
+            whole = _section(step.options)
+            listed = [whole["properties"][step.listed]] if step.listed else []
+            properties[step.key] = {"anyOf": [*listed, whole]} if listed else whole
+    properties["presets"] = {"type": "object", "additionalProperties": {"type": "object"}}
     properties |= {"space": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/space"}]}, "ray": _section(Resources)}
     properties |= {"budget": {"type": "object", "additionalProperties": AMOUNT}, "table": _section(Columns)}
     if kind == "training":
@@ -40,7 +45,7 @@ def _study(kind: str) -> Schema:
         properties["scale"]["properties"]["budget"] = known
         properties["search"]["properties"]["scheduler"] = _section(Scheduler)
     required = [key for key, field in fields.items() if field.default is REQUIRED]
-    return mapping({key: properties[key] for key in fields}, required)
+    return mapping({key: properties[key] for key in (*fields, "presets")}, required)
 
 
 def _section(kind: type) -> Schema:

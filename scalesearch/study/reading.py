@@ -17,7 +17,7 @@ from scalesearch.errors import InputError, distinct, inside, unknown
 from scalesearch.searchers import read_table
 from scalesearch.signature import Count, Field, Natural, Resolution, Rule, check_arguments, fields_of, section
 from scalesearch.space import Space, named, space_from_dict
-from scalesearch.study.document import override
+from scalesearch.study.document import lay_over
 from scalesearch.study.shipped import find_study
 from scalesearch.study.steps import STEPS, base, family, rows, scale
 from scalesearch.study.study import Resources, Study, adapted_zoo
@@ -51,8 +51,8 @@ def study_fields(kind: str) -> dict[str, Field]:
     fields = dict(fields_of(KEYS[kind]))
     for step in STEPS[kind]:
         if step.options is not None:
-            listed = fields_of(step.options)[step.listed] if step.listed else None
-            fields[step.key] = listed or Field(step.key, (dict, type(None)), Rule(), None)
+            kinds = fields_of(step.options)[step.listed].types if step.listed else ()
+            fields[step.key] = Field(step.key, (*kinds, dict, type(None)), Rule(), None)
     return fields
 
 
@@ -65,8 +65,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None, kep
     """
     document = read(find_study(path))
     with document.located():
-        for dotted, value in (overrides or {}).items():
-            override(document.data, dotted, value)
+        lay_over(document.data, overrides or {})
         kind = kind_of(document.data)
         # else bounds are on columns, whatever these are called
         networks = kind == "training" or "space" in document.data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class Step:
     needs: tuple[str, ...] = ()
     key: str = ""
     options: type | None = None
-    listed: str = ""  # the one field of `options` whose value is the whole section, where that is a list
+    listed: str = ""  # the field of `options` that a section is where it is a list
     check: Callable[[Asked], None] = _nothing
     epochs: Callable[[Asked], int | None] = _nothing
     trains: bool = True
@@ -58,5 +58,5 @@ class Step:
     def read(self, value: Any) -> Any:
         """The options in a section. Raises `InputError`, placed in it."""
         assert self.options is not None
-        return section(self.options, {self.listed: value or ()} if self.listed else value, "" if self.listed
-                       else self.key)
+        listed = self.listed and not isinstance(value, Mapping)
+        return section(self.options, {self.listed: value or ()} if listed else value, "" if listed else self.key)

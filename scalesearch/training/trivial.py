@@ -85,7 +85,7 @@ def _equalize(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> 
     """Every level of a channel about as frequent as every other; in whole levels, as Pillow does it."""
     n, c, h, w = x.shape
     levels = (x * 255).round().long().view(n * c, h * w)
-    counted = torch.zeros(n * c, 256, dtype=torch.long, device=x.device).scatter_add_(1, levels, torch.ones_like(levels))
+    counted = levels.new_zeros(n * c, 256).scatter_add_(1, levels, torch.ones_like(levels))
     last = counted.gather(1, levels.amax(1, keepdim=True))
     step = (h * w - last) // 255
     below = counted.cumsum(1) - counted

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from scalesearch.study.step import Step
-from scalesearch.study.steps import base, compare, control, family, finalists, rows, scale, screen, transfer
+from scalesearch.study.steps import (
+    base,
+    compare,
+    control,
+    family,
+    finalists,
+    rivals,
+    rows,
+    scale,
+    screen,
+    transfer,
+)
 
 # by what evaluates, in their order
 STEPS: dict[str, tuple[Step, ...]] = {
@@ -15,6 +26,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
         scale.STEP,
         transfer.STEP,
         family.STEP,
+        rivals.STEP,
         compare.STEP,
     ),
     "table": (rows.STEP,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf, log2
 from statistics import mean
 from typing import Any
 
@@ -12,22 +13,29 @@ from scalesearch.errors import InputError, distinct, unknown
 from scalesearch.scaling import realised
 from scalesearch.searchers import Jobs, Trial
 from scalesearch.space import arch_from_dict
-from scalesearch.statistics import front, front_probability, interval, standard_error
+from scalesearch.statistics import front, front_probability, hypervolume, interval, standard_error
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
 from scalesearch.study.steps.fixed import with_every_seed
 from scalesearch.study.study import Study
+from scalesearch.training import RECIPES, Recipe
 
 NAME = "compare"
+UNDER = " under "  # between a network and the further recipe that it is trained under
 PRINTED = ("name", "kind", "resolution", "params", "macs", "deviation", "val", "test", "on_front_macs")  # on a terminal
 
 
 @dataclass(frozen=True)
 class Options:
-    """The names of hand-built networks, each brought to the data by the same rule."""
+    """The names of hand-built networks, each brought to the data by the same rule.
 
-    compare: tuple[str, ...] = ()
+    They are trained under the study's recipe and under each of `recipes` besides, for as many epochs, and stand in the
+    comparison with the one whose validation score is best: nobody is held back by a recipe that suits others.
+    """
+
+    networks: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,19 +64,24 @@ class ComparedRow:
     on_front_params: bool = False
     front_probability: float | None = None  # of being on the front of MACs, given the errors
     miss: str = ""  # why the MACs are not those wanted
+    recipe: str = ""  # of a hand-built network, where several were tried: the one that suits it best
 
 
 def hand_built(study: Study) -> dict[str, Arch]:
-    return {name: study.networks[name] for name in study.options(Options).compare}
+    return {name: study.networks[name] for name in study.options(Options).networks}
 
 
 def check(study: Study) -> None:
     """Raises `InputError` for a network that the zoo lacks, is for another task, or too large for the images."""
-    names = study.options(Options).compare
+    names = study.options(Options).networks
     for i, name in enumerate(names):
         if name not in study.networks:
             raise InputError(unknown("model", name, study.networks), f"{NAME}[{i}]")
     distinct(names, NAME)
+    for i, recipe in enumerate(study.options(Options).recipes):
+        if recipe not in RECIPES:
+            raise InputError(unknown("recipe", recipe, RECIPES), f"{NAME}.recipes[{i}]")
+    distinct(study.options(Options).recipes, f"{NAME}.recipes")
     for name, arch in hand_built(study).items():
         study.trained.task.check(arch, f"{NAME}: {name}")
         cost(arch)
@@ -77,15 +90,47 @@ def check(study: Study) -> None:
 def jobs(run: Driver) -> Jobs:
     # the longest first, so that none is left running alone at the end
     largest_first = sorted(hand_built(run.study).items(), key=lambda item: -cost(item[1]).macs)
-    yield from with_every_seed(run, NAME, [(name, arch, {}) for name, arch in largest_first])
+    others, recipes = _others(run.study), {}
+    rows: list[tuple[str, Arch, dict[str, Any]]] = []
+    for name, arch in largest_first:
+        rows.append((name, arch, {}))
+        for other, recipe in others.items():
+            rows.append((f"{name}{UNDER}{other}", arch, {"recipe": other}))
+            recipes[rows[-1][0]] = recipe
+    yield from with_every_seed(run, NAME, rows, recipes=recipes)
+
+
+def _others(study: Study) -> dict[str, Recipe]:
+    """The further recipes, as long as the study's own."""
+    own = study.recipe_of(NAME)
+    alike = {name: replace(RECIPES[name], epochs=own.epochs, data_share=own.data_share)
+             for name in study.options(Options).recipes}
+    return {name: recipe for name, recipe in alike.items() if recipe != own}
+
+
+def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
+    """Of every hand-built network the recipe with the best mean validation score, and its trials."""
+    tried: dict[str, dict[str, list[Trial]]] = {}
+    for trial in run.log.of(NAME):
+        recipe = trial.decisions.get("recipe", "")
+        tried.setdefault(trial.name.removesuffix(f"{UNDER}{recipe}") if recipe else trial.name, {}).setdefault(
+            recipe, []).append(trial)
+    score = lambda trials: mean([run.score(t) for t in trials if t.done] or [-inf])
+    best = {name: max(recipes.items(), key=lambda item: score(item[1])) for name, recipes in tried.items()}
+    own = run.study.document.get("recipe", "quick")
+    called = own if isinstance(own, str) else own.get("base", "quick")
+    return {name: ((recipe or called) if len(tried[name]) > 1 else "", trials)
+            for name, (recipe, trials) in best.items()}  # fmt: skip
 
 
 def rows(run: Driver) -> list[ComparedRow]:
     """Family and hand-built networks, seeds averaged, by MACs; those on the fronts of the test score marked."""
     by_name: dict[str, list[Trial]] = {}
-    for trial in (*run.log.of(family.NAME), *run.log.of(NAME)):
+    for trial in run.log.of(family.NAME):
         by_name.setdefault(trial.name, []).append(trial)
     found = [_row(run, name, trials) for name, trials in by_name.items()]
+    found += [replace(_row(run, name, trials), recipe=recipe)
+              for name, (recipe, trials) in _best_recipes(run).items()]
     scored = {r.name: r for r in found if r.test is not None}
     value = lambda r: run.study.trained.task.tested.turned(r.test)
     best = lambda key: {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
@@ -119,12 +164,46 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
         width=round(width, 3), miss=member.miss(run.study.options(scale.Options).tolerance))  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Volumes:
+    """The area under each front, of test score over the logarithm of MACs, from the lowest score and the most MACs met;
+    in units of the score times a doubling of MACs."""
+
+    family: float
+    hand_built: float
+
+
+def volumes(run: Driver) -> Volumes | None:
+    """What the family's front and the hand-built networks' dominate; None where either has nothing."""
+    scored = [row for row in rows(run) if row.test is not None]
+    if len({row.kind for row in scored}) < 2:
+        return None
+    value = lambda row: run.study.trained.task.tested.turned(row.test)
+    points = {kind: [(value(r), -log2(r.macs)) for r in scored if r.kind == kind] for kind in ("family", "hand-built")}
+    every = [point for found in points.values() for point in found]
+    reference = min(v for v, _ in every) - 1e-9, min(m for _, m in every) - 1e-9
+    return Volumes(*(round(hypervolume(points[kind], reference), 6) for kind in ("family", "hand-built")))
+
+
 def concludes(run: Driver) -> dict[str, Any]:
-    return {"rows": rows(run)}
+    return {"rows": rows(run), "front_volumes": volumes(run)}
+
+
+def says(run: Driver) -> list[str]:
+    missed = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss]
+    found = volumes(run)
+    if found is None or not run.finished:
+        return missed
+    better, worse = ("family", "hand-built networks") if found.family > found.hand_built else (
+        "hand-built networks", "family")
+    return [*missed, f"Over all budgets met, the front of the {better} dominates more than that of the {worse}: "
+                     f"hypervolume {max(found.family, found.hand_built):.4g} against "
+                     f"{min(found.family, found.hand_built):.4g}."]
 
 
 def macs(study: Study, base_macs: float) -> list[float]:
-    return [float(cost(arch).macs) for arch in hand_built(study).values()] * len(study.seeds)
+    each = [float(cost(arch).macs) for arch in hand_built(study).values()]
+    return each * len(study.seeds) * (1 + len(_others(study)))
 
 
 STEP = Step(
@@ -132,12 +211,12 @@ STEP = Step(
     title="training hand-built networks",
     key="compare",
     options=Options,
-    listed="compare",
+    listed="networks",
     check=check,
     jobs=jobs,
     macs=macs,
-    what=lambda study: f"{len(study.options(Options).compare)} hand-built networks",
+    what=lambda study: f"{len(study.options(Options).networks)} hand-built networks",
     concludes=concludes,
-    says=lambda run: [f"{r.name}: {r.miss}." for r in rows(run) if r.miss],
+    says=says,
     printed=PRINTED,
 )

@@ -30,7 +30,8 @@ class Options:
     """The search for α, β, γ: the growth per unit of φ, and within which share of it a network counts as on budget.
 
     `phi` beyond 1 trains `transfer` of the ways that were tried at φ = 1 at those sizes too, to see whether the choice
-    carries over. `budget` are further bounds on the networks at φ = 1, relative ones as `1.5x base`.
+    carries over. `budget` are further bounds on the networks at φ = 1, relative ones as `1.5x base`. With `rivals` the
+    named ways to scale are trained whole at φ = 1 too, with every seed, and held against the one found.
     """
 
     factor: Annotated[float, Rule(low=1.1, high=16)] = 2.0
@@ -41,6 +42,7 @@ class Options:
     phi: tuple[Annotated[float, Rule(low=1, high=10)], ...] = (1.0,)
     transfer: Annotated[int, Rule(low=3, high=1000)] = 5
     budget: dict | None = None
+    rivals: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""The named ways to scale (EfficientNet's, depth, width, resolution alone) trained whole at φ = 1, against that found."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from scalesearch.arch import Arch, expand
+from scalesearch.searchers import Jobs, Trial
+from scalesearch.statistics import interval
+from scalesearch.study.driver import Driver
+from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.steps import family, scale
+from scalesearch.study.steps.fixed import with_every_seed
+from scalesearch.study.study import Study
+
+NAME = "rivals"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A named way to scale over its seeds: mean test score, and by how much the found way is better, seed by seed, with
+    half its 95 % interval."""
+
+    name: str
+    macs: int
+    seeds: int
+    test: float
+    behind: float
+    interval: float | None
+
+
+def _wanted(study: Study) -> bool:
+    return study.options(scale.Options).rivals and 1.0 in study.options(family.Options).phi
+
+
+def jobs(run: Driver) -> Jobs:
+    """Those that build the same network are trained once; what is the found way itself, not at all."""
+    if not _wanted(run.study):
+        return
+    networks: dict[str, list[str]] = {}
+    archs: dict[str, Arch] = {}
+    own = expand(family.members(run)[1.0].arch).digest
+    for name, scaled in scale.preset_networks(run).items():
+        digest = expand(scaled.arch).digest
+        networks.setdefault(digest, []).append(name)
+        archs[digest] = scaled.arch
+    rows: list[tuple[str, Arch, dict[str, Any]]] = [(" and ".join(names), archs[digest].with_(name=" and ".join(names)), {}) for digest, names in
+            networks.items() if digest != own]
+    recipe = run.study.recipe_of(NAME).grown(1.0)
+    yield from with_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
+
+
+def rivals(run: Driver) -> list[Rival]:
+    """Best mean first."""
+    if not _wanted(run.study) or not run.log.of(NAME):
+        return []
+    task = run.study.trained.task
+    score = lambda trial: task.tested.turned(trial.scores[task.tested.key])
+    found = {t.fidelity["seed"]: score(t) for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0}
+    tried: dict[str, list[Trial]] = defaultdict(list)
+    for trial in run.log.of(NAME):
+        if trial.done and trial.fidelity["seed"] in found:
+            tried[trial.name].append(trial)
+    made = []
+    for name, trials in tried.items():
+        ahead = [found[t.fidelity["seed"]] - score(t) for t in trials]
+        made.append(Rival(name, trials[0].cost["macs"], len(trials), task.tested.turned(mean(map(score, trials))),
+                          mean(ahead), interval(ahead)))
+    return sorted(made, key=lambda r: r.behind)
+
+
+def concludes(run: Driver) -> dict[str, Any]:
+    return {"rivals": rivals(run)}
+
+
+def macs(study: Study, base_macs: float) -> list[float]:
+    options = study.options(scale.Options)
+    return [base_macs * options.factor] * (4 * len(study.seeds)) if _wanted(study) else []
+
+
+STEP = Step(
+    NAME,
+    ended=fewer_may_do,
+    title="training the named ways to scale",
+    needs=(family.NAME,),
+    jobs=jobs,
+    macs=macs,
+    what=lambda study: "EfficientNet's coefficients; depth, width and resolution alone",
+    concludes=concludes,
+)
