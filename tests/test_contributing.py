@@ -67,10 +67,10 @@ from scalesearch.training.trainer import Trainer
 study = load_study(write_study(Path("."), data="noise"))
 arch = study.adapted_space.sample(0)[1]
 assert (arch.channels, arch.classes) == (3, 4)
-trainer = Trainer(arch, "noise", study.trained.recipe, 0)
+trainer = Trainer(arch, study.trained.data, study.trained.recipe, 0)
 assert "val_accuracy" in trainer.run_epoch()
 try: load_study(write_study(Path("."), data="niose"))
-except InputError as error: assert 'takes digits, noise' in str(error) and 'Did you mean "noise"' in str(error)
+except InputError as error: assert 'noise' in str(error) and 'Did you mean "noise"' in str(error)
 """,
 }
 

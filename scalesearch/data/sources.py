@@ -45,6 +45,8 @@ def located(data: Any, folder: Path = Path()) -> Any:
     if not isinstance(source, str) or source.startswith(HUB) or source in (*SOURCES, *NAMED, *_entry_points()):
         return data
     path = (folder / Path(source).expanduser()).resolve()
+    if not path.exists():
+        return data  # said when it is opened, in the words that it was told in
     return {**told, "source": str(path)} if isinstance(data, Mapping) else str(path)
 
 

@@ -72,7 +72,7 @@ class Recipe:
     progressive: Annotated[float, Rule(low=0.25, high=1)] = 1.0
     # Rare classes weigh more in the loss, or are drawn more often, so that all count alike.
     balance: Literal["none", "weights", "sampling"] = "none"
-    # Arithmetic of the network: 16 bits where the device is faster with them (auto), or one kind everywhere.
+    # Arithmetic of the network: 16 bits where the device computes this one faster with them (auto), or one kind always.
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     # Training ends when the validation score has not risen for so many epochs. 0: never before its end.
     patience: Natural = 0

@@ -83,7 +83,7 @@ class Trainer:
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
         self.steps = recipe.epochs * self.steps_per_epoch
         self.micro_batch = largest_batch(self.arch, recipe, free_memory(self.device))
-        self.precision = precision_on(self.device, recipe.precision)
+        self.precision = precision_on(self.device, recipe.precision, self.arch)
         halves = self.precision == "fp16" and self.device.type != "cpu"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
         self.optimizer = optimizer_of(self.model, recipe)
