@@ -94,7 +94,7 @@ def _begin(arch: Arch, weights: str, folder: Path) -> Arch:
     prepared = preparation_of(model.arch, library, file)._asdict()
     path = _initial(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {key: value for key, value in model.state_dict().items() if not value.equal(fresh.get(key, value[..., :0]))}
+    kept = {key: value for key, value in model.state_dict().items() if key not in fresh or not value.equal(fresh[key])}
     save_tensors(kept, path, {"preparation": json.dumps(prepared), "norm_eps": repr(model.arch.norm_eps)})
     return model.arch
 

@@ -1,4 +1,4 @@
-"""The named ways to scale (EfficientNet's, depth, width, resolution alone) trained whole at φ = 1, against that found."""
+"""The named ways to scale (EfficientNet's, depth, width, resolution alone), whole at φ = 1, against that found."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def jobs(run: Driver) -> Jobs:
         digest = expand(scaled.arch).digest
         networks.setdefault(digest, []).append(name)
         archs[digest] = scaled.arch
-    rows: list[tuple[str, Arch, dict[str, Any]]] = [(" and ".join(names), archs[digest].with_(name=" and ".join(names)), {}) for digest, names in
-            networks.items() if digest != own]
+    called = {digest: " and ".join(names) for digest, names in networks.items() if digest != own}
+    rows: list[tuple[str, Arch, dict[str, Any]]] = [
+        (name, archs[digest].with_(name=name), {}) for digest, name in called.items()]
     recipe = run.study.recipe_of(NAME).grown(1.0)
     yield from with_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
 

@@ -1,0 +1,202 @@
+"""A person's own photos from folder to family: splits kept, changes refused, single networks trained and scored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from driving import drive, write_study
+from helpers import invoke, refused
+from making import folder, picture
+from PIL import Image
+
+import scalesearch as ss
+from scalesearch.data.examples import examples
+from scalesearch.data.sources import load, source
+from scalesearch.runs.images import keep_data, kept_health, kept_source
+from scalesearch.runs.leaving import write_report
+from scalesearch.searchers.log import TrialLog
+from scalesearch.study.driver import Driver
+from scalesearch.study.reading import load_study
+from scalesearch.training.recipe import RECIPES
+from scalesearch.yamlfile import dump
+
+COUNTS = {"cat": 40, "dog": 40, "eel": 40}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return folder(tmp_path / "photos", COUNTS)
+
+
+def test_a_study_of_a_folder_beside_it(photos, tmp_path):
+    """Its classes, channels and splits are the folder's; a report needs the images no more."""
+    path = write_study(tmp_path, data={"source": "photos", "val": 0.2}, resolution=16)
+    study, out = load_study(path), tmp_path / "run"
+    out.mkdir()
+    assert study.trained.data.class_names == ("cat", "dog", "eel") and study.adapted_space.sample(0)[1].channels == 3
+    assert study.trained.data.size == 20  # the images' own: φ = 2 by resolution alone would want 32
+    keep_data(study.trained.data, study.document["data"], out)
+    drive(study, out / "trials.jsonl", Random(0))
+    shutil.rmtree(photos)
+    (out / "study.yaml").write_text(dump(study.document))  # as a run keeps it
+    again = load_study(out / "study.yaml", kept=kept_source(out))
+    assert again.digest == study.digest
+    summary = write_report(Driver(again, TrialLog(out / "trials.jsonl")), out, 1.0)
+    assert summary["data"]["images"] == {"train": 78, "val": 24, "test": 18}
+    assert summary["data"]["health"]["splits"]["val"] == "cut from all images"
+    page = (out / "report.html").read_text()
+    assert "120 images in 3 classes" in page and 'href="data.html"' in page and kept_health(out)["images"] == 120
+    assert "every score of a search, and which finalist is the base, is of 24 images (cut from all images)" in page
+
+
+def test_images_that_changed_between_run_and_resume_are_refused_and_nothing_is_lost(photos, tmp_path):
+    path = write_study(tmp_path, data="photos", resolution=16)
+    out = tmp_path / "run"
+    out.mkdir()
+    study = load_study(path)
+    keep_data(study.trained.data, study.document["data"], out)
+    keep_data(study.trained.data, study.document["data"], out)  # as it was: nothing to say
+    (photos / "cat" / "000.png").unlink()
+    picture("dog", 500).save(photos / "dog" / "new.png")
+    picture("dog", 501).save(photos / "dog" / "003.png")
+    changed = load_study(path)
+    with pytest.raises(ss.InputError, match=r"has changed since the run in .* began: 1 gone \(as cat/000.png\), 1 new "
+                                            r"\(as dog/new.png\), 1 changed \(as dog/003.png\); bring it back"):
+        keep_data(changed.trained.data, changed.document["data"], out)
+    assert kept_health(out)["images"] == 120
+
+
+def test_mistyped_data_is_located(tmp_path):
+    path = write_study(tmp_path, data={"source": "photoz"}, resolution=16)
+    said = refused("run", str(path), "--dry-run")
+    assert "study.yaml:" in said and 'unknown data set "photoz"' in said and "a path" in said
+    path = write_study(tmp_path, data={"source": "digits", "val": 0.3}, resolution=16)
+    assert 'data.val: digits has splits and sizes of its own; takes "mirror" alone' in refused(
+        "run", str(path), "--dry-run")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A network that tells the three by their colours, trained by the command."""
+    base = tmp_path_factory.mktemp("trained")
+    photos = folder(base / "photos", {"cat": 60, "dog": 60, "eel": 60})
+    out = base / "net"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SCALESEARCH_CACHE", str(base / "cache"))
+        done = invoke("train", "resnet20_cifar", "--data", str(photos), "--out", str(out), "--recipe", "quick", "--set",
+                      "epochs=4", "--set", "batch_size=16", "--resolution", "16", "--json")
+    return photos, out, done
+
+
+def test_training_leaves_a_model_with_its_weights(trained):
+    photos, out, done = trained
+    summary = json.loads(done.stdout)
+    assert {p.name for p in out.iterdir()} >= {"arch.yaml", "weights.safetensors", "history.jsonl", "summary.json",
+                                               "card.md", "splits.parquet", "data.html"}
+    assert summary["scores"]["test_accuracy"] > 0.9 and summary["data"]["classes"] == ["cat", "dog", "eel"]
+    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4] and "val_accuracy" in history[-1]
+    assert "epoch 4/4: loss" in done.stderr and "left" in done.stderr
+    assert "holds a run of this training; go on with it by --resume" in refused(
+        "train", "resnet20_cifar", "--data", str(photos), "--out", str(out), "--recipe", "quick", "--set", "epochs=4",
+        "--set", "batch_size=16", "--resolution", "16")
+    by_class = json.loads(next((out / "by_class").iterdir()).read_text())
+    assert by_class["classes"] == ["cat", "dog", "eel"] and sum(map(sum, by_class["confusion"])) == 27
+
+
+def test_what_it_scored_is_what_everybody_sees(trained):
+    """`evaluate`, `predict` and the training prepare images by the same code; turned photos are turned back."""
+    photos, out, done = trained
+    scores = json.loads(done.stdout)["scores"]
+    found = json.loads(invoke("evaluate", str(out), "--data", str(photos), "--json").stdout)
+    assert found["top1"] == pytest.approx(scores["test_accuracy"]) and found["images"] == 27
+    assert found["loss"] == pytest.approx(scores["test_loss"], rel=1e-4)
+    shown = examples(str(photos), "test")
+    names = [shown.index.names[row] for row in shown.rows]
+    files = [str(photos / name) for name in names]
+    said = json.loads(invoke("predict", str(out), *files, "--top", "1", "--json").stdout)
+    right = [row["top"][0]["name"] == name.split("/")[0] for row, name in zip(said, names)]
+    assert np.mean(right) == pytest.approx(scores["test_accuracy"])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = photos.parent / "turned.png"
+    upright = photos / names[0]
+    Image.open(upright).transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
+    both = json.loads(invoke("predict", str(out), str(upright), str(turned), "--top", "3", "--json").stdout)
+    assert both[0]["top"] == both[1]["top"]
+
+
+def test_the_folder_is_a_model_wherever_one_is_asked_for(trained, tmp_path):
+    _, out, _ = trained
+    assert ss.load(out).classes == 3 and json.loads(invoke("cost", str(out), "--json").stdout)[0]["params"] > 0
+    invoke("export", str(out), "--to", "safetensors", "-o", str(tmp_path / "w.safetensors"))
+    shutil.copy(out / "arch.yaml", tmp_path / "arch.yaml")
+    said = invoke("predict", str(tmp_path / "arch.yaml"), str(next((trained[0] / "cat").iterdir())), "--weights",
+                  str(tmp_path / "w.safetensors"), "--top", "1")
+    assert "cat" in said.stdout
+    pytest.importorskip("onnxscript")
+    invoke("export", str(out), "--to", "onnx", "-o", str(tmp_path / "w.onnx"))
+    assert "is a folder without arch.yaml" in refused("cost", str(trained[0]))
+    assert "needs weights" in refused("evaluate", "resnet20_cifar", "--data", str(trained[0]))
+
+
+def test_fine_tuning_takes_a_new_head_and_what_the_weights_want(trained, tmp_path):
+    """From our own weights: everything but the head is inherited, frozen stages stay, images are prepared as theirs."""
+    _, out, _ = trained
+    two = folder(tmp_path / "two", {"cat": 30, "dog": 30}, seed=5)
+    tuned = tmp_path / "tuned"
+    done = invoke("train", str(out / "arch.yaml"), "--data", str(two), "--weights", str(out / "weights.safetensors"),
+                  "--freeze-until", "stages.1", "--set", "epochs=2", "--set", "batch_size=16", "--resolution", "16",
+                  "--out", str(tuned), "--json")
+    summary = json.loads(done.stdout)
+    assert summary["recipe"]["layer_decay"] == RECIPES["finetune"].layer_decay and 0.9 < summary["inherited"] < 1
+    from safetensors.torch import load_file
+
+    before, after = (load_file(folder / "weights.safetensors") for folder in (out, tuned))
+    assert all(torch.equal(before[k], after[k]) for k in before if k.startswith(("stem.", "stages.0.", "stages.1.")))
+    assert after["head.linear.weight"].shape[0] == 2 and ss.load(tuned).classes == 2
+    assert "freeze_until: takes stem, stages.0" in refused(
+        "train", str(out / "arch.yaml"), "--data", str(two), "--freeze-until", "stage1", "--out", str(tmp_path / "x"))
+
+
+def test_peers_weights_are_scored_by_the_names_of_classes(tmp_path, torchvision_models):
+    """Ten of ImageNet's classes, told by their names among the thousand."""
+    from helpers import liven
+    from safetensors.torch import save_file
+
+    model = liven(torchvision_models.squeezenet1_1(num_classes=1000)).eval()
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    photos = folder(tmp_path / "photos", {"goldfish": 12, "tench": 12})
+    row = json.loads(invoke("evaluate", "squeezenet1_1", "--weights", str(tmp_path / "w.safetensors"), "--data",
+                            str(photos), "--resolution", "64", "--split", "train", "--json").stdout)
+    from torchvision.transforms import _presets
+
+    prepare = _presets.ImageClassification(crop_size=64, resize_size=73)
+    shown = examples(str(photos), "train")
+    names = [shown.index.names[r] for r in shown.rows]
+    images = torch.stack([prepare(Image.open(photos / name)) for name in names])
+    wanted = torch.tensor([1 if name.startswith("goldfish") else 0 for name in names])
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(model(images), wanted).item()
+    assert row["images"] == len(names) and row["loss"] == pytest.approx(loss, rel=1e-3)
+    others = folder(tmp_path / "others", {"x": 12, "y": 12})
+    assert "has 2 classes, as 'x', and the network 1000 of other names" in refused(
+        "evaluate", "squeezenet1_1", "--weights", str(tmp_path / "w.safetensors"), "--data", str(others),
+        "--resolution", "64")
+
+
+def test_every_split_is_there_to_score(photos):
+    found = load(source(str(photos)))
+    assert {split: len(examples(str(photos), split).rows) for split in found} == {
+        split: len(labels) for split, (_, labels) in found.items()}
+    assert len(examples("digits").rows) == 360
