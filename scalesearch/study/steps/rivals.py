@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from scalesearch.arch import Arch, expand
-from scalesearch.searchers import Jobs, Trial
+from scalesearch.searchers import TRIED_ALWAYS, Jobs, Trial
 from scalesearch.statistics import interval
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step, fewer_may_do
@@ -44,6 +44,8 @@ def jobs(run: Driver) -> Jobs:
     archs: dict[str, Arch] = {}
     own = expand(family.members(run)[1.0].arch).digest
     for name, scaled in scale.preset_networks(run).items():
+        if name not in TRIED_ALWAYS:
+            continue
         digest = expand(scaled.arch).digest
         networks.setdefault(digest, []).append(name)
         archs[digest] = scaled.arch

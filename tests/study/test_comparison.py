@@ -1,0 +1,84 @@
+"""Hand-built networks under the better of several recipes, and the named ways to scale held against the one found."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from driving import drive, outcome_of, write_study
+from helpers import refused
+
+from scalesearch.study.driver import Driver
+from scalesearch.study.reading import load_study
+from scalesearch.study.steps import compare, rivals
+from scalesearch.training.recipe import RECIPES
+
+TWO = {"networks": ["mobilenet_v1", "resnet18"], "recipes": ["imagenet"]}
+
+
+def run_of(folder, outcome=outcome_of, **changes):
+    study = load_study(write_study(folder, **changes))
+    return Driver(study, drive(study, folder / "trials.jsonl", Random(0), outcome=outcome))
+
+
+def test_a_hand_built_network_stands_with_the_recipe_that_suits_it_best(tmp_path):
+    """Told by validation; a recipe is as long as the study's own."""
+    def outcome(job):
+        said = outcome_of(job)
+        ahead = 0.2 if job.recipe.trivial == job.name.startswith("resnet18") else 0.1  # the other one's test is better
+        return said | {"scores": {"val_accuracy": ahead, "val_loss": 1.0, "test_accuracy": 0.5 - ahead}}
+
+    run = run_of(tmp_path, outcome, compare=TWO)
+    trials = run.log.of("compare")
+    assert len(trials) == 2 * 2 * 2 and {t.fidelity["epochs"] for t in trials} == {1}
+    assert {t.recipe for t in trials if t.decisions} == {compare._others(run.study)["imagenet"].digest}
+    rows = {row.name: row for row in compare.rows(run) if row.kind == "hand-built"}
+    assert rows.keys() == {"mobilenet_v1", "resnet18"} and all(row.seeds == 2 for row in rows.values())
+    assert rows["resnet18"].recipe == "imagenet" and rows["mobilenet_v1"].recipe == "quick"
+    assert all(row.val == 0.2 and row.test == pytest.approx(0.3) for row in rows.values())
+
+
+def test_volumes_say_whose_front_dominates(tmp_path):
+    ahead = {"family": 0.3, "compare": 0.6}
+    outcome = lambda job: outcome_of(job) | {"scores": {
+        "val_accuracy": 0.1 + outcome_of(job)["scores"]["val_accuracy"] / 100, "val_loss": 1.0,
+        "test_accuracy": ahead.get(job.step, 0.1) + outcome_of(job)["scores"]["test_accuracy"] / 10}}
+    run = run_of(tmp_path, outcome)
+    found = compare.volumes(run)
+    rows = compare.rows(run)
+    cheapest = max(rows, key=lambda r: r.macs)
+    assert found.family >= 0 and found.hand_built >= 0 and cheapest.test
+    best = "hand-built networks" if found.hand_built > found.family else "family"
+    assert any(line.startswith(f"Over all budgets met, the front of the {best}") for line in compare.says(run))
+
+
+def test_the_named_ways_to_scale_are_trained_whole_and_paired_by_seed(tmp_path):
+    scale = {"with": "tpe", "trials": 7, "tolerance": 0.3, "rivals": True}
+    outcome = lambda job: outcome_of(job) | {"scores": outcome_of(job)["scores"] | {
+        "test_accuracy": {"family": 0.6, "rivals": 0.5}.get(job.step, 0.1) + 0.01 * job.seed}}
+    run = run_of(tmp_path, outcome, scale=scale)
+    found = rivals.rivals(run)
+    assert found and all(r.behind == pytest.approx(0.1) and r.seeds == 2 for r in found)
+    assert all(r.interval == pytest.approx(0, abs=1e-6) for r in found)
+    named = {part for r in found for part in r.name.split(" and ")}
+    own = {"efficientnet", "depth", "width", "resolution"} - named
+    assert named <= {"efficientnet", "depth", "width", "resolution"} and len(own) <= 1
+    assert not rivals.rivals(run_of(tmp_path / "none" if (tmp_path / "none").mkdir() is None else tmp_path))
+
+
+def test_presets_change_several_keys_at_once_and_what_is_set_comes_last(tmp_path):
+    path = write_study(tmp_path, presets={"small": {"budget.macs": "600k", "recipe": {"epochs": 3}}})
+    plain, small = load_study(path), load_study(path, {"preset": "small"})
+    assert plain.trained.recipe.epochs == 1 and small.trained.recipe.epochs == 3 and small.budget.most_macs == 600_000
+    assert load_study(path, {"preset": "small", "recipe.epochs": 2}).trained.recipe.epochs == 2
+    assert "presets" not in small.document and plain.digest != small.digest
+    said = refused("run", str(path), "--set", "preset=smal", "--dry-run")
+    assert 'unknown preset "smal"; takes small. Did you mean "small"?' in said
+
+
+def test_mistakes_in_them_are_located(tmp_path):
+    path = write_study(tmp_path, compare=TWO | {"recipes": ["imagenett"]})
+    assert 'compare.recipes[0]: unknown recipe "imagenett"' in refused("run", str(path), "--dry-run")
+    path = write_study(tmp_path, compare=TWO | {"network": []})
+    assert 'compare.network: unknown key for "compare"' in refused("run", str(path), "--dry-run")
+    assert "imagenet" in RECIPES
