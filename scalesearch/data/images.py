@@ -21,7 +21,7 @@ ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 UPRIGHT = 1
 THUMBNAIL = 16  # side of what near duplicates are compared by
 HASHED = 9, 8  # width and height of what a difference hash (dHash) is taken of
-DRAFTED = 2  # JPEGs are decoded no smaller than this many times the size that is wanted
+DRAFTED = 1.25  # JPEGs are decoded no smaller than this many times the size that is wanted
 
 
 class Facts(NamedTuple):
@@ -127,7 +127,7 @@ def square(file: File, size: int, channels: int) -> np.ndarray:
         return np.concatenate(each, axis=2)
     with opened(file) as image:
         if image.format == "JPEG":
-            image.draft(None, (DRAFTED * size, DRAFTED * size))
+            image.draft(None, (round(DRAFTED * size),) * 2)
         return _pixels(cropped(flattened(upright(image), channels), size, size))
 
 

@@ -251,9 +251,9 @@ def figures(info: Info) -> dict[str, str]:
     found, drawn = info.found, {}
     if info.trials:
         drawn["over_trials"] = over_trials(info)
-        if info.data:
+        if info.data and "rows" in found:
             drawn |= {"macs": pareto(info, "macs"), "params": pareto(info, "params")}
-        else:
+        elif not info.data:
             drawn |= {f"against {name}": against(info, name) for name in info.objectives}
     for name, key, draw in (("triangle", "scaling", triangle), ("transfer", "transfers", transfer),
                             ("volumes", "volumes", volumes)):

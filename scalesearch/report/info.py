@@ -127,7 +127,7 @@ def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = No
         wanted={s.name: s.networks(study) if s.networks else len(s.macs(study, 1.0)) for s in study.steps if s.settled},
         counts={step.name: len(run.log.of(step.name)) for step in study.steps},
         objectives=study.objectives,
-        **_of_training(study, health),
+        **_of_training(run, health),
     )
 
 
@@ -138,7 +138,8 @@ def _axis(study: Study) -> Axis:
     return Axis(task.score, task.searched.key, task.tested.key, task.percent, task.larger)
 
 
-def _of_training(study: Study, health: dict[str, Any] | None) -> dict[str, Any]:
+def _of_training(run: Driver, health: dict[str, Any] | None) -> dict[str, Any]:
+    study = run.study
     if study.training is None:
         return {}
     data = study.training.data
@@ -147,8 +148,8 @@ def _of_training(study: Study, health: dict[str, Any] | None) -> dict[str, Any]:
                  "resolution": study.training.resolution, "images": dict(data.sizes), "digest": data.digest,
                  "kept at": data.size, "health": health,
                  "warnings": Health.of_dict(health).warnings if health else []},
-        "recipe": {"final": asdict(study.training.recipe), "search epochs": study.recipe_of("base").epochs,
-                   "scaling epochs": study.recipe_of("scale").epochs},
+        "recipe": {"final": asdict(study.training.recipe), "search epochs": run.recipe_of("base").epochs,
+                   "scaling epochs": run.recipe_of("scale").epochs},
     }  # fmt: skip
 
 

@@ -49,10 +49,11 @@ class Run:
     @property
     def printed(self) -> list[dict[str, Any]]:
         """The summary's rows as a terminal shows them."""
-        columns = next(step.printed for step in self.study.steps if step.printed)
+        columns = next((step.printed for step in self.study.steps if step.printed), ())
         task = self.study.training.task if self.study.training else None
         names = {split: task.key(split) for split in ("val", "test")} if task else {}
-        return [{key: row[key] for c in columns if (key := names.get(c, c)) in row} for row in self.summary["rows"]]
+        rows = self.summary.get("rows", [])
+        return [{key: row[key] for c in columns if (key := names.get(c, c)) in row} for row in rows]
 
 
 def run(study: Study | str | Path, out: str | Path | None = None, *, address: str | None = None, resume: bool = False,

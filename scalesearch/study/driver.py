@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from scalesearch.errors import WorkFailed
 from scalesearch.searchers import WAIT, Job, Jobs, Trial, TrialLog, Wait, compared, trial_of
-from scalesearch.study.study import Study
+from scalesearch.study.study import AUTO, Study
+from scalesearch.training import Recipe
 
 T = TypeVar("T")
 
@@ -49,6 +51,13 @@ class Driver:
             yield WAIT
 
     # What steps are made with.
+
+    def recipe_of(self, step: str) -> Recipe:
+        """The recipe of a step; with `epochs: auto`, for as many epochs as the fidelity step has found enough."""
+        recipe = self.study.recipe_of(step)
+        asked = next((s.epochs(self.study) for s in self.study.steps if s.name == step), None)
+        enough = next((s.enough for s in self.study.steps if s.enough), None)
+        return replace(recipe, epochs=enough(self)) if asked == AUTO and enough else recipe
 
     def once(self, job: Job) -> Iterator[Job]:
         """The job, if its result is not known."""

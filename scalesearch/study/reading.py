@@ -19,7 +19,7 @@ from scalesearch.signature import Count, Field, Natural, Resolution, Rule, check
 from scalesearch.space import Space, named, space_from_dict
 from scalesearch.study.document import lay_over
 from scalesearch.study.shipped import find_study
-from scalesearch.study.steps import STEPS, base, family, rows, scale
+from scalesearch.study.steps import MEASURES, STEPS, base, family, fidelity, rows, scale
 from scalesearch.study.study import Resources, Study, adapted_zoo
 from scalesearch.study.tables import Columns, Rows
 from scalesearch.training import RECIPES, TASKS, Recipe, Task, Training
@@ -89,9 +89,11 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
     given = {**given, "data": located_data(given.get("data", "digits"), document.path.parent)}
     data = {**data, "data": given["data"]} if "data" in data else data
     training = _training(given, task, sections, kept)
+    measured = MEASURES.get(sections[fidelity.Options].measure)
     study = Study(
-        **_common(given, document, 4), steps=STEPS["training"], sections=sections, space=space, training=training,
-        objectives=options.costs(training.task.score), document={**data, "space": space_data})  # fmt: skip
+        **_common(given, document, 4), steps=(measured,) if measured else STEPS["training"], sections=sections,
+        space=space, training=training, objectives=options.costs(training.task.score),
+        document={**data, "space": space_data})  # fmt: skip
     with inside("budget"):
         budget = budget_of(given["budget"], relative_to(adapted_zoo(training)))
         if not budget.bounds:

@@ -29,7 +29,8 @@ class Step:
     `jobs` are handed out when all results of the steps that it `needs` are known. `macs` lists what every network that
     it tries at most may count, given what the base may; `what` says in words what is tried. `key` names the section of
     a study's file that tells it its `options`, which other steps may read too; `check` raises `InputError` for what is
-    wrong in them. `epochs` are fewer than the recipe's where a search says so, none where nothing is trained.
+    wrong in them. `epochs` are fewer than the recipe's where a search says so (`auto`: as few as the
+    fidelity step finds enough), none where nothing is trained.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Step:
     options: type | None = None
     listed: str = ""  # the field of `options` that a section is where it is a list
     check: Callable[[Asked], None] = _nothing
-    epochs: Callable[[Asked], int | None] = _nothing
+    epochs: Callable[[Asked], int | str | None] = _nothing
     trains: bool = True
     networks: Callable[[Asked], int] | None = None  # where networks are tried several times, how many they are
     # whether all is known that it tries; without it, as many as `macs` lists
@@ -52,6 +53,7 @@ class Step:
     lead: Callable[[Run], str] = lambda run: ""  # the report's first sentence, if it has it
     says: Callable[[Run], list[str]] = lambda run: []  # further sentences of the report
     tells: Callable[[Run], list[str]] = lambda run: []  # lines for whoever waits, when it has ended
+    enough: Callable[[Run], int] | None = None  # how many epochs `auto` is, of the step that finds it out
     printed: tuple[str, ...] = ()  # columns of its rows that a terminal shows
     stored: Callable[[Run], Problem] | None = None  # of a search that Optuna's dashboard may show: what it tries
 

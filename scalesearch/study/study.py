@@ -19,6 +19,7 @@ from scalesearch.training import Recipe, Training
 from scalesearch.zoo import Networks
 
 T = TypeVar("T")
+AUTO = "auto"  # epochs: as few as rank networks like the whole training
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ class Study:
         return column(self.problem)
 
     def recipe_of(self, step: str) -> Recipe:
-        """The recipe of a step: searches may train for fewer epochs."""
-        epochs = next(s for s in self.steps if s.name == step).epochs(self)
-        return replace(self.trained.recipe, epochs=epochs) if epochs else self.trained.recipe
+        """The recipe of a step, as far as it is known before anything runs: searches may train for fewer epochs."""
+        epochs = next((s.epochs(self) for s in self.steps if s.name == step), None)
+        return replace(self.trained.recipe, epochs=epochs) if isinstance(epochs, int) else self.trained.recipe
 
     @property
     def trained(self) -> Training:

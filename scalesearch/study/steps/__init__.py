@@ -8,7 +8,9 @@ from scalesearch.study.steps import (
     compare,
     control,
     family,
+    fidelity,
     finalists,
+    rates,
     rivals,
     rows,
     scale,
@@ -20,6 +22,7 @@ from scalesearch.study.steps import (
 STEPS: dict[str, tuple[Step, ...]] = {
     "training": (
         screen.STEP,
+        fidelity.STEP,
         base.STEP,
         control.STEP,
         finalists.STEP,
@@ -31,3 +34,4 @@ STEPS: dict[str, tuple[Step, ...]] = {
     ),
     "table": (rows.STEP,),
 }
+MEASURES = {"trainings": fidelity.STEP, "rates": rates.STEP}  # what is done alone, to learn of trainings

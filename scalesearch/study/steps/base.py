@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,7 +34,8 @@ NAME = "base"
 
 @dataclass(frozen=True)
 class Options:
-    """The search for the base network: `with` which searcher, over how many networks, trained for how many epochs.
+    """The search for the base network: `with` which searcher, over how many networks, trained for how many epochs
+    (`auto`: as few as rank networks like the whole training).
 
     `objective` is the task's score, alone or beside counted quantities to be small. `proxies` are computed of every
     network before it is trained; `screen` so many networks are drawn first and judged by proxies alone, and the best of
@@ -44,7 +45,7 @@ class Options:
 
     with_: str = DEFAULT
     trials: Count = 24
-    epochs: Count | None = None
+    epochs: Count | Literal["auto"] | None = None
     objective: tuple[str, ...] | None = None
     scheduler: dict | None = None
     proxies: tuple[str, ...] = PROXIES
@@ -83,19 +84,19 @@ def check(study: Study) -> None:
             study.budget.check_measurable(study.objectives)
 
 
-def rungs(study: Study) -> tuple[int, ...]:
-    """The epochs at which the search compares."""
-    return study.options(Options).halving.rungs(study.recipe_of(NAME).epochs)
+def rungs(study: Study, epochs: int | None = None) -> tuple[int, ...]:
+    """The epochs at which the search compares, of so many."""
+    return study.options(Options).halving.rungs(epochs or study.recipe_of(NAME).epochs)
 
 
 def jobs(run: Driver) -> Jobs:
-    study, options, levels = run.study, run.study.options(Options), rungs(run.study)
+    study, options, recipe = run.study, run.study.options(Options), run.recipe_of(NAME)
+    levels = rungs(study, recipe.epochs)
     problem = study.problem
     assert isinstance(problem, SpaceProblem)
     search = Search(
         problem, study.evaluator.score, options.trials, options.with_, NAME, study.seeds[0], f"{study.seeds[0]}-{NAME}",
         study.parallel, levels, options.halving, _screened(run, problem), options.inherit)  # fmt: skip
-    recipe = study.recipe_of(NAME)
     for job in search.jobs(run.log):
         if isinstance(job, Job):
             job = replace(
@@ -180,7 +181,7 @@ STEP = Step(
     key="search",
     options=Options,
     check=check,
-    needs=("screen",),
+    needs=("screen", "fidelity"),
     jobs=jobs,
     macs=macs,
     networks=lambda study: study.options(Options).trials,

@@ -43,7 +43,7 @@ def jobs(run: Driver) -> Jobs:
         arch, seed = arch_from_dict(trial.arch), trial.fidelity["seed"]
         name = f"{NAME}-{trial.candidate:03d}"
         yield from run.once(job_of(run.study, NAME, number, name, arch, trial.decisions, seed,
-                                   candidate=trial.candidate))
+                                   candidate=trial.candidate, recipe=run.recipe_of(NAME)))
 
 
 def inheritance(run: Driver) -> Inheritance | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Options:
     with_: str = DEFAULT
     trials: Count = 18
     tolerance: Annotated[float, Rule(low=0, high=0.5)] = 0.02
-    epochs: Count | None = None
+    epochs: Count | Literal["auto"] | None = None
     phi: tuple[Annotated[float, Rule(low=1, high=10)], ...] = (1.0,)
     transfer: Annotated[int, Rule(low=3, high=1000)] = 5
     budget: dict | None = None
@@ -116,7 +116,7 @@ def jobs(run: Driver) -> Jobs:
     if not problem.networks:
         there = len(problem.space.networks)
         raise WorkFailed(f"scale.budget: none of the {there:,} networks near φ = 1 has {problem.budget}")
-    recipe = study.recipe_of(NAME)
+    recipe = run.recipe_of(NAME)
     search = Search(
         problem, study.evaluator.score, options.trials, options.with_, NAME, study.seeds[0], f"{study.seeds[0]}-{NAME}",
         study.parallel, (recipe.epochs,), first=list(problem.always.values()))  # fmt: skip
@@ -177,7 +177,7 @@ def sentence(run: Driver) -> str:
     ea, eb, ec = found.errors
     said = (f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = "
             f"{found.gamma:.3f} ± {ec:.3f} "
-            f"(resolution), found in {found.trials} trials of {run.study.recipe_of(NAME).epochs} epochs: "
+            f"(resolution), found in {found.trials} trials of {run.recipe_of(NAME).epochs} epochs: "
             f"{task.shown(found.score)} "
             f"validation {task.score}")  # fmt: skip
     reference = next((p.score for p in found.points if "efficientnet" in p.presets and p.score is not None), None)

@@ -49,7 +49,8 @@ def jobs(run: Driver) -> Jobs:
             seen.add(expand(arch).digest)
             name = f"phi{phi:g}-{trial.name}"
             decisions = {**trial.decisions, "phi": phi}
-            yield from run.once(job_of(run.study, NAME, number, name, arch, decisions, candidate=trial.candidate))
+            yield from run.once(job_of(run.study, NAME, number, name, arch, decisions, candidate=trial.candidate,
+                                       recipe=run.recipe_of(NAME)))
             number += 1
 
 
