@@ -91,12 +91,13 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 @click.option("--address", help="Of a Ray cluster; without it Ray starts on this machine and stops at the end.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True,
               help="Change a key of the study, as search.trials=4.")
+@click.option("--init", help="Folder of a trained network: what trials share with it they start from.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
 @json_option
 @guarded_command
-def run(study: Path, out: Path | None, address: str | None, settings: tuple[str, ...], resume: bool, dry_run: bool,
-        as_json: bool) -> None:
+def run(study: Path, out: Path | None, address: str | None, settings: tuple[str, ...], init: str | None, resume: bool,
+        dry_run: bool, as_json: bool) -> None:
     """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report.
 
     A STUDY is a YAML file, or the name of one that comes along: effnet_phi.
@@ -105,7 +106,8 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
     from scalesearch.study import find_study, load_study
 
     study = find_study(study)
-    loaded = load_study(study, dict(map(setting, settings)))
+    begun = {"init": str(Path(init).resolve())} if init else {}
+    loaded = load_study(study, dict(map(setting, settings)) | begun)
     certificate = certified(loaded, study)
     if not dry_run:
         _run(loaded, out, address, resume, as_json)

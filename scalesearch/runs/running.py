@@ -10,9 +10,11 @@ from typing import Any, Protocol
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.leaving import emit
+from scalesearch.runs.single import begin, initial
 from scalesearch.searchers import Job, Trial, TrialLog, outcome_of
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.training import Place
+from scalesearch.zoo import WEIGHTS, load
 
 
 class Observer(Protocol):
@@ -73,6 +75,9 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
         driver = Driver(study, log, observer.finished)
         if study.training is not None:
             keep_data(study.training.data, study.document.get("data"), folder)
+            if study.training.init and not initial(folder).exists():
+                began = Path(study.document["init"])
+                begin(load(began), str(began / WEIGHTS), folder)
         observer.known(driver.trials)
         started = time.time()
         first = driver.next()

@@ -59,8 +59,8 @@ def train(single: Single, folder: Path, resume: bool = False,
                     channels=single.source.channels)
     with claimed(folder, single.document, resume, "training"):
         keep_data(single.source, single.data, folder)
-        if single.weights and not _initial(folder).exists():
-            adapted = _begin(adapted, single.weights, folder)
+        if single.weights and not initial(folder).exists():
+            adapted = begin(adapted, single.weights, folder)
         epochs = single.recipe.epochs
         job = Job("train", 0, adapted.name, expand(adapted).digest, {}, single.seed, adapted, cost(adapted)._asdict(),
                   until=epochs, of=epochs, recipe=single.recipe, final=True, weights=WEIGHTS)
@@ -76,12 +76,12 @@ def train(single: Single, folder: Path, resume: bool = False,
         return _leave(single, adapted, outcome, folder)
 
 
-def _initial(folder: Path) -> Path:
+def initial(folder: Path) -> Path:
     return folder / "weights" / "init.safetensors"
 
 
-def _begin(arch: Arch, weights: str, folder: Path) -> Arch:
-    """Lay the weights down under our names, with their preparation: what a training starts from, but for a head that is
+def begin(arch: Arch, weights: str, folder: Path) -> Arch:
+    """Lay weights down under our names, with their preparation: what a training starts from, but for a head that is
     new. The network as it is for them."""
     from scalesearch.files import save_tensors
     from scalesearch.network import build
@@ -92,7 +92,7 @@ def _begin(arch: Arch, weights: str, folder: Path) -> Arch:
     file = local(weights)
     library = load_weights(model, file, replace_head=True)
     prepared = preparation_of(model.arch, library, file)._asdict()
-    path = _initial(folder)
+    path = initial(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: value for key, value in model.state_dict().items() if key not in fresh or not value.equal(fresh[key])}
     save_tensors(kept, path, {"preparation": json.dumps(prepared), "norm_eps": repr(model.arch.norm_eps)})

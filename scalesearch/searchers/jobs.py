@@ -32,8 +32,8 @@ class Job:
     `network` is the digest that it must turn out to have, `cost` what it counts. `candidate` and `rung` say which
     network of a search it is and how far it goes, `of` how many epochs the whole way has, `parent` which trial's
     weights it starts from. What follows is for training: the `recipe`, whether the score is `final` and taken on the
-    test split too, which `proxies` are computed, and the files in the run's folder for `weights` and for a
-    `checkpoint`.
+    test split too, which `proxies` are computed, the files in the run's folder for `weights` and for a
+    `checkpoint`, and the `teacher` whose outputs it learns beside the labels, with the file of its weights.
     """
 
     step: str
@@ -56,6 +56,8 @@ class Job:
     proxies: tuple[str, ...] = ()
     weights: str = ""
     checkpoint: str = ""
+    teacher: Arch | None = None
+    teacher_weights: str = ""
 
     @property
     def key(self) -> Key:

@@ -24,12 +24,13 @@ from scalesearch.study.study import Resources, Study, adapted_zoo
 from scalesearch.study.tables import Columns, Rows
 from scalesearch.training import RECIPES, TASKS, Recipe, Task, Training
 from scalesearch.yamlfile import Document, read
+from scalesearch.zoo import WEIGHTS, in_folder
 
 
 def _training_keys(*, space: dict | str, budget: dict, data: dict | str = "digits", name: str | None = None,
                    task: str | None = None, resolution: Resolution | None = None, recipe: dict | str = "quick",
                    seeds: tuple[Natural, ...] = (0,), parallel: Count = 4,
-                   ray: dict | None = None) -> None:  # fmt: skip
+                   ray: dict | None = None, init: str | None = None) -> None:  # fmt: skip
     """What a study that trains says beside its steps' sections."""
 
 
@@ -87,8 +88,11 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
     sections = _sections("training", given)
     options: base.Options = sections[base.Options]
     given = {**given, "data": located_data(given.get("data", "digits"), document.path.parent)}
-    data = {**data, "data": given["data"]} if "data" in data else data
     training = _training(given, task, sections, kept)
+    data = {**data, "data": given["data"]} if "data" in data else data
+    if given.get("init"):
+        data = {**data, "init": _init(given["init"], document.path.parent)}
+        training = replace(training, init=True)
     measured = MEASURES.get(sections[fidelity.Options].measure)
     study = Study(
         **_common(given, document, 4), steps=(measured,) if measured else STEPS["training"], sections=sections,
@@ -185,6 +189,16 @@ def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any
     document = read(folder / value)
     with document.located():
         return document.data, space_from_dict(document.data), document.located
+
+
+def _init(told: str, folder: Path) -> str:
+    """The trained network's folder whose weights trainings start from, seen from the study's. Raises `InputError`."""
+    path = (folder / Path(told).expanduser()).resolve()
+    with inside("init"):
+        if in_folder(path, WEIGHTS) is None or in_folder(path, "arch.yaml") is None:
+            raise InputError("takes the folder of a trained network (arch.yaml, weights.safetensors), got "
+                             f"{told!r}, which is no folder")
+    return str(path)
 
 
 def recipe_of(value: str | Mapping[str, Any]) -> Recipe:

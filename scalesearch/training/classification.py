@@ -12,6 +12,7 @@ from scalesearch.arch import Arch
 from scalesearch.training.recipe import Recipe
 
 FEW = 5  # classes up to which the five likeliest say nothing
+TEMPERATURE = 2.0  # by which both networks' logits are divided where one learns from the other
 MOST_SHOWN = 100  # classes up to which it is kept which are taken for which
 
 
@@ -51,6 +52,13 @@ def loss(arch: Arch, out: Any, labels: Any, recipe: Recipe, weights: torch.Tenso
 
     weighted = (aux.weight * blended(other) for aux, other in zip(arch.auxiliary, others, strict=False))
     return blended(logits) + sum(weighted)
+
+
+def distilled(out: Any, taught: torch.Tensor) -> torch.Tensor:
+    """How far the probabilities are from a teacher's, both softened (Hinton et al. 2015); the gradient's size stays."""
+    logits = out[0] if isinstance(out, tuple) else out
+    ours, theirs = (x.float() / TEMPERATURE for x in (logits, taught))
+    return F.kl_div(ours.log_softmax(1), theirs.softmax(1), reduction="batchmean") * TEMPERATURE**2
 
 
 def moved(labels: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from scalesearch.arch import expand
 from scalesearch.data import Source
 from scalesearch.files import save_tensors, save_text, whole
-from scalesearch.network import measure
+from scalesearch.network import Network, build, measure
 from scalesearch.training.pictures import Normal
 from scalesearch.training.recipe import Place
 from scalesearch.training.trainer import Trainer, TrainingFailed
@@ -38,7 +38,8 @@ class Session:
         self.history: list[dict[str, float]] = []
         self.ended = not job.until
         device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
-        self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task, self._normal())
+        self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task, self._normal(),
+                               self._teacher())
         wanted = job.proxies if not job.start else ()
         self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, wanted)
         self.trainer.inherit(self._parent())
@@ -55,6 +56,13 @@ class Session:
     def _parent(self) -> Mapping[str, torch.Tensor]:
         name = self.job.parent or (INIT if self.init else "")
         return load_file(self._weights(name)) if name and self._weights(name).exists() else {}
+
+    def _teacher(self) -> Network | None:
+        if self.job.teacher is None:
+            return None
+        teacher = build(self.job.teacher)
+        teacher.load_state_dict(load_file(self.place.folder / self.job.teacher_weights))
+        return teacher
 
     def _normal(self) -> Normal:
         """What the weights that all start from take for zero and one."""
@@ -116,10 +124,10 @@ class Session:
         return {**numbers, "outcome": self._outcome()}
 
     def _outcome(self) -> dict[str, Any]:
-        scores, details = self.trainer.final_scores("val") if self.job.final else (self.trainer.scores("val"), {})
+        scores = self.trainer.scorer.final_scores("val")[0] if self.job.final else self.trainer.scores("val")
         scores = scores | self.proxies
         if self.job.final:
-            tested, details = self.trainer.final_scores("test")
+            tested, details = self.trainer.scorer.final_scores("test")
             scores |= tested
             self._keep(details)
             if self.timed:

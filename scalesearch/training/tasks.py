@@ -62,6 +62,9 @@ class Behaviour(Protocol):
              weights: torch.Tensor | None = None) -> torch.Tensor:
         """Of what the network in training mode gives for a batch, whose images may weigh differently."""
 
+    def distilled(self, out: Any, taught: Any) -> torch.Tensor:
+        """How far a network's output is from its teacher's."""
+
     def moved(self, labels: Any, moves: torch.Tensor) -> Any:
         """A batch's labels where its images were moved by `moves`, as the trainer's augmentation gives them."""
 

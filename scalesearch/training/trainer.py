@@ -5,29 +5,30 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.arch import Arch, named_structure
-from scalesearch.counting import peak_memory, possible_cost
+from scalesearch.counting import possible_cost
 from scalesearch.data import Source, load
-from scalesearch.network import build
+from scalesearch.network import Network, build
 from scalesearch.training.augmenting import Augmentation
-from scalesearch.training.memory import USED, free_memory, largest_batch, ran_out
+from scalesearch.training.memory import free_memory, largest_batch, ran_out
 from scalesearch.training.optimizing import frozen_levels, levels, optimizer_of, schedule_of
-from scalesearch.training.pictures import Normal, Pictures, normalised, resized
+from scalesearch.training.pictures import Normal, Pictures
 from scalesearch.training.precision import autocast, precision_on
 from scalesearch.training.recipe import Recipe
+from scalesearch.training.scoring import Scorer
 from scalesearch.training.tasks import TASKS
 
 NORMAL = Normal()
-SCORED = 512  # images at a time, at most
 VALIDATING = 0.05  # share of an epoch's work that validation may take; a training step costs three forward passes
 GROWN = 2 / 3  # of the epochs, after which the resolution is whole
 
@@ -52,7 +53,7 @@ class Trainer:
     """
 
     def __init__(self, arch: Arch, data: Source, recipe: Recipe, seed: int, device: str = "cpu",
-                 task: str = "classification", normal: Normal = NORMAL):
+                 task: str = "classification", normal: Normal = NORMAL, teacher: Network | None = None):
         random.seed(seed)
         torch.manual_seed(seed)
         self.recipe, self.device, self.data, self.seed = recipe, torch.device(device), data, seed
@@ -61,6 +62,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self._splits: dict[str, Pictures] = {}
+        self.teacher = None if teacher is None else teacher.to(self.device).eval()
         self.best = -math.inf
         self._set_up(arch)
         self.epoch = self.position = 0  # whole epochs, and steps of the one under way
@@ -91,6 +93,7 @@ class Trainer:
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.augmentation = Augmentation(recipe, self.data.mirror)
+        self.scorer = Scorer(self.average, self.arch, self.task, self.normal, self.split, self.device)
 
     def split(self, name: str) -> Pictures:
         """A split's images; of training those that the recipe uses."""
@@ -202,9 +205,22 @@ class Trainer:
         weights = None if self.importance is None else self.importance[which]
         with autocast(self.device, self.precision):
             out = self.model(self.normal.of(shown))
-        loss = self.task.loss(self.arch, out, wanted, self.recipe, weights) * share
+        loss = self.task.loss(self.arch, out, wanted, self.recipe, weights)
+        if self.teacher is not None:
+            loss = loss / 2 + self.task.distilled(out, self._taught(shown)) / 2
+        loss = loss * share
         self.scaler.scale(loss).backward()
         return loss.detach()
+
+    @torch.no_grad()
+    def _taught(self, shown: torch.Tensor) -> Any:
+        """What the teacher says of the same images, at its own resolution."""
+        assert self.teacher is not None
+        side = self.teacher.arch.resolution
+        same = shown.shape[-1] == side
+        larger = shown if same else F.interpolate(shown, (side, side), mode="bilinear", antialias=True)
+        with autocast(self.device, self.precision):
+            return self.teacher(self.normal.of(larger))
 
     @property
     def done(self) -> bool:
@@ -212,37 +228,9 @@ class Trainer:
         waited = self.epoch - self.best_epoch
         return self.epoch >= self.recipe.epochs or 0 < self.recipe.patience <= waited
 
-    @torch.no_grad()
-    def outputs(self, split: str, precision: str) -> Iterator[Any]:
-        """What the averaged network gives for a split, part by part."""
-        self.average.eval()
-        pictures = self.split(split)
-        for part in torch.arange(len(pictures)).split(self._scored_at_once):
-            with autocast(self.device, precision):
-                yield self.average(self.shown(pictures.images(part)))
-
-    def shown(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 images as the network takes them when it is scored."""
-        return self.normal.of(normalised(resized(images, self.arch.resolution)))
-
-    @cached_property
-    def _scored_at_once(self) -> int:
-        count, room = SCORED, USED * free_memory(self.device)
-        while count > 1 and peak_memory(self.arch, count) > room:
-            count //= 2
-        return count
-
     def scores(self, split: str) -> dict[str, float]:
         """`{"val_loss": …}` and the task's score, of the averaged weights on a split."""
-        found = self.task.metrics(list(self.outputs(split, self.precision)), self.split(split).labels)
-        return {f"{split}_{name}": value for name, value in found.items()}
-
-    def final_scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
-        """All scores of a split in 32 bits, as others will run the network, and what is kept beside them, by class."""
-        outs, labels = list(self.outputs(split, "fp32")), self.split(split).labels
-        more, details = self.task.details(outs, labels)
-        found = self.task.metrics(outs, labels) | more
-        return {f"{split}_{name}": value for name, value in found.items()}, details
+        return self.scorer.scores(split, self.precision)
 
     def state(self) -> dict[str, Any]:
         """All that going on needs, as tensors and plain data: of a CPU's training to the last bit."""
@@ -272,7 +260,7 @@ class Trainer:
     def sample(self, count: int) -> tuple[torch.Tensor, Any]:
         """The first images for training as the network takes them, and their labels."""
         pictures, which = self.split("train"), torch.arange(min(count, len(self.train_labels)))
-        return self.shown(pictures.images(which)), pictures.labels[which.to(self.device)]
+        return self.scorer.shown(pictures.images(which)), pictures.labels[which.to(self.device)]
 
     @property
     def built(self) -> str:

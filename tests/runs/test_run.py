@@ -30,8 +30,8 @@ STUDY = {
     "scale": {"with": "tpe", "trials": 5, "epochs": 1, "tolerance": 0.05},
     "family": {"phi": [0, 1]}, "compare": ["mobilenet_v1", "mobilenet_v2"], "recipe": {"epochs": 2, "data_share": 0.2},
 }  # fmt: skip
-STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2, "rivals": 0,
-         "compare": 2}
+STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2,
+         "distill": 0, "rivals": 0, "fidelity": 0, "compare": 2}
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,11 @@ NAME = "family"
 
 @dataclass(frozen=True)
 class Options:
-    """The members to emit, by φ."""
+    """The members to emit, by φ. With `distill`, all but the largest are trained again, the largest being their teacher
+    beside the labels; what that gains is reported, and the weights are kept beside the others."""
 
     phi: tuple[Annotated[float, Rule(low=0, high=10)], ...] = (0.0, 1.0, 2.0, 3.0)
+    distill: bool = False
 
 
 def check(study: Study) -> None:

@@ -72,8 +72,8 @@ def moves(found: list[Swept]) -> str:
     if len(found) < 2:
         return ""
     if all(s.top is None for s in found) and len({s.best for s in found}) == 1:
-        return (f"At every φ the best learning rate of those tried is the recipe's × {found[0].best:g}, at an end of the "
-                "sweep: whether the optimum moves needs a wider one.")
+        return (f"At every φ the best learning rate of those tried is the recipe's × {found[0].best:g}, at an end of "
+                "the sweep: whether the optimum moves needs a wider one.")
     tops = [math.log2(s.best) if s.top is None else s.top for s in found]
     span = max(tops) - min(tops)
     at = ", ".join(f"φ = {s.phi:g}: ×{2**top:.2g}" + (" (an end of the sweep)" if s.top is None else "")

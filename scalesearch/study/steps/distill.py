@@ -1,0 +1,81 @@
+"""The family's smaller members trained again with the largest as their teacher, and what that gains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import mean
+
+from scalesearch.searchers import Job, Jobs
+from scalesearch.statistics import interval
+from scalesearch.study.driver import Driver
+from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.steps import family, scale
+from scalesearch.study.steps.fixed import with_every_seed
+from scalesearch.study.study import Study
+
+NAME = "distill"
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A member over its seeds: mean test score with a teacher, and what that adds, seed by seed, with half its 95 %
+    interval."""
+
+    name: str
+    phi: float
+    seeds: int
+    test: float
+    gain: float
+    interval: float | None
+
+
+def _smaller(study: Study) -> list[float]:
+    """The φ of those that have a teacher."""
+    options = study.options(family.Options)
+    return sorted(options.phi)[:-1] if options.distill else []
+
+
+def jobs(run: Driver) -> Jobs:
+    smaller = _smaller(run.study)
+    if not smaller:
+        return
+    members, recipe = family.members(run), run.study.recipe_of(NAME)
+    teacher = members[max(members)].arch
+    rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in smaller]
+    recipes = {row[0]: recipe.grown(row[2]["phi"]) for row in rows}
+    for job in with_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors", recipes):
+        assert isinstance(job, Job)
+        yield replace(job, teacher=teacher, teacher_weights=f"family/{teacher.name}/weights.safetensors")
+
+
+def distilled(run: Driver) -> list[Distilled]:
+    """By φ."""
+    task = run.study.trained.task
+    score = lambda trial: task.tested.turned(trial.scores[task.tested.key])
+    alone = {(t.name, t.fidelity["seed"]): score(t) for t in run.log.of(family.NAME) if t.done}
+    found = []
+    for phi in _smaller(run.study):
+        trials = [t for t in run.log.of(NAME) if t.done and t.decisions["phi"] == phi]
+        pairs = [(score(t), alone[t.name, t.fidelity["seed"]]) for t in trials if (t.name, t.fidelity["seed"]) in alone]
+        if pairs:
+            gains = [a - b for a, b in pairs]
+            found.append(Distilled(trials[0].name, phi, len(pairs), task.tested.turned(mean(a for a, _ in pairs)),
+                                   mean(gains), interval(gains)))
+    return found
+
+
+def macs(study: Study, base_macs: float) -> list[float]:
+    factor = study.options(scale.Options).factor
+    return [base_macs * factor**phi for phi in _smaller(study)] * len(study.seeds)
+
+
+STEP = Step(
+    NAME,
+    ended=fewer_may_do,
+    title="learning from the largest",
+    needs=(family.NAME,),
+    jobs=jobs,
+    macs=macs,
+    what=lambda study: "smaller members, the largest being their teacher",
+    concludes=lambda run: {"distilled": distilled(run)},
+)

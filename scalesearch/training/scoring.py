@@ -1,0 +1,59 @@
+"""What a network gives for the images of a split, and how good that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from scalesearch.arch import Arch
+from scalesearch.counting import peak_memory
+from scalesearch.training.memory import USED, free_memory
+from scalesearch.training.pictures import Normal, Pictures, normalised, resized
+from scalesearch.training.precision import autocast
+from scalesearch.training.tasks import Behaviour
+
+AT_ONCE = 512  # images, at most
+
+
+class Scorer:
+    """Scores `network`, whose architecture is `arch`, on splits by a task's metrics."""
+
+    def __init__(self, network: nn.Module, arch: Arch, task: Behaviour, normal: Normal,
+                 split: Callable[[str], Pictures], device: torch.device):  # fmt: skip
+        self.network, self.arch, self.task, self.normal = network, arch, task, normal
+        self.split, self.device = split, device
+
+    def shown(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 images as the network takes them."""
+        return self.normal.of(normalised(resized(images, self.arch.resolution)))
+
+    @cached_property
+    def _at_once(self) -> int:
+        count, room = AT_ONCE, USED * free_memory(self.device)
+        while count > 1 and peak_memory(self.arch, count) > room:
+            count //= 2
+        return count
+
+    @torch.no_grad()
+    def _outputs(self, split: str, precision: str) -> Iterator[Any]:
+        self.network.eval()
+        pictures = self.split(split)
+        for part in torch.arange(len(pictures)).split(self._at_once):
+            with autocast(self.device, precision):
+                yield self.network(self.shown(pictures.images(part)))
+
+    def scores(self, split: str, precision: str) -> dict[str, float]:
+        """`{"val_loss": …}` and the task's score, of a split."""
+        found = self.task.metrics(list(self._outputs(split, precision)), self.split(split).labels)
+        return {f"{split}_{name}": value for name, value in found.items()}
+
+    def final_scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
+        """All scores of a split in 32 bits, as others will run the network, and what is kept beside them, by class."""
+        outs, labels = list(self._outputs(split, "fp32")), self.split(split).labels
+        more, details = self.task.details(outs, labels)
+        found = self.task.metrics(outs, labels) | more
+        return {f"{split}_{name}": value for name, value in found.items()}, details
