@@ -246,6 +246,20 @@ def volumes(info: Info) -> go.Figure:
     return figure
 
 
+def confusion(info: Info) -> go.Figure:
+    """What the largest member takes for what on the test split, as shares of each true class."""
+    largest = info.by_class[-1]
+    shares = [[n / max(1, sum(row)) for n in row] for row in largest.confusion]
+    figure = go.Figure(go.Heatmap(
+        z=shares, x=largest.classes, y=largest.classes, colorscale="Blues", zmin=0, zmax=1,
+        customdata=largest.confusion, colorbar={"tickformat": ".0%"},
+        hovertemplate="%{y} taken for %{x}: %{z:.1%} (%{customdata})<extra></extra>"))
+    figure.update_layout(**STYLE | {"margin": {"l": 110, "r": 16, "t": 16, "b": 90}}, height=430)
+    figure.update_xaxes(title="taken for", type="category")
+    figure.update_yaxes(title="is", autorange="reversed", type="category")
+    return figure
+
+
 def figures(info: Info) -> dict[str, str]:
     """Every figure that the run has data for, as HTML, by name."""
     found, drawn = info.found, {}
@@ -259,4 +273,6 @@ def figures(info: Info) -> dict[str, str]:
                             ("volumes", "volumes", volumes)):
         if found.get(key):
             drawn[name] = draw(info)
+    if info.by_class and info.by_class[-1].confusion:
+        drawn["confusion"] = confusion(info)
     return {name: html(figure) for name, figure in drawn.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
 from scalesearch.arch import expand
 from scalesearch.counting import by_layer, by_stage
 from scalesearch.data import Health
+from scalesearch.report.by_class import ByClass
 from scalesearch.searchers import Trial
 from scalesearch.space import arch_from_dict
 from scalesearch.study import Driver, Study
@@ -71,6 +72,7 @@ class Info:
     wanted: dict[str, int]  # networks that each search was to have
     counts: dict[str, int]  # trials by step
     objectives: tuple[str, ...] = ()
+    by_class: list[ByClass] = field(default_factory=list)  # of the family
     data: dict[str, Any] | None = None
     recipe: dict[str, Any] | None = None
 
@@ -80,6 +82,8 @@ class Info:
         keys = ("name", "document", "data", "budget", "wanted", "recipe", "environment", "seconds", "finished", "early",
                 "faults", "failed")
         said = {key: getattr(self, key) for key in keys}
+        recall = lambda network: dict(zip(network.classes, network.recall, strict=True))
+        said["by_class"] = [{"name": network.name, "recall": recall(network)} for network in self.by_class]
         return said | _plain(self.found, names) | {"trials": self.counts,
                                                    "rejected": sum(t["rejected"] for t in self.trials)}
 
@@ -101,8 +105,10 @@ def environment() -> dict[str, Any]:
     return {"versions": versions(PACKAGES), "machine": machine}
 
 
-def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = None) -> Info:
-    """The report of a driver's study and log, as far as it has come; `health` is that of its images."""
+def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = None,
+           classes: Callable[[list[str]], list[ByClass]] = lambda names: []) -> Info:  # fmt: skip
+    """The report of a driver's study and log, as far as it has come; `health` is that of its images,
+    `classes` how networks do class by class."""
     study, trials = run.study, run.trials
     found = {key: value for step in study.steps for key, value in step.concludes(run).items()}
     base = found.get("base")
@@ -127,6 +133,7 @@ def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = No
         wanted={s.name: s.networks(study) if s.networks else len(s.macs(study, 1.0)) for s in study.steps if s.settled},
         counts={step.name: len(run.log.of(step.name)) for step in study.steps},
         objectives=study.objectives,
+        by_class=classes([row.name for row in found.get("rows", []) if study.training and row.kind == "family"]),
         **_of_training(run, health),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from scalesearch.arch import Arch
 from scalesearch.errors import InputError
 from scalesearch.export import to_python
 from scalesearch.files import save_text
-from scalesearch.report import Info, gather
+from scalesearch.report import Info, by_class, gather
 from scalesearch.runs.images import kept_health
 from scalesearch.searchers import write_storage
 from scalesearch.space import arch_to_yaml
@@ -46,7 +47,7 @@ def write_report(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]
 
     from scalesearch.report import page
 
-    info = gather(driver, seconds, kept_health(folder))
+    info = gather(driver, seconds, kept_health(folder), partial(by_class, folder))
     if not info.data and not info.found["rows"]:
         raise InputError("holds no results yet", str(folder))
     if driver.log.of("family"):

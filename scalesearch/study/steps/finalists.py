@@ -55,7 +55,7 @@ def jobs(run: Driver) -> Jobs:
     best = sorted(run.final(base.NAME), key=run.rank, reverse=True)[: options.top]
     for number, (trial, seed) in enumerate(itertools.product(best, options.seeds)):
         name = f"finalist-{trial.candidate:03d}-s{seed}"
-        job = job_of(study, NAME, number, name, arch_from_dict(trial.arch), trial.decisions, seed,
+        job = job_of(study, NAME, number, name, arch_from_dict(trial.arch), trial.decisions, seed, final=True,
                      candidate=trial.candidate)
         if _is_trained(trial, job) and job.key not in run.log.trials:
             run.finish(job, {"scores": trial.scores, "history": trial.history, "built": trial.built})
