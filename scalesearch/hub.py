@@ -27,23 +27,35 @@ def hub_file(repository: str, name: str, source: str) -> Path:
     return _fetched(fetch, source, "hf_hub:OWNER/NAME", "weights")
 
 
-def hub_data(repository: str, source: str) -> Path:
-    """A folder with the images of a data set, as they lie on the Hub or as it has converted them; never decoded.
+def hub_data(told: str, source: str) -> Path:
+    """A folder with the images of a data set (`OWNER/NAME`, `OWNER/NAME/CONFIGURATION`), as they lie on the Hub or as
+    it has converted them; never decoded.
 
-    Raises `InputError`, placed at `source`, where it cannot be had.
+    Raises `InputError`, placed at `source`, where it cannot be had, and for one with several configurations where none
+    is named.
     """
+    owner, _, rest = told.partition("/")
+    name, _, configuration = rest.partition("/")
+
     def fetch(client: Any) -> Path:
-        folder = _snapshot(client, repository, None)
-        there = any(path.suffix in (".parquet", ".csv", ".jpg", ".jpeg", ".png", ".webp") for path in
-                    folder.rglob("*"))
-        return folder if there else _snapshot(client, repository, CONVERTED)
+        folder = _snapshot(client, f"{owner}/{name}", configuration, None)
+        there = any(path.match(kind) for path in folder.rglob("*") for kind in IMAGES)
+        return folder if there else _snapshot(client, f"{owner}/{name}", configuration, CONVERTED)
 
-    return _fetched(fetch, source, "hf:OWNER/NAME", "data set")
+    folder = _fetched(fetch, source, "hf:OWNER/NAME", "data set")
+    if configuration:
+        return folder / configuration
+    several = {path.relative_to(folder).parts[0] for path in folder.rglob("*.parquet")
+               if len(path.relative_to(folder).parts) == 3}  # CONFIGURATION/SPLIT/0000.parquet
+    if len(several) > 1 and "default" not in several:
+        raise InputError(f"has several configurations: {', '.join(sorted(several))}; name one as {source}/"
+                         f"{min(several)}", source)
+    return folder / "default" if "default" in several else folder
 
 
-def _snapshot(client: Any, repository: str, revision: str | None) -> Path:
-    return Path(client.snapshot_download(repository, repo_type="dataset", revision=revision,
-                                         allow_patterns=list(IMAGES)))
+def _snapshot(client: Any, repository: str, configuration: str, revision: str | None) -> Path:
+    wanted = [f"{configuration}/{kind}" if configuration else kind for kind in IMAGES]
+    return Path(client.snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=wanted))
 
 
 def _fetched(fetch: Callable[[Any], Path], source: str, form: str, what: str) -> Path:

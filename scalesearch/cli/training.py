@@ -42,11 +42,10 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_
 
     The folder it leaves is a MODEL with its weights: predict, evaluate, export and cost take it.
     """
-    import os
-
     import torch
 
     from scalesearch.data import located, source
+    from scalesearch.machine import cores
     from scalesearch.runs import Single, train as trained
     from scalesearch.study import recipe_of
     from scalesearch.zoo import load
@@ -60,7 +59,7 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_
     base = recipe or ("finetune" if weights else "cifar" if side <= SMALL else "imagenet")
     changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
     single = Single(arch, source(told, side), told, recipe_of({"base": base, **changes}), weights or "", seed,
-                    len(os.sched_getaffinity(0)), device.startswith("cuda"), save_every)
+                    cores(), device.startswith("cuda"), save_every)
     folder = out or Path("trained") / arch.name
     began = time.monotonic()
 

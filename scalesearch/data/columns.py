@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +31,24 @@ def read_tables(files: Sequence[Path], origin: str, image: str | None = None, la
     A column holds paths (as from the file's folder) or the bytes of image files; another the labels; one called `split`
     says where each belongs. Raises `InputError`, placed in the file, for columns that there are not.
     """
-    parts = [_Part(path, path.name if len(files) > 1 else origin, image, label) for path in files]
+    folder = Path(os.path.commonpath([path.parent for path in files]))
+    parts: list[_Part] = []
     names: list[str] = []
     labels: list[Any] = []
     splits: list[str | None] = []
-    for part in parts:
+    for path in files:
+        called = path.relative_to(folder).as_posix()
+        split = split_called(path.stem) or split_called(Path(called).parent.name)
+        several = len(files) > 1  # a table alone may be called as it likes
+        part = _Part(path, called if several else origin, called, split if several else None, image, label)
         told = part.cells()
-        names += told[0]
-        labels += told[1]
-        splits += told[2]
+        if any(label is not None for label in told[1]):  # the Hub has tests without their answers
+            parts.append(part)
+            names += told[0]
+            labels += told[1]
+            splits += told[2]
     classes = next((part.classes for part in parts if part.classes), None)
-    stamp = [(part.path.name, *told_of(part.path)) for part in parts]
+    stamp = [(part.called, *told_of(part.path)) for part in parts]
     if not names:
         raise InputError("holds no rows", origin)
     if all(part.encoded for part in parts):
@@ -55,8 +63,8 @@ def read_tables(files: Sequence[Path], origin: str, image: str | None = None, la
 class _Part:
     """One file of a data set: its columns, and where its image files are."""
 
-    def __init__(self, path: Path, place: str, image: str | None, label: str | None):
-        self.path, self.place = path, place
+    def __init__(self, path: Path, place: str, called: str, split: str | None, image: str | None, label: str | None):
+        self.path, self.place, self.called, self.split = path, place, called, split
         self.table: pa.Table | None = None
         self.file: pq.ParquetFile | None = None
         try:
@@ -94,17 +102,17 @@ class _Part:
         labels = table[self.label].to_pylist()
         if self.classes:
             labels = [self._named(label) for label in labels]
-        if None in labels:
+        if None in labels and any(label is not None for label in labels):
             raise InputError(f"row {labels.index(None) + 1} has no label", self.place)
-        split = split_called(self.path.stem)
-        splits = [split_called(str(s)) for s in table[SPLIT].to_pylist()] if SPLIT in columns else [split] * len(labels)
+        splits = [split_called(str(s)) for s in table[SPLIT].to_pylist()] if SPLIT in columns else [
+            self.split] * len(labels)
         cells: list[Any] = [None] * len(labels)
         if self.nested:
             there = table[self.image].combine_chunks()
             cells = there.field("path").to_pylist() if there.type.get_field_index("path") >= 0 else cells
         elif named:
             cells = self.paths = [str(cell) for cell in table[self.image].to_pylist()]
-        prefix = f"{self.path.name}:" if self.encoded else ""
+        prefix = f"{self.called}:" if self.encoded else ""
         return [f"{prefix}{cell or row}" for row, cell in enumerate(cells)], labels, splits
 
     def _named(self, label: Any) -> Any:

@@ -164,5 +164,5 @@ def _folder(path: Path, told: Told) -> Index:
         return folders.read_folder(path, told.source)
     kind = tables[0].suffix if not any(p.suffix == ".parquet" for p in tables) else ".parquet"
     alike = [p for p in tables if p.suffix == kind]
-    named = [p for p in alike if split_called(p.stem)]
+    named = [p for p in alike if split_called(p.stem) or split_called(p.parent.name)]
     return columns.read_tables(named or alike, told.source, told.image, told.label)

@@ -74,8 +74,9 @@ def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]
     with whole(path) as temporary:
         try:
             there = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-            with open(temporary, "r+b") as file:  # writing into a hole of a full disk would end the process
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+            if hasattr(os, "posix_fallocate"):  # writing into a hole of a full disk would end the process
+                with open(temporary, "r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         except OSError:
             raise WorkFailed(room) from None
         told = f"decoding to {size}×{size} ({needed / 1e6:,.0f} MB in {path.parent})"

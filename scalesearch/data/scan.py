@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from scalesearch.data.images import THUMBNAIL, Facts, File, examined
 from scalesearch.data.index import Index
 from scalesearch.files import cache_folder, whole
+from scalesearch.machine import cores
 from scalesearch.watched import watched
 
 FORMAT = 1  # of what is kept of a scan; another one is made anew
@@ -84,7 +84,7 @@ def in_order(index: Index, rows: Sequence[int], work: Callable[[File], T], what:
             return error
 
     files = iter(watched(index.store.read(rows), what, len(rows)))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         while chunk := list(islice(files, CHUNK)):
             yield from pool.map(safe, chunk)
 

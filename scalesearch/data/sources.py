@@ -24,7 +24,7 @@ SOURCES = {
 }  # fmt: skip
 
 # Data sets that are known by name: a folder, table or archive of that name in `$SCALESEARCH_DATA`, else on the Hub.
-NAMED = {"cifar10": "hf:uoft-cs/cifar10", "cifar100": "hf:uoft-cs/cifar100", "imagenette": "hf:frgfm/imagenette",
+NAMED = {"cifar10": "hf:uoft-cs/cifar10", "cifar100": "hf:uoft-cs/cifar100", "imagenette": "hf:frgfm/imagenette/320px",
          "imagenet": "hf:ILSVRC/imagenet-1k"}  # fmt: skip
 ARCHIVES = {"cifar10": ("cifar-10-batches-py", "cifar-10-batches-bin", "cifar-10-python.tar.gz",
                         "cifar-10-binary.tar.gz"),

@@ -57,6 +57,7 @@ class Search:
     seen: set[str] = field(default_factory=set, init=False)
     exhausted: bool = field(default=False, init=False)
     results: Results = field(default_factory=dict, init=False)  # of the first numbers, as far as they were looked at
+    told: list[tuple[Decisions, float | None]] = field(default_factory=list, init=False)  # their scores, likewise
     complete: int = field(default=0, init=False)  # how many numbers from 0 have results
 
     def jobs(self, log: TrialLog) -> Jobs:
@@ -127,7 +128,8 @@ class Search:
     def _results(self, known: int) -> Results:
         """Of the numbers below `known`."""
         for number in range(len(self.results), known):
-            self.results[self.entries[number]] = self._values(number)
+            values = self.results[self.entries[number]] = self._values(number)
+            self.told.append((self.candidates[self.entries[number][0]], None if values is None else values[0]))
         return self.results if known == len(self.results) else dict(itertools.islice(self.results.items(), known))
 
     def _promotion(self, results: Results, eta: int) -> Entry | None:
@@ -179,8 +181,7 @@ class Search:
         """The results of one fidelity, and what is under way."""
         waiting = [c for c, _ in self.entries[len(results) :]]
         if len(self.rungs) == 1 and not self.inherit:
-            alike = [(self.candidates[c], None if values is None else values[0]) for (c, _), values in results.items()]
-            return Past(alike, [self.candidates[c] for c in waiting])
+            return Past(self.told[: len(results)], [self.candidates[c] for c in waiting])
         rung = modelled_rung(results, len(self.rungs), ENOUGH)
         there = {c: None if values is None else values[0] for (c, r), values in results.items() if r == rung}
         inherited = 2 * sum(bool(self.parents[c]) for c in there) >= len(there)

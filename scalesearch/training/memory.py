@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from scalesearch.arch import Arch
 from scalesearch.counting import cost, peak_memory
+from scalesearch.machine import free_memory
 from scalesearch.training.recipe import Recipe
 
 USED = 0.85  # of what is free; the rest is for a kernel's scratch space and what others take meanwhile
@@ -15,28 +14,9 @@ FLOAT = 4  # bytes
 KEPT = {"adamw": 5, "sgd": 4}  # of each parameter: itself, its gradient, its average, and what the optimizer keeps
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that a training may take there: of a GPU, of a control group, or of the machine."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return min(filter(None, (_machine(), _group())), default=1 << 40)
-
-
-def _machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
-def _group() -> int | None:
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return int(limit) - int(used) if limit != "max" else None
-    except (OSError, ValueError):
-        return None
+def free_on(device: torch.device) -> int:
+    """Bytes that a training may take there."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
 
 
 def largest_batch(arch: Arch, recipe: Recipe, free: int) -> int:

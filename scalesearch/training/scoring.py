@@ -11,7 +11,7 @@ from torch import nn
 
 from scalesearch.arch import Arch
 from scalesearch.counting import peak_memory
-from scalesearch.training.memory import USED, free_memory
+from scalesearch.training.memory import USED, free_on
 from scalesearch.training.pictures import Normal, Pictures, normalised, resized
 from scalesearch.training.precision import autocast
 from scalesearch.training.tasks import Behaviour
@@ -33,7 +33,7 @@ class Scorer:
 
     @cached_property
     def _at_once(self) -> int:
-        count, room = AT_ONCE, USED * free_memory(self.device)
+        count, room = AT_ONCE, USED * free_on(self.device)
         while count > 1 and peak_memory(self.arch, count) > room:
             count //= 2
         return count

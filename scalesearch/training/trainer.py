@@ -20,7 +20,7 @@ from scalesearch.counting import possible_cost
 from scalesearch.data import Source, load
 from scalesearch.network import Network, build
 from scalesearch.training.augmenting import Augmentation
-from scalesearch.training.memory import free_memory, largest_batch, ran_out
+from scalesearch.training.memory import free_on, largest_batch, ran_out
 from scalesearch.training.optimizing import frozen_levels, levels, optimizer_of, schedule_of
 from scalesearch.training.pictures import Normal, Pictures
 from scalesearch.training.precision import autocast, precision_on
@@ -84,7 +84,7 @@ class Trainer:
         batches = len(self.train_labels) / recipe.batch_size
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
         self.steps = recipe.epochs * self.steps_per_epoch
-        self.micro_batch = largest_batch(self.arch, recipe, free_memory(self.device))
+        self.micro_batch = largest_batch(self.arch, recipe, free_on(self.device))
         self.precision = precision_on(self.device, recipe.precision, self.arch)
         halves = self.precision == "fp16" and self.device.type != "cpu"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
