@@ -1,9 +1,10 @@
 """Training against plain PyTorch loops, side by side: `SCALESEARCH_DATA=… python benchmarks/train.py`.
 
-The network is ResNet-20 on CIFAR-10, batches of 128, crops, mirroring and erasing. The plain loops take the same network and
-optimiser, and torchvision's transforms an image at a time: in the process, and with DataLoader workers. Then: what share of a
-step is spent on images, and of an epoch on validation; how many photos a second are decoded on the way to a first epoch,
-against torchvision's ImageFolder and DataLoader with as many workers as cores; how long a later trial takes to start.
+The network is ResNet-20 on CIFAR-10, batches of 128, crops, mirroring and erasing. The plain loops take the same
+network and optimiser, and torchvision's transforms an image at a time: in the process, and with DataLoader workers.
+Then: what share of a step is spent on images, and of an epoch on validation; how many photos a second are decoded on
+the way to a first epoch, against torchvision's ImageFolder and DataLoader with as many workers as cores; how long a
+later trial takes to start.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from scalesearch.data.sources import data_set, load, source
 from scalesearch.training.recipe import RECIPES
 from scalesearch.training.trainer import Trainer
 
-_library = torch.library.Library("torchvision", "FRAGMENT")  # its operators don't load beside CPU torch, and none is needed
-for _name, _schema in (("nms", "(Tensor a, Tensor b, float c) -> Tensor"), ("qnms", "(Tensor a, Tensor b, float c) -> Tensor")):
+_library = torch.library.Library("torchvision", "FRAGMENT")  # its operators don't load beside CPU torch; none is needed
+for _name in ("nms", "qnms"):
     if not hasattr(torch.ops.torchvision, _name):
-        _library.define(_name + _schema)
+        _library.define(f"{_name}(Tensor a, Tensor b, float c) -> Tensor")
 
 from torchvision import datasets, transforms  # noqa: E402
 
@@ -107,7 +108,8 @@ def training(rounds: int, count: int, device: torch.device) -> list[dict[str, An
     arch = adapt(ss.load("resnet20_cifar"), resolution=32, classes=10, channels=3)
     trainers = {kind: Trainer(arch, facts, replace(RECIPES["cifar"], precision=kind), 0, device.type)
                 for kind in ("auto", "fp32")}
-    ways = {f"ours, {trainers['auto'].precision} (auto)": our_steps(trainers["auto"]), "ours, fp32": our_steps(trainers["fp32"]),
+    ways = {f"ours, {trainers['auto'].precision} (auto)": our_steps(trainers["auto"]),
+            "ours, fp32": our_steps(trainers["fp32"]),
             "plain loop in the process": plain_steps(data, 0, device),
             "plain loop, 2 workers": plain_steps(data, 2, device)}
     pace: dict[str, list[float]] = {name: [] for name in ways}
@@ -117,8 +119,8 @@ def training(rounds: int, count: int, device: torch.device) -> list[dict[str, An
         for name, steps in ways.items():
             pace[name].append(paced(steps, count))
     ours = median(pace[next(iter(pace))])
-    rows = [{"what": name, "images/s": round(median(found)), "time of ours (auto) / this": round(median(found) / ours, 2)}
-            for name, found in pace.items()]
+    rows = [{"what": name, "images/s": round(median(found)),
+             "time of ours (auto) / this": round(median(found) / ours, 2)} for name, found in pace.items()]
     trainer = trainers["auto"]
     batch = torch.randperm(len(trainer.train_labels))[:BATCH]
     step = seconds(lambda: trainer._step(batch), 20)
@@ -152,7 +154,8 @@ def first_epoch(photos: Path) -> list[dict[str, Any]]:
     began = time.perf_counter()
     seen = sum(len(labels) for _, labels in DataLoader(folder, BATCH, num_workers=cores))
     peer = seen / (time.perf_counter() - began)
-    return [{"what": "ours: decoded and kept", "photos/s": round(count / decoded), "ours / peer": round(count / decoded / peer, 2)},
+    return [{"what": "ours: decoded and kept", "photos/s": round(count / decoded),
+             "ours / peer": round(count / decoded / peer, 2)},
             {"what": "ours: health read and decoded", "photos/s": round(count / (read + decoded)),
              "ours / peer": round(count / (read + decoded) / peer, 2)},
             {"what": f"torchvision's ImageFolder, {cores} workers", "photos/s": round(peer)},
@@ -171,7 +174,8 @@ def photos_of(parquet: Path, folder: Path, most: int) -> Path:
         for row, file in zip(rows, found.index.store.read(rows)):
             path = folder / split / found.index.labels[row] / f"{row}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.open(io.BytesIO(file)).convert("RGB").resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
+            photo = Image.open(io.BytesIO(file)).convert("RGB")
+            photo.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
     return folder
 
 

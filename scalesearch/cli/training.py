@@ -51,20 +51,23 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_
     from scalesearch.zoo import load
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cuda", "cpu"):
+        raise InputError(f"takes cuda or cpu, got {device}", "--device")
     check_device(device)
     told = located(data_)
     facts = source(told)
     side = resolution or facts.resolution
-    arch = load(model, resolution=side)
+    arch = load(model)
     base = recipe or ("finetune" if weights else "cifar" if side <= SMALL else "imagenet")
     changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
     single = Single(arch, source(told, side), told, recipe_of({"base": base, **changes}), weights or "", seed,
-                    cores(), device.startswith("cuda"), save_every)
+                    cores(), device == "cuda", save_every, side)
     folder = out or Path("trained") / arch.name
-    began = time.monotonic()
+    began, done = time.monotonic(), list[int]()
 
     def show(numbers: Mapping[str, Any], epochs: int) -> None:
-        left = (time.monotonic() - began) / numbers["epoch"] * (epochs - numbers["epoch"])
+        done.append(numbers["epoch"])  # after a kill not from the first one on
+        left = (time.monotonic() - began) / len(done) * (epochs - numbers["epoch"])
         scores = "".join(f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items()
                          if key.startswith("val_"))
         remaining = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left" if left else ""

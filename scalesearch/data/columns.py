@@ -113,7 +113,9 @@ class _Part:
         elif named:
             cells = self.paths = [str(cell) for cell in table[self.image].to_pylist()]
         prefix = f"{self.called}:" if self.encoded else ""
-        return [f"{prefix}{cell or row}" for row, cell in enumerate(cells)], labels, splits
+        if None in cells or len({*cells}) < len(cells):  # a row is no more called like another one
+            cells = [f"{cell} (row {row + 1})" if cell else row for row, cell in enumerate(cells)]
+        return [f"{prefix}{cell}" for cell in cells], labels, splits
 
     def _named(self, label: Any) -> Any:
         assert self.classes is not None

@@ -21,10 +21,10 @@ class ByClass:
     confusion: tuple[tuple[int, ...], ...] = ()
 
 
-def by_class(folder: Path, names: list[str]) -> list[ByClass]:
-    """Of those networks, in their order, as far as files of theirs are there."""
+def by_class(folder: Path, step: str, names: list[str]) -> list[ByClass]:
+    """Of those networks of a step, in their order, as far as files of theirs are there."""
     told: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in sorted((folder / FOLDER).glob("*.json")):
+    for path in sorted((folder / FOLDER / step).glob("*.json")):
         try:
             told[path.stem.rpartition("-s")[0]].append(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):

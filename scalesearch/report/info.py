@@ -73,6 +73,7 @@ class Info:
     counts: dict[str, int]  # trials by step
     objectives: tuple[str, ...] = ()
     by_class: list[ByClass] = field(default_factory=list)  # of the family
+    finalists_by_class: list[ByClass] = field(default_factory=list)
     data: dict[str, Any] | None = None
     recipe: dict[str, Any] | None = None
 
@@ -83,7 +84,8 @@ class Info:
                 "faults", "failed")
         said = {key: getattr(self, key) for key in keys}
         recall = lambda network: dict(zip(network.classes, network.recall, strict=True))
-        said["by_class"] = [{"name": network.name, "recall": recall(network)} for network in self.by_class]
+        said["by_class"] = [{"name": network.name, "recall": recall(network)}
+                            for network in (*self.finalists_by_class, *self.by_class)]
         return said | _plain(self.found, names) | {"trials": self.counts,
                                                    "rejected": sum(t["rejected"] for t in self.trials)}
 
@@ -106,7 +108,7 @@ def environment() -> dict[str, Any]:
 
 
 def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = None,
-           classes: Callable[[list[str]], list[ByClass]] = lambda names: []) -> Info:  # fmt: skip
+           classes: Callable[[str, list[str]], list[ByClass]] = lambda step, names: []) -> Info:  # fmt: skip
     """The report of a driver's study and log, as far as it has come; `health` is that of its images,
     `classes` how networks do class by class."""
     study, trials = run.study, run.trials
@@ -133,7 +135,9 @@ def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = No
         wanted={s.name: s.networks(study) if s.networks else len(s.macs(study, 1.0)) for s in study.steps if s.settled},
         counts={step.name: len(run.log.of(step.name)) for step in study.steps},
         objectives=study.objectives,
-        by_class=classes([row.name for row in found.get("rows", []) if study.training and row.kind == "family"]),
+        by_class=classes("family", [r.name for r in found.get("rows", []) if study.training and r.kind == "family"]),
+        finalists_by_class=classes("finalists", list(dict.fromkeys(
+            t.name.rpartition("-s")[0] for t in run.log.of("finalists")))),
         **_of_training(run, health),
     )
 
@@ -178,7 +182,7 @@ def faults(trials: list[Trial]) -> list[str]:
         if not trial.done or not trial.history:
             continue
         like = (trial.level, trial.fidelity.get("seed"))
-        same = seen.setdefault((*like, trial.step, trial.rung, trial.network), trial)
+        same = seen.setdefault((*like, trial.step, trial.rung, trial.network, trial.recipe), trial)
         if same is not trial:
             said.append(f"{same.name} and {trial.name} are the same network ({trial.network}), trained twice.")
             continue

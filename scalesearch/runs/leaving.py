@@ -90,7 +90,7 @@ def card(row: ComparedRow, info: Info) -> str:
 {scores}
 
 Trained for {recipe["final"]["epochs"]} epochs, seeds {seeds}; the weights are the
-first seed's. Images are scaled to [-1, 1].
+first seed's. Their file says how images are prepared, and what classes are called.
 
 ```python
 from model import build                      # needs torch alone

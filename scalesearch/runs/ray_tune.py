@@ -21,6 +21,7 @@ from typing import Any
 
 from scalesearch.arch import BLOCKS, OWN
 from scalesearch.errors import InputError
+from scalesearch.machine import cores
 from scalesearch.runs.leaving import seconds_spent, write_report
 from scalesearch.searchers import WAIT, Job
 from scalesearch.study import Driver, Study
@@ -86,7 +87,7 @@ def tune(driver: Driver, first: Any, folder: Path, observer: Any) -> None:
     on_interrupt = signal.getsignal(signal.SIGINT)  # Tune sets its own and leaves it
     wanted = driver.study.ray
     place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0,
-                  wanted.save_every)
+                  wanted.save_every, min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()))
     trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
     with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
         tune.Tuner(

@@ -6,13 +6,14 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import Arch, adapt, expand
 from scalesearch.counting import cost
 from scalesearch.data import Source
-from scalesearch.errors import WorkFailed
+from scalesearch.errors import InputError, WorkFailed
 from scalesearch.files import save_text
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.images import keep_data
@@ -27,7 +28,8 @@ Told = Callable[[Mapping[str, Any], int], None]  # an epoch's numbers, and how m
 @dataclass(frozen=True)
 class Single:
     """What is trained: a network on images under a recipe; `weights` is where it starts from, `data` what a person said
-    of the images."""
+    of the images. The network is brought to them; weights are loaded as it was.
+    """
 
     arch: Arch
     source: Source
@@ -38,12 +40,19 @@ class Single:
     threads: int = 1
     gpu: bool = False
     save_every: float = 30.0
+    resolution: int | None = None
+
+    @cached_property
+    def adapted(self) -> Arch:
+        """The network brought to the images."""
+        return adapt(self.arch, resolution=self.resolution or self.source.resolution, classes=self.source.classes,
+                     channels=self.source.channels)
 
     @property
     def document(self) -> dict[str, Any]:
         """What names it: a folder that holds another one is left alone."""
-        return {"name": self.arch.name, "network": expand(self.arch).digest, "data": self.data, "weights": self.weights,
-                "recipe": asdict(self.recipe), "seed": self.seed}
+        return {"name": self.arch.name, "network": expand(self.adapted).digest, "data": self.data,
+                "weights": self.weights, "recipe": asdict(self.recipe), "seed": self.seed}
 
 
 def train(single: Single, folder: Path, resume: bool = False,
@@ -55,12 +64,16 @@ def train(single: Single, folder: Path, resume: bool = False,
     """
     task = TASKS["classification"]
     task.check(single.arch, "model")
-    adapted = adapt(single.arch, resolution=single.arch.resolution, classes=single.source.classes,
-                    channels=single.source.channels)
+    stages = ["stem", *(f"stages.{i}" for i in range(len(single.adapted.stages)))]
+    if single.recipe.freeze_until not in ("", *stages):
+        raise InputError(f"takes {', '.join(stages)}, got {single.recipe.freeze_until!r}", "freeze_until")
     with claimed(folder, single.document, resume, "training"):
+        if (folder / "summary.json").exists() and (folder / WEIGHTS).exists():
+            return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         keep_data(single.source, single.data, folder)
         if single.weights and not initial(folder).exists():
-            adapted = begin(adapted, single.weights, folder)
+            begin(single.arch, single.weights, folder)
+        adapted = single.adapted.with_(**({"norm_eps": eps_of(folder)} if single.weights else {}))
         epochs = single.recipe.epochs
         job = Job("train", 0, adapted.name, expand(adapted).digest, {}, single.seed, adapted, cost(adapted)._asdict(),
                   until=epochs, of=epochs, recipe=single.recipe, final=True, weights=WEIGHTS)
@@ -80,9 +93,16 @@ def initial(folder: Path) -> Path:
     return folder / "weights" / "init.safetensors"
 
 
-def begin(arch: Arch, weights: str, folder: Path) -> Arch:
-    """Lay weights down under our names, with their preparation: what a training starts from, but for a head that is
-    new. The network as it is for them."""
+def eps_of(folder: Path) -> float:
+    """The eps of norms that the weights which trainings start from were trained with."""
+    from scalesearch.weights import told
+
+    return float(told(initial(folder))["norm_eps"])
+
+
+def begin(arch: Arch, weights: str, folder: Path) -> None:
+    """Lay weights of `arch` down under our names, with their preparation: what a training starts from, but for a head
+    that is new."""
     from scalesearch.files import save_tensors
     from scalesearch.network import build
     from scalesearch.weights import load_weights, local, preparation_of
@@ -96,7 +116,6 @@ def begin(arch: Arch, weights: str, folder: Path) -> Arch:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: value for key, value in model.state_dict().items() if key not in fresh or not value.equal(fresh[key])}
     save_tensors(kept, path, {"preparation": json.dumps(prepared), "norm_eps": repr(model.arch.norm_eps)})
-    return model.arch
 
 
 def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path) -> dict[str, Any]:

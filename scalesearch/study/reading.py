@@ -194,6 +194,8 @@ def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any
 def _init(told: str, folder: Path) -> str:
     """The trained network's folder whose weights trainings start from, seen from the study's. Raises `InputError`."""
     path = (folder / Path(told).expanduser()).resolve()
+    if (folder / "weights" / "init.safetensors").exists():
+        return str(path)  # a run has its own copy
     with inside("init"):
         if in_folder(path, WEIGHTS) is None or in_folder(path, "arch.yaml") is None:
             raise InputError("takes the folder of a trained network (arch.yaml, weights.safetensors), got "

@@ -17,11 +17,12 @@ MOST_SHOWN = 100  # classes up to which it is kept which are taken for which
 
 
 class Mixed(NamedTuple):
-    """The classes of images that are blends of two, and the share of the first in each."""
+    """The classes of images that are blends of two, the share of the first in each, and which the second ones are."""
 
     first: torch.Tensor
     second: torch.Tensor
     share: torch.Tensor
+    order: torch.Tensor
 
 
 def labels(raw: Any) -> torch.Tensor:
@@ -44,11 +45,12 @@ def loss(arch: Arch, out: Any, labels: Any, recipe: Recipe, weights: torch.Tenso
                                reduction="mean" if weights is None and not isinstance(labels, Mixed) else "none")
 
     def blended(x: torch.Tensor) -> torch.Tensor:
+        weigh = lambda each, weights: each if weights is None else each * weights
         if not isinstance(labels, Mixed):
-            each = entropy(x, labels)
-        else:
-            each = labels.share * entropy(x, labels.first) + (1 - labels.share) * entropy(x, labels.second)
-        return (each if weights is None else each * weights).mean()
+            return weigh(entropy(x, labels), weights).mean()
+        first = weigh(entropy(x, labels.first), weights)
+        second = weigh(entropy(x, labels.second), None if weights is None else weights[labels.order])
+        return (labels.share * first + (1 - labels.share) * second).mean()
 
     weighted = (aux.weight * blended(other) for aux, other in zip(arch.auxiliary, others, strict=False))
     return blended(logits) + sum(weighted)
@@ -68,7 +70,8 @@ def moved(labels: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
 
 def mixed(labels: torch.Tensor, order: torch.Tensor, share: torch.Tensor) -> Mixed:
     """Both classes of every blend."""
-    return Mixed(labels, labels[order.to(labels.device)], share.to(labels.device))
+    order = order.to(labels.device)
+    return Mixed(labels, labels[order], share.to(labels.device), order)
 
 
 def metrics(outs: Sequence[torch.Tensor], labels: torch.Tensor) -> dict[str, float]:

@@ -10,6 +10,7 @@ from scalesearch.machine import free_memory
 from scalesearch.training.recipe import Recipe
 
 USED = 0.85  # of what is free; the rest is for a kernel's scratch space and what others take meanwhile
+SAID = "can't allocate memory", "out of memory", "ALLOC_FAILED"  # by torch, CUDA, cuBLAS and cuDNN
 FLOAT = 4  # bytes
 KEPT = {"adamw": 5, "sgd": 4}  # of each parameter: itself, its gradient, its average, and what the optimizer keeps
 
@@ -32,4 +33,4 @@ def largest_batch(arch: Arch, recipe: Recipe, free: int) -> int:
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that memory, of a GPU or of the machine, did not suffice."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SAID))

@@ -62,12 +62,13 @@ class Recipe:
     # drawn from a Beta distribution of this parameter; each batch one of the two where both are wanted. 0: neither.
     mixup: Ratio = 0.0
     cutmix: Ratio = 0.0
-    # Rates of the head's dropout and of stochastic depth (Huang et al. 2016) at φ = 0, the network's own without them,
-    # and by how much they grow with φ: larger members overfit sooner.
+    # Rates of the dropouts that the head has and of stochastic depth (Huang et al. 2016), the network's own without
+    # them; and by how much they grow with the member's φ: larger ones overfit sooner.
     dropout: Rate | None = None
     drop_path: Rate | None = None
     dropout_growth: Rate = 0.0
     drop_path_growth: Rate = 0.0
+    phi: Ratio = 0.0
     # Training starts at this share of the resolution and reaches the whole after two thirds of the epochs.
     progressive: Annotated[float, Rule(low=0.25, high=1)] = 1.0
     # Rare classes weigh more in the loss, or are drawn more often, so that all count alike.
@@ -90,9 +91,12 @@ class Recipe:
 
     def grown(self, phi: float) -> Recipe:
         """The recipe of the family's member at φ."""
-        more = lambda rate, growth: min(MOST_DROPPED, (rate or 0.0) + growth * phi) if growth else rate
-        return replace(self, dropout=more(self.dropout, self.dropout_growth),
-                       drop_path=more(self.drop_path, self.drop_path_growth))
+        return replace(self, phi=phi) if self.dropout_growth or self.drop_path_growth else self
+
+
+def grown(rate: float, more: float) -> float:
+    """A rate that grows up to a bound."""
+    return min(MOST_DROPPED, rate + more) if more else rate
 
 
 RECIPES = {
@@ -120,6 +124,7 @@ class Place:
     threads: int = 1
     gpu: bool = False
     save_every: float = 30.0
+    share: float = 1.0  # of the device's free memory, where several jobs are done at a time
 
     def unfinished(self, key: Sequence[object]) -> Path:
         """Where the training of a job is saved on the way."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from scalesearch.arch import Arch
 from scalesearch.counting import peak_memory
-from scalesearch.training.memory import USED, free_on
+from scalesearch.training.memory import USED, free_on, ran_out
 from scalesearch.training.pictures import Normal, Pictures, normalised, resized
 from scalesearch.training.precision import autocast
 from scalesearch.training.tasks import Behaviour
@@ -42,9 +42,18 @@ class Scorer:
     def _outputs(self, split: str, precision: str) -> Iterator[Any]:
         self.network.eval()
         pictures = self.split(split)
-        for part in torch.arange(len(pictures)).split(self._at_once):
-            with autocast(self.device, precision):
-                yield self.network(self.shown(pictures.images(part)))
+        waiting = list(torch.arange(len(pictures)).split(self._at_once))
+        while waiting:
+            part = waiting.pop(0)
+            try:
+                with autocast(self.device, precision):
+                    out = self.network(self.shown(pictures.images(part)))
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error) or len(part) == 1:
+                    raise
+                waiting = [*part.tensor_split(2), *waiting]
+                continue
+            yield out
 
     def scores(self, split: str, precision: str) -> dict[str, float]:
         """`{"val_loss": …}` and the task's score, of a split."""

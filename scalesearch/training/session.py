@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Mapping
@@ -34,12 +35,15 @@ class Session:
 
     def __init__(self, job: Any, place: Place, data: Source, task: str, timed: bool, init: bool = False):
         torch.set_num_threads(place.threads)
+        gc.collect()  # what the training before in this process has held
+        if place.gpu and torch.cuda.is_available():
+            torch.cuda.empty_cache()
         self.job, self.place, self.timed, self.init = job, place, timed and not place.gpu, init
         self.history: list[dict[str, float]] = []
         self.ended = not job.until
         device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
         self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task, self._normal(),
-                               self._teacher())
+                               self._teacher(), place.share)
         wanted = job.proxies if not job.start else ()
         self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, wanted)
         self.trainer.inherit(self._parent())
@@ -81,6 +85,7 @@ class Session:
         if state and state["network"] == self.job.network and state["recipe"] == self.trainer.recipe.digest:
             self.trainer.go_on_from(state)
             self.history, self.proxies = state["history"], state["proxies"]
+            self.trainer.started -= state["seconds"]
             return
         state = self._read(self._checkpoint) if self._checkpoint is not None and self.job.start else None
         if state and state["epoch"] == self.job.start:
@@ -90,9 +95,9 @@ class Session:
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location=self.trainer.device, weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
         except Exception:  # a file that something else has cut off is as good as none
-            path.unlink()
+            path.replace(path.with_suffix(".broken"))
             return None
 
     def _save(self, path: Path) -> None:
@@ -111,6 +116,9 @@ class Session:
 
     def epoch(self) -> dict[str, Any]:
         """One epoch's numbers, and after the last one the outcome."""
+        if self.trainer.done:  # on a plateau, before this rung
+            self.ended = True
+            return {"outcome": self._outcome()}
         try:
             numbers = self.trainer.run_epoch(self._save_in_time)
         except TrainingFailed as failure:
@@ -137,7 +145,7 @@ class Session:
             path = self.place.folder / self.job.weights
             path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(self.trainer.weights(), path, self._told())
-        if self._checkpoint is not None and not self.trainer.done:
+        if self._checkpoint is not None and self.trainer.epoch < self.trainer.recipe.epochs:
             self._save(self._checkpoint)
         return {"scores": scores, "history": self.history, **self._facts()}
 
@@ -151,7 +159,8 @@ class Session:
 
     def _keep(self, details: Mapping[str, Any]) -> None:
         """By class, of the test split: in a file of the run's folder, being long."""
-        path = self.place.folder / "by_class" / f"{self.job.name}-s{self.job.seed}.json"
+        seed = f"-s{self.job.seed}"
+        path = self.place.folder / "by_class" / self.job.step / f"{self.job.name.removesuffix(seed)}{seed}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_text(json.dumps({"classes": list(self.trainer.data.class_names), **details}) + "\n", path)
 

@@ -24,7 +24,7 @@ from scalesearch.training.memory import free_on, largest_batch, ran_out
 from scalesearch.training.optimizing import frozen_levels, levels, optimizer_of, schedule_of
 from scalesearch.training.pictures import Normal, Pictures
 from scalesearch.training.precision import autocast, precision_on
-from scalesearch.training.recipe import Recipe
+from scalesearch.training.recipe import Recipe, grown
 from scalesearch.training.scoring import Scorer
 from scalesearch.training.tasks import TASKS
 
@@ -53,11 +53,12 @@ class Trainer:
     """
 
     def __init__(self, arch: Arch, data: Source, recipe: Recipe, seed: int, device: str = "cpu",
-                 task: str = "classification", normal: Normal = NORMAL, teacher: Network | None = None):
+                 task: str = "classification", normal: Normal = NORMAL, teacher: Network | None = None,
+                 share: float = 1.0):
         random.seed(seed)
         torch.manual_seed(seed)
         self.recipe, self.device, self.data, self.seed = recipe, torch.device(device), data, seed
-        self.normal = normal
+        self.normal, self.share = normal, share
         self.task, self.score = TASKS[task].behaviour, TASKS[task].searched
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -72,11 +73,13 @@ class Trainer:
 
     def _set_up(self, arch: Arch) -> None:
         recipe = self.recipe
-        self.arch = arch if recipe.drop_path is None else arch.with_(drop_path=recipe.drop_path)
+        rate = arch.drop_path if recipe.drop_path is None else recipe.drop_path
+        self.arch = arch.with_(drop_path=grown(rate, recipe.drop_path_growth * recipe.phi))
         self.model = build(self.arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self.model.head.modules():
-            if isinstance(module, nn.Dropout) and recipe.dropout is not None:
-                module.p = recipe.dropout
+            if isinstance(module, nn.Dropout):
+                rate = module.p if recipe.dropout is None else recipe.dropout
+                module.p = grown(rate, recipe.dropout_growth * recipe.phi)
         self.train_labels = self.split("train").labels
         weights = self.task.importance(self.train_labels) if recipe.balance != "none" else None
         self.importance = weights if recipe.balance == "weights" else None
@@ -84,7 +87,7 @@ class Trainer:
         batches = len(self.train_labels) / recipe.batch_size
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
         self.steps = recipe.epochs * self.steps_per_epoch
-        self.micro_batch = largest_batch(self.arch, recipe, free_on(self.device))
+        self.micro_batch = largest_batch(self.arch, recipe, round(self.share * free_on(self.device)))
         self.precision = precision_on(self.device, recipe.precision, self.arch)
         halves = self.precision == "fp16" and self.device.type != "cpu"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
@@ -176,7 +179,8 @@ class Trainer:
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                loss = sum(self._backward(part, len(part) / len(batch)) for part in batch.split(self.micro_batch))
+                loss = sum(self._backward(part, len(part) / len(batch)) for part in
+                           batch.tensor_split(math.ceil(len(batch) / self.micro_batch)))
                 break
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error):
@@ -255,7 +259,6 @@ class Trainer:
         for part in ("epoch", "position", "best", "best_epoch", "micro_batch"):
             setattr(self, part, state[part])
         self.order, self.total = state["order"].cpu(), state["total"].to(self.device)
-        self.started = time.perf_counter() - state["seconds"]
 
     def sample(self, count: int) -> tuple[torch.Tensor, Any]:
         """The first images for training as the network takes them, and their labels."""

@@ -1,6 +1,6 @@
 from .described import classes_of as classes_of, preparation_of as preparation_of
 from .evaluating import evaluate as evaluate
-from .files import local as local
+from .files import local as local, told as told
 from .loading import load_weights as load_weights
 from .peers import (
     LIBRARIES as LIBRARIES,

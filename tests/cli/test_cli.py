@@ -296,4 +296,5 @@ def test_a_shipped_study_goes_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "effnet_phi").mkdir()  # a run's folder of that name hides nothing
     assert "predictor in mbconv" in invoke("run", "effnet_phi", "--dry-run").stdout
-    assert 'studies that come along: cifar10_phi, effnet_phi. Did you mean "effnet_phi"?' in refused("run", "efnet_phi")
+    said = refused("run", "efnet_phi")
+    assert 'come along: cifar10_phi, effnet_phi, imagenette_phi. Did you mean "effnet_phi"?' in said

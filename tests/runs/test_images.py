@@ -110,7 +110,7 @@ def test_training_leaves_a_model_with_its_weights(trained):
     assert "holds a run of this training; go on with it by --resume" in refused(
         "train", "resnet20_cifar", "--data", str(photos), "--out", str(out), "--recipe", "quick", "--set", "epochs=4",
         "--set", "batch_size=16", "--resolution", "16")
-    by_class = json.loads(next((out / "by_class").iterdir()).read_text())
+    by_class = json.loads(next((out / "by_class" / "train").iterdir()).read_text())
     assert by_class["classes"] == ["cat", "dog", "eel"] and sum(map(sum, by_class["confusion"])) == 27
 
 

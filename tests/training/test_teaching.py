@@ -110,4 +110,4 @@ def test_trials_of_a_study_start_from_the_network_that_it_names(tmp_path):
     assert all(torch.equal(value, there[name]) for name, value in session.trainer.model.state_dict().items()
                if name in there)
     assert "takes the folder of a trained network" in refused(
-        "run", str(write_study(tmp_path, init="nowhere")), "--dry-run")
+        "run", str(write_study(tmp_path / "net", init="nowhere")), "--dry-run")

@@ -146,14 +146,26 @@ def test_what_is_frozen_stays_with_its_statistics(arch):
         Trainer(arch, DIGITS, replace(SHORT, freeze_until="stage.9"), 0)
 
 
-def test_dropping_grows_with_phi():
-    recipe = Recipe(drop_path_growth=0.1, dropout=0.2, dropout_growth=0.05)
-    assert recipe.grown(2).drop_path == pytest.approx(0.2) and recipe.grown(2).dropout == pytest.approx(0.3)
-    assert recipe.grown(100).drop_path == 0.8 and Recipe().grown(3) == Recipe()
+@pytest.mark.parametrize("own, phi, wanted", [(None, 0, (0.2, 0.2)), (None, 2, (0.4, 0.3)), (0.5, 2, (0.7, 0.6)),
+                                              (None, 100, (0.8, 0.8))])  # fmt: skip
+def test_dropping_grows_with_phi_from_the_networks_own_rates_or_the_recipes(own, phi, wanted):
+    recipe = replace(SHORT, drop_path=own, dropout=own, drop_path_growth=0.1, dropout_growth=0.05)
     arch = adapt(ss.load("efficientnet_b0"), resolution=32, classes=10, channels=1)
-    trainer = Trainer(arch, DIGITS, replace(SHORT, drop_path=0.3, dropout=0.4), 0)
-    assert trainer.arch.drop_path == 0.3
-    assert [m.p for m in trainer.model.head.modules() if isinstance(m, torch.nn.Dropout)] == [0.4]
+    trainer = Trainer(arch.with_(drop_path=0.2), DIGITS, recipe.grown(phi), 0)
+    rates = [m.p for m in trainer.model.head.modules() if isinstance(m, torch.nn.Dropout)]
+    assert (trainer.arch.drop_path, *rates) == pytest.approx(wanted)
+    assert Recipe().grown(3) == Recipe()
+
+
+def test_blends_of_rare_and_frequent_classes_weigh_by_both():
+    """A blend of 10 % of a frequent class and 90 % of a rare one counts as much either way round."""
+    arch = adapt(ss.load("resnet20_cifar"), resolution=8, classes=2, channels=1)
+    out = torch.randn(1, 2).repeat(2, 1)
+    weights, order = torch.tensor([0.5, 5.0]), torch.tensor([1, 0])
+    mixed = classification.mixed(torch.tensor([0, 1]), order, torch.tensor([0.1, 0.9]))
+    each = -out[0].log_softmax(0)
+    wanted = 0.1 * 0.5 * each[0] + 0.9 * 5.0 * each[1]
+    assert classification.loss(arch, out, mixed, STILL, weights).item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_resolution_grows_and_is_whole_at_the_end(arch):

@@ -115,7 +115,7 @@ def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
         recipe = trial.decisions.get("recipe", "")
         tried.setdefault(trial.name.removesuffix(f"{UNDER}{recipe}") if recipe else trial.name, {}).setdefault(
             recipe, []).append(trial)
-    score = lambda trials: mean([run.score(t) for t in trials if t.done] or [-inf])
+    score = lambda trials: (sum(t.done for t in trials), mean([run.score(t) for t in trials if t.done] or [-inf]))
     best = {name: max(recipes.items(), key=lambda item: score(item[1])) for name, recipes in tried.items()}
     own = run.study.document.get("recipe", "quick")
     called = own if isinstance(own, str) else own.get("base", "quick")

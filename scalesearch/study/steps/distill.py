@@ -41,6 +41,9 @@ def jobs(run: Driver) -> Jobs:
         return
     members, recipe = family.members(run), run.study.recipe_of(NAME)
     teacher = members[max(members)].arch
+    if not any(t.done and t.name == teacher.name and t.fidelity["seed"] == run.study.seeds[0]
+               for t in run.log.of(family.NAME)):
+        return  # whose weights are kept
     rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in smaller]
     recipes = {row[0]: recipe.grown(row[2]["phi"]) for row in rows}
     for job in with_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors", recipes):

@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from scalesearch.errors import InputError, distinct
-from scalesearch.searchers import Job, Jobs, Trial, compared
+from scalesearch.searchers import Jobs, Trial, compared
 from scalesearch.signature import Natural
 from scalesearch.space import arch_from_dict
 from scalesearch.statistics import interval
@@ -57,16 +57,7 @@ def jobs(run: Driver) -> Jobs:
         name = f"finalist-{trial.candidate:03d}-s{seed}"
         job = job_of(study, NAME, number, name, arch_from_dict(trial.arch), trial.decisions, seed, final=True,
                      candidate=trial.candidate)
-        if _is_trained(trial, job) and job.key not in run.log.trials:
-            run.finish(job, {"scores": trial.scores, "history": trial.history, "built": trial.built})
         yield from run.once(job)
-
-
-def _is_trained(trial: Trial, job: Job) -> bool:
-    """Whether the search has trained that network already as the job would."""
-    assert job.recipe is not None
-    there = trial.recipe, trial.fidelity["epochs"], trial.fidelity["seed"], trial.fidelity["parent"]
-    return there == (job.recipe.digest, job.until, job.seed, "")
 
 
 def _scores(run: Driver) -> dict[int, list[float]]:

@@ -121,7 +121,7 @@ def jobs(run: Driver) -> Jobs:
         problem, study.evaluator.score, options.trials, options.with_, NAME, study.seeds[0], f"{study.seeds[0]}-{NAME}",
         study.parallel, (recipe.epochs,), first=list(problem.always.values()))  # fmt: skip
     for job in search.jobs(run.log):
-        yield replace(job, recipe=recipe) if isinstance(job, Job) else job
+        yield replace(job, recipe=recipe.grown(1.0)) if isinstance(job, Job) else job
 
 
 def shares_of(run: Driver) -> Shares:

@@ -50,7 +50,7 @@ def jobs(run: Driver) -> Jobs:
             name = f"phi{phi:g}-{trial.name}"
             decisions = {**trial.decisions, "phi": phi}
             yield from run.once(job_of(run.study, NAME, number, name, arch, decisions, candidate=trial.candidate,
-                                       recipe=run.recipe_of(NAME)))
+                                       recipe=run.recipe_of(NAME).grown(phi)))
             number += 1
 
 
