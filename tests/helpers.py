@@ -80,3 +80,13 @@ def refused(*arguments: str) -> str:
     lines = result.stderr.strip().splitlines()
     assert len(lines) <= 2 and "Traceback" not in result.output, result.stderr
     return result.stderr
+
+
+def same_weights(one, other) -> bool:
+    """Whether two files hold the same tensors to the bit, and say the same of themselves (in whatever order)."""
+    from safetensors import safe_open
+
+    with safe_open(one, "pt") as a, safe_open(other, "pt") as b:
+        names = sorted(a.keys())
+        alike = names == sorted(b.keys()) and all(torch.equal(a.get_tensor(n), b.get_tensor(n)) for n in names)
+        return alike and a.metadata() == b.metadata()

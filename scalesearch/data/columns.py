@@ -80,6 +80,9 @@ class _Part:
         kind = self.schema.field(self.image).type
         self.encoded = pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
         self.nested = pa.types.is_struct(kind)
+        if not (self.encoded or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise InputError(f"takes paths or the bytes of image files, and the column holds {kind}",
+                             f"{place}: {self.image}")
         self.classes = _class_names(self.schema, self.label)
         self.paths: list[str] = []
 
@@ -89,7 +92,8 @@ class _Part:
             raise InputError(unknown("column", wanted, there), f"{self.place}: {what}")
         found = wanted or next((name for name in usual if name in there), None)
         if found is None:
-            raise InputError(f"no column says the {what}; it has {', '.join(there)}; name one with `{what}:`",
+            raise InputError(f"no column says the {what}; it has {', '.join(there)}; name one (`{what}:` in a study, "
+                             f"--{what} on the command line)",
                              self.place)
         return found
 
@@ -99,7 +103,7 @@ class _Part:
         named = f"{self.image}.path" if self.nested else None if self.encoded else self.image
         read = lambda names: self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
         table = read([*columns, named] if named else columns)
-        labels = table[self.label].to_pylist()
+        labels = [_plain_label(label) for label in table[self.label].to_pylist()]
         if self.classes:
             labels = [self._named(label) for label in labels]
         if None in labels and any(label is not None for label in labels):
@@ -124,9 +128,19 @@ class _Part:
         return None if label == -1 else label  # the Hub's way to say that there is none
 
 
+def _plain_label(label: Any) -> Any:
+    """An empty cell is none; numbers that a column of fractions holds are whole."""
+    if label == "":
+        return None
+    return int(label) if isinstance(label, float) and label.is_integer() else label
+
+
 def _csv(path: Path) -> pa.Table:
-    return pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv"
-                                                                             else ","))
+    """Separated by what its first line has most of: commas, semicolons or tabs."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        head = file.readline()
+    delimiter = max(",;\t", key=head.count)
+    return pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter))
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:

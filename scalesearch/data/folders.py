@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +21,11 @@ def read_folder(folder: Path, origin: str) -> Index:
     """
     inside = _folders(folder)
     split_of = {name: split_called(name) for name in inside}
-    by_split = bool(inside) and all(split_of.values())
+    by_split = bool(inside) and all(split_of.values()) and any(_folders(folder / name) for name in inside)
     roots = [(folder / name, split_of[name]) for name in inside] if by_split else [(folder, None)]
+    ignored: Counter[str] = Counter()
     found = [(path, label, split) for root, split in roots for label in _folders(root)
-             for path in _images(root / label, set())]
+             for path in _images(root / label, set(), ignored)]
     loose = [path for root, _ in {*roots, (folder, None)} for path in _here(root)]
     if not found:
         what = f"has {len(loose)} images that lie in no class; put each into a folder called as its class" if loose \
@@ -33,11 +35,12 @@ def read_folder(folder: Path, origin: str) -> Index:
     stamp = stamp_of((name, *told_of(path)) for name, (path, _, _) in zip(names, found))
     return index(origin, names, [label for _, label, _ in found], [split for _, _, split in found], stamp,
                  Files([path for path, _, _ in found]),
-                 loose=tuple(sorted(path.relative_to(folder).as_posix() for path in loose)))  # fmt: skip
+                 loose=tuple(sorted(path.relative_to(folder).as_posix() for path in loose)),
+                 ignored=dict(ignored))  # fmt: skip
 
 
 def has_images(folder: Path) -> bool:
-    return any(True for name in _folders(folder) for _ in _images(folder / name, set()))
+    return any(True for name in _folders(folder) for _ in _images(folder / name, set(), Counter()))
 
 
 def _folders(folder: Path) -> list[str]:
@@ -56,7 +59,7 @@ def _is_image(name: str) -> bool:
     return _counts(name) and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _images(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+def _images(folder: Path, seen: set[tuple[int, int]], ignored: Counter[str]) -> Iterator[Path]:
     """All below a folder by name; a folder that a link leads back to is not gone into again."""
     there = os.stat(folder)
     if (there.st_dev, there.st_ino) in seen:
@@ -66,6 +69,8 @@ def _images(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         path = folder / name
         if path.is_dir():
             if _counts(name):
-                yield from _images(path, seen)
+                yield from _images(path, seen, ignored)
         elif _is_image(name):
             yield path
+        elif _counts(name):
+            ignored[os.path.splitext(name)[1].lower() or "no suffix"] += 1

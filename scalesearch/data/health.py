@@ -48,6 +48,7 @@ class Health:
     missing: dict[str, list[str]]  # split → classes without an image in it
     alike: list[Names]  # classes that differ in case alone
     loose: list[str]
+    ignored: dict[str, int]  # files of other kinds, by suffix
     digest: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +86,8 @@ class Health:
             (self.animated, f"{images(self.animated, 'is', 'are')} animated; the first frame is taken"),
             (self.loose, f"{images(self.loose, 'lies in no class and is', 'lie in no class and are')} left out: "
                          f"{some(self.loose)}"),
+            (self.ignored, f"{sum(self.ignored.values()):,} files of other kinds are not read: "
+                           f"{some([f'{suffix} ({count})' for suffix, count in self.ignored.items()])}"),
         ]  # fmt: skip
         odd = [f"{count:,} {kind} ({TREATED[kind]})" for kind, count in self.modes.items() if kind in TREATED]
         return [line for found, line in said if found] + ([f"images with {', '.join(odd)}"] if odd else [])
@@ -114,7 +117,8 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str])
         left_out=named(row for row in rows if not told[row]),
         small={name: count for name, count in train.items() if count < FEW},
         missing={split: absent for split in splits if (absent := [n for n in by_class if not by_class[n][split]])},
-        alike=_alike_in_case(index.classes), loose=list(index.loose), digest=scan.digest)  # fmt: skip
+        alike=_alike_in_case(index.classes), loose=list(index.loose), ignored=dict(index.ignored),
+        digest=scan.digest)  # fmt: skip
 
 
 def _origin(split: str, from_: set[str | None]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -35,7 +35,8 @@ class Store(Protocol):
 @dataclass(frozen=True)
 class Index:
     """The images of a data set: what they are called (within `origin`), their classes and, where they have any,
-    splits. `stamp` changes when a file does. `loose` lie in no class."""
+    splits. `stamp` changes when a file does. `loose` lie in no class; `ignored` counts files of other kinds by suffix.
+    """
 
     origin: str
     names: Sequence[str]
@@ -45,13 +46,15 @@ class Index:
     stamp: str
     store: Store
     loose: tuple[str, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 def index(origin: str, names: Sequence[str], labels: Sequence[object], splits: Sequence[str | None], stamp: str,
-          store: Store, classes: Sequence[str] | None = None, loose: tuple[str, ...] = ()) -> Index:  # fmt: skip
+          store: Store, classes: Sequence[str] | None = None, loose: tuple[str, ...] = (),
+          ignored: Mapping[str, int] | None = None) -> Index:  # fmt: skip
     """An `Index` of labels as they are written. Raises `InputError` where these are numbers in one split and names in
     another, where there are none, and where all are one class."""
     told = [str(label) for label in labels]
@@ -61,7 +64,7 @@ def index(origin: str, names: Sequence[str], labels: Sequence[object], splits: S
         only = f'one class, "{ordered[0]}"' if ordered else "no class"
         raise InputError(f"has images of {only}; a classifier needs two or more, each in a folder of its own or named "
                          "in a column of labels", origin)
-    return Index(origin, names, told, splits, ordered, stamp, store, loose)
+    return Index(origin, names, told, splits, ordered, stamp, store, loose, ignored or {})
 
 
 def _in_order(label: str) -> tuple[int, int, str]:

@@ -138,7 +138,7 @@ def test_duplicates_stay_on_one_side_and_leaks_are_told(tmp_path):
     ("test only", 'class "eel" has no image for training, but some for the test'),
     ("too few", "leaves no image for val: too few images in each class (2 in all)"),
     ("numbers and names", "labels are numbers in test (as 0) and names in train (as cat); write them alike"),
-    ("no label column", "no column says the label; it has image, species2; name one with `label:`"),
+    ("no label column", "no column says the label; it has image, species2; name one (`label:` in a study"),
     ("no such column", 'unknown column "kind"; takes image, species2'),
     ("no file", 'unknown data set "'),
     ("not a table", "is damaged or no parquet file"),
@@ -181,6 +181,45 @@ def test_odd_classes_are_lived_with_and_told(tmp_path):
     assert found["classes"]["dog"] == {"train": 1, "val": 0, "test": 0} and found["missing"] == {"val": ["dog"],
                                                                                                  "test": ["dog"]}
     assert found["small"] == {"Cat": 8, "dog": 1} and found["alike"] == [["Cat", "cat"]]
+
+
+def test_files_of_other_kinds_are_told_by_their_suffix(photos):
+    (photos / "cat" / "phone.HEIC").write_bytes(b"ftypheic")
+    (photos / "dog" / "notes.txt").touch()
+    (photos / "dog" / ".DS_Store").touch()
+    found = told(photos)
+    assert found["ignored"] == {".heic": 1, ".txt": 1} and found["images"] == 50
+    assert "2 files of other kinds are not read: .heic (1), .txt (1)" in found["warnings"]
+
+
+def test_classes_may_be_called_as_splits_are(tmp_path):
+    assert set(told(folder(tmp_path, {"train": 20, "test": 20}))["classes"]) == {"train", "test"}
+
+
+@pytest.mark.parametrize("head, row", [
+    ("path;label", "{};{}"), ("\ufeffpath,label", '"{}",{}'), ("label\tpath", "{1}\t{0}")])  # fmt: skip
+def test_tables_as_spreadsheets_write_them(head, row, tmp_path):
+    folder(tmp_path, COUNTS)
+    rows = [row.format(f"{label}/{i:03}.png", label) for label, count in COUNTS.items() for i in range(count)]
+    (tmp_path / "t.csv").write_text("\n".join([head, *rows]), encoding="utf-8")
+    assert told(tmp_path / "t.csv")["images"] == 50
+
+
+def test_labels_as_columns_have_them(tmp_path):
+    folder(tmp_path, COUNTS)
+    names = [f"{label}/{i:03}.png" for label, count in COUNTS.items() for i in range(count)]
+    write = lambda label: (tmp_path / "t.csv").write_text(
+        "\n".join(["path,label", *(f"{name},{label(name)}" for name in names)]))
+    write(lambda name: 1.0 if name.startswith("cat") else 0.0)
+    assert set(told(tmp_path / "t.csv")["classes"]) == {"0", "1"}
+    write(lambda name: "" if name == names[3] else name[:3])
+    assert "t.csv: row 4 has no label" in refused("data", str(tmp_path / "t.csv"))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": [[1, 2]] * 4, "label": ["a", "b"] * 2}), tmp_path / "t.parquet")
+    said = refused("data", str(tmp_path / "t.parquet"))
+    assert "t.parquet: image: takes paths or the bytes of image files, and the column holds list" in said
 
 
 def test_links_are_followed_once_and_a_dangling_one_is_a_broken_file(tmp_path):

@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 import torch
 from driving import drive, write_study
-from helpers import invoke, refused
+from helpers import invoke, refused, same_weights
 from making import folder, picture
 from PIL import Image
+from safetensors.torch import load_file
 
 import scalesearch as ss
 from scalesearch.data.examples import examples
 from scalesearch.data.sources import load, source
+from scalesearch.files import save_tensors
 from scalesearch.runs.images import keep_data, kept_health, kept_source
 from scalesearch.runs.leaving import write_report
+from scalesearch.runs.single import Single, train
 from scalesearch.searchers.log import TrialLog
 from scalesearch.study.driver import Driver
-from scalesearch.study.reading import load_study
+from scalesearch.study.reading import load_study, recipe_of
 from scalesearch.training.recipe import RECIPES
 from scalesearch.yamlfile import dump
 
@@ -160,13 +163,49 @@ def test_fine_tuning_takes_a_new_head_and_what_the_weights_want(trained, tmp_pat
                   "--out", str(tuned), "--json")
     summary = json.loads(done.stdout)
     assert summary["recipe"]["layer_decay"] == RECIPES["finetune"].layer_decay and 0.9 < summary["inherited"] < 1
-    from safetensors.torch import load_file
-
     before, after = (load_file(folder / "weights.safetensors") for folder in (out, tuned))
     assert all(torch.equal(before[k], after[k]) for k in before if k.startswith(("stem.", "stages.0.", "stages.1.")))
     assert after["head.linear.weight"].shape[0] == 2 and ss.load(tuned).classes == 2
     assert "freeze_until: takes stem, stages.0" in refused(
         "train", str(out / "arch.yaml"), "--data", str(two), "--freeze-until", "stage1", "--out", str(tmp_path / "x"))
+
+
+def test_fine_tuning_that_was_stopped_goes_on_to_the_same_bit_and_ended_is_left_alone(trained, tmp_path):
+    """Also where the weights' norms have another eps than the network's own."""
+    photos, out, _ = trained
+    arch = ss.load(out)
+    weights = tmp_path / "w.safetensors"
+    save_tensors(load_file(out / "weights.safetensors"), weights, {"norm_eps": "0.001"})
+    recipe = recipe_of({"base": "finetune", "epochs": 3, "batch_size": 16})
+    single = Single(arch, source(str(photos), 16), str(photos), recipe, str(weights), save_every=0.0, resolution=16)
+
+    def stop(numbers, epochs):
+        if numbers["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    train(single, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(single, tmp_path / "cut", told=stop)
+    train(single, tmp_path / "cut", resume=True)
+    for file in ("history.jsonl", "arch.yaml"):
+        assert (tmp_path / "cut" / file).read_text() == (tmp_path / "whole" / file).read_text()
+    assert same_weights(*(tmp_path / name / "weights.safetensors" for name in ("cut", "whole")))
+    assert ss.load(tmp_path / "cut").norm_eps == 0.001
+    before = (tmp_path / "cut" / "summary.json").stat().st_mtime_ns
+    train(single, tmp_path / "cut", resume=True, told=lambda *_: pytest.fail("trained again"))
+    assert (tmp_path / "cut" / "summary.json").stat().st_mtime_ns == before
+
+
+def test_library_weights_start_trainings_of_small_and_grey_images(tmp_path, torchvision_models):
+    """They are loaded into the network as it was, and what fits goes into the one brought to the images."""
+    from safetensors.torch import save_file
+
+    save_file(torchvision_models.mobilenet_v3_small().state_dict(), tmp_path / "w.safetensors")
+    single = Single(ss.load("mobilenet_v3_small"), source("digits"), "digits",
+                    recipe_of({"base": "finetune", "epochs": 1, "data_share": 0.1}), str(tmp_path / "w.safetensors"),
+                    resolution=16)
+    summary = train(single, tmp_path / "net")
+    assert 0.5 < summary["inherited"] < 1 and ss.load(tmp_path / "net").channels == 1
 
 
 def test_peers_weights_are_scored_by_the_names_of_classes(tmp_path, torchvision_models):
