@@ -9,7 +9,8 @@ from typing import Any
 
 from scalesearch.errors import InputError
 
-IMAGES = ("*.parquet", "*.csv", "*.jpg", "*.jpeg", "*.png", "*.webp")
+KINDS = ("parquet", "csv", "tsv", "jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+IMAGES = tuple(f"*.{kind}" for each in KINDS for kind in (each, each.upper()))
 CONVERTED = "refs/convert/parquet"  # where the Hub keeps data sets of other forms as parquet
 
 

@@ -114,7 +114,9 @@ def evaluate(model: str, data_: str, weights: str | None, split: str, resolution
     file = local(own_weights(model, weights))
     built = build(arch)
     library = load_weights(built, file)
-    shown = examples(data_, split)
+    near = (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet") if Path(
+        model).is_dir() else ()
+    shown = examples(data_, split, next((path for path in near if path.exists()), None))
     found = evaluated(built, shown, preparation_of(built.arch, library, file), classes_of(arch, library, file), device)
     row = {"name": arch.name, "split": split, **found._asdict()}
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from scalesearch.data.index import Arrays, Index, index, split_called, stamp_of, told_of
 from scalesearch.errors import InputError
 
+USUAL = 1, 3, 4  # channels, by which images that have them last are told
 SIDE, CHANNELS = 32, 3  # CIFAR's
 MEMBERS = {"data_batch_": "train", "train": "train", "test_batch": "test", "test": "test"}
 # All that a pickled numpy array is made of: anything else in one of CIFAR's files is refused, so none runs code.
@@ -30,7 +32,7 @@ def read_npz(path: Path, origin: str) -> Index:
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"is damaged or no .npz file of plain arrays: {error}", origin) from None
     if not {"images", "labels"} <= held.keys():
         raise InputError(f"needs arrays called images and labels; it has {', '.join(held)}", origin)
@@ -41,7 +43,8 @@ def read_npz(path: Path, origin: str) -> Index:
     if labels.shape != (len(images),):
         raise InputError(f"needs a label for each of {len(images)} images, got {labels.shape}", origin)
     splits = held.get("splits", np.full(len(images), "")).astype(str)
-    pixels = images[..., None] if images.ndim == 3 else images.transpose(0, 2, 3, 1)
+    last = images.ndim == 4 and images.shape[3] in USUAL and images.shape[1] not in USUAL
+    pixels = images[..., None] if images.ndim == 3 else images if last else images.transpose(0, 2, 3, 1)
     return _index(origin, path, pixels, labels.tolist(), [split_called(s) if s else None for s in splits])
 
 

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from scalesearch.data.images import File
-from scalesearch.data.index import Files, Index, index, split_called, stamp_of, told_of
+from scalesearch.data.index import SPLITS, Files, Index, index, split_called, stamp_of, told_of
 from scalesearch.errors import InputError, unknown
 from scalesearch.files import whole
 
@@ -23,6 +23,7 @@ TABLES = (".parquet", ".csv", ".tsv")
 IMAGES = ("image", "img", "path", "file", "filename", "file_name", "filepath", "image_path", "bytes")
 LABELS = ("label", "labels", "class", "category", "target", "fine_label", "species")
 SPLIT = "split"
+BATCH = 32  # rows that are read at a time
 
 
 def read_tables(files: Sequence[Path], origin: str, image: str | None = None, label: str | None = None) -> Index:
@@ -80,6 +81,8 @@ class _Part:
         kind = self.schema.field(self.image).type
         self.encoded = pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
         self.nested = pa.types.is_struct(kind)
+        if self.nested and kind.get_field_index("bytes") < 0:
+            raise InputError(f"holds {kind}, in which no field is called bytes", f"{place}: {self.image}")
         if not (self.encoded or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise InputError(f"takes paths or the bytes of image files, and the column holds {kind}",
                              f"{place}: {self.image}")
@@ -100,7 +103,8 @@ class _Part:
     def cells(self) -> tuple[list[str], list[Any], list[str | None]]:
         """What every image is called, its label and its split."""
         columns = [self.label, *([SPLIT] if SPLIT in self.schema.names else [])]
-        named = f"{self.image}.path" if self.nested else None if self.encoded else self.image
+        has_path = self.nested and self.schema.field(self.image).type.get_field_index("path") >= 0
+        named = f"{self.image}.path" if has_path else None if self.encoded else self.image
         read = lambda names: self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
         table = read([*columns, named] if named else columns)
         labels = [_plain_label(label) for label in table[self.label].to_pylist()]
@@ -110,10 +114,12 @@ class _Part:
             raise InputError(f"row {labels.index(None) + 1} has no label", self.place)
         splits = [split_called(str(s)) for s in table[SPLIT].to_pylist()] if SPLIT in columns else [
             self.split] * len(labels)
+        for cell in table[SPLIT].to_pylist() if SPLIT in columns else ():
+            if cell and not split_called(str(cell)):
+                raise InputError(unknown("split", cell, SPLITS), f"{self.place}: {SPLIT}")
         cells: list[Any] = [None] * len(labels)
-        if self.nested:
-            there = table[self.image].combine_chunks()
-            cells = there.field("path").to_pylist() if there.type.get_field_index("path") >= 0 else cells
+        if has_path:
+            cells = table[self.image].combine_chunks().field("path").to_pylist()
         elif named:
             cells = self.paths = [str(cell) for cell in table[self.image].to_pylist()]
         prefix = f"{self.called}:" if self.encoded else ""
@@ -166,11 +172,13 @@ class Encoded:
             for group in range(file.num_row_groups):
                 end = start + file.metadata.row_group(group).num_rows
                 upto = bisect.bisect_left(rows, end, lo=at)
-                if upto > at:
-                    column = file.read_row_group(group, columns=[part.image])[part.image].combine_chunks()
-                    column = column.field("bytes") if part.nested else column
-                    for row in rows[at:upto]:
-                        yield column[row - start].as_py() or OSError("no image there")
+                first = start
+                for batch in file.iter_batches(BATCH, [group], [part.image]) if upto > at else ():
+                    column = batch.column(0).field("bytes") if part.nested else batch.column(0)
+                    while at < upto and rows[at] < first + len(column):
+                        yield column[rows[at] - first].as_py() or OSError("no image there")
+                        at += 1
+                    first += len(column)
                 start, at = end, upto
 
 

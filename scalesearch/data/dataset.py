@@ -14,7 +14,7 @@ from scalesearch.data import arrays, columns, folders
 from scalesearch.data.duplicates import Pair, duplicates
 from scalesearch.data.facts import Source, Split
 from scalesearch.data.health import Health, check_health, health
-from scalesearch.data.index import Index, split_called
+from scalesearch.data.index import Index, split_called, stamp_of
 from scalesearch.data.pixels import Pixels, store_path, stored
 from scalesearch.data.scan import Scan, scan
 from scalesearch.data.splits import Shares, assign, difference, rows_of, write_splits
@@ -96,7 +96,8 @@ class DataSet:
             min(native, USUAL), self.channels, len(self.index.classes), self.told.mirror,
             {name: len(there) for name, there in rows.items()},
             partial(load, self.told, self.scan.digest, kept, self.channels, split), self.index.origin,
-            class_names=self.index.classes, digest=self.scan.digest, size=kept)  # fmt: skip
+            class_names=self.index.classes, digest=self.scan.digest, size=kept,
+            assigned=stamp_of([self.index.classes, list(self.index.labels), self.splits]))  # fmt: skip
 
     def keep_splits(self, folder: Path) -> None:
         """Write `splits.parquet` in a run's folder, or hold the images against the one there.
@@ -106,7 +107,7 @@ class DataSet:
         path = folder / "splits.parquet"
         if not path.exists():
             write_splits(path, self.index, self.scan, self.splits)
-        elif said := difference(path, self.index, self.scan):
+        elif said := difference(path, self.index, self.scan, self.splits):
             raise InputError(f"has changed since the run in {folder} began: {said}; bring it back as it was, or start "
                              "anew in another folder with --out", self.index.origin)
 
@@ -119,6 +120,9 @@ def load(told: Told, digest: str, size: int, channels: int,
         pixels = np.load(path, mmap_mode="r")
     else:
         opened = open_data(told)
+        if opened.scan.digest != digest:
+            raise InputError("has changed since its splits were made; bring it back as it was, or start anew",
+                             told.source)
         pixels = stored(opened.index, opened.scan, size, channels)
     return {split: (Pixels(pixels, which), labels) for split, (which, labels) in rows.items()}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from scalesearch.data.arrays import Arrays
+from scalesearch.data.columns import read_parquet
 from scalesearch.data.images import File
-from scalesearch.data.index import SPLITS, Index, index
+from scalesearch.data.index import SPLITS, Arrays, Index, index
 from scalesearch.data.scan import in_order
 from scalesearch.data.sources import data_set, known_source
 from scalesearch.errors import InputError
@@ -41,8 +42,10 @@ class Examples:
             yield image, numbers[self.index.labels[row]]
 
 
-def examples(data: str | Mapping[str, Any], split: str = "test") -> Examples:
-    """The images of a split (train, val or test) of any data set. Raises `InputError` where there are none."""
+def examples(data: str | Mapping[str, Any], split: str = "test", kept: Path | None = None) -> Examples:
+    """The images of a split (train, val or test) of any data set; of one that a training has `kept` the splits of
+    (`splits.parquet`), as they were then. Raises `InputError` where there are none.
+    """
     if split not in SPLITS:
         raise InputError(f"takes {', '.join(SPLITS)}, got {split!r}", "split")
     if known := known_source(data):
@@ -53,6 +56,10 @@ def examples(data: str | Mapping[str, Any], split: str = "test") -> Examples:
                      [split] * len(labels), known.name, held, names)  # fmt: skip
         return Examples(told, list(range(len(labels))), known.class_names, known.classes)
     opened = data_set(data)
-    opened.check()
-    rows = [row for row, there in enumerate(opened.splits) if there == split]
+    then = {row["image"]: row["split"] for row in read_parquet(kept)} if kept else {}
+    same = then.keys() == set(opened.index.names)
+    splits = [then[name] for name in opened.index.names] if same else opened.splits
+    rows = [row for row, there in enumerate(splits) if there == split and opened.scan.readable[row]]
+    if not rows:
+        raise InputError(f"has no images for {split}", opened.index.origin)
     return Examples(opened.index, rows, opened.index.classes, len(opened.index.classes))

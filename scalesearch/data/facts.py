@@ -29,6 +29,7 @@ class Source:
     class_names: tuple[str, ...] = ()
     digest: str = ""
     size: int | None = None
+    assigned: str = ""  # digest of which image is of which class and split
 
     def facts(self) -> dict[str, Any]:
         """All but how to load it, as plain data."""

@@ -20,10 +20,13 @@ def read_folder(folder: Path, origin: str) -> Index:
     Raises `InputError` where there are none, or no two classes.
     """
     inside = _folders(folder)
-    split_of = {name: split_called(name) for name in inside}
-    by_split = bool(inside) and all(split_of.values()) and any(_folders(folder / name) for name in inside)
-    roots = [(folder / name, split_of[name]) for name in inside] if by_split else [(folder, None)]
+    split_of = {name: split for name in inside if (split := split_called(name)) and _folders(folder / name)}
+    by_split = len(split_of) > 1 or (bool(split_of) and len(split_of) == len(inside))
+    roots = [(folder / name, split) for name, split in split_of.items()] if by_split else [(folder, None)]
     ignored: Counter[str] = Counter()
+    for name in inside if by_split else ():
+        if name not in split_of and (count := sum(1 for _ in _images(folder / name, set(), Counter()))):
+            ignored[f"{name}/"] = count
     found = [(path, label, split) for root, split in roots for label in _folders(root)
              for path in _images(root / label, set(), ignored)]
     loose = [path for root, _ in {*roots, (folder, None)} for path in _here(root)]
@@ -32,7 +35,7 @@ def read_folder(folder: Path, origin: str) -> Index:
             else f"has no images in it (files ending in {', '.join(sorted(SUFFIXES))})"
         raise InputError(what, origin)
     names = [path.relative_to(folder).as_posix() for path, _, _ in found]
-    stamp = stamp_of((name, *told_of(path)) for name, (path, _, _) in zip(names, found))
+    stamp = stamp_of([str(folder.resolve()), *((name, *told_of(path)) for name, (path, _, _) in zip(names, found))])
     return index(origin, names, [label for _, label, _ in found], [split for _, _, split in found], stamp,
                  Files([path for path, _, _ in found]),
                  loose=tuple(sorted(path.relative_to(folder).as_posix() for path in loose)),

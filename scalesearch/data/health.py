@@ -86,7 +86,7 @@ class Health:
             (self.animated, f"{images(self.animated, 'is', 'are')} animated; the first frame is taken"),
             (self.loose, f"{images(self.loose, 'lies in no class and is', 'lie in no class and are')} left out: "
                          f"{some(self.loose)}"),
-            (self.ignored, f"{sum(self.ignored.values()):,} files of other kinds are not read: "
+            (self.ignored, f"{sum(self.ignored.values()):,} files of other kinds or beside the splits are not read: "
                            f"{some([f'{suffix} ({count})' for suffix, count in self.ignored.items()])}"),
         ]  # fmt: skip
         odd = [f"{count:,} {kind} ({TREATED[kind]})" for kind, count in self.modes.items() if kind in TREATED]

@@ -17,8 +17,9 @@ File = Path | bytes | np.ndarray  # where an image lies, what is in its file, or
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 MOST_PIXELS = 150_000_000  # of an image
+LONGEST = 200  # times the shorter side: a square of it would be a line
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
-UPRIGHT = 1
+TURNED = range(2, 9)
 THUMBNAIL = 16  # side of what near duplicates are compared by
 HASHED = 9, 8  # width and height of what a difference hash (dHash) is taken of
 DRAFTED = 1.25  # JPEGs are decoded no smaller than this many times the size that is wanted
@@ -53,7 +54,12 @@ def opened(file: File) -> Iterator[Image.Image]:
         with _open(file) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,}")
+            if max(image.size) > LONGEST * min(image.size):
+                raise ValueError(f"it has {image.width} × {image.height} pixels, one side over {LONGEST} times the "
+                                 "other")
             yield image
+    except MemoryError:
+        raise
     except UnidentifiedImageError:
         raise ValueError("cannot identify it") from None
     except Exception as error:  # whatever a decoder stumbles over is that file's fault and no other's
@@ -140,7 +146,7 @@ def examined(file: File) -> Facts:
     """The facts of an image, all of it decoded. ValueError for what is none, with the reason."""
     with opened(file) as image:
         mode, (width, height) = image.mode, image.size
-        turned = image.getexif().get(ORIENTATION, UPRIGHT) not in (0, UPRIGHT)
+        turned = image.getexif().get(ORIENTATION) in TURNED
         animated = image.format != "MPO" and getattr(image, "is_animated", False)
         if image.format == "JPEG":
             image.draft(None, (4 * THUMBNAIL, 4 * THUMBNAIL))

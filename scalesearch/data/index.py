@@ -22,7 +22,8 @@ _CALLED = {"train": "train", "training": "train", "val": "val", "valid": "val", 
 
 def split_called(name: str) -> str | None:
     """The split that a folder, a file (`train-00000-of-00002`) or a cell is called, or none."""
-    return _CALLED.get(re.sub(r"[-_.]?\d[-\w]*$", "", name.strip().lower()))
+    plain = re.sub(r"[-_.]?\d[-\w]*$", "", name.strip().lower())
+    return _CALLED.get(re.sub(r"[-_ ]?(set|data)$", "", plain))
 
 
 class Store(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from scalesearch.watched import watched
 
 FORMAT = 1  # of what is kept of a scan; another one is made anew
 NOTHING = Facts(0, 0, "", False, False, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of what cannot be read
-CHUNK = 256  # images that are in memory at a time
+CHUNK = 32  # images that are in memory at a time
 T = TypeVar("T")
 
 
@@ -37,6 +38,11 @@ class Scan:
     dhashes: np.ndarray
     thumbnails: np.ndarray  # images × pixels
     digests: Sequence[str]  # of the files' bytes
+
+    @property
+    def passing(self) -> bool:
+        """Whether some file could not be had at all: what cannot be read of one has a digest."""
+        return any(not digest for digest in self.digests)
 
     @cached_property
     def readable(self) -> np.ndarray:
@@ -55,7 +61,8 @@ class Scan:
     @cached_property
     def digest(self) -> str:
         """16 hex digits that name the contents, whatever the files are called."""
-        return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()[:16]
+        told = (digest + "!" * bool(fault) for digest, fault in zip(self.digests, self.faults))
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def scan(index: Index) -> Scan:
@@ -65,9 +72,11 @@ def scan(index: Index) -> Scan:
         try:
             with np.load(path, allow_pickle=False) as held:
                 return Scan(**{key: held[key] if held[key].dtype.kind != "U" else held[key].tolist() for key in held})
-        except (OSError, ValueError, EOFError, TypeError):
+        except (OSError, ValueError, EOFError, TypeError, KeyError, zipfile.BadZipFile):
             path.unlink()  # cut off, or not ours
     made = _made(index)
+    if made.passing:  # a file that could not be had may be there the next time
+        return made
     with whole(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **{key: np.array(value) for key, value in vars(made).items()})  # type: ignore[arg-type]
     return made

@@ -115,14 +115,14 @@ def _installed(name: str) -> Source | None:
     return found
 
 
-_loaded: dict[tuple[str, str, int | None], dict[str, Split]] = {}
+_loaded: dict[tuple[str, str, int | None, str], dict[str, Split]] = {}
 
 
 def load(source: Source) -> dict[str, Split]:
     """The splits of a source as pixels and labels, kept for the next trial in the same process."""
     from scalesearch.data.pixels import Pixels
 
-    key = source.name, source.digest, source.size
+    key = source.name, source.digest, source.size, source.assigned
     if key not in _loaded:
         while len(_loaded) > 1:
             _loaded.pop(next(iter(_loaded)))

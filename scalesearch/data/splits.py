@@ -76,7 +76,7 @@ def write_splits(path: Path, index: Index, scan: Scan, told: Sequence[str]) -> N
                          "digest": list(scan.digests), "fault": list(scan.faults)})  # fmt: skip
 
 
-def difference(path: Path, index: Index, scan: Scan) -> str:
+def difference(path: Path, index: Index, scan: Scan, told: Sequence[str]) -> str:
     """How the images differ from those that `splits.parquet` was written of, in words; nothing where they don't."""
     from scalesearch.data.columns import read_parquet
 
@@ -87,6 +87,9 @@ def difference(path: Path, index: Index, scan: Scan) -> str:
     changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
     said = [f"{len(names)} {what} (as {min(names)})" for names, what in
             ((gone, "gone"), (new, "new"), (changed, "changed")) if names]  # fmt: skip
+    was, moved = {row["image"]: row["split"] for row in rows}, dict(zip(index.names, told))
+    if not said and (names := [name for name in moved if was[name] != moved[name]]):
+        return f"{len(names)} in another split (as {min(names)})"
     return ", ".join(said)
 
 

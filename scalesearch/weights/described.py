@@ -36,7 +36,10 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
 def classes_of(arch: Arch, library: str, file: Path) -> Sequence[str] | None:
     """What the classes are called, where the file or the library says so."""
     said = told(file).get("classes")
-    names = json.loads(said) if said else None
+    try:
+        names = json.loads(said) if said else None
+    except ValueError:
+        names = None
     if isinstance(names, list) and len(names) == arch.classes:
         return [str(name) for name in names]
     return class_names(arch, library)

@@ -52,6 +52,11 @@ def _numbers(examples: Examples, classes: int, called: Sequence[str] | None) -> 
     theirs, names = {name: i for i, name in enumerate(called or ())}, examples.class_names
     if names and all(name in theirs for name in names):
         return [theirs[name] for name in names]
+    known = [name for name in names if name in theirs]
+    if known:
+        other = next(name for name in names if name not in theirs)
+        raise InputError(f"has a class {other!r}, which the network has none of that name for ({len(known)} others it "
+                         "has)", examples.origin)
     if examples.classes != classes:
         unknown = next((name for name in names if name not in theirs), "")
         raise InputError(f"has {examples.classes} classes{f', as {unknown!r}' if unknown else ''}, and the network "

@@ -189,7 +189,7 @@ def test_files_of_other_kinds_are_told_by_their_suffix(photos):
     (photos / "dog" / ".DS_Store").touch()
     found = told(photos)
     assert found["ignored"] == {".heic": 1, ".txt": 1} and found["images"] == 50
-    assert "2 files of other kinds are not read: .heic (1), .txt (1)" in found["warnings"]
+    assert "2 files of other kinds or beside the splits are not read: .heic (1), .txt (1)" in found["warnings"]
 
 
 def test_classes_may_be_called_as_splits_are(tmp_path):
@@ -300,3 +300,27 @@ def test_our_limit_comes_before_pillows(tmp_path, monkeypatch):
     with opened(tmp_path / "a.png") as image:
         assert image.size == (24, 20)
     assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_a_file_that_could_not_be_had_is_looked_at_again(photos):
+    """What was missing or locked for a moment is no fault of the image."""
+    image = photos / "cat" / "000.png"
+    image.rename(photos / "aside")
+    image.symlink_to(photos / "nowhere")
+    assert told(photos)["unreadable"] == ["cat/000.png"]
+    image.unlink()
+    (photos / "aside").rename(image)
+    assert told(photos)["unreadable"] == []
+
+
+def test_a_line_is_no_image(photos):
+    picture("cat", 900, (2500, 1)).save(photos / "cat" / "line.png")
+    assert told(photos)["reasons"] == {"cat/line.png": "it has 2500 × 1 pixels, one side over 200 times the other"}
+
+
+def test_splits_are_found_beside_other_folders(tmp_path):
+    for seed, name in enumerate(("training_set", "test set", "papers")):
+        folder(tmp_path / name, COUNTS if name != "papers" else {"scans": 3}, seed)
+    found = told(tmp_path)
+    assert set(found["classes"]) == {"cat", "dog"} and found["ignored"] == {"papers/": 3}
+    assert found["splits"] == {"train": "the data's own", "val": "cut from training", "test": "the data's own"}

@@ -217,3 +217,33 @@ def test_json_of_the_command(tmp_path):
     assert page.count("data:image/webp;base64,") == 12 and "Nothing is broken" in page
     assert "nothing is broken" in invoke("data", str(tmp_path / "p")).stdout
     assert open_data(Told(str(tmp_path / "p"))).told.to_dict() == {"source": str(tmp_path / "p")}
+
+
+def test_two_studies_of_one_folder_have_their_own_splits_and_labels(tmp_path):
+    """In one process too."""
+    folder(tmp_path, COUNTS)
+    one, other = (source({"source": str(tmp_path), "seed": seed}) for seed in (0, 1))
+    assert load(one)["test"][0].rows.tolist() != load(other)["test"][0].rows.tolist()
+    assert load(one)["test"][0].rows.tolist() == one.load()["test"][0].rows.tolist()
+
+
+def test_arrays_with_channels_last_are_told_by_their_shape(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (40, 12, 12, 3), dtype=np.uint8)
+    np.savez(tmp_path / "t.npz", images=images, labels=np.arange(40) % 2)
+    pixels, _ = load(source(str(tmp_path / "t.npz")))["train"]
+    assert np.array_equal(pixels.numpy().transpose(0, 2, 3, 1), images[pixels.rows])
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "t.npz").read_bytes()[:500])
+    assert "is damaged or no .npz file" in refused("data", str(tmp_path / "cut.npz"))
+
+
+def test_rows_of_images_without_names_and_unknown_splits(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [(label, i) for label, count in COUNTS.items() for i in range(count)]
+    columns = {"image": [{"bytes": encoded(label, i)} for label, i in rows], "label": [label for label, _ in rows]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert sum(source(str(tmp_path / "t.parquet")).sizes.values()) == 50
+    pq.write_table(pa.table(columns | {"split": ["train"] * 49 + ["tset"]}), tmp_path / "t.parquet")
+    assert 'split: unknown split "tset"; takes train, val, test. Did you mean "test"?' in refused(
+        "data", str(tmp_path / "t.parquet"))

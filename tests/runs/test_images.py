@@ -139,6 +139,16 @@ def test_what_it_scored_is_what_everybody_sees(trained):
     assert both[0]["top"] == both[1]["top"]
 
 
+def test_what_was_trained_on_is_never_tested_on(tmp_path, trained):
+    """The splits of a training stay with it: `evaluate` takes them, however it would cut the images anew."""
+    photos, out, _ = trained
+    shown = examples({"source": str(photos), "seed": 7}, "test", out / "splits.parquet")
+    assert shown.rows == examples(str(photos), "test").rows
+    other = folder(tmp_path / "other", {"cat": 12, "fox": 12})
+    said = refused("evaluate", str(out), "--data", str(other))
+    assert "has a class 'fox', which the network has none of that name for" in said
+
+
 def test_the_folder_is_a_model_wherever_one_is_asked_for(trained, tmp_path):
     _, out, _ = trained
     assert ss.load(out).classes == 3 and json.loads(invoke("cost", str(out), "--json").stdout)[0]["params"] > 0
