@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
@@ -43,10 +43,6 @@ class Told:
     unreadable: Annotated[float, Rule(low=0, high=1)] = 0.02
     mirror: bool = True
     size: Resolution | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """What was said, without what goes without saying."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class DataSet:
         labels = np.array([numbers[label] for label in self.index.labels], np.int64)
         split = {name: (there, labels[there]) for name, there in rows.items()}
         return Source(
-            Path(self.told.source).name if "/" not in self.told.source else self.told.source.rstrip("/").split("/")[-1],
+            self.told.source.rstrip("/").rpartition("/")[2],
             min(native, USUAL), self.channels, len(self.index.classes), self.told.mirror,
             {name: len(there) for name, there in rows.items()},
             partial(load, self.told, self.scan.digest, kept, self.channels, split), self.index.origin,

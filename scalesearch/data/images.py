@@ -36,10 +36,6 @@ class Facts(NamedTuple):
     dhash: int  # 64 bits: of 9 × 8 grey pixels, whether each is lighter than the one to its right
     thumbnail: bytes  # 16 × 16 pixels of three channels
 
-    @property
-    def grey(self) -> bool:
-        return self.mode in ("1", "L", "LA", "La") or self.mode.startswith("I;16")
-
 
 _opening = threading.Lock()
 

@@ -20,8 +20,8 @@ from scalesearch.runs.images import keep_data
 from scalesearch.searchers import Job
 from scalesearch.space import arch_to_yaml
 from scalesearch.training import TASKS, Place, Recipe, Training
+from scalesearch.zoo import WEIGHTS
 
-WEIGHTS = "weights.safetensors"
 Told = Callable[[Mapping[str, Any], int], None]  # an epoch's numbers, and how many epochs there are
 
 

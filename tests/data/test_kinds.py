@@ -12,7 +12,6 @@ import pytest
 from helpers import invoke, refused
 from making import encoded, folder, parquet, picture
 
-from scalesearch.data.dataset import Told, open_data
 from scalesearch.data.sources import data_set, load, source
 from scalesearch.errors import InputError
 
@@ -216,7 +215,6 @@ def test_json_of_the_command(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/webp;base64,") == 12 and "Nothing is broken" in page
     assert "nothing is broken" in invoke("data", str(tmp_path / "p")).stdout
-    assert open_data(Told(str(tmp_path / "p"))).told.to_dict() == {"source": str(tmp_path / "p")}
 
 
 def test_two_studies_of_one_folder_have_their_own_splits_and_labels(tmp_path):
