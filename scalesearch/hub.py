@@ -46,12 +46,17 @@ def hub_data(told: str, source: str) -> Path:
     folder = _fetched(fetch, source, "hf:OWNER/NAME", "data set")
     if configuration:
         return folder / configuration
-    several = {path.relative_to(folder).parts[0] for path in folder.rglob("*.parquet")
-               if len(path.relative_to(folder).parts) == 3}  # CONFIGURATION/SPLIT/0000.parquet
+    inside = [path.relative_to(folder).parts for path in folder.rglob("*.parquet")]
+    several = {parts[0] for parts in inside if len(parts) == 3 or (len(parts) == 2 and not _is_split(parts[0]))}
     if len(several) > 1 and "default" not in several:
         raise InputError(f"has several configurations: {', '.join(sorted(several))}; name one as {source}/"
                          f"{min(several)}", source)
     return folder / "default" if "default" in several else folder
+
+
+def _is_split(name: str) -> bool:
+    """Whether a folder of parquet files is a split's, and not a configuration's."""
+    return name.startswith(("train", "val", "test", "dev"))
 
 
 def _snapshot(client: Any, repository: str, configuration: str, revision: str | None) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,27 @@ from scalesearch.cli.printing import guarded_command, json_option, print_rows
 from scalesearch.errors import InputError
 
 
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is said of a data set beside its name: columns, and shares of the splits that are made here."""
+    for option in (
+        click.option("--test", type=float, help="Share cut off for the test, where there is none.  [default: 0.15]"),
+        click.option("--val", type=float, help="Share of training cut off for validation.  [default: 0.15]"),
+        click.option("--label", help="Column of a table that holds the classes, where it isn't called so."),
+        click.option("--image", help="Column of a table that holds paths or images, where it isn't called so."),
+    ):
+        command = option(command)
+    return command
+
+
+def told_data(data: str, said: Mapping[str, Any]) -> str | dict[str, Any]:
+    """As a study tells it."""
+    given = {key: value for key, value in said.items() if value is not None}
+    return {"source": data, **given} if given else data
+
+
 @main.command()
 @click.argument("data")
-@click.option("--image", help="Column of a table that holds paths or images, where it isn't called so.")
-@click.option("--label", help="Column of a table that holds the classes, where it isn't called so.")
-@click.option("--val", type=float, help="Share of training that is cut off for validation.  [default: 0.15]")
-@click.option("--test", type=float, help="Share that is cut off for the test, where there is none.  [default: 0.15]")
+@data_options
 @click.option("--seed", type=int, help="Of the splits that are made here.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write one page with thumbnails there.")
 @json_option
@@ -34,7 +50,7 @@ def data(data: str, html: Path | None, as_json: bool, **said: Any) -> None:
 
     if data in SOURCES:
         raise InputError(f"comes along and is known to be sound: {SOURCES[data].origin}", data)
-    opened = data_set({"source": data} | {key: value for key, value in said.items() if value is not None})
+    opened = data_set(told_data(data, said))
     health = opened.health
     if html is not None:
         from scalesearch.files import save_text

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from scalesearch.cli.data import data_options, told_data
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import guarded_command, json_option, print_rows, setting, share
 from scalesearch.cli.weights import check_device, own_weights
@@ -21,6 +22,7 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 @main.command()
 @click.argument("model")
 @click.option("--data", "data_", required=True, help="A folder of class folders, a table, an archive, a name, hf:….")
+@data_options
 @click.option("--out", type=click.Path(path_type=Path), help="The network's folder; trained/NAME without it.")
 @click.option("--weights", help="To start from: our own, a library's, or hf_hub:OWNER/NAME; the head is replaced where "
                                 "classes differ.")
@@ -37,7 +39,7 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 @guarded_command
 def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_until: str | None, recipe: str | None,
           settings: tuple[str, ...], resolution: int | None, seed: int, device: str | None, save_every: float,
-          resume: bool, as_json: bool) -> None:
+          resume: bool, as_json: bool, **said: Any) -> None:
     """Train MODEL on images, from nothing or from weights.
 
     The folder it leaves is a MODEL with its weights: predict, evaluate, export and cost take it.
@@ -54,7 +56,7 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_
     if device not in ("cuda", "cpu"):
         raise InputError(f"takes cuda or cpu, got {device}", "--device")
     check_device(device)
-    told = located(data_)
+    told = located(told_data(data_, said))
     facts = source(told)
     side = resolution or facts.resolution
     arch = load(model)
@@ -84,6 +86,7 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_
 @main.command()
 @click.argument("model")
 @click.option("--data", "data_", required=True, help="As for train.")
+@data_options
 @click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
                                 "network's folder, its own.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
@@ -93,7 +96,7 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_
 @json_option
 @guarded_command
 def evaluate(model: str, data_: str, weights: str | None, split: str, resolution: int | None, classes: int | None,
-             device: str | None, as_json: bool) -> None:
+             device: str | None, as_json: bool, **said: Any) -> None:
     """How well MODEL with trained weights, ours or a library's, knows the images of a split.
 
     Images are prepared as for `predict`. Classes are matched by their names where weights and data have them.
@@ -116,7 +119,7 @@ def evaluate(model: str, data_: str, weights: str | None, split: str, resolution
     library = load_weights(built, file)
     near = (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet") if Path(
         model).is_dir() else ()
-    shown = examples(data_, split, next((path for path in near if path.exists()), None))
+    shown = examples(told_data(data_, said), split, next((path for path in near if path.exists()), None))
     found = evaluated(built, shown, preparation_of(built.arch, library, file), classes_of(arch, library, file), device)
     row = {"name": arch.name, "split": split, **found._asdict()}
     if as_json:

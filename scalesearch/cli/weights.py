@@ -118,8 +118,8 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, resolutio
             as_json: bool) -> None:
     """The likeliest classes of every IMAGE, or of all images in a folder, by MODEL with trained weights.
 
-    Images are prepared as they were for those weights, as far as that is known; --resize, --interpolation, --mean and
-    --std say otherwise.
+    An .npz file's `images` are as many, of any number of channels. Images are prepared as they were for those weights,
+    as far as that is known; --resize, --interpolation, --mean and --std say otherwise.
     """
     import torch
     from rich.console import Console
@@ -152,7 +152,7 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, resolutio
     said: dict[str, Any] = {"resize": resize, "interpolation": interpolation,
                             "mean": _values(mean, "--mean", arch.channels),
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
-    changes = {key: value for key, value in said.items() if value} | ({"stored": 0} if resize else {})
+    changes = {key: value for key, value in said.items() if value} | ({"stored": 0} if resize or interpolation else {})
     preprocessing = preparation_of(arch, library, file)._replace(**changes)
     rows: Rows = []
     results: Rows = []
@@ -166,8 +166,8 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, resolutio
             skipped.append(result)
             continue
         best: Rows = [{"class": c, "name": called[c] if called else None, "probability": p} for c, p in result.top]
-        results.append({"image": str(result.image), "top": best})
-        rows += [{"image": str(result.image) if rank == 0 else ""} | row for rank, row in enumerate(best)]
+        results.append({"image": result.image, "top": best})
+        rows += [{"image": result.image if rank == 0 else ""} | row for rank, row in enumerate(best)]
     for path in skipped:
         click.echo(f"scalesearch: {path}: is no image that can be read; skipped", err=True)
     if as_json:

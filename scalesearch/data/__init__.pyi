@@ -1,3 +1,4 @@
+from .arrays import npz_images as npz_images
 from .dataset import DataSet as DataSet
 from .examples import Examples as Examples, examples as examples
 from .facts import Source as Source

@@ -29,23 +29,36 @@ def read_npz(path: Path, origin: str) -> Index:
 
     Raises `InputError` for anything else.
     """
+    held = _held(path, origin, {"images", "labels"})
+    pixels, labels = _pixels(held["images"], origin), held["labels"]
+    if labels.shape != (len(pixels),):
+        raise InputError(f"needs a label for each of {len(pixels)} images, got {labels.shape}", origin)
+    splits = held.get("splits", np.full(len(pixels), "")).astype(str)
+    return _index(origin, path, pixels, labels.tolist(), [split_called(s) if s else None for s in splits])
+
+
+def npz_images(path: Path) -> np.ndarray:
+    """The `images` alone, `(images, height, width, channels)` uint8. Raises `InputError` where there are none."""
+    return _pixels(_held(path, str(path), {"images"})["images"], str(path))
+
+
+def _held(path: Path, origin: str, needed: set[str]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"is damaged or no .npz file of plain arrays: {error}", origin) from None
-    if not {"images", "labels"} <= held.keys():
-        raise InputError(f"needs arrays called images and labels; it has {', '.join(held)}", origin)
-    images, labels = held["images"], held["labels"]
+    if not needed <= held.keys():
+        raise InputError(f"needs arrays called {' and '.join(sorted(needed))}; it has {', '.join(held)}", origin)
+    return held
+
+
+def _pixels(images: np.ndarray, origin: str) -> np.ndarray:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images) or 0 in images.shape:
         raise InputError("images must be uint8, (images, channels, height, width) or (images, height, width), got "
                          f"{images.dtype} {images.shape}", origin)
-    if labels.shape != (len(images),):
-        raise InputError(f"needs a label for each of {len(images)} images, got {labels.shape}", origin)
-    splits = held.get("splits", np.full(len(images), "")).astype(str)
     last = images.ndim == 4 and images.shape[3] in USUAL and images.shape[1] not in USUAL
-    pixels = images[..., None] if images.ndim == 3 else images if last else images.transpose(0, 2, 3, 1)
-    return _index(origin, path, pixels, labels.tolist(), [split_called(s) if s else None for s in splits])
+    return images[..., None] if images.ndim == 3 else images if last else images.transpose(0, 2, 3, 1)
 
 
 def _index(origin: str, path: Path, pixels: np.ndarray, labels: list[Any], splits: list[str | None],

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import bisect
+import codecs
+import csv
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +18,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from scalesearch.data.images import File
+from scalesearch.data.images import SUFFIXES, File
 from scalesearch.data.index import SPLITS, Files, Index, index, split_called, stamp_of, told_of
 from scalesearch.errors import InputError, unknown
 from scalesearch.files import whole
 
 TABLES = (".parquet", ".csv", ".tsv")
-IMAGES = ("image", "img", "path", "file", "filename", "file_name", "filepath", "image_path", "bytes")
-LABELS = ("label", "labels", "class", "category", "target", "fine_label", "species")
+# What columns are usually called, but for case, spaces, hyphens and underscores.
+IMAGES = ("image", "img", "path", "file", "filename", "filepath", "imagepath", "imagename", "imagefile", "bytes")
+LABELS = ("label", "labels", "class", "classname", "category", "target", "finelabel", "species")
 SPLIT = "split"
 BATCH = 32  # rows that are read at a time
 
@@ -48,17 +53,19 @@ def read_tables(files: Sequence[Path], origin: str, image: str | None = None, la
             names += told[0]
             labels += told[1]
             splits += told[2]
-    classes = next((part.classes for part in parts if part.classes), None)
+    spoken_of = next((part.classes for part in parts if part.classes), ())
+    there = {str(label) for label in labels}
+    classes, absent = (tuple(name for name in spoken_of if (name in there) == wanted) for wanted in (True, False))
     stamp = [(part.called, *told_of(part.path)) for part in parts]
     if not names:
         raise InputError("holds no rows", origin)
     if all(part.encoded for part in parts):
-        return index(origin, names, labels, splits, stamp_of(stamp), Encoded(tuple(parts)), classes)
+        return index(origin, names, labels, splits, stamp_of(stamp), Encoded(tuple(parts)), classes, absent=absent)
     if any(part.encoded for part in parts):
         raise InputError("holds paths in one file and the images themselves in another", origin)
-    paths = [part.path.parent / cell for part in parts for cell in part.paths]
+    paths = [path for part in parts for path in _files(part)]
     stamp_all = stamp_of([*stamp, *((name, *told_of(path)) for name, path in zip(names, paths))])
-    return index(origin, names, labels, splits, stamp_all, Files(paths), classes)
+    return index(origin, names, labels, splits, stamp_all, Files(paths), classes, absent=absent)
 
 
 class _Part:
@@ -69,7 +76,7 @@ class _Part:
         self.table: pa.Table | None = None
         self.file: pq.ParquetFile | None = None
         try:
-            if path.suffix == ".parquet":
+            if path.suffix.lower() == ".parquet":
                 self.file = pq.ParquetFile(path)
             else:
                 self.table = _csv(path)
@@ -86,37 +93,49 @@ class _Part:
         if not (self.encoded or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise InputError(f"takes paths or the bytes of image files, and the column holds {kind}",
                              f"{place}: {self.image}")
+        labelled = self.schema.field(self.label).type
+        if pa.types.is_nested(labelled):
+            raise InputError(f"takes one class for each image, and the column holds {labelled}",
+                             f"{place}: {self.label}")
         self.classes = _class_names(self.schema, self.label)
         self.paths: list[str] = []
 
     def _column(self, wanted: str | None, usual: tuple[str, ...], what: str) -> str:
-        there = self.schema.names
-        if wanted is not None and wanted not in there:
-            raise InputError(unknown("column", wanted, there), f"{self.place}: {what}")
-        found = wanted or next((name for name in usual if name in there), None)
+        """The column that is wanted, or called as usual."""
+        there = {_plain(name): name for name in reversed(self.schema.names)}
+        if wanted is not None and wanted not in self.schema.names and _plain(wanted) not in there:
+            raise InputError(unknown("column", wanted, self.schema.names), f"{self.place}: {what}")
+        if wanted in self.schema.names:
+            found: str | None = wanted
+        else:
+            found = next((there[name] for name in map(_plain, [wanted] if wanted else usual) if name in there), None)
         if found is None:
-            raise InputError(f"no column says the {what}; it has {', '.join(there)}; name one (`{what}:` in a study, "
-                             f"--{what} on the command line)",
-                             self.place)
+            raise InputError(f"no column says the {what}; it has {', '.join(self.schema.names)}; name one (`{what}:` "
+                             f"in a study, --{what} on the command line)", self.place)
+        if self.schema.names.count(found) > 1:
+            raise InputError(f"has two columns called {found}", f"{self.place}: {what}")
         return found
 
     def cells(self) -> tuple[list[str], list[Any], list[str | None]]:
         """What every image is called, its label and its split."""
-        columns = [self.label, *([SPLIT] if SPLIT in self.schema.names else [])]
+        split = next((name for name in self.schema.names if _plain(name) == SPLIT), None)
+        columns = [self.label, *([split] if split else [])]
         has_path = self.nested and self.schema.field(self.image).type.get_field_index("path") >= 0
         named = f"{self.image}.path" if has_path else None if self.encoded else self.image
         read = lambda names: self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
         table = read([*columns, named] if named else columns)
-        labels = [_plain_label(label) for label in table[self.label].to_pylist()]
+        labels = _labels(table[self.label].to_pylist())
         if self.classes:
             labels = [self._named(label) for label in labels]
         if None in labels and any(label is not None for label in labels):
             raise InputError(f"row {labels.index(None) + 1} has no label", self.place)
-        splits = [split_called(str(s)) for s in table[SPLIT].to_pylist()] if SPLIT in columns else [
-            self.split] * len(labels)
-        for cell in table[SPLIT].to_pylist() if SPLIT in columns else ():
-            if cell and not split_called(str(cell)):
-                raise InputError(unknown("split", cell, SPLITS), f"{self.place}: {SPLIT}")
+        splits: list[str | None] = [self.split] * len(labels)
+        if split:
+            told = table[split].to_pylist()
+            splits = [split_called(str(cell)) if cell else None for cell in told]
+            for cell, known in zip(told, splits):
+                if cell and not known:
+                    raise InputError(unknown("split", cell, SPLITS), f"{self.place}: {split}")
         cells: list[Any] = [None] * len(labels)
         if has_path:
             cells = table[self.image].combine_chunks().field("path").to_pylist()
@@ -134,19 +153,54 @@ class _Part:
         return None if label == -1 else label  # the Hub's way to say that there is none
 
 
-def _plain_label(label: Any) -> Any:
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.casefold())
+
+
+def _labels(cells: Sequence[Any]) -> list[Any]:
     """An empty cell is none; numbers that a column of fractions holds are whole."""
-    if label == "":
-        return None
-    return int(label) if isinstance(label, float) and label.is_integer() else label
+    told = [cell.strip() or None if isinstance(cell, str) else cell for cell in cells]
+    if all(label is None or (isinstance(label, float) and label.is_integer()) for label in told):
+        return [None if label is None else int(label) for label in told]
+    if all(label is None or (isinstance(label, str) and re.fullmatch(r"\d+\.0+", label)) for label in told):
+        return [None if label is None else label.partition(".")[0] for label in told]
+    return told
 
 
 def _csv(path: Path) -> pa.Table:
-    """Separated by what its first line has most of: commas, semicolons or tabs."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        head = file.readline()
-    delimiter = max(",;\t", key=head.count)
-    return pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter))
+    """Every cell as it is written, separated by what the first line has most of: commas, semicolons or tabs.
+
+    UTF-8, with a byte-order mark UTF-16, else what Western spreadsheets write.
+    """
+    text = _text(path.read_bytes())
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    names = next(csv.reader(text.splitlines()[:1], delimiter=delimiter), [])
+    return pyarrow.csv.read_csv(
+        pa.BufferReader(text.encode()), parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())))
+
+
+def _text(raw: bytes) -> str:
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
+
+
+def _files(part: _Part) -> list[Path]:
+    """Where the files that a table names lie: as seen from its folder; of cells that are mere names, also further down
+    where there is one such file, and without its suffix."""
+    folder = part.path.parent
+    there = [folder / cell for cell in part.paths]
+    if all(path.is_file() for path in there):
+        return there
+    below = folder / part.path.stem if (folder / part.path.stem).is_dir() else folder
+    lying = [path for path in below.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    called = Counter(name for path in lying for name in (path.name, path.stem))
+    of = {name: path for path in lying for name in (path.name, path.stem) if called[name] == 1}
+    return [path if path.is_file() else of.get(cell, path) for cell, path in zip(part.paths, there)]
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:

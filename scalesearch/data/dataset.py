@@ -143,11 +143,11 @@ _opened: dict[tuple[Told, str], DataSet] = {}  # as long as no file changes
 def _index(told: Told) -> Index:
     origin = told.source
     path = hub_data(origin.removeprefix(HUB), origin) if origin.startswith(HUB) else Path(origin).expanduser()
-    if path.is_file() and path.suffix == ".npz":
+    if path.is_file() and path.suffix.lower() == ".npz":
         return arrays.read_npz(path, origin)
     if arrays.is_cifar(path):
         return arrays.read_cifar(path, origin)
-    if path.is_file() and path.suffix in columns.TABLES:
+    if path.is_file() and path.suffix.lower() in columns.TABLES:
         return columns.read_tables([path], origin, told.image, told.label)
     if path.is_dir():
         return _folder(path, told)
@@ -158,11 +158,12 @@ def _index(told: Told) -> Index:
 
 
 def _folder(path: Path, told: Told) -> Index:
-    """Class folders; else tables, at best those that are called as splits."""
-    tables = sorted(p for p in path.rglob("*") if p.suffix in columns.TABLES and p.is_file())
-    if not tables or folders.has_images(path):
+    """Class folders, where there are two and no columns are named; else tables, at best those called as splits."""
+    tables = sorted(p for p in path.rglob("*") if p.suffix.lower() in columns.TABLES and p.is_file())
+    if not tables or (folders.has_classes(path) and not (told.image or told.label)):
         return folders.read_folder(path, told.source)
-    kind = tables[0].suffix if not any(p.suffix == ".parquet" for p in tables) else ".parquet"
-    alike = [p for p in tables if p.suffix == kind]
+    kinds = {p.suffix.lower() for p in tables}
+    kind = ".parquet" if ".parquet" in kinds else tables[0].suffix.lower()
+    alike = [p for p in tables if p.suffix.lower() == kind]
     named = [p for p in alike if split_called(p.stem) or split_called(p.parent.name)]
     return columns.read_tables(named or alike, told.source, told.image, told.label)

@@ -19,12 +19,11 @@ def read_folder(folder: Path, origin: str) -> Index:
 
     Raises `InputError` where there are none, or no two classes.
     """
-    inside = _folders(folder)
-    split_of = {name: split for name in inside if (split := split_called(name)) and _folders(folder / name)}
-    by_split = len(split_of) > 1 or (bool(split_of) and len(split_of) == len(inside))
-    roots = [(folder / name, split) for name, split in split_of.items()] if by_split else [(folder, None)]
+    split_of = _splits(folder)
+    roots: list[tuple[Path, str | None]] = [(folder / name, split) for name, split in split_of.items()]
+    roots = roots or [(folder, None)]
     ignored: Counter[str] = Counter()
-    for name in inside if by_split else ():
+    for name in _folders(folder) if split_of else ():
         if name not in split_of and (count := sum(1 for _ in _images(folder / name, set(), Counter()))):
             ignored[f"{name}/"] = count
     found = [(path, label, split) for root, split in roots for label in _folders(root)
@@ -42,8 +41,18 @@ def read_folder(folder: Path, origin: str) -> Index:
                  ignored=dict(ignored))  # fmt: skip
 
 
-def has_images(folder: Path) -> bool:
-    return any(True for name in _folders(folder) for _ in _images(folder / name, set(), Counter()))
+def has_classes(folder: Path) -> bool:
+    """Whether two classes of images lie there, in folders of their own."""
+    roots = [folder / name for name in _splits(folder)] or [folder]
+    classes = {name for root in roots for name in _folders(root) if any(_images(root / name, set(), Counter()))}
+    return len(classes) > 1
+
+
+def _splits(folder: Path) -> dict[str, str]:
+    """The folders of splits, where that is what lies there."""
+    inside = _folders(folder)
+    found = {name: split for name in inside if (split := split_called(name)) and _folders(folder / name)}
+    return found if len(found) > 1 or len(found) == len(inside) else {}
 
 
 def _folders(folder: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Health:
     loose: list[str]
     ignored: dict[str, int]  # files of other kinds, by suffix
     digest: str
+    absent: list[str] = field(default_factory=list)  # classes that are spoken of and have no image
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -79,6 +80,8 @@ class Health:
                               "one side of the splits that are made here"),
             *((names, f"{many(names, 'class has', 'classes have')} no image for {split}: {some(names)}")
               for split, names in self.missing.items()),
+            (self.absent, f"left out, having no image: {many(self.absent, 'class that is', 'classes that are')} spoken "
+                          f"of ({some(self.absent)})"),
             (self.small, f"{many(self.small, 'class has', 'classes have')} fewer than {FEW} images for training: "
                          f"{some([f'{k} ({v})' for k, v in self.small.items()])}"),
             (self.alike, f"classes that differ in case alone: {pairs(self.alike)}"),
@@ -118,7 +121,7 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str])
         small={name: count for name, count in train.items() if count < FEW},
         missing={split: absent for split in splits if (absent := [n for n in by_class if not by_class[n][split]])},
         alike=_alike_in_case(index.classes), loose=list(index.loose), ignored=dict(index.ignored),
-        digest=scan.digest)  # fmt: skip
+        absent=list(index.absent), digest=scan.digest)  # fmt: skip
 
 
 def _origin(split: str, from_: set[str | None]) -> str:
@@ -147,8 +150,9 @@ def check_health(found: Health, unreadable: float) -> None:
                          f"{listed}; mend or remove them, or allow more by `data: {{unreadable: …}}`", found.name)
     untrained = found.missing.get("train", [])
     if untrained:
+        others = "but some for the test" if sum(found.classes[untrained[0]].values()) else "nor for anything else"
         raise InputError(f'class "{untrained[0]}" has no image for training'
-                         f'{f" (nor have {len(untrained) - 1} more)" if untrained[1:] else ""}, but some for the test; '
+                         f'{f" (nor have {len(untrained) - 1} more)" if untrained[1:] else ""}, {others}; '
                          "give it some, or take it out", found.name)  # fmt: skip
     for split in ("train", "val", "test"):
         if split not in found.splits:

@@ -20,6 +20,7 @@ MOST_PIXELS = 150_000_000  # of an image
 LONGEST = 200  # times the shorter side: a square of it would be a line
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 TURNED = range(2, 9)
+SIXTEEN = ("PPM", "PNG")  # formats whose pixels have 16 bits at most: what Pillow holds in 32 is of that range
 THUMBNAIL = 16  # side of what near duplicates are compared by
 HASHED = 9, 8  # width and height of what a difference hash (dHash) is taken of
 DRAFTED = 1.25  # JPEGs are decoded no smaller than this many times the size that is wanted
@@ -78,18 +79,19 @@ def _open(file: File) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = theirs
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF says that the camera was held."""
-    return ImageOps.exif_transpose(image)
+def _is_sixteen(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in SIXTEEN)
 
 
-def flattened(image: Image.Image, channels: int) -> Image.Image:
-    """8 bits in one channel (grey) or three (red, green, blue).
+def plain(image: Image.Image, channels: int) -> Image.Image:
+    """Turned as EXIF says that the camera was held, and 8 bits in one channel (grey) or three (red, green, blue).
 
     16-bit grey is divided by 257, palettes and CMYK are looked up, what is transparent lies on white. ValueError for
     32-bit pixels, whose range nobody knows.
     """
-    if image.mode.startswith("I;16"):
+    sixteen = _is_sixteen(image)
+    image = ImageOps.exif_transpose(image)
+    if sixteen:
         image = image.convert("I").point(lambda value: value / 257).convert("L")
     if image.mode in ("I", "F"):
         raise ValueError("it has 32-bit pixels")
@@ -116,7 +118,7 @@ def prepared(file: File, resize: int, crop: int, channels: int, interpolation: s
     ValueError for a file that is no image.
     """
     with opened(file) as image:
-        return _pixels(cropped(flattened(upright(image), channels), resize, crop, interpolation))
+        return _pixels(cropped(plain(image, channels), resize, crop, interpolation))
 
 
 def square(file: File, size: int, channels: int) -> np.ndarray:
@@ -130,7 +132,7 @@ def square(file: File, size: int, channels: int) -> np.ndarray:
     with opened(file) as image:
         if image.format == "JPEG":
             image.draft(None, (round(DRAFTED * size),) * 2)
-        return _pixels(cropped(flattened(upright(image), channels), size, size))
+        return _pixels(cropped(plain(image, channels), size, size))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -141,12 +143,12 @@ def _pixels(image: Image.Image) -> np.ndarray:
 def examined(file: File) -> Facts:
     """The facts of an image, all of it decoded. ValueError for what is none, with the reason."""
     with opened(file) as image:
-        mode, (width, height) = image.mode, image.size
+        mode, (width, height) = "I;16" if _is_sixteen(image) else image.mode, image.size
         turned = image.getexif().get(ORIENTATION) in TURNED
         animated = image.format != "MPO" and getattr(image, "is_animated", False)
         if image.format == "JPEG":
             image.draft(None, (4 * THUMBNAIL, 4 * THUMBNAIL))
-        small = flattened(upright(image), 3).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+        small = plain(image, 3).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     shrunk = np.asarray(small.convert("L").resize(HASHED, Image.Resampling.BILINEAR))
     lighter = np.packbits(shrunk[:, :-1] > shrunk[:, 1:])
     return Facts(width, height, mode, turned, animated, int.from_bytes(lighter.tobytes()), small.tobytes())
@@ -156,7 +158,7 @@ def data_uri(file: File, size: int = 96) -> str:
     """A thumbnail that stands inside a page, or nothing where the file is no image."""
     try:
         with opened(file) as image:
-            small = flattened(upright(image), 3)
+            small = plain(image, 3)
             small.thumbnail((size, size))
     except ValueError:
         return ""

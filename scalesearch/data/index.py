@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,8 @@ class Store(Protocol):
 @dataclass(frozen=True)
 class Index:
     """The images of a data set: what they are called (within `origin`), their classes and, where they have any,
-    splits. `stamp` changes when a file does. `loose` lie in no class; `ignored` counts files of other kinds by suffix.
+    splits. `stamp` changes when a file does. `loose` lie in no class; `ignored` counts files of other kinds by suffix;
+    `absent` are classes that are spoken of and have no image.
     """
 
     origin: str
@@ -48,6 +50,7 @@ class Index:
     store: Store
     loose: tuple[str, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,17 +58,22 @@ class Index:
 
 def index(origin: str, names: Sequence[str], labels: Sequence[object], splits: Sequence[str | None], stamp: str,
           store: Store, classes: Sequence[str] | None = None, loose: tuple[str, ...] = (),
-          ignored: Mapping[str, int] | None = None) -> Index:  # fmt: skip
+          ignored: Mapping[str, int] | None = None, absent: tuple[str, ...] = ()) -> Index:  # fmt: skip
     """An `Index` of labels as they are written. Raises `InputError` where these are numbers in one split and names in
     another, where there are none, and where all are one class."""
-    told = [str(label) for label in labels]
+    told = [_shown(unicodedata.normalize("NFC", str(label))) for label in labels]
     _check_alike(told, splits, origin)
     ordered = tuple(classes or sorted(set(told), key=_in_order))
     if len(ordered) < 2:
         only = f'one class, "{ordered[0]}"' if ordered else "no class"
         raise InputError(f"has images of {only}; a classifier needs two or more, each in a folder of its own or named "
                          "in a column of labels", origin)
-    return Index(origin, names, told, splits, ordered, stamp, store, loose, ignored or {})
+    return Index(origin, [*map(_shown, names)], told, splits, ordered, stamp, store, loose, ignored or {}, absent)
+
+
+def _shown(name: str) -> str:
+    """A file's name as text, also where it is none in UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _in_order(label: str) -> tuple[int, int, str]:
@@ -80,6 +88,8 @@ def _check_alike(labels: Sequence[str], splits: Sequence[str | None], origin: st
     names = [s for s in by_split if s not in numbers]
     if numbers and names:
         a, b = numbers[0], names[0]
+        if by_split[a] & by_split[b]:
+            return  # some names are numbers
         raise InputError(f"labels are numbers in {a} (as {min(by_split[a])}) and names in {b} (as "
                          f"{min(by_split[b])}); write them alike", origin)
 

@@ -8,19 +8,23 @@ from typing import NamedTuple
 
 import torch
 
-from scalesearch.data import SUFFIXES, File, prepared as prepared_pixels, square
+from scalesearch.data import SUFFIXES, File, npz_images, prepared as prepared_pixels, square
 from scalesearch.errors import InputError
 from scalesearch.network import Network
 from scalesearch.training import every_channel, resized
 from scalesearch.zoo import Preprocessing
 
 BATCH = 16
+PHOTOS = 1, 3  # channels of the images in files
+
+
+ARRAYS = ".npz"
 
 
 class Prediction(NamedTuple):
     """The most likely classes of an image, as `(class, probability)`, the likeliest first."""
 
-    image: Path
+    image: str
     top: list[tuple[int, float]]
 
 
@@ -52,6 +56,9 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
 
     Raises `InputError` for a file that is no image.
     """
+    if channels not in PHOTOS:
+        raise InputError(f"is a photo, and the network takes images of {channels} channels, as `images` of an .npz "
+                         "file hold them", str(path))
     try:
         return as_input(path, preprocessing, channels)
     except ValueError as error:
@@ -77,20 +84,42 @@ def predict(model: Network, found: Found, preprocessing: Preprocessing, top: int
     Raises `InputError` for a named file that is no image, before anything is predicted.
     """
     channels = model.arch.channels
-    for path in found.named:
-        prepared(path, preprocessing, channels)
+    inputs = lambda path: _inputs(path, preprocessing, channels)
+    for path in [*found.named, *(found.in_folders[:1] if channels not in PHOTOS else ())]:
+        next(inputs(path))
     model = model.eval().to(device)
-    paths = [*found.named, *found.in_folders]
-    for start in range(0, len(paths), BATCH):
-        images: list[tuple[Path, torch.Tensor]] = []
-        for path in paths[start : start + BATCH]:
-            try:
-                images.append((path, prepared(path, preprocessing, channels)))
-            except InputError:
-                yield path
-        if images:
-            with torch.inference_mode():
-                batch = torch.stack([image for _, image in images]).to(device)
-                likely = model(batch).float().softmax(1).topk(min(top, model.arch.classes))
-            for (path, _), values, classes in zip(images, likely.values.tolist(), likely.indices.tolist()):
-                yield Prediction(path, list(zip(classes, values)))
+    waiting: list[tuple[str, torch.Tensor]] = []
+    for path in [*found.named, *found.in_folders]:
+        try:
+            for one in inputs(path):
+                waiting.append(one)
+                if len(waiting) == BATCH:
+                    yield from _likely(model, waiting, top, device)
+                    waiting = []
+        except InputError:
+            yield from _likely(model, waiting, top, device)
+            waiting = []
+            yield path
+    yield from _likely(model, waiting, top, device)
+
+
+def _inputs(path: Path, preprocessing: Preprocessing, channels: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """What a file holds as the network takes it: an image, or an array's many."""
+    if path.suffix.lower() != ARRAYS:
+        yield str(path), prepared(path, preprocessing, channels)
+        return
+    images = npz_images(path)
+    if images.shape[3] != channels:
+        raise InputError(f"has images of {images.shape[3]} channels, and the network takes {channels}", str(path))
+    for number, image in enumerate(images):
+        yield f"{path}:{number}", as_input(image, preprocessing, channels)
+
+
+def _likely(model: Network, images: list[tuple[str, torch.Tensor]], top: int, device: str) -> Iterator[Prediction]:
+    if not images:
+        return
+    with torch.inference_mode():
+        batch = torch.stack([image for _, image in images]).to(device)
+        likely = model(batch).float().softmax(1).topk(min(top, model.arch.classes))
+    for (name, _), values, classes in zip(images, likely.values.tolist(), likely.indices.tolist()):
+        yield Prediction(name, list(zip(classes, values)))

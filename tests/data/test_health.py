@@ -73,6 +73,13 @@ def test_modes_are_brought_to_eight_bits_and_told(photos):
     assert np.abs(first - square(np.asarray(base), 20, 3)).mean() < 12
 
 
+@pytest.mark.parametrize("head, channels", [(b"P5\n32 32\n65535\n", 1), (b"P6\n32 32\n65535\n", 3)])
+def test_sixteen_bits_of_netpbm_files(head, channels, tmp_path):
+    levels = np.linspace(0, 65535, 32 * 32).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(head + levels.repeat(channels).tobytes())
+    assert np.abs(square(tmp_path / "a.pgm", 32, channels)[:, :, 0].ravel() - levels / 257).max() < 1
+
+
 def test_grey_images_are_of_one_channel(tmp_path):
     for path in folder(tmp_path, COUNTS).rglob("*.png"):
         Image.open(path).convert("L").save(path)

@@ -149,6 +149,47 @@ def test_what_was_trained_on_is_never_tested_on(tmp_path, trained):
     assert "has a class 'fox', which the network has none of that name for" in said
 
 
+def test_preparation_can_be_said_otherwise(trained):
+    photo = str(next((trained[0] / "cat").iterdir()))
+    shown = lambda *more: json.loads(invoke("predict", str(trained[1]), photo, "--json", *more).stdout)[0]["top"]
+    assert shown("--interpolation", "nearest") != shown() != shown("--resize", "24")
+
+
+def test_a_table_of_many_channels_is_trained_on_scored_and_predicted(tmp_path):
+    rng, labels = np.random.default_rng(0), np.arange(48) % 2
+    images = rng.integers(0, 120, (48, 5, 16, 16), dtype=np.uint8)
+    images += (100 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "t.npz", images=images, labels=labels)
+    out, data = tmp_path / "net", str(tmp_path / "t.npz")
+    shares = ("--val", "0.1", "--test", "0.4")
+    done = invoke("train", "resnet20_cifar", "--data", data, "--out", str(out), "--set", "epochs=1", "--recipe",
+                  "quick", "--set", "batch_size=8", *shares, "--json")
+    summary = json.loads(done.stdout)
+    assert summary["data"]["images"] == {"train": 24, "val": 4, "test": 20}
+    found = json.loads(invoke("evaluate", str(out), "--data", data, *shares, "--json").stdout)
+    assert found["images"] == 20 and found["top1"] == pytest.approx(summary["scores"]["test_accuracy"])
+    said = json.loads(invoke("predict", str(out), data, "--top", "1", "--json").stdout)
+    assert len(said) == 48 and said[47]["image"] == f"{data}:47"
+    shown = examples({"source": data, "val": 0.1, "test": 0.4}, "test")
+    right = [said[row]["top"][0]["class"] == labels[row] for row in shown.rows]
+    assert np.mean(right) == pytest.approx(found["top1"])
+    picture("cat", 1).save(tmp_path / "photo.png")
+    for path in (tmp_path / "photo.png", tmp_path):
+        assert "is a photo, and the network takes images of 5 channels" in refused("predict", str(out), str(path))
+    np.savez(tmp_path / "grey.npz", images=images[:, 0])
+    said = refused("predict", str(out), str(tmp_path / "grey.npz"))
+    assert "has images of 1 channels, and the network takes 5" in said
+
+
+def test_columns_are_named_for_a_training(photos, tmp_path):
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
+    (tmp_path / "t.csv").write_text("\n".join(["where,what", *rows]))
+    data = ("--data", str(tmp_path / "t.csv"), "--image", "where", "--label", "what")
+    out = str(tmp_path / "net")
+    invoke("train", "resnet20_cifar", *data, "--out", out, "--recipe", "quick", "--set", "epochs=1")
+    assert json.loads(invoke("evaluate", out, *data, "--json").stdout)["images"] == 18
+
+
 def test_the_folder_is_a_model_wherever_one_is_asked_for(trained, tmp_path):
     _, out, _ = trained
     assert ss.load(out).classes == 3 and json.loads(invoke("cost", str(out), "--json").stdout)[0]["params"] > 0

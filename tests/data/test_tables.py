@@ -1,0 +1,161 @@
+"""Tables as people have them: columns called anyhow, cells as they are written, files where they really lie."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from helpers import invoke, refused
+from making import encoded, folder, parquet
+
+from scalesearch.data.sources import data_set
+from scalesearch.errors import InputError
+
+COUNTS = {"cat": 20, "dog": 30}
+ROWS = [(f"{label}/{i:03}.png", label) for label, count in COUNTS.items() for i in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def table(path, rows, head="image,label", encoding="utf-8"):
+    path.write_bytes("\n".join([head, *(",".join(row) for row in rows)]).encode(encoding))
+    return path
+
+
+def classes(path, **said):
+    return data_set({"source": str(path), **said}).index.classes
+
+
+def flat(path):
+    """All photos in one folder, called by their class and number; their names without suffixes."""
+    path.mkdir()
+    for name, _ in ROWS:
+        shutil.copy(path.parent / name, path / name.replace("/", "-"))
+    return [(name.replace("/", "-").removesuffix(".png"), label) for name, label in ROWS]
+
+
+@pytest.mark.parametrize("head", ["Image,Label", " File Path , CLASS", "file-name,Species"])
+def test_columns_are_known_whatever_their_case_and_spaces(head, tmp_path):
+    folder(tmp_path, COUNTS)
+    assert classes(table(tmp_path / "t.csv", ROWS, head)) == ("cat", "dog")
+
+
+def test_a_column_is_named_in_any_case_and_must_be_one(tmp_path):
+    folder(tmp_path, COUNTS)
+    path = table(tmp_path / "t.csv", ROWS, "photo,Kind")
+    assert classes(path, image="Photo", label="kind") == ("cat", "dog")
+    table(path, [(*row, "x") for row in ROWS], "image,label,label")
+    assert "t.csv: label: has two columns called label" in refused("data", str(path))
+
+
+@pytest.mark.parametrize("labels, found", [
+    (("001", "1"), {"001", "1"}), (("1e3", "1000"), {"1e3", "1000"}), (("True", "false"), {"True", "false"}),
+    (("1.0", "0.0"), {"1", "0"}), (("NA", "null"), {"NA", "null"}), ((" cat ", "dog"), {"cat", "dog"}),
+])  # fmt: skip
+def test_labels_are_what_is_written(labels, found, tmp_path):
+    folder(tmp_path, COUNTS)
+    called = dict(zip(COUNTS, labels))
+    assert set(classes(table(tmp_path / "t.csv", [(name, called[label]) for name, label in ROWS]))) == found
+
+
+def test_images_may_be_called_by_numbers(tmp_path):
+    folder(tmp_path, COUNTS)
+    for number, (name, _) in enumerate(ROWS):
+        shutil.move(tmp_path / name, tmp_path / str(1000 + number))
+    found = data_set(str(table(tmp_path / "t.csv", [(str(1000 + i), label) for i, (_, label) in enumerate(ROWS)])))
+    assert found.health.images == 50
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+def test_encodings_of_spreadsheets(encoding, tmp_path):
+    folder(tmp_path, COUNTS)
+    rows = [(name, {"cat": "Löwe", "dog": "Émeu"}[label]) for name, label in ROWS]
+    assert set(classes(table(tmp_path / "t.CSV", rows, encoding=encoding))) == {"Löwe", "Émeu"}
+
+
+def test_class_names_that_look_alike_are_one_class(tmp_path):
+    folder(tmp_path, COUNTS)
+    rows = [(name, ("Lo\u0308we" if i % 2 else "L\u00f6we") if label == "cat" else label)
+            for i, (name, label) in enumerate(ROWS)]  # fmt: skip
+    assert classes(table(tmp_path / "t.csv", rows)) == ("L\u00f6we", "dog")
+
+
+@pytest.mark.parametrize("suffix", ["", ".png"])
+@pytest.mark.parametrize("form", ["one folder", "two folders", "splits"])
+def test_names_in_a_table_lead_to_the_folder_beside_it(form, suffix, tmp_path):
+    folder(tmp_path / "all", COUNTS)
+    data = tmp_path / "d"
+    data.mkdir()
+    rows = [(name + suffix, label) for name, label in flat(tmp_path / "all" / "flat")]
+    if form == "splits":  # the same names in both
+        for split in ("train", "test"):
+            shutil.copytree(tmp_path / "all" / "flat", data / split)
+            table(data / f"{split}.csv", rows, "id,label")
+    else:
+        shutil.copytree(tmp_path / "all" / "flat", data / "part1")
+        if form == "two folders":
+            (data / "part2").mkdir()
+            for path in sorted((data / "part1").iterdir())[:25]:
+                path.rename(data / "part2" / path.name)
+        table(data / "labels.csv", rows, "id,label")
+    found = data_set({"source": str(data), "image": "id"})
+    assert found.health.images == (100 if form == "splits" else 50) and not found.health.unreadable
+
+
+def test_a_table_beside_one_folder_of_images_is_found(tmp_path):
+    folder(tmp_path / "all", COUNTS)
+    (tmp_path / "d").mkdir()
+    rows = flat(tmp_path / "all" / "images")
+    shutil.move(tmp_path / "all" / "images", tmp_path / "d" / "images")
+    table(tmp_path / "d" / "labels.csv", rows)
+    assert classes(tmp_path / "d") == ("cat", "dog")
+
+
+def test_class_folders_with_a_table_beside_them_stay_class_folders(tmp_path):
+    folder(tmp_path, COUNTS)
+    table(tmp_path / "notes.csv", [(name, "x") for name, _ in ROWS])
+    assert classes(tmp_path) == ("cat", "dog")
+
+
+def test_a_missing_file_is_not_taken_for_another_classes(tmp_path):
+    folder(tmp_path, COUNTS)
+    (tmp_path / "cat" / "007.png").unlink()
+    found = data_set(str(table(tmp_path / "t.csv", ROWS)))
+    assert found.health.unreadable == ["cat/007.png"]
+
+
+def test_classes_without_an_image_are_left_out_and_told(tmp_path):
+    rows = [(encoded(label, i), n) for n, label in ((0, "cat"), (2, "eel")) for i in range(20)]
+    path = parquet(tmp_path / "t.parquet", rows, names=["cat", "dog", "eel"])
+    found = json.loads(invoke("data", str(path), "--json").stdout)
+    assert list(found["classes"]) == ["cat", "eel"] and found["absent"] == ["dog"]
+    assert "left out, having no image: 1 class that is spoken of (dog)" in found["warnings"]
+
+
+def test_some_names_may_be_numbers(tmp_path):
+    folder(tmp_path / "train", {"cat": 20, "1": 20})
+    folder(tmp_path / "test", {"1": 5}, 1)
+    assert classes(tmp_path) == ("1", "cat")
+
+
+def test_a_column_of_lists_is_no_label(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": [encoded("cat", 1)], "label": [["cat", "dog"]]}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.parquet: label: takes one class for each image"):
+        data_set(str(tmp_path / "t.parquet"))
+
+
+def test_files_called_in_no_encoding_are_told_and_their_splits_kept(tmp_path):
+    photos = folder(tmp_path / "photos", COUNTS)
+    (photos / "cat" / "000.png").rename(photos / "cat" / b"\xff\xfe.png".decode(errors="surrogateescape"))
+    opened = data_set(str(photos))
+    assert opened.health.images == 50 and "cat/\\xff\\xfe.png" in opened.index.names
+    (tmp_path / "run").mkdir()
+    opened.keep_splits(tmp_path / "run")
+    opened.keep_splits(tmp_path / "run")
