@@ -13,7 +13,7 @@ from typing import Any
 from scalesearch.arch import Arch, adapt, expand
 from scalesearch.counting import cost
 from scalesearch.data import Source
-from scalesearch.errors import InputError, WorkFailed
+from scalesearch.errors import WorkFailed
 from scalesearch.files import save_text
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.images import keep_data
@@ -64,9 +64,7 @@ def train(single: Single, folder: Path, resume: bool = False,
     """
     task = TASKS["classification"]
     task.check(single.arch, "model")
-    stages = ["stem", *(f"stages.{i}" for i in range(len(single.adapted.stages)))]
-    if single.recipe.freeze_until not in ("", *stages):
-        raise InputError(f"takes {', '.join(stages)}, got {single.recipe.freeze_until!r}", "freeze_until")
+    single.recipe.frozen(len(single.adapted.stages))
     with claimed(folder, single.document, resume, "training"):
         if (folder / "summary.json").exists() and (folder / WEIGHTS).exists():
             return json.loads((folder / "summary.json").read_text(encoding="utf-8"))

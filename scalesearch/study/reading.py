@@ -107,6 +107,8 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
     study = replace(study, budget=budget, training=training, document={**study.document, "name": study.name})
     with located():
         _check_some_network(study)
+    with inside("recipe"):
+        training.recipe.frozen(len(space.sample(0)[1].stages))
     return study
 
 

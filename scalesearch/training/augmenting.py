@@ -83,7 +83,7 @@ class Augmentation:
     def _erased(self, images: torch.Tensor) -> torch.Tensor:
         n, side = len(images), images.shape[-1]
         wide, high = _sides(_uniform(n, *ERASED))
-        inside = _rectangles(wide, high, side).to(images.device)
+        inside = _rectangles(wide, high, side, images.device)
         inside &= (torch.rand(n) < self.recipe.erase).to(images.device).view(-1, 1, 1)
         noise = torch.randn(n, images.shape[1], 1, 1).to(images.device).expand_as(images)
         return torch.where(inside[:, None], noise, images)
@@ -103,9 +103,8 @@ class Augmentation:
             return images * part + other * (1 - part), order, share
         side = images.shape[-1]
         wide, high = ((1 - share).sqrt(),) * 2
-        inside = _rectangles(wide, high, side)
-        kept = 1 - inside.float().mean((1, 2))
-        return torch.where(inside[:, None].to(images.device), other, images), order, kept
+        inside = _rectangles(wide, high, side, images.device)
+        return torch.where(inside[:, None], other, images), order, 1 - inside.float().mean((1, 2))
 
 
 def _sides(area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,10 +112,11 @@ def _sides(area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
 
 
-def _rectangles(wide: torch.Tensor, high: torch.Tensor, side: int) -> torch.Tensor:
+def _rectangles(wide: torch.Tensor, high: torch.Tensor, side: int, device: torch.device) -> torch.Tensor:
     """Masks `(n, side, side)` of rectangles of these shares of the sides, anywhere inside."""
-    n, places = len(wide), (torch.arange(side) + 0.5) / side
-    across, down = (torch.rand(n)[:, None] * (1 - length[:, None]) for length in (wide, high))
-    columns = (places >= across) & (places < across + wide[:, None])
-    rows = (places >= down) & (places < down + high[:, None])
+    across, down = (torch.rand(len(wide)) * (1 - length) for length in (wide, high))
+    wide, high, across, down = (drawn[:, None].to(device) for drawn in (wide, high, across, down))
+    places = (torch.arange(side, device=device) + 0.5) / side
+    columns = (places >= across) & (places < across + wide)
+    rows = (places >= down) & (places < down + high)
     return rows[:, :, None] & columns[:, None, :]

@@ -9,14 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from scalesearch.errors import InputError
 from scalesearch.network import Network
-from scalesearch.training.recipe import Recipe
-
-
-def levels(model: Network) -> list[str]:
-    """What a network is made of from the stem up: where thawing and rates by depth count."""
-    return ["stem", *(f"stages.{i}" for i in range(len(model.stages))), "head"]
+from scalesearch.training.recipe import Recipe, levels
 
 
 def level_of(name: str, order: list[str]) -> int:
@@ -29,8 +23,8 @@ def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
 
     Raises `InputError` where `freeze_until` names nothing of the network.
     """
-    order = levels(model)
-    frozen = frozen_levels(order, recipe)
+    order = levels(len(model.stages))
+    frozen = recipe.frozen(len(model.stages))
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         level = level_of(name, order)
@@ -47,15 +41,6 @@ def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
         return torch.optim.AdamW(rows, lr=recipe.learning_rate, fused=fused)
     nesterov = recipe.momentum > 0
     return torch.optim.SGD(rows, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
-
-
-def frozen_levels(order: list[str], recipe: Recipe) -> int:
-    """How many of `levels`, from the stem up, never learn."""
-    if not recipe.freeze_until:
-        return 0
-    if recipe.freeze_until not in order[:-1]:
-        raise InputError(f"takes {', '.join(order[:-1])}; got {recipe.freeze_until!r}", "freeze_until")
-    return order.index(recipe.freeze_until) + 1
 
 
 def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from scalesearch.errors import InputError
 from scalesearch.signature import Count, Natural, Rate, Ratio, Rule, Share
 
 # What `proxies` computes of a network that has not been trained, beside the counted params and MACs.
@@ -92,6 +93,19 @@ class Recipe:
     def grown(self, phi: float) -> Recipe:
         """The recipe of the family's member at φ."""
         return replace(self, phi=phi) if self.dropout_growth or self.drop_path_growth else self
+
+    def frozen(self, stages: int) -> int:
+        """How many of a network's levels, from the stem up, never learn. Raises `InputError` where `freeze_until` names
+        none of them."""
+        order = levels(stages)
+        if self.freeze_until not in ("", *order[:-1]):
+            raise InputError(f"takes {', '.join(order[:-1])}; got {self.freeze_until!r}", "freeze_until")
+        return order.index(self.freeze_until) + 1 if self.freeze_until else 0
+
+
+def levels(stages: int) -> list[str]:
+    """What a network of so many stages is made of from the stem up: where thawing and rates by depth count."""
+    return ["stem", *(f"stages.{i}" for i in range(stages)), "head"]
 
 
 def grown(rate: float, more: float) -> float:

@@ -172,4 +172,4 @@ class Session:
                 "seconds": round(trainer.seconds, 3),
                 "used": {"device": trainer.device.type, "precision": trainer.precision,
                          "micro_batch": min(trainer.micro_batch, trainer.recipe.batch_size),
-                         "epochs": trainer.epoch}}
+                         "epochs": trainer.epoch, "inherited": round(trainer.inherited, 6)}}

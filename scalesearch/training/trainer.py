@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,21 +15,20 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.arch import Arch, named_structure
-from scalesearch.counting import possible_cost
 from scalesearch.data import Source, load
 from scalesearch.network import Network, build
 from scalesearch.training.augmenting import Augmentation
 from scalesearch.training.memory import free_on, largest_batch, ran_out
-from scalesearch.training.optimizing import frozen_levels, levels, optimizer_of, schedule_of
+from scalesearch.training.optimizing import optimizer_of, schedule_of
 from scalesearch.training.pictures import Normal, Pictures
 from scalesearch.training.precision import autocast, precision_on
-from scalesearch.training.recipe import Recipe, grown
+from scalesearch.training.progressive import sides
+from scalesearch.training.recipe import Recipe, grown, levels
 from scalesearch.training.scoring import Scorer
 from scalesearch.training.tasks import TASKS
 
 NORMAL = Normal()
 VALIDATING = 0.05  # share of an epoch's work that validation may take; a training step costs three forward passes
-GROWN = 2 / 3  # of the epochs, after which the resolution is whole
 
 
 def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
@@ -91,8 +89,9 @@ class Trainer:
         self.precision = precision_on(self.device, recipe.precision, self.arch)
         halves = self.precision == "fp16" and self.device.type != "cpu"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
+        self.sides = sides(self.arch, recipe)
         self.optimizer = optimizer_of(self.model, recipe)
-        self.schedule = schedule_of(self.optimizer, recipe, self.steps, len(levels(self.model)))
+        self.schedule = schedule_of(self.optimizer, recipe, self.steps, len(levels(len(self.model.stages))))
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.augmentation = Augmentation(recipe, self.data.mirror)
@@ -118,15 +117,6 @@ class Trainer:
     def plain_loss(self, out: torch.Tensor, labels: Any) -> torch.Tensor:
         """The task's loss of one output, its labels not smoothed."""
         return self.task.loss(self.arch, out, labels, replace(self.recipe, label_smoothing=0.0))
-
-    @cached_property
-    def _sides(self) -> list[int]:
-        """The resolution of every epoch."""
-        whole, start, epochs = self.arch.resolution, self.recipe.progressive, self.recipe.epochs
-        wanted = [round(whole * min(1.0, start + (1 - start) * epoch / max(1.0, GROWN * epochs)))
-                  for epoch in range(epochs)]
-        works = {side: possible_cost(self.arch.with_(resolution=side)) is not None for side in set(wanted)}
-        return [side if works[side] else whole for side in wanted]
 
     def run_epoch(self, between: Callable[[], None] = lambda: None) -> dict[str, float]:
         """What is left of a pass over the training images; mean loss and, where it was taken, the validation score.
@@ -158,8 +148,8 @@ class Trainer:
 
     def _stay_frozen(self) -> None:
         """The statistics of stages that never learn stay as they are, too."""
-        order = levels(self.model)
-        for level in order[: frozen_levels(order, self.recipe)]:
+        stages = len(self.model.stages)
+        for level in levels(stages)[: self.recipe.frozen(stages)]:
             self.model.get_submodule(level).eval()
 
     @property
@@ -202,7 +192,7 @@ class Trainer:
 
     def _backward(self, part: torch.Tensor, share: float) -> torch.Tensor:
         pictures, which = self.split("train"), part.to(self.device)
-        shown, moves = self.augmentation(pictures.images(part), self._sides[self.epoch])
+        shown, moves = self.augmentation(pictures.images(part), self.sides[self.epoch])
         wanted = self.task.moved(pictures.labels[which], moves)
         if blended := self.augmentation.mixed(shown):
             shown, wanted = blended[0], self.task.mixed(wanted, *blended[1:])

@@ -8,6 +8,8 @@ import pytest
 from driving import drive, outcome_of, write_study
 from helpers import refused
 
+import scalesearch as ss
+from scalesearch.space import arch_to_yaml
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import compare, rivals
@@ -58,12 +60,33 @@ def test_the_named_ways_to_scale_are_trained_whole_and_paired_by_seed(tmp_path):
         "test_accuracy": {"family": 0.6, "rivals": 0.5}.get(job.step, 0.1) + 0.01 * job.seed}}
     run = run_of(tmp_path, outcome, scale=scale)
     found = rivals.rivals(run)
-    assert found and all(r.behind == pytest.approx(0.1) and r.seeds == 2 for r in found)
+    own = [r for r in found if r.name.endswith(" (found)")]
+    assert len(found) > len(own) and all(r.seeds == 2 for r in found)
+    assert all(r.behind == pytest.approx(0 if r in own else 0.1) for r in found)
     assert all(r.interval == pytest.approx(0, abs=1e-6) for r in found)
-    named = {part for r in found for part in r.name.split(" and ")}
-    own = {"efficientnet", "depth", "width", "resolution"} - named
-    assert named <= {"efficientnet", "depth", "width", "resolution"} and len(own) <= 1
+    named = {part for r in found for part in r.name.removesuffix(" (found)").split(" and ")}
+    assert named == {"efficientnet", "depth", "width", "resolution"}
     assert not rivals.rivals(run_of(tmp_path / "none" if (tmp_path / "none").mkdir() is None else tmp_path))
+
+
+def test_what_started_from_weights_says_how_much_of_it(tmp_path):
+    began = tmp_path / "net"
+    began.mkdir()
+    (began / "arch.yaml").write_text(arch_to_yaml(ss.load("resnet18")))
+    (began / "weights.safetensors").touch()
+    outcome = lambda job: outcome_of(job) | {"used": {"inherited": {"family": 0.9}.get(job.step, 0.02)}}
+    run = run_of(tmp_path, outcome, init="net")
+    said = next(line for line in compare.says(run) if line.startswith("Trainings started from the weights in"))
+    assert "-phi2 90%" in said and "mobilenet_v1 2%" in said and "resnet18 2%" in said
+    assert not any("started from" in line for line in compare.says(run_of(tmp_path / "net")))
+
+
+def test_stages_that_shall_not_learn_must_be_there(tmp_path):
+    frozen = lambda stage: str(write_study(tmp_path, recipe={"epochs": 1, "freeze_until": stage}))
+    said = refused("run", frozen("stages.9"), "--dry-run")
+    assert "study.yaml:" in said and "recipe.freeze_until: takes stem, stages.0" in said and "'stages.9'" in said
+    said = refused("run", frozen("stages.3"), "--dry-run")
+    assert "compare: " in said or "recipe.freeze_until" in said
 
 
 def test_presets_change_several_keys_at_once_and_what_is_set_comes_last(tmp_path):

@@ -24,8 +24,7 @@ from scalesearch.data.sources import source
 from scalesearch.space.schema import space_from_dict
 from scalesearch.training import classification
 from scalesearch.training.memory import FLOAT, KEPT, USED, largest_batch, ran_out
-from scalesearch.training.optimizing import levels
-from scalesearch.training.recipe import RECIPES, Recipe
+from scalesearch.training.recipe import RECIPES, Recipe, levels
 from scalesearch.training.trainer import Trainer, TrainingFailed
 
 DIGITS = source("digits")
@@ -121,7 +120,7 @@ def test_scores_by_class_are_counted_right():
 def test_rates_fall_towards_the_stem_and_stages_thaw_from_the_head(arch):
     recipe = replace(SHORT, layer_decay=0.5, thaw=0.5, epochs=4)
     trainer = Trainer(arch, DIGITS, recipe, 0)
-    order = levels(trainer.model)
+    order = levels(len(trainer.model.stages))
     by_level = {group["level"]: group["initial_lr"] for group in trainer.optimizer.param_groups}
     assert by_level[len(order) - 1] == recipe.learning_rate
     assert by_level[0] == pytest.approx(recipe.learning_rate * 0.5 ** (len(order) - 1))
@@ -170,8 +169,17 @@ def test_blends_of_rare_and_frequent_classes_weigh_by_both():
 
 def test_resolution_grows_and_is_whole_at_the_end(arch):
     trainer = Trainer(arch, DIGITS, replace(SHORT, epochs=9, progressive=0.5), 0)
-    assert trainer._sides[0] == 8 and trainer._sides[-3:] == [16] * 3 and trainer._sides == sorted(trainer._sides)
+    assert trainer.sides[0] == 8 and trainer.sides[-3:] == [16] * 3 and trainer.sides == sorted(trainer.sides)
     assert torch.isfinite(trainer._step(torch.arange(32)))
+
+
+@pytest.mark.parametrize("side, sides", [(32, {32}), (64, {32, 48, 64})])
+def test_a_network_that_would_be_another_one_at_smaller_images_is_trained_on_whole_ones(side, sides):
+    """VGG's head leaves its pool out where there is nothing to pool."""
+    vgg = adapt(ss.load("vgg11_bn"), resolution=side, classes=10, channels=1)
+    recipe = replace(SHORT, epochs=3, progressive=0.5, data_share=0.05, batch_size=8)
+    trainer = Trainer(vgg, DIGITS, recipe, 0)
+    assert {*trainer.sides} == sides and trainer.run_epoch()["train_loss"] > 0
 
 
 def test_training_ends_on_a_plateau_if_asked(arch):

@@ -9,7 +9,7 @@ from typing import Any
 
 from scalesearch.arch import Arch
 from scalesearch.counting import cost
-from scalesearch.errors import InputError, distinct, unknown
+from scalesearch.errors import InputError, distinct, inside, unknown
 from scalesearch.scaling import realised
 from scalesearch.searchers import Jobs, Trial
 from scalesearch.space import arch_from_dict
@@ -85,6 +85,8 @@ def check(study: Study) -> None:
     for name, arch in hand_built(study).items():
         study.trained.task.check(arch, f"{NAME}: {name}")
         cost(arch)
+        with inside(f"{NAME}: {name}: recipe"):
+            study.recipe_of(NAME).frozen(len(arch.stages))
 
 
 def jobs(run: Driver) -> Jobs:
@@ -189,8 +191,18 @@ def concludes(run: Driver) -> dict[str, Any]:
     return {"rows": rows(run), "front_volumes": volumes(run)}
 
 
+def _inherited(run: Driver) -> list[str]:
+    """How much of each network came from the weights that all trainings start from."""
+    if not run.study.trained.init:
+        return []
+    trials = {t.name: t for step in (family.NAME, NAME) for t in run.log.of(step) if t.done}
+    shares = ", ".join(f"{name} {trial.used.get('inherited', 0):.0%}" for name, trial in trials.items())
+    return [f"Trainings started from the weights in {run.study.document['init']} wherever name and shape are a "
+            f"network's own; of its parameters these are: {shares}."]  # fmt: skip
+
+
 def says(run: Driver) -> list[str]:
-    missed = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss]
+    missed = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss] + _inherited(run)
     found = volumes(run)
     if found is None or not run.finished:
         return missed

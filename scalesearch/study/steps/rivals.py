@@ -40,25 +40,33 @@ def jobs(run: Driver) -> Jobs:
     """Those that build the same network are trained once; what is the found way itself, not at all."""
     if not _wanted(run.study):
         return
-    networks: dict[str, list[str]] = {}
-    archs: dict[str, Arch] = {}
-    own = expand(family.members(run)[1.0].arch).digest
-    for name, scaled in scale.preset_networks(run).items():
-        if name not in TRIED_ALWAYS:
-            continue
-        digest = expand(scaled.arch).digest
-        networks.setdefault(digest, []).append(name)
-        archs[digest] = scaled.arch
-    called = {digest: " and ".join(names) for digest, names in networks.items() if digest != own}
     rows: list[tuple[str, Arch, dict[str, Any]]] = [
-        (name, archs[digest].with_(name=name), {}) for digest, name in called.items()]
+        (name, arch.with_(name=name), {}) for name, arch in _named(run).items()
+        if expand(arch).digest != _own(run)]  # fmt: skip
     recipe = run.study.recipe_of(NAME).grown(1.0)
     yield from with_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
 
 
+def _own(run: Driver) -> str:
+    """The network that the found way makes."""
+    return expand(family.members(run)[1.0].arch).digest
+
+
+def _named(run: Driver) -> dict[str, Arch]:
+    """The networks of the named ways at φ = 1, each under the names of all that build it."""
+    names: dict[str, list[str]] = {}
+    archs: dict[str, Arch] = {}
+    for name, scaled in scale.preset_networks(run).items():
+        if name in TRIED_ALWAYS:
+            digest = expand(scaled.arch).digest
+            names.setdefault(digest, []).append(name)
+            archs[digest] = scaled.arch
+    return {" and ".join(called): archs[digest] for digest, called in names.items()}
+
+
 def rivals(run: Driver) -> list[Rival]:
-    """Best mean first."""
-    if not _wanted(run.study) or not run.log.of(NAME):
+    """Best mean first; a named way that is the found one too is level with it, and called so."""
+    if not _wanted(run.study) or not run.log.of(family.NAME):
         return []
     task = run.study.trained.task
     score = lambda trial: task.tested.turned(trial.scores[task.tested.key])
@@ -67,6 +75,9 @@ def rivals(run: Driver) -> list[Rival]:
     for trial in run.log.of(NAME):
         if trial.done and trial.fidelity["seed"] in found:
             tried[trial.name].append(trial)
+    for name, arch in _named(run).items() if found else ():
+        if expand(arch).digest == _own(run):
+            tried[f"{name} (found)"] = [t for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0]
     made = []
     for name, trials in tried.items():
         ahead = [found[t.fidelity["seed"]] - score(t) for t in trials]
