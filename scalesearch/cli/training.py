@@ -13,7 +13,7 @@ import click
 from scalesearch.cli.data import data_options, told_data
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import guarded_command, json_option, print_rows, setting, share
-from scalesearch.cli.weights import check_device, own_weights
+from scalesearch.cli.weights import check_device, classifier, own_weights, ready
 from scalesearch.errors import InputError
 
 SMALL = 64  # pixels up to which images are trained on as CIFAR's are
@@ -101,26 +101,15 @@ def evaluate(model: str, data_: str, weights: str | None, split: str, resolution
 
     Images are prepared as for `predict`. Classes are matched by their names where weights and data have them.
     """
-    import torch
-
-    from scalesearch.arch import BLOCKS
     from scalesearch.data import examples
-    from scalesearch.network import build
-    from scalesearch.weights import classes_of, evaluate as evaluated, load_weights, local, preparation_of
-    from scalesearch.zoo import load
+    from scalesearch.weights import evaluate as evaluated
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    check_device(device)
-    arch = load(model, resolution=resolution, classes=classes)
-    if BLOCKS[arch.head.kind].task != "classification":
-        raise InputError(f"{arch.name} is a detector; evaluate is for classifiers", "evaluate")
-    file = local(own_weights(model, weights))
-    built = build(arch)
-    library = load_weights(built, file)
+    arch = classifier(model, resolution, classes, "evaluate")
+    given = ready(arch, own_weights(model, weights), device)
     near = (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet") if Path(
         model).is_dir() else ()
     shown = examples(told_data(data_, said), split, next((path for path in near if path.exists()), None))
-    found = evaluated(built, shown, preparation_of(built.arch, library, file), classes_of(arch, library, file), device)
+    found = evaluated(given.network, shown, given.preparation, given.classes, given.device)
     row = {"name": arch.name, "split": split, **found._asdict()}
     if as_json:
         click.echo(json.dumps(row, indent=2))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -73,6 +74,40 @@ def own_weights(model: str, weights: str | None) -> str:
     return found
 
 
+def classifier(model: str, resolution: int | None, classes: int | None, verb: str) -> Any:
+    """The architecture. Raises `InputError` for one that is for something else."""
+    from scalesearch.arch import BLOCKS
+    from scalesearch.zoo import load
+
+    arch = load(model, resolution=resolution, classes=classes)
+    if BLOCKS[arch.head.kind].task != "classification":
+        raise InputError(f"{arch.name} is a detector; {verb} is for classifiers", verb)
+    return arch
+
+
+class Ready(NamedTuple):
+    """A network with trained weights and what is known of these."""
+
+    network: Any
+    preparation: Any
+    classes: Sequence[str] | None
+    device: str
+
+
+def ready(arch: Any, weights: str, device: str | None) -> Ready:
+    """`arch` with the weights in a file or on the Hub, for a GPU where there is one and none is named."""
+    import torch
+
+    from scalesearch.network import build
+    from scalesearch.weights import classes_of, load_weights, local, preparation_of
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
+    network, file = build(arch), local(weights)
+    library = load_weights(network, file)
+    return Ready(network, preparation_of(network.arch, library, file), classes_of(arch, library, file), device)
+
+
 def _as_in(arch: Any, form: str) -> Any:
     """Fresh weights for a library belong to the eps of that library's network."""
     from scalesearch.weights import LIBRARIES, known_to, trained_with
@@ -121,45 +156,27 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, resolutio
     An .npz file's `images` are as many, of any number of channels. Images are prepared as they were for those weights,
     as far as that is known; --resize, --interpolation, --mean and --std say otherwise.
     """
-    import torch
     from rich.console import Console
     from rich.progress import track
 
-    from scalesearch.arch import BLOCKS
-    from scalesearch.network import build
-    from scalesearch.weights import (
-        Prediction,
-        classes_of,
-        find,
-        load_weights,
-        local,
-        predict as predicted,
-        preparation_of,
-    )
-    from scalesearch.zoo import load
+    from scalesearch.weights import Prediction, find, predict as predicted
 
-    arch = load(model, resolution=resolution, classes=classes)
-    if BLOCKS[arch.head.kind].task != "classification":
-        raise InputError(f"{arch.name} is a detector; predict is for classifiers", "predict")
+    arch = classifier(model, resolution, classes, "predict")
     found = find(images)
     named = _names(names, arch.classes) if names else None
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    check_device(device)
-    built = build(arch)
-    file = local(own_weights(model, weights))
-    library = load_weights(built, file)
-    called = named or classes_of(arch, library, file)
+    given = ready(arch, own_weights(model, weights), device)
+    called = named or given.classes
     said: dict[str, Any] = {"resize": resize, "interpolation": interpolation,
                             "mean": _values(mean, "--mean", arch.channels),
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
     changes = {key: value for key, value in said.items() if value} | ({"stored": 0} if resize or interpolation else {})
-    preprocessing = preparation_of(arch, library, file)._replace(**changes)
+    preprocessing = given.preparation._replace(**changes)
     rows: Rows = []
     results: Rows = []
     skipped: list[Path] = []
     total = len(found.named) + len(found.in_folders)
     console = Console(stderr=True)
-    running = predicted(built, found, preprocessing, top, device)
+    running = predicted(given.network, found, preprocessing, top, given.device)
     for result in track(running, "predicting", total=total, console=console, disable=not console.is_terminal
                         or total < 2, transient=True):
         if not isinstance(result, Prediction):

@@ -26,6 +26,8 @@ class Progress:
         self.started_in: dict[str, set[tuple]] = {step: set() for step in self.titles}
         self.base_macs = study.budget.most_macs if study.budget.most_macs < inf else 0
         self.planned = {step: len(macs) for step, macs in study.planned(1.0).items()}
+        self.epochs = {} if study.training is None else {
+            step.name: study.recipe_of(step.name).epochs for step in study.steps if step.trains}
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
         self.live = self.console.is_terminal
@@ -75,6 +77,8 @@ class Progress:
 
     def _note(self, trial: Trial) -> None:
         self.base_macs = self.base_macs or trial.cost.get("macs", 0)
+        if trial.step in self.epochs:  # which `auto` has as many of as were found enough
+            self.epochs[trial.step] = trial.fidelity.get("of") or self.epochs[trial.step]
         score = trial.scores.get(self.study.evaluator.score.key)
         if score is None or trial.early:
             return
@@ -103,8 +107,7 @@ class Progress:
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
     def _planned_work(self) -> float:
-        steps = [step for step in self.study.steps if step.trains]
-        return sum(self.study.recipe_of(step.name).epochs * sqrt(m) for step in steps
+        return sum(self.epochs[step.name] * sqrt(m) for step in self.study.steps if step.name in self.epochs
                    for m in step.macs(self.study, self.base_macs))
 
     def _work(self, trial: Trial) -> float:
