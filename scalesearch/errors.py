@@ -71,5 +71,13 @@ def distinct(values: Sequence[object], place: str) -> None:
             raise InputError(f"{value} stands there twice", f"{place}[{i}]")
 
 
+class Interrupted(Exception):
+    """A signal has asked the work to end, and it has, with all that is unfinished saved. Exit code 128 + the signal."""
+
+    def __init__(self, signal: int):
+        super().__init__(f"interrupted by signal {signal}")
+        self.signal = signal
+
+
 class WorkFailed(RuntimeError):
     """The work cannot go on, through no fault of the input; the message says why. Exit code 1."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ from scalesearch.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+SHORT = 24  # characters of a path, up to which Ray's sockets can lie below it
 
 
 @contextmanager
@@ -67,6 +71,22 @@ def locked(path: Path, otherwise: str) -> Iterator[None]:
         except OSError:
             raise InputError(otherwise) from None
         yield
+
+
+@contextmanager
+def own_folder(name: str) -> Iterator[Path]:
+    """A folder for what this process needs while the block runs, whose path is short enough for sockets in it; those of
+    processes that were killed before they could take theirs away go too."""
+    home = Path(tempfile.gettempdir())
+    home = home if len(str(home)) <= SHORT else Path("/tmp")
+    for left in home.glob(f"{name}-*-*"):
+        if left.name.split("-")[-2].isdecimal() and not Path(f"/proc/{left.name.split('-')[-2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=home))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_text(text: str, path: Path) -> None:

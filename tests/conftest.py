@@ -56,3 +56,25 @@ def table(tmp_path_factory):
     from tabling import write_table
 
     return write_table(tmp_path_factory.mktemp("table") / "t.npz")
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """The file of a small study that takes under a minute."""
+    from starting import STUDY
+
+    from scalesearch import yamlfile
+
+    path = tmp_path_factory.mktemp("study") / "small.yaml"
+    path.write_text(yamlfile.dump(STUDY))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(study, tmp_path_factory):
+    """Its run, left alone: the folder, and what the command said."""
+    from starting import finish, start
+
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    said = finish(start(study, out))
+    return out, said

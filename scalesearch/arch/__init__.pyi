@@ -14,6 +14,7 @@ from .blocks.plain import conv as conv
 from .blocks.registry import (
     BLOCKS as BLOCKS,
     OWN as OWN,
+    Block as Block,
     allowed as allowed,
     block as block,
     block_fields as block_fields,

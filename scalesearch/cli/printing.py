@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from scalesearch import yamlfile
-from scalesearch.errors import InputError, WorkFailed, shown
+from scalesearch.errors import InputError, Interrupted, WorkFailed, shown
 from scalesearch.watched import watched_by
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # no mistake in the input
@@ -37,6 +38,10 @@ def guarded_command(command: Callable) -> Callable:
         except OSError as error:
             click.echo(f"scalesearch: {error.filename or 'file'}: {error.strerror or error}", err=True)
             sys.exit(1 if error.errno in FULL else 2)
+        except (Interrupted, KeyboardInterrupt) as stopped:
+            saved = "; what is unfinished is saved, --resume goes on" if isinstance(stopped, Interrupted) else ""
+            click.echo(f"scalesearch: interrupted{saved}", err=True)
+            sys.exit(128 + getattr(stopped, "signal", signal.SIGINT))
         except WorkFailed as error:
             click.echo(f"scalesearch: {error}", err=True)
             sys.exit(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import click
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import Rows, certificate_lines, guarded_command, json_option, print_rows, setting
-from scalesearch.errors import InputError, inside
+from scalesearch.errors import InputError, Interrupted, inside
 
 
 @main.command()
@@ -110,7 +112,10 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
     loaded = load_study(study, dict(map(setting, settings)) | begun)
     certificate = certified(loaded, study)
     if not dry_run:
-        _run(loaded, out, address, resume, as_json)
+        told = {"--address": address, "--init": init, "--out": out or Path("reports") / loaded.name}
+        again = ["scalesearch", "run", str(study), *(f"--set={text}" for text in settings),
+                 *(part for option, value in told.items() if value for part in (option, str(value))), "--resume"]
+        _run(loaded, out, address, resume, as_json, shlex.join(again))
         return
     rows = plan(loaded, certificate)
     if certificate is None:
@@ -122,7 +127,7 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
         click.echo(certificate_lines(certificate, loaded))
 
 
-def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool) -> None:
+def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool, again: str) -> None:
     from scalesearch.runs import Progress, run as run_study
 
     progress = Progress(study)
@@ -132,9 +137,10 @@ def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_jso
     except OSError as error:  # a full disk is no mistake in the input
         click.echo(f"scalesearch: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        click.echo("scalesearch: interrupted; nothing finished is lost, --resume goes on", err=True)
-        sys.exit(1)
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        saved = "what is unfinished is saved" if isinstance(stopped, Interrupted) else "nothing finished is lost"
+        click.echo(f"scalesearch: interrupted; {saved}; go on with: {again}", err=True)
+        sys.exit(128 + getattr(stopped, "signal", signal.SIGINT))
     if as_json:
         click.echo(json.dumps(finished.summary, indent=2, ensure_ascii=False))
         return
@@ -195,7 +201,7 @@ def fidelity(study: Path, recipe: bool, out: Path | None, address: str | None, s
 @guarded_command
 def report(folder: Path) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
-    from scalesearch.runs import check_format, kept_source, seconds_spent, write_report
+    from scalesearch.runs import check_format, kept_source, write_report
     from scalesearch.searchers import TrialLog
     from scalesearch.study import Driver, load_study
 
@@ -204,5 +210,5 @@ def report(folder: Path) -> None:
     check_format(folder)
     log = TrialLog(folder / "trials.jsonl", repair=False)
     study = load_study(folder / "study.yaml", kept=kept_source(folder))
-    write_report(Driver(study, log), folder, seconds_spent(folder))
+    write_report(Driver(study, log), folder)
     click.echo(folder / "report.html")

@@ -1,7 +1,7 @@
 from .checking import certified as certified, check_file as check_file, plan as plan
 from .folder import check_format as check_format
 from .images import kept_source as kept_source
-from .leaving import seconds_spent as seconds_spent, write_report as write_report
+from .leaving import write_report as write_report
 from .progress import Progress as Progress
 from .running import run as run
 from .single import Single as Single, train as train

@@ -14,12 +14,13 @@ from scalesearch.export import to_python
 from scalesearch.files import save_text
 from scalesearch.report import Info, by_class, gather
 from scalesearch.runs.images import kept_health
+from scalesearch.runs.spent import spent
 from scalesearch.searchers import write_storage
 from scalesearch.space import arch_to_yaml
 from scalesearch.study import ComparedRow, Driver, members
 
 
-def emit(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
+def emit(driver: Driver, folder: Path) -> dict[str, Any]:
     """Write `family/`, `optuna.db`, `trials.csv`, `summary.json` and `report.html`; the summary comes back.
 
     Raises `WorkFailed` where a search found nothing.
@@ -28,26 +29,16 @@ def emit(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
         if step.settled:
             step.settled(driver)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    total = seconds_spent(folder) + seconds
-    save_text(json.dumps(round(total, 1)), folder / "seconds.json")
-    return write_report(driver, folder, total)
+    return write_report(driver, folder)
 
 
-def seconds_spent(folder: Path) -> float:
-    """What finished runs of this folder took together."""
-    try:
-        return float(json.loads((folder / "seconds.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return 0.0
-
-
-def write_report(driver: Driver, folder: Path, seconds: float) -> dict[str, Any]:
+def write_report(driver: Driver, folder: Path) -> dict[str, Any]:
     """All that can be said of the log as it stands. Raises `InputError` for a search of a table without results."""
     import pandas
 
     from scalesearch.report import page
 
-    info = gather(driver, seconds, kept_health(folder), partial(by_class, folder))
+    info = gather(driver, spent(folder).seconds, kept_health(folder), partial(by_class, folder))
     if not info.data and not info.found["rows"]:
         raise InputError("holds no results yet", str(folder))
     if driver.log.of("family"):

@@ -9,27 +9,31 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import socket
-import tempfile
-import threading
-import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import BLOCKS, OWN
+from scalesearch.arch import OWN
 from scalesearch.errors import InputError
+from scalesearch.files import own_folder
 from scalesearch.machine import cores
-from scalesearch.runs.leaving import seconds_spent, write_report
+from scalesearch.runs.last_words import last_words
+from scalesearch.runs.leaving import write_report
+from scalesearch.runs.spent import counted
+from scalesearch.runs.stopping import Stop
+from scalesearch.runs.worker import Worker
 from scalesearch.searchers import WAIT, Job
-from scalesearch.study import Driver, Study
+from scalesearch.study import Driver, Study, seconds
 from scalesearch.training import Place
 
-QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0",
+QUIET = {"TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
+         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0",
          "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+         "RAY_ROTATION_MAX_BYTES": "20000000", "RAY_ROTATION_BACKUP_COUNT": "1",  # of what a worker prints
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
+RESOURCES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
 OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
 
 
@@ -39,25 +43,28 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
     os.environ |= QUIET
     import ray
 
-    logging.getLogger("ray").setLevel(logging.ERROR)  # importing ray sets it
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing ray sets it; we tell of trials that fail
     if ray.is_initialized():
         yield
         return
+    with suppress(AttributeError):  # what Ray says of dead workers would stand in our output; no option turns it off
+        ray._private.worker._worker_logs_enabled = False
     _check_reachable(address)
-    local: dict[str, Any] = {"include_dashboard": False,
-                             "object_store_memory": OBJECT_STORE} if address in (None, "local") else {}
-    try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
-                 **local)
-    except (ValueError, ConnectionError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise InputError(f"no Ray cluster answers at {address} ({said}); give HOST:PORT of its head",
-                         "--address") from None
-    try:
-        _check_enough(study, ray.cluster_resources())
+    with ExitStack() as stack:
+        local: dict[str, Any] = {}
+        if address in (None, "local"):
+            local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE,
+                     "_temp_dir": str(stack.enter_context(own_folder("scalesearch-ray")))}
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL,
+                     configure_logging=False, **local)
+        except (ValueError, ConnectionError) as error:
+            said = str(error).strip().splitlines()[0]
+            raise InputError(f"no Ray cluster answers at {address} ({said}); give HOST:PORT of its head",
+                             "--address") from None
+        stack.callback(ray.shutdown)
+        _check_enough(study, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         yield
-    finally:
-        ray.shutdown()
 
 
 def _check_reachable(address: str | None) -> None:
@@ -72,37 +79,48 @@ def _check_reachable(address: str | None) -> None:
                          "--address") from None
 
 
-def _check_enough(study: Study, there: dict[str, float]) -> None:
-    for kind, wanted in (("CPU", study.ray.cpus_per_trial), ("GPU", study.ray.gpus_per_trial)):
-        if wanted > there.get(kind, 0):
-            raise InputError(f"a trial wants {wanted:g} {kind}, and the Ray cluster has {there.get(kind, 0):g}",
-                             f"ray.{kind.lower()}s_per_trial")  # fmt: skip
+PLACES = {"CPU": "cpus_per_trial", "GPU": "gpus_per_trial"}  # of Ray's names, in a study
 
 
-def tune(driver: Driver, first: Any, folder: Path, observer: Any) -> None:
-    """Try `first`, and all that the driver hands out after it."""
+def _check_enough(study: Study, nodes: list[dict[str, float]]) -> None:
+    """Raises `InputError` where no node has what a trial wants."""
+    wanted = study.ray.wanted
+    if any(all(node.get(kind, 0) >= amount for kind, amount in wanted.items()) for node in nodes):
+        return
+    for kind, amount in wanted.items():
+        most = max((node.get(kind, 0) for node in nodes), default=0)
+        if amount > most:
+            place = "accelerator_type" if ":" in kind else PLACES.get(kind, f"resources.{kind}")
+            asked = kind if ":" in kind else f"{amount:g} {kind}"
+            here = ", ".join(sorted({k for node in nodes for k in node if not k.startswith(("node:", "object_store"))}))
+            raise InputError(f"a trial wants {asked}, and no node of the Ray cluster has "
+                             f"{f'more than {most:g}' if most else 'any'} (there are {here})", f"ray.{place}")
+    together = ", ".join(f"{amount:g} {kind}" for kind, amount in wanted.items() if amount)
+    raise InputError(f"a trial wants {together} on one node, and no node of the Ray cluster has all of these", "ray")
+
+
+def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop) -> None:
+    """Try `first`, and all that the driver hands out after it, until it is told to stop."""
     from ray import tune
 
-    source = _source()(driver, first, folder, observer)
-    on_interrupt = signal.getsignal(signal.SIGINT)  # Tune sets its own and leaves it
+    source = _source()(driver, first, folder, observer, stop)
     wanted = driver.study.ray
     place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0,
-                  wanted.save_every, min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()))
+                  wanted.save_every, min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()),
+                  seconds(wanted.trial_timeout, "trial_timeout"))
     trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
-    with tempfile.TemporaryDirectory(prefix="scalesearch-") as scratch:
+    taken = {RESOURCES.get(kind, kind): amount for kind, amount in wanted.wanted.items()}
+    running = lambda: len(source.jobs)
+    with own_folder("scalesearch-tune") as scratch, counted(folder, wanted, stop, running):
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": wanted.cpus_per_trial, "gpu": wanted.gpus_per_trial}),
+            tune.with_resources(trainable, taken),
             tune_config=tune.TuneConfig(search_alg=source, num_samples=-1, reuse_actors=True,
                                         trial_dirname_creator=lambda trial: trial.trial_id),
-            run_config=tune.RunConfig(storage_path=scratch, name="run", verbose=0,
+            run_config=tune.RunConfig(storage_path=str(scratch), name="run", verbose=0,
                                       checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)),
         ).fit()  # fmt: skip
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, on_interrupt)
     if source.failure:
         raise source.failure
-    if driver.next() is not None:  # Tune ends early on Ctrl-C alone, and without a word
-        raise KeyboardInterrupt
 
 
 def _source() -> Any:
@@ -115,9 +133,9 @@ def _source() -> Any:
         a complete one.
         """
 
-        def __init__(self, driver: Driver, first: Any, folder: Path, observer: Any):
+        def __init__(self, driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop):
             super().__init__()  # no metric: Tune would insist on it in the results of failed trials
-            self.driver, self.first, self.folder, self.observer = driver, first, folder, observer
+            self.driver, self.first, self.folder, self.observer, self.stop = driver, first, folder, observer, stop
             self.jobs: dict[str, Job] = {}
             self.step = ""
             self.failure: Exception | None = None  # Tune would wrap or swallow it; it is raised when Tune has ended
@@ -125,7 +143,7 @@ def _source() -> Any:
         def suggest(self, trial_id: str) -> Any:
             job = None
             try:
-                if self.failure is None:
+                if self.failure is None and not self.stop:
                     job, self.first = (self.first or self.driver.next()), None
             except Exception as failure:
                 self.failure = failure
@@ -146,7 +164,7 @@ def _source() -> Any:
             lines = [line for step in self.driver.study.steps if step.name in needed
                      for line in step.tells(self.driver)]
             if lines:
-                write_report(self.driver, self.folder, seconds_spent(self.folder))
+                write_report(self.driver, self.folder)
             for line in lines:
                 self.observer.told(line)
 
@@ -154,8 +172,12 @@ def _source() -> Any:
             job = self.jobs.pop(trial_id, None)
             try:
                 if job is not None and self.failure is None:
-                    self.driver.finish(job, _outcome(result, error))
-                    Place(self.folder).unfinished(job.key).unlink(missing_ok=True)
+                    place = Place(self.folder)
+                    outcome = _outcome(result, error, last_words(place.last_words(job.key)))
+                    if "stopped" in outcome:
+                        return
+                    self.driver.finish(job, outcome)
+                    place.unfinished(job.key).unlink(missing_ok=True)
             except Exception as failure:
                 self.failure = failure
 
@@ -172,9 +194,9 @@ def _source() -> Any:
     return Source
 
 
-def _outcome(result: dict | None, error: bool) -> dict[str, Any]:
+def _outcome(result: dict | None, error: bool, words: str) -> dict[str, Any]:
     if error or not result or "outcome" not in result:
-        return {"reason": "the worker process died; see Ray's logs"}
+        return {"reason": words or "the worker process was killed, or its machine has gone"}
     return json.loads(result["outcome"])
 
 
@@ -182,29 +204,18 @@ def _trainable() -> type:
     from ray import tune
 
     class Train(tune.Trainable):
-        """One job after another in one process; a step is an epoch."""
-
-        tries: Iterator[dict[str, Any]] | None
+        """A process of Ray's with a `Worker` in it. It is sent there as it stands here, globals copied, so that all it
+        does is in modules that are imported there."""
 
         def setup(self, config: dict[str, Any], **given: Any) -> None:
-            self.evaluator, self.place = given["evaluator"], given["place"]
-            BLOCKS.update(given["blocks"])  # a person's own, which the driving process has registered
+            self.worker = Worker(**given)
             self.reset_config(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.tries, self.job = None, new_config["job"]
+            self.worker.take(new_config["job"])
             return True
 
         def step(self) -> dict[str, Any]:
-            try:
-                tries = self.tries = self.tries or self.evaluator.tries(self.job, self.place)
-                said = next(tries)
-            except Exception as error:  # whatever goes wrong in a network is that trial's failure and no other's
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
-                said = {"outcome": {"reason": reason.replace("\n", " ")[:500]}}
-            if "outcome" not in said:
-                return {**said, "done": False}
-            return {**said, "done": True, "outcome": json.dumps(said["outcome"])}  # Tune takes mappings apart
+            return self.worker.step()
 
     return Train

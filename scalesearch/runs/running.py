@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from scalesearch.errors import InputError, Interrupted
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.images import keep_data
-from scalesearch.runs.leaving import emit
+from scalesearch.runs.leaving import emit, write_report
 from scalesearch.runs.single import begin, initial
+from scalesearch.runs.spent import counted
+from scalesearch.runs.stopping import Stop, stopping
 from scalesearch.searchers import Job, Trial, TrialLog, outcome_of
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.training import Place
@@ -65,7 +68,8 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
 
     `address` is a Ray cluster's; without it Ray starts here and stops at the end, or, where a try only looks something
     up, all is done in this process. With `resume`, trials in the folder's log are taken as they are. Raises
-    `InputError` where the folder holds another study, or this one without `resume`.
+    `InputError` where the folder holds another study, or this one without `resume`; `Interrupted` where Ctrl-C or
+    SIGTERM has ended it, with all that was unfinished saved.
     """
     study = study if isinstance(study, Study) else load_study(study)
     folder, observer = Path(out) if out else Path("reports") / study.name, observer or Silent()
@@ -79,22 +83,38 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
                 began = Path(study.document["init"])
                 begin(load(began), str(began / WEIGHTS), folder)
         observer.known(driver.trials)
-        started = time.time()
         first = driver.next()
         if first is not None:
-            if study.evaluator.here and address is None:
-                _try_here(driver, first, folder, observer)
-            else:
-                from scalesearch.runs.ray_tune import cluster, tune
-
-                with cluster(study, address):
-                    tune(driver, first, folder, observer)
-        return Run(folder, study, driver.trials, emit(driver, folder, time.time() - started))
+            reached = _tried(driver, first, folder, observer, address)
+            if reached:
+                observer.told(f"{reached}: what is unfinished is saved, and goes on with --resume and more of it")
+                return Run(folder, study, driver.trials, write_report(driver, folder))
+        return Run(folder, study, driver.trials, emit(driver, folder))
 
 
-def _try_here(driver: Driver, job: Any, folder: Path, observer: Observer) -> None:
+def _tried(driver: Driver, first: Any, folder: Path, observer: Observer, address: str | None) -> str:
+    """Try all that the driver hands out; which limit has ended that before its end, in words.
+
+    Raises `Interrupted` where a signal has, the report written.
+    """
+    if driver.study.evaluator.here and address is None:
+        with stopping(folder) as stop, counted(folder, driver.study.ray, stop, lambda: 0):
+            _try_here(driver, first, folder, observer, stop)
+    else:
+        from scalesearch.runs.ray_tune import cluster, tune
+
+        with cluster(driver.study, address), stopping(folder) as stop:
+            tune(driver, first, folder, observer, stop)
+    if stop.signal:
+        with suppress(InputError):  # there may be nothing to report yet
+            write_report(driver, folder)
+        raise Interrupted(stop.signal)
+    return stop.limit
+
+
+def _try_here(driver: Driver, job: Any, folder: Path, observer: Observer, stop: Stop) -> None:
     """One job after the other, so that none ever waits."""
-    while job is not None:
+    while job is not None and not stop:
         observer.started(job)
         driver.finish(job, outcome_of(driver.study.evaluator, job, Place(folder)))
         job = driver.next()

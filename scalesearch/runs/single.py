@@ -13,10 +13,11 @@ from typing import Any
 from scalesearch.arch import Arch, adapt, expand
 from scalesearch.counting import cost
 from scalesearch.data import Source
-from scalesearch.errors import WorkFailed
+from scalesearch.errors import Interrupted, WorkFailed
 from scalesearch.files import save_text
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.images import keep_data
+from scalesearch.runs.stopping import stopping
 from scalesearch.searchers import Job
 from scalesearch.space import arch_to_yaml
 from scalesearch.training import TASKS, Place, Recipe, Training
@@ -60,7 +61,7 @@ def train(single: Single, folder: Path, resume: bool = False,
     """Train and leave `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and `card.md` in a folder.
 
     With `resume` it goes on where a kill left it. Raises `InputError` where the folder holds anything else,
-    `WorkFailed` where training fails.
+    `WorkFailed` where training fails, `Interrupted` where a signal has ended it, saved.
     """
     task = TASKS["classification"]
     task.check(single.arch, "model")
@@ -78,10 +79,13 @@ def train(single: Single, folder: Path, resume: bool = False,
         training = Training(task, single.source, adapted.resolution, single.recipe, init=bool(single.weights))
         place = Place(folder, single.threads, single.gpu, single.save_every)
         said: dict[str, Any] = {}
-        for said in training.tries(job, place):
-            if "train_loss" in said:
-                told(said, single.recipe.epochs)
+        with stopping(folder) as stop:
+            for said in training.tries(job, place):
+                if "train_loss" in said:
+                    told(said, single.recipe.epochs)
         outcome = said["outcome"]
+        if "stopped" in outcome:
+            raise Interrupted(stop.signal)
         if "scores" not in outcome:
             raise WorkFailed(f"the training of {single.arch.name} failed: {outcome['reason']}")
         return _leave(single, adapted, outcome, folder)

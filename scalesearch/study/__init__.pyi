@@ -6,4 +6,4 @@ from .shipped import find_study as find_study
 from .starting import start_in as start_in
 from .steps.compare import ComparedRow as ComparedRow
 from .steps.family import members as members
-from .study import Study as Study
+from .study import Resources as Resources, Study as Study, seconds as seconds

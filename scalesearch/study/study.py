@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from scalesearch.arch import Arch, adapt
 from scalesearch.budget import Budget
+from scalesearch.errors import InputError
 from scalesearch.searchers import Evaluator, Problem, SpaceProblem, SpaceTableProblem, TableProblem, column
 from scalesearch.signature import Rule
 from scalesearch.space import Space
@@ -22,13 +23,64 @@ T = TypeVar("T")
 AUTO = "auto"  # epochs: as few as rank networks like the whole training
 
 
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
 @dataclass(frozen=True)
 class Resources:
-    """What one trial takes of the Ray cluster, and after how many seconds a training is saved on the way."""
+    """What one trial takes of the Ray cluster, and what all of them may take together.
+
+    `resources` are those of a cluster's own making, by name, `accelerator_type` is a kind of GPU by Ray's name for it.
+    A training is saved on the way every `save_every` seconds; a trial that takes longer than `trial_timeout` fails. A
+    run ends, saved, when it has taken `max_wall_time` or `max_gpu_hours`, those before a resume counted in. Times are
+    seconds, or 90s, 30m, 2h, 1.5d.
+    """
 
     cpus_per_trial: Annotated[float, Rule(low=0.1, high=10_000)] = 1.0
     gpus_per_trial: Annotated[float, Rule(low=0, high=1_000)] = 0.0
+    resources: dict | None = None
+    accelerator_type: str | None = None
     save_every: Annotated[float, Rule(low=0, high=1e6)] = 30.0
+    trial_timeout: float | str | None = None
+    max_wall_time: float | str | None = None
+    max_gpu_hours: Annotated[float, Rule(low=0, high=1e9)] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("trial_timeout", "max_wall_time"):
+            seconds(getattr(self, name), name)
+        for name, amount in (self.resources or {}).items():
+            if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount < 1e9:
+                raise InputError(f"takes an amount above 0, got {amount!r}", f"resources.{name}")
+
+    @property
+    def wanted(self) -> dict[str, float]:
+        """What a trial asks of one node, by Ray's names."""
+        kind = {f"accelerator_type:{self.accelerator_type}": 0.001} if self.accelerator_type else {}
+        return {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial, **(self.resources or {}), **kind}
+
+    def reached(self, wall: float, gpu: float) -> str:
+        """Which limit so many seconds, and GPU seconds, have reached, in words."""
+        limit = seconds(self.max_wall_time, "max_wall_time")
+        if limit is not None and wall >= limit:
+            return f"max_wall_time ({self.max_wall_time}) is used up"
+        if self.max_gpu_hours is not None and gpu >= 3600 * self.max_gpu_hours:
+            return f"max_gpu_hours ({self.max_gpu_hours:g}) are used up"
+        return ""
+
+
+def seconds(told: float | str | None, place: str) -> float | None:
+    """Of a time as people write it (90, 90s, 30m, 2h, 1.5d). Raises `InputError` for anything else."""
+    if told is None:
+        return None
+    text = str(told).strip()
+    unit = SECONDS.get(text[-1:])
+    try:
+        found = float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < 1e12:
+        raise InputError(f"takes seconds, or a time as 90s, 30m, 2h or 1.5d; got {told!r}", place)
+    return found
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,17 @@ class Place:
     gpu: bool = False
     save_every: float = 30.0
     share: float = 1.0  # of the device's free memory, where several jobs are done at a time
+    timeout: float | None = None  # seconds that a job may take
+
+    @property
+    def stop(self) -> Path:
+        """A file that is there while trainings are asked to save and end."""
+        return self.folder / "stop"
 
     def unfinished(self, key: Sequence[object]) -> Path:
         """Where the training of a job is saved on the way."""
         return self.folder / "checkpoints" / f"unfinished-{'-'.join(map(str, key))}.pt"
+
+    def last_words(self, key: Sequence[object]) -> Path:
+        """Where a process that dies at a job says why."""
+        return self.unfinished(key).with_suffix(".died")

@@ -24,6 +24,11 @@ from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.training.zero_cost import BATCH, proxies
 
 INIT = "init"  # the file of `weights/` that trainings start from
+LOOK = 0.5  # seconds between two looks at whether to stop
+
+
+class Stopped(Exception):
+    """The training was asked to end here, and is saved."""
 
 
 class Session:
@@ -48,7 +53,7 @@ class Session:
         self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, wanted)
         self.trainer.inherit(self._parent())
         self._go_on()
-        self.saved = time.monotonic()
+        self.saved = self.looked = time.monotonic()
 
     @cached_property
     def _checkpoint(self) -> Path | None:
@@ -107,15 +112,28 @@ class Session:
             torch.save(self.trainer.state() | told, temporary)
 
     def _save_in_time(self) -> None:
-        if time.monotonic() - self.saved >= self.place.save_every:
+        """After a step. Raises `Stopped` where the run is to end."""
+        now, stopped = time.monotonic(), False
+        if now - self.looked >= LOOK:
+            self.looked, stopped = now, self.place.stop.exists()
+        if stopped or now - self.saved >= self.place.save_every:
             self._save(self.place.unfinished(self.job.key))
             self.saved = time.monotonic()
+        if stopped:
+            raise Stopped
 
     def screened(self) -> dict[str, Any]:
         return {"scores": self.proxies, **self._facts()}
 
     def epoch(self) -> dict[str, Any]:
-        """One epoch's numbers, and after the last one the outcome."""
+        """One epoch's numbers, and after the last one the outcome; where the run is to end, that it was stopped."""
+        try:
+            return self._epoch()
+        except Stopped:
+            self.ended = True
+            return {"outcome": {"stopped": True}}
+
+    def _epoch(self) -> dict[str, Any]:
         if self.trainer.done:  # on a plateau, before this rung
             self.ended = True
             return {"outcome": self._outcome()}

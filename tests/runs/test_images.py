@@ -54,7 +54,7 @@ def test_a_study_of_a_folder_beside_it(photos, tmp_path):
     (out / "study.yaml").write_text(dump(study.document))  # as a run keeps it
     again = load_study(out / "study.yaml", kept=kept_source(out))
     assert again.digest == study.digest
-    summary = write_report(Driver(again, TrialLog(out / "trials.jsonl")), out, 1.0)
+    summary = write_report(Driver(again, TrialLog(out / "trials.jsonl")), out)
     assert summary["data"]["images"] == {"train": 78, "val": 24, "test": 18}
     assert summary["data"]["health"]["splits"]["val"] == "cut from all images"
     page = (out / "report.html").read_text()

@@ -8,62 +8,19 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from helpers import TINY_SPACE, standalone
+from helpers import standalone
 from safetensors.torch import load_file
+from starting import STEPS, essence, finish, start
 
-from scalesearch import yamlfile
 from scalesearch.network.modules import build
 from scalesearch.searchers.log import TrialLog
 from scalesearch.space.schema import load_arch
 
 pytestmark = pytest.mark.slow
-COMMAND = [sys.executable, "-m", "scalesearch", "run"]
-STUDY = {
-    "name": "small", "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 500_000},
-    "search": {"with": "evolution", "trials": 5, "epochs": 1},
-    "scale": {"with": "tpe", "trials": 5, "epochs": 1, "tolerance": 0.05},
-    "family": {"phi": [0, 1]}, "compare": ["mobilenet_v1", "mobilenet_v2"], "recipe": {"epochs": 2, "data_share": 0.2},
-}  # fmt: skip
-STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2,
-         "distill": 0, "rivals": 0, "fidelity": 0, "compare": 2}
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    path = tmp_path_factory.mktemp("study") / "small.yaml"
-    path.write_text(yamlfile.dump(STUDY))
-    return path
-
-
-def start(study: Path, out: Path, *options: str) -> subprocess.Popen:
-    return subprocess.Popen([*COMMAND, str(study), "--out", str(out), *options], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE,
-                            text=True, start_new_session=True)
-
-
-def finish(process: subprocess.Popen) -> str:
-    out, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
-    return out + err
-
-
-@pytest.fixture(scope="module")
-def finished(study, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    said = finish(start(study, out))
-    return out, said
-
-
-def essence(folder: Path) -> list:
-    """What must not depend on kills: everything but the times."""
-    return [(t.step, t.number, t.name, t.network, t.decisions, t.scores, t.history, t.rejected, t.state)
-            for t in sorted(TrialLog(folder / "trials.jsonl"), key=lambda t: t.key)]
 
 
 def test_a_run_leaves_what_it_promises(finished):

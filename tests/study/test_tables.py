@@ -92,7 +92,7 @@ def test_a_table_is_a_study(table, tmp_path):
     summary = run_table(load_study(path), folder)
     assert [row["queries"] for row in summary["rows"]] == [12, 12] and summary["interval"] >= 0
     assert {p.name for p in folder.iterdir()} == {
-        "study.yaml", "run.lock", "trials.jsonl", "seconds.json", "summary.json", "trials.csv", "report.html"}
+        "study.yaml", "run.lock", "trials.jsonl", "spent.json", "summary.json", "trials.csv", "report.html"}
     with open(folder / "trials.csv") as file:
         assert len(list(csv.DictReader(file))) == 24
     with pytest.raises(InputError, match="--resume"):
@@ -102,8 +102,7 @@ def test_a_table_is_a_study(table, tmp_path):
                                                                         if key != "seconds"}
     written = (folder / "report.html").read_text()
     (folder / "report.html").unlink()
-    write_report(Driver(load_study(folder / "study.yaml"), TrialLog(folder / "trials.jsonl", repair=False)), folder,
-                 0.0)
+    write_report(Driver(load_study(folder / "study.yaml"), TrialLog(folder / "trials.jsonl", repair=False)), folder)
     assert (folder / "report.html").read_text().count("plotly") == written.count("plotly")
     with pytest.raises(InputError, match=r"budget.flops was '≤ 18', is 17"):
         run_table(load_study(path, {"budget.flops": 17}), folder, resume=True)

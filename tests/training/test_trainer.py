@@ -229,24 +229,26 @@ def _saved(state):
 
 @pytest.mark.slow
 def test_kill_inside_an_epoch_costs_nothing_but_seconds(tmp_path):
-    """`kill -9` while an epoch is under way, as often as it takes: history and weights of a run left alone."""
+    """`kill -9`, Ctrl-C and SIGTERM while an epoch is under way: history and weights are those of a run left alone."""
     base = ["train", "resnet20_cifar", "--data", "digits", "--set", "epochs=4", "--set", "base=cifar", "--json"]
     invoke(*base, "--out", str(tmp_path / "whole"))
     command = [sys.executable, "-m", "scalesearch", *base, "--save-every", "0", "--out", str(tmp_path / "cut")]
-    kills = 0
+    kills, ways = 0, (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
     checkpoint = tmp_path / "cut" / "checkpoints" / "unfinished-train-0-0.pt"
-    while kills < 3:
+    while kills < len(ways):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         process = subprocess.Popen([*command, *(["--resume"] if kills else [])], cwd=ROOT, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+                                   stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             if checkpoint.exists() and checkpoint.stat().st_mtime_ns > before + 300_000_000:
                 break
             time.sleep(0.01)
         assert process.poll() is None, "it ended before it was killed"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        os.kill(process.pid, ways[kills])
+        said = process.communicate(timeout=20)[1]
+        if ways[kills] != signal.SIGKILL:
+            assert process.returncode == 128 + ways[kills] and "interrupted; what is unfinished is saved" in said
         position = torch.load(checkpoint, weights_only=True)["position"]
         kills += 1
     assert position > 0  # within an epoch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from scalesearch.arch.arch import BlockSpec
 from scalesearch.arch.graph import BlockGraph, ShapeError
@@ -44,6 +44,8 @@ def register_block(function: Callable, name: str | None = None, **row: Any) -> C
     name = name or function.__name__
     if name in BLOCKS:
         raise InputError("is a block already; give another name", name)
+    # Where the function is sent to another process its module's names stay behind, which its annotations may hang on.
+    function.__annotations__ = get_type_hints(function, include_extras=True)
     BLOCKS[name] = OWN[name] = Block(function, **row)
     block_fields.cache_clear()
     return function

@@ -1,0 +1,152 @@
+"""Runs that are stopped, limited or hit by faults: nothing finished is lost, and they end as those left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from helpers import refused
+from starting import essence, finish, start
+
+from scalesearch.errors import InputError
+from scalesearch.runs.ray_tune import _check_enough
+from scalesearch.searchers.log import TrialLog
+from scalesearch.study.reading import load_study
+from scalesearch.study.study import Resources, seconds
+
+
+def wait_for(log: Path, lines: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.exists() and log.read_bytes().count(b"\n") > lines:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"it ended or hung before {lines} trials")
+
+
+def left_over() -> set[str]:
+    return {path.name for path in Path(tempfile.gettempdir()).glob("scalesearch-*")}
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, timeout=20)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, lines", [(signal.SIGINT, 7), (signal.SIGTERM, 2)])
+def test_a_signal_ends_a_run_saved_and_told_how_to_go_on(study, finished, tmp_path, number, lines):
+    before, out = left_over(), tmp_path / "run"
+    process = start(study, out)
+    wait_for(out / "trials.jsonl", lines, process)
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "Traceback" not in said, said
+    assert (out / "report.html").exists() and gone(helpers) and left_over() <= before
+    again = shlex.split(said.split("go on with: ")[1])
+    assert again[:2] == ["scalesearch", "run"] and again[-1] == "--resume"
+    done = subprocess.run([sys.executable, "-m", *again], capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0 and essence(out) == essence(finished[0])
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_it_at_once(study, tmp_path):
+    out = tmp_path / "run"
+    process = start(study, out, "--set", "recipe.epochs=2000", "--set", "search.epochs=2000")
+    wait_for(out / "study.yaml", 0, process)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("checkpoints/*")) and time.monotonic() < deadline:  # a trial has begun
+        time.sleep(0.1)
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
+    assert gone(helpers)
+
+
+@pytest.mark.slow
+def test_a_limit_holds_across_resumes(study, finished, tmp_path):
+    out = tmp_path / "run"
+    said = finish(start(study, out, "--set", "ray.max_wall_time=8s"))
+    assert "max_wall_time (8s) is used up" in said and 0 < len(TrialLog(out / "trials.jsonl")) < 18
+    spent = json.loads((out / "spent.json").read_text())["seconds"]
+    assert 8 <= spent < 20
+    known = len(TrialLog(out / "trials.jsonl"))
+    assert "is used up" in finish(start(study, out, "--resume", "--set", "ray.max_wall_time=8s"))
+    assert len(TrialLog(out / "trials.jsonl")) <= known + 2
+    finish(start(study, out, "--resume"))
+    assert essence(out) == essence(finished[0])
+    assert json.loads((out / "summary.json").read_text())["seconds"] > spent
+
+
+@pytest.mark.slow
+def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path):
+    before = left_over()
+    faulty = [sys.executable, str(Path(__file__).parent / "faulty.py"), str(tmp_path / "run")]
+    process = subprocess.Popen(faulty, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    largest = 0
+    while process.poll() is None:
+        files = [path for folder in left_over() - before for path in (Path(tempfile.gettempdir()) / folder).rglob("*")]
+        largest = max(largest, sum(path.stat().st_size for path in files if path.is_file()))
+        time.sleep(0.5)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    told = {int(width): tuple(outcome) for width, outcome in json.loads(out).items()}
+    assert {width for width, (state, _) in told.items() if state == "done"} == {8, 40, 56}
+    assert "it took longer than trial_timeout, at File" in told[16][1] and "faulty.py" in told[16][1]
+    assert told[24][1].startswith("the process died: segmentation fault, at File")
+    assert told[32][1] == "the worker process was killed, or its machine has gone"
+    assert told[48][1].startswith("RuntimeError: on purpose (faulty.py:")
+    assert "Traceback" not in err and left_over() <= before and largest < 500_000_000
+
+
+def test_what_no_node_can_give_is_refused():
+    nodes = [{"CPU": 4.0, "memory": 1e9, "node:1": 1.0}, {"CPU": 2.0, "GPU": 1.0, "accelerator_type:A100": 1.0}]
+    study = load_study("effnet_phi")
+    wants = lambda **asked: _check_enough(replace(study, ray=Resources(**asked)), nodes)
+    wants(cpus_per_trial=4)
+    wants(cpus_per_trial=2, gpus_per_trial=0.25, accelerator_type="A100")
+    for asked, said in (({"cpus_per_trial": 5}, "ray.cpus_per_trial: a trial wants 5 CPU, and no node .* more than 4"),
+                        ({"cpus_per_trial": 4, "gpus_per_trial": 1}, "ray: a trial wants 4 CPU, 1 GPU on one node"),
+                        ({"resources": {"tpu": 1}}, "ray.resources.tpu: a trial wants 1 tpu"),
+                        ({"accelerator_type": "H100"}, "ray.accelerator_type: a trial wants .*H100, .* any .*A100")):
+        with pytest.raises(InputError, match=said):
+            wants(**asked)
+
+
+@pytest.mark.slow
+def test_too_much_is_refused_in_seconds(study, tmp_path):
+    started = time.monotonic()
+    said = refused("run", str(study), "--out", str(tmp_path / "run"), "--set", "ray.cpus_per_trial=1000")
+    assert "ray.cpus_per_trial: a trial wants 1000 CPU" in said and time.monotonic() - started < 30
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("told, wanted", [(90, 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800)])
+def test_times_as_people_write_them(told, wanted):
+    assert seconds(told, "x") == wanted
+
+
+@pytest.mark.parametrize("told", ["soon", "-3m", "0", "1e99h", "nan", "h", True])
+def test_no_times(told, study):
+    with pytest.raises(InputError, match="takes seconds, or a time as 90s"):
+        seconds(told, "x")
+    said = refused("run", str(study), "--dry-run", "--set", f"ray.max_wall_time={told}")
+    assert "ray.max_wall_time: takes" in said
+
+
+def test_gpu_hours_are_a_limit_too():
+    limits = Resources(gpus_per_trial=0.5, max_gpu_hours=2)
+    assert not limits.reached(1e9, 7199) and "max_gpu_hours (2) are used up" in limits.reached(0, 7200)
+    assert "max_wall_time (1m) is used up" in Resources(max_wall_time="1m").reached(60, 0)
