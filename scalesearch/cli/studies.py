@@ -16,6 +16,8 @@ from scalesearch.cli.group import main
 from scalesearch.cli.printing import Rows, certificate_lines, guarded_command, json_option, print_rows, setting
 from scalesearch.errors import InputError, Interrupted, inside
 
+ELSEWHERE = 0.02  # by which scores may be off on another kind of machine
+
 
 @main.command()
 @click.argument("space", type=click.Path(path_type=Path))
@@ -212,3 +214,43 @@ def report(folder: Path) -> None:
     study = load_study(folder / "study.yaml", kept=kept_source(folder))
     write_report(Driver(study, log), folder)
     click.echo(folder / "report.html")
+
+
+@main.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("-n", "count", type=click.IntRange(1), default=3, show_default=True, help="How many trials.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of which ones.")
+@click.option("--tolerance", type=click.FloatRange(0, 1), help="By which scores may be off.  [default: 0 on the kind "
+              "of machine that it ran on, else 0.02]")
+@json_option
+@guarded_command
+def verify(folder: Path, count: int, seed: int, tolerance: float | None, as_json: bool) -> None:
+    """Whether a RUN comes out again: all its trials are decided anew from its seeds, some trained anew.
+
+    Exit code 1 where a network, a recipe or a score is not what the log says.
+    """
+    from dataclasses import asdict
+
+    from scalesearch.runs import Proof
+    from scalesearch.watched import watched
+
+    proof = Proof.of(folder)
+    allowed = tolerance if tolerance is not None else 0.0 if proof.same_machine else ELSEWHERE
+    jobs = proof.sample(count, seed)
+    verdicts = list(watched(proof.again(jobs, allowed), "training again", len(jobs)))
+    faults = [f"{v.name}, seed {v.seed}: {v.fault}" for v in verdicts if v.fault]
+    faults += [f"{name}: is not what the study's seeds lead to" for name in proof.strangers]
+    told = {"trials": len(proof.log), "strangers": proof.strangers, "tolerance": allowed,
+            "same_machine": proof.same_machine, "again": [asdict(v) for v in verdicts], "verified": not faults}
+    if as_json:
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        print_rows([{"name": v.name, "step": v.step, "seed": v.seed, "network": v.network, "recipe": v.recipe,
+                     "off": v.off} for v in verdicts], False)
+        right = len(proof.log) - len(proof.strangers)
+        click.echo(f"{right} of {len(proof.log)} trials are what the study's seeds lead to; {len(verdicts)} trained "
+                   f"again, to within {allowed:g}")
+    for line in faults:
+        click.echo(f"scalesearch: {line}", err=True)
+    if faults:
+        sys.exit(1)

@@ -5,3 +5,4 @@ from .leaving import write_report as write_report
 from .progress import Progress as Progress
 from .running import run as run
 from .single import Single as Single, train as train
+from .verifying import Proof as Proof

@@ -1,0 +1,124 @@
+"""A run proven: what it says that it tried is decided again from its seeds, and some of it trained again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from random import Random
+
+from scalesearch.errors import InputError
+from scalesearch.files import own_folder
+from scalesearch.report import environment
+from scalesearch.runs.folder import check_format
+from scalesearch.runs.images import keep_data
+from scalesearch.searchers import Job, Trial, TrialLog, trial_of
+from scalesearch.study import Driver, Study, load_study
+from scalesearch.training import Place
+
+UNSTEADY = ("latency",)  # scores that no two runs share
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A trial trained again: whether network and recipe are those that the log names, and by how much its scores are
+    off at most; `fault` says in words what is wrong, if anything."""
+
+    name: str
+    step: str
+    seed: int
+    network: bool
+    recipe: bool
+    off: float | None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A run's folder with its study, its log, and the images that it was of.
+
+    Raises `InputError` where there is no run, and where its images have changed.
+    """
+
+    folder: Path
+    study: Study
+    log: TrialLog
+
+    @staticmethod
+    def of(folder: Path) -> Proof:
+        if not (folder / "study.yaml").exists():
+            raise InputError("is no run's folder: it has no study.yaml", str(folder))
+        check_format(folder)
+        study = load_study(folder / "study.yaml")
+        if study.training is None:
+            raise InputError("is a run over a table: nothing was trained", str(folder))
+        keep_data(study.training.data, study.document.get("data"), folder)
+        return Proof(folder, study, TrialLog(folder / "trials.jsonl", {"study": study.digest}, repair=False))
+
+    @cached_property
+    def replayed(self) -> dict[tuple, Job]:
+        """The jobs that the study's seeds lead to, as far as the log has their results, by key."""
+        driver, found = Driver(self.study, TrialLog()), {}
+        while isinstance(job := driver.next(), Job) and job.key in self.log.trials:
+            found[job.key] = job
+            driver.log.append(self.log.trials[job.key])
+        return found
+
+    @cached_property
+    def strangers(self) -> list[str]:
+        """Trials of the log that its study would not have tried, or not so."""
+        return [trial.name for trial in self.log
+                if (job := self.replayed.get(trial.key)) is None or job.network != trial.network
+                or job.recipe is None or job.recipe.digest != trial.recipe]  # fmt: skip
+
+    @property
+    def same_machine(self) -> bool:
+        """Whether the run was on a machine of this kind, with the same libraries: numbers are then the same."""
+        try:
+            return json.loads((self.folder / "summary.json").read_text())["environment"] == environment()
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def sample(self, count: int, seed: int) -> list[Job]:
+        """So many of the trained trials, by chance; those whose parent's or teacher's weights are gone left out."""
+        there = [job for key, job in self.replayed.items() if self.log.trials[key].done and job.until and all(
+            (self.folder / path).exists() for path in _needed(job))]  # fmt: skip
+        return Random(seed).sample(there, min(count, len(there)))
+
+    def again(self, jobs: list[Job], tolerance: float) -> Iterator[Verdict]:
+        """Train each again, from its first epoch, in a folder that goes afterwards; scores may be `tolerance` off."""
+        for job in jobs:
+            with own_folder("scalesearch-verify") as scratch:
+                yield self._verdict(job, scratch, tolerance)
+
+    def _verdict(self, job: Job, scratch: Path, tolerance: float) -> Verdict:
+        wanted = self.study.ray
+        for path in _needed(job):
+            (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.folder / path, scratch / path)
+        place = Place(scratch, max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0)
+        whole = replace(job, start=0, weights="", checkpoint="")
+        *_, last = self.study.evaluator.tries(whole, place)
+        found, logged = trial_of(whole, last["outcome"], self.study.evaluator), self.log.trials[job.key]
+        network, recipe = found.network == logged.network, found.recipe == logged.recipe
+        off = _off(found, logged)
+        said = found.reason or ("another network" if not network else "another recipe" if not recipe else "")
+        if not said and off is not None and off > tolerance:
+            said = f"its scores are up to {off:.2g} off"
+        return Verdict(job.name, job.step, job.seed, network, recipe, off, said)
+
+
+def _needed(job: Job) -> list[str]:
+    """The files of a run's folder that a training starts from."""
+    parent = [f"weights/{job.parent}.safetensors"] if job.parent else []
+    return [*parent, *([job.teacher_weights] if job.teacher_weights else [])]
+
+
+def _off(found: Trial, logged: Trial) -> float | None:
+    keys = [key for key in logged.scores if key not in UNSTEADY]
+    if any(key not in found.scores for key in keys):
+        return None
+    return max((abs(found.scores[key] - logged.scores[key]) for key in keys), default=0.0)
