@@ -16,7 +16,8 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "scalesearch"
 FILES = sorted(PACKAGE.rglob("*.py"))
-DOORS = {"ray": {"runs/ray_tune.py"}, "optuna": {"searchers/bayes.py"}, "fvcore": {"counting/measuring.py"},
+DOORS = {"ray": {"runs/ray_tune.py", "runs/ray_jobs.py"}, "optuna": {"searchers/bayes.py"},
+         "fvcore": {"counting/measuring.py"},
          "plotly": {"report/figures.py"}, "yaml": {"yamlfile.py"}, "sklearn": {"data/digits.py"},
          "pandas": {"runs/leaving.py", "searchers/tables.py"}, "PIL": {"data/images.py"},
          "pyarrow": {"data/columns.py"},

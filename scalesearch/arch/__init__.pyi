@@ -20,6 +20,7 @@ from .blocks.registry import (
     block_fields as block_fields,
     is_branches as is_branches,
     layer as layer,
+    load_blocks as load_blocks,
     normal_form as normal_form,
     record as record,
     register_block as register_block,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from pathlib import Path
 
 import click
 
@@ -17,8 +18,10 @@ PACKAGES = ("torch", "ray", "optuna", "fvcore")
     no_args_is_help=True)
 @click.option("--version", is_flag=True, help="The versions that matter, of the package and of what it stands on.")
 @click.option("--json", "as_json", is_flag=True, help="With --version: as JSON.")
+@click.option("--blocks", "blocks", metavar="FILE.py", multiple=True, type=click.Path(path_type=Path),
+              help="Run a Python file that registers blocks of your own, for the command that follows.")
 @click.pass_context
-def main(context: click.Context, version: bool, as_json: bool) -> None:
+def main(context: click.Context, version: bool, as_json: bool, blocks: tuple[Path, ...]) -> None:
     """Search convolutional networks and scale them into families, inside hard compute budgets.
 
     A MODEL is a name of the zoo (`scalesearch zoo`), the path of an architecture's YAML file, or a Darknet .cfg.
@@ -34,3 +37,17 @@ def main(context: click.Context, version: bool, as_json: bool) -> None:
         context.exit()
     if context.invoked_subcommand is None:
         raise click.UsageError("Missing command.")
+    context.obj = {"blocks": blocks}
+    for path in blocks:
+        _register(path)
+
+
+def _register(path: Path) -> None:
+    """Run a person's own file: code runs from no file but those that are named so."""
+    from scalesearch.arch import load_blocks
+    from scalesearch.errors import InputError
+
+    try:
+        load_blocks(path)
+    except InputError as error:
+        raise click.UsageError(f"--blocks {error}") from None

@@ -117,18 +117,20 @@ def pareto(info: Info, key: str) -> go.Figure:
     figure.update_layout(**STYLE, height=440)
     title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
     figure.update_xaxes(type="log", title=title, dtick="D2", exponentformat="SI")
-    figure.update_yaxes(title=axis.name, tickformat=f".0{axis.format}", **_zoomed(figure, [r.test for r in scored],
-                                                                      [t[axis.val] for t in tried]))
+    least = -0.03 if axis.format == "%" else -math.inf  # markers at 0 % are seen whole
+    figure.update_yaxes(title=axis.name, tickformat=f".0{axis.format}",
+                        **_zoomed(figure, [r.test for r in scored], [t[axis.val] for t in tried], least))
     return figure
 
 
-def _zoomed(figure: go.Figure, final: list[float], tried: list[float]) -> dict[str, Any]:
-    """A range of the score in which the final networks can be told apart; what lies below it is said, not shown."""
+def _zoomed(figure: go.Figure, final: list[float], tried: list[float], least: float) -> dict[str, Any]:
+    """A range of the score in which the final networks can be told apart, from its `least` value up; what lies below it
+    is said, not shown."""
     if not final:
         return {}
     low, high = min(final), max(final)
     room = max(high - low, 0.02)
-    bottom, top = low - room, high + 0.15 * room
+    bottom, top = max(low - room, least), high + 0.15 * room
     below = sum(score < bottom for score in tried)
     if below:
         figure.add_annotation(text=f"{below} of {len(tried)} trials lie below", xref="paper", yref="paper", x=1, y=0.01,
@@ -163,7 +165,7 @@ def triangle(info: Info) -> go.Figure:
                       "%{c:.2f}<br>"
                       f"%{{customdata[2]:.2{axis.format}}}, "
                       "%{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>"))
-    figure.update_layout(**{**STYLE, "margin": {"l": 40, "r": 24, "t": 36, "b": 36}}, height=440, ternary={
+    figure.update_layout(**{**STYLE, "margin": {"l": 72, "r": 48, "t": 36, "b": 36}}, height=440, ternary={
         "sum": 1, "aaxis": {"title": "depth (α)", "ticks": ""}, "baxis": {"title": "width (β)", "ticks": ""},
         "caxis": {"title": "resolution (γ)", "ticks": ""}, "bgcolor": "#f8fafc"})
     return figure

@@ -1,8 +1,9 @@
 from .checking import certified as certified, check_file as check_file, plan as plan
-from .folder import check_format as check_format
+from .folder import check_format as check_format, check_free as check_free
 from .images import kept_source as kept_source
 from .leaving import write_report as write_report
 from .progress import Progress as Progress
+from .ray_jobs import Jobs as Jobs, check_ended_well as check_ended_well
 from .running import run as run
 from .single import Single as Single, train as train
 from .verifying import Proof as Proof

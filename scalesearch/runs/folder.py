@@ -48,6 +48,15 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str =
             raise
 
 
+def check_free(folder: Path) -> None:
+    """Raises `InputError` where results cannot be laid: for a folder that holds anything but an earlier copy of a run,
+    and for one where a run is at work."""
+    if folder.exists() and not (folder / "study.yaml").exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and holds something else; give another folder with --out")
+    if (folder / "run.lock").exists():
+        raise InputError(f"{folder} holds a run of this machine; give another folder with --out")
+
+
 def check_format(folder: Path) -> None:
     """Raises `InputError` where a version before 0.2 searched a table, with a log for each seed."""
     if any(folder.glob("seed*.jsonl")) and not (folder / "trials.jsonl").exists():

@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import socket
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,7 +26,7 @@ from scalesearch.runs.leaving import write_report
 from scalesearch.runs.spent import counted
 from scalesearch.runs.stopping import Stop
 from scalesearch.runs.worker import Worker
-from scalesearch.searchers import WAIT, Job
+from scalesearch.searchers import WAIT, Job, Key
 from scalesearch.study import Driver, Study, seconds
 from scalesearch.training import Place
 
@@ -34,6 +36,8 @@ QUIET = {"TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
          "RAY_ROTATION_MAX_BYTES": "20000000", "RAY_ROTATION_BACKUP_COUNT": "1",  # of what a worker prints
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
 RESOURCES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
+OF_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set where we are a job's process; Ray takes its files away when it leaves
+TRIES = 3  # of a job whose process is killed, or whose machine goes
 OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
 
 
@@ -62,7 +66,10 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
             said = str(error).strip().splitlines()[0]
             raise InputError(f"no Ray cluster answers at {address} ({said}); give HOST:PORT of its head",
                              "--address") from None
-        stack.callback(ray.shutdown)
+        if OF_A_JOB in os.environ:
+            os.chdir("/")  # a second node on the same machine lays the folder that we began in down anew
+        else:
+            stack.callback(ray.shutdown)
         _check_enough(study, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         yield
 
@@ -101,13 +108,17 @@ def _check_enough(study: Study, nodes: list[dict[str, float]]) -> None:
 
 def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop) -> None:
     """Try `first`, and all that the driver hands out after it, until it is told to stop."""
-    from ray import tune
+    from ray import cloudpickle, tune
 
     source = _source()(driver, first, folder, observer, stop)
     wanted = driver.study.ray
     place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0,
                   wanted.save_every, min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()),
                   seconds(wanted.trial_timeout, "trial_timeout"))
+    for block in OWN.values():  # the workers have no such module to import them from
+        module = sys.modules.get(block.function.__module__)
+        if module is not None and module.__name__ != "__main__":
+            cloudpickle.register_pickle_by_value(module)
     trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
     taken = {RESOURCES.get(kind, kind): amount for kind, amount in wanted.wanted.items()}
     running = lambda: len(source.jobs)
@@ -137,6 +148,8 @@ def _source() -> Any:
             super().__init__()  # no metric: Tune would insist on it in the results of failed trials
             self.driver, self.first, self.folder, self.observer, self.stop = driver, first, folder, observer, stop
             self.jobs: dict[str, Job] = {}
+            self.again: list[Job] = []  # whose process was killed
+            self.tries: Counter[Key] = Counter()
             self.step = ""
             self.failure: Exception | None = None  # Tune would wrap or swallow it; it is raised when Tune has ended
 
@@ -144,12 +157,13 @@ def _source() -> Any:
             job = None
             try:
                 if self.failure is None and not self.stop:
-                    job, self.first = (self.first or self.driver.next()), None
+                    job = self.again.pop() if self.again else self.first or self.driver.next()
+                    self.first = None
             except Exception as failure:
                 self.failure = failure
-            if job is None:
+            if job is None and (self.failure or self.stop or not self.jobs):
                 return Searcher.FINISHED
-            if job is WAIT:
+            if job is None or job is WAIT:  # one that is under way may have to be tried again
                 return None
             if job.step != self.step:
                 self._tell(before=job.step)
@@ -173,7 +187,14 @@ def _source() -> Any:
             try:
                 if job is not None and self.failure is None:
                     place = Place(self.folder)
-                    outcome = _outcome(result, error, last_words(place.last_words(job.key)))
+                    words = last_words(place.last_words(job.key))
+                    outcome = _outcome(result, error, words)
+                    if outcome is None:
+                        self.tries[job.key] += 1
+                        if self.tries[job.key] < TRIES:
+                            self.again.append(job)
+                            return
+                        outcome = {"reason": f"its process was killed {TRIES} times, or its machine has gone"}
                     if "stopped" in outcome:
                         return
                     self.driver.finish(job, outcome)
@@ -194,9 +215,10 @@ def _source() -> Any:
     return Source
 
 
-def _outcome(result: dict | None, error: bool, words: str) -> dict[str, Any]:
+def _outcome(result: dict | None, error: bool, words: str) -> dict[str, Any] | None:
+    """What came of a job; none where its process was killed, which may be no fault of the job's."""
     if error or not result or "outcome" not in result:
-        return {"reason": words or "the worker process was killed, or its machine has gone"}
+        return {"reason": words} if words else None
     return json.loads(result["outcome"])
 
 

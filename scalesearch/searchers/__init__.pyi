@@ -17,4 +17,4 @@ from .table import (
 )
 from .table_problem import SpaceTableProblem as SpaceTableProblem, TableProblem as TableProblem
 from .tables import Table as Table, read_table as read_table
-from .trial import Trial as Trial, compared as compared
+from .trial import Key as Key, Trial as Trial, compared as compared

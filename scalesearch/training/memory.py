@@ -12,7 +12,8 @@ from scalesearch.training.recipe import Recipe
 USED = 0.85  # of what is free; the rest is for a kernel's scratch space and what others take meanwhile
 SAID = "can't allocate memory", "out of memory", "ALLOC_FAILED"  # by torch, CUDA, cuBLAS and cuDNN
 FLOAT = 4  # bytes
-KEPT = {"adamw": 5, "sgd": 4}  # of each parameter: itself, its gradient, its average, and what the optimizer keeps
+# Of each parameter: itself, its gradient, its average, and what the optimizer keeps.
+KEPT = {"adamw": 5, "sgd": 4, "muon": 5}
 
 
 def free_on(device: torch.device) -> int:

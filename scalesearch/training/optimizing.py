@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from scalesearch.network import Network
+from scalesearch.training.muon import Muon
 from scalesearch.training.recipe import Recipe, levels
 
 
@@ -19,28 +20,39 @@ def level_of(name: str, order: list[str]) -> int:
 
 
 def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD with Nesterov's momentum, fused on a GPU; weights decay, biases and norms do not.
+    """AdamW or SGD with Nesterov's momentum, fused on a GPU, or Muon; weights decay, biases and norms do not.
 
     Raises `InputError` where `freeze_until` names nothing of the network.
     """
     order = levels(len(model.stages))
     frozen = recipe.frozen(len(model.stages))
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
+    groups: dict[tuple[int, bool, bool], list[nn.Parameter]] = defaultdict(list)
+    dense: set[torch.Tensor] = _dense(model) if recipe.optimizer == "muon" else set()
     for name, parameter in model.named_parameters():
         level = level_of(name, order)
         parameter.requires_grad_(level >= frozen)
         if parameter.requires_grad:
             is_weight = parameter.numel() != max(parameter.shape)  # not a bias, norm or factor per channel
-            groups[level if recipe.layer_decay < 1 or recipe.thaw else 0, is_weight].append(parameter)
-    rows = [{"params": parameters, "weight_decay": recipe.weight_decay if is_weight else 0.0, "level": level,
+            groups[level if recipe.layer_decay < 1 or recipe.thaw else 0, not is_weight,
+                   parameter in dense].append(parameter)  # fmt: skip
+    rows = [{"params": parameters, "weight_decay": 0.0 if is_bias else recipe.weight_decay, "level": level,
              "lr": recipe.learning_rate * (recipe.layer_decay ** (len(order) - 1 - level) if recipe.layer_decay < 1
-                                           else 1.0)}
-            for (level, is_weight), parameters in sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1]))]
+                                           else 1.0), "orthogonal": orthogonal, "momentum": recipe.momentum}
+            for (level, is_bias, orthogonal), parameters in sorted(groups.items(), key=lambda item: item[0])]
+    if recipe.optimizer == "muon":
+        return Muon(rows, lr=recipe.learning_rate)
     fused = True if next(model.parameters()).is_cuda else None
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(rows, lr=recipe.learning_rate, fused=fused)
     nesterov = recipe.momentum > 0
     return torch.optim.SGD(rows, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+
+
+def _dense(model: Network) -> set[torch.Tensor]:
+    """Filters over all channels, and matrices, inside the stages: stem and head see other kinds of numbers, and of
+    depthwise filters each is a vector of its own."""
+    return {module.weight for module in model.stages.modules()
+            if isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1}  # fmt: skip
 
 
 def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int,

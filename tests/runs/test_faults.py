@@ -106,7 +106,7 @@ def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path
     assert {width for width, (state, _) in told.items() if state == "done"} == {8, 40, 56}
     assert "it took longer than trial_timeout, at File" in told[16][1] and "faulty.py" in told[16][1]
     assert told[24][1].startswith("the process died: segmentation fault, at File")
-    assert told[32][1] == "the worker process was killed, or its machine has gone"
+    assert told[32][1] == "its process was killed 3 times, or its machine has gone"
     assert told[48][1].startswith("RuntimeError: on purpose (faulty.py:")
     assert "Traceback" not in err and left_over() <= before and largest < 500_000_000
 
@@ -150,3 +150,21 @@ def test_gpu_hours_are_a_limit_too():
     limits = Resources(gpus_per_trial=0.5, max_gpu_hours=2)
     assert not limits.reached(1e9, 7199) and "max_gpu_hours (2) are used up" in limits.reached(0, 7200)
     assert "max_wall_time (1m) is used up" in Resources(max_wall_time="1m").reached(60, 0)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_nothing_but_its_time(study, finished, tmp_path):
+    out = tmp_path / "run"
+    process = start(study, out)
+    killed = 0
+    while process.poll() is None and killed < 3:
+        at_work = [p for p in psutil.Process(process.pid).children(recursive=True)
+                   if "Trainable" in " ".join(p.cmdline())]  # fmt: skip
+        log = out / "trials.jsonl"
+        if at_work and log.exists() and len(TrialLog(log, repair=False)) > 4 * killed:
+            at_work[0].kill()
+            killed += 1
+        time.sleep(0.1)
+    _, said = process.communicate(timeout=400)
+    assert process.returncode == 0 and killed == 3, said
+    assert essence(out) == essence(finished[0]) and "Traceback" not in said

@@ -196,9 +196,10 @@ def test_every_recipe_trains_and_says_how(name, arch):
     assert numbers["train_loss"] > 0 and 0 <= numbers["val_accuracy"] <= 1
 
 
-@pytest.mark.parametrize("name", ["quick", "cifar", "imagenet"])
-def test_going_on_inside_an_epoch_comes_to_the_same_bit(name, arch):
-    recipe = replace(RECIPES[name], epochs=3, data_share=0.2, batch_size=32)
+@pytest.mark.parametrize("name, optimizer", [("quick", "adamw"), ("cifar", "sgd"), ("imagenet", "adamw"),
+                                             ("quick", "muon")])  # fmt: skip
+def test_going_on_inside_an_epoch_comes_to_the_same_bit(name, optimizer, arch):
+    recipe = replace(RECIPES[name], epochs=3, data_share=0.2, batch_size=32, optimizer=optimizer)
     through = Trainer(arch, DIGITS, recipe, 0)
     numbers = [through.run_epoch() for _ in range(3)]
     states = []

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from scalesearch.arch.arch import BlockSpec
@@ -49,6 +53,22 @@ def register_block(function: Callable, name: str | None = None, **row: Any) -> C
     BLOCKS[name] = OWN[name] = Block(function, **row)
     block_fields.cache_clear()
     return function
+def load_blocks(path: Path) -> None:
+    """Run a Python file that registers blocks. Raises `InputError` where it cannot be run, or registers none."""
+    before, name = len(OWN), f"own_blocks_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InputError("is no Python file", str(path))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        at = error.lineno if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].lineno
+        raise InputError(f"{type(error).__name__}: {error}", f"{path}:{at}") from None
+    if len(OWN) == before:
+        raise InputError("registers no block; it calls scalesearch.register_block(FUNCTION)", str(path))
+
+
 ROLES = {"stem": "layer", "stages": "layer", "branch": "layer", "head": "head", "auxiliary": "auxiliary"}
 
 

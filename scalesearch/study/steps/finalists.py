@@ -107,7 +107,7 @@ def what(study: Study) -> str:
 
 def macs(study: Study, base_macs: float) -> list[float]:
     options = study.options(Options)
-    return [base_macs] * (options.top * len(options.seeds))
+    return [base_macs] * (min(options.top, study.options(base.Options).trials) * len(options.seeds))
 
 
 STEP = Step(

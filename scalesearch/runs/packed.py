@@ -1,0 +1,57 @@
+"""A run's folder as lines of text: Ray's jobs hand back what they print and nothing else.
+
+`python -m scalesearch.runs.packed FOLDER` prints them.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from scalesearch.errors import WorkFailed
+
+BEGIN, END = "-----BEGIN RUN-----", "-----END RUN-----"
+STAYS = ("checkpoints", "weights", "run.lock", "stop")  # on the cluster: what only its trials need
+WIDTH = 30_000  # bytes a line
+
+
+def pack(folder: Path) -> Iterable[str]:
+    """The lines of a run's folder, without what only a run under way needs; none for a folder that is not there."""
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as archive:
+        for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+            if path.name not in STAYS and not path.name.startswith("."):
+                archive.add(path, arcname=path.name)
+    raw = held.getvalue()
+    yield BEGIN
+    for start in range(0, len(raw) if folder.is_dir() else 0, WIDTH):
+        yield base64.b64encode(raw[start : start + WIDTH]).decode()
+    yield END
+
+
+def unpack(lines: Iterable[str], to: Path, otherwise: str) -> None:
+    """Write what `pack` gave among other lines into a folder. Raises `WorkFailed(otherwise)` where there is nothing.
+
+    Nothing is written outside the folder, whatever the archive says.
+    """
+    inside, raw, ended = False, b"", False
+    for line in lines:
+        if line == END:
+            ended = True
+        if inside and not ended:
+            raw += base64.b64decode(line)
+        inside = inside or line == BEGIN
+    if not raw or not ended:
+        raise WorkFailed(otherwise)
+    to.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BytesIO(raw), mode="r:gz") as archive:
+        archive.extractall(to, filter="data")
+
+
+if __name__ == "__main__":
+    for line in pack(Path(sys.argv[1])):
+        print(line, flush=True)

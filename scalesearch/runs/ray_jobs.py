@@ -1,0 +1,140 @@
+"""Studies as jobs on a Ray cluster, by Ray's own Job Submission: sent, followed, found again, stopped, brought home.
+
+A second importer of ray beside `ray_tune.py`: the client of a dashboard, which starts no Ray here.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import scalesearch
+from scalesearch.errors import InputError, WorkFailed
+from scalesearch.files import own_folder, save_text
+from scalesearch.runs import packed
+from scalesearch.study import Study
+from scalesearch.yamlfile import dump
+
+MARK = "scalesearch"  # of our jobs, in what Ray keeps about them
+LOOK = 1.0  # seconds between two looks at a job
+STOPPING = 30  # seconds that a job has to save itself when it is stopped; Ray gives 3 unless told
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+HOME = "$HOME/scalesearch"  # on the head node, where runs lie unless told
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job of ours: its id, the study's name, the run's folder as the cluster sees it, and how far it is."""
+
+    job: str
+    study: str
+    out: str
+    status: str
+    started: float | None  # seconds since 1970
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Those of one cluster, whose dashboard answers at `address`."""
+
+    address: str
+    client: Any
+
+    @staticmethod
+    def at(address: str) -> Jobs:
+        """Raises `InputError` where nobody answers. Ray's token authentication is its own: what the environment says
+        (`RAY_AUTH_MODE`, `RAY_AUTH_TOKEN`) is honoured."""
+        from ray.exceptions import AuthenticationError
+        from ray.job_submission import JobSubmissionClient
+
+        logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing ray sets it
+        try:
+            return Jobs(address, JobSubmissionClient(address))
+        except AuthenticationError:
+            raise InputError(f"the cluster at {address} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
+                             "or RAY_AUTH_TOKEN_PATH (without them ~/.ray/auth_token is read)", "--address") from None
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise InputError(f"no Ray dashboard answers at {address} ({said}); give http://HEAD:8265",
+                             "--address") from None
+
+    def submit(self, study: Study, out: str = "", blocks: Sequence[Path] = (), resume: bool = False) -> str:
+        """Send the study whole (its spaces and profiles are in it), files of a person's own `blocks`, and this package;
+        the job's id."""
+        with own_folder("scalesearch-submit") as folder:
+            package, sent = folder / "package" / MARK, folder / "job"
+            shutil.copytree(Path(scalesearch.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+            sent.mkdir()
+            save_text(dump(study.document), sent / "study.yaml")
+            for number, path in enumerate(blocks):
+                shutil.copy(path, sent / f"blocks{number}.py")
+            own = "".join(f" --blocks blocks{number}.py" for number in range(len(blocks)))
+            name = f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+            out = out or f"{HOME}/{name}"
+            command = f'python -m scalesearch{own} run study.yaml --address auto --out "{out}"'
+            environment = {"working_dir": str(sent), "py_modules": [str(package)],
+                           "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOPPING), "PYTHONUNBUFFERED": "1"}}
+            return self.client.submit_job(
+                entrypoint=command + " --resume" * resume, runtime_env=environment, submission_id=None,
+                metadata={MARK: scalesearch.__version__, "study": study.name, "out": out})  # fmt: skip
+
+    def all(self) -> list[Submitted]:
+        """Ours, the newest first."""
+        ours = [_told(info) for info in self.client.list_jobs() if MARK in (info.metadata or {})]
+        return sorted(ours, key=lambda job: job.started or 0.0, reverse=True)
+
+    def one(self, job: str) -> Submitted:
+        """Raises `InputError` for a job that is not ours, with those that are."""
+        ours = {one.job: one for one in self.all()}
+        if job not in ours:
+            known = ", ".join(ours) or "none yet"
+            raise InputError(f'there is no such study at {self.address}; takes {known}', job)
+        return ours[job]
+
+    def follow(self, job: str) -> Iterator[str]:
+        """What the job says, line by line, from its beginning to its end."""
+        shown = 0
+        while True:
+            ended = str(self.client.get_job_status(job).value) in ENDED
+            said = self.client.get_job_logs(job)
+            whole = len(said) if ended else said.rfind("\n") + 1
+            yield from said[shown:whole].splitlines()
+            shown = max(shown, whole)
+            if ended:
+                return
+            time.sleep(LOOK)
+
+    def stop(self, job: str) -> None:
+        """Ask the job to save itself and end, and wait until it has."""
+        self.client.stop_job(job)
+        while self.one(job).status not in ENDED:
+            time.sleep(LOOK)
+
+    def fetch(self, job: str, to: Path) -> None:
+        """Bring the job's run folder home, as it is now. Raises `WorkFailed` where there is nothing to bring."""
+        there = self.one(job)
+        sent = dict(self.client.get_job_info(job).runtime_env or {})
+        command = f'python -m {packed.__name__} "{there.out}"'
+        courier = self.client.submit_job(entrypoint=command, runtime_env=sent, metadata={"carries": job})
+        said = list(self.follow(courier))
+        self.client.delete_job(courier)
+        packed.unpack(said, to, f"{job} has left nothing in {there.out} yet")
+
+
+def _told(info: Any) -> Submitted:
+    started = info.start_time / 1000 if info.start_time else None
+    ended = info.end_time / 1000 if info.end_time else time.time()
+    return Submitted(info.submission_id, info.metadata.get("study", ""), info.metadata.get("out", ""),
+                     str(info.status.value), started, round(ended - started, 1) if started else None)
+
+
+def check_ended_well(job: Submitted) -> None:
+    """Raises `WorkFailed` for a job that did not succeed."""
+    if job.status != "SUCCEEDED":
+        raise WorkFailed(f"{job.job} {job.status.lower()}; what it finished is in {job.out} on the cluster")

@@ -1,0 +1,50 @@
+"""Muon against the singular value decomposition that it saves, and against AdamW where it leaves that alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import scalesearch as ss
+from scalesearch.arch import adapt
+from scalesearch.data.sources import source
+from scalesearch.training.muon import Muon, orthogonalised
+from scalesearch.training.recipe import RECIPES
+from scalesearch.training.trainer import Trainer
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (64, 16), (30, 30), (1, 9)])
+def test_directions_stay_and_their_lengths_become_alike(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = orthogonalised(matrix)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    rotated = u.T @ found @ v.T  # diagonal where the singular vectors are the same
+    assert torch.allclose(rotated, torch.diag(rotated.diagonal()), atol=1e-4)
+    assert rotated.diagonal().min() > 0.6 and rotated.diagonal().max() < 1.3
+
+
+def test_a_step_is_as_long_as_adamws():
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(32, 16, 3, 3))
+    before = weight.detach().clone()
+    optimizer = Muon([{"params": [weight], "orthogonal": True, "momentum": 0.9}], lr=0.01, weight_decay=0.0)
+    weight.grad = torch.randn_like(weight)
+    optimizer.step()
+    step = (weight - before).flatten(1)
+    assert step.square().mean().sqrt().item() == pytest.approx(0.2 * 0.01, rel=0.25) and weight.grad is None
+
+
+def test_what_is_no_matrix_learns_by_adamw():
+    arch = adapt(ss.load("mobilenet_v2"), resolution=32, classes=10, channels=1)
+    trainer = Trainer(arch, source("digits"), replace(RECIPES["quick"], optimizer="muon", epochs=1, data_share=0.1), 0)
+    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
+    groups = trainer.optimizer.param_groups
+    matrices = [names[id(w)] for group in groups if group["orthogonal"] for w in group["params"]]
+    others = [names[id(w)] for group in groups if not group["orthogonal"] for w in group["params"]]
+    assert all(".expand." in name or ".project." in name for name in matrices) and matrices
+    assert any(".depthwise." in name for name in others) and any(name.startswith("stem.") for name in others)
+    assert any(name.startswith("head.") for name in others) and len(matrices) + len(others) == len(names)
+    assert trainer.run_epoch()["train_loss"] < 3
