@@ -33,6 +33,7 @@ from scalesearch.training import Place
 QUIET = {"TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
          "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0",
          "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+         "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which a driver whose Ray was killed ends
          "RAY_ROTATION_MAX_BYTES": "20000000", "RAY_ROTATION_BACKUP_COUNT": "1",  # of what a worker prints
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
 RESOURCES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,24 +40,26 @@ def left_over() -> set[str]:
     return {path.name for path in Path(tempfile.gettempdir()).glob("scalesearch-*")}
 
 
-def gone(processes: list[psutil.Process]) -> bool:
-    return not psutil.wait_procs(processes, timeout=20)[1]
+def gone(processes: list[psutil.Process], timeout: float = 20) -> bool:
+    return not psutil.wait_procs(processes, timeout=timeout)[1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, lines", [(signal.SIGINT, 7), (signal.SIGTERM, 2)])
-def test_a_signal_ends_a_run_saved_and_told_how_to_go_on(study, finished, tmp_path, number, lines):
+def test_signals_end_a_run_saved_and_told_how_to_go_on(study, finished, tmp_path):
     before, out = left_over(), tmp_path / "run"
-    process = start(study, out)
-    wait_for(out / "trials.jsonl", lines, process)
-    helpers = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + number and "Traceback" not in said, said
-    assert (out / "report.html").exists() and gone(helpers) and left_over() <= before
-    again = shlex.split(said.split("go on with: ")[1])
-    assert again[:2] == ["scalesearch", "run"] and again[-1] == "--resume"
-    done = subprocess.run([sys.executable, "-m", *again], capture_output=True, text=True, timeout=400)
+    again = [sys.executable, "-m", "scalesearch", "run", str(study), "--out", str(out)]
+    for number, lines in ((signal.SIGTERM, 2), (signal.SIGINT, 8)):
+        process = subprocess.Popen(again, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(out / "trials.jsonl", lines, process)
+        helpers = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, number)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 128 + number and "Traceback" not in said, said
+        assert (out / "report.html").exists() and gone(helpers) and left_over() <= before
+        command = shlex.split(said.split("go on with: ")[1])
+        assert command[:2] == ["scalesearch", "run"] and command[-1] == "--resume"
+        again = [sys.executable, "-m", *command]
+    done = subprocess.run(again, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0 and essence(out) == essence(finished[0])
 
 
@@ -152,14 +156,21 @@ def test_gpu_hours_are_a_limit_too():
     assert "max_wall_time (1m) is used up" in Resources(max_wall_time="1m").reached(60, 0)
 
 
+def trying(pid: int) -> Iterator[psutil.Process]:
+    """The processes below one that try networks."""
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):  # it may end meanwhile
+            if "Trainable" in " ".join(process.cmdline()):
+                yield process
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_costs_nothing_but_its_time(study, finished, tmp_path):
     out = tmp_path / "run"
     process = start(study, out)
     killed = 0
     while process.poll() is None and killed < 3:
-        at_work = [p for p in psutil.Process(process.pid).children(recursive=True)
-                   if "Trainable" in " ".join(p.cmdline())]  # fmt: skip
+        at_work = list(trying(process.pid))
         log = out / "trials.jsonl"
         if at_work and log.exists() and len(TrialLog(log, repair=False)) > 4 * killed:
             at_work[0].kill()
@@ -168,3 +179,19 @@ def test_a_worker_that_is_killed_costs_nothing_but_its_time(study, finished, tmp
     _, said = process.communicate(timeout=400)
     assert process.returncode == 0 and killed == 3, said
     assert essence(out) == essence(finished[0]) and "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_the_end_of_ray_itself_loses_nothing(study, finished, tmp_path):
+    out = tmp_path / "run"
+    process = start(study, out)
+    wait_for(out / "trials.jsonl", 4, process)
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    next(p for p in helpers if p.name() == "gcs_server").kill()
+    process.communicate(timeout=120)
+    before = (out / "trials.jsonl").read_bytes()
+    assert process.returncode != 0 and gone(helpers, 90)
+    assert all(t.done for t in TrialLog(out / "trials.jsonl", repair=False))  # nobody is blamed for it
+    finish(start(study, out, "--resume"))
+    assert essence(out) == essence(finished[0]) and (out / "trials.jsonl").read_bytes().startswith(before)
+    assert not {name for name in left_over() if f"-{process.pid}-" in name}

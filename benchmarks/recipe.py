@@ -1,0 +1,206 @@
+"""Would another optimiser, or a rule that follows the network's size, make a better recipe? Trainings side by side.
+
+`SCALESEARCH_DATA=… python benchmarks/recipe.py optimizers` trains networks with AdamW, SGD and Muon, each at the best
+learning rate of a sweep. `… rules` sweeps the rate over φ = 0 … 3 of one family under rules that take something from
+the counted graph (fan-in, residual branches), and says by how much the best rate moves between φ = 0 and the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+import scalesearch as ss
+from scalesearch.arch import Arch, adapt, expand, operators as ops
+from scalesearch.data import Source, source
+from scalesearch.network import Network
+from scalesearch.scaling import PRESETS, scale, scale_to
+from scalesearch.study.steps.rates import _top
+from scalesearch.training.optimizing import schedule_of
+from scalesearch.training.recipe import RECIPES, Recipe
+from scalesearch.training.trainer import Trainer, TrainingFailed
+
+FAMILY = Path(__file__).parent.parent / "reports" / "cifar10_phi_cpu.phi0.yaml"
+RATES = (0.5, 1.0, 2.0, 4.0, 8.0)  # of the recipe's
+FAN_IN, BRANCHES = 64, 4  # of a network, or filter, that a rule leaves at the recipe's rate
+
+
+def by_fan_in(trainer: Trainer) -> None:
+    """A weight's rate falls with the root of its fan-in: the share by which it changes is then one for all widths."""
+    rows = [{**group, "params": [weight], "lr": group["lr"] * math.sqrt(FAN_IN / weight[0].numel())}
+            if weight.dim() > 1 else {**group, "params": [weight]}
+            for group in trainer.optimizer.param_groups for weight in group["params"]]  # fmt: skip
+    trainer.optimizer = type(trainer.optimizer)(rows, lr=trainer.recipe.learning_rate)
+
+
+def by_depth(trainer: Trainer) -> None:
+    """All rates fall with the root of the number of residual branches."""
+    share = math.sqrt(BRANCHES / max(1, len(list(branches(trainer.model)))))
+    for group in trainer.optimizer.param_groups:
+        group["lr"] *= share
+
+
+def small_branches(trainer: Trainer) -> None:
+    """Residual branches begin as small as the root of their number asks for (Zhang et al. 2019), by their last norm."""
+    last = list(branches(trainer.model))
+    for norm in last:
+        nn.init.constant_(norm.weight, 1 / math.sqrt(len(last)))
+
+
+def branches(model: Network) -> Iterator[nn.Module]:
+    """The last norm of every residual branch."""
+    for i, stage in enumerate(expand(model.arch).stages):
+        for j, block in enumerate(stage):
+            for layer in block.layers:
+                if isinstance(layer.op, ops.Add):
+                    ends = [end for end in map(block_end(block), layer.inputs) if end is not None]
+                    yield from (model.stages[i][j].get_submodule(end) for end in ends[:1])
+
+
+def block_end(block: Any) -> Callable[[int], str | None]:
+    """From a layer back to the norm that it only passes on; None where that is something else."""
+    def back(index: int) -> str | None:
+        while index >= 0 and isinstance(block.layers[index].op, ops.DropPath):
+            index = block.layers[index].inputs[0]
+        return block.layers[index].name if index >= 0 and isinstance(block.layers[index].op, ops.Norm) else None
+
+    return back
+
+
+RULES: dict[str, Callable[[Trainer], None]] = {
+    "one rate for all (today's)": lambda trainer: None,
+    "rate ∝ 1/√fan-in": by_fan_in,
+    "rate ∝ 1/√branches": by_depth,
+    "branches begin at 1/√branches": small_branches,
+}  # fmt: skip
+
+
+class Training(NamedTuple):
+    """One, as another process takes it."""
+
+    arch: Arch
+    data: str
+    recipe: Recipe
+    seed: int
+    rule: str = next(iter(RULES))
+
+
+def trained(one: Training) -> tuple[float, float]:
+    """Validation accuracy at the end (0 where the training fails), and its seconds."""
+    torch.set_num_threads(1)
+    trainer = Trainer(one.arch, source(one.data), one.recipe, one.seed)
+    RULES[one.rule](trainer)
+    for group in trainer.optimizer.param_groups:
+        group.pop("initial_lr", None)  # of the schedule before
+    trainer.schedule = schedule_of(trainer.optimizer, one.recipe, trainer.steps, len(trainer.arch.stages) + 2)
+    try:
+        while not trainer.done:
+            trainer.run_epoch()
+    except TrainingFailed:
+        return 0.0, trainer.seconds
+    return trainer.scores("val")["val_accuracy"], trainer.seconds
+
+
+def all_of(trainings: Iterable[Training], processes: int) -> dict[Training, tuple[float, float]]:
+    """Every training's outcome; a dot for each that ends."""
+    wanted, found = list(trainings), {}
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for training, outcome in zip(wanted, pool.imap(trained, wanted, chunksize=1), strict=True):
+            found[training] = outcome
+            print(".", end="", flush=True)
+    print()
+    return found
+
+
+def interval(scores: list[float]) -> str:
+    spread = f" ± {stdev(scores) * 100:.1f}" if len(scores) > 1 else ""
+    return f"{mean(scores) * 100:.1f}{spread}"
+
+
+def optimizers(data: Source, recipe: Recipe, networks: list[str], seeds: int, processes: int) -> None:
+    """The best rate by the first seed; then the others at that rate."""
+    adamw = replace(recipe, optimizer="adamw", learning_rate=3e-3, weight_decay=0.05, clip_norm=1.0)
+    sgd = replace(recipe, optimizer="sgd", learning_rate=0.1, weight_decay=5e-4, clip_norm=5.0)
+    ways = {"adamw": adamw, "sgd": sgd, "muon": replace(adamw, optimizer="muon")}
+    side = data.size or data.resolution
+    archs = {name: adapt(ss.load(name), resolution=side, classes=data.classes, channels=data.channels)
+             for name in networks}  # fmt: skip
+
+    def one(name: str, way: str, rate: float, seed: int) -> Training:
+        swept = replace(ways[way], learning_rate=ways[way].learning_rate * rate)
+        return Training(archs[name], data.name, swept, seed)
+
+    cells = [(name, way) for name in networks for way in ways]
+    swept = all_of((one(*cell, rate, 0) for cell in cells for rate in RATES), processes)
+    best = {cell: max(RATES, key=lambda rate: swept[one(*cell, rate, 0)][0]) for cell in cells}
+    again = swept | all_of((one(*cell, best[cell], seed) for cell in cells for seed in range(1, seeds)), processes)
+    print("\n| network | optimiser | best rate | accuracy, % | seconds a training | of AdamW's |")
+    print("|---|---|---|---|---|---|")
+    for cell in cells:
+        outcomes = [again[one(*cell, best[cell], seed)] for seed in range(seeds)]
+        took = mean(seconds for _, seconds in outcomes)
+        if cell[1] == "adamw":
+            peer = took
+        rate = ways[cell[1]].learning_rate * best[cell]
+        told = interval([accuracy for accuracy, _ in outcomes])
+        print(f"| {Path(cell[0]).stem} | {cell[1]} | {rate:g} | {told} | {took:.1f} | {took / peer:.2f} |")
+
+
+def rules(data: Source, recipe: Recipe, side: int, rates: list[float], chosen: list[str], seeds: int,
+          processes: int) -> None:  # fmt: skip
+    """Of each rule: the best rate at every φ and how far it moves, and the accuracy there."""
+    small = adapt(ss.load(str(FAMILY)), resolution=side, classes=data.classes, channels=data.channels)
+    base = scale(small, depth=2, width=0.5)
+    family = [base, *(scale_to(base, round(ss.cost(base).macs * 2**phi), PRESETS["efficientnet"], 0.03).arch
+                      for phi in (1, 2, 3))]  # fmt: skip
+    one = lambda arch, rule, rate, seed: Training(
+        arch, data.name, replace(recipe, learning_rate=recipe.learning_rate * rate), seed, rule)
+    found = all_of((one(arch, rule, rate, seed) for rule in chosen for arch in family[::-1] for rate in rates
+                    for seed in range(seeds)), processes)  # fmt: skip
+    print(f"\n| rule | {' | '.join(f'φ = {phi}: best rate, accuracy' for phi in range(len(family)))} | moves by |")
+    print("|---" * (len(family) + 2) + "|")
+    for rule in chosen:
+        cells, tops = [], []
+        for arch in family:
+            scores = [(rate, mean(found[one(arch, rule, rate, seed)][0] for seed in range(seeds))) for rate in rates]
+            best = max(range(len(rates)), key=lambda i: scores[i][1])
+            top = _top(scores, best)
+            tops.append(math.log2(rates[best]) if top is None else top)
+            cells.append(f"×{2 ** tops[-1]:.2g}{' (an end)' if top is None else ''}, {scores[best][1]:.1%}")
+        print(f"| {rule} | {' | '.join(cells)} | ×{2 ** (max(tops) - min(tops)):.2g} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["optimizers", "rules"])
+    parser.add_argument("--data", default="cifar10", help="a name, a path, a Hub id")
+    parser.add_argument("--recipe", default="cifar", choices=RECIPES, help="what all else is taken from")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--share", type=float, default=0.04, help="of the training images")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--networks", nargs="+", default=["resnet20_cifar", str(FAMILY), "mobilenet_v2"])
+    parser.add_argument("--rules", nargs="+", type=int, default=range(len(RULES)), help="by number, from 0")
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="of `rules`, times the recipe's")
+    parser.add_argument("--side", type=int, default=16, help="resolution of φ = 0 of `rules`, in pixels")
+    parser.add_argument("--processes", type=int, default=2, help="trainings at a time, a thread each")
+    told = parser.parse_args()
+    recipe = replace(RECIPES[told.recipe], epochs=told.epochs, data_share=told.share, batch_size=32, precision="fp32")
+    data = source(told.data)
+    print(f"{data.name}: {told.share:.0%} of the training images, {told.epochs} epochs, recipe {told.recipe}")
+    if told.what == "optimizers":
+        optimizers(data, recipe, told.networks, told.seeds, told.processes)
+    else:
+        rules(data, recipe, told.side, told.rates, [list(RULES)[i] for i in told.rules], told.seeds, told.processes)
+
+
+if __name__ == "__main__":
+    main()
