@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import scalesearch
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.files import own_folder, save_text
 from scalesearch.runs import packed
 from scalesearch.study import Study
 from scalesearch.yamlfile import dump
 
+PACKAGE = Path(__file__).parents[1]
 MARK = "scalesearch"  # of our jobs, in what Ray keeps about them
 LOOK = 1.0  # seconds between two looks at a job
 STOPPING = 30  # seconds that a job has to save itself when it is stopped; Ray gives 3 unless told
@@ -69,7 +69,7 @@ class Jobs:
         the job's id."""
         with own_folder("scalesearch-submit") as folder:
             package, sent = folder / "package" / MARK, folder / "job"
-            shutil.copytree(Path(scalesearch.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
             sent.mkdir()
             save_text(dump(study.document), sent / "study.yaml")
             for number, path in enumerate(blocks):
@@ -82,7 +82,7 @@ class Jobs:
                            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOPPING), "PYTHONUNBUFFERED": "1"}}
             return self.client.submit_job(
                 entrypoint=command + " --resume" * resume, runtime_env=environment, submission_id=None,
-                metadata={MARK: scalesearch.__version__, "study": study.name, "out": out})  # fmt: skip
+                metadata={MARK: "run", "study": study.name, "out": out})  # fmt: skip
 
     def all(self) -> list[Submitted]:
         """Ours, the newest first."""
