@@ -73,6 +73,7 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
     """
     study = study if isinstance(study, Study) else load_study(study)
     folder, observer = Path(out) if out else Path("reports") / study.name, observer or Silent()
+    folder = folder.absolute() if address else folder  # a cluster's processes are in others
     with claimed(folder, study.document, resume):
         log = TrialLog(folder / "trials.jsonl", {"study": study.digest, "problem": study.problem.digest},
                        otherwise="give another folder with --out")
