@@ -15,7 +15,8 @@ STUDY = {
     "name": "small", "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 500_000},
     "search": {"with": "evolution", "trials": 5, "epochs": 1},
     "scale": {"with": "tpe", "trials": 5, "epochs": 1, "tolerance": 0.05},
-    "family": {"phi": [0, 1]}, "compare": ["mobilenet_v1", "mobilenet_v2"], "recipe": {"epochs": 2, "data_share": 0.2},
+    "family": {"phi": [0, 1]}, "compare": ["shufflenet_v2_x0_5", "resnet20_cifar"],
+    "recipe": {"epochs": 2, "data_share": 0.2},
 }  # fmt: skip
 STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2,
          "distill": 0, "rivals": 0, "fidelity": 0, "compare": 2}

@@ -86,9 +86,6 @@ def test_a_limit_holds_across_resumes(study, finished, tmp_path):
     assert "max_wall_time (8s) is used up" in said and 0 < len(TrialLog(out / "trials.jsonl")) < 18
     spent = json.loads((out / "spent.json").read_text())["seconds"]
     assert 8 <= spent < 20
-    known = len(TrialLog(out / "trials.jsonl"))
-    assert "is used up" in finish(start(study, out, "--resume", "--set", "ray.max_wall_time=8s"))
-    assert len(TrialLog(out / "trials.jsonl")) <= known + 2
     finish(start(study, out, "--resume"))
     assert essence(out) == essence(finished[0])
     assert json.loads((out / "summary.json").read_text())["seconds"] > spent
