@@ -40,7 +40,7 @@ STUDY = {
               "stages": [{"trap": {"width": {"choice": [8, 16, 24, 32, 40, 48, 56]}}}], "head": {"classifier": {}}},
     "search": {"with": "random", "trials": 7, "epochs": 1}, "finalists": {"top": 0},
     "scale": {"with": "random", "trials": 4, "tolerance": 0.5, "epochs": 1}, "family": {"phi": [0]}, "compare": [],
-    "recipe": {"epochs": 1, "data_share": 0.2}, "ray": {"trial_timeout": "30s"},
+    "recipe": {"epochs": 1, "data_share": 0.2}, "ray": {"trial_timeout": "45s"},
 }  # fmt: skip
 
 
