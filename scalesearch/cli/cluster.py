@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -62,7 +63,10 @@ def jobs(address: str, as_json: bool) -> None:
     """Studies on a Ray cluster, the newest first."""
     from scalesearch.runs import Jobs
 
-    print_rows([asdict(job) for job in Jobs.at(address).all()], as_json)
+    rows = [asdict(job) for job in Jobs.at(address).all()]
+    if not as_json:
+        rows = [row | {"started": time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"]))} for row in rows]
+    print_rows(rows, as_json)
 
 
 @main.command()

@@ -36,7 +36,7 @@ def pack(folder: Path) -> Iterable[str]:
 def unpack(lines: Iterable[str], to: Path, otherwise: str) -> None:
     """Write what `pack` gave among other lines into a folder. Raises `WorkFailed(otherwise)` where there is nothing.
 
-    Nothing is written outside the folder, whatever the archive says.
+    Nothing is written outside the folder, whatever the archive says: what leads out of it is refused likewise.
     """
     inside, raw, ended = False, b"", False
     for line in lines:
@@ -48,8 +48,11 @@ def unpack(lines: Iterable[str], to: Path, otherwise: str) -> None:
     if not raw or not ended:
         raise WorkFailed(otherwise)
     to.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(raw), mode="r:gz") as archive:
-        archive.extractall(to, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:gz") as archive:
+            archive.extractall(to, filter="data")
+    except tarfile.TarError as error:
+        raise WorkFailed(f"what came back is refused: {error}") from None
 
 
 if __name__ == "__main__":

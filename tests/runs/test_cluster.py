@@ -161,6 +161,22 @@ def test_what_is_packed_comes_out_among_other_lines(tmp_path):
             unpack(few, tmp_path / "other", "nothing")
 
 
+def test_what_leads_out_of_the_folder_is_not_unpacked(tmp_path):
+    import base64
+    import io
+    import tarfile
+
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as archive:
+        member = tarfile.TarInfo("../out.txt")
+        member.size = 1
+        archive.addfile(member, io.BytesIO(b"x"))
+    lines = [BEGIN, base64.b64encode(held.getvalue()).decode(), END]
+    with pytest.raises(WorkFailed, match="what came back is refused"):
+        unpack(lines, tmp_path / "home", "nothing")
+    assert not (tmp_path / "out.txt").exists()
+
+
 OWN = """
 from scalesearch import register_block
 

@@ -53,6 +53,8 @@ def register_block(function: Callable, name: str | None = None, **row: Any) -> C
     BLOCKS[name] = OWN[name] = Block(function, **row)
     block_fields.cache_clear()
     return function
+
+
 def load_blocks(path: Path) -> None:
     """Run a Python file that registers blocks. Raises `InputError` where it cannot be run, or registers none."""
     before, name = len(OWN), f"own_blocks_{path.stem}"
