@@ -65,7 +65,8 @@ def jobs(address: str, as_json: bool) -> None:
 
     rows = [asdict(job) for job in Jobs.at(address).all()]
     if not as_json:
-        rows = [row | {"started": time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"]))} for row in rows]
+        shown = lambda at: time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else None
+        rows = [row | {"started": shown(row["started"])} for row in rows]
     print_rows(rows, as_json)
 
 
