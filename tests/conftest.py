@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import sys
 from pathlib import Path
 
@@ -19,7 +20,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("default")
-THREADS = 2
+THREADS = 1  # two processes test side by side
+
+
+def pytest_collection_modifyitems(items):
+    """A module's tests run in one process and share its fixtures; those that start Ray run one after the other."""
+    with_ray = lambda item: "runs" in item.path.parts and "slow" in item.keywords
+    items.sort(key=with_ray, reverse=True)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if with_ray(item) else item.module.__name__))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect():
+    """What earlier tests have left for good is not looked through at every collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

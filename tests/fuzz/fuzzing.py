@@ -6,6 +6,7 @@ import io
 import json
 import random
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +19,13 @@ from PIL import Image
 from scalesearch.cli import main
 
 ROOT = Path(__file__).parents[2]
+LONGEST = 2.0  # seconds that an input may take before it has to say so
 ODD = [None, True, -1, 0, 1, 3, 2**40, 1e99, float("nan"), float("inf"), "", "x", "é\u202e\x00", "x" * 2000,
        "!!python/x", "../../etc/passwd", "<script>", [], {}, [[]], {"choice": []}, {"choice": [1, 1]},
        {"range": [3, 1]}, {"range": [1, 10**9]}, {"choice": [8, 16], "name": "e"}, "600M", "≤ 5M", "2x resnet18",
        "1..0", {"conv": {}}]
+SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 CFG = """[net]
 width=32
 height=32
@@ -58,23 +62,30 @@ num=3
 
 
 class Outcome(NamedTuple):
-    """Of one input: how the command ended, and what it said last."""
+    """Of one input: how the command ended, what it said, and how long it took."""
 
     exit: int
     said: str
+    seconds: float
 
     @property
     def fault(self) -> str:
         """What is wrong with it, in words; nothing where it is as promised."""
         return f"exit code {self.exit}: {self.said}" if self.exit not in (0, 2) or "Traceback" in self.said else ""
 
+    @property
+    def silent(self) -> bool:
+        """Whether it took longer than it may without a word."""
+        return self.seconds > LONGEST and " so far" not in self.said
+
 
 def command(*arguments: str) -> Outcome:
     """What a command does with an input, in this process."""
+    began = time.monotonic()
     done = CliRunner().invoke(main, arguments)
     broken = done.exception is not None and not isinstance(done.exception, SystemExit)
     said = f"Traceback: {done.exception!r}" if broken else done.stderr.strip()
-    return Outcome(done.exit_code, said)
+    return Outcome(done.exit_code, said, time.monotonic() - began)
 
 
 # Mutations.
@@ -140,6 +151,16 @@ def _yaml(files: list[Path]) -> Callable[[random.Random], bytes]:
     return make
 
 
+def _study(dice: random.Random) -> bytes:
+    """With its space in it (what is named lies elsewhere), of images that are always there."""
+    file = dice.choice(STUDIES)
+    study = yaml.safe_load(file.read_bytes()) | {"data": "digits"}
+    study["space"] = yaml.safe_load((file.parent / study["space"]).read_bytes())
+    if dice.random() < 0.2:
+        return mutated_bytes(yaml.safe_dump(study, allow_unicode=True).encode(), dice)
+    return yaml.safe_dump(mutated_data(study, dice), allow_unicode=True).encode("utf-8", "replace")
+
+
 def _cfg(dice: random.Random) -> bytes:
     lines = CFG.splitlines()
     for _ in range(dice.choice((1, 2, 5))):
@@ -173,6 +194,8 @@ def _image(dice: random.Random) -> bytes:
 
 KINDS: dict[str, tuple[str, Callable[[random.Random], bytes], Callable[[Path], tuple[str, ...]]]] = {
     "arch": ("arch.yaml", _yaml(sorted((ROOT / "reports").glob("*.phi*.yaml"))), lambda path: ("cost", str(path))),
+    "space": ("space.yaml", _yaml(SPACES), lambda path: ("check", str(path))),
+    "study": ("study.yaml", _study, lambda path: ("run", str(path), "--dry-run", "--out", str(path.parent / "run"))),
     "cfg": ("net.cfg", _cfg, lambda path: ("cost", str(path))),
     "weights": ("w.safetensors", _weights,
                 lambda path: ("export", "resnet20_cifar", "--to", "py", "--weights", str(path))),
