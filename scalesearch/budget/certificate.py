@@ -13,6 +13,7 @@ from scalesearch.budget.feasibility import DESCENTS, DRAWS, Feasible, descend
 from scalesearch.budget.ladder import AXES
 from scalesearch.counting import cost, possible_cost
 from scalesearch.space import Decisions, Space
+from scalesearch.watched import watched
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     rng, feasible = Random(seed), Feasible(space, budget)
     listing = feasible._listing
     exact = listing is not None
-    drawn = [d for d, _ in listing] if listing is not None else [feasible.draw_any(rng) for _ in range(DRAWS)]
+    dice = watched(range(DRAWS), "drawing networks", DRAWS)
+    drawn = [d for d, _ in listing] if listing is not None else [feasible.draw_any(rng) for _ in dice]
     counted = sorted(c.macs for d in drawn if (c := possible_cost(space._at(d))) is not None)
     if not counted:
         cost(space._at(drawn[0] if drawn else space.sample(rng)[0]))  # says why not

@@ -16,6 +16,7 @@ from scalesearch.counting import possible_cost
 from scalesearch.errors import InputError
 from scalesearch.space import Decisions, Space
 from scalesearch.statistics import wilson
+from scalesearch.watched import watched
 
 WALKED = 16_000  # spaces up to this size are listed whole
 DRAWS = 2_000
@@ -48,7 +49,7 @@ class Feasible:
         if self.space.size > WALKED:
             return None
         found: dict[str, tuple[Decisions, bool]] = {}
-        for decisions in self.space:
+        for decisions in watched(self.space, "counting every network", int(self.space.size)):
             arch = self.space._at(decisions)
             if possible_cost(arch) is not None:
                 digest = expand(arch).digest
@@ -179,7 +180,7 @@ class Feasible:
 
     def _weighed(self, band: Band, rng: Random, look: bool = True) -> list[tuple[float, bool]]:
         """Draws, each worth one over the readings of its network, and whether it is inside the budget."""
-        drawn = (band.draw(rng) for _ in range(DRAWS))
+        drawn = (band.draw(rng) for _ in watched(range(DRAWS), "drawing networks inside", DRAWS))
         return [(1 / self._readings(names), look and self.budget.admits(self.space._at(d))) for d, names in drawn]
 
     def _nothing(self) -> InputError:

@@ -22,6 +22,7 @@ import numpy as np
 from scalesearch.arch import Auxiliary, BlockGraph, ShapeError, expand_stage, record
 from scalesearch.counting import Cost, block_cost, stage_cost
 from scalesearch.space import Decisions, Space
+from scalesearch.watched import watched
 
 MOST_WAYS = 100_000  # (state, decisions of the next unit) pairs
 
@@ -90,7 +91,8 @@ class Ladder:
                 budget -= times * sum(1 for _ in ways)
                 if budget < 0:
                     raise TooEntangled
-            for kept, shapes in states:
+            what = f"counting what unit {u + 1} of {len(space._unit_keys)} can cost"
+            for kept, shapes in watched(states, what, len(states)):
                 options, costs, targets, names = [], [], [], []
                 alike: set[tuple[Names, int]] = set()
                 for decisions in self._assignments(introduced[u + 1], dict(kept)):

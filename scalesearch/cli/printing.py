@@ -6,7 +6,8 @@ import errno
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -18,7 +19,7 @@ from scalesearch.watched import watched_by
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # no mistake in the input
 Rows = list[dict[str, Any]]
-MANY = 1000  # items of long work that are worth a line
+LONG = 1.0  # seconds of work that are worth a line
 
 
 def guarded_command(command: Callable) -> Callable:
@@ -53,15 +54,25 @@ def guarded_command(command: Callable) -> Callable:
     return guarded
 
 
-def _progress(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
-    """A bar on a terminal, elsewhere a line at the start of what takes a while."""
+def _progress(items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
+    """Once work turns out to take long, a bar on a terminal, elsewhere a line."""
+    rest, began, number = iter(items), time.monotonic(), 0
+    for item in rest:
+        yield item
+        number += 1
+        if time.monotonic() - began > LONG:
+            break
+    else:
+        return
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True, highlight=False)
-    if not console.is_terminal and total >= MANY:
-        click.echo(f"{what}: {total:,}", err=True)
-    return track(items, what, total, console=console, disable=not console.is_terminal, transient=True)
+    if console.is_terminal:
+        yield from track(rest, what, total, number, console=console, transient=True)
+        return
+    click.echo(f"{what}: {number:,} of {total:,} so far", err=True)
+    yield from rest
 
 
 def _one_line(error: click.UsageError, file: Any = None) -> None:
