@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,13 @@ def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop) ->
     wanted = driver.study.ray
     place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0,
                   wanted.save_every, min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()),
-                  seconds(wanted.trial_timeout, "trial_timeout"))
+                  seconds(wanted.trial_timeout, "trial_timeout"), max(1, int(wanted.gpus_per_trial)))
     for block in OWN.values():  # the workers have no such module to import them from
         module = sys.modules.get(block.function.__module__)
         if module is not None and module.__name__ != "__main__":
             cloudpickle.register_pickle_by_value(module)
+    if place.processes > 1 and OWN:
+        place = replace(place, blocks=cloudpickle.dumps(OWN))
     trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
     taken = {RESOURCES.get(kind, kind): amount for kind, amount in wanted.wanted.items()}
     running = lambda: len(source.jobs)

@@ -30,7 +30,8 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 class Resources:
     """What one trial takes of the Ray cluster, and what all of them may take together.
 
-    `resources` are those of a cluster's own making, by name, `accelerator_type` is a kind of GPU by Ray's name for it.
+    Of several GPUs each trains on its part of every batch. `resources` are those of a cluster's own making, by name,
+    `accelerator_type` is a kind of GPU by Ray's name for it.
     A training is saved on the way every `save_every` seconds; a trial that takes longer than `trial_timeout` fails. A
     run ends, saved, when it has taken `max_wall_time` or `max_gpu_hours`, those before a resume counted in. Times are
     seconds, or 90s, 30m, 2h, 1.5d.
@@ -48,6 +49,8 @@ class Resources:
     def __post_init__(self) -> None:
         for name in ("trial_timeout", "max_wall_time"):
             seconds(getattr(self, name), name)
+        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise InputError(f"takes a part of one GPU or whole ones, got {self.gpus_per_trial:g}", "gpus_per_trial")
         for name, amount in (self.resources or {}).items():
             if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount < 1e9:
                 raise InputError(f"takes an amount above 0, got {amount!r}", f"resources.{name}")

@@ -133,7 +133,7 @@ RECIPES = {
 @dataclass(frozen=True)
 class Place:
     """Where a job is done: the run's folder, threads, and whether on a GPU; a training is saved at least every so many
-    seconds."""
+    seconds. Several `processes` train one network together, each on a GPU of its own."""
 
     folder: Path = Path()
     threads: int = 1
@@ -141,6 +141,8 @@ class Place:
     save_every: float = 30.0
     share: float = 1.0  # of the device's free memory, where several jobs are done at a time
     timeout: float | None = None  # seconds that a job may take
+    processes: int = 1
+    blocks: bytes = b""  # a person's own, pickled, for those processes
 
     @property
     def stop(self) -> Path:

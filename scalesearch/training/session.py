@@ -20,7 +20,8 @@ from scalesearch.files import save_tensors, save_text, whole
 from scalesearch.network import Network, build, measure
 from scalesearch.training.pictures import Normal
 from scalesearch.training.recipe import Place
-from scalesearch.training.trainer import Trainer, TrainingFailed
+from scalesearch.training.team import Team
+from scalesearch.training.trainer import ALONE, Trainer, TrainingFailed
 from scalesearch.training.zero_cost import BATCH, proxies
 
 INIT = "init"  # the file of `weights/` that trainings start from
@@ -38,8 +39,9 @@ class Session:
     takes the file away. With `init`, what has no parent starts from `weights/init.safetensors`, as far as that fits.
     """
 
-    def __init__(self, job: Any, place: Place, data: Source, task: str, timed: bool, init: bool = False):
-        torch.set_num_threads(place.threads)
+    def __init__(self, job: Any, place: Place, data: Source, task: str, timed: bool, init: bool = False,
+                 team: Team = ALONE):  # fmt: skip
+        torch.set_num_threads(max(1, place.threads // team.size))
         gc.collect()  # what the training before in this process has held
         if place.gpu and torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -48,7 +50,7 @@ class Session:
         self.ended = not job.until
         device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
         self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task, self._normal(),
-                               self._teacher(), place.share)
+                               self._teacher(), place.share, team)
         wanted = job.proxies if not job.start else ()
         self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, wanted)
         self.trainer.inherit(self._parent())
@@ -132,6 +134,11 @@ class Session:
         except Stopped:
             self.ended = True
             return {"outcome": {"stopped": True}}
+
+    def follow(self) -> None:
+        """Do as the leader of a team does; it ends this process when it has no more use for it."""
+        while True:
+            self.trainer.run_epoch()
 
     def _epoch(self) -> dict[str, Any]:
         if self.trainer.done:  # on a plateau, before this rung

@@ -26,8 +26,10 @@ from scalesearch.training.progressive import sides
 from scalesearch.training.recipe import Recipe, grown, levels
 from scalesearch.training.scoring import Scorer
 from scalesearch.training.tasks import TASKS
+from scalesearch.training.team import Team
 
 NORMAL = Normal()
+ALONE = Team()
 VALIDATING = 0.05  # share of an epoch's work that validation may take; a training step costs three forward passes
 
 
@@ -52,11 +54,11 @@ class Trainer:
 
     def __init__(self, arch: Arch, data: Source, recipe: Recipe, seed: int, device: str = "cpu",
                  task: str = "classification", normal: Normal = NORMAL, teacher: Network | None = None,
-                 share: float = 1.0):
+                 share: float = 1.0, team: Team = ALONE):
         random.seed(seed)
         torch.manual_seed(seed)
-        self.recipe, self.device, self.data, self.seed = recipe, torch.device(device), data, seed
-        self.normal, self.share = normal, share
+        self.recipe, self.device, self.data, self.seed = recipe, team.device(device), data, seed
+        self.normal, self.share, self.team = normal, share, team
         self.task, self.score = TASKS[task].behaviour, TASKS[task].searched
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -78,6 +80,7 @@ class Trainer:
             if isinstance(module, nn.Dropout):
                 rate = module.p if recipe.dropout is None else recipe.dropout
                 module.p = grown(rate, recipe.dropout_growth * recipe.phi)
+        self.team.share_norms(self.model)
         self.train_labels = self.split("train").labels
         weights = self.task.importance(self.train_labels) if recipe.balance != "none" else None
         self.importance = weights if recipe.balance == "weights" else None
@@ -85,7 +88,8 @@ class Trainer:
         batches = len(self.train_labels) / recipe.batch_size
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
         self.steps = recipe.epochs * self.steps_per_epoch
-        self.micro_batch = largest_batch(self.arch, recipe, round(self.share * free_on(self.device)))
+        free = round(self.share * free_on(self.device))
+        self.micro_batch = self.team.least(largest_batch(self.arch, recipe, free))
         self.precision = precision_on(self.device, recipe.precision, self.arch)
         halves = self.precision == "fp16" and self.device.type != "cpu"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
@@ -94,6 +98,7 @@ class Trainer:
         self.schedule = schedule_of(self.optimizer, recipe, self.steps, len(levels(len(self.model.stages))))
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self.trained = self.team.wrapped(self.model, self.device)
         self.augmentation = Augmentation(recipe, self.data.mirror)
         self.scorer = Scorer(self.average, self.arch, self.task, self.normal, self.split, self.device)
 
@@ -126,7 +131,7 @@ class Trainer:
         self.model.train()
         self._stay_frozen()
         if self.position == 0:
-            self.order, self.total = self._shuffled(), torch.zeros((), device=self.device)
+            self.order, self.total = self.team.leaders(self._shuffled()), torch.zeros((), device=self.device)
         batches = self.order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size)
         for batch in batches[self.position :]:
             self.total += self._step(batch)
@@ -134,10 +139,11 @@ class Trainer:
             if self.position < len(batches):
                 between()
         self.position, self.epoch = 0, self.epoch + 1
-        mean = self.total.item() / len(batches)
+        mean = self.team.summed(self.total).item() / len(batches)
         if not math.isfinite(mean):
             raise TrainingFailed(f"the loss became {mean} in epoch {self.epoch} of {self.recipe.epochs}")
-        scores = self.scores("val") if self.done or self.epoch % self._validated_every == 0 else {}
+        validated = not self.team.rank and (self.done or self.epoch % self._validated_every == 0)
+        scores = self.scores("val") if validated else {}
         self._note(scores)
         return {"epoch": self.epoch, "train_loss": mean, **scores}
 
@@ -166,14 +172,15 @@ class Trainer:
 
     def _step(self, batch: torch.Tensor) -> torch.Tensor:
         """One step over a batch, as many images at a time as memory holds: fewer from then on where it does not."""
+        self.team.throw_own_dice(self.seed, self.epoch, self.position)
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 loss = sum(self._backward(part, len(part) / len(batch)) for part in
-                           batch.tensor_split(math.ceil(len(batch) / self.micro_batch)))
+                           self.team.parts(batch, self.micro_batch))
                 break
             except (RuntimeError, MemoryError) as error:
-                if not ran_out(error):
+                if not ran_out(error) or self.team.size > 1:  # the others would wait for what never comes
                     raise
                 if self.micro_batch == 1:
                     raise TrainingFailed(f"one image alone needs more memory than there is: {error}"[:300]) from None
@@ -198,12 +205,12 @@ class Trainer:
             shown, wanted = blended[0], self.task.mixed(wanted, *blended[1:])
         weights = None if self.importance is None else self.importance[which]
         with autocast(self.device, self.precision):
-            out = self.model(self.normal.of(shown))
+            out = self.trained(self.normal.of(shown))
         loss = self.task.loss(self.arch, out, wanted, self.recipe, weights)
         if self.teacher is not None:
             loss = loss / 2 + self.task.distilled(out, self._taught(shown)) / 2
         loss = loss * share
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss * self.team.size).backward()  # of gradients, the team takes the mean
         return loss.detach()
 
     @torch.no_grad()

@@ -39,9 +39,16 @@ class Training:
 
     def tries(self, job: Any, place: Place) -> Iterator[dict[str, Any]]:
         """The numbers of every epoch of `job` (a `Job` with a recipe), the last one's with its outcome."""
-        from scalesearch.training.session import Session  # torch is paid for where training is done
+        from scalesearch.training.team import team_of  # torch is paid for where training is done
 
-        session = Session(job, place, self.data, self.task.name, self.timed, self.init)
-        yield {"outcome": session.screened()} if not job.until else session.epoch()
-        while not session.ended:
-            yield session.epoch()
+        with team_of(job, place, self) as team:
+            session = self.session(job, place, team)
+            yield {"outcome": session.screened()} if not job.until else session.epoch()
+            while not session.ended:
+                yield session.epoch()
+
+    def session(self, job: Any, place: Place, team: Any) -> Any:
+        """The training of `job` by this process, one of a team."""
+        from scalesearch.training.session import Session
+
+        return Session(job, place, self.data, self.task.name, self.timed, self.init, team)
