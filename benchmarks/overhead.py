@@ -18,6 +18,7 @@ from statistics import median
 from scalesearch import yamlfile
 from scalesearch.runs import ray_tune
 from scalesearch.runs.running import Silent
+from scalesearch.runs.stopping import Stop
 from scalesearch.searchers.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
@@ -46,7 +47,7 @@ def ours(folder: Path) -> float:
     steps = tuple(step for step in study.steps if step.name == base.NAME)
     driver = Driver(replace(study, steps=steps), TrialLog(folder / "trials.jsonl"))
     start = time.perf_counter()
-    ray_tune.tune(driver, driver.next(), folder, Silent())
+    ray_tune.tune(driver, driver.next(), folder, Silent(), Stop(folder), lambda: None)
     took = time.perf_counter() - start
     assert len(driver.log.trials) == TRIALS and all(t.done for t in driver.log)
     return took

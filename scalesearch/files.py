@@ -63,14 +63,18 @@ def in_turn(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path, otherwise: str) -> Iterator[None]:
-    """The file at `path` is this process's alone while the block runs, else `InputError(otherwise)`."""
+def locked(path: Path, otherwise: str) -> Iterator[bool]:
+    """The file at `path` is this process's alone while the block runs, else `InputError(otherwise)`; where nothing is
+    said otherwise, false."""
     with open(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InputError(otherwise) from None
-        yield
+            if otherwise:
+                raise InputError(otherwise) from None
+            yield False
+            return
+        yield True
 
 
 @contextmanager

@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items):
     with_ray = lambda item: "runs" in item.path.parts and "slow" in item.keywords
     items.sort(key=with_ray, reverse=True)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if with_ray(item) else item.module.__name__))
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("ray" if with_ray(item) else item.module.__name__))
 
 
 @pytest.fixture(scope="module", autouse=True)

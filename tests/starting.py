@@ -22,7 +22,7 @@ STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "tran
          "distill": 0, "rivals": 0, "fidelity": 0, "compare": 2}
 
 
-def start(study: Path, out: Path, *options: str) -> subprocess.Popen:
+def start(study: Path, out: Path | str, *options: str) -> subprocess.Popen:
     return subprocess.Popen([*COMMAND, str(study), "--out", str(out), *options], stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, start_new_session=True)
 

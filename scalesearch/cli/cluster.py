@@ -44,8 +44,8 @@ def submit(context: click.Context, study: Path, address: str, out: str, settings
     from scalesearch.runs import Jobs
     from scalesearch.study import find_study, load_study
 
-    if out and not out.startswith(("/", "$")):
-        raise InputError(f"takes a path from the root, as the cluster sees it; got {out}", "--out")
+    if out and not out.startswith(("/", "$")) and "://" not in out:
+        raise InputError(f"takes a path from the root, as the cluster sees it, or s3://…; got {out}", "--out")
     cluster = Jobs.at(address)
     loaded = load_study(find_study(study), dict(map(setting, settings)))
     job = cluster.submit(loaded, out, (context.obj or {}).get("blocks", ()), resume)

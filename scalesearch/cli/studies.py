@@ -91,8 +91,10 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; reports/NAME without it.")
+@click.option("--out", help="The run's folder; reports/NAME without it. Or where else it is kept, as s3://bucket/run.")
 @click.option("--address", help="Of a Ray cluster; without it Ray starts on this machine and stops at the end.")
+@click.option("--storage", default="", help="Leave the searches there as Optuna studies too: sqlite:///FILE, "
+              "postgresql://…, mysql://…, journal:FILE. Runs with one database and one folder share the work.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True,
               help="Change a key of the study, as search.trials=4.")
 @click.option("--init", help="Folder of a trained network: what trials share with it they start from.")
@@ -100,8 +102,8 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
 @json_option
 @guarded_command
-def run(study: Path, out: Path | None, address: str | None, settings: tuple[str, ...], init: str | None, resume: bool,
-        dry_run: bool, as_json: bool) -> None:
+def run(study: Path, out: str | None, address: str | None, storage: str, settings: tuple[str, ...], init: str | None,
+        resume: bool, dry_run: bool, as_json: bool) -> None:
     """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report.
 
     A STUDY is a YAML file, or the name of one that comes along: effnet_phi.
@@ -114,10 +116,11 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
     loaded = load_study(study, dict(map(setting, settings)) | begun)
     certificate = certified(loaded, study)
     if not dry_run:
-        told = {"--address": address, "--init": init, "--out": out or Path("reports") / loaded.name}
+        told = {"--address": address, "--storage": storage, "--init": init,
+                "--out": out or Path("reports") / loaded.name}
         again = ["scalesearch", "run", str(study), *(f"--set={text}" for text in settings),
                  *(part for option, value in told.items() if value for part in (option, str(value))), "--resume"]
-        _run(loaded, out, address, resume, as_json, shlex.join(again))
+        _run(loaded, out, address, storage, resume, as_json, shlex.join(again))
         return
     rows = plan(loaded, certificate)
     if certificate is None:
@@ -129,13 +132,14 @@ def run(study: Path, out: Path | None, address: str | None, settings: tuple[str,
         click.echo(certificate_lines(certificate, loaded))
 
 
-def _run(study: Any, out: Path | None, address: str | None, resume: bool, as_json: bool, again: str) -> None:
+def _run(study: Any, out: str | None, address: str | None, storage: str, resume: bool, as_json: bool,
+         again: str) -> None:  # fmt: skip
     from scalesearch.runs import Progress, run as run_study
 
     progress = Progress(study)
     try:
         with progress:
-            finished = run_study(study, out, address=address, resume=resume, observer=progress)
+            finished = run_study(study, out, address=address, resume=resume, observer=progress, storage=storage)
     except OSError as error:  # a full disk is no mistake in the input
         click.echo(f"scalesearch: {error}", err=True)
         sys.exit(1)
@@ -199,45 +203,47 @@ def fidelity(study: Path, recipe: bool, out: Path | None, address: str | None, s
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder")
 @guarded_command
-def report(folder: Path) -> None:
+def report(folder: str) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
-    from scalesearch.runs import check_format, kept_source, write_report
+    from scalesearch.runs import at_home, check_format, kept_source, write_report
     from scalesearch.searchers import TrialLog
     from scalesearch.study import Driver, load_study
 
-    if not (folder / "study.yaml").exists():
-        raise InputError("is no run's folder: it has no study.yaml", str(folder))
-    check_format(folder)
-    log = TrialLog(folder / "trials.jsonl", repair=False)
-    study = load_study(folder / "study.yaml", kept=kept_source(folder))
-    write_report(Driver(study, log), folder)
-    click.echo(folder / "report.html")
+    with at_home(folder) as here:
+        if not (here / "study.yaml").exists():
+            raise InputError("is no run's folder: it has no study.yaml", folder)
+        check_format(here)
+        log = TrialLog(here / "trials.jsonl", repair=False)
+        study = load_study(here / "study.yaml", kept=kept_source(here))
+        write_report(Driver(study, log), here)
+    click.echo(f"{folder.rstrip('/')}/report.html")
 
 
 @main.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN")
 @click.option("-n", "count", type=click.IntRange(1), default=3, show_default=True, help="How many trials.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of which ones.")
 @click.option("--tolerance", type=click.FloatRange(0, 1), help="By which scores may be off.  [default: 0 on the kind "
               "of machine that it ran on, else 0.02]")
 @json_option
 @guarded_command
-def verify(folder: Path, count: int, seed: int, tolerance: float | None, as_json: bool) -> None:
+def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json: bool) -> None:
     """Whether a RUN comes out again: all its trials are decided anew from its seeds, some trained anew.
 
     Exit code 1 where a network, a recipe or a score is not what the log says.
     """
     from dataclasses import asdict
 
-    from scalesearch.runs import Proof
+    from scalesearch.runs import Proof, at_home
     from scalesearch.watched import watched
 
-    proof = Proof.of(folder)
-    allowed = tolerance if tolerance is not None else 0.0 if proof.same_machine else ELSEWHERE
-    jobs = proof.sample(count, seed)
-    verdicts = list(watched(proof.again(jobs, allowed), "training again", len(jobs)))
+    with at_home(folder) as here:
+        proof = Proof.of(here)
+        allowed = tolerance if tolerance is not None else 0.0 if proof.same_machine else ELSEWHERE
+        jobs = proof.sample(count, seed)
+        verdicts = list(watched(proof.again(jobs, allowed), "training again", len(jobs)))
     faults = [f"{v.name}, seed {v.seed}: {v.fault}" for v in verdicts if v.fault]
     faults += [f"{name}: is not what the study's seeds lead to" for name in proof.strangers]
     told = {"trials": len(proof.log), "strangers": proof.strangers, "tolerance": allowed,

@@ -2,6 +2,7 @@ from .checking import certified as certified, check_file as check_file, plan as 
 from .folder import check_format as check_format, check_free as check_free
 from .images import kept_source as kept_source
 from .leaving import write_report as write_report
+from .mirror import at_home as at_home
 from .progress import Progress as Progress
 from .ray_jobs import Jobs as Jobs, check_ended_well as check_ended_well
 from .running import run as run

@@ -17,8 +17,10 @@ OURS = ("study.yaml", "training.yaml", "run.lock", "splits.parquet", "data.json"
 
 
 @contextmanager
-def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str = "study") -> Iterator[None]:
-    """The folder is this study's while the block runs, or this training's, which `name` says.
+def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str = "study",
+            beside: bool = False) -> Iterator[bool]:  # fmt: skip
+    """The folder is this study's while the block runs, or this training's, which `name` says; true where it is this
+    process's alone, as it always is but `beside` others.
 
     Raises `InputError` where it holds another study's run, this one's without `resume`, or anything else, and where
     another process is at work in it. Where the block raises one and nothing was found yet, nothing is left behind.
@@ -32,14 +34,14 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str =
         (folder / "run.lock").open("a").close()
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}", "--out") from None
-    with locked(folder / "run.lock", f"another run is at work in {folder}"):
+    with locked(folder / "run.lock", "" if beside else f"another run is at work in {folder}") as alone:
         fresh = not file.exists()
         if fresh:
             save_text(dump(dict(document)), file)
         else:
             _check(folder, read(file).data, document, resume, name)
         try:
-            yield
+            yield alone
         except InputError:
             if fresh and _only_ours(folder):
                 for path in list(folder.iterdir()):

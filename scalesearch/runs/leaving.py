@@ -20,8 +20,9 @@ from scalesearch.space import arch_to_yaml
 from scalesearch.study import ComparedRow, Driver, members
 
 
-def emit(driver: Driver, folder: Path) -> dict[str, Any]:
-    """Write `family/`, `optuna.db`, `trials.csv`, `summary.json` and `report.html`; the summary comes back.
+def emit(driver: Driver, folder: Path, storage: str = "") -> dict[str, Any]:
+    """Write `family/`, `optuna.db`, `trials.csv`, `summary.json` and `report.html`; the summary comes back. With
+    `storage`, the searches lie there too, as Optuna studies.
 
     Raises `WorkFailed` where a search found nothing.
     """
@@ -29,6 +30,8 @@ def emit(driver: Driver, folder: Path) -> dict[str, Any]:
         if step.settled:
             step.settled(driver)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if storage:
+        _store(driver, storage, f"{driver.study.name}-{driver.study.digest}")
     return write_report(driver, folder)
 
 
@@ -100,8 +103,12 @@ def _storage(driver: Driver, path: Path) -> None:
     Only networks that were trained to the end are in them: Optuna would take an early score for a final one.
     """
     path.unlink(missing_ok=True)
+    _store(driver, f"sqlite:///{path}", driver.study.name)
+
+
+def _store(driver: Driver, storage: str, name: str) -> None:
     score = driver.study.evaluator.score
     for step in driver.study.steps:
         if step.stored and (trials := [t for t in driver.log.of(step.name) if not t.early]):
             results = [(t.decisions, score.of(t.scores)) for t in trials]
-            write_storage(path, f"{driver.study.name}/{step.name}", step.stored(driver), results)
+            write_storage(storage, f"{name}/{step.name}", step.stored(driver), results)

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from scalesearch.errors import InputError
 from scalesearch.files import own_folder
 from scalesearch.machine import cores
 from scalesearch.runs.last_words import last_words
-from scalesearch.runs.leaving import write_report
 from scalesearch.runs.spent import counted
 from scalesearch.runs.stopping import Stop
 from scalesearch.runs.worker import Worker
@@ -108,15 +107,18 @@ def _check_enough(study: Study, nodes: list[dict[str, float]]) -> None:
     raise InputError(f"a trial wants {together} on one node, and no node of the Ray cluster has all of these", "ray")
 
 
-def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop) -> None:
-    """Try `first`, and all that the driver hands out after it, until it is told to stop."""
+def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, report: Callable[[], Any],
+         store: str = "") -> None:  # fmt: skip
+    """Try `first`, and all that the driver hands out after it, until it is told to stop. `report` writes down what is
+    known, `store` is where the folder is kept if not on this machine."""
     from ray import cloudpickle, tune
 
-    source = _source()(driver, first, folder, observer, stop)
+    source = _source()(driver, first, folder, observer, stop, report)
     wanted = driver.study.ray
     place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0,
                   wanted.save_every, min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()),
-                  seconds(wanted.trial_timeout, "trial_timeout"), max(1, int(wanted.gpus_per_trial)))
+                  seconds(wanted.trial_timeout, "trial_timeout"), max(1, int(wanted.gpus_per_trial)),
+                  store=store)
     for block in OWN.values():  # the workers have no such module to import them from
         module = sys.modules.get(block.function.__module__)
         if module is not None and module.__name__ != "__main__":
@@ -148,9 +150,11 @@ def _source() -> Any:
         a complete one.
         """
 
-        def __init__(self, driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop):
+        def __init__(self, driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop,
+                     report: Callable[[], Any]):  # fmt: skip
             super().__init__()  # no metric: Tune would insist on it in the results of failed trials
             self.driver, self.first, self.folder, self.observer, self.stop = driver, first, folder, observer, stop
+            self.report = report
             self.jobs: dict[str, Job] = {}
             self.again: list[Job] = []  # whose process was killed
             self.tries: Counter[Key] = Counter()
@@ -182,7 +186,7 @@ def _source() -> Any:
             lines = [line for step in self.driver.study.steps if step.name in needed
                      for line in step.tells(self.driver)]
             if lines:
-                write_report(self.driver, self.folder)
+                self.report()
             for line in lines:
                 self.observer.told(line)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +12,12 @@ from scalesearch.errors import InputError, Interrupted
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.leaving import emit, write_report
+from scalesearch.runs.mirror import Mirror, is_remote
+from scalesearch.runs.sharing import Ledger, SharedDriver, is_database, run_id
 from scalesearch.runs.single import begin, initial
 from scalesearch.runs.spent import counted
 from scalesearch.runs.stopping import Stop, stopping
-from scalesearch.searchers import Job, Trial, TrialLog, outcome_of
+from scalesearch.searchers import WAIT, Job, Trial, TrialLog, outcome_of
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.training import Place
 from scalesearch.zoo import WEIGHTS, load
@@ -62,60 +65,126 @@ class Run:
 
 
 def run(study: Study | str | Path, out: str | Path | None = None, *, address: str | None = None, resume: bool = False,
-        observer: Observer | None = None) -> Run:  # fmt: skip
+        observer: Observer | None = None, storage: str = "") -> Run:  # fmt: skip
     """Run `study` (or the study in a file) whole and leave its family and report in the folder `out` (`reports/NAME` by
-    default).
+    default), or wherever else fsspec has a place for it (`s3://bucket/run`).
 
     `address` is a Ray cluster's; without it Ray starts here and stops at the end, or, where a try only looks something
-    up, all is done in this process. With `resume`, trials in the folder's log are taken as they are. Raises
-    `InputError` where the folder holds another study, or this one without `resume`; `Interrupted` where Ctrl-C or
-    SIGTERM has ended it, with all that was unfinished saved.
+    up, all is done in this process. With `resume`, trials in the folder's log are taken as they are. `storage` is where
+    the searches are left as Optuna studies too: a database's URL (`postgresql://…`), or `journal:FILE`. Drivers that
+    name one folder and one database share the work. Raises `InputError` where the folder holds another study, or this
+    one without `resume`; `Interrupted` where Ctrl-C or SIGTERM has ended it, with all that was unfinished saved.
     """
     study = study if isinstance(study, Study) else load_study(study)
-    folder, observer = Path(out) if out else Path("reports") / study.name, observer or Silent()
+    observer = observer or Silent()
+    mirror = Mirror(str(out)) if is_remote(out) else None
+    if mirror is not None:
+        mirror.all_down()
+    folder = mirror.folder if mirror else Path(out) if out else Path("reports") / study.name
     folder = folder.absolute() if address else folder  # a cluster's processes are in others
-    with claimed(folder, study.document, resume):
-        log = TrialLog(folder / "trials.jsonl", {"study": study.digest, "problem": study.problem.digest},
-                       otherwise="give another folder with --out")
-        driver = Driver(study, log, observer.finished)
+    shared = is_database(storage)
+    with claimed(folder, study.document, resume or shared, beside=shared) as alone, ExitStack() as stack:
+        log = TrialLog(folder / "trials.jsonl" if alone else None, {"study": study.digest,
+                                                                    "problem": study.problem.digest},
+                       otherwise="give another folder with --out")  # fmt: skip
+
+        def finished(trial: Trial) -> None:
+            if mirror is not None:
+                mirror.keep(trial, log)
+            observer.finished(trial)
+
+        driver = Driver(study, log, finished)
+        if shared:
+            ledger = Ledger(storage, run_id(folder, study))
+            stack.enter_context(ledger.alive())
+            driver = SharedDriver(study, log, finished, ledger)
+        desk = Desk(driver, folder, mirror, str(out) if mirror else "", storage)
         if study.training is not None:
             keep_data(study.training.data, study.document.get("data"), folder)
             if study.training.init and not initial(folder).exists():
                 began = Path(study.document["init"])
                 begin(load(began), str(began / WEIGHTS), folder)
+        desk.bring()
         observer.known(driver.trials)
         first = driver.next()
         if first is not None:
-            reached = _tried(driver, first, folder, observer, address)
+            reached = _tried(desk, first, observer, address)
             if reached:
                 observer.told(f"{reached}: what is unfinished is saved, and goes on with --resume and more of it")
-                return Run(folder, study, driver.trials, write_report(driver, folder))
-        return Run(folder, study, driver.trials, emit(driver, folder))
+                return Run(folder, study, driver.trials, desk.report())
+        return Run(folder, study, driver.trials, desk.emit())
 
 
-def _tried(driver: Driver, first: Any, folder: Path, observer: Observer, address: str | None) -> str:
+@dataclass(frozen=True)
+class Desk:
+    """A run at work: its driver, its folder, and where that is kept if not on this machine."""
+
+    driver: Driver
+    folder: Path
+    mirror: Mirror | None = None
+    store: str = ""
+    storage: str = ""
+
+    def bring(self) -> None:
+        if self.mirror is not None:
+            self.mirror.up()
+
+    def _complete(self) -> None:
+        """The weights and tables that other machines have left in the store."""
+        if self.mirror is not None:
+            self.mirror.rest_down(("family", "by_class", "weights"))
+
+    def report(self) -> dict[str, Any]:
+        self._complete()
+        summary = write_report(self.driver, self.folder)
+        self.bring()
+        return summary
+
+    def emit(self) -> dict[str, Any]:
+        self._complete()
+        summary = emit(self.driver, self.folder, self.storage)
+        self.bring()
+        if self.mirror is not None:
+            self.mirror.remove("checkpoints")
+        return summary
+
+    def ask_elsewhere(self) -> None:
+        """To save and end."""
+        if self.mirror is not None:
+            self.mirror.touch("stop")
+
+
+def _tried(desk: Desk, first: Any, observer: Observer, address: str | None) -> str:
     """Try all that the driver hands out; which limit has ended that before its end, in words.
 
     Raises `Interrupted` where a signal has, the report written.
     """
+    driver, folder = desk.driver, desk.folder
     if driver.study.evaluator.here and address is None:
         with stopping(folder) as stop, counted(folder, driver.study.ray, stop, lambda: 0):
             _try_here(driver, first, folder, observer, stop)
     else:
         from scalesearch.runs.ray_tune import cluster, tune
 
+        if desk.mirror is not None:
+            desk.mirror.remove("stop")
         with cluster(driver.study, address), stopping(folder) as stop:
-            tune(driver, first, folder, observer, stop)
+            stop.tell = desk.ask_elsewhere
+            tune(driver, first, folder, observer, stop, desk.report, desk.store)
     if stop.signal:
         with suppress(InputError):  # there may be nothing to report yet
-            write_report(driver, folder)
+            desk.report()
         raise Interrupted(stop.signal)
     return stop.limit
 
 
 def _try_here(driver: Driver, job: Any, folder: Path, observer: Observer, stop: Stop) -> None:
-    """One job after the other, so that none ever waits."""
+    """One job after the other, so that none ever waits but for other drivers."""
     while job is not None and not stop:
+        if job is WAIT:
+            time.sleep(0.1)
+            job = driver.next()
+            continue
         observer.started(job)
         driver.finish(job, outcome_of(driver.study.evaluator, job, Place(folder)))
         job = driver.next()

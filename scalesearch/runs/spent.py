@@ -53,6 +53,9 @@ def counted(folder: Path, limits: Resources, stop: Stop, running: Callable[[], i
                 save_text(json.dumps({key: round(v, 3) for key, v in so_far._asdict().items()}), folder / FILE)
         if reached := limits.reached(*so_far):
             stop.ask(reached)
+        if stop:
+            with suppress(OSError):
+                stop.tell()
 
     def watch() -> None:
         while not ended.wait(LOOK):

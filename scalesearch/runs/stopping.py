@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ class Stop:
     def __init__(self, folder: Path):
         self.file = Place(folder).stop
         self.signal, self.limit = 0, ""
+        self.tell: Callable[[], None] = lambda: None  # those who do not see this folder
 
     def __bool__(self) -> bool:
         return bool(self.signal or self.limit)

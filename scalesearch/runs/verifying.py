@@ -15,6 +15,7 @@ from scalesearch.files import own_folder
 from scalesearch.report import environment
 from scalesearch.runs.folder import check_format
 from scalesearch.runs.images import keep_data
+from scalesearch.runs.mirror import needed
 from scalesearch.searchers import Job, Trial, TrialLog, trial_of
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.training import Place
@@ -85,7 +86,7 @@ class Proof:
     def sample(self, count: int, seed: int) -> list[Job]:
         """So many of the trained trials, by chance; those whose parent's or teacher's weights are gone left out."""
         there = [job for key, job in self.replayed.items() if self.log.trials[key].done and job.until and all(
-            (self.folder / path).exists() for path in _needed(job))]  # fmt: skip
+            (self.folder / path).exists() for path in needed(job))]  # fmt: skip
         return Random(seed).sample(there, min(count, len(there)))
 
     def again(self, jobs: list[Job], tolerance: float) -> Iterator[Verdict]:
@@ -96,7 +97,7 @@ class Proof:
 
     def _verdict(self, job: Job, scratch: Path, tolerance: float) -> Verdict:
         wanted = self.study.ray
-        for path in _needed(job):
+        for path in needed(job):
             (scratch / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(self.folder / path, scratch / path)
         place = Place(scratch, max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0)
@@ -109,12 +110,6 @@ class Proof:
         if not said and off is not None and off > tolerance:
             said = f"its scores are up to {off:.2g} off"
         return Verdict(job.name, job.step, job.seed, network, recipe, off, said)
-
-
-def _needed(job: Job) -> list[str]:
-    """The files of a run's folder that a training starts from."""
-    parent = [f"weights/{job.parent}.safetensors"] if job.parent else []
-    return [*parent, *([job.teacher_weights] if job.teacher_weights else [])]
 
 
 def _off(found: Trial, logged: Trial) -> float | None:

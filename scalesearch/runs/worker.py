@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import BLOCKS, Block
 from scalesearch.runs.last_words import LastWords
+from scalesearch.runs.mirror import Errand
 from scalesearch.searchers import Evaluator, Job
 from scalesearch.training import Place
 
 
 class Worker:
     """Takes a job and gives its numbers step by step, a step being an epoch. `blocks` are a person's own, which the
-    driving process has registered."""
+    driving process has registered. Where the run's folder is elsewhere, it works in one of its own machine."""
 
     def __init__(self, evaluator: Evaluator, place: Place, blocks: Mapping[str, Block]):
         BLOCKS.update(blocks)
-        self.evaluator, self.place = evaluator, place
+        self.errand = Errand(place.store) if place.store else None
+        self.evaluator = evaluator
+        self.place = replace(place, folder=self.errand.mirror.folder) if self.errand else place
 
     def take(self, job: Job) -> None:
         self.job = job
+        if self.errand:
+            self.errand.begin(job, self.place)
         self.tries: Iterator[dict[str, Any]] | None = None
         self.words = LastWords(self.place.last_words(job.key), self.place.timeout)
 
@@ -32,6 +38,8 @@ class Worker:
         try:
             tries = self.tries = self.tries or self.evaluator.tries(self.job, self.place)
             said = next(tries)
+            if self.errand:
+                self.errand.bring()
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

@@ -3,7 +3,7 @@ from .bayes import write_storage as write_storage
 from .evaluators import Evaluator as Evaluator, column as column, outcome_of as outcome_of
 from .halving import Scheduler as Scheduler, scheduler_of as scheduler_of
 from .jobs import WAIT as WAIT, Job as Job, Jobs as Jobs, Wait as Wait, trial_of as trial_of
-from .log import TrialLog as TrialLog
+from .log import TrialLog as TrialLog, trial_from as trial_from
 from .objective import Found as Found, found_in as found_in, search as search
 from .problem import Past as Past, Problem as Problem
 from .scale_problem import TRIED_ALWAYS as TRIED_ALWAYS, ScaleProblem as ScaleProblem

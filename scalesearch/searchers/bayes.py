@@ -8,7 +8,6 @@ for and every result told by ourselves, on a study made anew from the past.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -160,12 +159,20 @@ def _proposals(problem: Any, past: Past, rng: Random, make: Callable, *, ordered
         yield problem.draw(rng)
 
 
-def write_storage(path: Path, name: str, problem: Any, results: Sequence[tuple[dict[str, Any], float | None]]) -> None:
-    """The finished trials of a search as the Optuna study `name` in the SQLite file at `path`."""
+JOURNAL = "journal:"
+
+
+def write_storage(storage: str, name: str, problem: Any,
+                  results: Sequence[tuple[dict[str, Any], float | None]]) -> None:  # fmt: skip
+    """The finished trials of a search as the Optuna study `name` in a database (`sqlite:///FILE`, `postgresql://…`) or
+    an Optuna journal (`journal:FILE`); those that it has already stay as they are."""
     optuna = _optuna()
     directions = _directions(problem, results[0][0])
-    study = optuna.create_study(storage=f"sqlite:///{path}", study_name=name, directions=directions,
-                                load_if_exists=True)
+    kept: Any = storage
+    if storage.startswith(JOURNAL):
+        journal = optuna.storages.journal
+        kept = optuna.storages.JournalStorage(journal.JournalFileBackend(storage.removeprefix(JOURNAL)))
+    study = optuna.create_study(storage=kept, study_name=name, directions=directions, load_if_exists=True)
     for decisions, score in results[len(study.trials) :]:
         told = None if score is None else values(problem, decisions, score)
         study.add_trial(_frozen(problem, decisions, told, "FAIL" if score is None else "COMPLETE"))

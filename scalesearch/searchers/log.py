@@ -43,8 +43,7 @@ class TrialLog:
             self._take_header(path, first or whole, of)
         for i, line in enumerate(others):
             try:
-                trial = Trial(**json.loads(line))
-                trial = Trial(**{**vars(trial), "decisions": {k: _hashable(v) for k, v in trial.decisions.items()}})
+                trial = trial_from(json.loads(line))
                 self.trials[trial.key] = trial
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise fault("is no trial; the log was edited or is of another version", path, i + 2) from None
@@ -76,12 +75,13 @@ class TrialLog:
     def append(self, trial: Trial) -> None:
         """Raises `OSError` for a full disk, which leaves no half line for the next one to follow."""
         if self.path is not None:
-            with open(self.path, "ab") as file:
+            with open(self.path, "ab", buffering=0) as file:  # a buffer would be written once more when it is closed
                 whole = file.tell()
                 lines = [trial.to_dict()] if whole else [{"log": FORMAT, "of": self.of_what}, trial.to_dict()]
+                left = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
                 try:
-                    file.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines))
-                    file.flush()
+                    while left:
+                        left = left[file.write(left) :]
                     os.fsync(file.fileno())
                 except OSError:
                     file.truncate(whole)
@@ -98,6 +98,11 @@ class TrialLog:
 
     def __len__(self) -> int:
         return len(self.trials)
+
+
+def trial_from(told: Mapping[str, Any]) -> Trial:
+    """The trial of a line. Raises `TypeError`, `KeyError` or `AttributeError` where it is none."""
+    return Trial(**{**told, "decisions": {key: _hashable(value) for key, value in told["decisions"].items()}})
 
 
 def _hashable(value: Any) -> Any:

@@ -143,6 +143,7 @@ class Place:
     timeout: float | None = None  # seconds that a job may take
     processes: int = 1
     blocks: bytes = b""  # a person's own, pickled, for those processes
+    store: str = ""  # where the folder is kept, if not on this machine
 
     @property
     def stop(self) -> Path:

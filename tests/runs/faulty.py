@@ -31,16 +31,18 @@ def trap(x, *, width: Width, stride: int = 1):
                 print("x" * 10**6)
         elif width == 48:
             raise RuntimeError("on purpose")
+        elif width == 64:
+            bytearray(1 << 50)
     return x.conv(width, stride=stride).norm().act("relu")
 
 
 STUDY = {
     "name": "faulty", "data": "digits", "resolution": 16, "budget": {"macs": "1M"}, "parallel": 2,
     "space": {"name": "traps", "resolution": 16, "classes": 10, "stem": {"conv": {"width": 8, "stride": 2}},
-              "stages": [{"trap": {"width": {"choice": [8, 16, 24, 32, 40, 48, 56]}}}], "head": {"classifier": {}}},
-    "search": {"with": "random", "trials": 7, "epochs": 1}, "finalists": {"top": 0},
+              "stages": [{"trap": {"width": {"choice": [8, 16, 24, 32, 40, 48, 56, 64]}}}], "head": {"classifier": {}}},
+    "search": {"with": "random", "trials": 8, "epochs": 1}, "finalists": {"top": 0},
     "scale": {"with": "random", "trials": 4, "tolerance": 0.5, "epochs": 1}, "family": {"phi": [0]}, "compare": [],
-    "recipe": {"epochs": 1, "data_share": 0.2}, "ray": {"trial_timeout": "45s"},
+    "recipe": {"epochs": 1, "data_share": 0.2}, "ray": {"trial_timeout": "30s"},
 }  # fmt: skip
 
 

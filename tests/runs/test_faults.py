@@ -109,6 +109,7 @@ def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path
     assert told[24][1].startswith("the process died: segmentation fault, at File")
     assert told[32][1] == "its process was killed 3 times, or its machine has gone"
     assert told[48][1].startswith("RuntimeError: on purpose (faulty.py:")
+    assert told[64][1].startswith("MemoryError:")
     assert "Traceback" not in err and left_over() <= before and largest < 500_000_000
 
 

@@ -1,0 +1,224 @@
+"""Runs whose folder is in an object store, searches in databases, and several drivers of one study."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from helpers import invoke, refused
+from starting import essence, finish, start
+
+import scalesearch as ss
+from scalesearch import yamlfile
+from scalesearch.errors import InputError
+from scalesearch.runs import sharing
+from scalesearch.runs.leaving import _store
+from scalesearch.runs.mirror import Mirror
+from scalesearch.runs.sharing import Ledger, SharedDriver, run_id
+from scalesearch.searchers import Job, outcome_of
+from scalesearch.searchers.log import TrialLog
+from scalesearch.study import Driver, load_study
+from scalesearch.training import Place
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    """The URL of a PostgreSQL server of this module's own, on loopback."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
+        Path(p) for p in [shutil.which("initdb")] if p]  # fmt: skip
+    if not found:
+        pytest.skip("PostgreSQL is not installed")
+    binaries, folder = found[-1].resolve().parent, tmp_path_factory.mktemp("pg")
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+        with suppress(KeyError):
+            shutil.chown(folder, "postgres")
+            as_user = ["runuser", "-u", "postgres", "--"]
+        for path in [folder, *folder.parents][:3]:
+            path.chmod(0o755)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    do = lambda *words: subprocess.run([*as_user, *map(str, words)], check=True, capture_output=True, cwd="/")
+    do(binaries / "initdb", "-D", folder / "data", "-U", "someone", "--auth=trust")
+    do(binaries / "pg_ctl", "-D", folder / "data", "-w", "-o", f"-h 127.0.0.1 -p {port} -k {folder}", "-l",
+       folder / "log", "start")
+    yield f"postgresql+psycopg://someone@127.0.0.1:{port}/postgres"
+    do(binaries / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'shared.db'}"
+    return request.getfixturevalue("postgres")
+
+
+@pytest.fixture(scope="module")
+def store():
+    """The address of an object store that speaks S3, with a bucket in it; what finds it are AWS's own variables."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patched:
+        for key, value in (("AWS_ENDPOINT_URL", f"http://{host}:{port}"), ("AWS_ACCESS_KEY_ID", "k"),
+                           ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_DEFAULT_REGION", "us-east-1")):  # fmt: skip
+            patched.setenv(key, value)
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir("bucket")
+        yield "s3://bucket"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture
+def searched(table, tmp_path):
+    """A study of a table, which needs no Ray."""
+    path = tmp_path / "searched.yaml"
+    facts = {"file": str(table), "decisions": ["ops"], "score": "acc"}
+    path.write_text(yamlfile.dump({"name": "searched", "table": facts, "search": {"with": "evolution", "trials": 30},
+                                   "seeds": [0, 1]}))
+    return path
+
+
+def test_a_run_lives_in_a_store_and_comes_back_from_it(searched, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "cache"))
+    url = "memory://runs/one"
+    here = ss.run(searched, tmp_path / "here")
+    there = ss.run(searched, url)
+    assert [t.scores for t in there.trials] == [t.scores for t in here.trials]
+    mirror = Mirror(url)
+    names = {path.rpartition("/")[2] for path in mirror.fs.find(mirror.root)}
+    assert {"study.yaml", "trials.jsonl", "report.html", "summary.json"} <= names and "run.lock" not in names
+    with pytest.raises(InputError, match="--resume"):
+        ss.run(searched, url)
+    mirror.fs.rm(f"{mirror.root}/trials.jsonl")  # as where a machine was lost before its first report
+    shutil.rmtree(mirror.folder)
+    again = ss.run(searched, url, resume=True)
+    assert [t.scores for t in again.trials] == [t.scores for t in here.trials]
+    assert invoke("report", url).exit_code == 0
+
+
+def test_what_is_no_store_or_leads_out_of_it_is_said(searched, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "cache"))
+    assert "--out: nothere://x cannot be reached (Protocol not known" in refused("run", str(searched), "--out",
+                                                                                "nothere://x")
+    mirror = Mirror("memory://runs/two", tmp_path / "two")
+    (tmp_path / "two").mkdir()
+    with pytest.raises(InputError, match="leads out of it"):
+        mirror.down(["../../x"])
+    (tmp_path / "two" / "a").write_text("1")
+    mirror.up()
+    before = mirror.fs.modified(f"{mirror.root}/a")
+    mirror.up()
+    assert mirror.fs.modified(f"{mirror.root}/a") == before  # nothing has changed
+
+
+@pytest.mark.parametrize("storage, said", [
+    ("here", "--storage: takes sqlite:///FILE"), ("sqlite:////no/where/x.db", "--storage: sqlite:////no/where/x.db is"),
+    ("postgresql+psycopg://me:secret@127.0.0.1:1/x", "--storage: postgresql+psycopg://me:***@127.0.0.1:1/x is no"),
+    ("nosql://x", "--storage: nosql://x is no database")])  # fmt: skip
+def test_no_storage(storage, said, searched, tmp_path):
+    assert said in refused("run", str(searched), "--out", str(tmp_path / "run"), "--storage", storage)
+
+
+@pytest.mark.slow
+def test_searches_are_left_as_optuna_studies(finished, database, tmp_path):
+    import optuna
+
+    folder, _ = finished
+    driver = Driver(load_study(folder / "study.yaml"), TrialLog(folder / "trials.jsonl", repair=False))
+    for storage in (database, f"journal:{tmp_path / 'journal'}"):
+        for _ in range(2):  # the second time finds what it would write
+            _store(driver, storage, "small")
+    kept = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal")))
+    for storage in (database, kept):
+        assert {"small/base", "small/scale"} <= set(optuna.study.get_all_study_names(storage))
+        study = optuna.load_study(study_name="small/base", storage=storage)
+        assert [t.value for t in study.trials] == [t.scores["val_accuracy"] for t in driver.log.of("base")]
+
+
+def test_a_claim_is_one_drivers_until_that_is_dead(database, monkeypatch):
+    monkeypatch.setattr(sharing, "DEAD", 0.3)
+    one, two, elsewhere = Ledger(database, "a"), Ledger(database, "a"), Ledger(database, "b")
+    key = ("base", 0, 3)
+    assert one.claim(key) and not two.claim(key) and one.claim(key) and elsewhere.claim(key)
+    with one.alive():
+        monkeypatch.setattr(sharing, "BEAT", 0.05)
+        assert not two.claim(key)
+    assert two.claim(key) and not one.claim(key)  # one has left
+    assert not one.claim(key)
+    time.sleep(0.5)
+    assert one.claim(key)  # two has not been heard of
+
+
+def test_drivers_side_by_side_try_every_job_once(searched, database, tmp_path):
+    study = load_study(searched)
+    alone = ss.run(study, tmp_path / "alone")
+    drivers = [SharedDriver(study, TrialLog(), lambda trial: None, Ledger(database, run_id(tmp_path, study)))
+               for _ in range(3)]
+    tried, ended = Counter(), 0
+    while ended < len(drivers):
+        ended = 0
+        for driver in drivers:
+            job = driver.next()
+            ended += job is None
+            if isinstance(job, Job):
+                tried[job.key] += 1
+                driver.finish(job, outcome_of(study.evaluator, job, Place(tmp_path)))
+    assert set(tried.values()) == {1} and len(tried) == len(alone.trials)
+    for driver in drivers:
+        assert [(t.key, t.scores) for t in driver.trials] == [(t.key, t.scores) for t in alone.trials]
+
+
+@pytest.mark.slow
+def test_two_runs_share_a_study_by_a_database(study, finished, postgres, tmp_path):
+    out = tmp_path / "run"
+    options = ("--storage", postgres)
+    one = start(study, out, *options)
+    while one.poll() is None and not (out / "trials.jsonl").exists():
+        time.sleep(0.1)
+    two = start(study, out, *options)
+    said = finish(two) if one.wait(400) == 0 else two.communicate()
+    assert essence(out) == essence(finished[0]), said
+    lines = (out / "trials.jsonl").read_bytes().splitlines()[1:]
+    keys = [(t["step"], t["fidelity"]["seed"], t["number"]) for t in map(json.loads, lines)]
+    assert len(keys) == len(set(keys)) == 18
+    with sqlalchemy.create_engine(postgres).connect() as connection:
+        claims = connection.execute(sqlalchemy.text("select driver, step from scalesearch_claims where run like :run"),
+                                    {"run": f"%{(out / 'shared.id').read_text()}"}).fetchall()
+    assert len({driver for driver, _ in claims}) == 2 and len(claims) == 18
+
+
+@pytest.mark.slow
+def test_a_run_in_an_object_store_goes_on_on_another_machine(study, finished, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "one"))
+    url = f"{store}/run"
+    process = start(study, url)
+    while process.poll() is None and len(Mirror(url).fs.find(f"{Mirror(url).root}/trials")) < 4:
+        time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "two"))
+    finish(start(study, url, "--resume"))
+    mirror = Mirror(url, tmp_path / "home")
+    mirror.all_down()
+    assert essence(tmp_path / "home") == essence(finished[0]) and (tmp_path / "home" / "report.html").exists()
+    assert (tmp_path / "home" / "family" / "small-phi1" / "weights.safetensors").exists()
+    assert not mirror.has("checkpoints")
+
