@@ -23,6 +23,7 @@ settings.load_profile("default")
 THREADS = 1  # two processes test side by side
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in its own
 def pytest_collection_modifyitems(items):
     """A module's tests run in one process and share its fixtures; those that start Ray run one after the other."""
     with_ray = lambda item: "runs" in item.path.parts and "slow" in item.keywords

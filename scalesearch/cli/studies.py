@@ -211,7 +211,7 @@ def report(folder: str) -> None:
     from scalesearch.searchers import TrialLog
     from scalesearch.study import Driver, load_study
 
-    with at_home(folder) as here:
+    with at_home(folder, back=True) as here:
         if not (here / "study.yaml").exists():
             raise InputError("is no run's folder: it has no study.yaml", folder)
         check_format(here)

@@ -156,12 +156,13 @@ class Errand:
 
 
 @contextmanager
-def at_home(out: str | Path) -> Iterator[Path]:
-    """The folder of a run on this machine, of one elsewhere a copy: what changes in it goes back in the end."""
+def at_home(out: str | Path, back: bool = False) -> Iterator[Path]:
+    """The folder of a run on this machine, of one elsewhere a copy; what changes in that may go `back` in the end."""
     if not is_remote(out):
         yield Path(out)
         return
     mirror = Mirror(str(out))
     mirror.all_down()
     yield mirror.folder
-    mirror.up()
+    if back:
+        mirror.up()

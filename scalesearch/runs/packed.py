@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scalesearch.errors import WorkFailed
+from scalesearch.runs.mirror import at_home
 
 BEGIN, END = "-----BEGIN RUN-----", "-----END RUN-----"
 STAYS = ("checkpoints", "weights", "run.lock", "stop")  # on the cluster: what only its trials need
@@ -56,5 +57,6 @@ def unpack(lines: Iterable[str], to: Path, otherwise: str) -> None:
 
 
 if __name__ == "__main__":
-    for line in pack(Path(sys.argv[1])):
-        print(line, flush=True)
+    with at_home(sys.argv[1]) as there:
+        for line in pack(there):
+            print(line, flush=True)

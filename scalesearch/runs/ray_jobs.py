@@ -6,6 +6,7 @@ A second importer of ray beside `ray_tune.py`: the client of a dashboard, which 
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from scalesearch.yamlfile import dump
 PACKAGE = Path(__file__).parents[1]
 MARK = "scalesearch"  # of our jobs, in what Ray keeps about them
 LOOK = 1.0  # seconds between two looks at a job
+STARTING, NOBODY_YET = 60.0, "No available agent"  # how long a cluster may take to start, and what it says meanwhile
 STOPPING = 30  # seconds that a job has to save itself when it is stopped; Ray gives 3 unless told
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 HOME = "$HOME/scalesearch"  # on the head node, where runs lie unless told
@@ -75,14 +77,24 @@ class Jobs:
             for number, path in enumerate(blocks):
                 shutil.copy(path, sent / f"blocks{number}.py")
             own = "".join(f" --blocks blocks{number}.py" for number in range(len(blocks)))
-            name = f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-            out = out or f"{HOME}/{name}"
+            plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", study.name)  # a shell reads it
+            out = out or f"{HOME}/{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
             command = f'python -m scalesearch{own} run study.yaml --address auto --out "{out}"'
             environment = {"working_dir": str(sent), "py_modules": [str(package)],
                            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOPPING), "PYTHONUNBUFFERED": "1"}}
-            return self.client.submit_job(
-                entrypoint=command + " --resume" * resume, runtime_env=environment, submission_id=None,
-                metadata={MARK: "run", "study": study.name, "out": out})  # fmt: skip
+            return self._send(command + " --resume" * resume, environment,
+                              {MARK: "run", "study": study.name, "out": out})
+
+    def _send(self, command: str, environment: dict[str, Any], about: dict[str, str]) -> str:
+        """The job's id. A cluster that has only just started takes a while to have somebody who takes jobs."""
+        deadline = time.monotonic() + STARTING
+        while True:
+            try:
+                return self.client.submit_job(entrypoint=command, runtime_env=environment, metadata=about)
+            except RuntimeError as error:
+                if NOBODY_YET not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(LOOK)
 
     def all(self) -> list[Submitted]:
         """Ours, the newest first."""
@@ -121,7 +133,7 @@ class Jobs:
         there = self.one(job)
         sent = dict(self.client.get_job_info(job).runtime_env or {})
         command = f'python -m {packed.__name__} "{there.out}"'
-        courier = self.client.submit_job(entrypoint=command, runtime_env=sent, metadata={"carries": job})
+        courier = self._send(command, sent, {"carries": job})
         said = list(self.follow(courier))
         self.client.delete_job(courier)
         packed.unpack(said, to, f"{job} has left nothing in {there.out} yet")

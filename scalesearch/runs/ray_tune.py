@@ -36,6 +36,7 @@ QUIET = {"TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
          "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which a driver whose Ray was killed ends
          "RAY_ROTATION_MAX_BYTES": "20000000", "RAY_ROTATION_BACKUP_COUNT": "1",  # of what a worker prints
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as Ray does by itself where these would ask their owner
 RESOURCES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
 OF_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set where we are a job's process; Ray takes its files away when it leaves
 TRIES = 3  # of a job whose process is killed, or whose machine goes
@@ -45,7 +46,7 @@ OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loa
 @contextmanager
 def cluster(study: Study, address: str | None) -> Iterator[None]:
     """Ray, at `address` or here, while the block runs. Raises `InputError` where it is silent or too small."""
-    os.environ |= QUIET
+    os.environ |= QUIET if address not in (None, "local") else {**QUIET, **ON_LOOPBACK}
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing ray sets it; we tell of trials that fail

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,10 @@ from starting import essence, start
 
 from scalesearch import yamlfile
 from scalesearch.errors import WorkFailed
+from scalesearch.runs import ray_jobs
 from scalesearch.runs.packed import BEGIN, END, pack, unpack
 from scalesearch.searchers.log import TrialLog
+from scalesearch.study import load_study
 
 TOKEN = "0123456789abcdef" * 4
 RAY = Path(sys.executable).parent / "ray"
@@ -152,6 +156,24 @@ def test_a_cluster_that_is_silent_or_wants_a_token_is_said_in_a_line(cluster, st
     assert f"--address: no Ray dashboard answers at {silent}" in done("jobs", "--address", silent, code=2).stderr
     monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)
     assert "wants its token: set RAY_AUTH_MODE=token" in done("jobs", "--address", address, code=2).stderr
+
+
+def test_a_cluster_that_has_just_started_is_waited_for_and_no_name_is_a_command(study, monkeypatch):
+    class Client:
+        tries = 0
+
+        def submit_job(self, **sent):
+            self.tries, self.sent = self.tries + 1, sent
+            if self.tries < 3:
+                raise RuntimeError("Request failed with status code 500: No available agent to submit job")
+            return "job"
+
+    monkeypatch.setattr(ray_jobs, "LOOK", 0.0)
+    client = Client()
+    named = replace(load_study(study), name='x"; touch /tmp/owned; `id` $(id) "')
+    assert ray_jobs.Jobs("http://x", client).submit(named) == "job" and client.tries == 3
+    assert re.fullmatch(r'python -m scalesearch run study.yaml --address auto --out "\$HOME/scalesearch/[\w.-]+"',
+                        client.sent["entrypoint"])
 
 
 def test_what_is_packed_comes_out_among_other_lines(tmp_path):

@@ -185,6 +185,8 @@ def test_the_end_of_ray_itself_loses_nothing(study, finished, tmp_path):
     process = start(study, out)
     wait_for(out / "trials.jsonl", 4, process)
     helpers = psutil.Process(process.pid).children(recursive=True)
+    listening = [c.laddr.ip for p in helpers for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert len(listening) > 4 and all(ip.removeprefix("::ffff:") == "127.0.0.1" for ip in listening)
     next(p for p in helpers if p.name() == "gcs_server").kill()
     process.communicate(timeout=120)
     before = (out / "trials.jsonl").read_bytes()
