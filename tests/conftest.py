@@ -21,16 +21,28 @@ sys.path.insert(0, str(Path(__file__).parent))
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("default")
 THREADS = 1  # two processes test side by side
+WITH_RAY = ("tests/study/test_tables.py::test_a_table_through_ray_finds_the_same",
+            "tests/test_package.py::test_a_study_of_ones_own_runs_from_what_init_writes")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in its own
 def pytest_collection_modifyitems(items):
-    """A module's tests run in one process and share its fixtures; those that start Ray run one after the other."""
-    with_ray = lambda item: "runs" in item.path.parts and "slow" in item.keywords
-    items.sort(key=with_ray, reverse=True)
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("ray" if with_ray(item) else item.module.__name__))
+    """First what starts Ray, which takes longest."""
+    items.sort(key=lambda item: not starts_ray(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests run in one process and share its fixtures; those that start Ray run one after the other."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return "ray" if starts_ray(nodeid) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+def starts_ray(nodeid):
+    return nodeid.startswith("tests/runs/") or nodeid.split("[")[0] in WITH_RAY
 
 
 @pytest.fixture(scope="module", autouse=True)

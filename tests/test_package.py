@@ -46,7 +46,6 @@ def test_the_shipped_study_is_found_by_name(installed, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xdist_group("ray")
 def test_a_study_of_ones_own_runs_from_what_init_writes(installed, tmp_path):
     command(installed, tmp_path, "init")
     assert {p.name for p in tmp_path.iterdir()} == {"study.yaml", "space.yaml", "study.schema.json",

@@ -236,7 +236,6 @@ def test_a_report_of_nothing_is_refused(table, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
 def test_a_table_through_ray_finds_the_same(table, tmp_path):
     path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
     here = run_table(load_study(path), tmp_path / "here")
