@@ -108,7 +108,9 @@ def run(study: Path, out: str | None, address: str | None, storage: str, setting
 
     A STUDY is a YAML file, or the name of one that comes along: effnet_phi.
     """
-    from scalesearch.runs import certified, plan
+    from dataclasses import asdict
+
+    from scalesearch.runs import bill, certified, plan
     from scalesearch.study import find_study, load_study
 
     study = find_study(study)
@@ -123,13 +125,20 @@ def run(study: Path, out: str | None, address: str | None, storage: str, setting
         _run(loaded, out, address, storage, resume, as_json, shlex.join(again))
         return
     rows = plan(loaded, certificate)
+    charge = bill(loaded, min(loaded.budget.most_macs, certificate.largest)) if certificate else None
     if certificate is None:
         print_rows(rows, as_json)
     elif as_json:
-        click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict()}, indent=2))
+        billed = asdict(charge) if charge else None
+        click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict(), "bill": billed}, indent=2))
     else:
         print_rows(rows, False)
         click.echo(certificate_lines(certificate, loaded))
+        if charge:
+            click.echo(f"bill: {charge}")
+        if loaded.hours:
+            click.echo(f"planned for {loaded.hours:g} h, by the pace that is measured first; what stands above is the "
+                       "study without that")
 
 
 def _run(study: Any, out: str | None, address: str | None, storage: str, resume: bool, as_json: bool,

@@ -1,3 +1,4 @@
+from .bill import bill as bill
 from .checking import certified as certified, check_file as check_file, plan as plan
 from .folder import check_format as check_format, check_free as check_free
 from .images import kept_source as kept_source

@@ -36,6 +36,7 @@ QUIET = {"TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
          "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which a driver whose Ray was killed ends
          "RAY_ROTATION_MAX_BYTES": "20000000", "RAY_ROTATION_BACKUP_COUNT": "1",  # of what a worker prints
          "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
+FEW_AHEAD = {"TUNE_MAX_PENDING_TRIALS_PG": "1"}  # what is asked for before there is room, other drivers don't get
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as Ray does by itself where these would ask their owner
 RESOURCES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
 OF_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set where we are a job's process; Ray takes its files away when it leaves
@@ -114,6 +115,8 @@ def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, re
     known, `store` is where the folder is kept if not on this machine."""
     from ray import cloudpickle, tune
 
+    if not driver.alone:
+        os.environ |= FEW_AHEAD
     source = _source()(driver, first, folder, observer, stop, report)
     wanted = driver.study.ray
     place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0,

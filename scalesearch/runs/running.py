@@ -15,7 +15,7 @@ from scalesearch.runs.leaving import emit, write_report
 from scalesearch.runs.mirror import Mirror, is_remote
 from scalesearch.runs.sharing import Ledger, SharedDriver, is_database, run_id
 from scalesearch.runs.single import begin, initial
-from scalesearch.runs.spent import counted
+from scalesearch.runs.spent import counted, spent
 from scalesearch.runs.stopping import Stop, stopping
 from scalesearch.searchers import WAIT, Job, Trial, TrialLog, outcome_of
 from scalesearch.study import Driver, Study, load_study
@@ -93,11 +93,13 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
                 mirror.keep(trial, log)
             observer.finished(trial)
 
-        driver = Driver(study, log, finished)
+        earlier, started = spent(folder).seconds, time.monotonic()
+        clock = lambda: earlier + time.monotonic() - started
+        driver = Driver(study, log, finished, clock)
         if shared:
             ledger = Ledger(storage, run_id(folder, study))
             stack.enter_context(ledger.alive())
-            driver = SharedDriver(study, log, finished, ledger)
+            driver = SharedDriver(study, log, finished, ledger, clock)
         desk = Desk(driver, folder, mirror, str(out) if mirror else "", storage)
         if study.training is not None:
             keep_data(study.training.data, study.document.get("data"), folder)

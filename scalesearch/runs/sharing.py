@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,11 @@ def run_id(folder: Path, study: Study) -> str:
 class SharedDriver(Driver):
     """A driver beside others."""
 
-    def __init__(self, study: Study, log: TrialLog, told: Callable[[Trial], None], ledger: Ledger):
-        super().__init__(study, log, told)
+    alone = False
+
+    def __init__(self, study: Study, log: TrialLog, told: Callable[[Trial], None], ledger: Ledger,
+                 clock: Callable[[], float] = lambda: 0.0):  # fmt: skip
+        super().__init__(study, log, told, clock)
         self.ledger = ledger
         self.theirs: list[Job] = []
         for trial in log:
@@ -187,7 +191,7 @@ class SharedDriver(Driver):
 
     def finish(self, job: Job, outcome: Any) -> Trial:
         """Log what came of `job`, unless another driver that took it over was faster."""
-        trial = trial_of(job, outcome, self.study.evaluator)
+        trial = replace(trial_of(job, outcome, self.study.evaluator), at=round(self.clock(), 3))
         if self.ledger.tell(trial):
             self.log.append(trial)
             self.told(trial)

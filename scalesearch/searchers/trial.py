@@ -42,6 +42,7 @@ class Trial:
     built: str = ""
     rejected: int = 0
     seconds: float = 0.0
+    at: float = 0.0  # seconds that the run had been at work, those before a resume counted in
     used: dict[str, Any] = field(default_factory=dict)  # device, arithmetic and images at a time of a training
 
     @property

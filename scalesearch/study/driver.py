@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from scalesearch.errors import WorkFailed
 from scalesearch.searchers import WAIT, Job, Jobs, Trial, TrialLog, Wait, compared, trial_of
+from scalesearch.study.planning import STAGES, check_enough, planned, replanned
 from scalesearch.study.study import AUTO, Study
 from scalesearch.training import Recipe
 
@@ -15,14 +16,19 @@ T = TypeVar("T")
 
 
 class Driver:
-    """Hands out the jobs of a study and takes their results into the log.
+    """Hands out the jobs of a study and takes their results into the log. `study` is what was `asked` for, with a plan
+    for its hours as far as there is one.
 
     `next()` gives a job, `WAIT` while results are missing that the next one needs, or None at the end. `told` is called
     with every trial that is logged. `memory` keeps what steps have worked out from results that won't change.
     """
 
-    def __init__(self, study: Study, log: TrialLog, told: Callable[[Trial], None] = lambda trial: None):
-        self.study, self.log, self.told = study, log, told
+    alone = True  # no other driver tries jobs of the same run
+
+    def __init__(self, study: Study, log: TrialLog, told: Callable[[Trial], None] = lambda trial: None,
+                 clock: Callable[[], float] = lambda: 0.0):  # fmt: skip
+        self.asked, self.log, self.told, self.clock = study, log, told, clock
+        self.study = replanned(study, log)
         self.memory: dict[Any, Any] = {}
         self._asked: list[Job] = []
         self._jobs = self._all_steps()
@@ -32,7 +38,7 @@ class Driver:
 
     def finish(self, job: Job, outcome: Mapping[str, Any]) -> Trial:
         """Log what came of `job`, as `trial_of` has it."""
-        trial = trial_of(job, outcome, self.study.evaluator)
+        trial = replace(trial_of(job, outcome, self.study.evaluator), at=round(self.clock(), 3))
         self.log.append(trial)
         self.told(trial)
         return trial
@@ -40,6 +46,9 @@ class Driver:
     def _all_steps(self) -> Jobs:
         for step in self.study.steps:
             yield from self._all_known(step.needs)
+            if self.asked.hours and step.name in STAGES:
+                check_enough(self.asked, self.log)
+                self.study = planned(self.asked, self.log, step.name)[0]
             for job in step.jobs(self):
                 if isinstance(job, Job):
                     self._asked.append(job)

@@ -41,7 +41,8 @@ def _study(kind: str) -> Schema:
     properties |= {"budget": {"type": "object", "additionalProperties": AMOUNT}, "table": _section(Columns)}
     if kind == "training":
         known = mapping(dict.fromkeys(QUANTITIES, AMOUNT) | {"device": DEVICE}, [])
-        properties |= {"budget": known | {"minProperties": 1}, "recipe": _recipe()}
+        hours = known["properties"] | {"hours": {"type": "number", "minimum": 0}}
+        properties |= {"budget": known | {"properties": hours, "minProperties": 1}, "recipe": _recipe()}
         properties["scale"]["properties"]["budget"] = known
         properties["search"]["properties"]["scheduler"] = _section(Scheduler)
     required = [key for key, field in fields.items() if field.default is REQUIRED]

@@ -13,7 +13,7 @@ from scalesearch.arch import BLOCKS, adapted_strides
 from scalesearch.budget import QUANTITIES, Budget, bound, budget_of, relative_to
 from scalesearch.counting import cost, possible_cost, profile_in
 from scalesearch.data import Source, located as located_data, source
-from scalesearch.errors import InputError, distinct, inside, unknown
+from scalesearch.errors import InputError, distinct, inside, shown, unknown
 from scalesearch.searchers import read_table
 from scalesearch.signature import Count, Field, Natural, Resolution, Rule, check_arguments, fields_of, section
 from scalesearch.space import Space, named, space_from_dict
@@ -99,12 +99,17 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
         space=space, training=training, objectives=options.costs(training.task.score),
         document={**data, "space": space_data})  # fmt: skip
     with inside("budget"):
-        budget = budget_of(given["budget"], relative_to(adapted_zoo(training)))
+        bounds = dict(given["budget"])
+        hours = bounds.pop("hours", 0.0)
+        if isinstance(hours, bool) or not isinstance(hours, int | float) or not (0 <= hours < 1e6):
+            raise InputError(f"takes a number of hours, got {shown(hours)}", "hours")
+        budget = budget_of(bounds, relative_to(adapted_zoo(training)))
         if not budget.bounds:
             raise InputError(f"needs a bound: {', '.join(QUANTITIES)}")
     adapted_strides([], training.resolution)  # images too small for any network
     training = replace(training, timed=budget.profile is not None)
-    study = replace(study, budget=budget, training=training, document={**study.document, "name": study.name})
+    named = {**study.document, "name": study.name}
+    study = replace(study, budget=budget, hours=float(hours), training=training, document=named)
     with located():
         _check_some_network(study)
     with inside("recipe"):

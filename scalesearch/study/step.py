@@ -45,6 +45,7 @@ class Step:
     check: Callable[[Asked], None] = _nothing
     epochs: Callable[[Asked], int | str | None] = _nothing
     trains: bool = True
+    costs: Callable[[Asked], list[tuple[float, float]]] | None = None  # MACs and activations, where they are known
     networks: Callable[[Asked], int] | None = None  # where networks are tried several times, how many they are
     # whether all is known that it tries; without it, as many as `macs` lists
     ended: Callable[[Run], bool] | None = None

@@ -93,7 +93,8 @@ class Study:
 
     `objectives` are quantities to be small beside the score. `parallel` proposals are asked for before the result of
     the first of them must be known. It belongs to the study and not to the machine, so that a study's outcome does not
-    depend on how many trials run at a time.
+    depend on how many trials run at a time. In `hours` all of it is to be done: trials and epochs are then planned by
+    the pace that is measured.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Study:
     budget: Budget = field(default_factory=Budget)
     training: Training | None = None
     rows: Rows | None = None
+    hours: float = 0.0
 
     @property
     def digest(self) -> str:

@@ -50,6 +50,7 @@ def cluster(tmp_path_factory):
     session = Path("/tmp") / f"rc{os.getpid()}"
     with pytest.MonkeyPatch.context() as patched:
         for key, value in (("RAY_AUTH_MODE", "token"), ("RAY_AUTH_TOKEN", TOKEN), ("RAY_USAGE_STATS_ENABLED", "0"),
+                           ("PATH", f"{RAY.parent}{os.pathsep}{os.environ['PATH']}"),
                            ("HOME", str(tmp_path_factory.mktemp("home"))),
                            ("SCALESEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))):  # fmt: skip
             patched.setenv(key, value)

@@ -11,6 +11,7 @@ from scalesearch.study.steps import (
     family,
     fidelity,
     finalists,
+    pace,
     rates,
     rivals,
     rows,
@@ -24,6 +25,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
     "training": (
         screen.STEP,
         fidelity.STEP,
+        pace.STEP,
         base.STEP,
         control.STEP,
         finalists.STEP,

@@ -26,7 +26,7 @@ from scalesearch.signature import Count, Natural
 from scalesearch.statistics import correlation, volumes
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step, fewer_may_do
-from scalesearch.study.study import Study
+from scalesearch.study.study import AUTO, Study
 from scalesearch.training import PROXIES
 
 NAME = "base"
@@ -80,6 +80,8 @@ def check(study: Study) -> None:
         if options.screen and not options.proxies:
             raise InputError("needs proxies to judge by", "screen")
         scheduler_of(options.scheduler)
+        if study.hours and options.epochs == AUTO:
+            raise InputError("takes no auto beside budget.hours, which plans them", "epochs")
         with inside("objective"):
             study.budget.check_measurable(study.objectives)
 
@@ -181,7 +183,7 @@ STEP = Step(
     key="search",
     options=Options,
     check=check,
-    needs=("screen", "fidelity"),
+    needs=("screen", "fidelity", "pace"),
     jobs=jobs,
     macs=macs,
     networks=lambda study: study.options(Options).trials,

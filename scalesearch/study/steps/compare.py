@@ -218,6 +218,12 @@ def macs(study: Study, base_macs: float) -> list[float]:
     return each * len(study.seeds) * (1 + len(_others(study)))
 
 
+def costs(study: Study) -> list[tuple[float, float]]:
+    largest_first = sorted(map(cost, hand_built(study).values()), key=lambda c: -c.macs)
+    each = [(float(c.macs), float(c.acts)) for c in largest_first for _ in range(1 + len(_others(study)))]
+    return each * len(study.seeds)
+
+
 STEP = Step(
     NAME,
     title="training hand-built networks",
@@ -227,6 +233,7 @@ STEP = Step(
     check=check,
     jobs=jobs,
     macs=macs,
+    costs=costs,
     what=lambda study: f"{len(study.options(Options).networks)} hand-built networks",
     concludes=concludes,
     says=says,

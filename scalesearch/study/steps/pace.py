@@ -1,0 +1,68 @@
+"""How fast the machine trains the space's networks: what a budget of hours is planned by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from scalesearch.arch import Arch
+from scalesearch.counting import cost
+from scalesearch.searchers import Jobs
+from scalesearch.study.driver import Driver
+from scalesearch.study.planning import forecasts
+from scalesearch.study.step import Step
+from scalesearch.study.steps import compare
+from scalesearch.study.steps.fixed import job_of
+from scalesearch.study.study import Study
+
+NAME = "pace"
+NETWORKS, EPOCHS = 4, 2  # more than one at a time, as later; the first epoch warms up
+
+
+def jobs(run: Driver) -> Jobs:
+    study = run.asked
+    if not study.hours:
+        return
+    recipe = replace(study.recipe_of(NAME), epochs=EPOCHS, patience=0)
+    for number, (arch, decisions) in enumerate(_networks(study)):
+        yield from run.once(job_of(study, NAME, number, f"{NAME}-{number}", arch, decisions, recipe=recipe))
+
+
+def _networks(study: Study) -> Iterator[tuple[Arch, dict[str, Any]]]:
+    """Some of the space, and the hand-built ones, which may count many times as much."""
+    for number in range(NETWORKS):
+        decisions = study.problem.draw(Random(f"{study.seeds[0]}-{NAME}-{number}"))
+        arch = study.problem.arch(decisions)
+        assert arch is not None
+        yield arch, decisions
+    for arch in compare.hand_built(study).values():
+        yield arch, {}
+
+
+def says(run: Driver) -> list[str]:
+    """How good the forecasts were."""
+    told = forecasts(run.asked, run.log)
+    if not told:
+        return []
+    hours = lambda seconds: f"{seconds / 3600:.3g} h"
+    after = "; ".join(f"forecast after {hours(f.at)}, before the {f.before} step: {hours(f.seconds)}" for f in told)
+    if not run.finished:
+        return [f"{hours(told[0].asked)} were asked for; {after}."]
+    took = told[-1].took
+    off = took / told[0].asked - 1
+    return [f"{hours(told[0].asked)} were asked for and {hours(took)} taken ({off:+.1%}); {after}."]
+
+
+STEP = Step(
+    NAME,
+    title="measuring the pace",
+    jobs=jobs,
+    macs=lambda study, base: [float(cost(arch).macs) for arch, _ in _networks(study)] if study.hours else [],
+    what=lambda study: "networks of the space and hand-built ones, to plan the hours by",
+    epochs=lambda study: EPOCHS,
+    concludes=lambda run: {"forecast": forecasts(run.asked, run.log)} if run.asked.hours else {},
+    says=says,
+    tells=says,
+)
