@@ -37,7 +37,7 @@ STUDY = {
     "search": {"with": "evolution", "trials": 12, "epochs": 2},
     "scale": {"with": "tpe", "trials": 6, "epochs": 2, "tolerance": 0.05},
     "family": {"phi": [0, 1]}, "compare": ["shufflenet_v2_x0_5", "resnet20_cifar"],
-    "recipe": {"epochs": 4}, "ray": {"save_every": 1},
+    "recipe": {"epochs": 6}, "ray": {"save_every": 0.1},
 }  # fmt: skip
 LONGEST = 300  # seconds without a new trial, after which a run is taken for hung
 
@@ -85,7 +85,10 @@ class Round:
     def ended(self, children: list[psutil.Process]) -> None:
         assert self.process is not None
         self.process.communicate(timeout=LONGEST)
-        self.orphans += len(psutil.wait_procs(children, timeout=60)[1])
+        left = psutil.wait_procs(children, timeout=60)[1]
+        self.orphans += len(left)
+        for process in left:
+            print(f"left behind: {process}", file=sys.stderr)
 
     def lines(self) -> list[bytes]:
         return self.log.read_bytes().split(b"\n")[1:-1] if self.log.exists() else []
@@ -234,7 +237,8 @@ def main() -> None:
                 counts[name] += 1
                 print(f"{sum(counts.values())}/{told.n} {name}, round {rounds}, {length} trials", file=sys.stderr)
                 lost += round.compare()
-            else:
+            else:  # another one first
+                names.insert(0, names.pop())
                 name = ""
             if not round.running:
                 round.start()

@@ -24,6 +24,7 @@ from scalesearch.errors import InputError
 from scalesearch.runs import sharing
 from scalesearch.runs.leaving import _store
 from scalesearch.runs.mirror import Mirror
+from scalesearch.runs.running import Silent
 from scalesearch.runs.sharing import Ledger, SharedDriver, run_id
 from scalesearch.searchers import Job, outcome_of
 from scalesearch.searchers.log import TrialLog
@@ -106,7 +107,13 @@ def test_a_run_lives_in_a_store_and_comes_back_from_it(searched, tmp_path, monke
         ss.run(searched, url)
     mirror.fs.rm(f"{mirror.root}/trials.jsonl")  # as where a machine was lost before its first report
     shutil.rmtree(mirror.folder)
-    again = ss.run(searched, url, resume=True)
+    class Watching(Silent):
+        def known(self, trials):
+            self.trials = trials
+
+    watching = Watching()
+    again = ss.run(searched, url, resume=True, observer=watching)
+    assert len(watching.trials) == len(here.trials)  # none is done again
     assert [t.scores for t in again.trials] == [t.scores for t in here.trials]
     assert invoke("report", url).exit_code == 0
 
@@ -169,12 +176,10 @@ def test_drivers_side_by_side_try_every_job_once(searched, database, tmp_path):
     alone = ss.run(study, tmp_path / "alone")
     drivers = [SharedDriver(study, TrialLog(), lambda trial: None, Ledger(database, run_id(tmp_path, study)))
                for _ in range(3)]
-    tried, ended = Counter(), 0
-    while ended < len(drivers):
-        ended = 0
-        for driver in drivers:
-            job = driver.next()
-            ended += job is None
+    tried, asked = Counter(), [None]
+    while asked:
+        asked = [(driver, job) for driver in drivers if (job := driver.next()) is not None]
+        for driver, job in asked:  # all have theirs before any is done
             if isinstance(job, Job):
                 tried[job.key] += 1
                 driver.finish(job, outcome_of(study.evaluator, job, Place(tmp_path)))
