@@ -39,6 +39,7 @@ STUDY = {
     "family": {"phi": [0, 1]}, "compare": ["shufflenet_v2_x0_5", "resnet20_cifar"],
     "recipe": {"epochs": 6}, "ray": {"save_every": 0.1},
 }  # fmt: skip
+GRACE = 120  # seconds that what a killed driver had started has to go
 LONGEST = 300  # seconds without a new trial, after which a run is taken for hung
 
 
@@ -49,7 +50,7 @@ class Round:
         self.study, self.folder, self.log = study, folder, folder / "trials.jsonl"
         self.process: subprocess.Popen | None = None
         self.seen: list[bytes] = []
-        self.left = self.orphans = 0
+        self.helpers: list[psutil.Process] = []
 
     def start(self) -> None:
         resumed = ["--resume"] if (self.folder / "study.yaml").exists() else []
@@ -76,7 +77,7 @@ class Round:
         return found
 
     def end(self, number: int) -> None:
-        """Send a signal to the driver, and see whether all that it started goes too."""
+        """Send a signal to the driver; what it started is to go too."""
         assert self.process is not None
         children = self.children()
         self.process.send_signal(number)
@@ -85,10 +86,7 @@ class Round:
     def ended(self, children: list[psutil.Process]) -> None:
         assert self.process is not None
         self.process.communicate(timeout=LONGEST)
-        left = psutil.wait_procs(children, timeout=60)[1]
-        self.orphans += len(left)
-        for process in left:
-            print(f"left behind: {process}", file=sys.stderr)
+        self.helpers += children
 
     def lines(self) -> list[bytes]:
         return self.log.read_bytes().split(b"\n")[1:-1] if self.log.exists() else []
@@ -203,6 +201,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("-n", type=int, default=100, help="how many faults")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--minutes", type=float, default=1e9, help="after which there are no more faults")
     told = options.parse_args()
     dice, temporary = random.Random(told.seed), Path(tempfile.mkdtemp(prefix="chaos-"))
     study = temporary / "chaos.yaml"
@@ -216,6 +215,7 @@ def main() -> None:
     trials = lost = doubled = other = rounds = orphans = 0
     names = [name for _ in range(-(-told.n // len(FAULTS))) for name in FAULTS][: told.n]
     dice.shuffle(names)
+    start = time.monotonic()
     before = {p.name for p in Path(tempfile.gettempdir()).glob("scalesearch-*")}
     while names:
         rounds += 1
@@ -225,7 +225,8 @@ def main() -> None:
             wait(round, dice.choice((0, 1, 1, 2)), dice.uniform(0, 8))
             if not round.running and round.process and round.process.returncode == 0:
                 break
-            if not names:
+            if not names or time.monotonic() - start > 60 * told.minutes:
+                names.clear()
                 wait(round, 10_000, 0)
                 if round.process and round.process.returncode:
                     round.start()
@@ -251,7 +252,7 @@ def main() -> None:
         lost += len(expected.keys() - found.keys())
         doubled += sum(keys.values()) - len(keys)
         other += sum(found[key] != expected.get(key) for key in found)
-        orphans += round.orphans
+        orphans += len(psutil.wait_procs(round.helpers, timeout=GRACE)[1])
         opened = (round.folder / "report.html").exists()
         print(f"round {rounds}: {len(found)} trials, {other} other than alone, report {opened}", file=sys.stderr)
     left = {p.name for p in Path(tempfile.gettempdir()).glob("scalesearch-*")} - before

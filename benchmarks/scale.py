@@ -32,7 +32,7 @@ def study_of(folder: Path, searcher: str, trials: int, workers: int):
     path.write_text(yamlfile.dump({
         "name": "scale", "space": str(SPACE), "data": "digits", "resolution": 16, "budget": {"macs": "20M"},
         "search": {"with": searcher, "trials": trials, "epochs": 2}, "finalists": {"top": 2, "seeds": [0, 1]},
-        "scale": {"with": searcher, "trials": 12, "tolerance": "5%", "epochs": 2}, "family": {"phi": [0, 1]},
+        "scale": {"with": searcher, "trials": 12, "tolerance": 0.05, "epochs": 2}, "family": {"phi": [0, 1]},
         "compare": ["resnet20_cifar"], "recipe": {"epochs": 4}, "parallel": workers}))
     return load_study(path)
 

@@ -103,12 +103,12 @@ def _storage(driver: Driver, path: Path) -> None:
     Only networks that were trained to the end are in them: Optuna would take an early score for a final one.
     """
     path.unlink(missing_ok=True)
-    _store(driver, f"sqlite:///{path}", driver.study.name)
+    _store(driver, f"sqlite:///{path}", driver.study.name, fresh=True)
 
 
-def _store(driver: Driver, storage: str, name: str) -> None:
+def _store(driver: Driver, storage: str, name: str, fresh: bool = False) -> None:
     score = driver.study.evaluator.score
     for step in driver.study.steps:
         if step.stored and (trials := [t for t in driver.log.of(step.name) if not t.early]):
             results = [(t.decisions, score.of(t.scores)) for t in trials]
-            write_storage(storage, f"{name}/{step.name}", step.stored(driver), results)
+            write_storage(storage, f"{name}/{step.name}", step.stored(driver), results, fresh)

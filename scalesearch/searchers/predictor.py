@@ -39,7 +39,7 @@ def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
             yield problem.draw(rng)
     view = View.of(problem)
     acquisition = _Acquisition(view, known, past.pending)
-    taken = {view.key(decisions) for decisions in (*(d for d, _ in past.results), *past.pending)}
+    taken = {view.known_key(decisions) for decisions in (*(d for d, _ in past.results), *past.pending)}
     gains: dict[str, tuple[float, Decisions]] = {}
 
     def look_at(found: Mapping[str, Decisions]) -> None:
@@ -65,7 +65,7 @@ def fitted(view: View, known: Sequence[tuple[Decisions, float]]) -> Surrogate:
     size = START // 2
     while (larger := max(size + 1, round(size * GROWTH))) <= len(known):
         size = larger
-    memo = tuple((view.key(decisions), score) for decisions, score in known[:size])
+    memo = tuple((view.known_key(decisions), score) for decisions, score in known[:size])
     if memo not in view.surrogates:
         surrogate = Surrogate(len(view.names), view.groups)
         surrogate.fit(view.encoded_list([d for d, _ in known[:size]]),
@@ -79,7 +79,7 @@ class _Acquisition:
     """What trying networks is expected to gain; those under way count as what the surrogate expects of them."""
 
     def __init__(self, view: View, known: Sequence[tuple[Decisions, float]], pending: Sequence[Decisions]):
-        there = view.encoded_list([decisions for decisions, _ in known])
+        there = view.encoded_known([decisions for decisions, _ in known])
         scores = np.array([score for _, score in known])
         y = gaussian_scores(scores)
         self._ranked, self._scores = np.unique(y), np.unique(scores)

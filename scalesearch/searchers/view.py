@@ -32,6 +32,8 @@ class View:
         self.surrogates: dict[tuple, Any] = {}
         self._rows: dict[str, tuple] = {}
         self._near: dict[str, dict[str, Decisions]] = {}
+        self._keys: dict[int, tuple[Decisions, str]] = {}
+        self._known: tuple[list[Decisions], Encoded | None] = [], None
         self.pool = self.drawn(Random("pool"), POOL)
         rows = [self._row(key, decisions) for key, decisions in self.pool.items()]
         numbers, costs = np.array([r[1] for r in rows], dtype=float), np.array([r[2] for r in rows], dtype=float)
@@ -51,6 +53,24 @@ class View:
     @staticmethod
     def key(decisions: Decisions) -> str:
         return str(decisions)  # they come in the problem's order
+
+    def known_key(self, decisions: Decisions) -> str:
+        """The key of a result's decisions: the same object at every proposal."""
+        held = self._keys.get(id(decisions))
+        if held is None or held[0] is not decisions:
+            held = self._keys[id(decisions)] = decisions, self.key(decisions)
+        return held[1]
+
+    def encoded_known(self, decisions: Sequence[Decisions]) -> Encoded:
+        """As `encoded_list`, of results: they only become more, and those of before are not looked at again."""
+        before, encoded = self._known
+        if not before or len(before) > len(decisions) or any(a is not b for a, b in zip(before, decisions)):
+            before, encoded = [], None
+        new = decisions[len(before) :]
+        if new or encoded is None:
+            encoded = self.encoded_list(new) if encoded is None else encoded.joined(self.encoded_list(new))
+            self._known = list(decisions), encoded
+        return encoded
 
     def drawn(self, rng: Random, count: int) -> dict[str, Decisions]:
         return {self.key(d): d for d in (self.problem.draw(rng) for _ in range(count))}

@@ -155,6 +155,10 @@ def test_searches_are_left_as_optuna_studies(finished, database, tmp_path):
         assert {"small/base", "small/scale"} <= set(optuna.study.get_all_study_names(storage))
         study = optuna.load_study(study_name="small/base", storage=storage)
         assert [t.value for t in study.trials] == [t.scores["val_accuracy"] for t in driver.log.of("base")]
+        own = optuna.load_study(study_name="small/base", storage=f"sqlite:///{folder / 'optuna.db'}")
+        for ours, theirs in zip(own.trials, study.trials, strict=True):  # written in one go, and one by one
+            assert (ours.params, ours.distributions) == (theirs.params, theirs.distributions)
+            assert (ours.values, ours.state, ours.system_attrs) == (theirs.values, theirs.state, theirs.system_attrs)
 
 
 def test_a_claim_is_one_drivers_until_that_is_dead(database, monkeypatch):
