@@ -19,7 +19,7 @@ def random(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
 
 def evolution(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Regularised evolution (Real et al. 2019): the best of some of the youngest, mutated in one decision."""
-    parents = past.scored[-POPULATION:]
+    parents = past.youngest(POPULATION)
     while True:
         if past.asked < POPULATION or not parents:
             yield problem.draw(rng)

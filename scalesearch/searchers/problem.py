@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -91,6 +92,11 @@ class Past:
     @property
     def scored(self) -> list[tuple[Decisions, float]]:
         return [(decisions, score) for decisions, score in self.results if score is not None]
+
+    def youngest(self, count: int) -> list[tuple[Decisions, float]]:
+        """The last so many that are scored, in their order."""
+        last_first = ((decisions, score) for decisions, score in reversed(self.results) if score is not None)
+        return list(islice(last_first, count))[::-1]
 
 
 def values(problem: Problem, decisions: Decisions, score: float) -> tuple[float, ...]:

@@ -146,7 +146,7 @@ class Search:
         candidate, rung = entry
         arch = self.problem.arch(decisions)
         costs = zip(self.problem.objectives, self.problem.costs(decisions), strict=True)
-        started = [self.rungs[r] for c, r in self.entries if c == candidate and r < rung]
+        started = [self.rungs[r] for c, r in self.entries if c == candidate and r < rung] if rung else []
         stage = f"-e{self.rungs[rung]}" if len(self.rungs) > 1 else ""
         parent = ""
         if self.inherit and arch is not None:
