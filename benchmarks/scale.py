@@ -13,6 +13,7 @@ import math
 import resource
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -74,6 +75,26 @@ def run(driver: Driver, workers: int, dice: Random) -> list[float]:
     return costs
 
 
+def measured(searcher: str, trials: int, workers: int) -> None:
+    """A line for each of the points on the way, and one for the whole."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        driver = Driver(study_of(folder, searcher, trials, workers), TrialLog(folder / "trials.jsonl"))
+        costs = run(driver, workers, Random(0))
+        for point in [p for p in POINTS if p < len(costs)]:
+            last = costs[point * 9 // 10 : point]
+            print(f"| {searcher} | {point:,} | {1000 * sum(last) / len(last):.1f} ms | | | | |")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        began = time.perf_counter()
+        write_report(driver, folder)
+        took = time.perf_counter() - began
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        log_size, page = ((folder / name).stat().st_size / 1e6 for name in ("trials.jsonl", "report.html"))
+        print(f"| **{searcher}** | {len(costs):,} | {1000 * sum(costs) / len(costs):.1f} ms, median "
+              f"{1000 * median(costs):.1f} | {log_size:.1f} MB | {before:.0f} MiB, {memory:.0f} with the report | "
+              f"{took:.1f} s | {page:.2f} MB |", flush=True)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--trials", type=int, default=10_000)
@@ -81,24 +102,9 @@ def main() -> None:
     options.add_argument("--with", dest="searchers", nargs="+", default=["predictor", "evolution", "random"])
     told = options.parse_args()
     print("| searcher | trials | a trial costs, the last tenth's mean | log | driver's memory | report | its size |")
-    print("|---|---|---|---|---|---|---|")
-    for searcher in told.searchers:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            log = TrialLog(folder / "trials.jsonl")
-            driver = Driver(study_of(folder, searcher, told.trials, told.workers), log)
-            costs = run(driver, told.workers, Random(0))
-            for point in [p for p in POINTS if p < len(costs)]:
-                last = costs[point * 9 // 10 : point]
-                print(f"| {searcher} | {point:,} | {1000 * sum(last) / len(last):.1f} ms | | | | |", flush=True)
-            began = time.perf_counter()
-            write_report(driver, folder)
-            took = time.perf_counter() - began
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            log_size, page = ((folder / name).stat().st_size / 1e6 for name in ("trials.jsonl", "report.html"))
-            print(f"| **{searcher}** | {len(costs):,} | {1000 * sum(costs) / len(costs):.1f} ms, median "
-                  f"{1000 * median(costs):.1f} | {log_size:.1f} MB | {memory:.0f} MiB | {took:.1f} s | {page:.2f} MB |",
-                  flush=True)
+    print("|---|---|---|---|---|---|---|", flush=True)
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:  # a process each, so that memory is its own
+        pool.starmap(measured, [(name, told.trials, told.workers) for name in told.searchers], chunksize=1)
 
 
 if __name__ == "__main__":

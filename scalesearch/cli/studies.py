@@ -167,22 +167,23 @@ def _run(study: Any, out: str | None, address: str | None, storage: str, resume:
     if "mean" in finished.summary:
         mean, half = finished.summary["mean"], finished.summary["interval"]
         click.echo("mean     " + ("–" if mean is None else f"{mean:.6g}") + (f" ± {half:.3g}" if half else ""))
+    place = (out or str(finished.folder)).rstrip("/")
     for what, name in (("report", "report.html"), ("family", "family"), ("trials", "trials.csv"),
                        ("summary", "summary.json")):
         if (finished.folder / name).exists():
-            click.echo(f"{what:<8} {finished.folder / name}")
+            click.echo(f"{what:<8} {place}/{name}")
 
 
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--recipe", is_flag=True, help="Sweep the learning rate at every φ instead: does its optimum move?")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder; reports/NAME-fidelity or -rates without it.")
+@click.option("--out", help="The folder, or where else it is kept; reports/NAME-fidelity or -rates without it.")
 @click.option("--address", help="Of a Ray cluster; without it Ray starts on this machine and stops at the end.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the study.")
 @click.option("--resume", is_flag=True, help="Go on with what is in the folder.")
 @json_option
 @guarded_command
-def fidelity(study: Path, recipe: bool, out: Path | None, address: str | None, settings: tuple[str, ...], resume: bool,
+def fidelity(study: Path, recipe: bool, out: str | None, address: str | None, settings: tuple[str, ...], resume: bool,
              as_json: bool) -> None:
     """Which cheaper training (epochs, images, resolution) ranks a STUDY's networks like the full one, and its price.
 
@@ -208,7 +209,7 @@ def fidelity(study: Path, recipe: bool, out: Path | None, address: str | None, s
         print_rows([{**{key: row[key] for key in ("name", "epochs", "data_share", "resolution", "networks", "price")},
                      "spearman": row["ranks"]["value"], "low": row["ranks"]["low"], "high": row["ranks"]["high"]}
                     for row in done.summary["fidelity"]], False)
-    click.echo(f"report   {done.folder / 'report.html'}", err=as_json)
+    click.echo(f"report   {out or done.folder}/report.html", err=as_json)
 
 
 @main.command()

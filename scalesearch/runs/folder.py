@@ -12,8 +12,9 @@ from scalesearch.files import locked, save_text
 from scalesearch.study import document_difference, document_digest
 from scalesearch.yamlfile import dump, read
 
+LOCK = "run.lock"
 # what a run writes before its first trial
-OURS = ("study.yaml", "training.yaml", "run.lock", "splits.parquet", "data.json", "data.html")
+OURS = ("study.yaml", "training.yaml", LOCK, "splits.parquet", "data.json", "data.html")
 
 
 @contextmanager
@@ -31,10 +32,10 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str =
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.lock").open("a").close()
+        (folder / LOCK).open("a").close()
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}", "--out") from None
-    with locked(folder / "run.lock", "" if beside else f"another run is at work in {folder}") as alone:
+    with locked(folder / LOCK, "" if beside else f"another run is at work in {folder}") as alone:
         fresh = not file.exists()
         if fresh:
             save_text(dump(dict(document)), file)
@@ -55,7 +56,7 @@ def check_free(folder: Path) -> None:
     and for one where a run is at work."""
     if folder.exists() and not (folder / "study.yaml").exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
-    if (folder / "run.lock").exists():
+    if (folder / LOCK).exists():
         raise InputError(f"{folder} holds a run of this machine; give another folder with --out")
 
 

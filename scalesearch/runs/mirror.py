@@ -57,7 +57,7 @@ class Mirror:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         names = [path.removeprefix(self.root).lstrip("/") for path in self.fs.find(self.root, refresh=True)]
-        self.down(name for name in names if not name.startswith(f"{TRIALS}/"))
+        self.down(name for name in names if name not in ALONE and not name.startswith(f"{TRIALS}/"))
         lines = [self.fs.cat_file(f"{self.root}/{name}") for name in sorted(names) if name.startswith(f"{TRIALS}/")]
         if not lines:
             return

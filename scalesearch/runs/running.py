@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from scalesearch.errors import InputError, Interrupted
-from scalesearch.runs.folder import claimed
+from scalesearch.files import in_turn
+from scalesearch.report import gather
+from scalesearch.runs.folder import LOCK, claimed
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.leaving import emit, write_report
 from scalesearch.runs.mirror import Mirror, is_remote
@@ -100,7 +102,7 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
             ledger = Ledger(storage, run_id(folder, study))
             stack.enter_context(ledger.alive())
             driver = SharedDriver(study, log, finished, ledger, clock)
-        desk = Desk(driver, folder, mirror, str(out) if mirror else "", storage)
+        desk = Desk(driver, folder, alone, mirror, str(out) if mirror else "", storage)
         if study.training is not None:
             keep_data(study.training.data, study.document.get("data"), folder)
             if study.training.init and not initial(folder).exists():
@@ -123,6 +125,7 @@ class Desk:
 
     driver: Driver
     folder: Path
+    alone: bool = True  # in the folder; else another driver writes what stands in it
     mirror: Mirror | None = None
     store: str = ""
     storage: str = ""
@@ -137,6 +140,8 @@ class Desk:
             self.mirror.rest_down(("family", "by_class", "weights"))
 
     def report(self) -> dict[str, Any]:
+        if not self.alone:
+            return gather(self.driver).summary()
         self._complete()
         summary = write_report(self.driver, self.folder)
         self.bring()
@@ -144,11 +149,21 @@ class Desk:
 
     def emit(self) -> dict[str, Any]:
         self._complete()
-        summary = emit(self.driver, self.folder, self.storage)
+        with nullcontext() if self.alone else in_turn(self.folder / LOCK):
+            if not self.alone:
+                self._log_all()
+            summary = emit(self.driver, self.folder, self.storage)
         self.bring()
         if self.mirror is not None:
             self.mirror.remove("checkpoints")
         return summary
+
+    def _log_all(self) -> None:
+        """Whoever had the folder may have been killed before."""
+        log = TrialLog(self.folder / "trials.jsonl", self.driver.log.of_what)
+        for trial in self.driver.log:
+            if trial.key not in log.trials:
+                log.append(trial)
 
     def ask_elsewhere(self) -> None:
         """To save and end."""

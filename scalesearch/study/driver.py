@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from scalesearch.errors import WorkFailed
-from scalesearch.searchers import WAIT, Job, Jobs, Trial, TrialLog, Wait, compared, trial_of
+from scalesearch.searchers import WAIT, Job, Jobs, Key, Trial, TrialLog, Wait, compared, trial_of
 from scalesearch.study.planning import STAGES, check_enough, planned, replanned
 from scalesearch.study.study import AUTO, Study
 from scalesearch.training import Recipe
@@ -30,7 +30,7 @@ class Driver:
         self.asked, self.log, self.told, self.clock = study, log, told, clock
         self.study = replanned(study, log)
         self.memory: dict[Any, Any] = {}
-        self._asked: list[Job] = []
+        self._asked: list[Key] = []
         self._jobs = self._all_steps()
 
     def next(self) -> Job | Wait | None:
@@ -51,12 +51,12 @@ class Driver:
                 self.study = planned(self.asked, self.log, step.name)[0]
             for job in step.jobs(self):
                 if isinstance(job, Job):
-                    self._asked.append(job)
+                    self._asked.append(job.key)
                 yield job
         yield from self._all_known(tuple(step.name for step in self.study.steps))
 
     def _all_known(self, steps: tuple[str, ...]) -> Iterator[Wait]:
-        while not all(job.key in self.log.trials for job in self._asked if job.step in steps):
+        while not all(key in self.log.trials for key in self._asked if key[0] in steps):
             yield WAIT
 
     # What steps are made with.
