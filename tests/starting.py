@@ -18,7 +18,7 @@ STUDY = {
     "family": {"phi": [0, 1]}, "compare": ["shufflenet_v2_x0_5", "resnet20_cifar"],
     "recipe": {"epochs": 2, "data_share": 0.2},
 }  # fmt: skip
-STEPS = {"screen": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2,
+STEPS = {"screen": 0, "pace": 0, "base": 5, "control": 0, "finalists": 4, "scale": 5, "transfer": 0, "family": 2,
          "distill": 0, "rivals": 0, "fidelity": 0, "compare": 2}
 
 

@@ -40,6 +40,16 @@ def left_over() -> set[str]:
     return {path.name for path in Path(tempfile.gettempdir()).glob("scalesearch-*")}
 
 
+def size(folder: str) -> int:
+    """Of all files in a folder for temporary ones, some of which may go meanwhile."""
+    total = 0
+    for place, _, names in os.walk(Path(tempfile.gettempdir()) / folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
+
+
 def gone(processes: list[psutil.Process], timeout: float = 20) -> bool:
     return not psutil.wait_procs(processes, timeout=timeout)[1]
 
@@ -98,8 +108,7 @@ def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path
     process = subprocess.Popen(faulty, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     largest = 0
     while process.poll() is None:
-        files = [path for folder in left_over() - before for path in (Path(tempfile.gettempdir()) / folder).rglob("*")]
-        largest = max(largest, sum(path.stat().st_size for path in files if path.is_file()))
+        largest = max(largest, sum(map(size, left_over() - before)))
         time.sleep(0.5)
     out, err = process.communicate()
     assert process.returncode == 0, err
