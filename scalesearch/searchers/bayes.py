@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -51,6 +52,14 @@ def _suggest(trial: Any, name: str, domain: Domain, ordered: bool) -> Any:
     return trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
 
 
+def _distribution(problem: Any, name: str, ordered: bool) -> Any:
+    """Made once for a problem."""
+    made = problem.memory.setdefault(("distributions", ordered), {})
+    if name not in made:
+        made[name] = distribution(problem.decisions[name].domain, ordered)
+    return made[name]
+
+
 def _frozen(problem: Any, decisions: Mapping[str, Any], told: Sequence[float] | None, state: str, ordered: bool = False,
             attributes: dict[str, Any] | None = None) -> Any:
     optuna = _optuna()
@@ -58,7 +67,7 @@ def _frozen(problem: Any, decisions: Mapping[str, Any], told: Sequence[float] | 
     params = {name: domains[name].options.index(value) if ordered and isinstance(domains[name], Choice) else value
               for name, value in decisions.items()}
     return optuna.trial.create_trial(
-        params=params, distributions={name: distribution(domain, ordered) for name, domain in domains.items()},
+        params=params, distributions={name: _distribution(problem, name, ordered) for name in decisions},
         state=optuna.trial.TrialState[state], values=list(told) if told is not None else None, system_attrs=attributes,
         constraints={INFEASIBLE: 0.0} if state == "COMPLETE" and not ordered else None)
 
@@ -161,6 +170,7 @@ def _proposals(problem: Any, past: Past, rng: Random, make: Callable, *, ordered
 
 
 JOURNAL = "journal:"
+AT_ONCE = 500  # trials that are made into rows
 
 
 def write_storage(storage: str, name: str, problem: Any,
@@ -176,9 +186,10 @@ def write_storage(storage: str, name: str, problem: Any,
         kept = optuna.storages.JournalStorage(journal.JournalFileBackend(storage.removeprefix(JOURNAL)))
     study = optuna.create_study(storage=kept, study_name=name, directions=directions, load_if_exists=True)
     told = ((d, None if score is None else values(problem, d, score)) for d, score in results[len(study.trials) :])
-    frozen = [_frozen(problem, d, points, "FAIL" if points is None else "COMPLETE") for d, points in told]
+    frozen = (_frozen(problem, d, points, "FAIL" if points is None else "COMPLETE") for d, points in told)
     if fresh:
-        _add_all(study, frozen)
+        while some := list(islice(frozen, AT_ONCE)):
+            _add_all(study, some)
     else:
         study.add_trials(frozen)
 
@@ -189,21 +200,25 @@ def _add_all(study: Any, frozen: Sequence[Any]) -> None:
     from optuna.distributions import distribution_to_json
     from optuna.storages._rdb import models
 
-    backend, first = study._storage._backend, 1
+    backend = study._storage._backend
+    as_json: dict[int, str] = {}
     with backend.scoped_session() as session:
-        first += session.query(models.TrialModel).count()
+        first = 1 + session.query(models.TrialModel).count()
+        there = session.query(models.TrialModel).filter_by(study_id=study._study_id).count()
         rows: dict[Any, list[dict[str, Any]]] = {model: [] for model in (
             models.TrialModel, models.TrialParamModel, models.TrialValueModel, models.TrialSystemAttributeModel)}
         for number, trial in enumerate(frozen):
             of = {"trial_id": first + number}
             times = {"_datetime_start_utc": trial.datetime_start, "_datetime_complete_utc": trial.datetime_complete}
-            rows[models.TrialModel].append({**of, "number": number, "study_id": study._study_id, "state": trial.state,
-                                            **times})
+            rows[models.TrialModel].append({**of, **times, "number": there + number, "study_id": study._study_id,
+                                            "state": trial.state})
             for name, value in trial.params.items():
                 domain = trial.distributions[name]
+                if id(domain) not in as_json:
+                    as_json[id(domain)] = distribution_to_json(domain)
                 rows[models.TrialParamModel].append({**of, "param_name": name,
                                                      "param_value": domain.to_internal_repr(value),
-                                                     "distribution_json": distribution_to_json(domain)})
+                                                     "distribution_json": as_json[id(domain)]})
             for objective, value in enumerate(trial.values or ()):
                 stored, kind = models.TrialValueModel.value_to_stored_repr(value)
                 rows[models.TrialValueModel].append({**of, "objective": objective, "value": stored, "value_type": kind})
