@@ -139,8 +139,8 @@ class Errand:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def begin(self, job: Job, place: Place) -> None:
-        saved = place.unfinished(job.key).relative_to(place.folder).as_posix()
-        kept = f"by_class/{job.step}/{job.name.removesuffix(f'-s{job.seed}')}-s{job.seed}.json"
+        made = place.unfinished(job.key), place.by_class(job.step, job.name, job.seed)
+        saved, kept = (path.relative_to(place.folder).as_posix() for path in made)
         self.made = [name for name in (saved, job.weights, job.checkpoint, kept) if name]
         there = [*needed(job), "weights/init.safetensors", *([job.checkpoint] if job.checkpoint else [])]
         self.mirror.down([*(name for name in there if not (place.folder / name).exists()), saved])

@@ -12,12 +12,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scalesearch.errors import InputError
-from scalesearch.searchers import WAIT, Job, Trial, TrialLog, Wait, trial_from, trial_of
+from scalesearch.searchers import WAIT, Job, Trial, TrialLog, Wait, trial_from
 from scalesearch.study import Driver, Study
 
 BEAT = 5.0  # seconds between two signs of life
@@ -173,8 +172,7 @@ class SharedDriver(Driver):
     def _hear(self) -> None:
         for trial in self.ledger.news():
             if trial.key not in self.log.trials:
-                self.log.append(trial)
-                self.told(trial)
+                super().keep(trial)
 
     def next(self) -> Job | Wait | None:
         self._hear()
@@ -189,12 +187,9 @@ class SharedDriver(Driver):
             self.theirs.append(job)
         return WAIT if job is None and self.theirs else job
 
-    def finish(self, job: Job, outcome: Any) -> Trial:
-        """Log what came of `job`, unless another driver that took it over was faster."""
-        trial = replace(trial_of(job, outcome, self.study.evaluator), at=round(self.clock(), 3))
+    def keep(self, trial: Trial) -> Trial:
+        """Unless another driver that took the job over was faster: then what that has found."""
         if self.ledger.tell(trial):
-            self.log.append(trial)
-            self.told(trial)
-        else:
-            self._hear()
-        return self.log.trials[job.key]
+            return super().keep(trial)
+        self._hear()
+        return self.log.trials[trial.key]

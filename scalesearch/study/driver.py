@@ -39,6 +39,9 @@ class Driver:
     def finish(self, job: Job, outcome: Mapping[str, Any]) -> Trial:
         """Log what came of `job`, as `trial_of` has it."""
         trial = replace(trial_of(job, outcome, self.study.evaluator), at=round(self.clock(), 3))
+        return self.keep(trial)
+
+    def keep(self, trial: Trial) -> Trial:
         self.log.append(trial)
         self.told(trial)
         return trial

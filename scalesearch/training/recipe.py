@@ -154,6 +154,10 @@ class Place:
         """Where the training of a job is saved on the way."""
         return self.folder / "checkpoints" / f"unfinished-{'-'.join(map(str, key))}.pt"
 
+    def by_class(self, step: str, name: str, seed: int) -> Path:
+        """Where a finished network's results class by class are kept."""
+        return self.folder / "by_class" / step / f"{name.removesuffix(f'-s{seed}')}-s{seed}.json"
+
     def last_words(self, key: Sequence[object]) -> Path:
         """Where a process that dies at a job says why."""
         return self.unfinished(key).with_suffix(".died")

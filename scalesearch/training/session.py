@@ -184,8 +184,7 @@ class Session:
 
     def _keep(self, details: Mapping[str, Any]) -> None:
         """By class, of the test split: in a file of the run's folder, being long."""
-        seed = f"-s{self.job.seed}"
-        path = self.place.folder / "by_class" / self.job.step / f"{self.job.name.removesuffix(seed)}{seed}.json"
+        path = self.place.by_class(self.job.step, self.job.name, self.job.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_text(json.dumps({"classes": list(self.trainer.data.class_names), **details}) + "\n", path)
 

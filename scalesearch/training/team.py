@@ -11,13 +11,14 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import distributed, nn
@@ -125,17 +126,21 @@ def team_of(job: Any, place: Any, training: Any) -> Iterator[Team]:
         yield Team()
         return
     store = distributed.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
-    followers = [_started(rank, store.port, job, place, training) for rank in range(1, place.processes)]
+    # files, since a pipe that nobody reads fills up
+    said = [tempfile.TemporaryFile() for _ in range(1, place.processes)]  # noqa: SIM115
+    followers = [_started(rank, store.port, job, place, training, said[rank - 1])
+                 for rank in range(1, place.processes)]  # fmt: skip
     try:
         _gather(store, 0, place)
         yield Team(0, place.processes)
     except RuntimeError as error:
         time.sleep(LOOK)  # who died of it is told better than who noticed
-        ended = [f for f in followers if f.poll()]
+        ended = [file for follower, file in zip(followers, said) if follower.poll()]
         if not ended:
             raise
-        said = (ended[0].stderr.read() if ended[0].stderr else b"").decode(errors="replace").strip().splitlines()
-        raise RuntimeError(f"a process of the training died: {said[-1] if said else error}") from error
+        ended[0].seek(0)
+        words = ended[0].read().decode(errors="replace").strip().splitlines()
+        raise RuntimeError(f"a process of the training died: {words[-1] if words else error}") from error
     finally:
         for follower in followers:
             follower.kill()
@@ -144,9 +149,9 @@ def team_of(job: Any, place: Any, training: Any) -> Iterator[Team]:
             distributed.destroy_process_group()
 
 
-def _started(rank: int, port: int, job: Any, place: Any, training: Any) -> subprocess.Popen:
+def _started(rank: int, port: int, job: Any, place: Any, training: Any, said: IO[bytes]) -> subprocess.Popen:
     follower = subprocess.Popen([sys.executable, "-c", f"from {__name__} import follow; follow()"],
-                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
     assert follower.stdin is not None
     told = replace(job, proxies=(), final=False, weights="")
     pickle.dump((rank, port, os.getpid(), place.blocks), follower.stdin)
