@@ -1,21 +1,25 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, over nothing but files."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
+READER = 10.0  # seconds that a pipe may wait for who reads from it
 SHORT = 24  # characters of a path, up to which Ray's sockets can lie below it
 
 
@@ -23,20 +27,53 @@ SHORT = 24  # characters of a path, up to which Ray's sockets can lie below it
 def whole(path: Path) -> Iterator[Path]:
     """A temporary file that takes the place of `path` at the end, and leaves nothing if something fails.
 
-    Raises `InputError` where `path` is a folder or lies in none.
+    A link stays one, its target is written; into a pipe or a device what the file holds is written. Raises `InputError`
+    where `path` is a folder, lies in none, or cannot be written.
     """
     if not path.name:
         raise InputError("takes the name of a file", str(path))
     if path.is_dir():
         raise InputError("is a folder; name a file", str(path))
-    if not path.parent.is_dir():
-        raise InputError("is no folder", str(path.parent))
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if not target.parent.is_dir():
+        raise InputError("is no folder", str(target.parent))
+    if target.exists() and not target.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / f"whole{path.suffix}"
+            yield temporary
+            _pour(temporary, target)
+        return
+    temporary = target.with_name(f".{target.stem[:100]}.{os.getpid()}{target.suffix}")
+    try:
+        if target.exists() and not os.access(target, os.W_OK):
+            raise InputError("is write-protected", str(path))
+        temporary.touch()
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", str(path)) from None
     try:
         yield temporary
-        os.replace(temporary, path)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _pour(source: Path, target: Path) -> None:
+    """Write what a file holds into a pipe or a device, once somebody reads there."""
+    deadline = time.monotonic() + READER
+    while True:
+        try:
+            into = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                said = "nobody reads from it" if error.errno == errno.ENXIO else error.strerror
+                raise InputError(f"cannot be written ({said})", str(target)) from None
+            time.sleep(0.05)
+    os.set_blocking(into, True)
+    with open(into, "wb") as file, open(source, "rb") as held:
+        shutil.copyfileobj(held, file)
 
 
 def cache_folder(kind: str) -> Path:
@@ -91,6 +128,12 @@ def own_folder(name: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def stamp(path: Path) -> dict[str, Any]:
+    """By what a file can be known again: its size in `bytes` and its `sha256`."""
+    with open(path, "rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def save_text(text: str, path: Path) -> None:

@@ -102,6 +102,11 @@ def json_option(command: Callable) -> Callable:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
+def raw_option(command: Callable) -> Callable:
+    said = "Where averaged weights (EMA) lie beside others, the others."
+    return click.option("--raw", is_flag=True, help=said)(command)
+
+
 def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -12,8 +12,8 @@ import click
 
 from scalesearch.cli.data import data_options, told_data
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import guarded_command, json_option, print_rows, setting, share
-from scalesearch.cli.weights import check_device, classifier, own_weights, ready
+from scalesearch.cli.printing import guarded_command, json_option, print_rows, raw_option, setting, share
+from scalesearch.cli.weights import check_device, classifier, own_weights, ready, say_taken
 from scalesearch.errors import InputError
 
 SMALL = 64  # pixels up to which images are trained on as CIFAR's are
@@ -26,6 +26,7 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 @click.option("--out", type=click.Path(path_type=Path), help="The network's folder; trained/NAME without it.")
 @click.option("--weights", help="To start from: our own, a library's, or hf_hub:OWNER/NAME; the head is replaced where "
                                 "classes differ.")
+@raw_option
 @click.option("--freeze-until", metavar="STAGE", help="Stages up to this one (stem, stages.2) don't learn.")
 @click.option("--recipe", help="quick, cifar, imagenet or finetune; finetune with weights, else by the images' size.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the recipe, as epochs=5.")
@@ -37,9 +38,9 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 @click.option("--resume", is_flag=True, help="Go on with the training in the folder.")
 @json_option
 @guarded_command
-def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_until: str | None, recipe: str | None,
-          settings: tuple[str, ...], resolution: int | None, seed: int, device: str | None, save_every: float,
-          resume: bool, as_json: bool, **said: Any) -> None:
+def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bool, freeze_until: str | None, recipe:
+          str | None, settings: tuple[str, ...], resolution: int | None, seed: int, device: str | None, save_every:
+          float, resume: bool, as_json: bool, **said: Any) -> None:
     """Train MODEL on images, from nothing or from weights.
 
     The folder it leaves is a MODEL with its weights: predict, evaluate, export and cost take it.
@@ -63,11 +64,14 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_
     base = recipe or ("finetune" if weights else "cifar" if side <= SMALL else "imagenet")
     changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
     single = Single(arch, source(told, side), told, recipe_of({"base": base, **changes}), weights or "", seed,
-                    cores(), device == "cuda", save_every, side)
+                    cores(), device == "cuda", save_every, side, raw)
     folder = out or Path("trained") / arch.name
     began, done = time.monotonic(), list[int]()
 
     def show(numbers: Mapping[str, Any], epochs: int) -> None:
+        if "taken" in numbers:
+            say_taken(weights or "", numbers["taken"])
+            return
         done.append(numbers["epoch"])  # after a kill not from the first one on
         left = (time.monotonic() - began) / len(done) * (epochs - numbers["epoch"])
         scores = "".join(f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items()
@@ -89,14 +93,15 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, freeze_
 @data_options
 @click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
                                 "network's folder, its own.")
+@raw_option
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--resolution", type=click.IntRange(8, 8192), help="Side of the input in pixels, not the model's own.")
 @click.option("--classes", type=click.IntRange(1, 1_000_000), help="How many the weights know, where not the model's.")
 @click.option("--device", help="cuda or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def evaluate(model: str, data_: str, weights: str | None, split: str, resolution: int | None, classes: int | None,
-             device: str | None, as_json: bool, **said: Any) -> None:
+def evaluate(model: str, data_: str, weights: str | None, raw: bool, split: str, resolution: int | None,
+             classes: int | None, device: str | None, as_json: bool, **said: Any) -> None:
     """How well MODEL with trained weights, ours or a library's, knows the images of a split.
 
     Images are prepared as for `predict`. Classes are matched by their names where weights and data have them.
@@ -105,7 +110,7 @@ def evaluate(model: str, data_: str, weights: str | None, split: str, resolution
     from scalesearch.weights import evaluate as evaluated
 
     arch = classifier(model, resolution, classes, "evaluate")
-    given = ready(arch, own_weights(model, weights), device)
+    given = ready(arch, own_weights(model, weights), device, raw)
     near = (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet") if Path(
         model).is_dir() else ()
     shown = examples(told_data(data_, said), split, next((path for path in near if path.exists()), None))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import Rows, guarded_command, json_option, print_rows, share
+from scalesearch.cli.printing import Rows, guarded_command, json_option, print_rows, raw_option, share
 from scalesearch.errors import InputError
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
@@ -24,29 +25,32 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @click.option("--weights", help="A file of weights, or hf_hub:OWNER/NAME; fresh ones without it.")
 @click.option("--resolution", type=click.IntRange(1, 8192))
 @click.option("--classes", type=click.IntRange(1, 1_000_000))
+@raw_option
 @click.option("--replace-head", is_flag=True, help="Keep a fresh last layer where the weights have other classes.")
 @click.option("--opset", type=int, default=18, show_default=True, help="Of ONNX, 18 to 23.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of fresh weights.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of fresh weights.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
 @guarded_command
-def export_(model: str, form: str, weights: str | None, resolution: int | None, classes: int | None, replace_head: bool,
-            opset: int, seed: int, out: Path | None) -> None:
+def export_(model: str, form: str, weights: str | None, resolution: int | None, classes: int | None, raw: bool,
+            replace_head: bool, opset: int, seed: int, out: Path | None) -> None:
     """MODEL as a file to use elsewhere.
 
     A Python file holds no weights; with --weights it has the norms' eps that they were trained with.
     """
-    from scalesearch.export import to_python
+    from scalesearch.export import check_suffix, to_python
     from scalesearch.files import save_text
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
     weights = weights or trained_weights(model)
+    if out is not None:
+        check_suffix(form, out)
     if out is None and form != "py":
         raise InputError("needs a file: give -o FILE", f"--to {form}")
     if form == "py" and weights is None:
         source = to_python(arch)
     else:
-        built = _built(arch if weights else _as_in(arch, form), weights, seed, replace_head)
+        built = _built(arch if weights else _as_in(arch, form), weights, seed, replace_head, raw)
         if form != "py" and out is not None:
             from scalesearch.export import write
 
@@ -94,7 +98,13 @@ class Ready(NamedTuple):
     device: str
 
 
-def ready(arch: Any, weights: str, device: str | None) -> Ready:
+def say_taken(file: str | Path, taken: str) -> None:
+    """Which of a file's several weights were taken."""
+    if taken:
+        click.echo(f"scalesearch: {file}: {taken}, was taken; --raw chooses", err=True)
+
+
+def ready(arch: Any, weights: str, device: str | None, raw: bool = False) -> Ready:
     """`arch` with the weights in a file or on the Hub, for a GPU where there is one and none is named."""
     import torch
 
@@ -104,7 +114,8 @@ def ready(arch: Any, weights: str, device: str | None) -> Ready:
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     check_device(device)
     network, file = build(arch), local(weights)
-    library = load_weights(network, file)
+    library = load_weights(network, file, raw=raw)
+    say_taken(weights, network.taken)
     return Ready(network, preparation_of(network.arch, library, file), classes_of(arch, library, file), device)
 
 
@@ -115,7 +126,7 @@ def _as_in(arch: Any, form: str) -> Any:
     return trained_with(arch, form) if form in LIBRARIES and form in known_to(arch) else arch
 
 
-def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = False) -> Any:
+def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = False, raw: bool = False) -> Any:
     """The network with the weights of a file, or with fresh ones."""
     import torch
 
@@ -125,7 +136,8 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
     torch.manual_seed(seed)
     model = build(arch)
     if weights is not None:
-        load_weights(model, weights, replace_head=replace_head)
+        load_weights(model, weights, replace_head=replace_head, raw=raw)
+        say_taken(weights, model.taken)
     return model.eval()
 
 
@@ -134,6 +146,7 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
                                 "network's folder, its own.")
+@raw_option
 @click.option("--resolution", type=click.IntRange(1, 8192), help="Side of the input in pixels.")
 @click.option("--classes", type=click.IntRange(1, 1_000_000),
               help="How many the weights know, where not the model's own number.")
@@ -146,8 +159,8 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def predict(model: str, images: tuple[Path, ...], weights: str | None, resolution: int | None, classes: int | None,
-            names: Path | None,
+def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool, resolution: int | None,
+            classes: int | None, names: Path | None,
             top: int, resize: int | None, interpolation: str | None, mean: str | None, std: str | None,
             device: str | None,
             as_json: bool) -> None:
@@ -164,13 +177,16 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, resolutio
     arch = classifier(model, resolution, classes, "predict")
     found = find(images)
     named = _names(names, arch.classes) if names else None
-    given = ready(arch, own_weights(model, weights), device)
+    given = ready(arch, own_weights(model, weights), device, raw)
     called = named or given.classes
     said: dict[str, Any] = {"resize": resize, "interpolation": interpolation,
                             "mean": _values(mean, "--mean", arch.channels),
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
     changes = {key: value for key, value in said.items() if value} | ({"stored": 0} if resize or interpolation else {})
     preprocessing = given.preparation._replace(**changes)
+    if resize is not None and resize < preprocessing.crop:
+        raise InputError(f"takes at least {preprocessing.crop}, the side of what is cut out of it, got {resize}",
+                         "--resize")
     rows: Rows = []
     results: Rows = []
     skipped: list[Path] = []
@@ -196,7 +212,7 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, resolutio
 
 def _names(path: Path, classes: int) -> list[str]:
     try:
-        names = path.read_text(encoding="utf-8").splitlines()
+        names = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read as text: {error}", str(path)) from None
     if len(names) != classes:
@@ -211,9 +227,9 @@ def _values(text: str | None, option: str, channels: int) -> tuple[float, ...] |
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != channels or (option == "--std" and min(values, default=0) <= 0):
-        raise InputError(f"takes {channels} numbers with commas between{' above 0' if option == '--std' else ''}, "
-                         f"got {text!r}", option)
+    positive = " above 0" if option == "--std" else ""
+    if len(values) != channels or not all(map(isfinite, values)) or (positive and min(values) <= 0):
+        raise InputError(f"takes {channels} finite numbers{positive} with commas between, got {text!r}", option)
     return values
 
 

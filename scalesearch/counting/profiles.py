@@ -19,6 +19,7 @@ import numpy as np
 from scalesearch.arch import BlockGraph, Graph
 from scalesearch.counting.counts import block_cost
 from scalesearch.errors import InputError, shown
+from scalesearch.files import save_text
 
 VERSION = 1
 MOST_BYTES = 64 * 2**20
@@ -75,7 +76,7 @@ class DeviceProfile:
         return {"version": VERSION, **asdict(self)}
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        save_text(json.dumps(self.to_dict(), indent=1) + "\n", Path(path))
 
 
 def features(block: BlockGraph) -> list[float]:

@@ -17,7 +17,7 @@ File = Path | bytes | np.ndarray  # where an image lies, what is in its file, or
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 MOST_PIXELS = 150_000_000  # of an image
-LONGEST = 200  # times the shorter side: a square of it would be a line
+THIN = 5  # times the shorter side, beyond which only an image's middle is resized
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 TURNED = range(2, 9)
 SIXTEEN = ("PPM", "PNG")  # formats whose pixels have 16 bits at most: what Pillow holds in 32 is of that range
@@ -51,12 +51,9 @@ def opened(file: File) -> Iterator[Image.Image]:
         with _open(file) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,}")
-            if max(image.size) > LONGEST * min(image.size):
-                raise ValueError(f"it has {image.width} × {image.height} pixels, one side over {LONGEST} times the "
-                                 "other")
             yield image
     except MemoryError:
-        raise
+        raise ValueError("it takes more memory than there is") from None
     except UnidentifiedImageError:
         raise ValueError("cannot identify it") from None
     except Exception as error:  # whatever a decoder stumbles over is that file's fault and no other's
@@ -102,11 +99,21 @@ def plain(image: Image.Image, channels: int) -> Image.Image:
 
 
 def cropped(image: Image.Image, resize: int, crop: int, interpolation: str = "bilinear") -> Image.Image:
-    """The middle of an image, `crop` × `crop`, after its shorter side was brought to `resize`; as torchvision does."""
+    """The middle of an image, `crop` × `crop`, after its shorter side was brought to `resize`; as torchvision does.
+
+    Of a thin image only what lies about the middle is resized, so that it takes no more memory than others.
+    """
     resize = max(resize, crop)
     scale = resize / min(image.size)
     size = [max(resize, int(side * scale)) for side in image.size]
-    if image.size != tuple(size):
+    if max(size) > THIN * resize:
+        kept = [min(side, THIN * resize) for side in size]
+        first = [(side - part) // 2 for side, part in zip(size, kept)]
+        ratio = [there / side for there, side in zip(image.size, size)]
+        box = [start * r for start, r in zip(first, ratio)] + [(start + part) * r
+                                                               for start, part, r in zip(first, kept, ratio)]
+        image = image.resize(kept, Image.Resampling[interpolation.upper()], (box[0], box[1], box[2], box[3]))
+    elif image.size != tuple(size):
         image = image.resize(size, Image.Resampling[interpolation.upper()])
     left, top = (round((side - crop) / 2) for side in image.size)
     return image.crop((left, top, left + crop, top + crop))

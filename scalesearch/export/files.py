@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 18
+LIBRARIES = "timm", "torchvision", "ultralytics"
 TOLERANCE = 1e-4  # of an output, relative to the largest
 
 
 def _safetensors(model: Network, path: Path, opset: int) -> None:
-    """The file says which eps its norms have, how images are prepared and what classes are called, as far as the
-    weights' own file said it; for weights from a library, that images are prepared as there."""
+    """The file says of which network it is, how images are prepared and what classes are called, as far as the weights'
+    own file said it; for weights from a library, that images are prepared as there."""
     told = {key: value for key, value in model.told.items() if key in ("preparation", "classes")}
     told |= {"prepared_as": model.library} if model.library != "scalesearch" else {}
-    save_tensors(model.state_dict(), path, {"norm_eps": repr(model.arch.norm_eps), **told})
+    save_tensors(model.state_dict(), path, {"arch": json.dumps(model.arch.to_dict()),
+                                            "norm_eps": repr(model.arch.norm_eps), **told})  # fmt: skip
 
 
 def _pt2(model: Network, path: Path, opset: int) -> None:
@@ -103,20 +106,43 @@ def _for_library(library: str) -> Callable[[Network, Path, int], None]:
     def write(model: Network, path: Path, opset: int) -> None:
         from scalesearch.weights import peer_weights
 
-        save_tensors(peer_weights(model.arch, model.state_dict(), library), path)
+        tensors = peer_weights(model.arch, model.state_dict(), library)
+        if path.suffix.lower() in (".safetensors", ""):
+            save_tensors(tensors, path)
+            return
+        import torch
+
+        with whole(path) as temporary:
+            torch.save(tensors, temporary)
 
     return write
 
 
 FORMS = {"onnx": _onnx, "pt2": _pt2, "safetensors": _safetensors,
-         **{name: _for_library(name) for name in ("timm", "torchvision", "ultralytics")}}  # fmt: skip
+         **{name: _for_library(name) for name in LIBRARIES}}  # fmt: skip
+
+
+# Suffixes that a file of each form may have; one that is another form's is refused, one that is nobody's is not.
+SUFFIXES = {"py": (".py",), "onnx": (".onnx",), "pt2": (".pt2",), "safetensors": (".safetensors",),
+            **dict.fromkeys(LIBRARIES, (".safetensors", ".pth", ".pt", ".bin", ".ckpt"))}  # fmt: skip
+
+
+def check_suffix(form: str, path: Path) -> None:
+    """Raises `InputError` for a file whose suffix says something else than the form that it is to have."""
+    others = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
+    if path.suffix.lower() in others and path.suffix.lower() not in SUFFIXES[form]:
+        fitting = next((f for f, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), form)
+        raise InputError(f"--to {form} takes a file that ends in {', '.join(SUFFIXES[form])}; one that ends in "
+                         f"{path.suffix} is of --to {fitting}", str(path))
 
 
 def write(model: Network, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
-    """Write `model` (from `build`) as "onnx", "pt2", "safetensors", or as safetensors by the names of "timm",
-    "torchvision" or "ultralytics".
+    """Write `model` (from `build`) as "onnx", "pt2", "safetensors", or as tensors by the names of "timm", "torchvision"
+    or "ultralytics": safetensors, or what `torch.load` reads for a .pth.
 
     ONNX and .pt2 take any number of images; an ONNX file is checked by onnxruntime before it is left. Raises
-    `InputError` for an opset that cannot be written and for a library that doesn't have the network.
+    `InputError` for an opset that cannot be written, for a library that doesn't have the network, and for a suffix of
+    another form.
     """
+    check_suffix(form, path)
     FORMS[form](model, path, opset)

@@ -191,6 +191,7 @@ class Network(nn.Module):
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
         self.library = "scalesearch"
         self.told: dict[str, str] = {}  # what their file says beside
+        self.taken = ""  # which of its several, where it had averaged ones
         if auxiliary:
             self.auxiliary = nn.ModuleList(auxiliary)
         self.sources, self.last_use = arch.sources, last_uses(arch)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.errors import InputError
-from scalesearch.files import locked, save_text
+from scalesearch.files import locked, save_text, stamp
 from scalesearch.study import document_difference, document_digest
 from scalesearch.yamlfile import dump, read
 
@@ -49,6 +49,18 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str =
                     path.unlink()
                 folder.rmdir()
             raise
+
+
+def damaged(folder: Path, left: Mapping[str, Any]) -> str:
+    """What has become of a file that was left with this stamp, in words; nothing where it is as it was."""
+    path = folder / left["file"]
+    if not path.is_file():
+        return f"{path} is gone"
+    there = stamp(path)
+    if left.get("bytes", there["bytes"]) != there["bytes"]:
+        return f"{path} has {there['bytes']:,} bytes, and {left['bytes']:,} were written"
+    known = left.get("sha256", there["sha256"]) == there["sha256"]
+    return "" if known else f"{path} holds something else than was written"
 
 
 def check_free(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 from scalesearch.errors import InputError, Interrupted
 from scalesearch.files import in_turn
 from scalesearch.report import gather
-from scalesearch.runs.folder import LOCK, claimed
+from scalesearch.runs.folder import LOCK, claimed, damaged
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.leaving import emit, write_report
 from scalesearch.runs.mirror import Mirror, is_remote
@@ -23,6 +24,8 @@ from scalesearch.searchers import WAIT, Job, Trial, TrialLog, outcome_of
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.training import Place
 from scalesearch.zoo import WEIGHTS, load
+
+STAYS = "family/"  # where weights lie that a run leaves
 
 
 class Observer(Protocol):
@@ -95,6 +98,8 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
                 mirror.keep(trial, log)
             observer.finished(trial)
 
+        if alone and not shared:
+            take_back_damaged(folder, log, observer.told)
         earlier, started = spent(folder).seconds, time.monotonic()
         clock = lambda: earlier + time.monotonic() - started
         driver = Driver(study, log, finished, clock)
@@ -117,6 +122,16 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
                 observer.told(f"{reached}: what is unfinished is saved, and goes on with --resume and more of it")
                 return Run(folder, study, driver.trials, desk.report())
         return Run(folder, study, driver.trials, desk.emit())
+
+
+def take_back_damaged(folder: Path, log: TrialLog, told: Callable[[str], None]) -> None:
+    """Trials whose networks were to stay, and whose weights are gone or are not those that were left, count as not
+    done, so that they are trained again; the log keeps both."""
+    for trial in list(log):
+        left = trial.used.get("weights")
+        if left and left["file"].startswith(STAYS) and (damage := damaged(folder, left)):
+            told(f"{damage}; {trial.name} is trained again")
+            del log.trials[trial.key]
 
 
 @dataclass(frozen=True)

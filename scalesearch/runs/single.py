@@ -15,11 +15,11 @@ from scalesearch.counting import cost
 from scalesearch.data import Source
 from scalesearch.errors import Interrupted, WorkFailed
 from scalesearch.files import save_text
-from scalesearch.runs.folder import claimed
+from scalesearch.runs.folder import claimed, damaged
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.stopping import stopping
 from scalesearch.searchers import Job
-from scalesearch.space import arch_to_yaml
+from scalesearch.space import arch_from_dict, arch_to_yaml
 from scalesearch.training import TASKS, Place, Recipe, Training
 from scalesearch.zoo import WEIGHTS
 
@@ -42,6 +42,7 @@ class Single:
     gpu: bool = False
     save_every: float = 30.0
     resolution: int | None = None
+    raw: bool = False  # of weights that lie beside averages of them, themselves
 
     @cached_property
     def adapted(self) -> Arch:
@@ -52,8 +53,9 @@ class Single:
     @property
     def document(self) -> dict[str, Any]:
         """What names it: a folder that holds another one is left alone."""
+        raw = {"raw": True} if self.raw else {}
         return {"name": self.arch.name, "network": expand(self.adapted).digest, "data": self.data,
-                "weights": self.weights, "recipe": asdict(self.recipe), "seed": self.seed}
+                "weights": self.weights, "recipe": asdict(self.recipe), "seed": self.seed, **raw}
 
 
 def train(single: Single, folder: Path, resume: bool = False,
@@ -67,12 +69,14 @@ def train(single: Single, folder: Path, resume: bool = False,
     task.check(single.arch, "model")
     single.recipe.frozen(len(single.adapted.stages))
     with claimed(folder, single.document, resume, "training"):
-        if (folder / "summary.json").exists() and (folder / WEIGHTS).exists():
-            return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        if (summary := _finished(folder)) is not None:
+            return summary
         keep_data(single.source, single.data, folder)
         if single.weights and not initial(folder).exists():
-            begin(single.arch, single.weights, folder)
-        adapted = single.adapted.with_(**({"norm_eps": eps_of(folder)} if single.weights else {}))
+            taken = begin(single.arch, single.weights, folder, single.raw)
+            if taken:
+                told({"taken": taken}, single.recipe.epochs)
+        adapted = single.adapted.with_(**(settings_of(folder) if single.weights else {}))
         epochs = single.recipe.epochs
         job = Job("train", 0, adapted.name, expand(adapted).digest, {}, single.seed, adapted, cost(adapted)._asdict(),
                   until=epochs, of=epochs, recipe=single.recipe, final=True, weights=WEIGHTS)
@@ -91,20 +95,31 @@ def train(single: Single, folder: Path, resume: bool = False,
         return _leave(single, adapted, outcome, folder)
 
 
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """The summary of a training that came to its end and whose weights are as it left them."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    left = summary.get("used", {}).get("weights", {"file": WEIGHTS})
+    return None if damaged(folder, left) else summary
+
+
 def initial(folder: Path) -> Path:
     return folder / "weights" / "init.safetensors"
 
 
-def eps_of(folder: Path) -> float:
-    """The eps of norms that the weights which trainings start from were trained with."""
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The norms' eps and the padding that the weights which trainings start from were trained with."""
     from scalesearch.weights import told
 
-    return float(told(initial(folder))["norm_eps"])
+    arch = arch_from_dict(json.loads(told(initial(folder))["arch"]))
+    return {"norm_eps": arch.norm_eps, "padding": arch.padding}
 
 
-def begin(arch: Arch, weights: str, folder: Path) -> None:
+def begin(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
     """Lay weights of `arch` down under our names, with their preparation: what a training starts from, but for a head
-    that is new."""
+    that is new; which of a file's several were taken comes back."""
     from scalesearch.files import save_tensors
     from scalesearch.network import build
     from scalesearch.weights import load_weights, local, preparation_of
@@ -112,12 +127,13 @@ def begin(arch: Arch, weights: str, folder: Path) -> None:
     model = build(arch)
     fresh = {key: value.clone() for key, value in model.head.state_dict(prefix="head.").items()}
     file = local(weights)
-    library = load_weights(model, file, replace_head=True)
+    library = load_weights(model, file, replace_head=True, raw=raw)
     prepared = preparation_of(model.arch, library, file)._asdict()
     path = initial(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: value for key, value in model.state_dict().items() if key not in fresh or not value.equal(fresh[key])}
-    save_tensors(kept, path, {"preparation": json.dumps(prepared), "norm_eps": repr(model.arch.norm_eps)})
+    save_tensors(kept, path, {"preparation": json.dumps(prepared), "arch": json.dumps(model.arch.to_dict())})
+    return model.taken
 
 
 def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from scalesearch.searchers.trial import Key, Trial
 from scalesearch.yamlfile import fault
 
 FORMAT = 2
-HEAD = b'{"log": '
+HEAD = b'{"log": %d, "of": {' % FORMAT
 
 
 class TrialLog:
@@ -113,8 +113,15 @@ def _hashable(value: Any) -> Any:
 def opened(path: Path, of: Mapping[str, Any]) -> Iterator[TrialLog]:
     """The log at `path`, this process's alone while the block runs.
 
-    Raises `InputError` where another process is at work in it, and for a log of something else.
+    Raises `InputError` where another process is at work in it, for a log of something else, and for what cannot be
+    one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise InputError("is no file, and a log of trials is one", str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", str(path)) from None
     with locked(path, f"another search is at work in {path}"):
         yield TrialLog(path, of)

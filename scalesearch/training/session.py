@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from scalesearch.arch import expand
 from scalesearch.data import Source
-from scalesearch.files import save_tensors, save_text, whole
+from scalesearch.files import save_tensors, save_text, stamp, whole
 from scalesearch.network import Network, build, measure
 from scalesearch.training.pictures import Normal
 from scalesearch.training.recipe import Place
@@ -47,6 +47,7 @@ class Session:
             torch.cuda.empty_cache()
         self.job, self.place, self.timed, self.init = job, place, timed and not place.gpu, init
         self.history: list[dict[str, float]] = []
+        self.left: dict[str, Any] = {}  # files that stay, and by what they are known again
         self.ended = not job.until
         device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
         self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task, self._normal(),
@@ -170,17 +171,21 @@ class Session:
             path = self.place.folder / self.job.weights
             path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(self.trainer.weights(), path, self._told())
+            self.left = {"weights": {"file": self.job.weights, **stamp(path)}}
         if self._checkpoint is not None and self.trainer.epoch < self.trainer.recipe.epochs:
             self._save(self._checkpoint)
-        return {"scores": scores, "history": self.history, **self._facts()}
+        facts = self._facts()
+        return {"scores": scores, "history": self.history, **facts, "used": facts["used"] | self.left}
 
     def _told(self) -> dict[str, str]:
-        """What the weights' file says of itself: how images are prepared, what classes are called, the norms' eps."""
+        """What the weights' file says of itself: of which network it is, how images are prepared, what classes are
+        called."""
         trainer, side = self.trainer, self.trainer.arch.resolution
         stored = trainer.data.size or 0
         told = {"crop": side, "resize": side, "interpolation": "bilinear", "stored": stored, **trainer.normal._asdict()}
         names = {"classes": json.dumps(trainer.data.class_names)} if trainer.data.class_names else {}
-        return {"norm_eps": repr(trainer.arch.norm_eps), "preparation": json.dumps(told), **names}
+        return {"arch": json.dumps(trainer.arch.to_dict()), "norm_eps": repr(trainer.arch.norm_eps),
+                "preparation": json.dumps(told), **names}  # fmt: skip
 
     def _keep(self, details: Mapping[str, Any]) -> None:
         """By class, of the test split: in a file of the run's folder, being long."""

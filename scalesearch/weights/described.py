@@ -3,13 +3,63 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from scalesearch.arch import Arch
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, shown
+from scalesearch.space import arch_from_dict
 from scalesearch.weights.files import told
 from scalesearch.zoo import Preprocessing, class_names, preparing
+
+CONFIG = "config.json"  # what timm lays beside weights
+OF_TRAINING = ("name", "resolution", "classes", "drop_path", "norm_momentum", "dropout")  # nothing outputs depend on
+TAKEN = ("norm_eps", "padding")  # what a network takes from its weights
+
+
+def timm_config(file: Path) -> dict[str, Any] | None:
+    """timm's `config.json` beside weights; none where there is none, or one of something else."""
+    try:
+        said = json.loads((file.parent / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(said, dict) and (isinstance(said.get("architecture"), str) or "pretrained_cfg" in said)
+    return said if ours else None
+
+
+def trained_as(arch: Arch, said: Mapping[str, str], place: str) -> Arch:
+    """`arch` with the eps and the padding that our own weights were trained with, as their file says.
+
+    Raises `InputError` where they are of a network that computes something else, and for a file whose words make no
+    sense.
+    """
+    try:
+        if "arch" in said:
+            theirs = arch_from_dict(json.loads(said["arch"]))
+        elif "norm_eps" in said:
+            theirs = arch_from_dict({**arch.to_dict(), "norm_eps": float(said["norm_eps"])})
+        else:
+            return arch
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"says of its network what cannot be read ({error})", place) from None
+    difference = _difference(theirs.to_dict(), arch.to_dict())
+    if difference:
+        raise InputError(f"is of another network, {theirs.name}: {difference} in {arch.name}", place)
+    return arch.with_(**{key: getattr(theirs, key) for key in TAKEN})
+
+
+def _difference(theirs: Any, ours: Any, where: str = "") -> str:
+    """Where two architectures first differ in what they compute, in words; nothing where they don't."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        each = [(f"{where}.{key}".lstrip("."), theirs.get(key), ours.get(key)) for key in {**theirs, **ours}
+                if key not in (*OF_TRAINING, *TAKEN)]
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        each = [(f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(theirs, ours))]
+    else:
+        return "" if theirs == ours else f"{where} is {shown(theirs)} there and {shown(ours)}"
+    return next(filter(None, (_difference(a, b, place) for place, a, b in each)), "")
 
 
 def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
@@ -19,12 +69,13 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
     """
     said = told(file).get("preparation")
     if said is None:
-        return preparing(arch, library, file)
+        return preparing(arch, library, timm_config(file), file.parent / CONFIG)
     try:
         found = json.loads(said)
         prepared = Preprocessing(**found | {"mean": tuple(map(float, found["mean"])),
                                             "std": tuple(map(float, found["std"]))})
-        if prepared.stored < 0 or min(prepared.std) <= 0 or not prepared.mean:
+        numbers = (*prepared.mean, *prepared.std)
+        if prepared.stored < 0 or min(prepared.std) <= 0 or not prepared.mean or not all(map(isfinite, numbers)):
             raise ValueError("values that make no sense")
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"says of its images what cannot be read ({error})", str(file)) from None

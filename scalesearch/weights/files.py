@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from scalesearch.errors import InputError
 from scalesearch.hub import hub_file
 
-FORMATS = ".safetensors, .pth, .pt, .bin, Darknet's .weights, or hf_hub:OWNER/NAME"
+FORMATS = "a .safetensors, .pth, .pt, .bin, .ckpt or Darknet .weights file, or hf_hub:OWNER/NAME"
 HUB = "hf_hub:"
-NESTS = ("state_dict", "model_state_dict", "model", "module")  # keys that training scripts put a state dict under
+SUFFIXES = {".safetensors": "safetensors", ".weights": "darknet",
+            **dict.fromkeys((".pth", ".pt", ".bin", ".pkl", ".ckpt", ".tar", ".th"), "pickle")}  # fmt: skip
+OTHERS = {b"version https://git-lfs": "is a pointer of Git LFS and not the file itself: git lfs pull fetches it",
+          b"<!DOCTYPE": "is a web page, as a download that failed leaves",
+          b"<html": "is a web page, as a download that failed leaves",
+          b"\x89HDF": f"is HDF5, as Keras writes it; weights are {FORMATS}"}  # fmt: skip
+NESTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights")
+NO_WEIGHTS = ("optim", "scheduler", "lr_sched", "scaler", "amp", "callbacks", "loops", "rng", "loss", "criterion")
+AVERAGED = re.compile(r"(^|_)(ema|averaged|swa|shadow)(_|$)")
+DEEPEST = 4  # nests inside one another
 
 
-def read(source: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors in a file, or in a model of the Hugging Face Hub (`hf_hub:timm/resnet50.a1_in1k`), by name.
+class Tensors(NamedTuple):
+    """Tensors by name, and where they lay in their file: `state_dict_ema`; beside them, averaged or not, others may
+    have lain."""
 
-    Raises `InputError` for a file that isn't there, is damaged or of another kind, or holds anything but tensors.
+    by_name: dict[str, torch.Tensor]
+    taken: str = ""
+    left: str = ""
+
+
+def read(source: str | Path, raw: bool = False) -> Tensors:
+    """The tensors in a file, or in a model of the Hugging Face Hub (`hf_hub:timm/resnet50.a1_in1k`), by name; of what
+    training scripts wrap around them, those averaged over the training (EMA) where there are any, or the others with
+    `raw`.
+
+    What a file is, its content tells. Raises `InputError` for one that isn't there, is damaged or of another kind,
+    holds several networks, or a whole model, which is code.
     """
     path = local(source)
-    if path.suffix == ".safetensors":
-        return _safetensors(path)
-    if path.suffix in (".pth", ".pt", ".bin", ".pkl", ".ckpt"):
-        return _pickled(path)
-    raise InputError(f"takes {FORMATS}", str(source))
+    if kind_of(path) == "safetensors":
+        return _chosen(_safetensors(path), path, raw)
+    return _chosen(_pickled(path), path, raw)
 
 
 def local(source: str | Path) -> Path:
@@ -40,14 +61,41 @@ def local(source: str | Path) -> Path:
     return path
 
 
-def told(path: Path) -> dict[str, str]:
-    """What our own .safetensors files say of themselves: `norm_eps`, and `prepared_as` whose images are prepared."""
-    if path.suffix != ".safetensors":
-        return {}
-    from safetensors import safe_open
+def kind_of(path: Path) -> str:
+    """"safetensors", "pickle" (torch's) or "darknet", by the file's first bytes; by its suffix where they are none's.
 
-    with safe_open(path, "pt") as file:
-        return dict(file.metadata() or {})
+    Raises `InputError` for a file of another kind.
+    """
+    try:
+        with open(path, "rb") as file:
+            head, size = file.read(64), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
+        return "safetensors"
+    if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
+        return "pickle"
+    versions = [int.from_bytes(head[i : i + 4], "little") for i in (0, 4, 8)]
+    if size > 24 and versions[0] <= 1 and versions[1] <= 10 and versions[2] <= 10 and any(versions):
+        return "darknet"
+    other = next((said for begin, said in OTHERS.items() if head.lstrip().startswith(begin)), "")
+    if other or path.suffix.lower() not in SUFFIXES:
+        raise InputError(other or f"is no file of weights; takes {FORMATS}", str(path))
+    return SUFFIXES[path.suffix.lower()]
+
+
+def told(path: Path) -> dict[str, str]:
+    """What our own .safetensors files say of themselves: `arch`, `norm_eps`, how images are `preparation` or
+    `prepared_as` whose, what `classes` are called."""
+    if kind_of(path) != "safetensors":
+        return {}
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise InputError(f"is damaged or no safetensors file: {error}", str(path)) from None
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -60,80 +108,109 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise InputError(f"is damaged or no safetensors file: {error}", str(path)) from None
 
 
-def _pickled(path: Path) -> dict[str, torch.Tensor]:
+class Inert:
+    """What stands for an object of any class but tensors and plain data: it holds nothing and runs nothing."""
+
+    def __init__(self, *args: object, **others: object):
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+
+def _pickled(path: Path) -> object:
     try:
-        if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+        zipped = zipfile.is_zipfile(path)
+        if zipped and (damaged := zipfile.ZipFile(path).testzip()):
             raise ValueError(f"{damaged} fails its checksum")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
+            stand_ins = [(type("Inert", (Inert,), {}), name) for name in foreign]
+            with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):
-            raise InputError("holds more than tensors, which would mean running code from it; save the model's "
-                             "state_dict() alone, best as .safetensors", str(path)) from None
+            raise _runs_code(path, str(error)) from None
         raise InputError(f"is damaged or no file of weights: {str(error).splitlines()[0]}", str(path)) from None
     except Exception as error:
         raise InputError(f"is damaged or no file of weights ({type(error).__name__}: "
                          f"{str(error).splitlines()[0] if str(error) else ''})",
                          str(path)) from None
-    return _unwrapped(loaded, path)
 
 
-def _unwrapped(loaded: object, path: Path) -> dict[str, torch.Tensor]:
-    """The state dict itself, out of what training scripts wrap around it."""
-    if isinstance(loaded, Mapping):
-        for nest in NESTS:
-            if isinstance(loaded.get(nest), Mapping):
-                return _unwrapped(loaded[nest], path)
-        tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
-        if tensors:
-            wrapped = all(key.startswith("module.") for key in tensors)  # DataParallel's
-            return {key.removeprefix("module.") if wrapped else key: value for key, value in tensors.items()}
-    raise InputError("holds no tensors by name", str(path))
+def _runs_code(path: Path, names: str) -> InputError:
+    """A whole model, and the line that takes its tensors out where it can be trusted."""
+    to = path.with_name(path.stem + "_tensors.pth")
+    line = (f"from ultralytics import YOLO; torch.save(YOLO({str(path)!r}).model.state_dict(), {str(to)!r})"
+            if "ultralytics" in names else
+            f"m = torch.load({str(path)!r}, weights_only=False); m = m['model'] if isinstance(m, dict) else m; "
+            f"torch.save(m.state_dict(), {str(to)!r})")
+    return InputError("holds a whole model, and to open one runs code from the file; where you trust it, take its "
+                      f'tensors out: python -c "import torch; {line}"', str(path))
+
+
+def _chosen(loaded: object, path: Path, raw: bool) -> Tensors:
+    """One state dict out of what training scripts wrap around it."""
+    found = dict(_state_dicts(loaded))
+    if not found:
+        if isinstance(loaded, Inert) or _whole_model(loaded):
+            raise _runs_code(path, _classes_in(path))
+        raise InputError("holds no tensors by name", str(path))
+    averaged = {where: tensors for where, tensors in found.items() if any(map(AVERAGED.search, where))}
+    plain = {where: tensors for where, tensors in found.items() if where not in averaged}
+    if raw and averaged and not plain:
+        raise InputError(f"holds averaged weights alone, {_text(next(iter(averaged)))}; there are no others to take",
+                         str(path))
+    among = averaged if averaged and not raw else plain
+    best = min(map(_rank, among))
+    first, *others = [where for where in among if _rank(where) == best]
+    if others:
+        there = ", ".join(map(_text, (first, *others)))
+        raise InputError(f"holds several networks: {there}; save one alone", str(path))
+    rest = plain if among is averaged else averaged
+    return Tensors(among[first], _text(first) if rest else "", _text(min(rest, key=_rank)) if rest else "")
+
+
+def _rank(where: tuple[str, ...]) -> int:
+    return min((NESTS.index(part) for part in where if part in NESTS), default=len(NESTS) if where else 0)
+
+
+def _text(where: tuple[str, ...]) -> str:
+    return ".".join(where) or "the others"
+
+
+def _state_dicts(value: object, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...],
+                                                                               dict[str, torch.Tensor]]]:
+    """The mappings of names to tensors inside `value`, each with where it lies; an average that lies among the others
+    by its names' first part is one of its own."""
+    if not isinstance(value, Mapping) or len(where) > DEEPEST:
+        return
+    inner = [found for key, nested in value.items()
+             if isinstance(key, str) and not key.lower().startswith(NO_WEIGHTS)
+             for found in _state_dicts(nested, (*where, key))]  # fmt: skip
+    tensors = {key: held for key, held in value.items() if isinstance(key, str) and isinstance(held, torch.Tensor)}
+    if inner:
+        yield from inner
+    elif tensors:
+        heads = {key.partition(".")[0] for key in tensors if "." in key}
+        for head in sorted(head for head in heads if len(heads) > 1 and AVERAGED.search(head)):
+            names = [key for key in tensors if key.startswith(f"{head}.")]
+            yield (*where, head), {name.removeprefix(f"{head}."): tensors.pop(name) for name in names}
+        yield where, tensors
+
+
+def _whole_model(loaded: object) -> bool:
+    return isinstance(loaded, Mapping) and any(isinstance(value, Inert) for value in loaded.values())
+
+
+def _classes_in(path: Path) -> str:
+    return " ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) if zipfile.is_zipfile(path) else ""
 
 
 def _from_hub(source: str) -> Path:
     repository, _, name = source.removeprefix(HUB).partition(":")
     return hub_file(repository, name or "model.safetensors", source)
-
-
-def read_darknet(path: Path, model: nn.Module, blocks: Iterator[str]) -> dict[str, torch.Tensor]:
-    """A Darknet .weights file by our names: per convolution its norm's bias, weight, mean and variance (or its bias),
-    then its weight.
-
-    The header is three int32 versions and a count of images, 64 bits from version 0.2 on.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
-    if len(data) <= 24:
-        raise InputError("is too short for a Darknet file", str(path))
-    major, minor, _ = torch.frombuffer(bytearray(data[:12]), dtype=torch.int32).tolist()
-    start = 20 if major * 10 + minor >= 2 and max(major, minor) < 1000 else 16
-    if (len(data) - start) % 4:
-        raise InputError("is damaged: it is no whole number of 32-bit values", str(path))
-    values = torch.frombuffer(bytearray(data[start:]), dtype=torch.float32)
-    own, found, at = model.state_dict(), {}, 0
-    for key in [key for block in blocks for key in _darknet_order(block, own)]:
-        count = own[key].numel()
-        if at + count > len(values):
-            raise InputError(f"is cut short: it has {len(values):,} values and ends inside {key}", str(path))
-        found[key] = values[at : at + count].view(own[key].shape).clone()
-        at += count
-    if at != len(values):
-        raise InputError(f"has {len(values):,} values where the network has {at:,}; it belongs to another network",
-                         str(path))
-    return found
-
-
-def _darknet_order(block: str, own: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    for layer in dict.fromkeys(key.rpartition(".")[0] for key in own if key.startswith(block + ".")):
-        if f"{layer}.running_mean" in own:
-            continue
-        norm = layer.removesuffix("conv") + "norm"
-        if f"{norm}.running_mean" in own:
-            yield from (f"{norm}.{kind}" for kind in ("bias", "weight", "running_mean", "running_var"))
-        elif f"{layer}.bias" in own:
-            yield f"{layer}.bias"
-        yield f"{layer}.weight"

@@ -2,65 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError, nearest
-from scalesearch.network import Network
-from scalesearch.weights.files import local, read, read_darknet, told
+from scalesearch.network import Network, build
+from scalesearch.weights.darknet import read_darknet
+from scalesearch.weights.described import timm_config, trained_as
+from scalesearch.weights.files import Tensors, kind_of, local, read, told
 from scalesearch.weights.peers import known_to, layer_names, tensor_name, trained_with
+from scalesearch.weights.timm import variant
+from scalesearch.weights.torchvision import OLD_NAMES
 from scalesearch.zoo import convolutions
 
 COUNTER = "num_batches_tracked"  # of no consequence for what a network computes; old files lack it
+LEFTOVERS = (COUNTER, "n_averaged", "total_ops", "total_params")  # of averaging, and of tools that count
 
 
-def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False) -> str:
+def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False,
+                 raw: bool = False) -> str:
     """Load `source` into `model` (from `build`) and say whose weights they are: "scalesearch", "torchvision", "timm", …
 
-    `source` is a .safetensors or .pth file, a Darknet .weights file, `hf_hub:OWNER/NAME`, or a state dict. With
-    `replace_head` what has another shape in the head keeps its fresh weights: the file has another number of classes.
-    The norms take the eps of the library's own network, and `model.arch` says so.
+    `source` is a file of weights (safetensors, torch's, Darknet's; its content tells), `hf_hub:OWNER/NAME`, or a state
+    dict. Where weights averaged over the training (EMA) lie beside others these are taken, with `raw` the others;
+    `model.taken` says so. With `replace_head` what has another shape in the head keeps its fresh weights: the file has
+    another number of classes. The network takes the norms' eps and the padding that the weights were trained with, as
+    their file, timm's `config.json` beside it, or the library says, and `model.arch` says so.
 
-    Raises `InputError` for a damaged file and for every missing, extra or misshapen tensor, named with its counterpart;
-    then nothing has been loaded.
+    Raises `InputError` for a damaged file, for every missing, extra or misshapen tensor, named with its counterpart,
+    for values that are no finite numbers, and for weights of a network that computes something else; then nothing has
+    been loaded.
     """
     arch: Arch = model.arch
-    said: Mapping[str, str] = {}
-    place = "state dict" if isinstance(source, Mapping) else str(source)
-    if not isinstance(source, Mapping) and Path(source).suffix == ".weights":
-        library, given = "darknet", read_darknet(Path(source), model, convolutions(arch))
+    place, file, tensors = "state dict", None, Tensors({})
+    if isinstance(source, Mapping):
+        tensors = Tensors(dict(source))
+    else:
+        place, file = str(source), local(source)
+        if kind_of(file) != "darknet":
+            tensors = read(file, raw)
+    if file is not None and kind_of(file) == "darknet":
+        library, given, said, becomes = "darknet", read_darknet(file, model, convolutions(arch)), {}, arch
         names = {key: key for key in model.state_dict()}
     else:
-        given = dict(source) if isinstance(source, Mapping) else read(source)
-        library, names = _whose(arch, model.state_dict(), given, place)
-        said = told(local(source)) if library == "scalesearch" and not isinstance(source, Mapping) else {}
+        config = timm_config(file) if file is not None else None
+        library, given, names = _whose(arch, model.state_dict(), tensors.by_name, place, "timm" if config else "")
+        said = told(file) if library == "scalesearch" and file is not None else {}
+        becomes = _trained(arch, library, said, config, place)
     chosen = _matched(model, given, names, replace_head, place)
+    if becomes.padding != arch.padding:
+        model.__dict__.update(build(becomes).to(next(model.parameters()).device).train(model.training).__dict__)
     model.load_state_dict(chosen)
-    model.arch = arch.with_(norm_eps=float(said["norm_eps"])) if "norm_eps" in said else trained_with(arch, library)
+    model.arch = becomes
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
             module.eps = model.arch.norm_eps
     model.library, model.told = said.get("prepared_as", library), dict(said)
+    model.taken = f"{tensors.taken}, and not {tensors.left}" if tensors.left else ""
     return model.library
 
 
-def _whose(arch: Arch, own: Mapping, given: Mapping, place: str) -> tuple[str, dict[str, str]]:
-    """The library whose names most of the tensors have, and our tensors' names in it."""
+def _trained(arch: Arch, library: str, said: Mapping[str, str], config: Mapping[str, Any] | None,
+             place: str) -> Arch:
+    """`arch` as the weights were trained with it. Raises `InputError` where they are another's."""
+    if library == "scalesearch":
+        return trained_as(arch, said, place)
+    if library == "timm" and config is not None and (architecture := config.get("architecture")):
+        changes = variant(arch.name, str(architecture))
+        if changes is None:
+            raise InputError(f"is of timm's {architecture}, as the config.json beside it says, another network than "
+                             f"{arch.name}", place)
+        return trained_with(arch.with_(padding="symmetric"), library).with_(**changes)
+    return trained_with(arch, library)
+
+
+def _variants(given: Mapping[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+    """The tensors by their names, by those without what is left over, and without what all names begin with, as
+    wrappers of networks leave it (`module.`, `_orig_mod.`, `model.`)."""
+    names = dict(given)
+    while True:
+        for pattern, today in (("", ""), *OLD_NAMES):
+            renamed = {re.sub(pattern, today, name) if pattern else name: tensor for name, tensor in names.items()}
+            if not pattern or renamed.keys() != names.keys():
+                yield renamed
+        inner = {name: tensor for name, tensor in names.items() if not name.endswith(LEFTOVERS) or "." in name}
+        heads = {name.partition(".")[0] for name in inner}
+        if len(heads) != 1 or not all("." in name for name in inner):
+            return
+        names = {name.partition(".")[2]: tensor for name, tensor in inner.items()}
+
+
+def _whose(arch: Arch, own: Mapping, given: Mapping[str, torch.Tensor], place: str,
+           likely: str) -> tuple[str, dict[str, torch.Tensor], dict[str, str]]:
+    """The library whose names most of the tensors have (of several the `likely` one), the tensors by them, our names in
+    it."""
     candidates = {"scalesearch": {key: key for key in own}}
     for library in known_to(arch):
         layers = layer_names(arch, library)
         candidates[library] = {key: tensor_name(key, layers) for key in own}
-    shared = {library: len(given.keys() & set(names.values())) for library, names in candidates.items()}
-    library = max(shared, key=shared.__getitem__)
-    if shared[library] < len(own) // 4:
+    shared = {(library, i): len(tensors.keys() & set(names.values()))
+              for i, tensors in enumerate(_variants(given)) for library, names in candidates.items()}
+    library, best = max(shared, key=lambda found: (shared[found], found[0] == likely))
+    if shared[library, best] < len(own) // 4:
         first = next(iter(given), "none")
         raise InputError(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of "
                          f"{', '.join(candidates)}", place)
-    return library, candidates[library]
+    return library, list(_variants(given))[best], candidates[library]
 
 
 def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[str, str], replace_head: bool,
@@ -68,7 +121,8 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
     own = model.state_dict()
     faults: list[str] = []
     chosen: dict[str, torch.Tensor] = {}
-    extra = [name for name in given if name not in set(names.values())]
+    places = set(names.values())
+    extra = [name for name in given if name not in places and not name.endswith(LEFTOVERS)]
     for key, name in names.items():
         ours = own[key]
         if name not in given:
@@ -78,6 +132,8 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
             faults.append(f"misses {name}" + (f" (for {key})" if name != key else "") + nearest(name, extra))
         elif not _is_plain(given[name]):
             faults.append(f"{name} is no dense tensor of real numbers")
+        elif (wrong := _no_weight(name, given[name])) is not None:
+            faults.append(wrong)
         elif (theirs := _shaped(given[name], ours)) is not None:
             chosen[key] = theirs.to(ours.dtype)
         elif replace_head and key.startswith(("head.", "auxiliary.")):
@@ -98,6 +154,14 @@ def _is_plain(value: object) -> bool:
     return (isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_complex()
             and not value.is_quantized
             and value.device.type != "meta")
+
+
+def _no_weight(name: str, value: torch.Tensor) -> str | None:
+    """What is wrong with a tensor's values: NaN, infinite ones, a variance below 0."""
+    bad = int((~value.isfinite()).sum()) if value.is_floating_point() else 0
+    if bad:
+        return f"{name} has {bad:,} values of {value.numel():,} that are NaN or infinite"
+    return f"{name} has variances below 0" if name.endswith("running_var") and bool((value < 0).any()) else None
 
 
 def _hint(name: str) -> str:

@@ -37,7 +37,7 @@ def known_to(arch: Arch) -> list[str]:
         return []
     known = model(arch.name)
     same = known.with_(resolution=arch.resolution, classes=arch.classes, norm_eps=arch.norm_eps,
-                       drop_path=arch.drop_path)
+                       padding=arch.padding, drop_path=arch.drop_path)
     return [library for library in LIBRARIES if _family(arch.name, library)] if same == arch else []
 
 
@@ -46,8 +46,9 @@ EPS = {"timm": {"mobilenet_v3": 1e-5, "efficientnet_v2": 1e-5, "efficientnet_b":
 
 
 def trained_with(arch: Arch, library: str) -> Arch:
-    """`arch` with the norms' eps that a library's weights of it were trained with."""
-    if library not in LIBRARIES:
+    """`arch` with the norms' eps that a library's weights of it were trained with; with TensorFlow's padding it is as
+    it says, the library's own having none."""
+    if library not in LIBRARIES or arch.padding != model(arch.name).padding:
         return arch
     own = model(arch.name).norm_eps
     return arch.with_(norm_eps=next((eps for prefix, eps in EPS.get(library, {}).items()
@@ -83,6 +84,9 @@ def peer_weights(arch: Arch, weights: Mapping[str, Tensor], library: str) -> dic
     if library not in known_to(arch):
         known = ", ".join(known_to(arch)) or "none"
         raise InputError(f"{library} has no {arch.name}; libraries that have it: {known}")
+    if arch.padding != (padding := model(arch.name).padding):
+        raise InputError(f"{library}'s {arch.name} has padding {padding!r}, and these weights were trained with "
+                         f"{arch.padding!r}")
     if (eps := trained_with(arch, library).norm_eps) != arch.norm_eps:
         raise InputError(f"{library}'s {arch.name} has norms with eps {eps:g}, and these weights were trained with "
                          f"{arch.norm_eps:g}")

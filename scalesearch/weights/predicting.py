@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from scalesearch.data import SUFFIXES, File, npz_images, prepared as prepared_pixels, square
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, WorkFailed
 from scalesearch.network import Network
 from scalesearch.training import every_channel, resized
 from scalesearch.zoo import Preprocessing
@@ -121,5 +121,8 @@ def _likely(model: Network, images: list[tuple[str, torch.Tensor]], top: int, de
     with torch.inference_mode():
         batch = torch.stack([image for _, image in images]).to(device)
         likely = model(batch).float().softmax(1).topk(min(top, model.arch.classes))
+    if not likely.values.isfinite().all():
+        broken = next(name for (name, _), values in zip(images, likely.values) if not values.isfinite().all())
+        raise WorkFailed(f"{broken}: the network's outputs are no finite numbers")
     for (name, _), values, classes in zip(images, likely.values.tolist(), likely.indices.tolist()):
         yield Prediction(name, list(zip(classes, values)))

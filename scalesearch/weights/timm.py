@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scalesearch.arch import Graph
 from scalesearch.weights import torchvision
@@ -145,3 +146,29 @@ FAMILIES = {"vgg": vgg, "resnet": torchvision.resnet, "resnext": torchvision.res
             "mnasnet": efficientnet,
             "convnext": convnext, "inception_v3": torchvision.inception_v3, "inception_v4": inception_v4,
             "inception_resnet": inception_resnet_v2}  # fmt: skip
+
+# timm's names of architectures that ours have another name for; the others are called alike.
+ARCHITECTURES = {
+    "mobilenet_v1": "mobilenetv1_100", "mobilenet_v2": "mobilenetv2_100", "mobilenet_v2_x0_35": "mobilenetv2_035",
+    "mobilenet_v2_x0_5": "mobilenetv2_050", "mobilenet_v2_x0_75": "mobilenetv2_075",
+    "mobilenet_v2_x1_4": "mobilenetv2_140", "mobilenet_v3_small": "mobilenetv3_small_100",
+    "mobilenet_v3_small_x0_5": "mobilenetv3_small_050", "mobilenet_v3_small_x0_75": "mobilenetv3_small_075",
+    "mobilenet_v3_large": "mobilenetv3_large_100", "mobilenet_v3_large_x0_75": "mobilenetv3_large_075",
+    "mobilenet_v4_conv_small": "mobilenetv4_conv_small", "mobilenet_v4_conv_medium": "mobilenetv4_conv_medium",
+    "mobilenet_v4_conv_large": "mobilenetv4_conv_large", "mobilenet_v4_hybrid_medium": "mobilenetv4_hybrid_medium",
+    "mobilenet_v4_hybrid_large": "mobilenetv4_hybrid_large", "efficientnet_v2_s": "efficientnetv2_s",
+    "efficientnet_v2_m": "efficientnetv2_m", "efficientnet_v2_l": "efficientnetv2_l", "mnasnet0_5": "mnasnet_050",
+    "mnasnet0_75": "mnasnet_075", "mnasnet1_0": "mnasnet_100", "regnet_y_400mf": "regnety_004",
+    "regnet_y_800mf": "regnety_008_tv", "regnet_y_800mf_pycls": "regnety_008", "regnet_y_1_6gf": "regnety_016",
+    "regnet_y_3_2gf": "regnety_032", "regnet_y_4gf": "regnety_040", "regnet_y_6_4gf": "regnety_064",
+    "regnet_y_8gf": "regnety_080_tv", "regnet_y_8gf_pycls": "regnety_080"}  # fmt: skip
+TENSORFLOW = {"padding": "same", "norm_eps": 1e-3}  # what those ported from it have otherwise: timm's "tf_…"
+
+
+def variant(name: str, architecture: str) -> dict[str, Any] | None:
+    """What our network of that name must have otherwise to be timm's `architecture`; none where it is another."""
+    own = ARCHITECTURES.get(name, name)
+    theirs = architecture.partition(".")[0]
+    if theirs == own:
+        return {}
+    return dict(TENSORFLOW) if theirs == f"tf_{own}" else None

@@ -200,3 +200,5 @@ FAMILIES = {"vgg": vgg, "resnet": resnet, "resnext": resnet, "wide_resnet": resn
             "shufflenet": shufflenet, "squeezenet": squeezenet, "convnext": convnext, "inception_v1": inception_v1,
             "inception_v3": inception_v3}  # fmt: skip
 FLAT = ("classifier.0.weight",)  # linear layers there, 1×1 convolutions here
+# Names in files that torchvision still hands out, and what its networks of today call the same.
+OLD_NAMES = ((r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2"),)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scalesearch.arch import Arch
+from scalesearch import yamlfile
+from scalesearch.arch import Arch, expand
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 from scalesearch.space import load_arch, settings_keys
@@ -40,4 +41,17 @@ def load(model: str | Path, *, resolution: int | None = None, classes: int | Non
     arch = read(str(model)) if read else hand_built(str(model))
     changes = {"resolution": resolution, "classes": classes}
     fields = fields_of(settings_keys)
-    return arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})
+    arch = arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})
+    if read:
+        _check_shapes(arch, str(model))
+    return arch
+
+
+def _check_shapes(arch: Arch, file: str) -> None:
+    try:
+        expand(arch)
+    except InputError as error:
+        if READERS[Path(file).suffix.lower()] is not load_arch:
+            raise error.in_file(file) from None
+        with yamlfile.read(file).located():
+            raise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 TIMM_CROP = 0.875  # timm's default share of the resized image
 
 
-def preparing(arch: Arch, library: str, weights: Path | None = None) -> Preprocessing:
+def preparing(arch: Arch, library: str, config: Mapping[str, Any] | None = None,
+              place: Path = Path()) -> Preprocessing:
     """How images are prepared for weights of `arch` that have a library's names, at the arch's resolution.
 
-    A `config.json` beside the weights (timm's on the Hub) says so itself; else it is what the published figure was
-    measured with; else what is usual in the library.
+    A `config` at `place` (timm's `config.json`) says so itself; else it is what the published figure was measured with;
+    else what is usual in the library. Raises `InputError` for a config that makes no sense.
     """
-    if weights is not None and (config := weights.parent / "config.json").is_file():
-        return _from_config(config, arch)
+    if config is not None and "mean" in config.get("pretrained_cfg", config):
+        return _from_config(config, place, arch)
     known = published(arch.name.removesuffix("_aux"))
     if known.preprocessing is not None and library in (known.source or "").lower():
         scale = arch.resolution / known.preprocessing.crop
@@ -38,22 +40,20 @@ def preparing(arch: Arch, library: str, weights: Path | None = None) -> Preproce
     return Preprocessing(arch.resolution, arch.resolution, "bilinear", *HALF)  # as `scalesearch run` trains
 
 
-def _from_config(path: Path, arch: Arch) -> Preprocessing:
-    """timm's `config.json`. Raises `InputError` where it is no such thing."""
+def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preprocessing:
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        told = told.get("pretrained_cfg", told)
+        told: Mapping[str, Any] = config.get("pretrained_cfg", config)
         crop = float(told.get("crop_pct", TIMM_CROP))
         mean, std = tuple(map(float, told["mean"])), tuple(map(float, told["std"]))
         interpolation = told.get("interpolation", "bicubic")
-        if len(mean) != 3 or len(std) != 3:
-            raise ValueError("mean and std are of three channels")
+        if len(mean) != 3 or len(std) != 3 or not all(map(isfinite, (*mean, *std))):
+            raise ValueError("mean and std are finite numbers for three channels")
         if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or min(std) <= 0:
             raise ValueError("values that make no sense")
         return Preprocessing(arch.resolution, int(arch.resolution / crop), interpolation, mean, std)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise InputError(f"lies beside the weights and is no timm configuration ({type(error).__name__}: {error}); "
-                         "move it away", str(path)) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"says of the weights' images what cannot be read ({type(error).__name__}: {error})",
+                         str(place)) from None
 
 
 @cache

@@ -12,7 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import scalesearch as ss
+from scalesearch.data.images import cropped
 from scalesearch.errors import InputError
+from scalesearch.weights.described import timm_config
 from scalesearch.weights.predicting import prepared
 from scalesearch.zoo.preprocessing import class_names, preparing
 from scalesearch.zoo.published_figures import Preprocessing
@@ -44,8 +46,11 @@ def test_preparation_is_that_of_the_weights(tmp_path):
     assert preparing(ss.load("yolov8n_cls"), "ultralytics").mean == (0.0, 0.0, 0.0)
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {
         "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "crop_pct": 0.5, "interpolation": "bicubic"}}))  # fmt: skip
-    assert preparing(b0, "timm", tmp_path / "model.safetensors") [:5] == (
+    assert preparing(b0, "timm", timm_config(tmp_path / "model.safetensors")) [:5] == (
         224, 448, "bicubic", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
+    for other in ('{"lr": 0.1}', "[]", "no json", '{"architectures": ["ResNet"]}'):
+        (tmp_path / "config.json").write_text(other)
+        assert timm_config(tmp_path / "model.safetensors") is None
     assert class_names(b0)[:2] == ("tench", "goldfish") and len(class_names(b0)) == 1000
 
 
@@ -72,7 +77,7 @@ def test_predict_gives_the_networks_own_probabilities(weights, tmp_path):
     table = invoke(*arguments, "--top", "2").stdout
     assert class_names(model.arch)[row["top"][0]["class"]] in table and "%" in table
     names = tmp_path / "names.txt"
-    names.write_text("\n".join(f"thing{i}" for i in range(1000)))
+    names.write_text("\n".join(f"thing{i}" for i in range(1000)), encoding="utf-8-sig")  # as editors on Windows do
     assert f"thing{row['top'][0]['class']}" in invoke(*arguments, "--names", str(names)).stdout
     other = json.loads(invoke(*arguments, "--json", "--mean", "0,0,0", "--std", "1,1,1", "--resize", "80").stdout)
     assert other != [row]
@@ -119,15 +124,71 @@ def test_mistakes_are_one_line(weights, tmp_path):
     assert "none.pth: is no file" in refused(*base, good, "--weights", "none.pth")
     assert "predict: yolov8n is a detector" in refused("predict", "yolov8n", good, "--weights", path)
     assert "has 1000 classes, head.conv.weight has 5" in refused(*base, good, "--weights", path, "--classes", "5")
-    assert "--mean: takes 3 numbers" in refused(*base, good, "--weights", path, "--mean", "1,2")
+    assert "--mean: takes 3 finite numbers with commas" in refused(*base, good, "--weights", path, "--mean", "1,2")
     said = refused(*base, good, "--weights", path, "--std", "1,0,1")
-    assert "--std: takes 3 numbers with commas between above 0" in said
+    assert "--std: takes 3 finite numbers above 0 with commas between" in said
+    for values in ("nan,0,0", "0,inf,0"):
+        assert "--mean: takes 3 finite numbers" in refused(*base, good, "--weights", path, "--mean", values)
+    assert "--resize: takes at least 64, the side of what is cut out of it, got 40" in refused(
+        *base, good, "--weights", path, "--resolution", "64", "--resize", "40")
     assert "--device tpu: cannot be used" in refused(*base, good, "--weights", path, "--device", "tpu")
     (tmp_path / "empty").mkdir()
     assert "has no images in it" in refused(*base, str(tmp_path / "empty"), "--weights", path)
     (tmp_path / "names.txt").write_text("one\ntwo")
     assert "has 2 lines, and the network 1000 classes" in refused(*base, good, "--weights", path, "--names",
                                                                   str(tmp_path / "names.txt"))
+
+
+@pytest.mark.parametrize(("size", "crop"), [((1, 60_000), 32), ((60_000, 1), 32), ((3, 9_000), 224), ((700, 40), 64)])
+def test_a_thin_image_takes_no_more_memory_than_its_middle(size, crop, tmp_path):
+    """And its middle is what resizing the whole would have given."""
+    import tracemalloc
+
+    Image.new("RGB", size, (10, 200, 90)).save(tmp_path / "thin.png")
+    tracemalloc.start()
+    x = prepared(tmp_path / "thin.png", Preprocessing(crop, crop + 8, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    assert x.shape == (3, crop, crop) and torch.allclose(x[:, 0, 0] * 255, torch.tensor([10.0, 200.0, 90.0]), atol=1e-3)
+
+
+def test_the_middle_of_a_thin_image_is_that_of_the_whole_resized():
+    shades = np.random.default_rng(0).integers(0, 255, (40, 900), dtype=np.uint8)
+    thin = Image.fromarray(shades)
+    whole = thin.resize((1440, 64), Image.Resampling.BILINEAR).crop((688, 0, 752, 64))
+    assert np.abs(np.asarray(cropped(thin, 64, 64)).astype(int) - np.asarray(whole).astype(int)).max() <= 1
+
+
+def test_an_image_that_memory_does_not_do_for_is_skipped_as_others_are(weights, tmp_path, monkeypatch):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        image(folder / name)
+    real = Image.Image.resize
+    asked = []
+
+    def resize(self, *arguments, **others):
+        asked.append(1)
+        if len(asked) == 1:
+            raise MemoryError
+        return real(self, *arguments, **others)
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
+    done = invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]), "--resolution", "64")
+    assert "a.png: is no image that can be read; skipped" in done.stderr and "1 images, 1 skipped" in done.stderr
+
+
+def test_outputs_that_are_no_numbers_are_said_and_never_printed(tmp_path):
+    torch.manual_seed(0)
+    model = liven(ss.build(ss.load("squeezenet1_1", resolution=64)))
+    huge = {key: value.clone() for key, value in model.state_dict().items()}
+    huge["stem.0.conv.weight"].fill_(3e38)
+    save_file(huge, tmp_path / "huge.safetensors")
+    picture = image(tmp_path / "a.png")
+    done = invoke("predict", "squeezenet1_1", str(picture), "--weights", str(tmp_path / "huge.safetensors"), "--json",
+                  "--resolution", "64")
+    assert done.exit_code == 1 and "a.png: the network's outputs are no finite numbers" in done.stderr
+    assert "NaN" not in done.stdout
 
 
 @pytest.mark.parametrize("theirs", [None, 1_000, 10**9])

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import scalesearch as ss
 from scalesearch import zoo
 from scalesearch.errors import InputError
-from scalesearch.weights.files import read_darknet
+from scalesearch.weights.darknet import read_darknet
 from scalesearch.weights.loading import load_weights
 from scalesearch.weights.peers import known_to, layer_names, peer_weights, tensor_name, trained_with
 from scalesearch.zoo.darknet import convolutions

@@ -1,0 +1,53 @@
+"""Darknet's .weights files: 32-bit values one after another in the order of the .cfg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from scalesearch.errors import InputError
+
+
+def read_darknet(path: Path, model: nn.Module, blocks: Iterator[str]) -> dict[str, torch.Tensor]:
+    """A Darknet .weights file by our names: per convolution its norm's bias, weight, mean and variance (or its bias),
+    then its weight.
+
+    The header is three int32 versions and a count of images, 64 bits from version 0.2 on.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+    if len(data) <= 24:
+        raise InputError("is too short for a Darknet file", str(path))
+    major, minor, _ = torch.frombuffer(bytearray(data[:12]), dtype=torch.int32).tolist()
+    start = 20 if major * 10 + minor >= 2 and max(major, minor) < 1000 else 16
+    if (len(data) - start) % 4:
+        raise InputError("is damaged: it is no whole number of 32-bit values", str(path))
+    values = torch.frombuffer(bytearray(data[start:]), dtype=torch.float32)
+    own, found, at = model.state_dict(), {}, 0
+    for key in [key for block in blocks for key in _darknet_order(block, own)]:
+        count = own[key].numel()
+        if at + count > len(values):
+            raise InputError(f"is cut short: it has {len(values):,} values and ends inside {key}", str(path))
+        found[key] = values[at : at + count].view(own[key].shape).clone()
+        at += count
+    if at != len(values):
+        raise InputError(f"has {len(values):,} values where the network has {at:,}; it belongs to another network",
+                         str(path))
+    return found
+
+
+def _darknet_order(block: str, own: Mapping[str, torch.Tensor]) -> Iterator[str]:
+    for layer in dict.fromkeys(key.rpartition(".")[0] for key in own if key.startswith(block + ".")):
+        if f"{layer}.running_mean" in own:
+            continue
+        norm = layer.removesuffix("conv") + "norm"
+        if f"{norm}.running_mean" in own:
+            yield from (f"{norm}.{kind}" for kind in ("bias", "weight", "running_mean", "running_var"))
+        elif f"{layer}.bias" in own:
+            yield f"{layer}.bias"
+        yield f"{layer}.weight"
