@@ -35,6 +35,8 @@ def whole(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise InputError("is a folder; name a file", str(path))
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_symlink():
+        raise InputError("cannot be written (it is a link to itself)", str(path))
     if not target.parent.is_dir():
         raise InputError("is no folder", str(target.parent))
     if target.exists() and not target.is_file():

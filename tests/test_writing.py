@@ -92,7 +92,7 @@ def test_a_device_is_written_into_and_stays_one(tmp_path):
 def test_what_cannot_be_written_is_a_line(tmp_path):
     assert "/proc/x.py: cannot be written" in refused(*export("/proc/x.py"))
     assert invoke(*export(tmp_path / ("x" * 252))).exit_code == 0
-    assert "File name too long" in refused(*export(tmp_path / ("x" * 300)))
+    assert "ile name too long" in refused(*export(tmp_path / ("x" * 300)))
     loop = tmp_path / "loop.py"
     loop.symlink_to(loop)
     assert "cannot be written" in refused(*export(loop))

@@ -50,8 +50,10 @@ def check_file(path: Path, budget: Budget) -> dict[str, Any]:
         certificate = certified(study, path)
         if certificate is not None:
             return _row(path, "study", study.adapted_space.name, certificate)
-        rows = len(study.rows.table) if study.rows else 0
-        return {"file": str(path), "kind": "table study", "name": study.name, "architectures": rows}
+        table = getattr(study.problem, "table", None)
+        told = {"note": table.told} if table is not None and table.told else {}
+        return {"file": str(path), "kind": "table study", "name": study.name,
+                "architectures": len(table) if table is not None else 0, **told}
     with document.located():
         space = space_from_dict(document.data)
         return _row(path, "space" if space.decisions else "architecture", space.name, certify(space, budget))

@@ -16,7 +16,7 @@ from scalesearch.budget import Bound, Budget
 from scalesearch.errors import InputError, nearest, shown, unknown
 from scalesearch.searchers.problem import Problem
 from scalesearch.searchers.space_problem import SpaceProblem
-from scalesearch.searchers.tables import Table, plain
+from scalesearch.searchers.tables import Table, comparable, plain
 from scalesearch.space import Choice, Decision, Decisions, Space
 
 MOST_OPTIONS = 1_000  # values of a decision
@@ -35,7 +35,8 @@ class TableProblem(Problem):
     """A table as searchers see it: its decisions, and the rows that are inside the bounds.
 
     `score` names the column to be large, `objectives` those to be small beside it. `numbers` are columns that are known
-    of a network before any training, such as params and MACs. Rows of equal `same` are one network; those that lack it
+    of a network before any training, such as params and MACs. Rows of equal decisions are taken together, as their mean
+    (`table.told` says so); of those that differ, rows of equal `same` are one network; those that lack it
     stand for themselves. Rows without a finite cost or number are outside. Raises `InputError`, placed at the argument
     that is wrong.
     """
@@ -50,7 +51,8 @@ class TableProblem(Problem):
     memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        table, self.objectives = self.table, tuple(self.objectives)
+        table = self.table = self.table.by_network(self.keys, "decisions")
+        self.objectives = tuple(self.objectives)
         self._values = table.decisions(self.keys, "decisions")
         self._check_finite()
         self.decisions = {}
@@ -192,11 +194,12 @@ class SpaceTableProblem(SpaceProblem):
         if missing:
             there = f"has {', '.join(table.columns)}.{nearest(missing, table.columns)}"
             raise InputError(f'lacks a column for the decision "{missing}"; {there}', "table.file")
+        table = table.by_network(list(space.decisions), "table.file")
         columns = table.decisions(list(space.decisions), "table.file")
         self.table, self.score = table, score
         self._rows: dict[tuple, int] = {}
         for row, key in enumerate(zip(*columns.values(), strict=True)):
-            self._rows.setdefault(tuple(map(_comparable, key)), row)
+            self._rows.setdefault(tuple(map(comparable, key)), row)
         self._scores = table.column(score, "table.score")
 
     @property
@@ -206,17 +209,10 @@ class SpaceTableProblem(SpaceProblem):
 
     def row(self, decisions: Mapping[str, Any]) -> int:
         """Raises `KeyError` where the table lacks the network."""
-        key = tuple(_comparable(decisions.get(name)) for name in self.decisions)
+        key = tuple(comparable(decisions.get(name)) for name in self.decisions)
         if key not in self._rows:
             raise KeyError(f"no row of {self.table.path} has {shown(dict(decisions))}")
         return self._rows[key]
 
     def measured(self, decisions: Decisions) -> float:
         return float(self._scores[self.row(decisions)])
-
-
-def _comparable(value: Any) -> Any:
-    """Numbers compare as numbers; what does not exist is an empty cell."""
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,19 @@ MOST_BYTES = 2 * 2**30
 KINDS = (".npz", ".csv", ".parquet")
 
 
+REPETITIONS = ("seed", "seeds", "random_seed", "rng_seed")  # columns that tell rows of one network apart
+
+
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length by name."""
+    """Columns of equal length by name. Where several rows of the file are of one network, `repeats` says how many each
+    row here is the mean of, and `spread` how far they are apart: by column the standard deviation between rows of one
+    network, pooled."""
 
     path: Path
     columns: Mapping[str, np.ndarray]
+    repeats: np.ndarray | None = None
+    spread: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -38,6 +45,38 @@ class Table:
         if values.dtype.kind not in "biuf":
             raise InputError(f'column "{name}" of {self.path} holds no numbers', place)
         return values.astype(float).reshape(len(values), -1).mean(1)
+
+    def by_network(self, names: Sequence[str], place: str) -> Table:
+        """The table with one row for each network that these decisions make: the mean of its rows, of a column that is
+        no number the first one's. Raises `InputError` where a decision is which repetition a row is."""
+        repetition = next((name for name in names if name.lower() in REPETITIONS), None)
+        if repetition is not None:
+            raise InputError(f'"{repetition}" tells repetitions of one network apart and is no decision; without it its '
+                             "rows are taken together, as their mean", place)
+        keys = list(zip(*([comparable(v) for v in column] for column in self.decisions(names, place).values())))
+        number: dict[tuple, int] = {}
+        group = np.array([number.setdefault(key, len(number)) for key in keys])
+        if len(number) == len(group):
+            return self
+        first = np.unique(group, return_index=True)[1]
+        merged, spread = {}, {}
+        for name, values in self.columns.items():
+            if name in names or values.dtype.kind not in "iuf":
+                merged[name] = values[first]
+                continue
+            merged[name], variance = _means(values.astype(float), group, len(number))
+            if values.ndim == 1 and variance is not None:
+                spread[name] = variance**0.5
+        return Table(self.path, merged, np.bincount(group), spread)
+
+    @property
+    def told(self) -> str:
+        """That rows are means, in words; nothing where each is one."""
+        if self.repeats is None:
+            return ""
+        least, most = self.repeats.min(), self.repeats.max()
+        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        return f"{self.repeats.sum():,} rows of {len(self):,} networks, {each} for each; their means are searched"
 
     def decisions(self, names: Sequence[str], place: str) -> dict[str, list]:
         """Per decision its value in every row; an array with several entries per row is several decisions."""
@@ -74,6 +113,27 @@ def read_table(path: str | Path, folder: str | Path | None = None) -> Table:
     if not lengths or len(set(lengths.values())) > 1 or not max(lengths.values()):
         raise InputError(f"columns are of unequal length or empty: {shown(lengths)}").in_file(str(file))
     return Table(file, columns)
+
+
+def _means(values: np.ndarray, group: np.ndarray, networks: int) -> tuple[np.ndarray, float | None]:
+    """The mean of every network's finite values, and the pooled variance between the rows of one."""
+    flat = values.reshape(len(values), -1)
+    there = np.isfinite(flat)
+    count, total = np.zeros((networks, flat.shape[1])), np.zeros((networks, flat.shape[1]))
+    np.add.at(count, group, there)
+    np.add.at(total, group, np.where(there, flat, 0.0))
+    with np.errstate(invalid="ignore"):
+        mean = total / count
+    off = np.where(there, flat - mean[group], 0.0)
+    free = (count - 1).clip(0).sum()
+    return mean.reshape(networks, *values.shape[1:]), float((off**2).sum() / free) if free else None
+
+
+def comparable(value: Any) -> Any:
+    """Numbers compare as numbers; what does not exist is an empty cell."""
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def _npz(file: Path) -> dict[str, np.ndarray]:

@@ -76,7 +76,14 @@ def ended(run: Driver) -> bool:
 
 def says(run: Driver) -> list[str]:
     failed = [trial for trial in run.log.of(NAME) if not trial.done]
-    return [f"{len(failed)} of {len(run.log)} trials failed; the first: {failed[0].reason}."] if failed else []
+    said = [f"{len(failed)} of {len(run.log)} trials failed; the first: {failed[0].reason}."] if failed else []
+    table, rows = run.study.problem.table, run.study.rows
+    assert rows is not None
+    if table.told:
+        apart = table.spread.get(rows.columns.score)
+        said.append(f"The table has {table.told}" + (f" ({rows.columns.score}: ± {apart:.4g}, the standard deviation "
+                                                     "between rows of one network)." if apart is not None else "."))
+    return said
 
 
 def concludes(run: Driver) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def concludes(run: Driver) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     study, problem = run.study, run.study.problem
     assert study.rows is not None and isinstance(problem, TableProblem | SpaceTableProblem)
-    final = study.rows.table.column(study.rows.columns.final or study.rows.columns.score, "table.final")
+    final = problem.table.column(study.rows.columns.final or study.rows.columns.score, "table.final")
     whole, reference = _whole_volume(problem) if study.objectives else (0.0, ())
     for seed, one in ((seed, one) for seed, one in found(run).items() if one.scored):
         best = one.best
