@@ -27,7 +27,7 @@ from .blocks.registry import (
     value_at as value_at,
     with_leaves as with_leaves,
 )
-from .expansion import Graph as Graph, expand as expand, expand_stage as expand_stage
+from .expansion import Graph as Graph, expand as expand, expand_stage as expand_stage, meets as meets
 from .graph import (
     BlockGraph as BlockGraph,
     Layer as Layer,

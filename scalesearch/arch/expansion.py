@@ -85,6 +85,15 @@ def expand(arch: Arch) -> Graph:
         raise too_small(arch, error) from None
 
 
+def meets(arch: Arch) -> bool:
+    """Whether the shapes in `arch` meet: whether it is a network."""
+    try:
+        _expand(arch)
+    except ShapeError:
+        return False
+    return True
+
+
 def _expand(arch: Arch) -> Graph:
     same = arch.padding == "same"
     shape: Shape = (arch.channels, arch.resolution, arch.resolution)

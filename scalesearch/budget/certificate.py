@@ -20,9 +20,11 @@ from scalesearch.watched import watched
 class Certificate:
     """Smallest, median and largest MACs in a space, and the share of it inside the budget.
 
-    `exact` says whether every architecture was counted; `networks` are then the distinct ones. Otherwise the median is
-    of `counted` uniform draws, the share has its 95 % interval, and the extremes are exact where the space can be
-    climbed unit by unit (`climbed`), else those of the draws improved step by step.
+    Of the `size` architectures that can be written down, `networks` are networks, their shapes meeting, and distinct;
+    all else is about these. `exact` says whether every one was counted. Otherwise their number is that of the ways to
+    climb the space unit by unit (`climbed`), or an estimate; the median is of `counted` uniform draws, the share has
+    its 95 % interval, and the extremes are exact where the space is climbed, else those of the draws improved step by
+    step.
     """
 
     size: int | float
@@ -59,7 +61,7 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     if not share:
         feasible.draw(rng)  # finds one all the same, or says what is nearest
     return Certificate(space.size, exact, len(drawn), ends[0], counted[len(counted) // 2], ends[1], share, interval,
-                       None if listing is None else len(listing), not exact and feasible.ladder is not None)
+                       feasible.networks(Random(seed)), not exact and feasible.ladder is not None)
 
 
 def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:

@@ -158,6 +158,19 @@ class Feasible:
             self._around[key] = [d for d in self.space.neighbours(decisions) if self.budget.admits(self.space._at(d))]
         return self._around[key]
 
+    def networks(self, rng: Random) -> int | None:
+        """How many distinct networks the space has: counted where it is listed or climbed and none is built in several
+        ways, else estimated from draws; None where there are infinitely many."""
+        if self._listing is not None:
+            return len(self._listing)
+        if self.everything is not None:
+            whole = sum((weight for weight, _ in self._weighed(self.everything, rng, look=False)), 0.0) / DRAWS
+            return round(self.everything.weight * whole)
+        if self.space.size == math.inf:
+            return None
+        met = sum(possible_cost(self.space._point(rng)[1]) is not None for _ in range(DRAWS))
+        return round(self.space.size * met / DRAWS)
+
     def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
         """The share of the space's networks inside, and its 95 % interval."""
         if self._listing is not None:
@@ -221,7 +234,7 @@ class Feasible:
     def _near(self, rng: Random) -> Iterator[Decisions]:
         """Draws from the counted bounds; from the first that hold anything, where they have to be let out for that,
         little by little."""
-        yield from (self.space.sample(rng)[0] for _ in range(NEAR))
+        yield from (self.space._point(rng)[0] for _ in range(NEAR))
         if self.band is None:
             return
         for step in range(40):

@@ -95,7 +95,7 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]
 @json_option
 @guarded_command
 def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: bool) -> None:
-    """The hand-built architectures: cost at native resolution, published ImageNet top-1 and whose figure it is."""
+    """The hand-built architectures: cost at native resolution, published top-1, on which data, and whose figure it is."""
     from scalesearch.counting import cost as count
     from scalesearch.errors import unknown
     from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published
@@ -110,11 +110,11 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
         if (family is None or family_of(name) == family) and (limit is None or counted.macs <= limit):
             rows.append({"name": name, "family": family_of(name), "resolution": arch.resolution,
                          "params": counted.params,
-                         "macs": counted.macs, "acts": counted.acts, "top1": figures.top1,
+                         "macs": counted.macs, "acts": counted.acts, "top1": figures.top1, "data": figures.data,
                          "top1_resolution": figures.top1_resolution, "source": figures.source})
     if sort:
-        rows.sort(key=lambda row: (row[sort] is not None, row[sort] or 0) if sort == "top1"
-                  else row[sort], reverse=sort == "top1")
+        by_data = lambda row: (row["data"] is None, row["data"] != "ImageNet", row["data"], -(row["top1"] or 0))
+        rows.sort(key=by_data if sort == "top1" else lambda row: row[sort])
     print_rows(rows, as_json)
 
 

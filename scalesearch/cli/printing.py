@@ -166,5 +166,7 @@ def certificate_lines(certificate: Any, study: Any) -> str:
     interval = "" if certificate.exact else f" (95 % interval {100 * low:.3g}% to {100 * high:.3g}%)"
     share = f"{100 * certificate.inside:.3g}%{interval}"
     size = f"{certificate.size:,}" if isinstance(certificate.size, int) else "infinitely many"
-    return (f"space: {size} architectures; MACs from {certificate.smallest:,} over {certificate.median:,} (median) "
-            f"to {certificate.largest:,}\nbudget: {study.budget}; {share} of the space is inside")
+    networks = certificate.networks
+    of_them = f", {networks:,} of them networks" if networks not in (None, certificate.size) else ""
+    return (f"space: {size} architectures{of_them}; MACs from {certificate.smallest:,} over {certificate.median:,} "
+            f"(median) to {certificate.largest:,}\nbudget: {study.budget}; {share} of the space is inside")

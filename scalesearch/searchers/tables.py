@@ -51,8 +51,8 @@ class Table:
         no number the first one's. Raises `InputError` where a decision is which repetition a row is."""
         repetition = next((name for name in names if name.lower() in REPETITIONS), None)
         if repetition is not None:
-            raise InputError(f'"{repetition}" tells repetitions of one network apart and is no decision; without it its '
-                             "rows are taken together, as their mean", place)
+            raise InputError(f'"{repetition}" tells repetitions of one network apart and is no decision; without it '
+                             "their mean is searched", place)
         keys = list(zip(*([comparable(v) for v in column] for column in self.decisions(names, place).values())))
         number: dict[tuple, int] = {}
         group = np.array([number.setdefault(key, len(number)) for key in keys])

@@ -12,7 +12,7 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, normal_form
+from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, expand, meets, normal_form
 from scalesearch.errors import InputError, nearest
 from scalesearch.space.adapting import adapted_units
 from scalesearch.space.decisions import Decision, Decisions, Leaf, Unit, may_coincide, resolved
@@ -20,6 +20,8 @@ from scalesearch.space.domains import Condition, Domain, Open, Tie, contains, dr
 from scalesearch.space.reading import embeddings, read_leaf, spec_of
 from scalesearch.space.size import Components, count_ambiguous
 
+MOST_REFUSED = 20_000  # draws in a row that are no networks
+MOST_MUTATED = 200
 MOST_INTERCHANGEABLE = 10  # optional stages; draws from a space where they coincide are kept with falling probability
 
 
@@ -128,7 +130,8 @@ class Space:
 
     @cached_property
     def size(self) -> int | float:
-        """How many distinct architectures there are, exactly; infinite with a range of decimals without a step.
+        """How many distinct architectures can be written down, exactly; infinite with a range of decimals without a
+        step. Those whose shapes don't meet are among them and are no networks: `certify` says how many are.
 
         Raises `InputError` where optional stages can stand in for each other while ties or conditions run across more
         combinations than can be counted.
@@ -157,18 +160,34 @@ class Space:
         return coincide
 
     def sample(self, rng: Random | int | None = None) -> tuple[Decisions, Arch]:
-        """Decisions and their architecture, every distinct architecture as likely as every other."""
+        """Decisions and their network, every distinct one as likely as every other.
+
+        Raises `InputError` where shapes hardly ever meet, saying why.
+        """
         rng = rng if isinstance(rng, Random) else Random(rng)
+        for _ in range(MOST_REFUSED):
+            decisions, arch = self._point(rng)
+            if meets(arch):
+                return decisions, arch
+        expand(arch)
+        raise AssertionError("shapes that meet and don't")
+
+    def _point(self, rng: Random) -> tuple[Decisions, Arch]:
+        """Decisions and their architecture, each as likely; it may be no network."""
         while True:
             decisions = self._components.draw(rng)
             arch = self._at(decisions)
             if not self._ambiguous or self.decisions_of(arch) == decisions:
                 return decisions, arch
 
+    def _is_network(self, decisions: Decisions) -> bool:
+        return meets(self._at(decisions))
+
     def __iter__(self) -> Iterator[Decisions]:
-        """Every distinct architecture's decisions; for spaces small enough to walk through."""
+        """Every distinct network's decisions; for spaces small enough to walk through."""
         for decisions in self._components.walk():
-            if not self._ambiguous or self.decisions_of(self._at(decisions)) == decisions:
+            if self._is_network(decisions) and (not self._ambiguous
+                                                or self.decisions_of(self._at(decisions)) == decisions):
                 yield decisions
 
     def completed(self, decisions: Mapping[str, Any], pick: Callable[[Domain], Any] | None = None) -> Decisions:
@@ -181,21 +200,25 @@ class Space:
         return whole
 
     def neighbours(self, decisions: Mapping[str, Any]) -> Iterator[Decisions]:
-        """All decisions that differ from `decisions` in one: another option, or one step along a range."""
+        """All networks' decisions that differ from `decisions` in one: another option, or one step along a range."""
         for key, value in decisions.items():
             for other in self.decisions[key].domain.near(value):
-                yield self.completed({**decisions, key: other})
+                if self._is_network(near := self.completed({**decisions, key: other})):
+                    yield near
 
     def mutated(self, decisions: Mapping[str, Any], rng: Random) -> Decisions:
-        """One decision, each as likely, drawn anew from its other values; what then exists anew is drawn too."""
+        """One decision, each as likely, drawn anew from its other values; what then exists anew is drawn too. What is
+        no network is drawn again; where none is found, nothing changes."""
         free = [k for k in decisions if (v := self.decisions[k].domain.values) is None or len(v) > 1]
-        if not free:
-            return dict(decisions)
-        key = rng.choice(free)
-        value = decisions[key]
-        while value == decisions[key]:
-            value = draw(self.decisions[key].domain, rng)
-        return self.completed({**decisions, key: value}, lambda domain: draw(domain, rng))
+        for _ in range(MOST_MUTATED if free else 0):
+            key = rng.choice(free)
+            value = decisions[key]
+            while value == decisions[key]:
+                value = draw(self.decisions[key].domain, rng)
+            changed = self.completed({**decisions, key: value}, lambda domain: draw(domain, rng))
+            if self._is_network(changed):
+                return changed
+        return dict(decisions)
 
     def decisions_of(self, arch: Arch) -> Decisions | None:
         """The decisions that give `arch` (whatever its name), or None where it is not in the space."""

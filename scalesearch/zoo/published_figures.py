@@ -34,9 +34,10 @@ class Preprocessing(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Top-1 in percent (on ImageNet, or CIFAR-10 for the CIFAR networks), at which resolution, whose figure it is."""
+    """Top-1 in percent on which `data` (ImageNet or CIFAR-10), at which resolution, whose figure it is."""
 
     top1: float | None = None
+    data: str | None = None
     top1_resolution: int | None = None
     source: str | None = None
     preprocessing: Preprocessing | None = None
@@ -52,7 +53,7 @@ def _figures() -> dict[str, Published]:
             prepared = None
             if row["resize"]:
                 prepared = Preprocessing(crop, int(row["resize"]), row["interpolation"], *PIXELS[row["pixels"]])
-            found[row["name"]] = Published(float(row["top1"]), crop, row["source"], prepared)
+            found[row["name"]] = Published(float(row["top1"]), row["data"], crop, row["source"], prepared)
     return found
 
 

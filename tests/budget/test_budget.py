@@ -313,3 +313,38 @@ def test_a_sum_is_the_same_whatever_the_order_of_its_terms():
 
 def test_json_of_a_certificate_is_json():
     assert json.loads(json.dumps(certify(small_space(), Budget()).to_dict()))["inside"] == 1.0
+
+
+def test_a_certificate_counts_networks_and_says_how_many_points_there_are():
+    """Of RegNet's points 77 % have a width that its group width doesn't divide: by divisibility, 2,675,520 have none."""
+    space = load_space(ROOT / "search_spaces" / "regnet.yaml")
+    widths = [unit.blocks["regnet"]["width"].domain.values for unit in space.units if unit.part == "stages"]
+    groups = space.decisions["group_width"].domain.values
+    divisible = sum(math.prod(sum(w % g == 0 for w in stage) for stage in widths) for g in groups)
+    exact = divisible * math.prod(len(d.domain.values) for k, d in space.decisions.items() if k.endswith("depth"))
+    found = certify(space, {"macs": "<= 1000G"})
+    assert (found.size, found.networks) == (11_612_160, exact) and exact == 2_675_520 and found.inside == 1
+    rng = Random(0)
+    for _ in range(200):
+        decisions, arch = space.sample(rng)
+        assert possible_cost(arch) is not None
+        assert possible_cost(space.at(space.mutated(decisions, rng))) is not None
+    assert all(possible_cost(space.at(d)) is not None for d in space.neighbours(decisions))
+
+
+@pytest.mark.parametrize("widths, groups, networks", [([16, 24, 40], [8, 16], 4), ([8, 24, 40], [8], 3),
+                                                      ([12, 20], [4, 5, 6], 4)])
+def test_small_spaces_count_their_networks_too(widths, groups, networks):
+    """Three siblings: listed spaces, where a width and its groups may not meet."""
+    space = space_from_dict({"resolution": 16, "classes": 4, "stem": [{"conv": {"width": 8}}], "stages": [
+        {"regnet": {"width": {"choice": widths}, "group_width": {"choice": groups}}}],
+        "head": {"classifier": {}}})  # fmt: skip
+    found = certify(space, {})
+    assert found.networks == len(list(space)) == networks and found.size == len(widths) * len(groups)
+
+
+def test_where_shapes_hardly_ever_meet_a_draw_says_why():
+    space = space_from_dict({"resolution": 16, "classes": 4, "stages": [
+        {"regnet": {"width": {"choice": [24, 40]}, "group_width": 16}}], "head": {"classifier": {}}})
+    with pytest.raises(InputError, match="cannot be cut into groups of 16"):
+        space.sample(0)

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import TINY_SPACE, refused
+from helpers import TINY_SPACE, invoke, refused
 from tabling import score
 
 from scalesearch import yamlfile
@@ -241,3 +241,37 @@ def test_a_table_through_ray_finds_the_same(table, tmp_path):
     here = run_table(load_study(path), tmp_path / "here")
     there = run(load_study(path), tmp_path / "there", address="local").summary
     assert there["rows"] == here["rows"]
+
+
+def repeated(tmp_path, rows, **changes):
+    with open(tmp_path / "t.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["arch", "seed", "acc", "flops"], *rows])
+    return write_study(tmp_path, table={"file": "t.csv", "decisions": ["arch"], "score": "acc"},
+                       search={"trials": 5, "with": "random"}, seeds=[0], **changes)
+
+
+def test_rows_of_one_network_are_their_mean_told_with_number_and_spread(tmp_path):
+    rows = [(f"a{i}", s, 50 + i + (30 if s and i == 0 else 0), 10) for i in range(5) for s in range(3)]
+    path = repeated(tmp_path, rows)
+    summary = run_table(load_study(path), tmp_path / "run")
+    assert summary["rows"][0]["decisions"] == {"arch": "a0"} and summary["rows"][0]["final"] == pytest.approx(70)
+    assert summary["rows"][0]["queries"] == 5
+    (row,) = json.loads(invoke("check", str(path), "--json").stdout)
+    assert row["architectures"] == 5 and row["note"].startswith("15 rows of 5 networks, 3 for each")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "15 rows of 5 networks, 3 for each; their means are searched" in page
+    assert "± 7.746" in page  # the square root of (400 + 100 + 100) / 10: only a0's three are apart
+
+
+def test_repetitions_without_a_score_are_left_out_and_uneven_ones_told(tmp_path):
+    path = repeated(tmp_path, [("a", 0, 1.0, 5), ("a", 1, "nan", 7), ("b", 0, 0.5, 5), ("b", 1, 0.7, 5),
+                               ("b", 2, 0.9, 5)])
+    summary = run_table(load_study(path), tmp_path / "run")
+    assert summary["rows"][0]["final"] == 1.0 and summary["rows"][0]["queries"] == 2
+    assert "5 rows of 2 networks, 2 to 3 for each" in invoke("check", str(path)).stdout
+
+
+def test_a_seed_is_no_decision(tmp_path):
+    repeated(tmp_path, [("a", s, 0.5, 5) for s in range(3)])
+    path = write_study(tmp_path, table={"file": "t.csv", "decisions": ["arch", "seed"], "score": "acc"})
+    assert '"seed" tells repetitions of one network apart and is no decision' in refused("check", str(path))
