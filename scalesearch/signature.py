@@ -43,6 +43,7 @@ Count = Annotated[int, Rule(low=1, high=1_000_000)]
 Depth = Annotated[int, Rule(low=1, high=1_000)]
 Repeats = Annotated[int, Rule(low=1, high=1_000, scales="depth")]
 Resolution = Annotated[int, Rule(low=1, high=8_192)]
+Sides = Resolution | tuple[Resolution, Resolution]  # of the input: a side, or height and width
 Natural = Annotated[int, Rule(low=0, high=2**31)]
 Kernel = Annotated[int, Rule(low=1, high=255, odd=True)]
 Kernels = Kernel | tuple[Kernel, ...]  # a side, or height and width
@@ -88,7 +89,10 @@ def _accept(kind: Any, value: Any, name: str = "") -> tuple[bool, Any]:
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             return False, value
-        types, rule = _unwrap(typing.get_args(kind)[0])
+        first, *others = typing.get_args(kind)
+        if others != [...] and len(value) != 1 + len(others):
+            return False, value
+        types, rule = _unwrap(first)
         return True, tuple(Field(f"{name}[{i}]", types, rule, REQUIRED).check(v) for i, v in enumerate(value))
     if kind is float:
         fits = _is_number(value) and -1e300 < value < 1e300
@@ -103,7 +107,8 @@ def _describe(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
-        return "a list, each " + _describe(_unwrap(typing.get_args(kind)[0])[0][0])
+        first, *others = typing.get_args(kind)
+        return f"a list{'' if others == [...] else f' of {1 + len(others)}'}, each " + _describe(_unwrap(first)[0][0])
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "nothing",
             dict: "a mapping"}.get(kind, str(kind))
 
@@ -177,7 +182,9 @@ def _json_schema(kind: Any, rule: Rule) -> dict[str, Any]:
         return {"enum": list(typing.get_args(kind))}
     if typing.get_origin(kind) is tuple:
         types, inner = _unwrap(typing.get_args(kind)[0])
-        return {"type": "array", "items": json_schema(Field("", types, inner, REQUIRED))}
+        count = len(typing.get_args(kind))
+        fixed = {} if typing.get_args(kind)[1:] == (...,) else {"minItems": count, "maxItems": count}
+        return {"type": "array", "items": json_schema(Field("", types, inner, REQUIRED)), **fixed}
     if kind in (int, float):
         number: dict[str, Any] = {"type": "integer" if kind is int else "number"}
         number |= {key: bound for key, bound in (("minimum", rule.low), ("maximum", rule.high)) if math.isfinite(bound)}

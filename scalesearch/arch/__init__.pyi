@@ -8,7 +8,17 @@ from .adapting import (
     stem_stride as stem_stride,
     with_small_pool as with_small_pool,
 )
-from .arch import Arch as Arch, Auxiliary as Auxiliary, BlockSpec as BlockSpec, Stage as Stage
+from .arch import (
+    Arch as Arch,
+    Auxiliary as Auxiliary,
+    BlockSpec as BlockSpec,
+    Resolution as Resolution,
+    Stage as Stage,
+    of_height as of_height,
+    resized as resized,
+    sides as sides,
+    sized as sized,
+)
 from .blocks.parts import make_divisible as make_divisible
 from .blocks.plain import conv as conv
 from .blocks.registry import (

@@ -8,6 +8,31 @@ from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
+Resolution = int | tuple[int, int]  # a square's side, or height and width
+
+
+def sides(resolution: Resolution) -> tuple[int, int]:
+    """Height and width."""
+    return (resolution, resolution) if isinstance(resolution, int) else resolution
+
+
+def sized(resolution: Resolution) -> str:
+    """`224×224`, height first."""
+    return "×".join(map(str, sides(resolution)))
+
+
+def resized(resolution: Resolution, factor: float, step: int = 1) -> Resolution:
+    """Both sides times `factor`, to multiples of `step`."""
+    height, width = (max(step, round(side * factor / step) * step) for side in sides(resolution))
+    return height if isinstance(resolution, int) else (height, width)
+
+
+def of_height(resolution: Resolution, height: int, step: int = 1) -> Resolution:
+    """With another height, and a width (in multiples of `step`) that keeps the shape."""
+    if isinstance(resolution, int):
+        return height
+    return height, max(step, round(resolution[1] * height / resolution[0] / step) * step)
+
 
 @dataclass(frozen=True, slots=True)
 class BlockSpec:
@@ -62,13 +87,14 @@ class Auxiliary:
 class Arch:
     """A network: input, stem, stages, head, and the few settings that belong to the whole.
 
-    `resolution` is the side of the square input in pixels, `channels` its channels. `padding` "same" is TensorFlow's.
+    `resolution` is the side of the square input in pixels, or its height and width; `channels` its channels. `padding`
+    "same" is TensorFlow's.
     `drop_path` is the stochastic-depth rate of the last residual block; it grows linearly from 0 at the first.
     `taps` are the numbers of the stages whose outputs the head takes; none: the last.
     """
 
     name: str
-    resolution: int
+    resolution: Resolution
     classes: int
     stem: tuple[BlockSpec, ...]
     stages: tuple[Stage, ...]
@@ -81,6 +107,15 @@ class Arch:
     taps: tuple[int, ...] = ()
     auxiliary: tuple[Auxiliary, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.resolution, int) and self.resolution[0] == self.resolution[1]:
+            object.__setattr__(self, "resolution", self.resolution[0])
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return sides(self.resolution)
+
     @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """Per stage, then for the head: the stages whose outputs it takes; -1 is the stem."""
@@ -88,7 +123,7 @@ class Arch:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `schema.arch_from_dict` reads back to an equal `Arch`."""
-        data: dict[str, Any] = {"name": self.name, "resolution": self.resolution, "classes": self.classes}
+        data: dict[str, Any] = {"name": self.name, "resolution": _plain(self.resolution), "classes": self.classes}
         options = {o: getattr(self, o) for o, default in ARCH_OPTIONS.items() if getattr(self, o) != default}
         data |= {o: list(v) if isinstance(v, tuple) else v for o, v in options.items() if o != "auxiliary"}
         data["stem"] = [block.to_dict() for block in self.stem]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-from scalesearch.arch.arch import Arch, Stage
+from scalesearch.arch.arch import Arch, Resolution, Stage, resized, sized
 from scalesearch.arch.blocks.registry import record
 from scalesearch.arch.graph import BlockGraph, Layer, ShapeError, TooSmall, named_structure
 from scalesearch.arch.operators import Shape
@@ -96,7 +96,7 @@ def meets(arch: Arch) -> bool:
 
 def _expand(arch: Arch) -> Graph:
     same = arch.padding == "same"
-    shape: Shape = (arch.channels, arch.resolution, arch.resolution)
+    shape: Shape = (arch.channels, *arch.sides)
     stem: list[BlockGraph] = []
     for i, spec in enumerate(arch.stem):
         with _placed(f"stem[{i}]"):
@@ -133,18 +133,21 @@ def too_small(arch: Arch, error: ShapeError) -> InputError:
     It helps where a map is too small, and a neck whose maps meet only at multiples of the total stride.
     """
     if isinstance(error, TooSmall) and (works := _next_that_works(arch, 1024)):
-        return InputError(f"{arch.name}: resolution {arch.resolution} is too small ({error.place}: {error}); "
-                          f"the smallest that works is {works}", "resolution")
+        return InputError(f"{arch.name}: resolution {_said(arch.resolution)} is too small ({error.place}: {error}); "
+                          f"the smallest that works is {_said(works)}", "resolution")
     has_neck = any(stage.block.kind == "upsample" for stage in arch.stages)
-    works = _next_that_works(arch, arch.resolution + 128) if has_neck else None
-    return InputError(f"{arch.name}: {error}" + (f"; resolution {works} works" if works else ""), error.place)
+    works = _next_that_works(arch, max(arch.sides) + 128) if has_neck else None
+    return InputError(f"{arch.name}: {error}" + (f"; resolution {_said(works)} works" if works else ""), error.place)
 
 
-def _next_that_works(arch: Arch, most: int) -> int | None:
-    for resolution in range(arch.resolution + 1, most + 1):
-        try:
-            _expand(arch.with_(resolution=resolution))
-        except ShapeError:
-            continue
-        return resolution
+def _said(resolution: Resolution) -> str:
+    return str(resolution) if isinstance(resolution, int) else sized(resolution)
+
+
+def _next_that_works(arch: Arch, most: int) -> Resolution | None:
+    longer = max(arch.sides)
+    for side in range(longer + 1, most + 1):
+        larger = arch.with_(resolution=resized(arch.resolution, side / longer))
+        if meets(larger):
+            return larger.resolution
     return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalesearch.arch import Arch, expand
+from scalesearch.arch import Arch, expand, sized
 from scalesearch.counting import Cost, DeviceProfile, cost, peak_memory, possible_cost, profile_in
 from scalesearch.errors import InputError, shown, unknown
 from scalesearch.zoo import Networks
@@ -188,8 +188,7 @@ def relative_to(networks: Mapping[str, Arch], base: Arch | None = None) -> Relat
             raise InputError(f"takes 5ms; multiples of {name} are of what is counted", key)
         arch = known.get(name) or networks[name]
         if possible_cost(arch) is None:
-            raise InputError(f"{name} is no network at {arch.resolution} pixels, which are too few for its strides",
-                             key)
+            raise InputError(f"{name} is no network at {sized(arch.resolution)} pixels, too few for its strides", key)
         return Budget().measure(arch, key)
 
     return quantity

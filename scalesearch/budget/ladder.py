@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.arch import Auxiliary, BlockGraph, ShapeError, expand_stage, record
+from scalesearch.arch import Auxiliary, BlockGraph, Shape, ShapeError, expand_stage, record, sides
 from scalesearch.counting import Cost, block_cost, stage_cost
 from scalesearch.space import Decisions, Space
 from scalesearch.watched import watched
@@ -189,9 +189,8 @@ class Ladder:
     def _setting(self, name: str, decisions: Decisions, default: Any) -> Any:
         return self.space._value(name, self.space.settings.get(name, default), decisions)
 
-    def _image(self, decisions: Decisions) -> tuple[int, int, int]:
-        resolution = self._setting("resolution", decisions, None)
-        return self._setting("channels", decisions, 3), resolution, resolution
+    def _image(self, decisions: Decisions) -> Shape:
+        return self._setting("channels", decisions, 3), *sides(self._setting("resolution", decisions, None))
 
     def _step(self, unit: Any, keys: tuple[str, ...], number: int, decisions: Decisions, shapes: dict[int, Any]
               ) -> tuple[Cost, tuple, Sequence[BlockGraph]] | None:

@@ -9,21 +9,21 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import Number, Rows, amount, guarded_command, json_option, print_rows
+from scalesearch.cli.printing import SIDES, Number, Rows, amount, guarded_command, json_option, print_rows
 from scalesearch.errors import InputError, unknown
 
 
 @main.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--resolution", type=click.IntRange(1, 8192),
-              help="Side of the input in pixels, instead of the model's own.")
+@click.option("--resolution", type=SIDES,
+              help="Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own.")
 @click.option("--by", type=click.Choice(["layer", "stage"]), help="One row per layer or stage.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time, for the memory.")
 @click.option("--fvcore", is_flag=True,
               help="Build the network and print fvcore's own counts beside ours (imports torch).")
 @json_option
 @guarded_command
-def cost(models: tuple[str, ...], resolution: int | None, by: str | None, batch: int, fvcore: bool,
+def cost(models: tuple[str, ...], resolution: Any, by: str | None, batch: int, fvcore: bool,
          as_json: bool) -> None:
     """Parameters, MACs, activations and peak activation memory of MODELs.
 
@@ -81,7 +81,7 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]
         from scalesearch.counting import fvcore_counts
         from scalesearch.network import build
 
-        measured = fvcore_counts(build(arch), (arch.channels, arch.resolution, arch.resolution))
+        measured = fvcore_counts(build(arch), (arch.channels, *arch.sides))
         row |= {"fvcore_total": measured["fvcore_total"], "fvcore_macs": measured["macs"],
                 "fvcore_acts": measured["acts"]}
     return row
@@ -95,7 +95,7 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]
 @json_option
 @guarded_command
 def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: bool) -> None:
-    """The hand-built architectures: cost at native resolution, published top-1, on which data, and whose figure it is."""
+    """The hand-built architectures: cost at native resolution, published top-1, on which data, whose figure it is."""
     from scalesearch.counting import cost as count
     from scalesearch.errors import unknown
     from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published
@@ -120,14 +120,15 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 
 @main.command()
 @click.argument("model")
-@click.option("--resolution", type=click.IntRange(1, 8192),
-              help="Side of the input in pixels, instead of the model's own.")
+@click.option("--resolution", type=SIDES,
+              help="Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own.")
 @click.option("--classes", type=click.IntRange(1, 1_000_000))
 @click.option("--html", type=click.Path(path_type=Path), help="Draw it into this HTML file.")
 @json_option
 @guarded_command
-def show(model: str, resolution: int | None, classes: int | None, html: Path | None, as_json: bool) -> None:
+def show(model: str, resolution: Any, classes: int | None, html: Path | None, as_json: bool) -> None:
     """MODEL as its paper's table: what every stage does, at which resolution, how wide, how often, at what cost."""
+    from scalesearch.arch import sized
     from scalesearch.report import table, write_drawing
     from scalesearch.zoo import load
 
@@ -143,7 +144,7 @@ def show(model: str, resolution: int | None, classes: int | None, html: Path | N
                  if key != "inputs" or wired} for row in rows]  # fmt: skip
     total = [sum(row[key] for row in rows) for key in ("params", "macs")]
     print_rows(rows, as_json,
-               (f"{arch.name} at {arch.resolution}×{arch.resolution}: {total[0]:,} params, {total[1]:,} MACs",))
+               (f"{arch.name} at {sized(arch.resolution)}: {total[0]:,} params, {total[1]:,} MACs",))
 
 
 @main.command()

@@ -98,6 +98,21 @@ class Number(click.ParamType):
         return float(number)
 
 
+class Sides(click.ParamType):
+    """224, or 384x640: height and width."""
+
+    name = "side"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        parts = str(value).lower().replace("×", "x").split("x")
+        if not 1 <= len(parts) <= 2 or not all(p.isascii() and p.isdecimal() and 1 <= int(p) <= 8192 for p in parts):
+            self.fail(f"takes a side from 1 to 8192, or HEIGHTxWIDTH as 384x640, got {value!r}", param, ctx)
+        return int(parts[0]) if len(parts) == 1 else tuple(map(int, parts))
+
+
+SIDES = Sides()
+
+
 def json_option(command: Callable) -> Callable:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 

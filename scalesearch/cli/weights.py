@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import Rows, guarded_command, json_option, print_rows, raw_option, share
+from scalesearch.cli.printing import SIDES, Rows, guarded_command, json_option, print_rows, raw_option, share
 from scalesearch.errors import InputError
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
@@ -23,7 +23,7 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
               help="A Python file that needs torch alone, ONNX, weights, torch.export's .pt2, or weights by a "
                    "library's names.")
 @click.option("--weights", help="A file of weights, or hf_hub:OWNER/NAME; fresh ones without it.")
-@click.option("--resolution", type=click.IntRange(1, 8192))
+@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH.")
 @click.option("--classes", type=click.IntRange(1, 1_000_000))
 @raw_option
 @click.option("--replace-head", is_flag=True, help="Keep a fresh last layer where the weights have other classes.")
@@ -31,7 +31,7 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of fresh weights.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
 @guarded_command
-def export_(model: str, form: str, weights: str | None, resolution: int | None, classes: int | None, raw: bool,
+def export_(model: str, form: str, weights: str | None, resolution: Any, classes: int | None, raw: bool,
             replace_head: bool, opset: int, seed: int, out: Path | None) -> None:
     """MODEL as a file to use elsewhere.
 
@@ -78,7 +78,7 @@ def own_weights(model: str, weights: str | None) -> str:
     return found
 
 
-def classifier(model: str, resolution: int | None, classes: int | None, verb: str) -> Any:
+def classifier(model: str, resolution: Any, classes: int | None, verb: str) -> Any:
     """The architecture. Raises `InputError` for one that is for something else."""
     from scalesearch.arch import BLOCKS
     from scalesearch.zoo import load
@@ -147,7 +147,7 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
                                 "network's folder, its own.")
 @raw_option
-@click.option("--resolution", type=click.IntRange(1, 8192), help="Side of the input in pixels.")
+@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH.")
 @click.option("--classes", type=click.IntRange(1, 1_000_000),
               help="How many the weights know, where not the model's own number.")
 @click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line.")
@@ -159,7 +159,7 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool, resolution: int | None,
+def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool, resolution: Any,
             classes: int | None, names: Path | None,
             top: int, resize: int | None, interpolation: str | None, mean: str | None, std: str | None,
             device: str | None,
@@ -172,6 +172,7 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool
     from rich.console import Console
     from rich.progress import track
 
+    from scalesearch.arch import sides
     from scalesearch.weights import Prediction, find, predict as predicted
 
     arch = classifier(model, resolution, classes, "predict")
@@ -184,9 +185,9 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool
             "std": _values(std, "--std", arch.channels)}  # fmt: skip
     changes = {key: value for key, value in said.items() if value} | ({"stored": 0} if resize or interpolation else {})
     preprocessing = given.preparation._replace(**changes)
-    if resize is not None and resize < preprocessing.crop:
-        raise InputError(f"takes at least {preprocessing.crop}, the side of what is cut out of it, got {resize}",
-                         "--resize")
+    shortest = min(sides(preprocessing.crop))
+    if resize is not None and resize < shortest:
+        raise InputError(f"takes at least {shortest}, the side of what is cut out of it, got {resize}", "--resize")
     rows: Rows = []
     results: Rows = []
     skipped: list[Path] = []

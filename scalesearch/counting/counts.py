@@ -130,7 +130,7 @@ def cost(arch: Arch) -> Cost:
 
 def _cost(arch: Arch) -> Cost:
     same = arch.padding == "same"
-    shape: Shape = (arch.channels, arch.resolution, arch.resolution)
+    shape: Shape = (arch.channels, *arch.sides)
     costs: list[Cost] = []
     shapes: list[Shape] = []
     for spec in arch.stem:

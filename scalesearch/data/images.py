@@ -13,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+Sides = int | tuple[int, int]  # a square's, or height and width
 File = Path | bytes | np.ndarray  # where an image lies, what is in its file, or its pixels (height, width, channels)
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 MOST_PIXELS = 150_000_000  # of an image
+LONGEST = 200  # times the shorter side: of a data set's images, a square of it would be a line
 THIN = 5  # times the shorter side, beyond which only an image's middle is resized
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 TURNED = range(2, 9)
@@ -98,16 +100,18 @@ def plain(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def cropped(image: Image.Image, resize: int, crop: int, interpolation: str = "bilinear") -> Image.Image:
-    """The middle of an image, `crop` × `crop`, after its shorter side was brought to `resize`; as torchvision does.
+def cropped(image: Image.Image, resize: Sides, crop: Sides, interpolation: str = "bilinear") -> Image.Image:
+    """The middle of an image, `crop` pixels (a side, or height and width), after it was brought to where it just covers
+    `resize`; as torchvision does.
 
     Of a thin image only what lies about the middle is resized, so that it takes no more memory than others.
     """
-    resize = max(resize, crop)
-    scale = resize / min(image.size)
-    size = [max(resize, int(side * scale)) for side in image.size]
-    if max(size) > THIN * resize:
-        kept = [min(side, THIN * resize) for side in size]
+    wanted = _width_height(crop)
+    covered = [max(pair) for pair in zip(_width_height(resize), wanted)]
+    scale = max(least / side for least, side in zip(covered, image.size))
+    size = [max(least, int(side * scale)) for least, side in zip(covered, image.size)]
+    if any(side > THIN * max(covered) for side in size):
+        kept = [min(side, THIN * max(covered)) for side in size]
         first = [(side - part) // 2 for side, part in zip(size, kept)]
         ratio = [there / side for there, side in zip(image.size, size)]
         box = [start * r for start, r in zip(first, ratio)] + [(start + part) * r
@@ -115,12 +119,16 @@ def cropped(image: Image.Image, resize: int, crop: int, interpolation: str = "bi
         image = image.resize(kept, Image.Resampling[interpolation.upper()], (box[0], box[1], box[2], box[3]))
     elif image.size != tuple(size):
         image = image.resize(size, Image.Resampling[interpolation.upper()])
-    left, top = (round((side - crop) / 2) for side in image.size)
-    return image.crop((left, top, left + crop, top + crop))
+    left, top = (round((side - part) / 2) for side, part in zip(image.size, wanted))
+    return image.crop((left, top, left + wanted[0], top + wanted[1]))
 
 
-def prepared(file: File, resize: int, crop: int, channels: int, interpolation: str = "bilinear") -> np.ndarray:
-    """An image as networks take it, `(crop, crop, channels)` uint8: upright, 8 bits, resized, its middle cut out.
+def _width_height(sides: Sides) -> tuple[int, int]:
+    return (sides, sides) if isinstance(sides, int) else (sides[1], sides[0])
+
+
+def prepared(file: File, resize: Sides, crop: Sides, channels: int, interpolation: str = "bilinear") -> np.ndarray:
+    """An image as networks take it, `(height, width, channels)` uint8: upright, 8 bits, resized, its middle cut out.
 
     ValueError for a file that is no image.
     """
@@ -150,6 +158,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
 def examined(file: File) -> Facts:
     """The facts of an image, all of it decoded. ValueError for what is none, with the reason."""
     with opened(file) as image:
+        if max(image.size) > LONGEST * min(image.size):
+            raise ValueError(f"it has {image.width} × {image.height} pixels, one side over {LONGEST} times the other")
         mode, (width, height) = "I;16" if _is_sixteen(image) else image.mode, image.size
         turned = image.getexif().get(ORIENTATION) in TURNED
         animated = image.format != "MPO" and getattr(image, "is_animated", False)

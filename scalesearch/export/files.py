@@ -86,7 +86,7 @@ def _images(model: Network, batch: int) -> torch.Tensor:
     import torch
 
     arch, generator = model.arch, torch.Generator().manual_seed(batch)
-    return torch.randn(batch, arch.channels, arch.resolution, arch.resolution, generator=generator)
+    return torch.randn(batch, arch.channels, *arch.sides, generator=generator)
 
 
 @contextlib.contextmanager

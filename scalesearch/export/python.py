@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from scalesearch.arch import Arch, Graph, expand, operators as ops
+from scalesearch.arch import Arch, Graph, expand, operators as ops, sized
 from scalesearch.counting import cost
 from scalesearch.export.classes import DEFAULTS, Class, Instance, instance_of
 from scalesearch.export.wiring import network as network_source, outputs
@@ -71,9 +71,9 @@ def to_python(arch: Arch) -> str:
     used = "\n".join([*body, *map(inspect.getsource, helpers)])
     return "\n".join([
         f'"""{_harmless(arch.name)}: {counted.params:,} parameters, {counted.macs:,} multiply-adds at '
-        f'{arch.resolution}×{arch.resolution}.',
+        f'{sized(arch.resolution)}.',
         "",
-        f"Input (batch, {arch.channels}, {arch.resolution}, {arch.resolution}), {outputs(graph)}. Written by "
+        f"Input (batch, {arch.channels}, {arch.sides[0]}, {arch.sides[1]}), {outputs(graph)}. Written by "
         "scalesearch; needs torch alone.",
         '"""',
         "",

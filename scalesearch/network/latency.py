@@ -113,7 +113,7 @@ def measure_arch(arch: Arch, device: torch.device, batch: int = 1, threads: int 
 
 def _placed(arch: Arch, device: torch.device, batch: int) -> tuple[nn.Module, torch.Tensor]:
     model = build(arch).to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    images = torch.randn(batch, arch.channels, arch.resolution, arch.resolution, device=device)
+    images = torch.randn(batch, arch.channels, *arch.sides, device=device)
     return model, images.contiguous(memory_format=torch.channels_last)
 
 

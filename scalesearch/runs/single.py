@@ -80,7 +80,7 @@ def train(single: Single, folder: Path, resume: bool = False,
         epochs = single.recipe.epochs
         job = Job("train", 0, adapted.name, expand(adapted).digest, {}, single.seed, adapted, cost(adapted)._asdict(),
                   until=epochs, of=epochs, recipe=single.recipe, final=True, weights=WEIGHTS)
-        training = Training(task, single.source, adapted.resolution, single.recipe, init=bool(single.weights))
+        training = Training(task, single.source, adapted.sides[0], single.recipe, init=bool(single.weights))
         place = Place(folder, single.threads, single.gpu, single.save_every)
         said: dict[str, Any] = {}
         with stopping(folder) as stop:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, of_height, sized
 from scalesearch.counting import cost, possible_cost
 from scalesearch.errors import InputError, shown, unknown
 from scalesearch.scaling.multipliers import (
@@ -121,13 +121,13 @@ def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0
     found: dict[Arch, Scaled] = {}
     for widen_search in (_along, _steps_from, _lattice, _steps_from, _two_steps_from, _depth_lists):
         for arch in widen_search(base, shares, factor, list(found.values())):
-            if arch not in found and arch.resolution <= MOST_RESOLUTION and (macs := _macs(arch)) is not None:
+            if arch not in found and max(arch.sides) <= MOST_RESOLUTION and (macs := _macs(arch)) is not None:
                 found[arch] = Scaled(arch, macs, target, shares)
         inside = [s for s in found.values() if abs(s.deviation) <= tolerance]
         if inside:
             return replace(min(inside, key=lambda s: _untruth(s, base, factor)), tried=len(found))
     if not found:
-        raise InputError(f"{base.name} cannot be scaled to {target:,} MACs: its resolution {base.resolution} "
+        raise InputError(f"{base.name} cannot be scaled to {target:,} MACs: its resolution {sized(base.resolution)} "
                          "becomes too small for its strides")
     return replace(min(found.values(), key=lambda s: (abs(s.deviation), _untruth(s, base, factor))), tried=len(found))
 
@@ -137,7 +137,7 @@ def realised(arch: Arch, base: Arch) -> tuple[float, float, float]:
     layers = sum(s.depth for s in arch.stages) / sum(s.depth for s in base.stages)
     ratios = [math.log(w / v) for s, t in zip(arch.stages, base.stages)
               for w, v in zip(widths(s.block), widths(t.block))]
-    return layers, math.exp(sum(ratios) / max(1, len(ratios))), arch.resolution / base.resolution
+    return layers, math.exp(sum(ratios) / max(1, len(ratios))), arch.sides[0] / base.sides[0]
 
 
 def _untruth(scaled: Scaled, base: Arch, factor: float) -> float:
@@ -258,8 +258,9 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     kind, i = move
     more = lambda width: width + direction * QUANTUM
     if kind == "resolution":
-        resolution = arch.resolution + direction * resolution_step(arch)
-        return arch.with_(resolution=resolution) if resolution > 0 else None
+        step = resolution_step(arch)
+        side = arch.sides[0] + direction * step
+        return arch.with_(resolution=of_height(arch.resolution, side, step)) if side > 0 else None
     if kind in ("stem", "head"):
         part = arch.stem[i] if kind == "stem" else arch.head
         if any(width + direction * QUANTUM < QUANTUM for width in widths(part)) or not widths(part):
@@ -281,7 +282,7 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
 
 def _outward(arch: Arch, base: Arch, factor: float) -> bool:
     """A grown network has no stage shallower or narrower than the base's; a shrunk one none deeper or wider."""
-    pairs = [(arch.resolution, base.resolution)]
+    pairs = list(zip(arch.sides, base.sides))
     for stage, before in zip(arch.stages, base.stages):
         pairs.append((stage.depth, before.depth))
         pairs += zip(widths(stage.block), widths(before.block))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from scalesearch.arch import Arch, BlockSpec, Stage, make_divisible, padded, stem_stride, with_leaves
+from scalesearch.arch import Arch, BlockSpec, Stage, make_divisible, padded, resized, stem_stride, with_leaves
 from scalesearch.errors import InputError, shown
 
 MOST_FACTOR = 4096
@@ -45,7 +45,7 @@ def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0,
         return uncapped.with_(stages=tuple(replace(s, block=capped(s.block)) for s in uncapped.stages))
     step = resolution_step(arch)
     return arch.with_(
-        resolution=max(step, round(arch.resolution * resolution / step) * step),
+        resolution=resized(arch.resolution, resolution, step),
         stem=arch.stem if "stem" in keep else tuple(widen(spec, width) for spec in arch.stem),
         stages=tuple(_scaled_stage(s, depth, width, depth_is_inside(arch)) for s in arch.stages),
         head=arch.head if "head" in keep else _with_kept(widen(arch.head, width), arch.head, keep),

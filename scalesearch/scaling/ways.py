@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from math import log
 
-from scalesearch.arch import Arch, expand, make_divisible
+from scalesearch.arch import Arch, expand, make_divisible, of_height
 from scalesearch.counting import cost, possible_cost
 from scalesearch.errors import InputError
 from scalesearch.scaling.closed_loop import Scaled, Shares, rounded, scale_to
@@ -45,7 +45,7 @@ class ScalingSpace:
         exponent = lambda multiplier: round(log(multiplier, self.factor), 6)
         for alpha, beta, group in self._depths_and_widths():
             for arch in self._resolutions_within(alpha, beta, group):
-                digest, gamma = expand(arch).digest, arch.resolution / self.base.resolution
+                digest, gamma = expand(arch).digest, arch.sides[0] / self.base.sides[0]
                 if digest not in seen and max(alpha, beta, gamma) > 1:
                     seen.add(digest)
                     point = self._point(exponent(alpha), exponent(beta**2), exponent(gamma**2), float(group > 1))
@@ -93,14 +93,16 @@ class ScalingSpace:
         """The networks of these depths and widths within the tolerance: MACs grow with the resolution."""
         step = resolution_step(self.base)
         low, high = self.target * (1 - self.tolerance), self.target * (1 + self.tolerance)
-        most = int(self.base.resolution * self.factor**0.5 / step) * step
-        sizes = range(self.base.resolution, most + 1, step)
+        side = self.base.sides[0]
+        most = int(side * self.factor**0.5 / step) * step
+        sizes = range(side, most + 1, step)
         grown = rounded(self.base, alpha, beta, 1.0, group)
-        macs = lambda size: c.macs if (c := possible_cost(grown.with_(resolution=size))) else -1
+        at = lambda size: grown.with_(resolution=of_height(self.base.resolution, size, step))
+        macs = lambda size: c.macs if (c := possible_cost(at(size))) else -1
         for size in sizes[bisect_left(sizes, low, key=macs) :]:
             if macs(size) > high:
                 break
-            yield grown.with_(resolution=size)
+            yield at(size)
 
     def at(self, decisions: Decisions) -> Scaled:
         """The network at `{"depth": a, "width": b, "resolution": c}`. Raises `InputError` for an exponent below 0, or

@@ -19,8 +19,8 @@ from scalesearch.signature import (
     Natural,
     Rate,
     Ratio,
-    Resolution,
     Rule,
+    Sides,
     Stride,
     check_arguments,
     check_keys,
@@ -34,7 +34,7 @@ from scalesearch.space.space import Space
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
-def settings_keys(*, name: str = "arch", resolution: Resolution = 224, classes: Count = 1000, channels: Count = 3,
+def settings_keys(*, name: str = "arch", resolution: Sides = 224, classes: Count = 1000, channels: Count = 3,
               padding: Literal["symmetric", "same"] = "symmetric", norm_eps: Annotated[float, Rule(low=0)] = 1e-5,
               norm_momentum: Rate = 0.1, drop_path: Rate = 0.0, taps: tuple[int, ...] = ()) -> None:
     """What an arch says beside its blocks."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional as F
 
+from scalesearch.arch import Resolution, sides
 from scalesearch.data import Pixels
 
 LIGHT = 0.299, 0.587, 0.114  # ITU-R BT.601: how red, green and blue add up to grey
@@ -36,12 +37,12 @@ class Pictures:
         return taken.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
 
-def resized(images: torch.Tensor, side: int) -> torch.Tensor:
+def resized(images: torch.Tensor, resolution: Resolution) -> torch.Tensor:
     """Images at another resolution, smoothed where that is smaller; the same rule for training and prediction."""
-    if images.shape[-1] == side:
+    if images.shape[-2:] == sides(resolution):
         return images
     kind = images if images.device.type == "cpu" else images.float()
-    out = F.interpolate(kind, (side, side), mode="bilinear", antialias=True)
+    out = F.interpolate(kind, sides(resolution), mode="bilinear", antialias=True)
     return out if out.dtype == images.dtype else out.round_().to(images.dtype)
 
 

@@ -12,7 +12,7 @@ GROWN = 2 / 3  # of the epochs, after which the resolution is whole
 def sides(arch: Arch, recipe: Recipe) -> list[int]:
     """The resolution of every epoch: rising to the whole one, which stands in where a smaller image would make another
     network (VGG's head leaves its pool out where there is nothing to pool)."""
-    whole, start = arch.resolution, recipe.progressive
+    whole, start = arch.sides[0], recipe.progressive
     shares = [min(1.0, start + (1 - start) * epoch / max(1.0, GROWN * recipe.epochs)) for epoch in range(recipe.epochs)]
     wanted = [round(whole * share) for share in shares]
     fit = {side: side if _same_at(arch, side) else whole for side in {*wanted}}

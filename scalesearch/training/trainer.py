@@ -217,9 +217,9 @@ class Trainer:
     def _taught(self, shown: torch.Tensor) -> Any:
         """What the teacher says of the same images, at its own resolution."""
         assert self.teacher is not None
-        side = self.teacher.arch.resolution
-        same = shown.shape[-1] == side
-        larger = shown if same else F.interpolate(shown, (side, side), mode="bilinear", antialias=True)
+        sides = self.teacher.arch.sides
+        same = shown.shape[-2:] == sides
+        larger = shown if same else F.interpolate(shown, sides, mode="bilinear", antialias=True)
         with autocast(self.device, self.precision):
             return self.teacher(self.normal.of(larger))
 

@@ -80,7 +80,8 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"says of its images what cannot be read ({error})", str(file)) from None
     if arch.resolution != prepared.crop:
-        return prepared._replace(crop=arch.resolution, resize=arch.resolution)
+        kept = prepared.stored if isinstance(arch.resolution, int) else 0  # squares alone are kept
+        return prepared._replace(crop=arch.resolution, resize=arch.resolution, stored=kept)
     return prepared
 
 

@@ -52,7 +52,7 @@ def find(paths: Iterable[Path]) -> Found:
 
 
 def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.Tensor:
-    """An image as the network takes it, `(channels, crop, crop)`: upright, resized, its middle cut out, normalised.
+    """An image as the network takes it, `(channels, height, width)`: upright, resized, its middle cut out, normalised.
 
     Raises `InputError` for a file that is no image.
     """

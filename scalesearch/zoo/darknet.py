@@ -213,9 +213,7 @@ def arch_from_cfg(path: str | Path) -> Arch:
     references to layers that aren't there, shapes that don't meet, endings that are neither detectors nor classifiers.
     """
     net, *sections = read_sections(Path(path))
-    sides = tuple(_checked(net, key, 416, "resolution") for key in ("width", "height"))
-    if sides[0] != sides[1]:
-        raise net.fault(f"takes square inputs, got {sides[0]}×{sides[1]}", "height")
+    height, width = (_checked(net, key, 416, "resolution") for key in ("height", "width"))
     if not sections:
         raise net.fault("has no layers after it")
     body, ending = _split_ending(sections)
@@ -232,7 +230,7 @@ def arch_from_cfg(path: str | Path) -> Arch:
     last = len(reader.stages) - 1
     end = last if reader.outputs[-1] is None else reader.outputs[-1]
     taps = () if (ending and end == last) or reader.taps == [last] else tuple(reader.taps or [end])
-    arch = Arch(name, sides[0], classes, (), tuple(reader.stages), head,
+    arch = Arch(name, (height, width), classes, (), tuple(reader.stages), head,
                 channels=_checked(net, "channels", 3, "channels"), taps=taps)
     try:
         expand(arch)

@@ -37,7 +37,7 @@ def efficientnet_b0() -> Arch:
 def efficientnet(name: str) -> Arch:
     width, depth, resolution, dropout = SCALED[name]
     base = efficientnet_b0()
-    arch = scale(base, depth=depth, width=width, resolution=resolution / base.resolution)
+    arch = scale(base, depth=depth, width=width, resolution=resolution / base.sides[0])
     head = block("classifier", "head", **dict(arch.head.args) | {"dropout": dropout})
     # torchvision's batch norm: TensorFlow's eps and momentum from B5 on
     late = {"norm_eps": 1e-3, "norm_momentum": 0.01} if name >= "efficientnet_b5" else {}

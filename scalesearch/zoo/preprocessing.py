@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, Resolution, resized, sides
 from scalesearch.errors import InputError
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
 
@@ -28,16 +28,22 @@ def preparing(arch: Arch, library: str, config: Mapping[str, Any] | None = None,
         return _from_config(config, place, arch)
     known = published(arch.name.removesuffix("_aux"))
     if known.preprocessing is not None and library in (known.source or "").lower():
-        scale = arch.resolution / known.preprocessing.crop
-        return known.preprocessing._replace(crop=arch.resolution, resize=round(known.preprocessing.resize * scale))
+        share = min(sides(known.preprocessing.crop)) / min(sides(known.preprocessing.resize))
+        return known.preprocessing._replace(crop=arch.resolution, resize=resized(arch.resolution, 1 / share))
     match library:
         case "torchvision":
-            return Preprocessing(arch.resolution, round(arch.resolution * 256 / 224), "bilinear", *IMAGENET)
+            return Preprocessing(arch.resolution, resized(arch.resolution, 256 / 224), "bilinear", *IMAGENET)
         case "timm":
-            return Preprocessing(arch.resolution, int(arch.resolution / TIMM_CROP), "bicubic", *IMAGENET)
+            return Preprocessing(arch.resolution, _whole(arch.resolution, TIMM_CROP), "bicubic", *IMAGENET)
         case "darknet" | "ultralytics":
             return Preprocessing(arch.resolution, arch.resolution, "bilinear", *NONE)
     return Preprocessing(arch.resolution, arch.resolution, "bilinear", *HALF)  # as `scalesearch run` trains
+
+
+def _whole(resolution: Resolution, crop: float) -> Resolution:
+    """What a share `crop` of it is cut out of, rounded down, as timm does."""
+    height, width = (int(side / crop) for side in sides(resolution))
+    return height if isinstance(resolution, int) else (height, width)
 
 
 def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preprocessing:
@@ -50,7 +56,7 @@ def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preproce
             raise ValueError("mean and std are finite numbers for three channels")
         if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or min(std) <= 0:
             raise ValueError("values that make no sense")
-        return Preprocessing(arch.resolution, int(arch.resolution / crop), interpolation, mean, std)
+        return Preprocessing(arch.resolution, _whole(arch.resolution, crop), interpolation, mean, std)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"says of the weights' images what cannot be read ({type(error).__name__}: {error})",
                          str(place)) from None

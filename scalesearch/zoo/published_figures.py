@@ -7,6 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from scalesearch.arch import Resolution
+
 # mean and std that pixels in 0 … 1 are brought to zero and one with, by the names that published.csv has for them;
 # torchvision's
 # GoogLeNet and Inception v3 do it inside the model, and here the image is prepared so
@@ -19,14 +21,15 @@ IMAGENET, HALF, NONE = PIXELS.values()
 
 
 class Preprocessing(NamedTuple):
-    """How an image becomes the input: shorter side to `resize` pixels, the middle `crop` of them, (x - mean) / std.
+    """How an image becomes the input: resized so that it just covers `resize` pixels (a side, or height and width), the
+    middle `crop` of them, (x - mean) / std.
 
     With `stored`, the middle square at that side first, which is then brought to `crop`: how our own trainings keep
     their images.
     """
 
-    crop: int
-    resize: int
+    crop: Resolution
+    resize: Resolution
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]

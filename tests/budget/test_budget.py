@@ -316,7 +316,7 @@ def test_json_of_a_certificate_is_json():
 
 
 def test_a_certificate_counts_networks_and_says_how_many_points_there_are():
-    """Of RegNet's points 77 % have a width that its group width doesn't divide: by divisibility, 2,675,520 have none."""
+    """Of RegNet's points 77 % have a width that its group width doesn't divide."""
     space = load_space(ROOT / "search_spaces" / "regnet.yaml")
     widths = [unit.blocks["regnet"]["width"].domain.values for unit in space.units if unit.part == "stages"]
     groups = space.decisions["group_width"].domain.values

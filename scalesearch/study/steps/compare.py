@@ -153,7 +153,7 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     tested, images = of_split("test"), task.images(run.study.trained.data, "test")
     half, error = interval(tested), round(standard_error(tested, images), 6) if done else None
     row = ComparedRow(
-        name=name, kind="hand-built", resolution=arch.resolution, params=counted.params, macs=counted.macs,
+        name=name, kind="hand-built", resolution=arch.sides[0], params=counted.params, macs=counted.macs,
         acts=counted.acts, state="done" if done else "failed", seeds=len(done), val=average(of_split("val")),
         test=average(tested), test_interval=half and round(half, 6), test_error=error,
         seconds=round(sum(t.seconds for t in trials), 2))
