@@ -48,7 +48,7 @@ TINY_SPACE = {
 
 def assert_counts_agree(arch: Arch) -> None:
     model = build(arch)
-    counted, measured = cost(arch), fvcore_counts(model, (arch.channels, arch.resolution, arch.resolution))
+    counted, measured = cost(arch), fvcore_counts(model, (arch.channels, *arch.sides))
     assert counted.params == sum(p.numel() for p in model.parameters())
     assert counted._asdict() | measured == counted._asdict()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Shape = tuple[int, ...]
-ActName = Literal["relu", "relu6", "silu", "hswish", "hsigmoid", "sigmoid", "gelu", "leaky_relu", "mish"]
+ActName = Literal["relu", "relu6", "silu", "hswish", "hsigmoid", "sigmoid", "gelu", "leaky_relu", "mish", "tanh", "elu",
+                  "selu", "gelu_tanh", "hardtanh"]
 
 
 class Conv(NamedTuple):
@@ -119,6 +120,12 @@ class Scale(NamedTuple):
     """Times a constant."""
 
     factor: float
+
+
+class Offset(NamedTuple):
+    """Plus a constant."""
+
+    value: float
 
 
 class LayerScale(NamedTuple):

@@ -137,6 +137,10 @@ class SymTensor:
         """Times a constant."""
         return self._record(ops.Scale(float(factor)), name, self.shape)
 
+    def offset(self, value: float, name: str = "offset") -> SymTensor:
+        """Plus a constant."""
+        return self._record(ops.Offset(float(value)), name, self.shape)
+
     def layer_scale(self, init: float, name: str = "layer_scale") -> SymTensor:
         """Times a learned factor per channel."""
         return self._record(ops.LayerScale(self.channels, init), name, self.shape)

@@ -84,8 +84,8 @@ COUNTERS: dict[type, Callable[..., Cost]] = {
     ops.Norm: _norm, ops.LayerNorm: _layer_norm, ops.AdaptivePool: _adaptive_pool, ops.Upsample: _upsample,
 }  # fmt: skip
 # Work that `macs` leaves out by definition. What is in neither table moves or renames data and computes nothing.
-UNCOUNTED = (ops.Norm, ops.LayerNorm, ops.Act, ops.Pool, ops.AdaptivePool, ops.Add, ops.Mul, ops.Scale, ops.LayerScale,
-             ops.Reduce, ops.Upsample, ops.Softmax)
+UNCOUNTED = (ops.Norm, ops.LayerNorm, ops.Act, ops.Pool, ops.AdaptivePool, ops.Add, ops.Mul, ops.Scale, ops.Offset,
+             ops.LayerScale, ops.Reduce, ops.Upsample, ops.Softmax)
 
 
 def _sum(costs) -> Cost:

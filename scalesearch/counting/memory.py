@@ -17,10 +17,10 @@ from scalesearch.counting.counts import layer_cost
 
 FLOAT, INDEX = 4, 8
 VIEWS = (ops.Permute, ops.Split, ops.Item, ops.Unflatten, ops.Spread)
-KEEPS_ORDER = (ops.Unflatten, ops.Spread, ops.Act, ops.Add, ops.Mul, ops.Scale, ops.LayerScale, ops.Dropout,
+KEEPS_ORDER = (ops.Unflatten, ops.Spread, ops.Act, ops.Add, ops.Mul, ops.Scale, ops.Offset, ops.LayerScale, ops.Dropout,
                ops.DropPath, ops.Split)
 COPIES = ("relu6",)  # in place it keeps a copy of its input for the backward pass
-SAVES_OUTPUT = {"relu", "sigmoid"}
+SAVES_OUTPUT = {"relu", "sigmoid", "tanh"}
 
 
 class _Step(NamedTuple):

@@ -36,6 +36,8 @@ def _call(op: Any, inputs: list[str]) -> str:
             return f"{first} @ {inputs[1]}"
         case ops.Scale(factor):
             return f"{first} * {factor!r}"
+        case ops.Offset(value):
+            return f"{first} + {value!r}"
         case ops.Item(index):
             return f"{first}[{index}]"
         case ops.Concat(dim):

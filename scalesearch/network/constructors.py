@@ -9,7 +9,9 @@ from scalesearch.arch import Arch, operators as ops
 
 Arguments = list[tuple[str, Any]]  # keyword and value; an empty keyword is positional
 ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "hswish": "Hardswish", "hsigmoid": "Hardsigmoid",
-               "sigmoid": "Sigmoid", "gelu": "GELU", "leaky_relu": "LeakyReLU", "mish": "Mish"}  # fmt: skip
+               "sigmoid": "Sigmoid", "gelu": "GELU", "leaky_relu": "LeakyReLU", "mish": "Mish",
+               "tanh": "Tanh", "elu": "ELU", "selu": "SELU", "gelu_tanh": "GELU", "hardtanh": "Hardtanh"}  # fmt: skip
+TOLD: dict[str, Arguments] = {"leaky_relu": [("", 0.1)], "gelu_tanh": [("approximate", "tanh")]}
 
 
 def _square(pair: Any) -> Any:
@@ -39,7 +41,7 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
         case ops.Expectation(bins):
             return "Expectation", [("", bins)]
         case ops.Act(fn):
-            return f"nn.{ACTIVATIONS[fn]}", [("", 0.1)] if fn == "leaky_relu" else []
+            return f"nn.{ACTIVATIONS[fn]}", list(TOLD.get(fn, ()))
         case ops.Pool():
             same = op.padding == "same"
             args = [("", op.kernel), ("", op.stride)] if same else [("", _square(op.kernel)), ("", _square(op.stride))]

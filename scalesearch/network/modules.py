@@ -129,6 +129,8 @@ def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
             return graph.call_function(torch.matmul, tuple(args))
         case ops.Scale(factor):
             return graph.call_function(operator.mul, (args[0], factor))
+        case ops.Offset(value):
+            return graph.call_function(operator.add, (args[0], value))
         case ops.Item(index):
             return graph.call_function(operator.getitem, (args[0], index))
         case ops.Concat(dim):

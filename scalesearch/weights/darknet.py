@@ -11,9 +11,9 @@ from torch import nn
 from scalesearch.errors import InputError
 
 
-def read_darknet(path: Path, model: nn.Module, blocks: Iterator[str]) -> dict[str, torch.Tensor]:
+def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]]) -> dict[str, torch.Tensor]:
     """A Darknet .weights file by our names: per convolution its norm's bias, weight, mean and variance (or its bias),
-    then its weight.
+    then its weight; of a fully connected layer the weight comes after the bias.
 
     The header is three int32 versions and a count of images, 64 bits from version 0.2 on.
     """
@@ -29,7 +29,7 @@ def read_darknet(path: Path, model: nn.Module, blocks: Iterator[str]) -> dict[st
         raise InputError("is damaged: it is no whole number of 32-bit values", str(path))
     values = torch.frombuffer(bytearray(data[start:]), dtype=torch.float32)
     own, found, at = model.state_dict(), {}, 0
-    for key in [key for block in blocks for key in _darknet_order(block, own)]:
+    for key in [key for block, kind in blocks for key in _darknet_order(block, kind, own)]:
         count = own[key].numel()
         if at + count > len(values):
             raise InputError(f"is cut short: it has {len(values):,} values and ends inside {key}", str(path))
@@ -41,13 +41,21 @@ def read_darknet(path: Path, model: nn.Module, blocks: Iterator[str]) -> dict[st
     return found
 
 
-def _darknet_order(block: str, own: Mapping[str, torch.Tensor]) -> Iterator[str]:
+def _darknet_order(block: str, kind: str, own: Mapping[str, torch.Tensor]) -> Iterator[str]:
+    statistics = lambda norm: (f"{norm}.{part}" for part in ("weight", "running_mean", "running_var"))
     for layer in dict.fromkeys(key.rpartition(".")[0] for key in own if key.startswith(block + ".")):
+        if kind == "norm":
+            yield f"{layer}.bias"
+            yield from statistics(layer)
         if f"{layer}.running_mean" in own:
             continue
         norm = layer.removesuffix("conv") + "norm"
-        if f"{norm}.running_mean" in own:
-            yield from (f"{norm}.{kind}" for kind in ("bias", "weight", "running_mean", "running_var"))
-        elif f"{layer}.bias" in own:
-            yield f"{layer}.bias"
-        yield f"{layer}.weight"
+        has_norm = f"{norm}.running_mean" in own
+        if has_norm or f"{layer}.bias" in own:
+            yield f"{norm if has_norm else layer}.bias"
+        if kind == "connected":  # its weights come before what normalises
+            yield f"{layer}.weight"
+        if has_norm:
+            yield from statistics(norm)
+        if kind != "connected":
+            yield f"{layer}.weight"

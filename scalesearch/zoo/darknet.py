@@ -1,53 +1,67 @@
-"""Darknet's .cfg files as architectures: convolutional, shortcut, route, upsample, maxpool, yolo, classifiers."""
+"""Darknet's .cfg files as architectures: the layers one by one. How a network ends is in `darknet_ends.py`, what the
+keys mean in `darknet_keys.py`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, BlockSpec, Stage, block, conv, expand
+from scalesearch.arch import Arch, Stage, block, conv, expand
 from scalesearch.errors import InputError, nearest, unknown
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
+from scalesearch.zoo.darknet_ends import DETECTORS, detector, ending, is_plain, values_of, with_open_end
+from scalesearch.zoo.darknet_keys import HONOURED, REFUSED_SECTIONS, check_keys
 from scalesearch.zoo.sections import Section, read_sections
 
-ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "relu": "relu", "mish": "mish", "swish": "silu",
-               "logistic": "sigmoid"}
-SECTIONS = ("convolutional", "shortcut", "route", "upsample", "maxpool", "yolo", "avgpool", "connected", "softmax")
+ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "revleaky": "leaky_relu", "relu": "relu", "mish": "mish",
+               "swish": "silu", "silu": "silu", "logistic": "sigmoid", "relu6": "relu6", "elu": "elu", "selu": "selu",
+               "tanh": "tanh", "gelu": "gelu_tanh", "hardtan": "hardtanh", "h_swish": "hswish",
+               "hard_swish": "hswish", "h_sigmoid": "hsigmoid"}  # fmt: skip
 SETTINGS = fields_of(settings_keys)
 STRIDE = fields_of(conv)["stride"]
+LEFT_OUT = ("cost", "softmax", "logistic")  # after the last layer: what is trained by, and what makes shares of logits
 
 
 @dataclass
 class _Reader:
-    """The network read so far; `outputs[i]` is the stage whose output the file's layer i has."""
+    """The network read so far; `outputs[i]` is the stage whose output the file's layer i has, -1 the image."""
 
+    predicts: bool  # whether the convolutions before detectors are in the head
     stages: list[Stage] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)  # of every stage
     outputs: list[int | None] = field(default_factory=list)
     taps: list[int] = field(default_factory=list)
     detectors: list[Section] = field(default_factory=list)
 
-    def add(self, section: Section, inputs: tuple[int, ...] | None = None, stride: int = 1, kind: str = "",
+    def add(self, section: Section, kind: str, inputs: tuple[int, ...] | None = None, stride: int = 1,
             **args: Any) -> int:
-        before = self.outputs[-1] if self.outputs else -1
-        if inputs is None and before is None:
-            raise section.fault("follows a detection layer, whose output nothing takes; a [route] goes back to "
-                                "another layer")
-        if inputs is None:
-            inputs = (before,) if self.outputs and before is not None else ()
+        inputs = (self.before(section),) if inputs is None else inputs
+        if len(inputs) > 1 and -1 in inputs:
+            raise section.fault("takes the image itself beside another layer, which no network here does")
+        if inputs == (-1,) and self.stages:
+            raise section.fault("takes the image itself, which the first layer alone does here")
         try:
-            stage = Stage(block(kind, **args), 1, stride, () if inputs in ((len(self.stages) - 1,), ()) else inputs)
+            stage = Stage(block(kind, **args), 1, stride,
+                          () if inputs == (-1,) or inputs == (len(self.stages) - 1,) else inputs)
         except InputError as error:
-            raise section.fault(error.message,
-                                {"kernel": "size", "width": "filters",
-                                 "factor": "stride"}.get(error.place, "")) from None
+            said = {"kernel": "size", "width": "output" if kind == "connected" else "filters", "factor": "stride"}
+            raise section.fault(error.message, said.get(error.place, "")) from None
         self.stages.append(stage)
         self.sections.append(section)
         return len(self.stages) - 1
+
+    def before(self, section: Section) -> int:
+        """The stage before this layer."""
+        before = self.outputs[-1] if self.outputs else -1
+        if before is None:
+            raise section.fault("follows a detection layer, whose output nothing takes; a [route] goes back to "
+                                "another layer")
+        return before
 
     def refer(self, section: Section, key: str, number: int) -> int:
         """The stage behind a reference: from 0 counted from the first layer, below 0 back from this one."""
@@ -61,91 +75,138 @@ class _Reader:
             raise section.fault(f"refers to layer {number}, which is a detection layer", key)
         return stage
 
-    def read(self, section: Section, following: Section | None) -> None:
-        reader: Callable | None = getattr(self, f"_{section.name}", None) if section.name in SECTIONS else None
-        if reader is None and section.name in SECTIONS:
-            raise section.fault("stands only at the end of a classifier: [avgpool] and a last [convolutional], then "
-                                "[softmax]")
-        if reader is None:
-            raise section.fault(f"unknown section; takes {', '.join(SECTIONS)}.{nearest(section.name, SECTIONS)}")
-        reader(section, following)
+    def referred(self, section: Section, key: str) -> tuple[int, ...]:
+        numbers = section.numbers(key)
+        if not numbers:
+            raise section.fault(f"needs {key}=, the layers it takes", key)
+        return tuple(self.refer(section, key, number) for number in numbers)
 
-    def _convolutional(self, section: Section, following: Section | None) -> None:
-        if following is not None and following.name == "yolo":
-            if not self.outputs or self.outputs[-1] is None:
-                raise section.fault("a detection layer takes the output of an ordinary layer")
-            self.taps.append(self.outputs[-1])
-            self._check_detector(section, following)
-            self.outputs.append(None)
-            return
-        for key in ("stride_x", "stride_y", "xnor", "binary"):
-            if section.number(key, 0):
-                raise section.fault("is not supported", key)
+    def read(self, section: Section, following: Section | None) -> None:
+        if section.name in REFUSED_SECTIONS:
+            raise section.fault(REFUSED_SECTIONS[section.name])
+        if section.name in LEFT_OUT:
+            raise section.fault("stands only at the end of a network")
+        reader: Callable | None = getattr(self, f"_{section.name}", None) if section.name in HONOURED else None
+        if reader is None:
+            known = [name for name in HONOURED if name != "net"]
+            raise section.fault(f"unknown section; takes {', '.join(known)}.{nearest(section.name, known)}")
+        check_keys(section)
+        if following is not None and following.name in DETECTORS and section.name == "convolutional":
+            values_of(section, following)
+            if self.predicts:
+                self.taps.append(self.before(section))
+                self.outputs.append(None)
+                return
+        reader(section)
+
+    def one(self, section: Section, kind: str, **args: Any) -> None:
+        self.outputs.append(self.add(section, kind, **args))
+
+    def _convolutional(self, section: Section) -> None:
         if "filters" not in section.keys:
             raise section.fault("needs filters=, the width")
-        size = section.number("size", 1)
-        dilation = section.number("dilation", 1)
-        padding = (size // 2 if section.number("pad", 0) else section.number("padding", 0)) * dilation
-        padded: dict[str, Any] = {} if padding == dilation * (size // 2) else {"padding": padding}
-        self.outputs.append(self.add(
-            section, stride=_stride(section), kind="conv", width=section.number("filters", 1), kernel=size,
-            groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)),
-            act=_activation(section, "logistic"),
-            **padded))  # fmt: skip
+        size, dilation = section.number("size", 1), section.number("dilation", 1)
+        dilation = dilation if size > 1 else 1
+        padding = size // 2 if section.number("pad", 0) else section.number("padding", 0)
+        if dilation > 1 and 2 * padding != size - 1:
+            raise section.fault("with a dilation takes pad=1 and an odd size; Darknet's own arithmetic fails otherwise",
+                                "dilation")
+        given: dict[str, Any] = {} if 2 * padding == size - 1 else {"padding": padding}
+        down, across = (section.number(key, 0) or _stride(section) for key in ("stride_y", "stride_x"))
+        given |= {"strides": (down, across)} if down != across else {}
+        self.one(section, "conv", stride=down if down == across else 1, width=section.number("filters", 1), kernel=size,
+                 groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)),
+                 act=activation(section, "logistic"), **given)
 
-    def _check_detector(self, conv: Section, detector: Section) -> None:
-        """The convolution before [yolo] becomes part of the head, so it must be what the head has."""
-        masks = detector.numbers("mask") or tuple(range(min(100, detector.number("num", 1))))
-        classes = detector.number("classes", 20)
-        wanted = len(masks) * (5 + classes)
-        if conv.number("filters", 1) != wanted:
-            raise conv.fault(f"must be {wanted} before [yolo] with {len(masks)} masks and {classes} classes, "
-                             f"got {conv.number('filters', 1)}", "filters")
-        plain = conv.number("size", 1) == 1 and not conv.number("batch_normalize", 0) and _stride(conv) == 1
-        if not plain or _activation(conv, "logistic"):
-            raise conv.fault("before [yolo] must be 1×1, linear, without batch_normalize")
+    def _connected(self, section: Section) -> None:
+        self.one(section, "connected", width=section.number("output", 1), act=activation(section, "logistic"),
+                 norm=bool(section.number("batch_normalize", 0)))
 
-    def _yolo(self, section: Section, following: Section | None) -> None:
+    def _yolo(self, section: Section) -> None:
+        if not self.predicts:
+            self.taps.append(self.before(section))
         if len(self.detectors) + 1 != len(self.taps):
             raise section.fault("needs a [convolutional] right before it")
         self.detectors.append(section)
         self.outputs.append(None)
 
-    def _shortcut(self, section: Section, following: Section | None) -> None:
-        others = section.numbers("from")
-        if not others or not self.outputs:
-            raise section.fault("needs from=, the layer to add", "from")
-        inputs = (self.refer(section, "from", -1), *(self.refer(section, "from", n) for n in others))
-        act = _activation(section, "linear")
-        acted: dict[str, Any] = {"act": act} if act else {}
-        self.outputs.append(self.add(section, inputs, kind="add", **acted))
+    _region = _gaussian_yolo = _yolo
 
-    def _route(self, section: Section, following: Section | None) -> None:
-        numbers = section.numbers("layers")
-        if not numbers:
-            raise section.fault("needs layers=, the layers to join", "layers")
-        inputs = tuple(self.refer(section, "layers", n) for n in numbers)
-        end = self.add(section, inputs, kind="concat") if len(inputs) > 1 else inputs[0]
+    def _shortcut(self, section: Section) -> None:
+        inputs = (self.before(section), *self.referred(section, "from"))
+        act = activation(section, "linear")
+        self.one(section, "shortcut", inputs=inputs, **({"act": act} if act else {}))
+
+    def _scale_channels(self, section: Section) -> None:
+        others = self.referred(section, "from")
+        act = activation(section, "linear")
+        self.one(section, "product", inputs=(*others, self.before(section)), **({"act": act} if act else {}))
+
+    _sam = _scale_channels
+
+    def _route(self, section: Section) -> None:
+        inputs = self.referred(section, "layers")
         if (groups := section.number("groups", 1)) > 1:
-            end = self.add(section, (end,), kind="channels", groups=groups, group=section.number("group_id", 0))
-        self.outputs.append(end)
+            part = {"groups": groups, "group": section.number("group_id", 0)}
+            inputs = tuple(self.add(section, "channels", inputs=(i,), **part) for i in inputs)
+        self.outputs.append(self.add(section, "concat", inputs=inputs) if len(inputs) > 1 else inputs[0])
 
-    def _upsample(self, section: Section, following: Section | None) -> None:
-        self.outputs.append(self.add(section, kind="upsample", factor=section.number("stride", 2)))
+    def _upsample(self, section: Section) -> None:
+        self.one(section, "upsample", factor=section.number("stride", 2))
 
-    def _maxpool(self, section: Section, following: Section | None) -> None:
+    def _maxpool(self, section: Section) -> None:
+        self._pool(section, "max_pool", {})
+
+    def _local_avgpool(self, section: Section) -> None:
+        self._pool(section, "avg_pool", {"count_pad": False})
+
+    def _pool(self, section: Section, kind: str, given: dict[str, Any]) -> None:
+        """Darknet pads by `padding` in all, the smaller half first, and drops what overhangs."""
         size = section.number("size", _stride(section))
-        if section.number("padding", size - 1) != size - 1:
-            raise section.fault(f"other padding than size - 1 ({size - 1}) is not supported", "padding")
-        padding: dict[str, Any] = {"padding": "same"} if size % 2 == 0 else {}
-        self.outputs.append(self.add(section, stride=_stride(section), kind="max_pool", kernel=size, **padding))
+        padding = section.number("padding", size - 1)
+        if padding == size - 1:
+            given |= {"padding": "same"} if size % 2 == 0 else {}
+        elif padding % 2 == 0 or padding < size:
+            given |= {"padding": padding // 2, "ceil": padding % 2 == 1}
+        else:
+            raise section.fault(f"an uneven padding takes one below the size, {size}", "padding")
+        self.one(section, kind, stride=_stride(section), kernel=size, **given)
+
+    def _avgpool(self, section: Section) -> None:
+        self.one(section, "global_pool")
+
+    def _batchnorm(self, section: Section) -> None:
+        self.one(section, "norm")
+
+    def _activation(self, section: Section) -> None:
+        act = activation(section, "linear")
+        self.outputs.append(self.add(section, "activation", act=act) if act else self.before(section))
+
+    def _dropout(self, section: Section) -> None:
+        share = section.decimals("probability", "0.5")
+        if len(share) != 1 or not 0 <= share[0] < 1:
+            raise section.fault("takes a share from 0 to below 1", "probability")
+        self.one(section, "dropout", dropout=float(share[0]))
+
+    def _empty(self, section: Section) -> None:
+        self.outputs.append(self.before(section))
+
+    def _crop(self, section: Section) -> None:
+        self.one(section, "crop", height=section.number("crop_height", 1), width=section.number("crop_width", 1),
+                 centred=not section.number("noadjust", 0))
+
+    def _reorg(self, section: Section) -> None:
+        self.one(section, "reorg", stride=section.number("stride", 1))
+
+    def _reorg3d(self, section: Section) -> None:
+        self.one(section, "space_to_depth", stride=section.number("stride", 1))
 
 
 def _stride(section: Section) -> int:
-    return _checked(section, "stride", 1, "stride")
+    return checked(section, "stride", 1, "stride")
 
 
-def _checked(section: Section, key: str, default: int, field_name: str) -> int:
+def checked(section: Section, key: str, default: int, field_name: str) -> int:
     """A number under the rule that an architecture's own field has."""
     rule = {"stride": STRIDE, **SETTINGS}[field_name]
     try:
@@ -154,104 +215,70 @@ def _checked(section: Section, key: str, default: int, field_name: str) -> int:
         raise section.fault(error.message, key) from None
 
 
-def _activation(section: Section, default: str) -> str | None:
+def activation(section: Section, default: str) -> str | None:
     name = section.text("activation", default)
     if name not in ACTIVATIONS:
         raise section.fault(unknown("activation", name, ACTIVATIONS), "activation")
     return ACTIVATIONS[name]
 
 
-def _split_ending(sections: list[Section]) -> tuple[list[Section], list[Section]]:
-    """The layers, and a classifier's ending: `convolutional, avgpool` or `avgpool, convolutional|connected`, then
-    softmax."""
-    body = [s for s in sections if s.name != "cost"]  # what it is trained by
-    body = body[:-1] if body and body[-1].name == "softmax" else body
-    names = [section.name for section in body[-2:]]
-    if names in (["avgpool", "convolutional"], ["avgpool", "connected"], ["convolutional", "avgpool"]):
-        return body[:-2], body[-2:]
-    return body, []
-
-
-def _classifier(ending: list[Section]) -> tuple[BlockSpec, int]:
-    names = [section.name for section in ending]
-    last = ending[names[0] != "convolutional"]
-    classes = _checked(last, "output" if last.name == "connected" else "filters", 1, "classes")
-    act = _activation(last, "logistic")
-    if last.number("batch_normalize", 0) or last.number("size", 1) != 1:
-        raise last.fault("the last layer of a classifier must be 1×1 without batch_normalize")
-    if names[0] == "convolutional":
-        return block("conv_classifier", "head", act=act), classes
-    if act:
-        raise last.fault("must be linear after [avgpool]", "activation")
-    return block("classifier", "head"), classes
-
-
-def _detector(sections: list[Section]) -> tuple[BlockSpec, int]:
-    first = sections[0]
-    for other in sections[1:]:
-        for key in ("classes", "anchors"):
-            if other.numbers(key) != first.numbers(key):
-                raise other.fault(f"differs from the one at line {first.line}", key)
-    flat = first.numbers("anchors")
-    if not flat or len(flat) % 2:
-        raise first.fault("takes pairs of width and height", "anchors")
-    anchors = tuple(zip(flat[::2], flat[1::2]))
-    masks = tuple(s.numbers("mask") or tuple(range(len(anchors))) for s in sections)
-    for section, mask in zip(sections, masks):
-        if not all(0 <= m < len(anchors) for m in mask):
-            raise section.fault(f"names an anchor that isn't among the {len(anchors)}", "mask")
-    try:
-        return block("yolo", "head", anchors=anchors, masks=masks), _checked(first, "classes", 20, "classes")
-    except InputError as error:
-        raise error if error.in_a_file else first.fault(error.message, "anchors") from None
-
-
 def arch_from_cfg(path: str | Path) -> Arch:
-    """The network of a Darknet .cfg file, at the file's own resolution.
+    """The network of a Darknet .cfg file, at the file's own height and width.
 
-    The convolution before every [yolo] is in the head. Raises `InputError` with file and line: unknown sections,
-    references to layers that aren't there, shapes that don't meet, endings that are neither detectors nor classifiers.
+    What comes out are a classifier's logits, a detector's maps before they are decoded, or the last map. Plain
+    convolutions before [yolo] are in the head. Raises `InputError` with file and line: unknown sections, keys that
+    change the network and are not supported, references to layers that aren't there, shapes that don't meet.
     """
     net, *sections = read_sections(Path(path))
-    height, width = (_checked(net, key, 416, "resolution") for key in ("height", "width"))
-    if not sections:
+    check_keys(net)
+    height, width = (checked(net, key, 416, "resolution") for key in ("height", "width"))
+    body, shared = list(sections), False
+    while body and body[-1].name in LEFT_OUT:
+        shared = body.pop().name != "cost" or shared
+    if not body:
         raise net.fault("has no layers after it")
-    body, ending = _split_ending(sections)
-    reader = _Reader()
+    body, last = ending(body)
+    before = [(s, f) for s, f in pairwise(body) if f.name in DETECTORS]
+    reader = _Reader(predicts=bool(before) and all(is_plain(s) for s, _ in before)
+                     and len({s.text("activation", "logistic") for s, _ in before}) == 1)
     for section, following in zip(body, [*body[1:], None]):
         reader.read(section, following)
     if not reader.stages:
         raise net.fault("has no layers before its head")
-    if bool(ending) == bool(reader.detectors):
-        raise sections[-1].fault("a network ends in [yolo] layers or in [avgpool] with a last convolution, so that "
-                                 "its head is known")
-    head, classes = _classifier(ending) if ending else _detector(reader.detectors)
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", Path(path).stem)[:100].lstrip(".+-") or "darknet"
-    last = len(reader.stages) - 1
-    end = last if reader.outputs[-1] is None else reader.outputs[-1]
-    taps = () if (ending and end == last) or reader.taps == [last] else tuple(reader.taps or [end])
-    arch = Arch(name, (height, width), classes, (), tuple(reader.stages), head,
-                channels=_checked(net, "channels", 3, "channels"), taps=taps)
+    end = next((stage for stage in reversed(reader.outputs) if stage is not None), -1)
+    taps: tuple[int, ...] = ()
+    if reader.detectors:
+        act = activation(before[0][0], "logistic") if reader.predicts else None
+        head, classes = detector(reader.detectors, reader.predicts, act)
+        taps = () if reader.taps == [len(reader.stages) - 1] else tuple(reader.taps)
+    else:
+        head, classes = last or (block("maps", "head"), 1)
+        taps = () if end == len(reader.stages) - 1 else (end,)
+    channels = checked(net, "channels", 3, "channels")
+    arch = Arch(name, (height, width), classes, (), tuple(reader.stages), head, channels=channels, taps=taps)
     try:
-        expand(arch)
+        graph = expand(arch)
+        return arch if last or reader.detectors else with_open_end(graph, shared)
     except InputError as error:
-        raise _located(error, reader.sections, net) from None
-    return arch
+        raise _located(error, reader.sections, [*reader.detectors, *sections[-1:]], net) from None
 
 
-def _located(error: InputError, sections: list[Section], net: Section) -> InputError:
-    stage = re.search(r"stages\[(\d+)\]", f"{error.place} {error.message}")
-    return (sections[int(stage[1])] if stage else net).fault(error.message.split(": ", 1)[-1])
+def _located(error: InputError, sections: list[Section], ends: list[Section], net: Section) -> InputError:
+    said = f"{error.place} {error.message}"
+    stage = re.search(r"stages\[(\d+)\]", said)
+    at = sections[int(stage[1])] if stage else ends[0] if "head" in said else net
+    return at.fault(error.message.split(": ", 1)[-1])
 
 
-def convolutions(arch: Arch) -> Iterator[str]:
-    """Paths of the blocks with weights in the order of a Darknet file: a detector's convolution follows the stage it
-    looks at."""
+def convolutions(arch: Arch) -> Iterator[tuple[str, str]]:
+    """Paths and kinds of the blocks with weights in the order of a Darknet file: a detector's convolution follows the
+    stage it looks at."""
     predictors = {tap: f"head.predict.{i}"
                   for i, tap in enumerate(arch.sources[-1])} if arch.head.kind == "yolo" else {}
     for i, stage in enumerate(arch.stages):
-        yield from (f"stages.{i}.{j}" for j in range(stage.depth))
+        yield from ((f"stages.{i}.{j}", stage.block.kind) for j in range(stage.depth))
         if i in predictors:
-            yield predictors[i]
+            yield predictors[i], "conv"
     if not predictors:
-        yield "head"
+        yield "head", "conv"

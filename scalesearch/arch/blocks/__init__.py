@@ -5,13 +5,28 @@ from __future__ import annotations
 from scalesearch.arch.blocks.attention import cbam, eca, mhsa, mobile_mqa, se
 from scalesearch.arch.blocks.cells import nasbench201, nasbench201_reduction
 from scalesearch.arch.blocks.convnext import convnext
+from scalesearch.arch.blocks.darknet import (
+    activation,
+    connected,
+    crop,
+    dropout,
+    global_pool,
+    norm,
+    product,
+    reorg,
+    shortcut,
+    space_to_depth,
+)
 from scalesearch.arch.blocks.dense import dense, transition
 from scalesearch.arch.blocks.heads import (
     classifier,
     conv_classifier,
+    flat_classifier,
     googlenet_auxiliary,
     inception_v3_auxiliary,
     layer_norm_classifier,
+    logits,
+    maps,
     preact_classifier,
     vgg_classifier,
 )
@@ -60,11 +75,24 @@ BLOCKS |= {
     "channels": Block(channels),
     "concat": Block(join, several=True),
     "add": Block(add, several=True),
+    "shortcut": Block(shortcut, several=True),
+    "product": Block(product, several=True),
+    "connected": Block(connected),
+    "global_pool": Block(global_pool),
+    "norm": Block(norm),
+    "activation": Block(activation),
+    "dropout": Block(dropout),
+    "crop": Block(crop),
+    "reorg": Block(reorg),
+    "space_to_depth": Block(space_to_depth),
     "classifier": Block(classifier, "head"),
     "preact_classifier": Block(preact_classifier, "head"),
     "layer_norm_classifier": Block(layer_norm_classifier, "head"),
     "conv_classifier": Block(conv_classifier, "head"),
     "vgg_classifier": Block(vgg_classifier, "head"),
+    "flat_classifier": Block(flat_classifier, "head"),
+    "logits": Block(logits, "head"),
+    "maps": Block(maps, "head", several=True, task="features"),
     "yolo": Block(yolo, "head", several=True, task="detection"),
     "yolov8": Block(yolov8, "head", several=True, task="detection"),
     "googlenet_auxiliary": Block(googlenet_auxiliary, "auxiliary"),

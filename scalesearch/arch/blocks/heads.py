@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
 from scalesearch.arch.symbolic import SymTensor
 from scalesearch.signature import Count, Rate, Width
@@ -47,6 +48,23 @@ def conv_classifier(x: SymTensor, *, classes: Count, act: ActName | None = "relu
     x = x.dropout(dropout) if dropout else x
     x = x.conv(classes, bias=True)
     return (x.act(act) if act else x).global_pool().flatten()
+
+
+def flat_classifier(x: SymTensor, *, classes: Count) -> SymTensor:
+    """A linear layer over all values of the map (Darknet's [connected] at the end)."""
+    return x.flatten().linear(classes)
+
+
+def logits(x: SymTensor, *, classes: Count) -> SymTensor:
+    """A map of one pixel whose channels are the classes' logits already."""
+    if x.shape != (classes, 1, 1):
+        raise ShapeError(f"takes a map of one pixel with a channel for each of {classes} classes, got {x.shape}")
+    return x.flatten()
+
+
+def maps(xs: list[SymTensor], *, classes: Count) -> list[SymTensor]:
+    """The maps themselves: features for something else. `classes` says nothing here."""
+    return xs
 
 
 def vgg_classifier(x: SymTensor, *, classes: Count, pool: Count = 7, hidden: Width = 4096,

@@ -14,13 +14,14 @@ Padding = Natural | Literal["same"] | None
 
 def conv(x: SymTensor, *, width: Width, kernel: Kernels = 3, stride: Stride = 1, dilation: Count = 1,
          groups: Count = 1, norm: bool = True, bias: bool | None = None, act: ActName | None = "relu",
-         padding: Natural | None = None) -> SymTensor:
+         padding: Natural | None = None, strides: tuple[Stride, Stride] | None = None) -> SymTensor:
     """Convolution, normalisation, activation; `bias` is on exactly where there is no norm unless given.
 
-    `kernel` is a side, or height and width; `padding` defaults to what keeps the map's size at stride 1.
+    `kernel` is a side, or height and width; `padding` defaults to what keeps the map's size at stride 1. `strides` are
+    those down and across, in place of one for both.
     """
     bias = not norm if bias is None else bias
-    x = x.conv(width, kernel, stride, groups=groups, dilation=dilation, bias=bias, padding=padding)
+    x = x.conv(width, kernel, strides or stride, groups=groups, dilation=dilation, bias=bias, padding=padding)
     x = x.norm() if norm else x
     return x.act(act) if act else x
 

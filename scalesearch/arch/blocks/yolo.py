@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from scalesearch.arch.blocks.parts import conv_norm_act, residual
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
 from scalesearch.arch.symbolic import SymTensor, concat
-from scalesearch.signature import Count, Kernel, Natural, Repeats, Stride, Width
+from scalesearch.signature import Count, Kernel, Natural, Ratio, Repeats, Rule, Stride, Width
 
-Anchors = tuple[tuple[Count, ...], ...]
+Anchors = tuple[tuple[Annotated[int | float, Rule(low=0, high=1_000_000)], ...], ...]
 Masks = tuple[tuple[Natural, ...], ...]
 
 
@@ -68,16 +70,29 @@ def add(xs: list[SymTensor], *, act: ActName | None = None) -> SymTensor:
     return total.act(act) if act else total
 
 
-def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks) -> list[SymTensor]:
+VALUES = {"yolo": 5, "region": 5, "gaussian": 9}  # of an anchor beside its classes: box, objectness, and deviations
+
+
+def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks,
+         boxes: Literal["yolo", "region", "gaussian"] = "yolo", predicts: bool = True, act: ActName | None = None,
+         new_coords: bool = False, scale_xy: tuple[Ratio, ...] = ()) -> list[SymTensor]:
     """One 1×1 convolution per map to 5 + classes values (box, objectness, classes) for each of its anchors (YOLOv3).
 
     `anchors` are widths and heights in pixels, `masks` which of them belong to which map. Outputs as many maps as
-    inputs.
+    inputs. Where it doesn't `predict`, the maps are these values already. How they are read as `boxes` is for whoever
+    decodes them: YOLOv2's "region" has anchors in cells of its map, "gaussian" a deviation beside every coordinate
+    (Choi et al. 2019), `new_coords` no exponential (Scaled-YOLOv4, Wang et al. 2020), `scale_xy` per map how far a
+    centre reaches beyond its cell.
     """
     if len(xs) != len(masks):
         raise ShapeError(f"has {len(masks)} masks for {len(xs)} maps")
-    return [x.conv(len(mask) * (5 + classes), bias=True, name=f"predict.{i}")
-            for i, (x, mask) in enumerate(zip(xs, masks))]
+    values = [len(mask) * (VALUES[boxes] + classes) for mask in masks]
+    if predicts:
+        xs = [x.conv(width, bias=True, name=f"predict.{i}") for i, (x, width) in enumerate(zip(xs, values))]
+    for x, width in zip(xs, values):
+        if x.channels != width:
+            raise ShapeError(f"takes {width} channels of predictions, got {x.channels}")
+    return [x.act(act, name=f"act.{i}") for i, x in enumerate(xs)] if act else xs
 
 
 def yolov8(xs: list[SymTensor], *, classes: Count, bins: Count = 16, act: ActName = "silu") -> list[SymTensor]:

@@ -1,0 +1,104 @@
+"""What Darknet's layers do that no other block does (pjreddie's darknet and AlexeyAB's fork of it)."""
+
+from __future__ import annotations
+
+from scalesearch.arch.graph import ShapeError
+from scalesearch.arch.operators import ActName
+from scalesearch.arch.symbolic import SymTensor
+from scalesearch.signature import Count, Rate, Width
+
+
+def connected(x: SymTensor, *, width: Width, norm: bool = False, act: ActName | None = None) -> SymTensor:
+    """A fully connected layer over the whole map, its output a map of one pixel."""
+    x = x.conv(width, (x.shape[1], x.shape[2]), padding=0, bias=not norm)
+    x = x.norm() if norm else x
+    return x.act(act) if act else x
+
+
+def global_pool(x: SymTensor) -> SymTensor:
+    """The mean over the map, as a map of one pixel."""
+    return x.global_pool()
+
+
+def norm(x: SymTensor, *, act: ActName | None = None) -> SymTensor:
+    """Batch normalisation by itself."""
+    x = x.norm()
+    return x.act(act) if act else x
+
+
+def activation(x: SymTensor, *, act: ActName = "relu") -> SymTensor:
+    """An activation by itself."""
+    return x.act(act)
+
+
+def dropout(x: SymTensor, *, dropout: Rate = 0.5) -> SymTensor:
+    """Dropout between layers."""
+    return x.dropout(dropout) if dropout else x
+
+
+def crop(x: SymTensor, *, height: Count, width: Count, centred: bool = True) -> SymTensor:
+    """The middle of a map; with `centred`, values in 0 … 1 become -1 … 1 (Darknet's [crop])."""
+    for dim, (name, wanted) in enumerate((("height", height), ("width", width)), 1):
+        there = x.shape[dim]
+        if wanted > there:
+            raise ShapeError(f"cannot cut a {name} of {wanted} out of {there}")
+        before = (there - wanted) // 2
+        sizes = [size for size in (before, wanted, there - wanted - before) if size]
+        if len(sizes) > 1:
+            x = x.split(sizes, dim, name=name)[1 if before else 0]
+    return x.scale(2.0).offset(-1.0) if centred else x
+
+
+def reorg(x: SymTensor, *, stride: Count = 2) -> SymTensor:
+    """Pixels into channels as Darknet's [reorg] does it, which reads the map's values in rows of C / stride² channels
+    (YOLOv2's passthrough layer, Redmon & Farhadi 2016, as its code has it)."""
+    c, h, w = _divisible(x, stride)
+    if c % stride**2:
+        raise ShapeError(f"reorg by {stride} takes a multiple of {stride**2} channels, got {c}")
+    x = x.flatten(name="values").unflatten(0, (c // stride**2, h, stride, w, stride), name="rows")
+    return x.permute(2, 4, 0, 1, 3).flatten(name="sorted").unflatten(
+        0, (c * stride**2, h // stride, w // stride), name="map")
+
+
+def space_to_depth(x: SymTensor, *, stride: Count = 2) -> SymTensor:
+    """Every stride × stride pixels as channels (Darknet's [reorg3d])."""
+    _, h, w = _divisible(x, stride)
+    x = x.unflatten(1, (h // stride, stride), name="rows").unflatten(3, (w // stride, stride), name="columns")
+    return x.permute(2, 4, 0, 1, 3).flatten(0, 2)
+
+
+def _divisible(x: SymTensor, stride: int) -> tuple[int, ...]:
+    if x.shape[1] % stride or x.shape[2] % stride:
+        raise ShapeError(f"a map of {x.shape[1]}×{x.shape[2]} cannot be cut into squares of {stride}")
+    return x.shape
+
+
+def shortcut(xs: list[SymTensor], *, act: ActName | None = None) -> SymTensor:
+    """The first map plus what the others have in common with it: the channels that both have, and of a larger map every
+    n-th pixel, as pjreddie's darknet adds them (AlexeyAB's adds maps of one size alone)."""
+    total = xs[0]
+    for i, x in enumerate(xs[1:]):
+        with x.inside(f"from{i}"):
+            total = total + _fitted(x, total.shape)
+    return total.act(act) if act else total
+
+
+def _fitted(x: SymTensor, shape: tuple[int, ...]) -> SymTensor:
+    if x.shape[1:] != shape[1:]:
+        stride = x.shape[1] // shape[1]
+        if stride < 1 or any(-(-there // stride) != wanted for there, wanted in zip(x.shape[1:], shape[1:])):
+            raise ShapeError(f"cannot add a map of {x.shape} to one of {shape}: it takes one as large, or a whole "
+                             "number of times as large")
+        x = x.avg_pool(1, stride, name="every")
+    missing = shape[0] - x.channels
+    if missing < 0:
+        return x.split((shape[0], -missing))[0]
+    return x.pad_channels(0, missing) if missing else x
+
+
+def product(xs: list[SymTensor], *, act: ActName | None = None) -> SymTensor:
+    """The product of two maps, one of them of one pixel or one channel ([scale_channels]) or both alike ([sam])."""
+    if len(xs) != 2:
+        raise ShapeError(f"takes two maps, got {len(xs)}")
+    y = xs[0] * xs[1]
+    return y.act(act) if act else y
