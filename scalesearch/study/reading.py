@@ -18,6 +18,7 @@ from scalesearch.searchers import read_table
 from scalesearch.signature import Count, Field, Natural, Resolution, Rule, check_arguments, fields_of, section
 from scalesearch.space import Space, named, space_from_dict
 from scalesearch.study.document import lay_over
+from scalesearch.study.models import with_models
 from scalesearch.study.shipped import find_study
 from scalesearch.study.steps import MEASURES, STEPS, base, family, fidelity, rows, scale
 from scalesearch.study.study import Resources, Study, adapted_zoo
@@ -30,7 +31,7 @@ from scalesearch.zoo import WEIGHTS, in_folder
 def _training_keys(*, space: dict | str, budget: dict, data: dict | str = "digits", name: str | None = None,
                    task: str | None = None, resolution: Resolution | None = None, recipe: dict | str = "quick",
                    seeds: tuple[Natural, ...] = (0,), parallel: Count = 4,
-                   ray: dict | None = None, init: str | None = None) -> None:  # fmt: skip
+                   ray: dict | None = None, init: str | None = None, models: dict | None = None) -> None:  # fmt: skip
     """What a study that trains says beside its steps' sections."""
 
 
@@ -71,6 +72,7 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None, kep
         # else bounds are on columns, whatever these are called
         networks = kind == "training" or "space" in document.data
         data = _with_profiles(document.data, document.path.parent) if networks else document.data
+        data = with_models(data, document.path.parent) if kind == "training" else data
         owner = "a study" if kind == "training" else "a table study"
         given = check_arguments(owner, study_fields(kind), data)
         if given.get("task") is not None and given["task"] not in TASKS:
@@ -103,7 +105,7 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
         hours = bounds.pop("hours", 0.0)
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not (0 <= hours < 1e6):
             raise InputError(f"takes a number of hours, got {shown(hours)}", "hours")
-        budget = budget_of(bounds, relative_to(adapted_zoo(training)))
+        budget = budget_of(bounds, relative_to(adapted_zoo(training, data.get("models"))))
         if not budget.bounds:
             raise InputError(f"needs a bound: {', '.join(QUANTITIES)}")
     adapted_strides([], training.resolution)  # images too small for any network

@@ -9,15 +9,15 @@ from typing import Annotated, Any, TypeVar
 
 from scalesearch.arch import Arch, adapt
 from scalesearch.budget import Budget
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, inside
 from scalesearch.searchers import Evaluator, Problem, SpaceProblem, SpaceTableProblem, TableProblem, column
 from scalesearch.signature import Rule
-from scalesearch.space import Space
+from scalesearch.space import Space, arch_from_dict
 from scalesearch.study.document import document_digest
 from scalesearch.study.step import Step
 from scalesearch.study.tables import Rows
 from scalesearch.training import Recipe, Training
-from scalesearch.zoo import Networks
+from scalesearch.zoo import MODELS, Networks
 
 T = TypeVar("T")
 AUTO = "auto"  # epochs: as few as rank networks like the whole training
@@ -148,7 +148,7 @@ class Study:
     @cached_property
     def networks(self) -> Mapping[str, Arch]:
         """The zoo brought to the data: what is compared with, and what a relative bound may name."""
-        return adapted_zoo(self.trained)
+        return adapted_zoo(self.trained, self.document.get("models"))
 
     @cached_property
     def adapted_space(self) -> Space:
@@ -162,7 +162,14 @@ class Study:
         return {step.name: step.macs(self, base_macs) for step in self.steps}
 
 
-def adapted_zoo(training: Training) -> Mapping[str, Arch]:
-    """The zoo by name, each network brought to the data."""
+def adapted_zoo(training: Training, models: Mapping[str, Any] | None = None) -> Mapping[str, Arch]:
+    """The zoo by name and a study's own `models`, each network brought to the data. Raises `InputError` for a model
+    whose name is taken, or that is none."""
     at = training.resolution, training.data.classes, training.data.channels
-    return Networks(lambda arch: adapt(arch, resolution=at[0], classes=at[1], channels=at[2]))
+    own = {}
+    for name, said in (models or {}).items():
+        with inside(f"models.{name}"):
+            if name in MODELS or name == "base":
+                raise InputError("is a network's name already; give another one")
+            own[name] = arch_from_dict({**said, "name": name} if isinstance(said, dict) else said)
+    return Networks(lambda arch: adapt(arch, resolution=at[0], classes=at[1], channels=at[2]), own)

@@ -1,5 +1,5 @@
 from .darknet import convolutions as convolutions
-from .loading import WEIGHTS as WEIGHTS, in_folder as in_folder, load as load
+from .loading import SUFFIXES as SUFFIXES, WEIGHTS as WEIGHTS, in_folder as in_folder, load as load
 from .models import (
     FAMILIES as FAMILIES,
     MODELS as MODELS,

@@ -54,12 +54,12 @@ HARMLESS: dict[str, tuple[str, ...]] = {
         "min_crop", "angle", "aspect", "saturation", "exposure", "hue", "power", "policy", "burn_in", "max_batches",
         "step", "scale", "steps", "scales", "gamma", "notruth", "random", "max_ratio", "min_ratio", "center",
         "learning_rate_min", "sgdr_cycle", "sgdr_mult", "seq_scales", "track", "augment_speed",
-        "sequential_subdivisions", "weights_reject_freq", "equidistant_point", "badlabels_rejection_percentage", "num_sigmas_reject_badlabels",
-        "ema_alpha", "use_cuda_graph", "loss_scale", "dynamic_minibatch", "optimized_memory",
-        "workspace_size_limit_mb", "flip", "blur", "gaussian_noise", "mixup", "cutmix", "mosaic", "mosaic_bound",
-        "contrastive", "contrastive_jit_flip", "contrastive_color", "unsupervised", "label_smooth_eps", "resize_step",
-        "attention", "adversarial_lr", "max_chart_loss", "show_receptive_field", "letter_box", "try_fix_nan", "seen",
-        "max_epochs", "time_steps", "inputs"),
+        "sequential_subdivisions", "weights_reject_freq", "equidistant_point", "badlabels_rejection_percentage",
+        "num_sigmas_reject_badlabels", "ema_alpha", "use_cuda_graph", "loss_scale", "dynamic_minibatch",
+        "optimized_memory", "workspace_size_limit_mb", "flip", "blur", "gaussian_noise", "mixup", "cutmix", "mosaic",
+        "mosaic_bound", "contrastive", "contrastive_jit_flip", "contrastive_color", "unsupervised",
+        "label_smooth_eps", "resize_step", "attention", "adversarial_lr", "max_chart_loss", "show_receptive_field",
+        "letter_box", "try_fix_nan", "seen", "max_epochs", "time_steps", "inputs"),
     "convolutional": ("dot", "assisted_excitation", "sway", "rotate", "stretch", "stretch_sway", "angle", "grad_centr",
                       "reverse", "stream", "wait_stream", "cbn"),
     "dropout": ("dropblock", "dropblock_size_rel", "dropblock_size_abs"), "route": ("stream", "wait_stream"),
@@ -92,7 +92,8 @@ def check_keys(section: Section) -> None:
         if neutral is not None and not _equal(value, neutral):
             also = f"; {neutral} is" if neutral else ""
             raise section.fault(f"changes the network and is not supported{also}", key)
-        if key.lower() not in known and (near := get_close_matches(key, [*honoured, *refused], 1, ALIKE)):
+        slip = key.lower() not in known and key[:1].isalpha()
+        if slip and (near := get_close_matches(key, [*honoured, *refused], 1, ALIKE)):
             raise section.fault(f'is no key of Darknet\'s. Did you mean "{near[0]}"?', key)
 
 

@@ -15,6 +15,7 @@ from scalesearch.zoo.models import model as hand_built
 READERS = {".yaml": load_arch, ".yml": load_arch, ".cfg": arch_from_cfg}
 
 
+SUFFIXES = tuple(READERS)
 ARCH, WEIGHTS = "arch.yaml", "weights.safetensors"  # what a trained network's folder holds
 
 

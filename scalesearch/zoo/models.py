@@ -58,19 +58,19 @@ def family_of(name: str) -> str:
 
 
 class Networks(Mapping):
-    """The zoo by name: every network as it was published, or as `change` makes it."""
+    """The zoo by name and networks of one's `own`: every one as it was published, or as `change` makes it."""
 
-    def __init__(self, change: Callable[[Arch], Arch] = lambda arch: arch):
-        self.change = change
+    def __init__(self, change: Callable[[Arch], Arch] = lambda arch: arch, own: Mapping[str, Arch] | None = None):
+        self.change, self.own = change, own or {}
 
     def __getitem__(self, name: str) -> Arch:
-        return self.change(model(name))
+        return self.change(self.own[name] if name in self.own else model(name))
 
     def __contains__(self, name: object) -> bool:
-        return name in MODELS
+        return name in self.own or name in MODELS
 
     def __iter__(self) -> Iterator[str]:
-        return iter(MODELS)
+        return iter((*self.own, *MODELS))
 
     def __len__(self) -> int:
-        return len(MODELS)
+        return len(self.own) + len(MODELS)

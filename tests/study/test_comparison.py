@@ -105,3 +105,37 @@ def test_mistakes_in_them_are_located(tmp_path):
     path = write_study(tmp_path, compare=TWO | {"network": []})
     assert 'compare.network: unknown key for "compare"' in refused("run", str(path), "--dry-run")
     assert "imagenet" in RECIPES
+
+
+def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
+    """An architecture's YAML, a Darknet .cfg and a trained network's folder beside zoo names; a run needs the files no
+    more."""
+    (tmp_path / "mine.yaml").write_text(arch_to_yaml(ss.load("resnet20_cifar").with_(name="mine")))
+    (tmp_path / "dark.cfg").write_text("[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=8\nsize=3\n"
+                                       "pad=1\nactivation=leaky\n[avgpool]\n[connected]\noutput=7\nactivation=linear\n")
+    trained = tmp_path / "net"
+    trained.mkdir()
+    (trained / "arch.yaml").write_text(arch_to_yaml(ss.load("squeezenet1_1").with_(name="squeezed")))
+    path = write_study(tmp_path, compare=["mobilenet_v1", "mine.yaml", "dark.cfg", "net"],
+                       budget={"macs": "<= 0.5 x mine.yaml", "params": "≤ 1x resnet18"})
+    study = load_study(path)
+    expected = ss.cost(study.networks["mine"]).macs
+    assert study.budget.most_macs == pytest.approx(0.5 * expected)
+    assert list(compare.hand_built(study)) == ["mobilenet_v1", "mine", "dark", "squeezed"]
+    assert all(arch.classes == 10 and arch.sides == (16, 16) for arch in compare.hand_built(study).values())
+    (tmp_path / "run").mkdir()
+    again = write_study(tmp_path / "run", **study.document)
+    for file in (tmp_path / "mine.yaml", tmp_path / "dark.cfg"):
+        file.unlink()
+    assert load_study(again).digest == study.digest
+    assert load_study(again).budget.most_macs == study.budget.most_macs
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"compare": ["none.yaml"]}, "none.yaml: cannot be read"),
+    ({"compare": {"networks": ["none.cfg"]}}, "none.cfg: cannot be read"),
+    ({"budget": {"macs": "2x none.cfg"}}, "none.cfg: cannot be read"),
+    ({"models": {"resnet18": {}}}, "models.resnet18: is a network's"),
+    ({"models": {"mine": {"stages": []}}}, "models.mine")])
+def test_models_that_are_none_are_located(changes, said, tmp_path):
+    assert said in refused("run", str(write_study(tmp_path, **changes)), "--dry-run")
