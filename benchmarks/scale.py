@@ -82,7 +82,7 @@ def measured(searcher: str, trials: int, workers: int) -> None:
         driver = Driver(study_of(folder, searcher, trials, workers), TrialLog(folder / "trials.jsonl"))
         costs = run(driver, workers, Random(0))
         for point in [p for p in POINTS if p < len(costs)]:
-            last = costs[point * 9 // 10 : point]
+            last = costs[point // 2 : point]  # long enough that waves of answers level out
             print(f"| {searcher} | {point:,} | {1000 * sum(last) / len(last):.1f} ms | | | | |")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         began = time.perf_counter()
@@ -101,7 +101,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=256)
     options.add_argument("--with", dest="searchers", nargs="+", default=["predictor", "evolution", "random"])
     told = options.parse_args()
-    print("| searcher | trials | a trial costs, the last tenth's mean | log | driver's memory | report | its size |")
+    print("| searcher | trials | a trial costs, mean of the last half | log | driver's memory | report | its size |")
     print("|---|---|---|---|---|---|---|", flush=True)
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:  # a process each, so that memory is its own
         pool.starmap(measured, [(name, told.trials, told.workers) for name in told.searchers], chunksize=1)

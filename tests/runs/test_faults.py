@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers import refused
+from helpers import refused, same_weights
 from starting import essence, finish, start
 
 from scalesearch.errors import InputError
@@ -119,6 +120,7 @@ def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path
     assert told[32][1] == "its process was killed 3 times, or its machine has gone"
     assert told[48][1].startswith("RuntimeError: on purpose (faulty.py:")
     assert told[64][1].startswith("MemoryError:")
+    assert told[72][1].startswith("the loss became nan in epoch 1 of 1")
     assert "Traceback" not in err and left_over() <= before and largest < 500_000_000
 
 
@@ -186,6 +188,32 @@ def test_a_worker_that_is_killed_costs_nothing_but_its_time(study, finished, tmp
     _, said = process.communicate(timeout=400)
     assert process.returncode == 0 and killed == 3, said
     assert essence(out) == essence(finished[0]) and "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_resume_looks_at_what_was_left(study, finished, tmp_path):
+    """Weights cut short, gone or another's are made again, to the bit; so are model, report and database."""
+    out, whole = tmp_path / "run", finished[0]
+    shutil.copytree(whole, out)
+    members = sorted(path.name for path in (out / "family").iterdir())
+    cut, foreign = (out / "family" / name / "weights.safetensors" for name in members[:2])
+    os.truncate(cut, 500)
+    content = bytearray(foreign.read_bytes())
+    content[-1] ^= 1
+    foreign.write_bytes(content)
+    for path in (out / "family" / members[0] / "model.py", out / "report.html", out / "optuna.db"):
+        path.write_bytes(b"cut")
+    (out / "family" / members[1] / "arch.yaml").unlink()
+    said = finish(start(study, out, "--resume"))
+    assert f"{cut} has 500 bytes, and " in said and f"{members[0]} is trained again" in said
+    assert f"{foreign} holds something else than was written; {members[1]} is trained again" in said
+    for member in members:
+        there, as_left = (folder / "family" / member for folder in (out, whole))
+        assert same_weights(there / "weights.safetensors", as_left / "weights.safetensors")
+        assert all((there / name).read_bytes() == (as_left / name).read_bytes() for name in ("model.py", "arch.yaml"))
+    assert (out / "report.html").stat().st_size > 100_000 and (out / "optuna.db").read_bytes().startswith(b"SQLite")
+    assert essence(out) == essence(whole)
+    assert "is trained again" not in finish(start(study, out, "--resume"))
 
 
 @pytest.mark.slow

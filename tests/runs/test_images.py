@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from random import Random
 
@@ -115,6 +116,19 @@ def test_training_leaves_a_model_with_its_weights(trained):
         "--set", "batch_size=16", "--resolution", "16")
     by_class = json.loads(next((out / "by_class" / "train").iterdir()).read_text())
     assert by_class["classes"] == ["cat", "dog", "eel"] and sum(map(sum, by_class["confusion"])) == 27
+
+
+def test_a_training_gone_on_with_looks_at_its_weights(trained, tmp_path, monkeypatch):
+    photos, out, _ = trained
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(photos.parent / "cache"))
+    shutil.copytree(out, tmp_path / "net")
+    weights = tmp_path / "net" / "weights.safetensors"
+    again = ("train", "resnet20_cifar", "--data", str(photos), "--out", str(tmp_path / "net"), "--recipe", "quick",
+             "--set", "epochs=4", "--set", "batch_size=16", "--resolution", "16", "--resume")
+    shutil.copy(weights, tmp_path / "before.safetensors")
+    assert "epoch" not in invoke(*again).stderr
+    os.truncate(weights, 100)
+    assert "epoch 4/4" in invoke(*again).stderr and same_weights(weights, tmp_path / "before.safetensors")
 
 
 def test_what_it_scored_is_what_everybody_sees(trained):
