@@ -38,6 +38,7 @@ class Feasible:
     def __init__(self, space: Space, budget: Budget | Mapping[str, Any]):
         self.space, self.budget = space, budget if isinstance(budget, Budget) else budget_of(budget)
         self._around: dict[tuple, list[Decisions]] = {}
+        self._asked = self._kept = 0  # draws of the space, and those that were not another way to a network of it
 
     @cached_property
     def listed(self) -> list[Decisions] | None:
@@ -114,7 +115,9 @@ class Feasible:
             return self.space.sample(rng)[0]
         while True:
             decisions, names = self.everything.draw(rng)
+            self._asked += 1
             if rng.random() * self._readings(names) < 1:
+                self._kept += 1
                 return decisions
 
     @cached_property
@@ -159,13 +162,14 @@ class Feasible:
         return self._around[key]
 
     def networks(self, rng: Random) -> int | None:
-        """How many distinct networks the space has: counted where it is listed or climbed and none is built in several
+        """How many distinct networks the space has: counted where it is listed, or climbed and none is built in several
         ways, else estimated from draws; None where there are infinitely many."""
         if self._listing is not None:
             return len(self._listing)
         if self.everything is not None:
-            whole = sum((weight for weight, _ in self._weighed(self.everything, rng, look=False)), 0.0) / DRAWS
-            return round(self.everything.weight * whole)
+            while self._kept < DRAWS:
+                self.draw_any(rng)
+            return round(self.everything.weight * self._kept / self._asked)
         if self.space.size == math.inf:
             return None
         met = sum(possible_cost(self.space._point(rng)[1]) is not None for _ in range(DRAWS))

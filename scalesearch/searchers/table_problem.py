@@ -19,6 +19,8 @@ from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.tables import Table, comparable, plain
 from scalesearch.space import Choice, Decision, Decisions, Space
 
+SPARSE = 0.5  # of all ways to decide; with fewer rows, neighbours are the nearest rows
+NEAREST = 24
 MOST_OPTIONS = 1_000  # values of a decision
 
 
@@ -149,12 +151,36 @@ class TableProblem(Problem):
     def draw(self, rng: Random) -> Decisions:
         return self.at_row(self.rows[int(rng.random() * len(self.rows))])
 
+    @cached_property
+    def sparse(self) -> bool:
+        """Whether most ways to decide are no rows, so that a decision changed leads nowhere."""
+        return len(self.rows) < SPARSE * math.prod(len(d.domain.options) for d in self.decisions.values())
+
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        """The rows inside as numbers of options."""
+        numbers = [{value: i for i, value in enumerate(d.domain.options)} for d in self.decisions.values()]
+        columns = [[number[column[row]] for row in self.rows] for number, column in zip(numbers, self._values.values())]
+        return np.array(columns, dtype=np.int16).T
+
+    def _by_distance(self, decisions: Decisions) -> np.ndarray:
+        """Places among the rows inside, those that differ in the fewest decisions first, but for the row itself."""
+        here = np.array([d.domain.options.index(decisions[name]) for name, d in self.decisions.items()])
+        apart = (self._codes != here).sum(1)
+        return np.argsort(apart, kind="stable")[int(apart.min() == 0) :]
+
     def mutated(self, decisions: Decisions, rng: Random) -> Decisions:
+        if self.sparse and len(self.rows) > 1:  # near ones mostly, and now and then one far off: near ones run out
+            places = self._by_distance(decisions)
+            return self.at_row(self.rows[places[min(int(4 * rng.paretovariate(1)) - 4, len(places) - 1)]])
         name = rng.choice([n for n, d in self.decisions.items() if len(d.domain.options) > 1])
         others = [v for v in self.decisions[name].domain.options if v != decisions[name]]
         return {**decisions, name: rng.choice(others)}
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
+        if self.sparse:
+            yield from (self.at_row(self.rows[i]) for i in self._by_distance(decisions)[:NEAREST])
+            return
         for name, decision in self.decisions.items():
             yield from ({**decisions, name: v} for v in decision.domain.options if v != decisions[name])
 

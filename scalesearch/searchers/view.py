@@ -13,6 +13,7 @@ from scalesearch.searchers.surrogate import Encoded
 from scalesearch.space import Choice, Domain
 
 POOL = 1_500  # networks drawn once, among which improvement is looked for every time
+MOST_LISTED = 50_000  # rows of a sparse table, all of which are looked at
 REMEMBERED = 1 << 17
 
 
@@ -34,7 +35,7 @@ class View:
         self._near: dict[str, dict[str, Decisions]] = {}
         self._keys: dict[int, tuple[Decisions, str]] = {}
         self._known: tuple[list[Decisions], Encoded | None] = [], None
-        self.pool = self.drawn(Random("pool"), POOL)
+        self.pool = self._all_listed() or self.drawn(Random("pool"), POOL)
         rows = [self._row(key, decisions) for key, decisions in self.pool.items()]
         numbers, costs = np.array([r[1] for r in rows], dtype=float), np.array([r[2] for r in rows], dtype=float)
         self.middle, self.scale = numbers.mean(0), numbers.std(0)
@@ -42,6 +43,13 @@ class View:
         self.cheapest, self.dearest = costs.min(0), costs.max(0)
         self.groups = self._groups(numbers.shape[1])
         self.encoded_pool = self.encoded(self.pool)
+
+    def _all_listed(self) -> dict[str, Decisions]:
+        """Of a table whose rows draws and steps hardly meet, all that may be looked at."""
+        if not getattr(self.problem, "sparse", False):
+            return {}
+        found = {self.key(decisions): decisions for decisions in self.problem.listed or ()}
+        return found if len(found) <= MOST_LISTED else {}
 
     @classmethod
     def of(cls, problem: Problem) -> View:

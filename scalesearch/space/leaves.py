@@ -79,6 +79,7 @@ def _range(value: Mapping[str, Any], field: Field) -> Domain:
         raise InputError("needs low above 0 and no step", "log")
     if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0):
         raise InputError(f"must be a number above 0, got {shown(step)}", "step")
+    _check_reached(low, high, step)
     count = (high - low) / (step or 1) if step or isinstance(low, int) else 0
     if count > MOST_VALUES:
         raise InputError(f"has {count + 1:,.0f} values; at most {MOST_VALUES:,}, or a larger step", "range")
@@ -91,6 +92,19 @@ def _range(value: Mapping[str, Any], field: Field) -> Domain:
     for v in domain.values or ():
         _checked(field, v, "range")
     return domain
+
+
+def _check_reached(low: float, high: float, step: float | None) -> None:
+    """A step from low to high must end there: a top that no network has is a slip."""
+    if step is None or low == high:
+        return
+    steps = (high - low) / step
+    if steps < 1:
+        raise InputError(f"is larger than the whole range, {shown(step)} from {low} to {high}", "step")
+    if abs(steps - round(steps)) > 1e-6:
+        below, above = (f"{low + times * step:.10g}" for times in (int(steps), int(steps) + 1))
+        raise InputError(f"misses the top, {high}: from {low} in steps of {shown(step)} the range ends at {below} or "
+                         f"{above}", "step")
 
 
 def _conditions(when: Any) -> tuple:

@@ -6,6 +6,7 @@ import itertools
 import json
 from random import Random
 
+import numpy as np
 import pytest
 from conftest import MBCONV
 from driving import drive, write_study
@@ -17,10 +18,13 @@ from scalesearch.budget.bounds import Budget
 from scalesearch.counting.counts import cost
 from scalesearch.scaling.closed_loop import realised
 from scalesearch.scaling.ways import ScalingSpace
+from scalesearch.searchers.asking import ask
 from scalesearch.searchers.problem import Past
 from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
 from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.table import SEARCHERS, searcher
+from scalesearch.searchers.table_problem import TableProblem
+from scalesearch.searchers.tables import read_table
 from scalesearch.space.schema import load_space, space_from_dict
 from scalesearch.study.reading import load_study
 
@@ -97,3 +101,43 @@ def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
     assert len({ScalingSpace.shares(d) for d in problem.networks.values()}) < len(problem.networks)
     space = ScalingSpace(base, factor, tolerance)
     assert all(expand(space.at(d).arch).digest == name for name, d in problem.networks.items())  # whoever asks first
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory):
+    """400 rows of 3¹² ways to decide: hardly a row has a neighbour that is one."""
+    path = tmp_path_factory.mktemp("sparse") / "t.npz"
+    rows = np.unique(np.random.default_rng(0).integers(0, 3, (400, 12)), axis=0)
+    score = rows[:, :6].sum(1) - 0.7 * np.abs(rows[:, 6:] - 1).sum(1) + 0.1 * rows[:, 0] * rows[:, 1]
+    np.savez(path, ops=rows, acc=score)
+    return path
+
+
+def test_of_a_sparse_table_neighbours_are_the_nearest_rows(sparse):
+    found = TableProblem(read_table(sparse), ["ops"], "acc")
+    assert found.sparse
+    here = found.at_row(found.rows[7])
+    apart = lambda one: sum(a != b for a, b in zip(one.values(), here.values()))
+    near = list(found.neighbours(here))
+    others = sorted(apart(d) for d in found.listed if d != here)
+    assert [apart(d) for d in near] == others[: len(near)] and len(near) == 24
+    rng = Random(0)
+    assert all(found.inside(found.mutated(here, rng)) for _ in range(50))
+
+
+@pytest.mark.parametrize("with_", ["predictor", "evolution", "local"])
+def test_a_sparse_table_is_searched_without_thousands_of_refusals(sparse, with_):
+    """And better than by drawing."""
+    best: dict[str, list[float]] = {with_: [], "random": []}
+    for name, scores in best.items():
+        for seed in range(4):
+            found = TableProblem(read_table(sparse), ["ops"], "acc")
+            results, seen, refused = [], set(), 0
+            for number in range(40):
+                proposal = ask(found, name, Past(list(results)), Random(f"{seed}-{number}"), seen)
+                refused += proposal.rejected
+                seen.add(proposal.identity)
+                results.append((proposal.decisions, found.measured(proposal.decisions)))
+            scores.append(max(score for _, score in results))
+            assert refused < 2_000, name
+    assert sum(best[with_]) > sum(best["random"])

@@ -203,3 +203,18 @@ def test_a_condition_on_a_decimal_takes_a_whole_number():
                     "kernel": choice(3, 5, when={"stages.0.mbconv.expand": 6}, otherwise=7)}}]})
     assert space.size == 3
     assert space.at({"stages.0.mbconv.expand": 3}).digest == space.at({"stages.0.mbconv.expand": 3.0}).digest
+
+
+@pytest.mark.parametrize(("said", "message"), [
+    ({"range": [8, 30], "step": 8}, r"step: misses the top, 30: from 8 in steps of 8 the range ends at 24 or 32"),
+    ({"range": [8, 12], "step": 8}, r"step: is larger than the whole range, 8 from 8 to 12"),
+    ({"range": [1, 10], "step": 4}, r"step: misses the top, 10: .* ends at 9 or 13")])
+def test_a_range_that_its_step_does_not_fill_is_said(said, message):
+    data = {"resolution": 16, "classes": 4, "stages": [{"conv": {"width": said}}], "head": {"classifier": {}}}
+    with pytest.raises(InputError, match=message):
+        space_from_dict(data)
+    rate = {"range": [0.1, 0.45], "step": 0.1}
+    with pytest.raises(InputError, match=r"misses the top, 0.45: .* ends at 0.4 or 0.5"):
+        space_from_dict({**data, "stages": [{"conv": {"width": 8}}], "head": {"classifier": {"dropout": rate}}})
+    rate["range"] = [0.1, 0.4]
+    space_from_dict({**data, "stages": [{"conv": {"width": 8}}], "head": {"classifier": {"dropout": rate}}})
