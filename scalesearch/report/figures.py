@@ -159,15 +159,16 @@ def triangle(info: Info) -> go.Figure:
                 "line": {"color": "#111827", "width": 0.8}, "showscale": True,
                 "cmin": _typical_low([p.score for p in points]),
                 "cmax": max(p.score for p in points),
-                "colorbar": {"title": axis.name, "tickformat": f".1{axis.format}", "thickness": 12, "len": 0.8}},
+                "colorbar": {"title": {"text": axis.name, "side": "top"}, "tickformat": f".1{axis.format}",
+                             "thickness": 10, "len": 0.8, "orientation": "h", "y": -0.16, "yanchor": "top"}},
         customdata=[[p.name, ", ".join(p.presets) or "searched", p.score, p.macs, p.deviation] for p in points],
         hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution "
                       "%{c:.2f}<br>"
                       f"%{{customdata[2]:.2{axis.format}}}, "
                       "%{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>"))
-    figure.update_layout(**{**STYLE, "margin": {"l": 72, "r": 48, "t": 36, "b": 36}}, height=440, ternary={
-        "sum": 1, "aaxis": {"title": "depth (α)", "ticks": ""}, "baxis": {"title": "width (β)", "ticks": ""},
-        "caxis": {"title": "resolution (γ)", "ticks": ""}, "bgcolor": "#f8fafc"})
+    figure.update_layout(**{**STYLE, "margin": {"l": 64, "r": 64, "t": 40, "b": 110}}, height=500, ternary={
+        "sum": 1, "aaxis": {"title": "depth (α)", "ticks": ""}, "baxis": {"title": "width<br>(β)", "ticks": ""},
+        "caxis": {"title": "resolution<br>(γ)", "ticks": ""}, "bgcolor": "#f8fafc"})
     return figure
 
 

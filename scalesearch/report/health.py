@@ -28,7 +28,8 @@ def health_page(data: DataSet) -> str:
     environment.filters["thousands"] = lambda v: f"{v:,}"
     return environment.from_string((HERE / "health.html.j2").read_text(encoding="utf-8")).render(
         health=health, pairs=pairs, singles=singles, some=some, shown=SHOWN, thumbnails=_thumbnails(data, wanted),
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")))
+        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        code=Markup((HERE / "scrolls.js").read_text(encoding="utf-8")))
 
 
 def _by_class(data: DataSet) -> dict[str, list[str]]:

@@ -37,7 +37,8 @@ def page(info: Info) -> str:
         info=info, found=info.found, figures=drawn, css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         against={name.removeprefix("against "): drawn[name] for name in drawn if name.startswith("against ")},
         script=Markup(figures.script()), config=Markup(json.dumps(figures.CONFIG)),
-        code=Markup((HERE / "page.js").read_text(encoding="utf-8")), provenance=provenance(info) if info.data else [],
+        code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "scrolls.js"))),
+        provenance=provenance(info) if info.data else [],
         study=dump(_readable(info.document)))
 
 

@@ -133,6 +133,7 @@ def test_report_opens_in_a_browser_without_a_network(finished, tmp_path, width):
     assert dom.count("main-svg") >= 4 and "small-phi1" in dom
     assert 'class="drawn"' in dom and "EfficientNet's coefficients" in dom
     assert dom.count('class="ternary') + dom.count("ternarylayer") >= 1
+    assert ('class="scroll cut"' in dom) == (width == 400)  # wide tables say that they scroll, where they do
     text = page.read_text()
     assert 'src="' not in text and "http://" not in text and "https://" not in text and len(text) < 2_000_000
     shot = tmp_path / "shot.png"
