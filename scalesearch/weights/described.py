@@ -29,11 +29,11 @@ def timm_config(file: Path) -> dict[str, Any] | None:
     return said if ours else None
 
 
-def trained_as(arch: Arch, said: Mapping[str, str], place: str) -> Arch:
+def trained_as(arch: Arch, said: Mapping[str, str], place: str, same: bool = True) -> Arch:
     """`arch` with the eps and the padding that our own weights were trained with, as their file says.
 
-    Raises `InputError` where they are of a network that computes something else, and for a file whose words make no
-    sense.
+    Raises `InputError` where they are of a network that computes something else, if it is to be the `same`, and for a
+    file whose words make no sense.
     """
     try:
         if "arch" in said:
@@ -45,7 +45,7 @@ def trained_as(arch: Arch, said: Mapping[str, str], place: str) -> Arch:
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"says of its network what cannot be read ({error})", place) from None
     difference = _difference(theirs.to_dict(), arch.to_dict())
-    if difference:
+    if difference and same:
         raise InputError(f"is of another network, {theirs.name}: {difference} in {arch.name}", place)
     return arch.with_(**{key: getattr(theirs, key) for key in TAKEN})
 

@@ -31,9 +31,10 @@ def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor]
 
     `source` is a file of weights (safetensors, torch's, Darknet's; its content tells), `hf_hub:OWNER/NAME`, or a state
     dict. Where weights averaged over the training (EMA) lie beside others these are taken, with `raw` the others;
-    `model.taken` says so. With `replace_head` what has another shape in the head keeps its fresh weights: the file has
-    another number of classes. The network takes the norms' eps and the padding that the weights were trained with, as
-    their file, timm's `config.json` beside it, or the library says, and `model.arch` says so.
+    `model.taken` says so. With `replace_head`, for who trains on, what has another shape in the head keeps its fresh
+    weights: the file has another number of classes; and our own file may be of a network with other strides. The
+    network takes the norms' eps and the padding that the weights were trained with, as their file, timm's `config.json`
+    beside it, or the library says, and `model.arch` says so.
 
     Raises `InputError` for a damaged file, for every missing, extra or misshapen tensor, named with its counterpart,
     for values that are no finite numbers, and for weights of a network that computes something else; then nothing has
@@ -54,7 +55,7 @@ def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor]
         config = timm_config(file) if file is not None else None
         library, given, names = _whose(arch, model.state_dict(), tensors.by_name, place, "timm" if config else "")
         said = told(file) if library == "scalesearch" and file is not None else {}
-        becomes = _trained(arch, library, said, config, place)
+        becomes = _trained(arch, library, said, config, place, same=not replace_head)
     chosen = _matched(model, given, names, replace_head, place)
     if becomes.padding != arch.padding:
         model.__dict__.update(build(becomes).to(next(model.parameters()).device).train(model.training).__dict__)
@@ -69,10 +70,10 @@ def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor]
 
 
 def _trained(arch: Arch, library: str, said: Mapping[str, str], config: Mapping[str, Any] | None,
-             place: str) -> Arch:
+             place: str, same: bool) -> Arch:
     """`arch` as the weights were trained with it. Raises `InputError` where they are another's."""
     if library == "scalesearch":
-        return trained_as(arch, said, place)
+        return trained_as(arch, said, place, same)
     if library == "timm" and config is not None and (architecture := config.get("architecture")):
         changes = variant(arch.name, str(architecture))
         if changes is None:
