@@ -28,7 +28,7 @@ def guarded_command(command: Callable) -> Callable:
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            with watched_by(_progress):
+            with watched_by(_Progress()):
                 return command(*args, **kwargs)
         except InputError as error:
             click.echo(f"scalesearch: {error}", err=True)
@@ -54,25 +54,32 @@ def guarded_command(command: Callable) -> Callable:
     return guarded
 
 
-def _progress(items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
-    """Once work turns out to take long, a bar on a terminal, elsewhere a line."""
-    rest, began, number = iter(items), time.monotonic(), 0
-    for item in rest:
-        yield item
-        number += 1
-        if time.monotonic() - began > LONG:
-            break
-    else:
-        return
-    from rich.console import Console
-    from rich.progress import track
+class _Progress:
+    """Once a command turns out to take long, a bar on a terminal, elsewhere a line; further lines for work that takes
+    long by itself."""
 
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal:
-        yield from track(rest, what, total, number, console=console, transient=True)
-        return
-    click.echo(f"{what}: {number:,} of {total:,} so far", err=True)
-    yield from rest
+    def __init__(self) -> None:
+        self.began, self.said = time.monotonic(), False
+
+    def __call__(self, items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
+        rest, began, number = iter(items), time.monotonic() if self.said else self.began, 0
+        for item in rest:
+            yield item
+            number += 1
+            if time.monotonic() - began > LONG:
+                break
+        else:
+            return
+        from rich.console import Console
+        from rich.progress import track
+
+        console = Console(stderr=True, highlight=False)
+        if console.is_terminal:
+            yield from track(rest, what, total, number, console=console, transient=True)
+            return
+        self.said = True
+        click.echo(f"{what}: {number:,} of {total:,} so far", err=True)
+        yield from rest
 
 
 def _one_line(error: click.UsageError, file: Any = None) -> None:

@@ -20,7 +20,7 @@ from scalesearch.space.domains import Condition, Domain, Open, Tie, contains, dr
 from scalesearch.space.reading import embeddings, read_leaf, spec_of
 from scalesearch.space.size import Components, count_ambiguous
 
-MOST_REFUSED = 20_000  # draws in a row that are no networks
+MOST_REFUSED = 5_000  # draws in a row that are no networks
 MOST_MUTATED = 200
 MOST_INTERCHANGEABLE = 10  # optional stages; draws from a space where they coincide are kept with falling probability
 
