@@ -37,6 +37,7 @@ from .blocks.registry import (
     value_at as value_at,
     with_leaves as with_leaves,
 )
+from .blocks.yolo import BOX_VALUES as BOX_VALUES
 from .expansion import Graph as Graph, expand as expand, expand_stage as expand_stage, meets as meets
 from .graph import (
     BlockGraph as BlockGraph,

@@ -52,10 +52,12 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     listing = feasible._listing
     exact = listing is not None
     dice = watched(range(DRAWS), "drawing networks", DRAWS)
-    drawn = [d for d, _ in listing] if listing is not None else [feasible.draw_any(rng) for _ in dice]
-    counted = sorted(c.macs for d in drawn if (c := possible_cost(space._at(d))) is not None)
-    if not counted:
-        cost(space._at(drawn[0] if drawn else space.sample(rng)[0]))  # says why not
+    drawn = [d for d, _ in listing] if listing is not None else [d for _ in dice if (d := feasible.draw_any(rng))
+                                                                 is not None]  # fmt: skip
+    counted = sorted(cost(space._at(d)).macs for d in drawn)
+    if not counted:  # what is drawn now is a network all the same, or says why none is
+        drawn = [space.sample(rng)[0]]
+        counted = [cost(space._at(drawn[0])).macs]
     ends = (counted[0], counted[-1]) if exact else _extremes(feasible, drawn)
     share, interval = feasible.share(rng)
     if not share:
@@ -69,8 +71,7 @@ def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
     if feasible.ladder is not None:
         return feasible.ladder.ends(AXES["macs"])
     space = feasible.space
-    possible = [d for d in drawn if possible_cost(space._at(d)) is not None]
-    ordered = sorted(possible, key=lambda d: cost(space._at(d)).macs)
+    ordered = sorted(drawn, key=lambda d: cost(space._at(d)).macs)
     macs = lambda sign: lambda arch: math.inf if (c := possible_cost(arch)) is None else sign * c.macs
     return (int(min(descend(space, d, macs(1))[1] for d in ordered[:DESCENTS])),
             int(-min(descend(space, d, macs(-1))[1] for d in ordered[-DESCENTS:])))

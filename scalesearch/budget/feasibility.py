@@ -8,7 +8,7 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch, expand
+from scalesearch.arch import Arch, expand, meets
 from scalesearch.budget.band import Band
 from scalesearch.budget.bounds import COUNTED, FLOAT, Budget, budget_of
 from scalesearch.budget.ladder import AXES, Ladder, Names, TooEntangled
@@ -109,10 +109,12 @@ class Feasible:
                     return found
         return self._walk(rng)
 
-    def draw_any(self, rng: Random) -> Decisions:
-        """Decisions of a network of the space, inside the budget or not, each as likely as every other."""
+    def draw_any(self, rng: Random) -> Decisions | None:
+        """Decisions of a network of the space, inside the budget or not, each as likely as every other; of a space that
+        cannot be climbed now and then nothing, a point of it that is no network."""
         if self.everything is None:
-            return self.space.sample(rng)[0]
+            decisions, arch = self.space.point(rng)
+            return decisions if meets(arch) else None
         while True:
             decisions, names = self.everything.draw(rng)
             self._asked += 1
@@ -129,7 +131,7 @@ class Feasible:
     def _attempt(self, rng: Random) -> Decisions | None:
         """A draw along the counted bounds; None where it is outside, or one of several readings whose turn it isn't."""
         if self.band is None:
-            decisions, arch = self.space.sample(rng)
+            decisions, arch = self.space.point(rng)
             return decisions if self.budget.admits(arch) else None
         if not self.band.weight:
             return None
@@ -172,8 +174,7 @@ class Feasible:
             return round(self.everything.weight * self._kept / self._asked)
         if self.space.size == math.inf:
             return None
-        met = sum(possible_cost(self.space._point(rng)[1]) is not None for _ in range(DRAWS))
-        return round(self.space.size * met / DRAWS)
+        return round(self.space.size * sum(self.draw_any(rng) is not None for _ in range(DRAWS)) / DRAWS)
 
     def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
         """The share of the space's networks inside, and its 95 % interval."""
@@ -181,8 +182,9 @@ class Feasible:
             inside = len(self.listed or ()) / max(1, len(self._listing))
             return inside, (inside, inside)
         if self.band is None:
-            met = sum(self._attempt(rng) is not None for _ in range(DRAWS))
-            return met / DRAWS, wilson(met, DRAWS)
+            drawn = [d for _ in range(DRAWS) if (d := self.draw_any(rng)) is not None]
+            met = sum(self.budget.admits(self.space._at(d)) for d in drawn)
+            return met / max(1, len(drawn)), wilson(met, max(1, len(drawn)))
         if not self.band.weight:
             return 0.0, (0.0, 0.0)
         there = self._weighed(self.band, rng)
@@ -238,7 +240,7 @@ class Feasible:
     def _near(self, rng: Random) -> Iterator[Decisions]:
         """Draws from the counted bounds; from the first that hold anything, where they have to be let out for that,
         little by little."""
-        yield from (self.space._point(rng)[0] for _ in range(NEAR))
+        yield from (self.space.point(rng)[0] for _ in range(NEAR))
         if self.band is None:
             return
         for step in range(40):

@@ -38,9 +38,9 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 @click.option("--resume", is_flag=True, help="Go on with the training in the folder.")
 @json_option
 @guarded_command
-def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bool, freeze_until: str | None, recipe:
-          str | None, settings: tuple[str, ...], resolution: int | None, seed: int, device: str | None, save_every:
-          float, resume: bool, as_json: bool, **said: Any) -> None:
+def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bool, freeze_until: str | None,
+          recipe: str | None, settings: tuple[str, ...], resolution: int | None, seed: int, device: str | None,
+          save_every: float, resume: bool, as_json: bool, **said: Any) -> None:
     """Train MODEL on images, from nothing or from weights.
 
     The folder it leaves is a MODEL with its weights: predict, evaluate, export and cost take it.

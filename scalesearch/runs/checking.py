@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.budget import Budget, Certificate, certify
+from scalesearch.searchers import SpaceTableProblem, TableProblem
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys, space_from_dict
 from scalesearch.study import Study, kind_of, load_study, study_fields
@@ -50,10 +51,10 @@ def check_file(path: Path, budget: Budget) -> dict[str, Any]:
         certificate = certified(study, path)
         if certificate is not None:
             return _row(path, "study", study.adapted_space.name, certificate)
-        table = getattr(study.problem, "table", None)
-        told = {"note": table.told} if table is not None and table.told else {}
+        assert isinstance(study.problem, TableProblem | SpaceTableProblem)
+        told = {"note": study.problem.table.told} if study.problem.table.told else {}
         return {"file": str(path), "kind": "table study", "name": study.name,
-                "architectures": len(table) if table is not None else 0, **told}
+                "architectures": len(study.problem.table), **told}
     with document.located():
         space = space_from_dict(document.data)
         return _row(path, "space" if space.decisions else "architecture", space.name, certify(space, budget))

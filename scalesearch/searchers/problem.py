@@ -25,12 +25,16 @@ class Problem:
     decisions: Mapping[str, Any]
     objectives: tuple[str, ...] = ()
     memory: dict[str, Any]
-
     @property
     def digest(self) -> str:
         """16 hex digits of everything that a search of it hangs on; if not said otherwise, of its decisions."""
         said = repr([(name, decision.domain) for name, decision in self.decisions.items()])
         return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether a step from one decision to the next hardly ever leads to another that may be tried."""
+        return False
 
     @property
     def listed(self) -> Iterable[Decisions] | None:

@@ -46,7 +46,7 @@ class View:
 
     def _all_listed(self) -> dict[str, Decisions]:
         """Of a table whose rows draws and steps hardly meet, all that may be looked at."""
-        if not getattr(self.problem, "sparse", False):
+        if not self.problem.sparse:
             return {}
         found = {self.key(decisions): decisions for decisions in self.problem.listed or ()}
         return found if len(found) <= MOST_LISTED else {}

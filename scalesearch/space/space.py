@@ -166,13 +166,13 @@ class Space:
         """
         rng = rng if isinstance(rng, Random) else Random(rng)
         for _ in range(MOST_REFUSED):
-            decisions, arch = self._point(rng)
+            decisions, arch = self.point(rng)
             if meets(arch):
                 return decisions, arch
         expand(arch)
         raise AssertionError("shapes that meet and don't")
 
-    def _point(self, rng: Random) -> tuple[Decisions, Arch]:
+    def point(self, rng: Random) -> tuple[Decisions, Arch]:
         """Decisions and their architecture, each as likely; it may be no network."""
         while True:
             decisions = self._components.draw(rng)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from scalesearch.arch import BLOCKS, adapted_strides
@@ -115,7 +116,7 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
     with located():
         _check_some_network(study)
     with inside("recipe"):
-        training.recipe.frozen(len(space.sample(0)[1].stages))
+        training.recipe.frozen(len(space.point(Random(0))[1].stages))
     return study
 
 
@@ -133,7 +134,7 @@ def _training(given: Mapping[str, Any], task: Task, sections: Mapping[type, Any]
 
 def _task(named: str | None, space: Space) -> Task:
     """The task that the study names, else what the space's heads are for."""
-    arch = space.sample(0)[1]
+    arch = space.point(Random(0))[1]  # what its head is for says one that is no network too
     name = BLOCKS[arch.head.kind].task if named is None else named
     if name not in TASKS:
         raise InputError(f"{arch.name} is for {name}; studies train for {', '.join(TASKS)}", "head")

@@ -41,14 +41,14 @@ def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor]
     been loaded.
     """
     arch: Arch = model.arch
-    place, file, tensors = "state dict", None, Tensors({})
+    place, file, tensors, is_darknet = "state dict", None, Tensors({}), False
     if isinstance(source, Mapping):
         tensors = Tensors(dict(source))
     else:
         place, file = str(source), local(source)
-        if kind_of(file) != "darknet":
-            tensors = read(file, raw)
-    if file is not None and kind_of(file) == "darknet":
+        is_darknet = kind_of(file) == "darknet"
+        tensors = tensors if is_darknet else read(file, raw)
+    if file is not None and is_darknet:
         library, given, said, becomes = "darknet", read_darknet(file, model, convolutions(arch)), {}, arch
         names = {key: key for key in model.state_dict()}
     else:

@@ -14,7 +14,7 @@ from scalesearch.arch import Arch, Stage, block, conv, expand
 from scalesearch.errors import InputError, nearest, unknown
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
-from scalesearch.zoo.darknet_ends import DETECTORS, detector, ending, is_plain, values_of, with_open_end
+from scalesearch.zoo.darknet_ends import DETECTORS, check_values, detector, ending, is_plain, with_open_end
 from scalesearch.zoo.darknet_keys import HONOURED, REFUSED_SECTIONS, check_keys
 from scalesearch.zoo.sections import Section, read_sections
 
@@ -92,7 +92,7 @@ class _Reader:
             raise section.fault(f"unknown section; takes {', '.join(known)}.{nearest(section.name, known)}")
         check_keys(section)
         if following is not None and following.name in DETECTORS and section.name == "convolutional":
-            values_of(section, following)
+            check_values(section, following)
             if self.predicts:
                 self.taps.append(self.before(section))
                 self.outputs.append(None)

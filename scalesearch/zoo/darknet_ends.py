@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from scalesearch.arch import Arch, BlockSpec, Graph, block
+from scalesearch.arch import BOX_VALUES, Arch, BlockSpec, Graph, block
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
 from scalesearch.zoo.sections import Section
 
 DETECTORS = {"yolo": "yolo", "gaussian_yolo": "gaussian", "region": "region"}  # and how their boxes are read
-VALUES = {"yolo": 5, "gaussian": 9, "region": 5}  # of an anchor beside its classes
 CLASSES = fields_of(settings_keys)["classes"]
 
 
@@ -56,11 +55,11 @@ def with_open_end(graph: Graph, shared: bool) -> Arch:
     return arch.with_(head=block("logits", "head")) if shared and shape[1:] == (1, 1) else arch
 
 
-def values_of(conv: Section, detector: Section) -> None:
+def check_values(conv: Section, detector: Section) -> None:
     """Raises `InputError` where a convolution doesn't give the detection layer after it what that takes."""
     boxes = DETECTORS[detector.name]
     masks, classes = _mask(detector), detector.number("classes", 20)
-    wanted = len(masks) * (VALUES[boxes] + classes)
+    wanted = len(masks) * (BOX_VALUES[boxes] + classes)
     if conv.number("filters", 1) != wanted:
         raise conv.fault(f"must be {wanted} before [{detector.name}] with {len(masks)} masks and {classes} classes, "
                          f"got {conv.number('filters', 1)}", "filters")

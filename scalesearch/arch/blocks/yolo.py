@@ -70,7 +70,7 @@ def add(xs: list[SymTensor], *, act: ActName | None = None) -> SymTensor:
     return total.act(act) if act else total
 
 
-VALUES = {"yolo": 5, "region": 5, "gaussian": 9}  # of an anchor beside its classes: box, objectness, and deviations
+BOX_VALUES = {"yolo": 5, "region": 5, "gaussian": 9}  # of an anchor beside its classes: box, objectness, and deviations
 
 
 def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks,
@@ -86,7 +86,7 @@ def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks,
     """
     if len(xs) != len(masks):
         raise ShapeError(f"has {len(masks)} masks for {len(xs)} maps")
-    values = [len(mask) * (VALUES[boxes] + classes) for mask in masks]
+    values = [len(mask) * (BOX_VALUES[boxes] + classes) for mask in masks]
     if predicts:
         xs = [x.conv(width, bias=True, name=f"predict.{i}") for i, (x, width) in enumerate(zip(xs, values))]
     for x, width in zip(xs, values):
