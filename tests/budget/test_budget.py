@@ -354,9 +354,9 @@ def test_a_space_that_cannot_be_climbed_counts_its_networks_by_draws():
     """Its points that are no networks are left out of share, median and ends, and their number is estimated."""
     stage = lambda inputs: {"regnet": {"width": {"choice": [48, 64, 80, 96, 112]}, "group_width": {"choice": [16, 24]}},
                             "present": {"choice": [True, False]}} | inputs  # fmt: skip
-    space = space_from_dict({"resolution": 16, "classes": 4, "stem": [{"conv": {"width": 8}}],
-                             "stages": [
-        {"conv": {"width": 16}}, *(stage({}) for _ in range(5)), {"conv": {"width": 8}, "inputs": [0]}], "head": {"classifier": {}}})  # fmt: skip
+    stages = [{"conv": {"width": 16}}, *(stage({}) for _ in range(5)), {"conv": {"width": 8}, "inputs": [0]}]
+    space = space_from_dict({"resolution": 16, "classes": 4, "stem": [{"conv": {"width": 8}}], "stages": stages,
+                             "head": {"classifier": {}}})  # fmt: skip
     found = certify(space, {"macs": "<= 1T"})
     assert not found.climbed and not found.exact and found.inside == 1
     assert 0 < found.networks < found.size and found.counted < 2_000
