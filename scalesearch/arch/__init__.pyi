@@ -34,6 +34,7 @@ from .blocks.registry import (
     normal_form as normal_form,
     record as record,
     register_block as register_block,
+    run as run,
     value_at as value_at,
     with_leaves as with_leaves,
 )
@@ -46,3 +47,4 @@ from .graph import (
     named_structure as named_structure,
 )
 from .operators import Shape as Shape
+from .symbolic import SymTensor as SymTensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from scalesearch.arch.arch import Arch, Resolution, Stage, resized, sized
-from scalesearch.arch.blocks.registry import record
+from scalesearch.arch.blocks.registry import out_shape, record
 from scalesearch.arch.graph import BlockGraph, Layer, ShapeError, TooSmall, named_structure
 from scalesearch.arch.operators import Shape
 from scalesearch.errors import InputError
@@ -88,10 +88,28 @@ def expand(arch: Arch) -> Graph:
 def meets(arch: Arch) -> bool:
     """Whether the shapes in `arch` meet: whether it is a network."""
     try:
-        _expand(arch)
+        _shapes_through(arch)
     except ShapeError:
         return False
     return True
+
+
+def _shapes_through(arch: Arch) -> None:
+    """`_expand` without the graph, which takes a third of the time. Raises `ShapeError` where it would."""
+    same = arch.padding == "same"
+    shape: Shape = (arch.channels, *arch.sides)
+    for spec in arch.stem:
+        shape = out_shape(spec, (shape,), same)
+    shapes: dict[int, Shape] = {-1: shape}
+    sources = arch.sources
+    for i, stage in enumerate(arch.stages):
+        shape = out_shape(stage.block, tuple([shapes[j] for j in sources[i]]), same, stage.stride)
+        for _ in range(stage.depth - 1):
+            shape = out_shape(stage.block, (shape,), same, 1)
+        shapes[i] = shape
+    for aux in arch.auxiliary:
+        out_shape(aux.block, (shapes[aux.after],), same, None, arch.classes)
+    out_shape(arch.head, tuple([shapes[j] for j in sources[-1]]), same, None, arch.classes)
 
 
 def _expand(arch: Arch) -> Graph:

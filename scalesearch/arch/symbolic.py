@@ -1,236 +1,244 @@
-"""Symbolic tensors that record typed layers: what a block is, before anybody counts, builds or prints it."""
+"""Symbolic tensors: what a block says of shapes and operators, before anybody counts, builds or prints it.
+
+A block runs on one kind of them at a time. The plain ones here know shapes alone; `recording.py` has those that keep
+the layers, `counting/tally.py` those that add up what the layers cost.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from scalesearch.arch import operators as ops
-from scalesearch.arch.graph import BlockGraph, Layer, ShapeError, TooSmall, live
+from scalesearch.arch.graph import ShapeError, TooSmall
 from scalesearch.arch.operators import Shape
 
+NOT_NAMED = nullcontext()
 
-class Tape:
-    """What a block's tensors record on, and what the names of the layers begin with at the moment."""
 
-    __slots__ = ("layers", "prefix", "same")
+class Padding(NamedTuple):
+    """What all tensors of a block know: whether convolutions pad as TensorFlow's "same" unless told."""
 
-    def __init__(self, same: bool):
-        self.layers: list[Layer] = []
-        self.same, self.prefix = same, ""
+    same: bool
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     if not isinstance(value, tuple):
         return value, value
     if len(value) != 2:
-        raise ShapeError(f"a kernel is a side, or height and width, got {list(value)}")
+        raise ShapeError(f"has a kernel of {list(value)}; it is a side, or height and width")
     return value
 
 
+class Windows(NamedTuple):
+    """How a window slides over a map, and how often it fits: the height and width of what it gives."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] | str
+    dilation: tuple[int, int]
+    height: int
+    width: int
+
+
+@lru_cache(maxsize=1 << 16)
+def windows(height: int, width: int, kernel, stride, padding, dilation, ceil: bool, same: bool) -> Windows:
+    """Of a map of `height` × `width`; sizes are a side, or height and width.
+
+    Raises `ShapeError` where the window is too large.
+    """
+    (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation = _pair(kernel), _pair(stride), _pair(dilation)
+    if height < sh or width < sw:
+        raise TooSmall(f"has stride {max(sh, sw)} on a map of {height}×{width}")
+    if padding is None:
+        padding = "same" if same else (dh * (kh - 1) // 2, dw * (kw - 1) // 2)
+    if padding == "same":
+        return Windows(kernel, stride, padding, dilation, -(-height // sh), -(-width // sw))
+    ph, pw = padding = _pair(padding)
+    slack_h, slack_w = height + 2 * ph - dh * (kh - 1) - 1, width + 2 * pw - dw * (kw - 1) - 1
+    if slack_h < 0 or slack_w < 0:
+        raise TooSmall(f"has kernel {kh}×{kw} on a map of {height}×{width}")
+    rows, columns = slack_h // sh + 1, slack_w // sw + 1
+    if ceil:  # torch drops a last window that would start in the padding
+        rows += slack_h % sh > 0 and rows * sh < height + ph
+        columns += slack_w % sw > 0 and columns * sw < width + pw
+    return Windows(kernel, stride, padding, dilation, rows, columns)
+
+
 class SymTensor:
-    """A feature map (or vector) that a block computes; every method records one layer and returns its output."""
+    """A feature map (or vector) that a block computes; every method is one layer and returns its output."""
 
-    __slots__ = ("index", "shape", "tape")
+    __slots__ = ("shape", "tape")
 
-    def __init__(self, tape: Tape, index: int, shape: Shape):
-        self.tape, self.index, self.shape = tape, index, shape
+    def __init__(self, tape: Any, shape: Shape):
+        self.tape, self.shape = tape, shape
 
     @property
     def channels(self) -> int:
         return self.shape[0]
 
-    def _record(self, op: Any, name: str, shape: Any, others: Sequence[SymTensor] = ()) -> SymTensor:
-        layers = self.tape.layers
-        inputs = (self.index, *[o.index for o in others]) if others else (self.index,)
-        layers.append(Layer(op, self.tape.prefix + name, inputs, shape))
-        return SymTensor(self.tape, len(layers) - 1, shape)
+    def _record(self, op: type, given: tuple, name: str, shape: Any, others: Sequence[Self] = ()) -> Self:
+        """The output, of `shape`, of `op(*given)` on this tensor and `others`; what has no name is numbered."""
+        return type(self)(self.tape, shape)
 
-    @contextmanager
-    def inside(self, name: str) -> Iterator[None]:
-        """Layers recorded meanwhile are named `name.…`."""
-        before = self.tape.prefix
-        self.tape.prefix = f"{before}{name}."
+    def inside(self, name: str) -> AbstractContextManager[None]:
+        """Layers meanwhile are named `name.…`."""
+        return NOT_NAMED
+
+    def _slide(self, kernel, stride, padding, dilation=1, ceil=False, name="") -> Windows:
+        """A window of this size sliding over this map."""
         try:
-            yield
-        finally:
-            self.tape.prefix = before
-
-    def _slide(self, kernel, stride, padding, dilation=(1, 1), ceil=False, name="") -> tuple[Any, int, int]:
-        """Padding to use and the output height and width of a window sliding over this map."""
-        if len(self.shape) != 3:
-            raise ShapeError(f"{name} needs a feature map, got features of shape {self.shape}")
-        _, h, w = self.shape
-        (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
-        if h < sh or w < sw:
-            raise TooSmall(f"{name} has stride {max(sh, sw)} on a map of {h}×{w}")
-        if padding is None:
-            padding = "same" if self.tape.same else (dh * (kh - 1) // 2, dw * (kw - 1) // 2)
-        if padding == "same":
-            return padding, -(-h // sh), -(-w // sw)
-        ph, pw = padding
-        slack_h, slack_w = h + 2 * ph - dh * (kh - 1) - 1, w + 2 * pw - dw * (kw - 1) - 1
-        if slack_h < 0 or slack_w < 0:
-            raise TooSmall(f"{name} has kernel {kh}×{kw} on a map of {h}×{w}")
-        oh, ow = slack_h // sh + 1, slack_w // sw + 1
-        if ceil:  # torch drops a last window that would start in the padding
-            oh += slack_h % sh > 0 and oh * sh < h + ph
-            ow += slack_w % sw > 0 and ow * sw < w + pw
-        return padding, oh, ow
+            _, height, width = self.shape
+            return windows(height, width, kernel, stride, padding, dilation, ceil, self.tape.same)
+        except ShapeError as error:
+            raise type(error)(f"{name} {error}") from None
+        except ValueError:
+            raise ShapeError(f"{name} needs a feature map, got features of shape {self.shape}") from None
 
     def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
-        kernel, stride, dilation = _pair(kernel), _pair(stride), _pair(dilation)
-        padding = _pair(padding) if isinstance(padding, int) else padding
-        padding, h, w = self._slide(kernel, stride, padding, dilation, name=name)
         cin = self.shape[0]
+        kernel, stride, padding, dilation, h, w = self._slide(kernel, stride, padding, dilation, False, name)
         if width < 1 or groups < 1:
             raise ShapeError(f"{name} would have {width} channels in {groups} groups")
-        if cin % groups or width % groups:
+        if groups > 1 and (cin % groups or width % groups):
             raise ShapeError(f"{name} has {groups} groups, which divide not both of {cin} and {width} channels")
-        return self._record(ops.Conv(cin, width, kernel, stride, padding, dilation, groups, bias), name, (width, h, w))
+        given = (cin, width, kernel, stride, padding, dilation, groups, bias)
+        return self._record(ops.Conv, given, name, (width, h, w))
 
-    def norm(self, groups: int = 0, name: str = "norm") -> SymTensor:
+    def norm(self, groups: int = 0, name: str = "norm") -> Self:
         if groups and self.shape[0] % groups:
             raise ShapeError(f"{name} has {groups} groups, which don't divide {self.shape[0]} channels")
-        return self._record(ops.Norm(self.shape[0], groups), name, self.shape)
+        return self._record(ops.Norm, (self.shape[0], groups), name, self.shape)
 
-    def layer_norm(self, name: str = "norm") -> SymTensor:
+    def layer_norm(self, name: str = "norm") -> Self:
         """Over the last dimension."""
-        return self._record(ops.LayerNorm(self.shape[-1]), name, self.shape)
+        return self._record(ops.LayerNorm, (self.shape[-1],), name, self.shape)
 
-    def act(self, fn: str, name: str = "act") -> SymTensor:
-        return self._record(ops.Act(fn), name, self.shape)
+    def act(self, fn: str, name: str = "act") -> Self:
+        return self._record(ops.Act, (fn,), name, self.shape)
 
     def _pool(self, kind, kernel, stride, padding, ceil, count_pad, name):
-        kernel, stride = _pair(kernel), _pair(kernel if stride is None else stride)
-        padding = _pair(padding) if isinstance(padding, int) else padding
-        if isinstance(padding, tuple) and (2 * padding[0] > kernel[0] or 2 * padding[1] > kernel[1]):
+        stride = kernel if stride is None else stride
+        kernel, stride, padding, _, h, w = self._slide(kernel, stride, padding, 1, ceil, name)
+        if padding != "same" and (2 * padding[0] > kernel[0] or 2 * padding[1] > kernel[1]):
             raise ShapeError(f"{name} pads by more than half its kernel, {max(padding)} of {max(kernel)}")
-        padding, h, w = self._slide(kernel, stride, padding, ceil=ceil, name=name)
-        return self._record(ops.Pool(kind, kernel, stride, padding, ceil, count_pad), name, (self.shape[0], h, w))
+        return self._record(ops.Pool, (kind, kernel, stride, padding, ceil, count_pad), name, (self.shape[0], h, w))
 
-    def max_pool(self, kernel, stride=None, padding=0, ceil=False, name="pool") -> SymTensor:
+    def max_pool(self, kernel, stride=None, padding=0, ceil=False, name="pool") -> Self:
         return self._pool("max", kernel, stride, padding, ceil, True, name)
 
-    def avg_pool(self, kernel, stride=None, padding=0, ceil=False, count_pad=True, name="pool") -> SymTensor:
+    def avg_pool(self, kernel, stride=None, padding=0, ceil=False, count_pad=True, name="pool") -> Self:
         return self._pool("avg", kernel, stride, padding, ceil, count_pad, name)
 
-    def adaptive_pool(self, size, kind="avg", name="pool") -> SymTensor:
+    def adaptive_pool(self, size, kind="avg", name="pool") -> Self:
         size = _pair(size)
-        return self._record(ops.AdaptivePool(kind, size), name, (self.shape[0], *size))
+        return self._record(ops.AdaptivePool, (kind, size), name, (self.shape[0], *size))
 
-    def global_pool(self, name: str = "pool") -> SymTensor:
+    def global_pool(self, name: str = "pool") -> Self:
         return self.adaptive_pool(1, name=name)
 
-    def linear(self, width: int, bias: bool = True, init: str = "normal", name: str = "linear") -> SymTensor:
-        return self._record(ops.Linear(self.shape[-1], width, bias, init), name, (*self.shape[:-1], width))
+    def linear(self, width: int, bias: bool = True, init: str = "normal", name: str = "linear") -> Self:
+        return self._record(ops.Linear, (self.shape[-1], width, bias, init), name, (*self.shape[:-1], width))
 
-    def dropout(self, p: float, name: str = "dropout") -> SymTensor:
-        return self._record(ops.Dropout(p), name, self.shape)
+    def dropout(self, p: float, name: str = "dropout") -> Self:
+        return self._record(ops.Dropout, (p,), name, self.shape)
 
-    def drop_path(self, name: str = "drop_path") -> SymTensor:
-        return self._record(ops.DropPath(), name, self.shape)
+    def drop_path(self, name: str = "drop_path") -> Self:
+        return self._record(ops.DropPath, (), name, self.shape)
 
-    def scale(self, factor: float, name: str = "scale") -> SymTensor:
+    def scale(self, factor: float, name: str = "scale") -> Self:
         """Times a constant."""
-        return self._record(ops.Scale(float(factor)), name, self.shape)
+        return self._record(ops.Scale, (float(factor),), name, self.shape)
 
-    def offset(self, value: float, name: str = "offset") -> SymTensor:
+    def offset(self, value: float, name: str = "offset") -> Self:
         """Plus a constant."""
-        return self._record(ops.Offset(float(value)), name, self.shape)
+        return self._record(ops.Offset, (float(value),), name, self.shape)
 
-    def layer_scale(self, init: float, name: str = "layer_scale") -> SymTensor:
+    def layer_scale(self, init: float, name: str = "layer_scale") -> Self:
         """Times a learned factor per channel."""
-        return self._record(ops.LayerScale(self.channels, init), name, self.shape)
+        return self._record(ops.LayerScale, (self.channels, init), name, self.shape)
 
-    def pad_channels(self, before: int, after: int, name: str = "pad") -> SymTensor:
+    def pad_channels(self, before: int, after: int, name: str = "pad") -> Self:
         c, h, w = self.shape
-        return self._record(ops.PadChannels(before, after), name, (c + before + after, h, w))
+        return self._record(ops.PadChannels, (before, after), name, (c + before + after, h, w))
 
-    def over_channels(self, kind: str, name: str) -> SymTensor:
+    def over_channels(self, kind: str, name: str) -> Self:
         """The "mean" or "max" over the channels, as a map of one channel."""
-        return self._record(ops.Reduce(kind), name, (1, *self.shape[1:]))
+        return self._record(ops.Reduce, (kind,), name, (1, *self.shape[1:]))
 
-    def expectation(self, name: str = "dfl") -> SymTensor:
+    def expectation(self, name: str = "dfl") -> Self:
         """The mean of a distribution over the channels, which stand for 0, 1, 2, …"""
-        return self._record(ops.Expectation(self.channels), name, (1, *self.shape[1:]))
+        return self._record(ops.Expectation, (self.channels,), name, (1, *self.shape[1:]))
 
-    def __add__(self, other: SymTensor) -> SymTensor:
+    def __add__(self, other: Self) -> Self:
         if self.shape != other.shape:
             raise ShapeError(f"cannot add maps of {self.shape} and {other.shape}")
-        return self._record(ops.Add(), f"add{len(self.tape.layers)}", self.shape, [other])
+        return self._record(ops.Add, (), "", self.shape, [other])
 
-    def __mul__(self, other: SymTensor) -> SymTensor:
-        if any(a != b and 1 not in (a, b) for a, b in zip(self.shape, other.shape, strict=True)):
-            raise ShapeError(f"cannot multiply maps of {self.shape} and {other.shape}")
-        shape = tuple(max(a, b) for a, b in zip(self.shape, other.shape))
-        return self._record(ops.Mul(), f"mul{len(self.tape.layers)}", shape, [other])
+    def __mul__(self, other: Self) -> Self:
+        shape = self.shape if self.shape == other.shape else tuple(map(max, self.shape, other.shape))
+        for mine in (self.shape, other.shape):
+            if mine != shape and any(a not in (1, b) for a, b in zip(mine, shape, strict=True)):
+                raise ShapeError(f"cannot multiply maps of {self.shape} and {other.shape}")
+        return self._record(ops.Mul, (), "", shape, [other])
 
-    def split(self, sizes: Sequence[int], dim: int = 0, name: str = "split") -> list[SymTensor]:
+    def split(self, sizes: Sequence[int], dim: int = 0, name: str = "split") -> list[Self]:
         sizes = tuple(sizes)
         if sum(sizes) != self.shape[dim]:
             raise ShapeError(f"{name} of {sizes} doesn't add up to {self.shape[dim]}")
         shapes = tuple((*self.shape[:dim], size, *self.shape[dim + 1 :]) for size in sizes)
-        parts = self._record(ops.Split(sizes, dim), name, shapes)
-        return [parts._record(ops.Item(i), f"{name}_{i}", shape) for i, shape in enumerate(shapes)]
+        parts = self._record(ops.Split, (sizes, dim), name, shapes)
+        return [parts._record(ops.Item, (i,), f"{name}_{i}", shape) for i, shape in enumerate(shapes)]
 
-    def flatten(self, start: int = 0, end: int = -1, name: str = "flatten") -> SymTensor:
+    def flatten(self, start: int = 0, end: int = -1, name: str = "flatten") -> Self:
         """Dimensions `start` to `end` as one."""
         last = end % len(self.shape)
         shape = (*self.shape[:start], prod(self.shape[start : last + 1]), *self.shape[last + 1 :])
-        return self._record(ops.Flatten(start, end), name, shape)
+        return self._record(ops.Flatten, (start, end), name, shape)
 
-    def unflatten(self, dim: int, sizes: tuple[int, ...], name: str = "unflatten") -> SymTensor:
+    def unflatten(self, dim: int, sizes: tuple[int, ...], name: str = "unflatten") -> Self:
         """One dimension as several; one of `sizes` may be -1: what works at any resolution."""
         known = prod(size for size in sizes if size != -1)
         if self.shape[dim] % known or (-1 not in sizes and known != self.shape[dim]):
             raise ShapeError(f"cannot cut {self.shape[dim]} into {' × '.join(map(str, sizes))}")
         cut = tuple(self.shape[dim] // known if size == -1 else size for size in sizes)
-        return self._record(ops.Unflatten(dim, sizes), name, (*self.shape[:dim], *cut, *self.shape[dim + 1 :]))
+        return self._record(ops.Unflatten, (dim, sizes), name, (*self.shape[:dim], *cut, *self.shape[dim + 1 :]))
 
-    def spread_like(self, other: SymTensor, name: str = "spread") -> SymTensor:
+    def spread_like(self, other: Self, name: str = "spread") -> Self:
         """The last dimension as the height and width of a map with as many pixels."""
-        return self._record(ops.Spread(), name, (*self.shape[:-1], *other.shape[-2:]), [other])
+        return self._record(ops.Spread, (), name, (*self.shape[:-1], *other.shape[-2:]), [other])
 
-    def permute(self, *dims: int, name: str = "permute") -> SymTensor:
-        return self._record(ops.Permute(dims), name, tuple(self.shape[d] for d in dims))
+    def permute(self, *dims: int, name: str = "permute") -> Self:
+        return self._record(ops.Permute, (dims,), name, tuple(self.shape[d] for d in dims))
 
-    def transpose(self, name: str = "transpose") -> SymTensor:
+    def transpose(self, name: str = "transpose") -> Self:
         """The last two dimensions exchanged."""
         *rest, a, b = range(len(self.shape))
         return self.permute(*rest, b, a, name=name)
 
-    def upsample(self, scale: int = 2, mode: str = "nearest", name: str = "upsample") -> SymTensor:
+    def upsample(self, scale: int = 2, mode: str = "nearest", name: str = "upsample") -> Self:
         c, h, w = self.shape
-        return self._record(ops.Upsample(scale, mode), name, (c, h * scale, w * scale))
+        return self._record(ops.Upsample, (scale, mode), name, (c, h * scale, w * scale))
 
-    def __matmul__(self, other: SymTensor) -> SymTensor:
+    def __matmul__(self, other: Self) -> Self:
         if self.shape[:-2] != other.shape[:-2] or self.shape[-1] != other.shape[-2]:
             raise ShapeError(f"cannot multiply matrices of {self.shape} and {other.shape}")
-        return self._record(ops.MatMul(), f"matmul{len(self.tape.layers)}", (*self.shape[:-1], other.shape[-1]),
+        return self._record(ops.MatMul, (), "", (*self.shape[:-1], other.shape[-1]),
                             [other])
 
-    def softmax(self, name: str = "softmax") -> SymTensor:
+    def softmax(self, name: str = "softmax") -> Self:
         """Over the last dimension."""
-        return self._record(ops.Softmax(), name, self.shape)
+        return self._record(ops.Softmax, (), name, self.shape)
 
 
 def concat(tensors: Sequence[SymTensor], dim: int = 0, name: str = "concat") -> SymTensor:
     first, *others = tensors
-    rest = {(*t.shape[:dim], *t.shape[dim + 1 :]) for t in tensors}
-    if len(rest) > 1:
-        raise ShapeError(f"cannot concatenate maps of {', '.join(str(t.shape) for t in tensors)}")
-    size = sum(t.shape[dim] for t in tensors)
-    return first._record(ops.Concat(dim), name, (*first.shape[:dim], size, *first.shape[dim + 1 :]), others)
-
-
-def trace(kind: str, block: Callable, in_shapes: tuple[Shape, ...], same: bool = False, *, several: bool = False,
-          **arguments: Any) -> BlockGraph:
-    """Record `block(x, **arguments)` on an input of each of `in_shapes`; `several`: it takes a list of inputs."""
-    tape = Tape(same)
-    inputs = [SymTensor(tape, -1 - i, shape) for i, shape in enumerate(in_shapes)]
-    out = block(inputs if several else inputs[0], **arguments)
-    outputs = tuple(o.index for o in out) if isinstance(out, (tuple, list)) else (out.index,)
-    return live(BlockGraph(kind, in_shapes, tuple(tape.layers), outputs))
+    before, size, after = first.shape[:dim], first.shape[dim], first.shape[dim + 1 :]
+    for t in others:
+        if t.shape[:dim] != before or t.shape[dim + 1 :] != after:
+            raise ShapeError(f"cannot concatenate maps of {', '.join(str(t.shape) for t in tensors)}")
+        size += t.shape[dim]
+    return first._record(ops.Concat, (dim,), name, (*before, size, *after), others)

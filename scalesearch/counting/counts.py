@@ -8,111 +8,25 @@ the output elements of convolution, linear and matrix product (fvcore's `Activat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
 
-from scalesearch.arch import (
-    Arch,
-    BlockGraph,
-    Graph,
-    Layer,
-    Shape,
-    ShapeError,
-    Stage,
-    expand,
-    expand_stage,
-    operators as ops,
-    record,
-)
+from scalesearch.arch import Arch, BlockGraph, Graph, Layer, Shape, ShapeError, Stage, expand, operators as ops
+from scalesearch.counting.operators import UNCOUNTED, Cost, layer_cost, total_of
+from scalesearch.counting.tally import Counted, counted, recorded_cost
 
-
-class Cost(NamedTuple):
-    """Integers, batch of one: parameters, MACs, activations, fvcore's total."""
-
-    params: int = 0
-    macs: int = 0
-    acts: int = 0
-    fvcore_total: int = 0
-
-
-def _conv(op: ops.Conv, inputs, shape) -> Cost:
-    weight = op.cout * (op.cin // op.groups) * op.kernel[0] * op.kernel[1]
-    macs = weight * shape[1] * shape[2]
-    return Cost(weight + op.cout * op.bias, macs, prod(shape), macs)
-
-
-def _linear(op: ops.Linear, inputs, shape) -> Cost:
-    macs = prod(shape) * op.cin
-    return Cost(op.cin * op.cout + op.cout * op.bias, macs, prod(shape), macs)
-
-
-def _matmul(op: ops.MatMul, inputs, shape) -> Cost:
-    macs = prod(shape) * inputs[0][-1]
-    return Cost(0, macs, prod(shape), macs)
-
-
-def _layer_norm(op: ops.LayerNorm, inputs, shape) -> Cost:
-    return Cost(params=2 * op.channels, fvcore_total=5 * prod(shape))
-
-
-def _layer_scale(op: ops.LayerScale, inputs, shape) -> Cost:
-    return Cost(params=op.channels)
-
-
-def _expectation(op: ops.Expectation, inputs, shape) -> Cost:
-    macs = op.bins * prod(shape)
-    return Cost(op.bins, macs, prod(shape), macs)
-
-
-def _norm(op: ops.Norm, inputs, shape) -> Cost:
-    return Cost(params=2 * op.channels, fvcore_total=(5 if op.groups else 2) * prod(shape))
-
-
-def _adaptive_pool(op: ops.AdaptivePool, inputs, shape) -> Cost:
-    return Cost(fvcore_total=prod(inputs[0]) if op.kind == "avg" else 0)
-
-
-def _upsample(op: ops.Upsample, inputs, shape) -> Cost:
-    return Cost(fvcore_total=prod(shape) * (4 if op.mode == "bilinear" else 1))
-
-
-COUNTERS: dict[type, Callable[..., Cost]] = {
-    ops.Conv: _conv, ops.Linear: _linear, ops.MatMul: _matmul,
-    ops.Expectation: _expectation, ops.LayerScale: _layer_scale,
-    ops.Norm: _norm, ops.LayerNorm: _layer_norm, ops.AdaptivePool: _adaptive_pool, ops.Upsample: _upsample,
-}  # fmt: skip
-# Work that `macs` leaves out by definition. What is in neither table moves or renames data and computes nothing.
-UNCOUNTED = (ops.Norm, ops.LayerNorm, ops.Act, ops.Pool, ops.AdaptivePool, ops.Add, ops.Mul, ops.Scale, ops.Offset,
-             ops.LayerScale, ops.Reduce, ops.Upsample, ops.Softmax)
-
-
-def _sum(costs) -> Cost:
-    params = macs = acts = total = 0
-    for p, m, a, t in costs:
-        params += p
-        macs += m
-        acts += a
-        total += t
-    return Cost(params, macs, acts, total)
-
-
-def layer_cost(layer: Layer, block: BlockGraph) -> Cost:
-    counter = COUNTERS.get(type(layer.op))
-    return counter(layer.op, [block.shape_of(i) for i in layer.inputs], layer.shape) if counter else Cost()
-
-
-@lru_cache(maxsize=1 << 16)
-def block_cost(block: BlockGraph) -> Cost:
-    return _sum(layer_cost(layer, block) for layer in block.layers)
+block_cost = lru_cache(maxsize=1 << 16)(recorded_cost)
 
 
 @lru_cache(maxsize=1 << 17)
-def stage_cost(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> tuple[Cost, Shape]:
+def stage_cost(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> Counted:
     """What a stage costs on maps of these shapes, and the shape of what it gives."""
-    blocks = expand_stage(stage, in_shapes, same)
-    return _sum(map(block_cost, blocks)), blocks[-1].out_shape
+    block, costs = counted(stage.block, in_shapes, same, stage.stride), []
+    costs.append(block.cost)
+    for _ in range(stage.depth - 1):
+        block = counted(stage.block, (block.out_shape,), same, 1)
+        costs.append(block.cost)
+    return Counted(total_of(costs), block.out_shape)
 
 
 def cost(arch: Arch) -> Cost:
@@ -134,18 +48,21 @@ def _cost(arch: Arch) -> Cost:
     costs: list[Cost] = []
     shapes: list[Shape] = []
     for spec in arch.stem:
-        block = record(spec, (shape,), same)
-        costs.append(block_cost(block))
-        shape = block.out_shape
+        part, shape = counted(spec, (shape,), same)
+        costs.append(part)
     for stage in arch.stages:
-        part, shape = stage_cost(stage, tuple([shapes[j] for j in stage.inputs]) if stage.inputs else (shape,), same)
+        taken = tuple([shapes[j] for j in stage.inputs]) if stage.inputs else (shape,)
+        if stage.depth == 1:
+            part, shape = counted(stage.block, taken, same, stage.stride)
+        else:
+            part, shape = stage_cost(stage, taken, same)
         costs.append(part)
         shapes.append(shape)
     for aux in arch.auxiliary:
-        costs.append(Cost(block_cost(record(aux.block, (shapes[aux.after],), same, None, arch.classes)).params))
+        costs.append(Cost(counted(aux.block, (shapes[aux.after],), same, None, arch.classes).cost.params))
     taps = tuple([shapes[j] for j in arch.taps]) if arch.taps else (shape,)
-    costs.append(block_cost(record(arch.head, taps, same, None, arch.classes)))
-    return _sum(costs)
+    costs.append(counted(arch.head, taps, same, None, arch.classes).cost)
+    return total_of(costs)
 
 
 def possible_cost(arch: Arch) -> Cost | None:
@@ -167,7 +84,7 @@ def by_stage(graph: Graph) -> list[dict]:
     parts: list[tuple[str, tuple[BlockGraph, ...]]] = [(f"stem.{i}", (b,)) for i, b in enumerate(graph.stem)]
     parts += [(f"stages.{i}", blocks) for i, blocks in enumerate(graph.stages)] + [("head", (graph.head,))]
     rows = [{"name": name, "operator": blocks[0].kind, "depth": len(blocks), "shape": list(blocks[-1].out_shape),
-             **_small(_sum(map(block_cost, blocks)))} for name, blocks in parts]
+             **_small(total_of(map(block_cost, blocks)))} for name, blocks in parts]
     return rows + [{"name": f"auxiliary.{i}", "operator": b.kind, "depth": 1, "shape": list(b.out_shape),
                     "params": block_cost(b).params, "macs": 0, "acts": 0} for i, b in enumerate(graph.auxiliary)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from conftest import MBCONV, SPACES
 from helpers import TINY_SPACE, assert_counts_agree
@@ -9,12 +11,13 @@ from hypothesis import assume, given, settings, strategies as st
 
 from scalesearch import zoo
 from scalesearch.arch.arch import Arch, BlockSpec, Stage
-from scalesearch.arch.blocks.registry import BLOCKS, Block, block
-from scalesearch.arch.expansion import expand
+from scalesearch.arch.blocks.registry import BLOCKS, Block, block, record
+from scalesearch.arch.expansion import expand, meets
 from scalesearch.arch.symbolic import SymTensor, concat
-from scalesearch.counting.counts import by_layer, by_stage, cost, possible_cost, uncounted
+from scalesearch.counting.counts import Cost, by_layer, by_stage, cost, possible_cost, uncounted
 from scalesearch.counting.measuring import peak_memory as measured_peak
 from scalesearch.counting.memory import peak_memory
+from scalesearch.counting.tally import counted, recorded_cost
 from scalesearch.errors import InputError
 from scalesearch.network.modules import build
 from scalesearch.space.schema import load_space, space_from_dict
@@ -157,6 +160,67 @@ def test_peak_memory_of_random_networks(seed, batch, training):
     arch = load_space(MBCONV).sample(seed)[1].with_(resolution=48, drop_path=0.2)
     measured = measured_peak(build(arch), (3, 48, 48), batch, training)
     assert peak_memory(arch, batch, training) == pytest.approx(measured, rel=0.1)
+
+
+def recorded(arch):
+    """Counted layer by layer, from the graph."""
+    graph = expand(arch)
+    parts = [(recorded_cost(block), False) for _, block in graph.blocks()]
+    parts += [(recorded_cost(block), True) for block in graph.auxiliary]
+    return Cost(sum(c.params for c, _ in parts), *(sum(c[i] for c, aside in parts if not aside) for i in (1, 2, 3)))
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+def test_what_is_counted_without_a_graph_is_what_the_graph_counts(padding):
+    for name in zoo.MODELS:
+        arch = zoo.model(name).with_(padding=padding)
+        assert cost(arch) == recorded(arch), name
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda p: p.stem)
+def test_networks_of_spaces_are_counted_as_their_graphs_are(path):
+    space, rng = load_space(path), Random(path.stem)
+    for _ in range(12):
+        arch = space.sample(rng)[1]
+        assert cost(arch) == recorded(arch)
+
+
+def test_shapes_that_do_not_meet_are_found_alike_with_and_without_a_graph():
+    space = load_space(next(path for path in SPACES if path.stem == "regnet"))
+    archs = [space.point(Random(seed))[1] for seed in range(60)]
+    meeting = [possible_cost(arch) is not None for arch in archs]
+    assert meeting == [meets(arch) for arch in archs] == [_expands(arch) for arch in archs]
+    assert len(set(meeting)) == 2
+
+
+def _expands(arch):
+    try:
+        expand(arch)
+    except InputError:
+        return False
+    return True
+
+
+@pytest.fixture
+def wasteful_block():
+    """With layers that nothing takes the output of, some of them in a chain, some beside parts that are used."""
+
+    def wasteful(x: SymTensor, *, width: int) -> SymTensor:
+        x.conv(width, 3).norm().act("relu").global_pool()
+        used, unused = x.conv(2 * width, 5).norm().split((width, width))
+        unused.conv(width, 3)
+        return (used + used).conv(width, 2, padding=0)
+
+    BLOCKS["wasteful"] = Block(wasteful)
+    yield
+    del BLOCKS["wasteful"]
+
+
+def test_layers_for_nothing_are_not_counted(wasteful_block):
+    spec, shape = BlockSpec("wasteful", (("width", 8),)), (4, 9, 11)
+    graph = record(spec, (shape,))
+    assert [type(layer.op).__name__ for layer in graph.layers] == ["Conv", "Norm", "Split", "Item", "Add", "Conv"]
+    assert counted(spec, (shape,)) == (recorded_cost(graph), graph.out_shape)
 
 
 def test_parts_add_up_to_the_whole():

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from scalesearch.arch.arch import BlockSpec
-from scalesearch.arch.graph import BlockGraph, ShapeError
+from scalesearch.arch.graph import BlockGraph, ShapeError, live
 from scalesearch.arch.operators import Shape
-from scalesearch.arch.symbolic import SymTensor, trace
+from scalesearch.arch.recording import Recorded, Tape
+from scalesearch.arch.symbolic import Padding, SymTensor
 from scalesearch.errors import InputError, unknown
 from scalesearch.signature import REQUIRED, Field, check_arguments, fields_of
 
@@ -164,8 +165,8 @@ def layer(kind: str, **args: Any) -> BlockSpec:
 def _with_stride(spec: BlockSpec, stride: int) -> dict[str, Any]:
     given = dict(spec.args)
     if "stride" in fields_of(BLOCKS[spec.kind].function):
-        return given | {"stride": stride}
-    if stride != 1:
+        given["stride"] = stride
+    elif stride != 1:
         raise ShapeError(f"{spec.kind} takes no stride, got {stride}")
     return given
 
@@ -175,14 +176,35 @@ def apply(spec: BlockSpec, x: SymTensor, stride: int) -> SymTensor:
     return BLOCKS[spec.kind].function(x, **_with_stride(spec, stride))
 
 
+def run(spec: BlockSpec, inputs: Sequence[SymTensor], stride: int | None = None,
+        classes: int | None = None) -> tuple[SymTensor, ...]:
+    """The outputs of one block on its inputs, whatever kind of tensors they are.
+
+    Raises `ShapeError` where shapes don't meet.
+    """
+    row = BLOCKS[spec.kind]
+    if len(inputs) > 1 and not row.several:
+        raise ShapeError(f"{spec.kind} takes one input, got {len(inputs)}; concat or add joins them")
+    given = dict(spec.args) if stride is None else _with_stride(spec, stride)
+    if classes is not None:
+        given["classes"] = classes
+    out = row.function(list(inputs) if row.several else inputs[0], **given)
+    return tuple(out) if isinstance(out, (tuple, list)) else (out,)
+
+
 @lru_cache(maxsize=1 << 16)
 def record(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, stride: int | None = None,
            classes: int | None = None) -> BlockGraph:
     """The graph of one block on the shapes of its inputs; remembered, since networks and spaces repeat themselves."""
-    row = BLOCKS[spec.kind]
-    if len(in_shapes) > 1 and not row.several:
-        raise ShapeError(f"{spec.kind} takes one input, got {len(in_shapes)}; concat or add joins them")
-    given = dict(spec.args) if stride is None else _with_stride(spec, stride)
-    if classes is not None:
-        given["classes"] = classes
-    return trace(spec.kind, row.function, in_shapes, same, several=row.several, **given)
+    tape = Tape(same)
+    outputs = run(spec, [Recorded(tape, shape, -1 - i) for i, shape in enumerate(in_shapes)], stride, classes)
+    indices = tuple(o.index for o in cast(tuple[Recorded, ...], outputs))
+    return live(BlockGraph(spec.kind, in_shapes, tuple(tape.layers), indices))
+
+
+@lru_cache(maxsize=1 << 17)
+def out_shape(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, stride: int | None = None,
+              classes: int | None = None) -> Shape:
+    """The shape of the first output of one block, nothing recorded. Raises `ShapeError` where shapes don't meet."""
+    padding = Padding(same)
+    return run(spec, [SymTensor(padding, shape) for shape in in_shapes], stride, classes)[0].shape
