@@ -6,7 +6,6 @@ then; so they are a function of the past, whatever happened in between, and most
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
@@ -14,7 +13,7 @@ import numpy as np
 from scipy.stats import norm
 
 from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
-from scalesearch.searchers.surrogate import Encoded, Surrogate, gaussian_scores
+from scalesearch.searchers.surrogate import MOST_POINTS, Encoded, PoolPredictions, Surrogate, gaussian_scores
 from scalesearch.searchers.view import View
 from scalesearch.statistics import undominated
 
@@ -26,6 +25,7 @@ CLIMBS = 3  # rounds of neighbours of the most promising
 MOST_AROUND, FEW_AROUND = 150, 24
 MOST_STEPS = 60
 GROWTH = 1.3
+SHORT_LIST = 100  # mostly the first of them is taken
 CONFIDENCE = (None, 0.5, 1.5)  # in turn: the expected improvement, and two upper confidence bounds
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # a normal distribution as nine points
 
@@ -38,24 +38,32 @@ def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
         while True:
             yield problem.draw(rng)
     view = View.of(problem)
-    acquisition = _Acquisition(view, known, past.pending)
-    taken = {view.known_key(decisions) for decisions in (*(d for d, _ in past.results), *past.pending)}
-    gains: dict[str, tuple[float, Decisions]] = {}
+    acquisition, taken = _Acquisition(view, known, past.pending), view.taken(past)
+    looked_at = list(view.pool.values())
+    gains = acquisition.of_pool()
+    gains[[view.place[key] for key in taken & view.place.keys()]] = -np.inf
+    new_keys: set[str] = set()
 
     def look_at(found: Mapping[str, Decisions]) -> None:
-        new = {key: decisions for key, decisions in found.items() if key not in gains and key not in taken}
+        nonlocal gains
+        new = {key: d for key, d in found.items() if not (key in view.place or key in new_keys or key in taken)}
         if new:
-            gains.update(zip(new, zip(acquisition(view.encoded(new)).tolist(), new.values())))
+            gains = np.append(gains, acquisition(view.encoded(new)))
+            looked_at.extend(new.values())
+            new_keys.update(new)
 
-    for (key, decisions), gain in zip(view.pool.items(), acquisition(view.encoded_pool).tolist()):
-        if key not in taken:
-            gains[key] = gain, decisions
-    look_at(view.drawn(rng, FRESH))
-    centres = best_first(problem, known)[:STARTS]
-    for _ in range(CLIMBS):
-        look_at(view.around(centres, rng, MOST_AROUND if view.steps <= MOST_STEPS else FEW_AROUND))
-        centres = [decisions for _, decisions in heapq.nlargest(STARTS, gains.values(), key=lambda pair: pair[0])]
-    yield from (decisions for _, decisions in sorted(gains.values(), key=lambda pair: pair[0], reverse=True))
+    def most_promising(most: int | None = None) -> list[Decisions]:
+        order = np.argsort(-gains, kind="stable")[:most]
+        return [looked_at[i] for i in order if gains[i] > -np.inf]
+
+    if not view.lists_all:
+        look_at(view.drawn(rng, FRESH))
+        centres = best_first(problem, known, STARTS)
+        for _ in range(CLIMBS):
+            look_at(view.around(centres, rng, MOST_AROUND if view.steps <= MOST_STEPS else FEW_AROUND))
+            centres = most_promising(STARTS)
+    yield from most_promising(SHORT_LIST)
+    yield from most_promising()[SHORT_LIST:]
     while True:
         yield problem.draw(rng)
 
@@ -65,14 +73,13 @@ def fitted(view: View, known: Sequence[tuple[Decisions, float]]) -> Surrogate:
     size = START // 2
     while (larger := max(size + 1, round(size * GROWTH))) <= len(known):
         size = larger
-    memo = tuple((view.known_key(decisions), score) for decisions, score in known[:size])
-    if memo not in view.surrogates:
+    fitted_to, surrogate = view.surrogate
+    if surrogate is None or fitted_to != known[:size]:
         surrogate = Surrogate(len(view.names), view.groups)
         surrogate.fit(view.encoded_list([d for d, _ in known[:size]]),
                       gaussian_scores(np.array([score for _, score in known[:size]])))
-        view.surrogates.clear()
-        view.surrogates[memo] = surrogate
-    return view.surrogates[memo]
+        view.surrogate = list(known[:size]), surrogate
+    return surrogate
 
 
 class _Acquisition:
@@ -83,6 +90,7 @@ class _Acquisition:
         scores = np.array([score for _, score in known])
         y = gaussian_scores(scores)
         self._ranked, self._scores = np.unique(y), np.unique(scores)
+        self.view, self.pending = view, len(pending)
         self.surrogate = fitted(view, known)
         self.surrogate.condition(there, y)
         if pending:
@@ -90,7 +98,7 @@ class _Acquisition:
             there, y = there.joined(coming), np.append(y, self.surrogate.predict(coming)[0])
             self.surrogate.condition(there, y)
         self.dearest, self.cheapest = view.dearest, view.cheapest
-        self.y, self.known_costs, self.known_scores = y, there.costs, self._unwarped(y)
+        self.there, self.y, self.known_costs, self.known_scores = there, y, there.costs, self._unwarped(y)
         self.worst = self.known_scores.min()
 
     def _unwarped(self, y: np.ndarray) -> np.ndarray:
@@ -100,8 +108,19 @@ class _Acquisition:
         beyond = np.maximum(y - self._ranked[-1], 0) + np.minimum(y - self._ranked[0], 0)
         return found + slope * beyond
 
+    def of_pool(self) -> np.ndarray:
+        """Of all networks of the view's pool."""
+        pool = self.view.encoded_pool
+        if not self.view.lists_all or len(self.y) > MOST_POINTS:
+            return self(pool)
+        if self.view.predictions is None or self.view.predictions.surrogate is not self.surrogate:
+            self.view.predictions = PoolPredictions(self.surrogate, pool)
+        return self._gain(pool, *self.view.predictions(self.there, self.pending, self.y))
+
     def __call__(self, wanted: Encoded) -> np.ndarray:
-        mean, deviation = self.surrogate.predict(wanted)
+        return self._gain(wanted, *self.surrogate.predict(wanted))
+
+    def _gain(self, wanted: Encoded, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         if not wanted.costs.shape[1]:
             return self._promise(mean, deviation)
         possible = self._unwarped(mean[:, None] + deviation[:, None] * NODES)  # n × nodes

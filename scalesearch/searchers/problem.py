@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -95,7 +96,7 @@ class Past:
 
     @property
     def scored(self) -> list[tuple[Decisions, float]]:
-        return [(decisions, score) for decisions, score in self.results if score is not None]
+        return [result for result in self.results if result[1] is not None]  # type: ignore[misc]
 
     def youngest(self, count: int) -> list[tuple[Decisions, float]]:
         """The last so many that are scored, in their order."""
@@ -108,7 +109,12 @@ def values(problem: Problem, decisions: Decisions, score: float) -> tuple[float,
     return (score, *(-cost for cost in problem.costs(decisions)))
 
 
-def best_first(problem: Problem, results: Sequence[tuple[Decisions, float]]) -> list[Decisions]:
-    """The decisions of results, the best first: by score, or by front and room on it with several objectives."""
-    keys = standing([values(problem, decisions, score) for decisions, score in results])
-    return [results[i][0] for i in sorted(range(len(results)), key=lambda i: keys[i], reverse=True)]
+def best_first(problem: Problem, results: Sequence[tuple[Decisions, float]],
+               most: int | None = None) -> list[Decisions]:
+    """The decisions of results, `most` of them, the best first: by score, or by front and room on it with several
+    objectives."""
+    if problem.objectives:
+        keys: Sequence[Any] = standing([values(problem, decisions, score) for decisions, score in results])
+    else:
+        keys = [score for _, score in results]
+    return [results[i][0] for i in heapq.nlargest(most or len(results), range(len(results)), key=keys.__getitem__)]

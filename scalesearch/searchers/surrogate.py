@@ -20,6 +20,7 @@ MOST_POINTS = 300  # results that the process is conditioned on: the best half a
 MOST_FITTED = 150
 FIT_STEPS = 40
 JITTER = 1e-8
+BLOCK = 4_096  # networks predicted at a time
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Encoded:
     numbers: np.ndarray
     costs: np.ndarray
 
-    def __getitem__(self, rows: np.ndarray) -> Encoded:
+    def __getitem__(self, rows: np.ndarray | slice) -> Encoded:
         return Encoded(self.codes[rows], self.flags[rows], self.numbers[rows], self.costs[rows])
 
     def __len__(self) -> int:
@@ -101,33 +102,88 @@ class Surrogate:
         self.theta = minimize(self._loss, self.prior, args=(apart, y), jac=True, method="L-BFGS-B", bounds=bounds,
                               options={"maxiter": FIT_STEPS}).x
 
-    def _kernel(self, a: Encoded, b: Encoded) -> np.ndarray:
+    def scaled(self, networks: Encoded) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The numbers of each kind in the kernel's units, and their squares' sums."""
+        found = [networks.numbers[:, columns] * np.sqrt(np.exp(self.theta[part]))
+                 for columns, part in zip(self.groups, self.parts[1:])]
+        return [(x, (x * x).sum(1)) for x in found]
+
+    def kernel(self, a: Encoded, b: Encoded, scaled_b: list[tuple[np.ndarray, np.ndarray]] | None = None) -> np.ndarray:
         values = np.exp(self.theta)
         weights, amplitudes = values[self.parts[0]], self._amplitudes(values)
         shared = (a.flags * np.repeat(weights, a.flags.shape[1] // max(1, self.decisions))) @ b.flags.T
         found = amplitudes[0] * np.exp(shared - weights.sum())
-        for columns, part, amplitude in zip(self.groups, self.parts[1:], amplitudes[1:]):
-            scale = np.sqrt(values[part])
-            x, y = a.numbers[:, columns] * scale, b.numbers[:, columns] * scale
-            square = (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * x @ y.T
-            found += amplitude * np.exp(-np.maximum(square, 0))
+        for amplitude, (x, xx), (y, yy) in zip(amplitudes[1:], self.scaled(a), scaled_b or self.scaled(b)):
+            found += amplitude * np.exp(-np.maximum(xx[:, None] + yy[None] - 2 * x @ y.T, 0))
         return found
+
+    @property
+    def noise(self) -> float:
+        return float(np.exp(self.theta[-1])) + JITTER
+
+    @property
+    def variance(self) -> float:
+        """Of the score of a network that nothing is known of."""
+        return float(self._amplitudes(np.exp(self.theta)).sum())
 
     def condition(self, known: Encoded, y: np.ndarray) -> None:
         """Take the scores `y` of `known` networks for given."""
         chosen = _even_pick(y, MOST_POINTS)
         self.known = known[chosen]
-        noise, inner = np.exp(self.theta[-1]) + JITTER, self._kernel(self.known, self.known)
-        self.factor = np.linalg.cholesky(inner + noise * np.eye(len(chosen)))
+        inner = self.kernel(self.known, self.known)
+        self.factor = np.linalg.cholesky(inner + self.noise * np.eye(len(chosen)))
         self.alpha = cho_solve((self.factor, True), y[chosen])
         self.best = float((inner @ self.alpha).max())  # of the known ones, without their noise
 
     def predict(self, wanted: Encoded) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the score, without its noise."""
-        cross = self._kernel(self.known, wanted)
+        blocks = [self._predict(wanted[slice(i, i + BLOCK)]) for i in range(0, len(wanted), BLOCK)]
+        means, deviations = zip(*blocks)
+        return np.concatenate(means), np.concatenate(deviations)
+
+    def _predict(self, wanted: Encoded) -> tuple[np.ndarray, np.ndarray]:
+        cross = self.kernel(self.known, wanted)
         explained = solve_triangular(self.factor, cross, lower=True, check_finite=False)
-        variance = self._amplitudes(np.exp(self.theta)).sum()
-        return cross.T @ self.alpha, np.sqrt(np.maximum(variance - (explained**2).sum(0), 1e-12))
+        return cross.T @ self.alpha, np.sqrt(np.maximum(self.variance - (explained**2).sum(0), 1e-12))
+
+
+class PoolPredictions:
+    """What a surrogate predicts of a large pool, kept between proposals: every result adds a row to its factor.
+
+    Rows are added one by one in the results' order, so that the predictions are the same to the bit however many
+    results came since the last time.
+    """
+
+    def __init__(self, surrogate: Surrogate, pool: Encoded):
+        self.surrogate, self.pool, self.scaled = surrogate, pool, surrogate.scaled(pool)
+        self.rows = 0
+        self.factor = np.zeros((MOST_POINTS, MOST_POINTS))
+        self.explained = np.zeros((MOST_POINTS, len(pool)))
+        self.squares = np.zeros(len(pool))
+
+    def __call__(self, known: Encoded, pending: int, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation for the scores `y` of all `known`, of which the last so many are `pending`."""
+        while self.rows < len(known) - pending:
+            self.squares += self._add(known, self.rows) ** 2
+            self.rows += 1
+        squares = self.squares.copy()
+        for row in range(self.rows, len(known)):
+            squares += self._add(known, row) ** 2
+        n = len(known)
+        weights = solve_triangular(self.factor[:n, :n], y, lower=True, check_finite=False)
+        return weights @ self.explained[:n], np.sqrt(np.maximum(self.surrogate.variance - squares, 1e-12))
+
+    def _add(self, known: Encoded, row: int) -> np.ndarray:
+        new, surrogate = known[slice(row, row + 1)], self.surrogate
+        along = surrogate.kernel(new, known[slice(0, row + 1)])[0]
+        left = np.zeros(0)
+        if row:
+            left = solve_triangular(self.factor[:row, :row], along[:row], lower=True, check_finite=False)
+        self.factor[row, :row] = left
+        self.factor[row, row] = np.sqrt(max(along[row] + surrogate.noise - left @ left, JITTER))
+        own = surrogate.kernel(new, self.pool, self.scaled)[0] - left @ self.explained[:row]
+        self.explained[row] = own / self.factor[row, row]
+        return self.explained[row]
 
 
 def _even_pick(y: np.ndarray, most: int) -> np.ndarray:

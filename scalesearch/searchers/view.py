@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
 import numpy as np
 
-from scalesearch.searchers.problem import Decisions, Problem
-from scalesearch.searchers.surrogate import Encoded
+from scalesearch.searchers.problem import Decisions, Past, Problem
+from scalesearch.searchers.surrogate import Encoded, PoolPredictions, Surrogate
 from scalesearch.space import Choice, Domain
 
 POOL = 1_500  # networks drawn once, among which improvement is looked for every time
@@ -30,12 +31,16 @@ class View:
         self.steps = sum(max(0, len(codes) - 1) for codes in self.codes.values())  # neighbours of a network, about
         self.alike = _same_options(self.domains)
         self.ordered = {name: _places(domain) for name, domain in self.domains.items() if _is_ordered(domain)}
-        self.surrogates: dict[tuple, Any] = {}
+        self.surrogate: tuple[list[tuple[Decisions, float]], Surrogate | None] = [], None  # and what it is fitted to
         self._rows: dict[str, tuple] = {}
         self._near: dict[str, dict[str, Decisions]] = {}
-        self._keys: dict[int, tuple[Decisions, str]] = {}
         self._known: tuple[list[Decisions], Encoded | None] = [], None
-        self.pool = self._all_listed() or self.drawn(Random("pool"), POOL)
+        self._tried: tuple[list[Decisions], set[str]] = [], set()
+        self.predictions: PoolPredictions | None = None
+        listed = self._all_listed()
+        self.lists_all = bool(listed)
+        self.pool = listed or self.drawn(Random("pool"), POOL)
+        self.place = {key: i for i, key in enumerate(self.pool)}
         rows = [self._row(key, decisions) for key, decisions in self.pool.items()]
         numbers, costs = np.array([r[1] for r in rows], dtype=float), np.array([r[2] for r in rows], dtype=float)
         self.middle, self.scale = numbers.mean(0), numbers.std(0)
@@ -62,17 +67,20 @@ class View:
     def key(decisions: Decisions) -> str:
         return str(decisions)  # they come in the problem's order
 
-    def known_key(self, decisions: Decisions) -> str:
-        """The key of a result's decisions: the same object at every proposal."""
-        held = self._keys.get(id(decisions))
-        if held is None or held[0] is not decisions:
-            held = self._keys[id(decisions)] = decisions, self.key(decisions)
-        return held[1]
+    def taken(self, past: Past) -> set[str]:
+        """The keys of what has results or is under way."""
+        decisions = [d for d, _ in past.results]
+        before, keys = self._tried
+        if not _goes_on(before, decisions):
+            before, keys = [], set()
+        keys.update(map(self.key, decisions[len(before) :]))
+        self._tried = decisions, keys
+        return keys | set(map(self.key, past.pending))
 
     def encoded_known(self, decisions: Sequence[Decisions]) -> Encoded:
         """As `encoded_list`, of results: they only become more, and those of before are not looked at again."""
         before, encoded = self._known
-        if not before or len(before) > len(decisions) or any(a is not b for a, b in zip(before, decisions)):
+        if not before or not _goes_on(before, decisions):
             before, encoded = [], None
         new = decisions[len(before) :]
         if new or encoded is None:
@@ -149,6 +157,11 @@ class View:
         counts = sum(len(options) for _, options in self.alike)
         kinds = np.split(np.arange(width), [counts, counts + len(self.ordered)])
         return [columns for columns in kinds if len(columns)]
+
+
+def _goes_on(before: Sequence[Decisions], now: Sequence[Decisions]) -> bool:
+    """Whether the same decisions come first: the very objects, as results are told again at every proposal."""
+    return len(before) <= len(now) and all(map(operator.is_, before, now))
 
 
 def _same_options(domains: Mapping[str, Domain]) -> list[tuple[list[str], tuple]]:

@@ -11,6 +11,7 @@ import pytest
 from conftest import MBCONV
 from driving import drive, write_study
 from helpers import TINY_SPACE
+from hypothesis import given, settings, strategies as st
 from threadpoolctl import threadpool_limits
 
 from scalesearch.arch.expansion import expand
@@ -22,9 +23,11 @@ from scalesearch.searchers.asking import ask
 from scalesearch.searchers.problem import Past
 from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
 from scalesearch.searchers.space_problem import SpaceProblem
+from scalesearch.searchers.surrogate import PoolPredictions, Surrogate, gaussian_scores
 from scalesearch.searchers.table import SEARCHERS, searcher
 from scalesearch.searchers.table_problem import TableProblem
 from scalesearch.searchers.tables import read_table
+from scalesearch.searchers.view import View
 from scalesearch.space.schema import load_space, space_from_dict
 from scalesearch.study.reading import load_study
 
@@ -123,6 +126,26 @@ def test_of_a_sparse_table_neighbours_are_the_nearest_rows(sparse):
     assert [apart(d) for d in near] == others[: len(near)] and len(near) == 24
     rng = Random(0)
     assert all(found.inside(found.mutated(here, rng)) for _ in range(50))
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 3))
+@settings(max_examples=15)
+def test_predictions_of_a_pool_are_the_same_however_the_results_came(sparse, steps, pending):
+    """To the last bit, so that a search that goes on proposes what it would have proposed; and they are right."""
+    found = TableProblem(read_table(sparse), ["ops"], "acc")
+    view, decisions = View.of(found), list(found.listed)
+    known = view.encoded_list(decisions[: 10 + sum(steps) + pending])
+    y = gaussian_scores(np.array([found.measured(d) for d in decisions[: len(known)]]))
+    surrogate = Surrogate(len(view.names), view.groups)
+    surrogate.fit(known[slice(0, 10)], y[:10])
+    by_steps, at_once = (PoolPredictions(surrogate, view.encoded_pool) for _ in range(2))
+    for upto in np.cumsum([10, *steps]):
+        mean, deviation = by_steps(known[slice(0, upto + pending)], pending, y[: upto + pending])
+    again, deviation_again = at_once(known, pending, y)
+    assert (mean == again).all() and (deviation == deviation_again).all()
+    surrogate.condition(known, y)
+    plain, plain_deviation = surrogate.predict(view.encoded_pool)
+    assert np.allclose(mean, plain, atol=1e-6) and np.allclose(deviation, plain_deviation, atol=1e-5)
 
 
 @pytest.mark.parametrize("with_", ["predictor", "evolution", "local"])
