@@ -4,6 +4,7 @@ from .adapting import (
     adapted_strides as adapted_strides,
     falls_away as falls_away,
     has_no_border_to_spare as has_no_border_to_spare,
+    last_map as last_map,
     padded as padded,
     stem_stride as stem_stride,
     with_small_pool as with_small_pool,
@@ -15,9 +16,11 @@ from .arch import (
     Resolution as Resolution,
     Stage as Stage,
     of_height as of_height,
+    pixels as pixels,
     resized as resized,
     sides as sides,
     sized as sized,
+    squared as squared,
 )
 from .blocks.parts import make_divisible as make_divisible
 from .blocks.plain import conv as conv

@@ -16,15 +16,25 @@ def sides(resolution: Resolution) -> tuple[int, int]:
     return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
+def squared(height_width: tuple[int, ...]) -> Resolution:
+    """Height and width, or the side where both are one."""
+    height, width = height_width
+    return height if height == width else (height, width)
+
+
 def sized(resolution: Resolution) -> str:
     """`224×224`, height first."""
     return "×".join(map(str, sides(resolution)))
 
 
+def pixels(resolution: Resolution) -> str:
+    """`224` of a square, else `192×256`, height first."""
+    return str(resolution) if isinstance(resolution, int) else sized(resolution)
+
+
 def resized(resolution: Resolution, factor: float, step: int = 1) -> Resolution:
     """Both sides times `factor`, to multiples of `step`."""
-    height, width = (max(step, round(side * factor / step) * step) for side in sides(resolution))
-    return height if isinstance(resolution, int) else (height, width)
+    return squared(tuple(max(step, round(side * factor / step) * step) for side in sides(resolution)))
 
 
 def of_height(resolution: Resolution, height: int, step: int = 1) -> Resolution:
@@ -108,8 +118,7 @@ class Arch:
     auxiliary: tuple[Auxiliary, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.resolution, int) and self.resolution[0] == self.resolution[1]:
-            object.__setattr__(self, "resolution", self.resolution[0])
+        object.__setattr__(self, "resolution", squared(self.sides))
 
     @property
     def sides(self) -> tuple[int, int]:

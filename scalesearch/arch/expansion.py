@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-from scalesearch.arch.arch import Arch, Resolution, Stage, resized, sized
+from scalesearch.arch.arch import Arch, Resolution, Stage, pixels, resized
 from scalesearch.arch.blocks.registry import out_shape, record
 from scalesearch.arch.graph import BlockGraph, Layer, ShapeError, TooSmall, named_structure
 from scalesearch.arch.operators import Shape
@@ -151,15 +151,11 @@ def too_small(arch: Arch, error: ShapeError) -> InputError:
     It helps where a map is too small, and a neck whose maps meet only at multiples of the total stride.
     """
     if isinstance(error, TooSmall) and (works := _next_that_works(arch, 1024)):
-        return InputError(f"{arch.name}: resolution {_said(arch.resolution)} is too small ({error.place}: {error}); "
-                          f"the smallest that works is {_said(works)}", "resolution")
+        return InputError(f"{arch.name}: resolution {pixels(arch.resolution)} is too small ({error.place}: {error}); "
+                          f"the smallest that works is {pixels(works)}", "resolution")
     has_neck = any(stage.block.kind == "upsample" for stage in arch.stages)
     works = _next_that_works(arch, max(arch.sides) + 128) if has_neck else None
-    return InputError(f"{arch.name}: {error}" + (f"; resolution {_said(works)} works" if works else ""), error.place)
-
-
-def _said(resolution: Resolution) -> str:
-    return str(resolution) if isinstance(resolution, int) else sized(resolution)
+    return InputError(f"{arch.name}: {error}" + (f"; resolution {pixels(works)} works" if works else ""), error.place)
 
 
 def _next_that_works(arch: Arch, most: int) -> Resolution | None:

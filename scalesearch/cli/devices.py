@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import guarded_command, json_option, print_rows
+from scalesearch.cli.printing import SIDES, guarded_command, json_option, print_rows
 from scalesearch.errors import InputError
 
 LEAST_HELD_OUT = 3
@@ -21,7 +21,7 @@ LEAST_HELD_OUT = 3
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True,
               help="CPU threads of a forward pass.")
 @click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Images of a forward pass.")
-@click.option("--resolution", type=click.IntRange(1, 8192), help="Of the images; the networks' own without it.")
+@click.option("--resolution", type=SIDES, help="Of the images, a side or HEIGHTxWIDTH; the networks' own without it.")
 @click.option("-n", "networks", type=click.IntRange(1, 10_000), default=12, show_default=True,
               help="Networks drawn from each space.")
 @click.option("--held-out", type=click.IntRange(LEAST_HELD_OUT, 10_000), default=6, show_default=True,
@@ -31,7 +31,7 @@ LEAST_HELD_OUT = 3
               help="The profile's file, as profiles/laptop.json.")
 @json_option
 @guarded_command
-def profile(models: tuple[str, ...], device: str, threads: int, batch: int, resolution: int | None, networks: int,
+def profile(models: tuple[str, ...], device: str, threads: int, batch: int, resolution: Any, networks: int,
             held_out: int, seed: int,
             out: Path, as_json: bool) -> None:
     """Measure the blocks of networks on this machine and save them as a profile that tells the latency of others.
@@ -60,7 +60,7 @@ def profile(models: tuple[str, ...], device: str, threads: int, batch: int, reso
     print_rows([row], as_json)
 
 
-def _networks(models: tuple[str, ...], resolution: int | None, networks: int, held_out: int,
+def _networks(models: tuple[str, ...], resolution: Any, networks: int, held_out: int,
               seed: int) -> tuple[list, list]:
     """The networks to measure, and those that only test."""
     from random import Random
@@ -95,11 +95,11 @@ def _networks(models: tuple[str, ...], resolution: int | None, networks: int, he
               help="A profile whose prediction to print beside it.")
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True)
 @click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True)
-@click.option("--resolution", type=click.IntRange(1, 8192))
+@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH.")
 @json_option
 @guarded_command
 def latency(models: tuple[str, ...], device: str, profile_: Path | None, threads: int, batch: int,
-            resolution: int | None, as_json: bool) -> None:
+            resolution: Any, as_json: bool) -> None:
     """Measure the latency of MODELs on this machine: median, spread, runs, outliers left out."""
     from scalesearch.arch import expand
     from scalesearch.counting import load_profile

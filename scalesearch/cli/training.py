@@ -12,7 +12,7 @@ import click
 
 from scalesearch.cli.data import data_options, told_data
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import guarded_command, json_option, print_rows, raw_option, setting, share
+from scalesearch.cli.printing import SIDES, guarded_command, json_option, print_rows, raw_option, setting, share
 from scalesearch.cli.weights import check_device, classifier, own_weights, ready, say_taken
 from scalesearch.errors import InputError
 
@@ -30,7 +30,7 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 @click.option("--freeze-until", metavar="STAGE", help="Stages up to this one (stem, stages.2) don't learn.")
 @click.option("--recipe", help="quick, cifar, imagenet or finetune; finetune with weights, else by the images' size.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the recipe, as epochs=5.")
-@click.option("--resolution", type=click.IntRange(8, 8192), help="Side of the input in pixels; the data's without it.")
+@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH; the data's without it.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", help="cuda or cpu; a GPU where there is one.")
 @click.option("--save-every", type=float, default=30.0, show_default=True, help="Seconds after which it is saved on "
@@ -39,7 +39,7 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 @json_option
 @guarded_command
 def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bool, freeze_until: str | None,
-          recipe: str | None, settings: tuple[str, ...], resolution: int | None, seed: int, device: str | None,
+          recipe: str | None, settings: tuple[str, ...], resolution: Any, seed: int, device: str | None,
           save_every: float, resume: bool, as_json: bool, **said: Any) -> None:
     """Train MODEL on images, from nothing or from weights.
 
@@ -47,6 +47,7 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bo
     """
     import torch
 
+    from scalesearch.arch import sides
     from scalesearch.data import located, source
     from scalesearch.machine import cores
     from scalesearch.runs import Single, train as trained
@@ -61,7 +62,7 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bo
     facts = source(told)
     side = resolution or facts.resolution
     arch = load(model)
-    base = recipe or ("finetune" if weights else "cifar" if side <= SMALL else "imagenet")
+    base = recipe or ("finetune" if weights else "cifar" if min(sides(side)) <= SMALL else "imagenet")
     changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
     single = Single(arch, source(told, side), told, recipe_of({"base": base, **changes}), weights or "", seed,
                     cores(), device == "cuda", save_every, side, raw)
@@ -95,12 +96,12 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bo
                                 "network's folder, its own.")
 @raw_option
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
-@click.option("--resolution", type=click.IntRange(8, 8192), help="Side of the input in pixels, not the model's own.")
+@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH, not the model's own.")
 @click.option("--classes", type=click.IntRange(1, 1_000_000), help="How many the weights know, where not the model's.")
 @click.option("--device", help="cuda or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def evaluate(model: str, data_: str, weights: str | None, raw: bool, split: str, resolution: int | None,
+def evaluate(model: str, data_: str, weights: str | None, raw: bool, split: str, resolution: Any,
              classes: int | None, device: str | None, as_json: bool, **said: Any) -> None:
     """How well MODEL with trained weights, ours or a library's, knows the images of a split.
 

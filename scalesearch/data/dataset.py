@@ -20,7 +20,7 @@ from scalesearch.data.scan import Scan, scan
 from scalesearch.data.splits import Shares, assign, difference, rows_of, write_splits
 from scalesearch.errors import InputError
 from scalesearch.hub import hub_data
-from scalesearch.signature import Natural, Resolution, Rule
+from scalesearch.signature import Natural, Rule, Sides
 
 HUB = "hf:"
 USUAL = 224  # side that studies train at where images are larger and they don't say
@@ -31,7 +31,8 @@ class Told:
     """What a study says of its data. `source` is a name, a path or `hf:OWNER/NAME`; `image` and `label` name columns.
 
     `val` and `test` are the shares cut off where the data has no such splits, `unreadable` the share of files that may
-    be broken. `mirror` says whether a mirrored image still shows its class; `size` is the side that images are kept at.
+    be broken. `mirror` says whether a mirrored image still shows its class; `size` is the side that images are kept
+    at, or their height and width.
     """
 
     source: str
@@ -42,7 +43,7 @@ class Told:
     seed: Natural = 0
     unreadable: Annotated[float, Rule(low=0, high=1)] = 0.02
     mirror: bool = True
-    size: Resolution | None = None
+    size: Sides | None = None
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,10 @@ class DataSet:
         """Raises `InputError` for what no study should train on."""
         check_health(self.health, self.told.unreadable)
 
-    def source(self, size: int) -> Source:
+    def source(self, size: Sides) -> Source:
         """Its facts, and its images kept at `size` or, where most are smaller, at theirs."""
         native = self.scan.shorter_side
-        kept = self.told.size or min(size, native)
+        kept = self.told.size or _within(size, native)
         rows, numbers = rows_of(self.splits), {name: i for i, name in enumerate(self.index.classes)}
         labels = np.array([numbers[label] for label in self.index.labels], np.int64)
         split = {name: (there, labels[there]) for name, there in rows.items()}
@@ -108,7 +109,15 @@ class DataSet:
                              "anew in another folder with --out", self.index.origin)
 
 
-def load(told: Told, digest: str, size: int, channels: int,
+def _within(size: Sides, native: int) -> Sides:
+    """`size` where images have so many pixels on their shorter side, else as much of it, in its shape."""
+    if isinstance(size, int):
+        return min(size, native)
+    share = min(1.0, native / min(size))
+    return max(1, round(size[0] * share)), max(1, round(size[1] * share))
+
+
+def load(told: Told, digest: str, size: Sides, channels: int,
          rows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Split]:
     """The images of every split, from the cache of this machine, decoded first where it has none."""
     path = store_path(digest, size, channels)

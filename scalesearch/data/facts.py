@@ -13,8 +13,8 @@ Split = tuple[Any, Any]  # images (n, channels, height, width) uint8 as an array
 class Source:
     """A data set: its facts, and the function that loads its `train`, `val` and `test` splits.
 
-    `mirror` says whether a mirrored image still shows its class. `digest` names its contents and `size` the side that
-    images are kept at, where these come from files.
+    `mirror` says whether a mirrored image still shows its class. `digest` names its contents and `size` the side (or
+    height and width) that images are kept at, where these come from files.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Source:
     task: str = "classification"  # what its labels are for
     class_names: tuple[str, ...] = ()
     digest: str = ""
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     assigned: str = ""  # digest of which image is of which class and split
 
     def facts(self) -> dict[str, Any]:
@@ -42,7 +42,8 @@ class Source:
         def gone() -> dict[str, Split]:
             raise FileNotFoundError(f"the images of {facts['name']} are out of reach")
 
-        return Source(**{**facts, "class_names": tuple(facts["class_names"])}, load=gone)
+        size = tuple(facts["size"]) if isinstance(facts["size"], list) else facts["size"]
+        return Source(**{**facts, "class_names": tuple(facts["class_names"]), "size": size}, load=gone)
 
     def examples(self, split: str) -> int:
         return self.sizes[split]

@@ -136,17 +136,19 @@ def prepared(file: File, resize: Sides, crop: Sides, channels: int, interpolatio
         return _pixels(cropped(plain(image, channels), resize, crop, interpolation))
 
 
-def square(file: File, size: int, channels: int) -> np.ndarray:
-    """The middle square of an image at `size`, `(size, size, channels)` uint8; large JPEGs are decoded small.
+def middle(file: File, size: Sides, channels: int) -> np.ndarray:
+    """The middle square of an image, or its middle of another shape, at `size`, `(height, width, channels)` uint8;
+    large JPEGs are decoded small.
 
     ValueError for a file that is no image.
     """
     if isinstance(file, np.ndarray) and channels not in (1, 3):
-        each = [square(file[:, :, i : i + 1], size, 1) for i in range(channels)]
+        each = [middle(file[:, :, i : i + 1], size, 1) for i in range(channels)]
         return np.concatenate(each, axis=2)
     with opened(file) as image:
         if image.format == "JPEG":
-            image.draft(None, (round(DRAFTED * size),) * 2)
+            width, height = (round(DRAFTED * side) for side in _width_height(size))
+            image.draft(None, (width, height))
         return _pixels(cropped(plain(image, channels), size, size))
 
 

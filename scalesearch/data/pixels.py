@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scalesearch.data.images import square
+from scalesearch.data.images import Sides, middle
 from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan, in_order
 from scalesearch.errors import WorkFailed
@@ -42,21 +43,22 @@ class Pixels:
         return self.store[self.rows].transpose(0, 3, 1, 2)
 
 
-def store_path(digest: str, size: int, channels: int) -> Path:
-    return cache_folder("pixels") / f"{digest}-{size}-{channels}.npy"
+def height_width(size: Sides) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
-def bytes_of(images: int, size: int, channels: int) -> int:
-    return images * size * size * channels
+def store_path(digest: str, size: Sides, channels: int) -> Path:
+    called = size if isinstance(size, int) else "x".join(map(str, size))
+    return cache_folder("pixels") / f"{digest}-{called}-{channels}.npy"
 
 
-def stored(index: Index, scan: Scan, size: int, channels: int) -> np.ndarray:
-    """The middle squares of all images at `size`, decoded once: made by whichever process comes first.
+def stored(index: Index, scan: Scan, size: Sides, channels: int) -> np.ndarray:
+    """The middles of all images at `size`, decoded once: made by whichever process comes first.
 
     Images that cannot be read are black, and in no split. Raises `WorkFailed` where the disk has no room.
     """
     path = store_path(scan.digest, size, channels)
-    shape = (len(index), size, size, channels)
+    shape = (len(index), *height_width(size), channels)
     with in_turn(path.with_suffix(".lock")):
         if not path.exists():
             _make(index, scan, path, shape)
@@ -64,9 +66,9 @@ def stored(index: Index, scan: Scan, size: int, channels: int) -> np.ndarray:
 
 
 def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]) -> None:
-    count, size, _, channels = shape
-    needed, free = bytes_of(count, size, channels), shutil.disk_usage(path.parent).free
-    room = (f"the {count:,} images of {index.origin} take {needed / 1e6:,.0f} MB at {size} × {size} pixels, and "
+    count, height, width, channels = shape
+    needed, free = math.prod(shape), shutil.disk_usage(path.parent).free
+    room = (f"the {count:,} images of {index.origin} take {needed / 1e6:,.0f} MB at {height} × {width} pixels, and "
             f"{path.parent} has {free / 1e6:,.0f} MB free; make room, or name another folder by SCALESEARCH_CACHE")
     if needed > free:
         raise WorkFailed(room)
@@ -79,8 +81,9 @@ def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]
                     os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         except OSError:
             raise WorkFailed(room) from None
-        told = f"decoding to {size}×{size} ({needed / 1e6:,.0f} MB in {path.parent})"
-        work = lambda file: square(file, size, channels)
+        told = f"decoding to {height}×{width} ({needed / 1e6:,.0f} MB in {path.parent})"
+        size = height if height == width else (height, width)
+        work = lambda file: middle(file, size, channels)
         for row, image in zip(rows, in_order(index, rows, work, told), strict=True):
             if isinstance(image, Exception):
                 raise WorkFailed(f"{index.names[row]} of {index.origin} could be read a moment ago: {image}")

@@ -50,8 +50,8 @@ def located(data: Any, folder: Path = Path()) -> Any:
     return {**told, "source": str(path)} if isinstance(data, Mapping) else str(path)
 
 
-def source(data: str | Mapping[str, Any], size: int | None = None) -> Source:
-    """The data that a study names, its images kept at `size`.
+def source(data: str | Mapping[str, Any], size: int | tuple[int, int] | None = None) -> Source:
+    """The data that a study names, its images kept at `size`: a side, or height and width.
 
     Raises `InputError` with the nearest name where there is none, and for what no study should train on.
     """
@@ -115,7 +115,7 @@ def _installed(name: str) -> Source | None:
     return found
 
 
-_loaded: dict[tuple[str, str, int | None, str], dict[str, Split]] = {}
+_loaded: dict[tuple[Any, ...], dict[str, Split]] = {}
 
 
 def load(source: Source) -> dict[str, Split]:

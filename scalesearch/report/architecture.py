@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, BlockSpec, expand
+from scalesearch.arch import Arch, BlockSpec, expand, pixels, squared
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.files import save_text
 
@@ -42,7 +42,7 @@ def table(arch: Arch) -> list[dict[str, Any]]:
     sources: list[tuple[int, ...]] = [()] * len(arch.stem)
     sources += [() if s == (i - 1,) else s
                 for i, s in enumerate(arch.sources)] + [(aux.after,) for aux in arch.auxiliary]
-    return [{"stage": row["name"], "operator": described(spec), "resolution": block.in_shape[-1],
+    return [{"stage": row["name"], "operator": described(spec), "resolution": squared(block.in_shape[-2:]),
              "channels": row["shape"][0],
              "layers": row["depth"], "stride": _stride(block, row), "inputs": list(inputs), "params": row["params"],
              "macs": row["macs"]}
@@ -61,6 +61,7 @@ def write_drawing(arch: Arch, path: Path) -> None:
 
     environment = Environment(loader=PackageLoader("scalesearch", "report"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True)
+    environment.filters["pixels"] = pixels
     rows = table(arch)
     page = environment.get_template("architecture.html.j2").render(
         arch=arch, cost=cost(arch), rows=list(_drawn(rows)), height=len(rows) * 34 + 20, arcs=list(_arcs(arch, rows)),

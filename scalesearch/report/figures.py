@@ -13,6 +13,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from scalesearch.arch import pixels
 from scalesearch.report.info import Axis, Info
 from scalesearch.statistics import front
 
@@ -46,7 +47,7 @@ def html(figure: go.Figure) -> str:
 
 def _hover(row: Any, axis: Axis) -> str:
     return (f"<b>{row.name}</b><br>test {axis.shown(row.test)}, validation {axis.shown(row.val)}<br>"
-            f"{row.macs:,} MACs<br>{row.params:,} params<br>{row.resolution} px")
+            f"{row.macs:,} MACs<br>{row.params:,} params<br>{pixels(row.resolution)} px")
 
 
 def _label(row: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from scalesearch.arch import pixels
 from scalesearch.report import figures
 from scalesearch.report.info import Info
 from scalesearch.searchers import DEFAULT
@@ -27,6 +28,7 @@ def page(info: Info) -> str:
         "percent": lambda v: DASH if v is None else f"{v:.2%}",
         "signed": lambda v: DASH if v is None else f"{v:+.2%}",
         "thousands": lambda v: f"{v:,}",
+        "pixels": pixels,
         "plain": lambda v: DASH if v is None else f"{v:g}",
         "whole": lambda v: DASH if v is None else f"{v:.0%}",
         "difference": info.axis.difference,
@@ -64,9 +66,9 @@ def _splits(data: dict[str, Any]) -> str:
 def provenance(info: Info) -> list[tuple[str, Any]]:
     study, data, recipe = info.document, info.data or {}, info.recipe or {}
     rejected = sum(t["rejected"] for t in info.trials)
+    kept = f"; contents {data['digest']}, kept at {pixels(data['kept at'])} pixels" if data.get("digest") else ""
     return [
-        ("data", f"{data['name']}: {data['origin']}; {data['classes']} classes"
-                 + (f"; contents {data['digest']}, kept at {data['kept at']} pixels" if data["digest"] else "")),
+        ("data", f"{data['name']}: {data['origin']}; {data['classes']} classes{kept}"),
         ("splits", _splits(data)),
         ("budget of the base", info.budget),
         ("trials", ", ".join(f"{n} {step}" for step, n in info.counts.items() if n)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, sized
 from scalesearch.errors import InputError
 from scalesearch.export import to_python
 from scalesearch.files import save_text
@@ -77,7 +77,7 @@ def card(row: ComparedRow, info: Info) -> str:
 
 | | |
 |---|---|
-| resolution | {row.resolution} × {row.resolution} |
+| resolution | {sized(row.resolution)} |
 | parameters | {row.params:,} |
 | MACs (multiply-adds, one image) | {row.macs:,} ({row.deviation:+.2%} of the {row.target:,} wanted) |
 | activations (outputs of convolution and linear) | {row.acts:,} |

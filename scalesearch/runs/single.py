@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, adapt, expand
+from scalesearch.arch import Arch, Resolution, adapt, expand, sized
 from scalesearch.counting import cost
 from scalesearch.data import Source
 from scalesearch.errors import Interrupted, WorkFailed
@@ -41,7 +41,7 @@ class Single:
     threads: int = 1
     gpu: bool = False
     save_every: float = 30.0
-    resolution: int | None = None
+    resolution: Resolution | None = None
     raw: bool = False  # of weights that lie beside averages of them, themselves
 
     @cached_property
@@ -165,7 +165,7 @@ Trained on {source.name} ({source.origin}), {source.sizes["train"]:,} images of 
 
 | | |
 |---|---|
-| resolution | {arch.resolution} × {arch.resolution}, {arch.channels} channels |
+| resolution | {sized(arch.resolution)}, {arch.channels} channels |
 | parameters | {counted["params"]:,} |
 | MACs (multiply-adds, one image) | {counted["macs"]:,} |
 {scores}

@@ -8,9 +8,11 @@ from typing import Any
 
 from scalesearch.arch import (
     BlockSpec,
+    Resolution,
     adapted_strides,
     falls_away,
     has_no_border_to_spare,
+    last_map,
     stem_stride,
     with_small_pool,
 )
@@ -18,7 +20,7 @@ from scalesearch.errors import InputError
 from scalesearch.space.domains import Open, Tie
 
 
-def adapted_units(units: Iterable[Any], resolution: int) -> tuple[Any, ...]:
+def adapted_units(units: Iterable[Any], resolution: Resolution) -> tuple[Any, ...]:
     """The units of a space with the earliest strides set to 1, as many as images of `resolution` pixels ask for.
 
     Raises `InputError` where a stride is open, since the rule is about strides.
@@ -26,13 +28,10 @@ def adapted_units(units: Iterable[Any], resolution: int) -> tuple[Any, ...]:
     units = list(units)
     layers = [unit for unit in units if unit.part in ("stem", "stages")]
     strides = adapted_strides([_stride(unit) for unit in layers], resolution)
-    last_map = resolution
-    for stride in strides:
-        last_map = -(-last_map // stride)
     small = has_no_border_to_spare([_stride(unit) for unit in layers], resolution)
     fitted = [_padded(unit) for unit in layers] if small else layers
     restrided = [_restrided(unit, stride) for unit, stride in zip(fitted, strides) if not _gone(unit, stride)]
-    return (*restrided, *(_small_pool(unit, last_map) if unit.part == "head" else unit
+    return (*restrided, *(_small_pool(unit, last_map(strides, resolution)) if unit.part == "head" else unit
                           for unit in units if unit not in layers))
 
 
@@ -67,10 +66,10 @@ def _restrided(unit: Any, stride: int) -> Any:
     return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], **changed}})
 
 
-def _small_pool(unit: Any, last_map: int) -> Any:
+def _small_pool(unit: Any, side: int) -> Any:
     args = unit.blocks[unit.kind]
     if isinstance(args.get("pool"), (Open, Tie)):
         return unit
     fixed = tuple((name, leaf) for name, leaf in args.items() if not isinstance(leaf, (Open, Tie)))
-    small = dict(with_small_pool(BlockSpec(unit.kind, fixed), last_map).args)
+    small = dict(with_small_pool(BlockSpec(unit.kind, fixed), side).args)
     return replace(unit, blocks={unit.kind: {**args, **({"pool": small["pool"]} if "pool" in small else {})}})

@@ -12,7 +12,7 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, expand, meets, normal_form
+from scalesearch.arch import Arch, Auxiliary, BlockSpec, Resolution, Stage, expand, meets, normal_form
 from scalesearch.errors import InputError, nearest
 from scalesearch.space.adapting import adapted_units
 from scalesearch.space.decisions import Decision, Decisions, Leaf, Unit, may_coincide, resolved
@@ -252,7 +252,7 @@ class Space:
                 return read_leaf(path, placed, arch)
         return None
 
-    def adapted(self, *, resolution: int, classes: int, channels: int = 3) -> Space:
+    def adapted(self, *, resolution: Resolution, classes: int, channels: int = 3) -> Space:
         """The space for images of another size, by the rule that `adapting.adapt` has for networks.
 
         Raises `InputError` where a stride is open, since the rule is about strides.

@@ -10,13 +10,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scalesearch.arch import BLOCKS, adapted_strides
+from scalesearch.arch import BLOCKS, adapted_strides, sides, squared
 from scalesearch.budget import QUANTITIES, Budget, bound, budget_of, relative_to
 from scalesearch.counting import cost, possible_cost, profile_in
 from scalesearch.data import Source, located as located_data, source
 from scalesearch.errors import InputError, distinct, inside, shown, unknown
 from scalesearch.searchers import read_table
-from scalesearch.signature import Count, Field, Natural, Resolution, Rule, check_arguments, fields_of, section
+from scalesearch.signature import Count, Field, Natural, Rule, Sides, check_arguments, fields_of, section
 from scalesearch.space import Space, named, space_from_dict
 from scalesearch.study.document import lay_over
 from scalesearch.study.models import with_models
@@ -30,7 +30,7 @@ from scalesearch.zoo import WEIGHTS, in_folder
 
 
 def _training_keys(*, space: dict | str, budget: dict, data: dict | str = "digits", name: str | None = None,
-                   task: str | None = None, resolution: Resolution | None = None, recipe: dict | str = "quick",
+                   task: str | None = None, resolution: Sides | None = None, recipe: dict | str = "quick",
                    seeds: tuple[Natural, ...] = (0,), parallel: Count = 4,
                    ray: dict | None = None, init: str | None = None, models: dict | None = None) -> None:  # fmt: skip
     """What a study that trains says beside its steps' sections."""
@@ -125,10 +125,10 @@ def _training(given: Mapping[str, Any], task: Task, sections: Mapping[type, Any]
     data = kept or source(given["data"])
     if data.task != task.name:
         raise InputError(f"{data.name} has labels for {data.task}, and the study is for {task.name}", "data")
-    resolution = given.get("resolution") or data.resolution
+    resolution = squared(sides(given.get("resolution") or data.resolution))
     growth: scale.Options = sections[scale.Options]
-    largest = resolution * growth.factor ** (max((*sections[family.Options].phi, *growth.phi)) / 2)
-    data = kept or source(given["data"], math.ceil(largest))
+    largest = growth.factor ** (max((*sections[family.Options].phi, *growth.phi)) / 2)
+    data = kept or source(given["data"], squared(tuple(math.ceil(side * largest) for side in sides(resolution))))
     return Training(task, data, resolution, recipe_of(given.get("recipe", "quick")))
 
 

@@ -10,6 +10,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+from scalesearch.arch import Resolution, sides
 from scalesearch.training.pictures import grey, normalised, resized
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.trivial import Trivial
@@ -30,15 +31,16 @@ class Augmentation:
         r = recipe
         self.moves_images = bool(r.shift or r.rotate or r.zoom or r.crop < 1 or r.trivial or self.flips)
 
-    def __call__(self, images: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """`(n, channels, h, w)` uint8 as floats from -1 to 1 at `side` × `side`; and how each was moved: from places in
+    def __call__(self, images: torch.Tensor, resolution: Resolution) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(n, channels, h, w)` uint8 as floats from -1 to 1 at `resolution`; and how each was moved: from places in
         the new image to those in the old one, as 2×3 matrices on coordinates from -1 to 1."""
+        height, width = sides(resolution)
         trivial = Trivial(len(images)) if self.recipe.trivial else None
-        moves = self._moves(len(images))
+        moves = self._moves(len(images), height / width)
         if trivial:
-            moves = trivial.moved(moves)
+            moves = trivial.moved(moves, height / width)
         moves = moves.to(images.device)
-        shown = self._moved(images, moves, side) if self.moves_images else normalised(resized(images, side))
+        shown = self._moved(images, moves, resolution) if self.moves_images else normalised(resized(images, resolution))
         if trivial:
             shown = trivial.recoloured(shown)
         if self.recipe.colour and shown.shape[1] in (1, 3):
@@ -47,7 +49,8 @@ class Augmentation:
             shown = self._erased(shown)
         return shown.contiguous(memory_format=torch.channels_last), moves
 
-    def _moves(self, n: int) -> torch.Tensor:
+    def _moves(self, n: int, tall: float) -> torch.Tensor:
+        """Of images `tall` times as high as wide: turned as pixels are, not as shares of the sides."""
         r = self.recipe
         angle = _uniform(n, -1, 1) * math.radians(r.rotate)
         scale = 1 + _uniform(n, -1, 1) * r.zoom
@@ -60,14 +63,15 @@ class Augmentation:
             wide, high = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
             right, down = right + _uniform(n, -1, 1) * (1 - wide), down + _uniform(n, -1, 1) * (1 - high)
         cos, sin = angle.cos() * scale, angle.sin() * scale
-        rows = [cos * flip * wide, -sin * wide, right, sin * flip * high, cos * high, down]
+        rows = [cos * flip * wide, -sin * wide * tall, right, sin * flip * high / tall, cos * high, down]
         return torch.stack(rows, 1).view(n, 2, 3)
 
-    def _moved(self, images: torch.Tensor, moves: torch.Tensor, side: int) -> torch.Tensor:
+    def _moved(self, images: torch.Tensor, moves: torch.Tensor, resolution: Resolution) -> torch.Tensor:
         """Images much larger than wanted are smoothed down first, as far as the smallest crops allow."""
-        before = math.ceil(side / math.sqrt(max(self.recipe.crop, 0.25)))
-        images = normalised(resized(images, before) if images.shape[-1] > before else images)
-        grid = F.affine_grid(moves, [len(images), images.shape[1], side, side], align_corners=False)
+        height, width = (math.ceil(side / math.sqrt(max(self.recipe.crop, 0.25))) for side in sides(resolution))
+        larger = images.shape[-2] > height and images.shape[-1] > width
+        images = normalised(resized(images, (height, width)) if larger else images)
+        grid = F.affine_grid(moves, [len(images), images.shape[1], *sides(resolution)], align_corners=False)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def _recoloured(self, images: torch.Tensor) -> torch.Tensor:
@@ -81,9 +85,9 @@ class Augmentation:
         return (light + (images - light) * colourful).clamp_(-1, 1)
 
     def _erased(self, images: torch.Tensor) -> torch.Tensor:
-        n, side = len(images), images.shape[-1]
-        wide, high = _sides(_uniform(n, *ERASED))
-        inside = _rectangles(wide, high, side, images.device)
+        n = len(images)
+        wide, high = _shares(_uniform(n, *ERASED))
+        inside = _rectangles(wide, high, images)
         inside &= (torch.rand(n) < self.recipe.erase).to(images.device).view(-1, 1, 1)
         noise = torch.randn(n, images.shape[1], 1, 1).to(images.device).expand_as(images)
         return torch.where(inside[:, None], noise, images)
@@ -101,22 +105,22 @@ class Augmentation:
         if name == "mixup":
             part = share.view(-1, 1, 1, 1).to(images.device)
             return images * part + other * (1 - part), order, share
-        side = images.shape[-1]
         wide, high = ((1 - share).sqrt(),) * 2
-        inside = _rectangles(wide, high, side, images.device)
+        inside = _rectangles(wide, high, images)
         return torch.where(inside[:, None], other, images), order, 1 - inside.float().mean((1, 2))
 
 
-def _sides(area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _shares(area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     aspect = _uniform(len(area), math.log(0.3), math.log(1 / 0.3)).exp()
     return (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
 
 
-def _rectangles(wide: torch.Tensor, high: torch.Tensor, side: int, device: torch.device) -> torch.Tensor:
-    """Masks `(n, side, side)` of rectangles of these shares of the sides, anywhere inside."""
+def _rectangles(wide: torch.Tensor, high: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Masks `(n, height, width)` of rectangles of these shares of the sides, anywhere inside."""
+    (height, width), device = images.shape[-2:], images.device
     across, down = (torch.rand(len(wide)) * (1 - length) for length in (wide, high))
     wide, high, across, down = (drawn[:, None].to(device) for drawn in (wide, high, across, down))
-    places = (torch.arange(side, device=device) + 0.5) / side
-    columns = (places >= across) & (places < across + wide)
-    rows = (places >= down) & (places < down + high)
+    x, y = ((torch.arange(side, device=device) + 0.5) / side for side in (width, height))
+    columns = (x >= across) & (x < across + wide)
+    rows = (y >= down) & (y < down + high)
     return rows[:, :, None] & columns[:, None, :]

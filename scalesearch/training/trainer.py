@@ -22,7 +22,7 @@ from scalesearch.training.memory import free_on, largest_batch, ran_out
 from scalesearch.training.optimizing import optimizer_of, schedule_of
 from scalesearch.training.pictures import Normal, Pictures
 from scalesearch.training.precision import autocast, precision_on
-from scalesearch.training.progressive import sides
+from scalesearch.training.progressive import resolutions
 from scalesearch.training.recipe import Recipe, grown, levels
 from scalesearch.training.scoring import Scorer
 from scalesearch.training.tasks import TASKS
@@ -93,7 +93,7 @@ class Trainer:
         self.precision = precision_on(self.device, recipe.precision, self.arch)
         halves = self.precision == "fp16" and self.device.type != "cpu"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
-        self.sides = sides(self.arch, recipe)
+        self.resolutions = resolutions(self.arch, recipe)
         self.optimizer = optimizer_of(self.model, recipe)
         self.schedule = schedule_of(self.optimizer, recipe, self.steps, len(levels(len(self.model.stages))))
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
@@ -199,7 +199,7 @@ class Trainer:
 
     def _backward(self, part: torch.Tensor, share: float) -> torch.Tensor:
         pictures, which = self.split("train"), part.to(self.device)
-        shown, moves = self.augmentation(pictures.images(part), self.sides[self.epoch])
+        shown, moves = self.augmentation(pictures.images(part), self.resolutions[self.epoch])
         wanted = self.task.moved(pictures.labels[which], moves)
         if blended := self.augmentation.mixed(shown):
             shown, wanted = blended[0], self.task.mixed(wanted, *blended[1:])
@@ -266,8 +266,7 @@ class Trainer:
     def built(self) -> str:
         """16 hex digits that name the tensors of the module that is really trained, and the images it is trained on."""
         tensors = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
-        side = self.arch.resolution
-        return named_structure(tensors, (self.data.channels, side, side))[:16]
+        return named_structure(tensors, (self.data.channels, *self.arch.sides))[:16]
 
     @property
     def seconds(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from scalesearch.arch import Resolution
 from scalesearch.data import Source
 from scalesearch.training.recipe import Place, Recipe
 from scalesearch.training.tasks import Score, Task
@@ -21,7 +22,7 @@ class Training:
 
     task: Task
     data: Source
-    resolution: int
+    resolution: Resolution
     recipe: Recipe
     timed: bool = False
     init: bool = False  # whether trainings start from `weights/init.safetensors` of the run's folder

@@ -22,13 +22,15 @@ class Trivial:
         self.strength = torch.randint(LEVELS, (n,)) / (LEVELS - 1)
         self.signed = self.strength * torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
 
-    def moved(self, moves: torch.Tensor) -> torch.Tensor:
-        """`moves`, `(n, 2, 3)`, with what changes the geometry laid before them."""
+    def moved(self, moves: torch.Tensor, tall: float = 1.0) -> torch.Tensor:
+        """`moves`, `(n, 2, 3)`, with what changes the geometry of images `tall` times as high as wide laid before
+        them."""
         n, of = len(moves), lambda name: torch.where(self.kind == GEOMETRY.index(name), self.signed, 0.0)
         angle = of("rotate") * math.radians(135)
         one, zero = torch.ones(n), torch.zeros(n)
-        turn = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero, zero, zero, one], 1)
-        move = torch.stack([one, of("shear_x") * 0.99, of("translate_x") * 0.5, of("shear_y") * 0.99, one,
+        cos, sin = angle.cos(), angle.sin()
+        turn = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero, zero, zero, one], 1)
+        move = torch.stack([one, of("shear_x") * 0.99 * tall, of("translate_x") * 0.5, of("shear_y") * 0.99 / tall, one,
                             of("translate_y") * 0.5, zero, zero, one], 1)
         return moves @ turn.view(n, 3, 3) @ move.view(n, 3, 3)
 

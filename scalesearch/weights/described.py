@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, Resolution, sides
 from scalesearch.errors import InputError, shown
 from scalesearch.space import arch_from_dict
 from scalesearch.weights.files import told
@@ -72,17 +72,25 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
         return preparing(arch, library, timm_config(file), file.parent / CONFIG)
     try:
         found = json.loads(said)
+        found |= {key: tuple(found[key]) for key in ("crop", "resize", "stored") if isinstance(found.get(key), list)}
         prepared = Preprocessing(**found | {"mean": tuple(map(float, found["mean"])),
                                             "std": tuple(map(float, found["std"]))})
         numbers = (*prepared.mean, *prepared.std)
-        if prepared.stored < 0 or min(prepared.std) <= 0 or not prepared.mean or not all(map(isfinite, numbers)):
+        possible = prepared.mean and min(prepared.std) > 0 and all(map(isfinite, numbers))
+        if not possible or min(sides(prepared.stored)) < 0:
             raise ValueError("values that make no sense")
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"says of its images what cannot be read ({error})", str(file)) from None
     if arch.resolution != prepared.crop:
-        kept = prepared.stored if isinstance(arch.resolution, int) else 0  # squares alone are kept
+        kept = prepared.stored if prepared.stored and _alike(prepared.stored, arch.resolution) else 0
         return prepared._replace(crop=arch.resolution, resize=arch.resolution, stored=kept)
     return prepared
+
+
+def _alike(a: Resolution, b: Resolution) -> bool:
+    """Whether images of these sizes have one shape, but for rounding."""
+    (height, width), (other_height, other_width) = sides(a), sides(b)
+    return abs(height * other_width / (width * other_height) - 1) < 0.05
 
 
 def classes_of(arch: Arch, library: str, file: Path) -> Sequence[str] | None:

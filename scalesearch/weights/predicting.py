@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from scalesearch.data import SUFFIXES, File, npz_images, prepared as prepared_pixels, square
+from scalesearch.data import SUFFIXES, File, middle, npz_images, prepared as prepared_pixels
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.network import Network
 from scalesearch.training import every_channel, resized
@@ -68,7 +68,7 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
 def as_input(file: File, prepare: Preprocessing, channels: int) -> torch.Tensor:
     """The same of a file's path, of what is in it, or of pixels. ValueError for what is no image."""
     if prepare.stored:
-        kept = torch.from_numpy(square(file, prepare.stored, channels).copy()).permute(2, 0, 1)[None]
+        kept = torch.from_numpy(middle(file, prepare.stored, channels).copy()).permute(2, 0, 1)[None]
         pixels = resized(kept, prepare.crop)[0]
     else:
         taken = prepared_pixels(file, prepare.resize, prepare.crop, channels, prepare.interpolation)

@@ -24,7 +24,7 @@ class Preprocessing(NamedTuple):
     """How an image becomes the input: resized so that it just covers `resize` pixels (a side, or height and width), the
     middle `crop` of them, (x - mean) / std.
 
-    With `stored`, the middle square at that side first, which is then brought to `crop`: how our own trainings keep
+    With `stored`, the middle at that size first, which is then brought to `crop`: how our own trainings keep
     their images.
     """
 
@@ -33,7 +33,7 @@ class Preprocessing(NamedTuple):
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
-    stored: int = 0
+    stored: Resolution = 0
 
 
 class Published(NamedTuple):

@@ -120,7 +120,7 @@ FAULTS_IN_A_STUDY = [
     ("data: digits", "family: {phi: [10]}\nray: {cpus_per_trial: 0}", 3, "at least 0.1"),
     ("recipe: quick", "recipe: {base: [quick]}", 8, "unknown recipe"),
     ("recipe: quick", "recipe: {epochs: 1e999}", 8, "takes a whole number"),
-    ("resolution: 16", "resolution: " + "9" * 400, 3, "takes a whole number or nothing"),
+    ("resolution: 16", "resolution: " + "9" * 400, 3, "takes a whole number or a list of 2"),
     ("space: space.yaml", "space: spice.yaml", 1, "spice.yaml: cannot be read: No such file"),
 ]  # fmt: skip
 

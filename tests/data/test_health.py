@@ -16,7 +16,7 @@ from making import encoded, folder, parquet, picture
 from PIL import Image
 
 from scalesearch.data import pixels as pixels_module
-from scalesearch.data.images import examined, opened, square
+from scalesearch.data.images import examined, middle, opened
 from scalesearch.data.sources import data_set, load, source
 from scalesearch.errors import InputError, WorkFailed
 
@@ -49,7 +49,7 @@ def test_turned_images_come_upright(orientation, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(square(tmp_path / "a.png", 32, 3), np.asarray(upright)[:, 8:40])
+    assert np.array_equal(middle(tmp_path / "a.png", 32, 3), np.asarray(upright)[:, 8:40])
     assert examined(tmp_path / "a.png").turned == (orientation != 1)
 
 
@@ -67,17 +67,17 @@ def test_modes_are_brought_to_eight_bits_and_told(photos):
     found = told(photos)
     assert found["modes"] == {"RGB": 50, "grey": 1, "CMYK": 1, "palette": 2, "alpha": 1, "16-bit": 1}
     assert found["animated"] == ["cat/moving.gif"] and found["unreadable"] == []
-    assert (square(photos / "cat" / "clear.png", 20, 3) == 255).all()
-    assert square(photos / "cat" / "deep.png", 20, 1).mean() == pytest.approx(127, abs=2)
-    first = square(photos / "cat" / "moving.gif", 20, 3).astype(int)
-    assert np.abs(first - square(np.asarray(base), 20, 3)).mean() < 12
+    assert (middle(photos / "cat" / "clear.png", 20, 3) == 255).all()
+    assert middle(photos / "cat" / "deep.png", 20, 1).mean() == pytest.approx(127, abs=2)
+    first = middle(photos / "cat" / "moving.gif", 20, 3).astype(int)
+    assert np.abs(first - middle(np.asarray(base), 20, 3)).mean() < 12
 
 
 @pytest.mark.parametrize("head, channels", [(b"P5\n32 32\n65535\n", 1), (b"P6\n32 32\n65535\n", 3)])
 def test_sixteen_bits_of_netpbm_files(head, channels, tmp_path):
     levels = np.linspace(0, 65535, 32 * 32).astype(">u2")
     (tmp_path / "a.pgm").write_bytes(head + levels.repeat(channels).tobytes())
-    assert np.abs(square(tmp_path / "a.pgm", 32, channels)[:, :, 0].ravel() - levels / 257).max() < 1
+    assert np.abs(middle(tmp_path / "a.pgm", 32, channels)[:, :, 0].ravel() - levels / 257).max() < 1
 
 
 def test_grey_images_are_of_one_channel(tmp_path):

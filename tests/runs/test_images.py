@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 import scalesearch as ss
 from scalesearch.data.examples import examples
+from scalesearch.data.images import middle
 from scalesearch.data.sources import load, source
 from scalesearch.files import save_tensors
 from scalesearch.runs.images import keep_data, kept_health, kept_source
@@ -151,6 +152,50 @@ def test_what_it_scored_is_what_everybody_sees(trained):
     Image.open(upright).transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
     both = json.loads(invoke("predict", str(out), str(upright), str(turned), "--top", "3", "--json").stdout)
     assert both[0]["top"] == both[1]["top"]
+
+
+def test_images_that_are_not_square_are_kept_trained_and_predicted_as_high_and_wide_as_asked(photos, tmp_path):
+    """One preparation for all: what a training scored is what its weights score, from the file alone."""
+    out = tmp_path / "net"
+    done = invoke("train", "resnet20_cifar", "--data", str(photos), "--out", str(out), "--recipe", "cifar", "--set",
+                  "epochs=3", "--set", "progressive=0.5", "--set", "trivial=true", "--resolution", "12x18", "--json")
+    summary = json.loads(done.stdout)
+    assert summary["resolution"] == [12, 18] and "| resolution | 12×18, 3 channels |" in (out / "card.md").read_text()
+    assert source(str(photos), (12, 18)).size == (12, 18)
+    (kept,) = load(source(str(photos), (12, 18)))["test"][:1]
+    assert kept.shape[1:] == (3, 12, 18)
+    name = examples(str(photos), "test").index.names[kept.rows[0]]
+    assert np.array_equal(kept.numpy()[0].transpose(1, 2, 0), middle(photos / name, (12, 18), 3))
+    assert source(str(photos), (40, 60)).size == (20, 30)  # the images have 24 × 20 pixels
+    found = json.loads(invoke("evaluate", str(out), "--data", str(photos), "--json").stdout)
+    assert found["top1"] == pytest.approx(summary["scores"]["test_accuracy"])
+    assert found["loss"] == pytest.approx(summary["scores"]["test_loss"], rel=1e-4)
+    assert ss.load(str(out)).sides == (12, 18)
+    assert "takes a side from 1 to 8192, or HEIGHTxWIDTH" in refused(
+        "train", "resnet20_cifar", "--data", str(photos), "--resolution", "12x")
+
+
+def test_a_study_of_images_that_are_not_square(photos, tmp_path):
+    """γ scales both sides, hand-built networks see the same images; a square is one however it is written."""
+    path = write_study(tmp_path, data="photos", resolution=[16, 24])
+    study, out = load_study(path), tmp_path / "run"
+    assert study.trained.resolution == (16, 24) and study.trained.data.size == (20, 30)
+    out.mkdir()
+    keep_data(study.trained.data, study.document["data"], out)
+    log = drive(study, out / "trials.jsonl", Random(0))
+    sides = {t.name: t.arch["resolution"] for t in log}
+    assert sides["mobilenet_v1"] == [16, 24] and sides["base-000"] == [16, 24]
+    grown = [tuple(there) for there in sides.values() if there != [16, 24]]
+    assert grown and all(abs(width / height - 1.5) < 0.07 for height, width in grown)
+    (out / "study.yaml").write_text(dump(study.document))
+    again = load_study(out / "study.yaml", kept=kept_source(out))
+    assert again.digest == study.digest
+    write_report(Driver(again, TrialLog(out / "trials.jsonl")), out)
+    page = (out / "report.html").read_text()
+    assert "at 16×24 pixels where not scaled" in page and "kept at 20×30 pixels" in page
+    assert load_study(write_study(tmp_path, data="photos", resolution=[16, 16])).trained.resolution == 16
+    wrong = write_study(tmp_path, data="photos", resolution=[16, 24, 3])
+    assert "study.yaml:" in (said := refused("run", str(wrong), "--dry-run")) and "resolution" in said
 
 
 def test_what_was_trained_on_is_never_tested_on(tmp_path, trained):

@@ -62,7 +62,7 @@ def test_equal_dice_equal_images_and_moves_say_where_pixels_come_from(name):
 @given(st.floats(0.05, 0.95))
 def test_crops_are_of_the_area_asked_for_and_inside(least):
     torch.manual_seed(0)
-    moves = Augmentation(Recipe(shift=0.0, rotate=0.0, zoom=0.0, crop=least), True)._moves(200)
+    moves = Augmentation(Recipe(shift=0.0, rotate=0.0, zoom=0.0, crop=least), True)._moves(200, 1.0)
     wide, high = moves[:, 0, 0].abs(), moves[:, 1, 1].abs()
     area = wide * high
     assert area.min() >= least * 0.75 and area.max() <= 1 + 1e-5
@@ -105,6 +105,39 @@ def test_trivialaugments_turn_is_a_turn_about_the_middle(torchvision_models):
     middle = (slice(None), slice(None), slice(8, 25), slice(8, 25))
     assert (ours - theirs)[middle].abs().max() < 1.0 or (
         ours - peer.rotate(x.float(), 30, InterpolationMode.BILINEAR))[middle].abs().max() < 1.0
+
+
+@given(st.integers(8, 64), st.integers(8, 64))
+def test_images_that_are_not_square_are_turned_as_their_pixels_are(height, width):
+    """Not squeezed: what leads from pixels to pixels is a turn, a shear moves along one axis by the pixels of the
+    other."""
+    torch.manual_seed(0)
+    to_pixels = torch.diag(torch.tensor([width / 2, height / 2]))
+    in_pixels = lambda moves: to_pixels @ moves[:, :, :2] @ torch.linalg.inv(to_pixels)
+    turned = in_pixels(Augmentation(Recipe(shift=0.0, rotate=90.0, zoom=0.0, flip=True), True)._moves(
+        50, height / width))
+    assert torch.allclose(turned @ turned.mT, torch.eye(2).expand(50, 2, 2), atol=1e-5)
+    for kind in ("rotate", "shear_x", "shear_y"):
+        drawn = Trivial(1)
+        drawn.kind[:], drawn.signed[:] = GEOMETRY.index(kind), 0.5
+        square = drawn.moved(torch.eye(2, 3)[None])[:, :, :2]
+        assert torch.allclose(in_pixels(drawn.moved(torch.eye(2, 3)[None], height / width)), square, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+@pytest.mark.parametrize("sides", [(20, 48), (48, 20)])
+def test_images_that_are_not_square_come_out_as_high_and_wide_as_asked(name, sides):
+    recipe = Recipe(rotate=15.0, crop=0.5, trivial=True, erase=0.5, **{name: 1.0})
+    x = torch.randint(0, 256, (40, 3, sides[0] + 8, sides[1] + 8), dtype=torch.uint8)
+    torch.manual_seed(0)
+    shown, _ = Augmentation(recipe, True)(x, sides)
+    assert shown.shape == (40, 3, *sides)
+    blank = torch.arange(40.0).view(40, 1, 1, 1).expand(40, 3, *sides)
+    mixed, order, share = Augmentation(recipe, True).mixed(blank)
+    told = share * blank[:, 0, 0, 0] + (1 - share) * blank[order][:, 0, 0, 0]
+    assert torch.allclose(mixed.mean((1, 2, 3)), told, atol=1e-4)
+    same, _ = changed(PLAIN, x, sides)
+    assert torch.equal(same, normalised(resized(x, sides)))
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])

@@ -169,7 +169,7 @@ def test_blends_of_rare_and_frequent_classes_weigh_by_both():
 
 def test_resolution_grows_and_is_whole_at_the_end(arch):
     trainer = Trainer(arch, DIGITS, replace(SHORT, epochs=9, progressive=0.5), 0)
-    assert trainer.sides[0] == 8 and trainer.sides[-3:] == [16] * 3 and trainer.sides == sorted(trainer.sides)
+    assert trainer.resolutions[0] == 8 and trainer.resolutions[-3:] == [16] * 3 and trainer.resolutions == sorted(trainer.resolutions)
     assert torch.isfinite(trainer._step(torch.arange(32)))
 
 
@@ -179,7 +179,7 @@ def test_a_network_that_would_be_another_one_at_smaller_images_is_trained_on_who
     vgg = adapt(ss.load("vgg11_bn"), resolution=side, classes=10, channels=1)
     recipe = replace(SHORT, epochs=3, progressive=0.5, data_share=0.05, batch_size=8)
     trainer = Trainer(vgg, DIGITS, recipe, 0)
-    assert {*trainer.sides} == sides and trainer.run_epoch()["train_loss"] > 0
+    assert {*trainer.resolutions} == sides and trainer.run_epoch()["train_loss"] > 0
 
 
 def test_training_ends_on_a_plateau_if_asked(arch):

@@ -7,7 +7,7 @@ from math import inf, log2
 from statistics import mean
 from typing import Any
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, Resolution
 from scalesearch.counting import cost
 from scalesearch.errors import InputError, distinct, inside, unknown
 from scalesearch.scaling import realised
@@ -44,7 +44,7 @@ class ComparedRow:
 
     name: str
     kind: str  # "family" or "hand-built"
-    resolution: int
+    resolution: Resolution
     params: int
     macs: int
     acts: int
@@ -153,7 +153,7 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     tested, images = of_split("test"), task.images(run.study.trained.data, "test")
     half, error = interval(tested), round(standard_error(tested, images), 6) if done else None
     row = ComparedRow(
-        name=name, kind="hand-built", resolution=arch.sides[0], params=counted.params, macs=counted.macs,
+        name=name, kind="hand-built", resolution=arch.resolution, params=counted.params, macs=counted.macs,
         acts=counted.acts, state="done" if done else "failed", seeds=len(done), val=average(of_split("val")),
         test=average(tested), test_interval=half and round(half, 6), test_error=error,
         seconds=round(sum(t.seconds for t in trials), 2))

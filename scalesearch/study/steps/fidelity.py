@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Annotated, Any, Literal
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, Resolution, pixels, resized
 from scalesearch.counting import possible_cost
 from scalesearch.errors import InputError
 from scalesearch.searchers import Jobs, Past, ask
@@ -46,28 +46,29 @@ class Setting:
     name: str
     epochs: int
     data_share: float
-    resolution: int
+    resolution: Resolution
     networks: int
     ranks: Correlation
     price: float | None
 
 
-def _settings(study: Study) -> Iterator[tuple[str, Recipe, int]]:
+def _settings(study: Study) -> Iterator[tuple[str, Recipe, Resolution]]:
     """The full training and every cheaper one: its name, recipe and resolution."""
-    options, recipe, side = study.options(Options), study.recipe_of(NAME), study.trained.resolution
-    yield FULL, recipe, side
+    options, recipe, whole = study.options(Options), study.recipe_of(NAME), study.trained.resolution
+    yield FULL, recipe, whole
     seen = {recipe.epochs}
     for share in options.epochs:
         epochs = max(1, round(share * recipe.epochs))
         if epochs not in seen:
-            yield f"{epochs} epochs", replace(recipe, epochs=epochs), side
+            yield f"{epochs} epochs", replace(recipe, epochs=epochs), whole
         seen.add(epochs)
     if only_epochs(study):
         return
     for share in options.data:
-        yield f"{share:.0%} of the images", replace(recipe, data_share=share * recipe.data_share), side
+        yield f"{share:.0%} of the images", replace(recipe, data_share=share * recipe.data_share), whole
     for share in options.resolution:
-        yield f"{round(share * side)} pixels", recipe, round(share * side)
+        smaller = resized(whole, share)
+        yield f"{pixels(smaller)} pixels", recipe, smaller
 
 
 def only_epochs(study: Study) -> bool:
@@ -100,8 +101,8 @@ def jobs(run: Driver) -> Jobs:
         return
     number = 0
     for candidate, (decisions, arch) in enumerate(run.remembered(NAME, lambda: drawn(run.study))):
-        for name, recipe, side in _settings(run.study):
-            other = arch.with_(resolution=side)
+        for name, recipe, resolution in _settings(run.study):
+            other = arch.with_(resolution=resolution)
             if possible_cost(other) is not None:
                 told = {**decisions, "training": name}
                 yield from run.once(job_of(run.study, NAME, number, f"{NAME}-{candidate:03d} {name}", other, told,
@@ -116,12 +117,12 @@ def settings(run: Driver) -> list[Setting]:
         return []
     whole = {t.candidate: t for t in trials if t.decisions["training"] == FULL}
     found = []
-    for name, recipe, side in _settings(run.study):
+    for name, recipe, resolution in _settings(run.study):
         pairs = [(whole[t.candidate], t) for t in trials if t.decisions["training"] == name and t.candidate in whole]
         ranks = correlation([run.score(a) for a, _ in pairs], [run.score(b) for _, b in pairs])
         paid = sum(a.seconds for a, _ in pairs)
         price = round(sum(b.seconds for _, b in pairs) / paid, 4) if paid else None
-        found.append(Setting(name, recipe.epochs, recipe.data_share, side, len(pairs), ranks, price))
+        found.append(Setting(name, recipe.epochs, recipe.data_share, resolution, len(pairs), ranks, price))
     return [found[0], *sorted(found[1:], key=lambda s: s.price or 0.0)]
 
 
