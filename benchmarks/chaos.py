@@ -39,7 +39,7 @@ STUDY = {
     "family": {"phi": [0, 1]}, "compare": ["shufflenet_v2_x0_5", "resnet20_cifar"],
     "recipe": {"epochs": 6}, "ray": {"save_every": 0.1},
 }  # fmt: skip
-GRACE = 120  # seconds that what a killed driver had started has to go
+GRACE = 20  # seconds that what a killed driver had started has to go
 LONGEST = 300  # seconds without a new trial, after which a run is taken for hung
 
 

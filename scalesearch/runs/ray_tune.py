@@ -22,6 +22,7 @@ from scalesearch.arch import OWN
 from scalesearch.errors import InputError
 from scalesearch.files import own_folder
 from scalesearch.machine import cores
+from scalesearch.runs.afterwards import tidied
 from scalesearch.runs.last_words import last_words
 from scalesearch.runs.spent import counted
 from scalesearch.runs.stopping import Stop
@@ -60,8 +61,9 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
     with ExitStack() as stack:
         local: dict[str, Any] = {}
         if address in (None, "local"):
-            local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE,
-                     "_temp_dir": str(stack.enter_context(own_folder("scalesearch-ray")))}
+            folder = stack.enter_context(own_folder("scalesearch-ray"))
+            stack.enter_context(tidied(folder))
+            local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE, "_temp_dir": str(folder)}
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL,
                      configure_logging=False, **local)

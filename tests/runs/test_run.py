@@ -8,8 +8,11 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from helpers import standalone
@@ -76,8 +79,11 @@ def test_killed_and_resumed_it_equals_the_uninterrupted_run(study, finished, tmp
         if log.exists() and log.read_bytes().count(b"\n") > 8:
             break
         time.sleep(0.02)
+    started = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    assert len(started) > 4 and not psutil.wait_procs(started, timeout=20)[1], "what it started has gone with it"
+    assert not list(Path(tempfile.gettempdir()).glob(f"scalesearch-ray-{process.pid}-*"))
     before = log.read_bytes().splitlines() if log.exists() else []
     said = finish(start(study, out, "--resume"))
     assert essence(out) == essence(finished[0])
