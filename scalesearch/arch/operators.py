@@ -107,6 +107,14 @@ class Permute(NamedTuple):
     dims: tuple[int, ...]
 
 
+class Unfold(NamedTuple):
+    """What every window over a map looks at, as a column: channels · kernel values, a column for each place."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
 class Upsample(NamedTuple):
     scale: int
     mode: str

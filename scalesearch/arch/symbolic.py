@@ -219,6 +219,11 @@ class SymTensor:
         *rest, a, b = range(len(self.shape))
         return self.permute(*rest, b, a, name=name)
 
+    def unfold(self, kernel, stride=1, padding=0, name: str = "unfold") -> Self:
+        """What every window looks at: `(channels · kernel pixels, places)`."""
+        kernel, stride, padding, _, h, w = self._slide(kernel, stride, padding, 1, False, name)
+        return self._record(ops.Unfold, (kernel, stride, padding), name, (self.shape[0] * prod(kernel), h * w))
+
     def upsample(self, scale: int = 2, mode: str = "nearest", name: str = "upsample") -> Self:
         c, h, w = self.shape
         return self._record(ops.Upsample, (scale, mode), name, (c, h * scale, w * scale))

@@ -56,6 +56,8 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
             return "nn.Dropout", [("", p)]
         case ops.DropPath():
             return "DropPath", [("", rate)]
+        case ops.Unfold(kernel, stride, padding):
+            return "nn.Unfold", [("", kernel), ("padding", padding), ("stride", stride)]
         case ops.Upsample(scale, mode):
             return "nn.Upsample", [("scale_factor", scale), ("mode", mode)]
     return "", []

@@ -29,11 +29,15 @@ def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]]
         raise InputError("is damaged: it is no whole number of 32-bit values", str(path))
     values = torch.frombuffer(bytearray(data[start:]), dtype=torch.float32)
     own, found, at = model.state_dict(), {}, 0
-    for key in [key for block, kind in blocks for key in _darknet_order(block, kind, own)]:
+    for kind, key in [(kind, key) for block, kind in blocks for key in _darknet_order(block, kind, own)]:
         count = own[key].numel()
         if at + count > len(values):
             raise InputError(f"is cut short: it has {len(values):,} values and ends inside {key}", str(path))
         found[key] = values[at : at + count].view(own[key].shape).clone()
+        if kind == "local" and key.endswith(".bias"):  # there by channel, here by place
+            places = model.get_submodule(key.removesuffix(".bias"))
+            assert isinstance(places, nn.Conv2d)
+            found[key] = found[key].view(-1, places.groups).T.reshape(-1)
         at += count
     if at != len(values):
         raise InputError(f"has {len(values):,} values where the network has {at:,}; it belongs to another network",

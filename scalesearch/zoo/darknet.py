@@ -84,7 +84,7 @@ class _Reader:
     def read(self, section: Section, following: Section | None) -> None:
         if section.name in REFUSED_SECTIONS:
             raise section.fault(REFUSED_SECTIONS[section.name])
-        if section.name in LEFT_OUT:
+        if section.name in (*LEFT_OUT, "detection"):
             raise section.fault("stands only at the end of a network")
         reader: Callable | None = getattr(self, f"_{section.name}", None) if section.name in HONOURED else None
         if reader is None:
@@ -121,6 +121,13 @@ class _Reader:
     def _connected(self, section: Section) -> None:
         self.one(section, "connected", width=section.number("output", 1), act=activation(section, "logistic"),
                  norm=bool(section.number("batch_normalize", 0)))
+
+    def _local(self, section: Section) -> None:
+        size, pad = section.number("size", 1), section.number("pad", 0)
+        if pad and size != 3:
+            raise section.fault("takes size=3 with a pad; Darknet's own arithmetic fails otherwise", "pad")
+        self.one(section, "local", stride=_stride(section), width=section.number("filters", 1), kernel=size,
+                 padding=int(bool(pad)), act=activation(section, "logistic"))
 
     def _yolo(self, section: Section) -> None:
         if not self.predicts:
@@ -238,6 +245,8 @@ def arch_from_cfg(path: str | Path) -> Arch:
     if not body:
         raise net.fault("has no layers after it")
     body, last = ending(body)
+    if not body:
+        raise net.fault("has no layers before its head")
     before = [(s, f) for s, f in pairwise(body) if f.name in DETECTORS]
     reader = _Reader(predicts=bool(before) and all(is_plain(s) for s, _ in before)
                      and len({s.text("activation", "logistic") for s, _ in before}) == 1)

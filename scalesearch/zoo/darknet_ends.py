@@ -8,6 +8,7 @@ from scalesearch.arch import BOX_VALUES, Arch, BlockSpec, Graph, block
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
+from scalesearch.zoo.darknet_keys import check_keys
 from scalesearch.zoo.sections import Section
 
 DETECTORS = {"yolo": "yolo", "gaussian_yolo": "gaussian", "region": "region"}  # and how their boxes are read
@@ -24,10 +25,12 @@ def is_plain(conv: Section) -> bool:
 
 
 def ending(body: list[Section]) -> tuple[list[Section], tuple[BlockSpec, int] | None]:
-    """The layers, and a classifier's head with its classes where they end in one: `convolutional, avgpool`, or
-    `avgpool, convolutional|connected`, or `connected`."""
+    """The layers, and a head with its classes where they end in one: a classifier's `convolutional, avgpool`, or
+    `avgpool, convolutional|connected`, or `connected`; YOLOv1's `detection`."""
     *_, before, last = [None, None, *body]
     assert last is not None
+    if last.name == "detection":
+        return body[:-1], _cells(last)
     linear = last.text("activation", "logistic") == "linear" and not last.number("batch_normalize", 0)
     if before is not None and before.name == "avgpool" and linear and (last.name == "connected" or (
             last.name == "convolutional" and is_plain(last))):
@@ -38,6 +41,21 @@ def ending(body: list[Section]) -> tuple[list[Section], tuple[BlockSpec, int] | 
     if last.name == "connected" and linear:
         return body[:-1], (block("flat_classifier", "head"), _classes(last))
     return body, None
+
+
+def _cells(section: Section) -> tuple[BlockSpec, int]:
+    """YOLOv1's head, which predicts for cells of the image."""
+    check_keys(section)
+    if section.number("coords", 1) != 4:
+        raise section.fault("takes 4", "coords")
+    if section.text("sqrt", "0") not in ("0", "1") or section.text("softmax", "0") not in ("0", "1"):
+        raise section.fault("takes 0 or 1", "sqrt" if section.text("sqrt", "0") not in ("0", "1") else "softmax")
+    try:
+        head = block("yolov1", "head", side=section.number("side", 7), boxes=section.number("num", 1),
+                     sqrt=bool(section.number("sqrt", 0)), softmax=bool(section.number("softmax", 0)))
+        return head, CLASSES.check(section.number("classes", 1))
+    except InputError as error:
+        raise section.fault(error.message, {"boxes": "num"}.get(error.place, error.place)) from None
 
 
 def _classes(last: Section) -> int:

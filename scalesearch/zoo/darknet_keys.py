@@ -14,8 +14,6 @@ from scalesearch.zoo.sections import Section
 RECURRENT = "is recurrent, and networks here take one image at a time"
 REFUSED_SECTIONS = {
     **dict.fromkeys(("rnn", "gru", "lstm", "crnn", "conv_lstm", "history"), RECURRENT),
-    "local": "has weights of its own for every pixel, which no block here has",
-    "detection": "is YOLOv1's head, which no block here is",
     "deconvolutional": "is a transposed convolution, which no block here is",
     "normalization": "is a local response normalisation, which no block here is",
     "implicit": "is a learned constant, which no block here is",
@@ -34,6 +32,7 @@ HONOURED: dict[str, tuple[str, ...]] = {
     "convolutional": ("filters", "size", "stride", "stride_x", "stride_y", "pad", "padding", "groups", "dilation",
                       "activation", "batch_normalize"),
     "connected": ("output", "activation", "batch_normalize"),
+    "local": ("filters", "size", "stride", "pad", "activation"),
     "maxpool": ("size", "stride", "padding"), "local_avgpool": ("size", "stride", "padding"), "avgpool": (),
     "shortcut": ("from", "activation"), "route": ("layers", "groups", "group_id"), "upsample": ("stride",),
     "reorg": ("stride",), "reorg3d": ("stride",), "scale_channels": ("from", "scale_wh", "activation"),
@@ -42,6 +41,7 @@ HONOURED: dict[str, tuple[str, ...]] = {
     "yolo": ("classes", "num", "mask", "anchors", "scale_x_y", "new_coords"),
     "gaussian_yolo": ("classes", "num", "mask", "anchors", "scale_x_y"),
     "region": ("classes", "num", "coords", "anchors"),
+    "detection": ("classes", "num", "coords", "side", "sqrt", "softmax"),
 }  # fmt: skip
 OF_DETECTORS = (
     "max", "jitter", "ignore_thresh", "truth_thresh", "random", "show_details", "max_delta", "counters_per_class",
@@ -67,6 +67,8 @@ HARMLESS: dict[str, tuple[str, ...]] = {
     "softmax": ("groups", "temperature", "tree", "spatial", "noloss"),  # what comes out here is before it
     "cost": ("type", "scale", "ratio", "noobj", "thresh"), "shortcut": ("weights_normalization",),
     "yolo": OF_DETECTORS, "gaussian_yolo": OF_DETECTORS,
+    "detection": (*OF_DETECTORS, "rescore", "forced", "coord_scale", "object_scale", "noobject_scale", "class_scale",
+                  "reorg"),
     "region": (*OF_DETECTORS, "log", "sqrt", "rescore", "thresh", "absolute", "coord_scale", "object_scale",
                "noobject_scale", "mask_scale", "class_scale", "bias_match", "classfix", "softmax"),
 }  # fmt: skip

@@ -33,7 +33,8 @@ NUMBERS = {"width": [8, 16, 24], "kernel": [1, 3, 5], "stride": [1, 2], "dilatio
            "layer_scale": [0.0, 0.1], "reduction": [4, 16], "heads": [1, 2, 4], "key_width": [8],
            "value_width": [8, 16],
            "kv_stride": [1, 2], "repeats": [1, 2], "factor": [1, 2], "group": [0, 1], "bins": [4, 16],
-           "scale": [1.0, 0.2], "strides": [(1, 2), (2, 1)], "height": [4, 7], "scale_xy": [(), (1.05, 1.2)],
+           "scale": [1.0, 0.2], "strides": [(1, 2), (2, 1)], "height": [4, 7],
+           "side": [2, 3], "boxes": [1, 2], "scale_xy": [(), (1.05, 1.2)],
            "anchors": [((8, 8), (4, 6.5), (3, 0.25), (9, 9))], "masks": [((0, 1), (2, 3))], "branches": [
                ((layer("conv", width=8, kernel=1),),
                 (layer("max_pool", kernel=3), layer("conv", width=16, kernel=(1, 5)))),
@@ -73,6 +74,8 @@ def around(kind: str, args: dict, stride: int, padding: str) -> Arch:
         stages += [Stage(block(kind, **args), 1, 1, (0, 1)), Stage(block("conv", width=8))]
     if kind == "logits":
         stages.append(Stage(block("connected", width=4)))
+    if kind == "yolov1":
+        stages.append(Stage(block("connected", width=args["side"] ** 2 * (4 + 5 * args["boxes"]))))
     if kind == "yolo" and not args["predicts"]:
         values = 2 * ((9 if args["boxes"] == "gaussian" else 5) + 4)
         stages = [Stage(block("conv", width=values)), Stage(block("conv", width=values), 1, 2)]

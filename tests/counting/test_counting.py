@@ -124,6 +124,8 @@ def everything(x: SymTensor, *, width: int = 16, stride: int = 1) -> SymTensor:
     up = y.upsample(2, name="up").upsample(2, "bilinear", name="up2").adaptive_pool((h, w), name="fit")
     y = y.conv(width, name="again").act("silu", name="a7").drop_path() + up
     y = y.conv(width, 3, stride, name="end").act("relu", name="a8")
+    y = y + (y.unfold(3, 1, 1, name="windows").unflatten(0, (width, 9)).split((1, 8), dim=1)[0].flatten(0, 1)
+             .spread_like(y, name="corner"))
     gate = y.global_pool().flatten().linear(4 * width, name="fc1").dropout(0.1).linear(width, bias=False, name="fc2")
     return y * gate.unflatten(0, (width, 1, 1), name="gate")
 

@@ -169,7 +169,8 @@ def test_blends_of_rare_and_frequent_classes_weigh_by_both():
 
 def test_resolution_grows_and_is_whole_at_the_end(arch):
     trainer = Trainer(arch, DIGITS, replace(SHORT, epochs=9, progressive=0.5), 0)
-    assert trainer.resolutions[0] == 8 and trainer.resolutions[-3:] == [16] * 3 and trainer.resolutions == sorted(trainer.resolutions)
+    sides = trainer.resolutions
+    assert sides[0] == 8 and sides[-3:] == [16] * 3 and sides == sorted(sides)
     assert torch.isfinite(trainer._step(torch.arange(32)))
 
 

@@ -194,6 +194,50 @@ def test_weights_of_connected_and_batchnorm_layers_stand_in_their_own_order(tmp_
     assert next(values, None) is None
 
 
+@pytest.mark.parametrize(("size", "stride", "pad"), [(3, 1, 1), (3, 2, 1), (3, 1, 0), (1, 1, 0), (5, 2, 0)])
+def test_a_local_layer_has_weights_of_its_own_at_every_place(size, stride, pad, tmp_path):
+    """As `forward_local_layer` has them: biases by channel, then by place the weights of every filter."""
+    text = conv(2) + f"[local]\nfilters=3\nsize={size}\nstride={stride}\npad={pad}\nactivation=leaky\n"
+    arch = load(tmp_path, text, NET.replace("width=16", "width=12"))
+    assert_counts_agree(arch)
+    network, values = ready(tmp_path, arch)
+    h, w = ((side + 2 * pad - size) // stride + 1 for side in (16, 12))
+    assert ss.cost(arch).params == 54 + 4 + h * w * 3 * (2 * size**2 + 1)
+    take = lambda n: torch.cat([next(values) for _ in range(n)])
+    take(62)
+    biases, weights = take(3 * h * w).view(3, h, w), take(h * w * 3 * 2 * size**2).view(h, w, 3, 2, size, size)
+    assert next(values, None) is None
+    x = torch.randn(1, 3, 16, 12)
+    with torch.no_grad():
+        given, out = network.stages[0](x), network(x)
+    padded, expected = F.pad(given, (pad,) * 4)[0], torch.zeros(3, h, w)
+    for row in range(h):
+        for column in range(w):
+            window = padded[:, row * stride : row * stride + size, column * stride : column * stride + size]
+            expected[:, row, column] = (weights[row, column] * window).sum((1, 2, 3)) + biases[:, row, column]
+    assert torch.allclose(out[0], F.leaky_relu(expected, 0.1), atol=1e-4)
+
+
+def test_yolov1_reads_as_it_was_published(tmp_path):
+    cells = "[detection]\nclasses=4\ncoords=4\nrescore=1\nside=3\nnum=2\nsoftmax=0\nsqrt=1\njitter=.2\n"
+    body = conv(4, stride=2) + "[local]\nsize=3\nstride=1\npad=1\nfilters=6\nactivation=leaky\n[dropout]\n"
+    body += "[connected]\noutput=126\nactivation=linear\n"
+    arch = load(tmp_path, body + cells)
+    assert arch.head.kind == "yolov1" and arch.classes == 4 and arch.head.get("side") == 3
+    assert ss.cost(arch).params == 27 * 4 + 8 + 64 * 6 * 37 + 64 * 6 * 126 + 126
+    network, _ = ready(tmp_path, arch)
+    assert network(torch.rand(2, 3, 16, 16)).shape == (2, 126)
+    for text, said in ((cells.replace("side=3", "side=7"), "takes 686 values"),
+                       (cells.replace("coords=4", ""), "coords"),
+                       (cells.replace("sqrt=1", "sqrt=2"), "sqrt: takes 0 or 1"),
+                       (cells + conv(4), "stands only at the end")):
+        with pytest.raises(InputError, match=said) as caught:
+            load(tmp_path, body + text)
+        assert "net.cfg:" in str(caught.value)
+    with pytest.raises(InputError, match="pad: takes size=3 with a pad"):
+        load(tmp_path, conv(4) + "[local]\nsize=5\npad=1\nfilters=2\n")
+
+
 def test_crop_takes_the_middle_and_centres_values(tmp_path):
     network, _ = ready(tmp_path, load(tmp_path, "[crop]\ncrop_height=12\ncrop_width=10\n" + conv(4)))
     x = torch.rand(1, 3, 16, 16)

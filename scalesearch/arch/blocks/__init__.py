@@ -11,6 +11,7 @@ from scalesearch.arch.blocks.darknet import (
     crop,
     dropout,
     global_pool,
+    local,
     norm,
     product,
     reorg,
@@ -36,7 +37,7 @@ from scalesearch.arch.blocks.plain import avg_pool, conv, fire, identity, max_po
 from scalesearch.arch.blocks.registry import BLOCKS, Block
 from scalesearch.arch.blocks.residual import basic, bottleneck, regnet
 from scalesearch.arch.blocks.shuffle import shufflenet
-from scalesearch.arch.blocks.yolo import add, c2f, channels, darknet, join, sppf, upsample, yolo, yolov8
+from scalesearch.arch.blocks.yolo import add, c2f, channels, darknet, join, sppf, upsample, yolo, yolov1, yolov8
 
 BLOCKS |= {
     "conv": Block(conv),
@@ -78,6 +79,7 @@ BLOCKS |= {
     "shortcut": Block(shortcut, several=True),
     "product": Block(product, several=True),
     "connected": Block(connected),
+    "local": Block(local),
     "global_pool": Block(global_pool),
     "norm": Block(norm),
     "activation": Block(activation),
@@ -94,6 +96,7 @@ BLOCKS |= {
     "logits": Block(logits, "head"),
     "maps": Block(maps, "head", several=True, task="features"),
     "yolo": Block(yolo, "head", several=True, task="detection"),
+    "yolov1": Block(yolov1, "head", task="detection"),
     "yolov8": Block(yolov8, "head", several=True, task="detection"),
     "googlenet_auxiliary": Block(googlenet_auxiliary, "auxiliary"),
     "inception_v3_auxiliary": Block(inception_v3_auxiliary, "auxiliary"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
-from scalesearch.arch.symbolic import SymTensor
-from scalesearch.signature import Count, Rate, Width
+from scalesearch.arch.symbolic import SymTensor, windows
+from scalesearch.signature import Count, Kernel, Natural, Rate, Stride, Width
 
 
 def connected(x: SymTensor, *, width: Width, norm: bool = False, act: ActName | None = None) -> SymTensor:
@@ -13,6 +13,21 @@ def connected(x: SymTensor, *, width: Width, norm: bool = False, act: ActName | 
     x = x.conv(width, (x.shape[1], x.shape[2]), padding=0, bias=not norm)
     x = x.norm() if norm else x
     return x.act(act) if act else x
+
+
+def local(x: SymTensor, *, width: Width, kernel: Kernel = 3, stride: Stride = 1, padding: Natural = 1,
+          act: ActName | None = None) -> SymTensor:
+    """A convolution with weights and a bias of its own at every place (locally connected; YOLOv1, Redmon et al. 2015).
+
+    Its parameters hang on the resolution.
+    """
+    columns = x.unfold(kernel, stride, padding, name="windows")
+    values, places = columns.shape
+    *_, h, w = windows(*x.shape[1:], kernel, stride, padding, 1, False, False)
+    y = columns.transpose("places").flatten().unflatten(0, (places * values, 1, 1), name="by_place")
+    y = y.conv(places * width, groups=places, bias=True).flatten(name="values").unflatten(0, (places, width))
+    y = y.transpose("by_channel").unflatten(1, (h, w), name="map")
+    return y.act(act) if act else y
 
 
 def global_pool(x: SymTensor) -> SymTensor:

@@ -95,6 +95,20 @@ def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks,
     return [x.act(act, name=f"act.{i}") for i, x in enumerate(xs)] if act else xs
 
 
+def yolov1(x: SymTensor, *, classes: Count, side: Count = 7, boxes: Count = 2, sqrt: bool = True,
+           softmax: bool = False) -> SymTensor:
+    """A vector of predictions as YOLOv1 has them (Redmon et al. 2015, §2): for each of `side`² cells the shares of the
+    classes, then for each its `boxes`' confidences, then their centres, widths and heights.
+
+    With `sqrt`, widths and heights are square roots; with `softmax`, classes are logits. Output: `(side² · (classes +
+    5 · boxes),)`.
+    """
+    wanted = side**2 * (classes + 5 * boxes)
+    if x.shape != (wanted, 1, 1):
+        raise ShapeError(f"takes {wanted} values as a map of one pixel, got {x.shape}")
+    return x.flatten()
+
+
 def yolov8(xs: list[SymTensor], *, classes: Count, bins: Count = 16, act: ActName = "silu") -> list[SymTensor]:
     """Decoupled head on several maps: a box branch and a class branch each (YOLOv8).
 
