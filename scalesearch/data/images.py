@@ -127,13 +127,18 @@ def _width_height(sides: Sides) -> tuple[int, int]:
     return (sides, sides) if isinstance(sides, int) else (sides[1], sides[0])
 
 
-def prepared(file: File, resize: Sides, crop: Sides, channels: int, interpolation: str = "bilinear") -> np.ndarray:
-    """An image as networks take it, `(height, width, channels)` uint8: upright, 8 bits, resized, its middle cut out.
+def prepared(file: File, resize: Sides, crop: Sides, channels: int, interpolation: str = "bilinear",
+             squash: bool = False) -> np.ndarray:
+    """An image as networks take it, `(height, width, channels)` uint8: upright, 8 bits, resized (with `squash` to
+    `resize` whatever its shape), its middle cut out.
 
     ValueError for a file that is no image.
     """
     with opened(file) as image:
-        return _pixels(cropped(plain(image, channels), resize, crop, interpolation))
+        there = plain(image, channels)
+        if squash:
+            there = there.resize(_width_height(resize), Image.Resampling[interpolation.upper()])
+        return _pixels(cropped(there, resize, crop, interpolation))
 
 
 def middle(file: File, size: Sides, channels: int) -> np.ndarray:

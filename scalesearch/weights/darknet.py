@@ -29,7 +29,7 @@ def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]]
         raise InputError("is damaged: it is no whole number of 32-bit values", str(path))
     values = torch.frombuffer(bytearray(data[start:]), dtype=torch.float32)
     own, found, at = model.state_dict(), {}, 0
-    for kind, key in [(kind, key) for block, kind in blocks for key in _darknet_order(block, kind, own)]:
+    for kind, key in ((of, key) for block, of in blocks for key in _darknet_order(block, of, own)):
         count = own[key].numel()
         if at + count > len(values):
             raise InputError(f"is cut short: it has {len(values):,} values and ends inside {key}", str(path))

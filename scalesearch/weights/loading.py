@@ -17,7 +17,7 @@ from scalesearch.weights.darknet import read_darknet
 from scalesearch.weights.described import timm_config, trained_as
 from scalesearch.weights.files import Tensors, kind_of, local, read, told
 from scalesearch.weights.peers import known_to, layer_names, tensor_name, trained_with
-from scalesearch.weights.timm import variant
+from scalesearch.weights.timm import changed_by, variant
 from scalesearch.weights.torchvision import OLD_NAMES
 from scalesearch.zoo import convolutions
 
@@ -79,6 +79,9 @@ def _trained(arch: Arch, library: str, said: Mapping[str, str], config: Mapping[
         if changes is None:
             raise InputError(f"is of timm's {architecture}, as the config.json beside it says, another network than "
                              f"{arch.name}", place)
+        if otherwise := changed_by(config):
+            raise InputError(f"is of timm's {architecture} with {otherwise}, as the config.json beside it says, which "
+                             f"{arch.name} here has not", place)
         return trained_with(arch.with_(padding="symmetric"), library).with_(**changes)
     return trained_with(arch, library)
 

@@ -71,7 +71,8 @@ def as_input(file: File, prepare: Preprocessing, channels: int) -> torch.Tensor:
         kept = torch.from_numpy(middle(file, prepare.stored, channels).copy()).permute(2, 0, 1)[None]
         pixels = resized(kept, prepare.crop)[0]
     else:
-        taken = prepared_pixels(file, prepare.resize, prepare.crop, channels, prepare.interpolation)
+        taken = prepared_pixels(file, prepare.resize, prepare.crop, channels, prepare.interpolation,
+                                prepare.squash)
         pixels = torch.from_numpy(taken.copy()).permute(2, 0, 1)
     mean, std = (torch.tensor(every_channel(values, channels)).view(-1, 1, 1) for values in (prepare.mean, prepare.std))
     return (pixels.float().div_(255) - mean) / std

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalesearch.arch import Graph
+from scalesearch.errors import shown
 from scalesearch.weights import torchvision
 from scalesearch.weights.naming import CONV_NORM, Pairs, Placed, placed, under
 
@@ -172,3 +173,17 @@ def variant(name: str, architecture: str) -> dict[str, Any] | None:
     if theirs == own:
         return {}
     return dict(TENSORFLOW) if theirs == f"tf_{own}" else None
+
+
+NEUTRAL = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "pretrained", "checkpoint_path")
+
+
+def changed_by(config: Mapping[str, Any]) -> str:
+    """What timm's `config.json` says of a network that its architecture's name doesn't: arguments of its own, another
+    pool before the classifier. Empty where it says nothing of that kind."""
+    given = config.get("model_args")
+    own = {key: value for key, value in given.items() if key not in NEUTRAL} if isinstance(given, Mapping) else {}
+    pool = config.get("global_pool")
+    if isinstance(pool, str) and pool not in ("", "avg"):
+        own["global_pool"] = pool
+    return ", ".join(f"{key} {shown(value)}" for key, value in own.items())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import Arch, Resolution, resized, sides
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, shown
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
@@ -56,7 +56,10 @@ def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preproce
             raise ValueError("mean and std are finite numbers for three channels")
         if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or min(std) <= 0:
             raise ValueError("values that make no sense")
-        return Preprocessing(arch.resolution, _whole(arch.resolution, crop), interpolation, mean, std)
+        if (mode := told.get("crop_mode") or "center") not in ("center", "squash"):
+            raise ValueError(f'a crop_mode other than "center" and "squash", {shown(mode)}')
+        return Preprocessing(arch.resolution, _whole(arch.resolution, crop), interpolation, mean, std,
+                             squash=mode == "squash")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"says of the weights' images what cannot be read ({type(error).__name__}: {error})",
                          str(place)) from None

@@ -21,11 +21,11 @@ IMAGENET, HALF, NONE = PIXELS.values()
 
 
 class Preprocessing(NamedTuple):
-    """How an image becomes the input: resized so that it just covers `resize` pixels (a side, or height and width), the
-    middle `crop` of them, (x - mean) / std.
+    """How an image becomes the input: resized so that it just covers `resize` pixels (a side, or height and width; with
+    `squash` to just these, whatever its shape), the middle `crop` of them, (x - mean) / std.
 
-    With `stored`, the middle at that size first, which is then brought to `crop`: how our own trainings keep
-    their images.
+    With `stored`, the middle at that size first, which is then brought to `crop`: how our own trainings keep their
+    images.
     """
 
     crop: Resolution
@@ -34,6 +34,7 @@ class Preprocessing(NamedTuple):
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
     stored: Resolution = 0
+    squash: bool = False
 
 
 class Published(NamedTuple):

@@ -37,6 +37,24 @@ def test_images_are_prepared_as_torchvision_prepares_them(size, interpolation, t
     assert torch.allclose(ours, preset(Image.open(path)), atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["center", "squash"])
+@pytest.mark.parametrize("size", [(90, 70), (61, 200), (31, 33)])
+def test_images_are_prepared_as_timms_config_says(mode, size, tmp_path, torchvision_models):
+    from timm.data import create_transform
+
+    said = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5], "crop_pct": 0.75, "crop_mode": mode,
+            "interpolation": "bicubic"}
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": said}))
+    prepare = preparing(ss.load("resnet18", resolution=48), "timm", timm_config(tmp_path / "model.safetensors"))
+    theirs = create_transform(48, mean=said["mean"], std=said["std"], crop_pct=0.75, crop_mode=mode,
+                              interpolation="bicubic")
+    path = image(tmp_path / "a.png", size)
+    assert torch.allclose(prepared(path, prepare, 3), theirs(Image.open(path).convert("RGB")), atol=1e-5)
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": said | {"crop_mode": "border"}}))
+    with pytest.raises(InputError, match="crop_mode other than"):
+        preparing(ss.load("resnet18"), "timm", timm_config(tmp_path / "model.safetensors"))
+
+
 def test_preparation_is_that_of_the_weights(tmp_path):
     b0 = ss.load("efficientnet_b0")
     assert preparing(b0, "torchvision")[:3] == (224, 256, "bicubic")

@@ -116,6 +116,19 @@ def test_what_is_taken_from_tensorflow_stays_through_our_own_file(tmp_path, torc
         peer_weights(network.arch, network.state_dict(), "timm")
 
 
+@pytest.mark.parametrize(("said", "what"), [
+    ({"model_args": {"act_layer": "silu"}}, "act_layer 'silu'"), ({"global_pool": "catavgmax"}, "global_pool 'catavg"),
+    ({"model_args": {"output_stride": 16, "num_classes": 10}}, "output_stride 16")])
+def test_a_config_that_changes_the_network_is_refused_by_its_key(said, what, tmp_path, torchvision_models):
+    laid(tmp_path, "mobilenetv3_small_050", config={"architecture": "mobilenetv3_small_050", **said})
+    network = ss.build(ss.load("mobilenet_v3_small_x0_5", resolution=64))
+    with pytest.raises(InputError, match=f"is of timm's mobilenetv3_small_050 with {what}"):
+        load_weights(network, tmp_path / "model.safetensors")
+    neutral = {"architecture": "mobilenetv3_small_050", "global_pool": "avg", "model_args": {"drop_rate": 0.3}}
+    (tmp_path / "config.json").write_text(json.dumps(neutral))
+    assert load_weights(network, tmp_path / "model.safetensors") == "timm"
+
+
 def test_a_config_of_something_else_is_no_obstacle(tmp_path, torchvision_models):
     peer = laid(tmp_path, "mobilenetv3_small_050", config={"lr": 0.1})
     network = ss.build(ss.load("mobilenet_v3_small_x0_5", resolution=64))
