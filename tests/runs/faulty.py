@@ -1,4 +1,4 @@
-"""A study whose blocks misbehave in the processes that train them: `python faulty.py FOLDER`. Run by a test."""
+"""A study whose blocks misbehave in the processes that train them: `python faulty.py FOLDER [gpu]`. Run by tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from torch.nn import functional
 
 import scalesearch as ss
@@ -18,6 +19,7 @@ from scalesearch.signature import Width
 
 DRIVER = os.getpid()
 CROSS_ENTROPY = functional.cross_entropy
+GIB, KEPT = 1 << 30, []  # what a trial leaves behind on a GPU
 
 
 def nothing(out, *others, **more):
@@ -40,6 +42,10 @@ def trap(x, *, width: Width, stride: int = 1):
             raise RuntimeError("on purpose")
         elif width == 64:
             bytearray(1 << 50)
+        elif width == 80:
+            torch.empty(1 << 50, device="cuda")
+        elif width == 88:
+            KEPT.append(torch.zeros(GIB, dtype=torch.uint8, device="cuda"))
         functional.cross_entropy = nothing if width == 72 else CROSS_ENTROPY
     return x.conv(width, stride=stride).norm().act("relu")
 
@@ -58,6 +64,10 @@ if __name__ == "__main__":
     register_block(trap)
     folder = Path(sys.argv[1])
     path = folder.with_suffix(".yaml")
+    if sys.argv[2:] == ["gpu"]:
+        stage = {"trap": {"width": {"choice": [8, 40, 48, 56, 80, 88]}}}
+        STUDY["space"]["stages"], STUDY["search"]["trials"] = [stage], 6
+        STUDY["ray"]["gpus_per_trial"] = 0.5
     path.write_text(yamlfile.dump(STUDY))
     done = ss.run(path, folder)
     print(json.dumps({t.decisions["stages.0.trap.width"]: [t.state, t.reason] for t in done.trials

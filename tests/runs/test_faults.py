@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from helpers import refused, same_weights
 from starting import essence, finish, start
 
@@ -122,6 +123,22 @@ def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path
     assert told[64][1].startswith("MemoryError:")
     assert told[72][1].startswith("the loss became nan in epoch 1 of 1")
     assert "Traceback" not in err and left_over() <= before and largest < 500_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_a_trial_that_wants_too_much_of_a_gpu_fails_and_what_one_leaves_there_goes_with_it(tmp_path):
+    free, _ = torch.cuda.mem_get_info()
+    faulty = [sys.executable, str(Path(__file__).parent / "faulty.py"), str(tmp_path / "run"), "gpu"]
+    done = subprocess.run(faulty, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    told = {int(width): tuple(outcome) for width, outcome in json.loads(done.stdout).items()}
+    assert {width for width, (state, _) in told.items() if state == "done"} == {8, 40, 56, 88}
+    assert told[80][1].startswith("OutOfMemoryError:") and "Traceback" not in done.stderr
+    deadline = time.monotonic() + 30
+    while (left := torch.cuda.mem_get_info()[0]) < free - (1 << 28) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert left >= free - (1 << 28), "a gibibyte was left on the GPU"
 
 
 def test_what_no_node_can_give_is_refused():
