@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from scalesearch.errors import InputError, Interrupted
+from scalesearch.errors import InputError, Interrupted, WorkFailed
 from scalesearch.files import in_turn
 from scalesearch.report import gather
 from scalesearch.runs.folder import LOCK, claimed, damaged
@@ -121,17 +121,26 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
             if reached:
                 observer.told(f"{reached}: what is unfinished is saved, and goes on with --resume and more of it")
                 return Run(folder, study, driver.trials, desk.report())
+        if shared and (hurt := list(hurt_by(folder, driver.trials))):
+            raise WorkFailed(f"{hurt[0][1]}; drivers may share this run, so it is left as it is: --resume without "
+                             "--storage trains it again")
         return Run(folder, study, driver.trials, desk.emit())
 
 
 def take_back_damaged(folder: Path, log: TrialLog, told: Callable[[str], None]) -> None:
     """Trials whose networks were to stay, and whose weights are gone or are not those that were left, count as not
     done, so that they are trained again; the log keeps both."""
-    for trial in list(log):
+    for trial, damage in list(hurt_by(folder, log)):
+        told(f"{damage}; {trial.name} is trained again")
+        del log.trials[trial.key]
+
+
+def hurt_by(folder: Path, trials: Iterable[Trial]) -> Iterator[tuple[Trial, str]]:
+    """The trials whose networks were to stay and whose weights are gone or are not those that were left; and how."""
+    for trial in trials:
         left = trial.used.get("weights")
         if left and left["file"].startswith(STAYS) and (damage := damaged(folder, left)):
-            told(f"{damage}; {trial.name} is trained again")
-            del log.trials[trial.key]
+            yield trial, damage
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from scalesearch.study import Driver, Study
 BEAT = 5.0  # seconds between two signs of life
 DEAD = 60.0  # seconds without one, after which others take over
 WAITS = 60.0  # seconds, for a file that somebody else has locked
+TRIES = 5  # to make the tables
 SHARED = "shared.id"
 
 
@@ -56,10 +57,21 @@ class Ledger:
         with reached(url):
             waiting = {"connect_args": {"timeout": WAITS}} if url.startswith("sqlite") else {}
             self.engine = sqlalchemy.create_engine(url, **waiting)
-            tables.create_all(self.engine)
+            self._lay(tables)
             self._do(self.drivers.insert().values(driver=self.me, beat=0))
         self.last = 0
         self.heard: dict[str, tuple[int, float]] = {}  # drivers, how often they have been heard of, and when
+
+    def _lay(self, tables: Any) -> None:
+        """Make the tables that are missing; another driver may be at it too."""
+        for left in range(TRIES, 0, -1):
+            try:
+                tables.create_all(self.engine)
+                return
+            except self.sql.exc.DBAPIError:
+                if left == 1:
+                    raise
+                time.sleep(0.3)
 
     def _do(self, statement: Any) -> Any:
         with self.engine.begin() as connection:

@@ -9,13 +9,15 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy
-from helpers import invoke, refused
+from helpers import invoke, refused, same_weights
 from starting import essence, finish, start
 
 import scalesearch as ss
@@ -161,6 +163,18 @@ def test_searches_are_left_as_optuna_studies(finished, database, tmp_path):
             assert (ours.values, ours.state, ours.system_attrs) == (theirs.values, theirs.state, theirs.system_attrs)
 
 
+def test_drivers_that_start_at_once_do_not_trip_over_each_other(database):
+    together = threading.Barrier(6)
+
+    def starts(number: int) -> Ledger:
+        together.wait()
+        return Ledger(database, "run")
+
+    with ThreadPoolExecutor(6) as pool:
+        ledgers = list(pool.map(starts, range(6)))
+    assert len({ledger.me for ledger in ledgers}) == 6
+
+
 def test_a_claim_is_one_drivers_until_that_is_dead(database, monkeypatch):
     monkeypatch.setattr(sharing, "DEAD", 0.3)
     one, two, elsewhere = Ledger(database, "a"), Ledger(database, "a"), Ledger(database, "b")
@@ -208,6 +222,14 @@ def test_two_runs_share_a_study_by_a_database(study, postgres, tmp_path):
         claims = connection.execute(sqlalchemy.text("select driver, step from scalesearch_claims where run like :run"),
                                     {"run": f"%{(out / 'shared.id').read_text()}"}).fetchall()
     assert len({driver for driver, _ in claims}) == 2 and len(claims) == 18
+    weights = next((out / "family").glob("*/weights.safetensors"))
+    shutil.copy(weights, tmp_path / "before.safetensors")
+    os.truncate(weights, 100)
+    again = start(study, out, *options, "--resume")
+    _, said = again.communicate(timeout=300)
+    assert again.returncode == 1 and f"{weights} has 100 bytes" in said and "Traceback" not in said
+    finish(start(study, out, *options[2:], "--resume"))
+    assert same_weights(weights, tmp_path / "before.safetensors")
 
 
 @pytest.mark.slow
@@ -227,4 +249,9 @@ def test_a_run_in_an_object_store_goes_on_on_another_machine(study, finished, st
     assert essence(tmp_path / "home") == essence(finished[0]) and (tmp_path / "home" / "report.html").exists()
     assert (tmp_path / "home" / "family" / "small-phi1" / "weights.safetensors").exists()
     assert not mirror.has("checkpoints")
+    name = "family/small-phi1/weights.safetensors"
+    mirror.fs.pipe_file(f"{mirror.root}/{name}", b"cut")
+    assert "small-phi1 is trained again" in finish(start(study, url, "--resume"))
+    mirror.all_down()
+    assert same_weights(tmp_path / "home" / name, finished[0] / name)
 
