@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from scalesearch.arch import BOX_VALUES, Arch, BlockSpec, Graph, block
 from scalesearch.errors import InputError
@@ -110,7 +111,9 @@ def detector(sections: list[Section], predicts: bool, act: str | None) -> tuple[
             raise section.fault(f"names an anchor that isn't among the {len(flat) // 2}", "mask")
         masks.append(tuple(m + starts[flat] for m in _mask(section)))
     reach = tuple(float(section.decimals("scale_x_y", "1")[0]) for section in sections)
-    told = {"scale_xy": reach} if set(reach) != {1.0} else {}
+    told: dict[str, Any] = {"scale_xy": reach} if set(reach) != {1.0} else {}
+    if first.name == "region" and first.number("softmax", 0):
+        told["softmax"] = True
     new = [bool(section.number("new_coords", 0)) for section in sections]
     if len({*new}) > 1:
         raise sections[new.index(not new[0])].fault(f"differs from the one at line {first.line}", "new_coords")

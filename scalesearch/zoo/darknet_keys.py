@@ -40,7 +40,7 @@ HONOURED: dict[str, tuple[str, ...]] = {
     "batchnorm": (), "activation": ("activation",), "softmax": (), "cost": (), "logistic": (), "empty": (),
     "yolo": ("classes", "num", "mask", "anchors", "scale_x_y", "new_coords"),
     "gaussian_yolo": ("classes", "num", "mask", "anchors", "scale_x_y"),
-    "region": ("classes", "num", "coords", "anchors"),
+    "region": ("classes", "num", "coords", "anchors", "softmax"),
     "detection": ("classes", "num", "coords", "side", "sqrt", "softmax"),
 }  # fmt: skip
 OF_DETECTORS = (
@@ -70,7 +70,7 @@ HARMLESS: dict[str, tuple[str, ...]] = {
     "detection": (*OF_DETECTORS, "rescore", "forced", "coord_scale", "object_scale", "noobject_scale", "class_scale",
                   "reorg"),
     "region": (*OF_DETECTORS, "log", "sqrt", "rescore", "thresh", "absolute", "coord_scale", "object_scale",
-               "noobject_scale", "mask_scale", "class_scale", "bias_match", "classfix", "softmax"),
+               "noobject_scale", "mask_scale", "class_scale", "bias_match", "classfix"),
 }  # fmt: skip
 REFUSED: dict[str, dict[str, str]] = {
     "convolutional": {"xnor": "0", "binary": "0", "bin_output": "0", "flipped": "0", "antialiasing": "0",

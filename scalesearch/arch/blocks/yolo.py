@@ -75,12 +75,13 @@ BOX_VALUES = {"yolo": 5, "region": 5, "gaussian": 9}  # of an anchor beside its 
 
 def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks,
          boxes: Literal["yolo", "region", "gaussian"] = "yolo", predicts: bool = True, act: ActName | None = None,
-         new_coords: bool = False, scale_xy: tuple[Ratio, ...] = ()) -> list[SymTensor]:
+         new_coords: bool = False, scale_xy: tuple[Ratio, ...] = (), softmax: bool = False) -> list[SymTensor]:
     """One 1×1 convolution per map to 5 + classes values (box, objectness, classes) for each of its anchors (YOLOv3).
 
     `anchors` are widths and heights in pixels, `masks` which of them belong to which map. Outputs as many maps as
     inputs. Where it doesn't `predict`, the maps are these values already. How they are read as `boxes` is for whoever
-    decodes them: YOLOv2's "region" has anchors in cells of its map, "gaussian" a deviation beside every coordinate
+    decodes them: YOLOv2's "region" has anchors in cells of its map and classes that exclude each other where there is
+    a `softmax`, "gaussian" a deviation beside every coordinate
     (Choi et al. 2019), `new_coords` no exponential (Scaled-YOLOv4, Wang et al. 2020), `scale_xy` per map how far a
     centre reaches beyond its cell.
     """

@@ -1,0 +1,171 @@
+"""From a detector's outputs to boxes, in plain torch: decoding, and the suppression of boxes that say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from scalesearch.arch import BOX_VALUES, Arch, expand
+from scalesearch.errors import InputError
+
+DETECTORS = ("yolov8", "yolo", "yolov1")  # heads
+BLOCK = 512  # boxes that are held against each other at a time
+MOST_CONSIDERED = 30_000  # of an image, the likeliest
+
+
+class Decode(nn.Module):
+    """What a detector's outputs say: boxes `(n, A, 4)`, the first corner and the last in pixels of the input, and the
+    scores `(n, A, classes)` of every class, from 0 to 1.
+
+    Heads: YOLOv8 (distances to the four sides), YOLOv3 and v4 (anchors; also with `new_coords` and `scale_xy`), v2
+    (`region`), Gaussian YOLOv3 and YOLOv1, as Darknet reads them. Raises `InputError` for another head.
+    """
+
+    def __init__(self, arch: Arch):
+        super().__init__()
+        if arch.head.kind not in DETECTORS:
+            raise InputError(f"{arch.name} is no detector: its head is {arch.head.kind}", "head")
+        self.head, self.classes, self.sides = arch.head, arch.classes, arch.sides
+        self.maps = [shape[1:] for shape in expand(arch).head.in_shapes]
+        self.register_buffer("anchors", torch.tensor(arch.head.get("anchors", ())).float(), persistent=False)
+
+    anchors: torch.Tensor
+
+    def forward(self, outputs: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        several = [outputs] if isinstance(outputs, torch.Tensor) else outputs
+        match self.head.kind:
+            case "yolov8":
+                return self._yolov8(several)
+            case "yolo":
+                return self._yolo(several)
+        return self._yolov1(several[0])
+
+    def _yolov8(self, outputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        distances, logits = outputs[0].transpose(1, 2), outputs[1].transpose(1, 2)
+        places = [self._places(shape, logits) for shape in self.maps]
+        middles = torch.cat([(place + 0.5) * self._stride(shape, logits) for place, shape in zip(places, self.maps)])
+        strides = torch.cat([self._stride(shape, logits).expand(len(place), 2)
+                             for place, shape in zip(places, self.maps)])
+        before, after = distances[..., :2] * strides, distances[..., 2:] * strides
+        return torch.cat([middles - before, middles + after], -1), logits.sigmoid()
+
+    def _yolo(self, outputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        reach = self.head.get("scale_xy", ()) or [1.0] * len(outputs)
+        found = [self._map(out, list(mask), by) for out, mask, by in zip(outputs, self.head.get("masks"), reach)]
+        boxes, scores = zip(*found)
+        return torch.cat(boxes, 1), torch.cat(scores, 1)
+
+    def _map(self, out: torch.Tensor, mask: list[int], reach: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of one map, `(n, anchors · values, h, w)`."""
+        n, _, h, w = out.shape
+        kind, as_is = self.head.get("boxes", "yolo"), self.head.get("new_coords", False)
+        values = out.view(n, len(mask), BOX_VALUES[kind] + self.classes, h, w).permute(0, 1, 3, 4, 2)
+        own, trust = values[..., : BOX_VALUES[kind] - 1], torch.ones((), device=out.device, dtype=out.dtype)
+        if kind == "gaussian":  # its deviations say how little
+            own, trust = own[..., 0::2], 1 - own[..., 1::2].sigmoid().mean(-1, keepdim=True)
+        sure, logits = values[..., BOX_VALUES[kind] - 1 : BOX_VALUES[kind]], values[..., BOX_VALUES[kind] :]
+        anchors = self.anchors[mask].view(1, len(mask), 1, 1, 2)
+        stride = self._stride((h, w), out)
+        if as_is:
+            centre, size = own[..., :2], 4 * own[..., 2:] ** 2
+            scores = sure * logits
+        else:
+            centre, size = own[..., :2].sigmoid(), own[..., 2:].exp()
+            shares = logits.softmax(-1) if self.head.get("softmax", False) else logits.sigmoid()
+            scores = sure.sigmoid() * shares * trust
+        centre = centre * reach - (reach - 1) / 2 + self._places((h, w), out).view(1, 1, h, w, 2)
+        middle = centre * stride
+        half = size * anchors * (stride if kind == "region" else 1.0) / 2
+        return (torch.cat([middle - half, middle + half], -1).flatten(1, 3), scores.flatten(1, 3))
+
+    def _yolov1(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        side, count = self.head.get("side", 7), self.head.get("boxes", 2)
+        shares, sure, boxes = out.split([side**2 * self.classes, side**2 * count, side**2 * count * 4], 1)
+        shares = shares.view(-1, side**2, 1, self.classes)
+        shares = shares.softmax(-1) if self.head.get("softmax", False) else shares
+        boxes = boxes.view(-1, side**2, count, 4)
+        middle = (boxes[..., :2] + self._places((side, side), out).view(1, side**2, 1, 2)) / side
+        size = boxes[..., 2:] ** 2 if self.head.get("sqrt", True) else boxes[..., 2:]
+        scale = self._pixels(out)
+        found = torch.cat([middle - size / 2, middle + size / 2], -1) * torch.cat([scale, scale])
+        return found.flatten(1, 2), (shares * sure.view(-1, side**2, count, 1)).flatten(1, 2)
+
+    def _places(self, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        """`(h · w, 2)`: column and row of every place of a map."""
+        rows, columns = (torch.arange(side, device=like.device, dtype=like.dtype) for side in shape)
+        return torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1).flatten(0, 1)
+
+    def _pixels(self, like: torch.Tensor) -> torch.Tensor:
+        """Width and height of the input."""
+        return torch.tensor(self.sides[::-1], device=like.device, dtype=like.dtype)
+
+    def _stride(self, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        """Pixels of the input to one of a map, across and down."""
+        return self._pixels(like) / torch.tensor(list(shape)[::-1], device=like.device, dtype=like.dtype)
+
+
+class Found(NamedTuple):
+    """Boxes of an image, the likeliest first: corners `(k, 4)`, scores `(k,)` and classes `(k,)`."""
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    classes: torch.Tensor
+
+
+def suppressed(boxes: torch.Tensor, scores: torch.Tensor, confidence: float = 0.25, iou: float = 0.7, most: int = 300,
+               every_class: bool = False) -> list[Found]:
+    """Of each image the boxes that no likelier one of their class covers by more than `iou` (non-maximum suppression).
+
+    `boxes` are `(n, A, 4)` corners, `scores` `(n, A, classes)`. A box is of its likeliest class, or of every one above
+    `confidence` with `every_class`, as average precision is measured.
+    """
+    return [_of_image(own, of, confidence, iou, most, every_class) for own, of in zip(boxes, scores)]
+
+
+def _of_image(boxes: torch.Tensor, scores: torch.Tensor, confidence: float, iou: float, most: int,
+              every_class: bool) -> Found:
+    if every_class:
+        rows, classes = (scores > confidence).nonzero(as_tuple=True)
+        likely = scores[rows, classes]
+    else:
+        likely, classes = scores.max(-1)
+        rows = (likely > confidence).nonzero().flatten()
+        likely, classes = likely[rows], classes[rows]
+    order = likely.argsort(descending=True, stable=True)[:MOST_CONSIDERED]
+    rows, likely, classes = rows[order], likely[order], classes[order]
+    kept = kept_rows(boxes[rows], classes, iou, most)
+    return Found(boxes[rows[kept]], likely[kept], classes[kept])
+
+
+def kept_rows(boxes: torch.Tensor, classes: torch.Tensor, iou: float, most: int | None = None) -> torch.Tensor:
+    """Of boxes with the likeliest first those that stay.
+
+    The same as going through them one by one: within a block, what is kept follows from what was kept of those before,
+    so it is looked for until nothing changes.
+    """
+    kept = torch.zeros(0, dtype=torch.long, device=boxes.device)
+    for start in range(0, len(boxes), BLOCK):
+        block = torch.arange(start, min(start + BLOCK, len(boxes)), device=boxes.device)
+        if len(kept):
+            covered = (overlap(boxes[kept], boxes[block]) > iou) & (classes[kept][:, None] == classes[block])
+            block = block[~covered.any(0)]
+        covers = (overlap(boxes[block], boxes[block]) > iou) & (classes[block][:, None] == classes[block])
+        covers = covers.triu(1)
+        stays, before = torch.ones_like(block, dtype=torch.bool), None
+        while before is None or not torch.equal(stays, before):
+            before, stays = stays, ~(covers & stays[:, None]).any(0)
+        kept = torch.cat([kept, block[stays]])
+        if most is not None and len(kept) >= most:
+            return kept[:most]
+    return kept
+
+
+def overlap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of every box of `a` with every box of `b`, `(len(a), len(b))`; corners."""
+    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    area = lambda boxes: (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
+    return shared / (area(a)[:, None] + area(b) - shared).clamp(min=1e-12)
