@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.cli import cluster, data, devices, models, starting, studies, training, weights
+from scalesearch.cli import cluster, data, detection, devices, models, starting, studies, training, weights
 from scalesearch.cli.group import main
 
-__all__ = ["cluster", "data", "devices", "main", "models", "starting", "studies", "training", "weights"]
+__all__ = ["cluster", "data", "detection", "devices", "main", "models", "starting", "studies", "training", "weights"]

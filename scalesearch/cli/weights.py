@@ -85,7 +85,8 @@ def classifier(model: str, resolution: Any, classes: int | None, verb: str) -> A
 
     arch = load(model, resolution=resolution, classes=classes)
     if BLOCKS[arch.head.kind].task != "classification":
-        raise InputError(f"{arch.name} is a detector; {verb} is for classifiers", verb)
+        other = "detect finds boxes" if BLOCKS[arch.head.kind].task == "detection" else f"{verb} is for classifiers"
+        raise InputError(f"{arch.name} is no classifier; {other}", verb)
     return arch
 
 
@@ -177,7 +178,7 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool
 
     arch = classifier(model, resolution, classes, "predict")
     found = find(images)
-    named = _names(names, arch.classes) if names else None
+    named = class_names_in(names, arch.classes) if names else None
     given = ready(arch, own_weights(model, weights), device, raw)
     called = named or given.classes
     said: dict[str, Any] = {"resize": resize, "interpolation": interpolation,
@@ -211,7 +212,7 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool
         print_rows([row | {"probability": share(row["probability"])} for row in rows], False, notes)
 
 
-def _names(path: Path, classes: int) -> list[str]:
+def class_names_in(path: Path, classes: int) -> list[str]:
     try:
         names = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

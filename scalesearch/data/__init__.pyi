@@ -3,6 +3,16 @@ from .dataset import DataSet as DataSet
 from .examples import Examples as Examples, examples as examples
 from .facts import Source as Source
 from .health import Health as Health
-from .images import SUFFIXES as SUFFIXES, File as File, data_uri as data_uri, middle as middle, prepared as prepared
+from .images import (
+    SUFFIXES as SUFFIXES,
+    File as File,
+    Mark as Mark,
+    Placed as Placed,
+    data_uri as data_uri,
+    letterboxed as letterboxed,
+    middle as middle,
+    prepared as prepared,
+    save_marked as save_marked,
+)
 from .pixels import Pixels as Pixels
 from .sources import SOURCES as SOURCES, data_set as data_set, load as load, located as located, source as source

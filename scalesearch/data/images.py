@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import colorsys
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+
+from scalesearch.files import whole
 
 Sides = int | tuple[int, int]  # a square's, or height and width
 File = Path | bytes | np.ndarray  # where an image lies, what is in its file, or its pixels (height, width, channels)
@@ -25,6 +28,8 @@ TURNED = range(2, 9)
 SIXTEEN = ("PPM", "PNG")  # formats whose pixels have 16 bits at most: what Pillow holds in 32 is of that range
 THUMBNAIL = 16  # side of what near duplicates are compared by
 HASHED = 9, 8  # width and height of what a difference hash (dHash) is taken of
+LETTERBOX = 114  # the grey around images of another shape, which detectors are trained with
+GOLDEN = 0.618034  # of the circle of colours, between one class and the next
 DRAFTED = 1.25  # JPEGs are decoded no smaller than this many times the size that is wanted
 
 
@@ -189,3 +194,55 @@ def data_uri(file: File, size: int = 96) -> str:
     held = io.BytesIO()
     small.save(held, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()
+
+
+class Placed(NamedTuple):
+    """Where an image lies in a letterbox: times `scale`, from column `left` and row `top` on; its own sides."""
+
+    scale: float
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def letterboxed(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Placed]:
+    """The whole image, upright, as large as fits into `size` pixels, in the middle of grey: `(height, width, channels)`
+    uint8, and where it lies.
+
+    ValueError for a file that is no image.
+    """
+    with opened(file) as image:
+        there = plain(image, channels)
+    width, height = _width_height(size)
+    scale = min(width / there.width, height / there.height)
+    inner = max(1, round(there.width * scale)), max(1, round(there.height * scale))
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    box = Image.new(there.mode, (width, height), (LETTERBOX,) * len(there.getbands()))
+    box.paste(there.resize(inner, Image.Resampling.BILINEAR) if inner != there.size else there, (left, top))
+    return _pixels(box), Placed(scale, left, top, there.width, there.height)
+
+
+class Mark(NamedTuple):
+    """A box to draw: first corner, width and height in pixels, what is written above, and a number for its colour."""
+
+    box: tuple[float, float, float, float]
+    text: str
+    colour: int
+
+
+def save_marked(file: File, marks: Sequence[Mark], path: Path) -> None:
+    """The image, upright, with boxes drawn in it, as a file. ValueError for what is no image."""
+    with opened(file) as image:
+        there = plain(image, 3)
+    pen, line = ImageDraw.Draw(there), max(1, round(max(there.size) / 300))
+    font = ImageFont.load_default(max(10, round(max(there.size) / 50)))
+    for (x, y, width, height), text, colour in marks:
+        shade = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(colour * GOLDEN % 1, 0.75, 0.9))
+        pen.rectangle((x, y, max(x, x + width), max(y, y + height)), outline=shade, width=line)
+        left, top, right, bottom = pen.textbbox((x, y), text, font)
+        up = min(bottom - top + 4, top)
+        pen.rectangle((left, top - up, right + 4, bottom - up + 2), fill=shade)
+        pen.text((x + 2, y - up), text, "white", font)
+    with whole(path) as temporary:
+        there.save(temporary, Image.registered_extensions().get(path.suffix.lower(), "JPEG"), quality=92)

@@ -6,7 +6,6 @@ from .correlations import (
     standard_error as standard_error,
     wilson as wilson,
 )
-from .detection import Boxes as Boxes, Precision as Precision, average_precision as average_precision
 from .pareto import (
     front as front,
     front_probability as front_probability,

@@ -1,4 +1,5 @@
 from .described import classes_of as classes_of, preparation_of as preparation_of
+from .detecting import Detections as Detections, Threshold as Threshold, detect as detect
 from .evaluating import evaluate as evaluate
 from .files import local as local, told as told
 from .loading import load_weights as load_weights

@@ -9,11 +9,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, Resolution, resized, sides
+from scalesearch.arch import BLOCKS, Arch, Resolution, resized, sides
 from scalesearch.errors import InputError, shown
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
+VOC = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+       "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")  # in Darknet's order
 TIMM_CROP = 0.875  # timm's default share of the resized image
 
 
@@ -66,12 +68,18 @@ def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preproce
 
 
 @cache
+def _listed(name: str) -> tuple[str, ...]:
+    return tuple(files("scalesearch.zoo").joinpath(f"{name}_classes.txt").read_text(encoding="utf-8").splitlines())
+
+
 def imagenet_classes() -> tuple[str, ...]:
     """ImageNet's 1000 classes in their usual order, as torchvision 0.28 names them."""
-    return tuple(files("scalesearch.zoo").joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines())
+    return _listed("imagenet")
 
 
 def class_names(arch: Arch, library: str = "torchvision") -> tuple[str, ...] | None:
     """The classes' names where they are known: ImageNet's for 1000 classes, but for Darknet's weights, which order them
-    otherwise."""
+    otherwise; a detector's 80 are COCO's, its 20 Pascal VOC's."""
+    if BLOCKS[arch.head.kind].task == "detection":
+        return _listed("coco") if arch.classes == 80 else VOC if arch.classes == len(VOC) else None
     return imagenet_classes() if arch.classes == len(imagenet_classes()) and library != "darknet" else None

@@ -140,7 +140,7 @@ def test_mistakes_are_one_line(weights, tmp_path):
                                                               "64")
     assert "nowhere: is no file and no folder" in refused(*base, "nowhere", "--weights", path)
     assert "none.pth: is no file" in refused(*base, good, "--weights", "none.pth")
-    assert "predict: yolov8n is a detector" in refused("predict", "yolov8n", good, "--weights", path)
+    assert "yolov8n is no classifier; detect finds boxes" in refused("predict", "yolov8n", good, "--weights", path)
     assert "has 1000 classes, head.conv.weight has 5" in refused(*base, good, "--weights", path, "--classes", "5")
     assert "--mean: takes 3 finite numbers with commas" in refused(*base, good, "--weights", path, "--mean", "1,2")
     said = refused(*base, good, "--weights", path, "--std", "1,0,1")

@@ -1,0 +1,121 @@
+"""Boxes in photos: `detect`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalesearch.cli.group import main
+from scalesearch.cli.printing import SIDES, Rows, guarded_command, json_option, print_rows, raw_option, share
+from scalesearch.cli.weights import class_names_in, own_weights, ready
+from scalesearch.errors import InputError, unknown
+
+
+@main.command()
+@click.argument("model")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
+                                "network's folder, its own.")
+@raw_option
+@click.option("--resolution", type=SIDES, help="Of the letterbox in pixels, a side or HEIGHTxWIDTH.")
+@click.option("--classes", type=click.IntRange(1, 1_000_000),
+              help="How many the weights know, where not the model's own number.")
+@click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line.")
+@click.option("--confidence", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="Of boxes, at least.")
+@click.option("--iou", type=click.FloatRange(0, 1), default=0.7, show_default=True,
+              help="A box that a likelier one of its class covers by more than this is left out.")
+@click.option("--most", type=click.IntRange(1, 10_000), default=300, show_default=True, help="Boxes of an image.")
+@click.option("--only", help="These classes alone, by name or number, with commas between.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="A folder for the photos with boxes drawn, labels/ (YOLO's text files) and coco.json.")
+@click.option("--batch", type=click.IntRange(1, 1024), default=8, show_default=True)
+@click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
+@json_option
+@guarded_command
+def detect(model: str, images: tuple[Path, ...], weights: str | None, raw: bool, resolution: Any, classes: int | None,
+           names: Path | None, confidence: float, iou: float, most: int, only: str | None, out: Path | None,
+           batch: int, device: str | None, as_json: bool) -> None:
+    """Boxes around what MODEL, a detector with trained weights, sees in every IMAGE or in all images of a folder.
+
+    Boxes are in the photo's own pixels as it stands upright: x and y of the first corner, width, height.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from scalesearch.arch import BLOCKS
+    from scalesearch.weights import Detections, Threshold, detect as detected, find
+    from scalesearch.zoo import load
+
+    arch = load(model, resolution=resolution, classes=classes)
+    if BLOCKS[arch.head.kind].task != "detection":
+        raise InputError(f"{arch.name} is no detector; predict is for classifiers", "detect")
+    found = find(images)
+    named = class_names_in(names, arch.classes) if names else None
+    given = ready(arch, own_weights(model, weights), device, raw)
+    called = named or given.classes or [str(number) for number in range(arch.classes)]
+    threshold = Threshold(confidence, iou, most, _numbers(only, called) if only else None)
+    total = len(found.named) + len(found.in_folders)
+    results: list[Detections] = []
+    skipped: list[Path] = []
+    console = Console(stderr=True)
+    running = detected(given.network, found, given.preparation, threshold, batch, given.device)
+    for result in track(running, "detecting", total=total, console=console, disable=not console.is_terminal
+                        or total < 2, transient=True):
+        if isinstance(result, Detections):
+            results.append(result)
+        else:
+            skipped.append(result)
+    for path in skipped:
+        click.echo(f"scalesearch: {path}: is no image that can be read; skipped", err=True)
+    if out is not None:
+        _leave(results, called, out)
+    rows: Rows = [{"image": str(r.image), "class": b.class_, "name": called[b.class_], "score": b.score, "x": b.x,
+                   "y": b.y, "width": b.width, "height": b.height} for r in results for b in r.boxes]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    whole = ("x", "y", "width", "height")
+    print_rows([row | {"score": share(row["score"])} | {key: round(row[key]) for key in whole} for row in rows], False,
+               (f"{len(rows)} boxes in {len(results)} images" + (f", {len(skipped)} skipped" if skipped else ""),))
+
+
+def _numbers(text: str, called: Sequence[str]) -> list[int]:
+    found = []
+    for part in (part.strip() for part in text.split(",")):
+        if part in called:
+            found.append(called.index(part))
+        elif part.isascii() and part.isdecimal() and int(part) < len(called):
+            found.append(int(part))
+        else:
+            raise InputError(unknown("class", part, called), "--only")
+    return found
+
+
+def _leave(results: Sequence[Any], called: Sequence[str], out: Path) -> None:
+    """Photos with boxes, a text file of each in shares of its sides as YOLO has them, and all as COCO's json."""
+    from scalesearch.data import Mark, save_marked
+    from scalesearch.files import save_text
+
+    (out / "labels").mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    coco: dict[str, list] = {"images": [], "annotations": [],
+                             "categories": [{"id": i, "name": name} for i, name in enumerate(called)]}  # fmt: skip
+    for number, (image, width, height, boxes) in enumerate(results, 1):
+        stem = next(s for s in (image.stem, *(f"{image.stem}-{n}" for n in range(1, len(results) + 1)))
+                    if s not in taken)
+        taken.add(stem)
+        marks = [Mark((b.x, b.y, b.width, b.height), f"{called[b.class_]} {b.score:.2f}", b.class_) for b in boxes]
+        save_marked(image, marks, out / f"{stem}.jpg")
+        lines = [f"{b.class_} {(b.x + b.width / 2) / width:.6f} {(b.y + b.height / 2) / height:.6f} "
+                 f"{b.width / width:.6f} {b.height / height:.6f}\n" for b in boxes]
+        save_text("".join(lines), out / "labels" / f"{stem}.txt")
+        coco["images"].append({"id": number, "file_name": image.name, "width": width, "height": height})
+        coco["annotations"] += [
+            {"id": len(coco["annotations"]) + n, "image_id": number, "category_id": b.class_, "iscrowd": 0,
+             "bbox": [round(v, 2) for v in (b.x, b.y, b.width, b.height)], "area": round(b.width * b.height, 2),
+             "score": round(b.score, 6)} for n, b in enumerate(boxes, 1)]  # fmt: skip
+    save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / "coco.json")

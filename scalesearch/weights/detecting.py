@@ -1,0 +1,113 @@
+"""Images → boxes with classes and scores, in the photo's own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from scalesearch.data import Placed, letterboxed
+from scalesearch.errors import InputError, WorkFailed
+from scalesearch.network import Decode, Network, suppressed
+from scalesearch.training import every_channel
+from scalesearch.weights.predicting import Found
+from scalesearch.zoo import Preprocessing
+
+
+class Box(NamedTuple):
+    """First corner, width and height in pixels of the photo as it stands upright."""
+
+    class_: int
+    score: float
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Detections(NamedTuple):
+    """The boxes of an image, the likeliest first, and its own sides."""
+
+    image: Path
+    width: int
+    height: int
+    boxes: list[Box]
+
+
+class Threshold(NamedTuple):
+    """Which boxes stay: those at least as likely as `confidence`, that no likelier one of their class covers by more
+    than `iou`, the `most` likeliest of an image; of all classes or `only` some."""
+
+    confidence: float = 0.25
+    iou: float = 0.7
+    most: int = 300
+    only: Collection[int] | None = None
+
+
+USUAL = Threshold()
+
+
+def detect(model: Network, found: Found, preparation: Preprocessing, threshold: Threshold = USUAL,
+           batch: int = 8, device: str = "cpu") -> Iterator[Detections | Path]:
+    """The boxes in every image, in order; a file in a folder that is no image comes back as its path.
+
+    Images are put upright and into a letterbox; boxes are brought back and cut at the photo's edges. Raises
+    `InputError` for a model that is no detector, and for a named file that is no image, before anything is looked for.
+    """
+    decode = Decode(model.arch).to(device)
+    for path in found.named:
+        _taken(path, model, preparation)
+    model = model.eval().to(device)
+    waiting: list[tuple[Path, torch.Tensor, Placed]] = []
+    for path in [*found.named, *found.in_folders]:
+        try:
+            waiting.append((path, *_taken(path, model, preparation)))
+        except InputError:
+            yield from _looked_at(model, decode, waiting, threshold, device)
+            waiting = []
+            yield path
+        if len(waiting) == batch:
+            yield from _looked_at(model, decode, waiting, threshold, device)
+            waiting = []
+    yield from _looked_at(model, decode, waiting, threshold, device)
+
+
+def _taken(path: Path, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
+    channels = model.arch.channels
+    try:
+        pixels, placed = letterboxed(path, model.arch.resolution, channels)
+    except ValueError as error:
+        raise InputError(f"is no image that can be read ({error})", str(path)) from None
+    mean, std = (torch.tensor(every_channel(values, channels)).view(-1, 1, 1) for values in (prepare.mean, prepare.std))
+    return (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255) - mean) / std, placed
+
+
+def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Path, torch.Tensor, Placed]],
+               threshold: Threshold, device: str) -> Iterator[Detections]:
+    if not images:
+        return
+    with torch.inference_mode():
+        boxes, scores = decode(model(torch.stack([image for _, image, _ in images]).to(device)))
+    finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().flatten(1).all(1)
+    if not finite.all():
+        raise WorkFailed(f"{images[int((~finite).nonzero()[0])][0]}: the network's outputs are no finite numbers")
+    if threshold.only is not None:
+        kept = torch.zeros(scores.shape[-1], device=device)
+        kept[list(threshold.only)] = 1
+        scores = scores * kept
+    found = suppressed(boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most)
+    for (path, _, placed), own in zip(images, found):
+        yield Detections(path, placed.width, placed.height, list(_brought_back(own, placed)))
+
+
+def _brought_back(found, placed: Placed) -> Iterator[Box]:
+    corner = torch.tensor([placed.left, placed.top] * 2, device=found.boxes.device)
+    there = (found.boxes - corner) / placed.scale
+    for (x, y, right, bottom), score, class_ in zip(there.tolist(), found.scores.tolist(), found.classes.tolist()):
+        x, right = (min(max(v, 0.0), placed.width) for v in (x, right))
+        y, bottom = (min(max(v, 0.0), placed.height) for v in (y, bottom))
+        if right > x and bottom > y:
+            yield Box(class_, score, x, y, right - x, bottom - y)

@@ -1,0 +1,145 @@
+"""Boxes in photos: where Ultralytics finds them, in the photo's own pixels however it lies, drawn and written down."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from helpers import invoke, liven, refused
+from PIL import Image
+from safetensors.torch import save_file
+
+import scalesearch as ss
+from scalesearch.data.images import letterboxed
+
+SIDES = "96x128"
+
+
+@pytest.fixture(scope="module")
+def peer(torchvision_models):
+    """Ultralytics' YOLOv8n, its weights not trained but lively, and sure of something now and then."""
+    pytest.importorskip("ultralytics")
+    from peers import ultralytics_model
+
+    torch.manual_seed(0)
+    network = liven(ultralytics_model("yolov8n")()).eval()
+    head = network.model[-1]
+    head.stride = torch.tensor([8.0, 16.0, 32.0])
+    seen = torch.stack([torch.from_numpy(letterboxed(noise(seed), (96, 128), 3)[0].copy()) for seed in range(4)])
+    with torch.no_grad():
+        for scale in head.cv3:
+            scale[-1].bias.zero_()
+        every = network(seen.permute(0, 3, 1, 2).float() / 255)[1]["scores"].split([192, 48, 12], 2)
+        for scale, own in zip(head.cv3, every):
+            by_class = own.transpose(0, 1).flatten(1)
+            scale[-1].weight.div_(by_class.std(1).view(-1, 1, 1, 1))
+            scale[-1].bias.copy_(-4 - by_class.mean(1) / by_class.std(1))
+    return network
+
+
+@pytest.fixture
+def weights(peer, tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save(peer.state_dict(), path)
+    return path
+
+
+def noise(seed, width=128, height=96):
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def photo(path, width=128, height=96, seed=0):
+    Image.fromarray(noise(seed, width, height)).save(path)
+    return path
+
+
+def detect(*arguments):
+    return json.loads(invoke("detect", "yolov8n", "--resolution", SIDES, "--json", *map(str, arguments)).stdout)
+
+
+def test_boxes_are_where_ultralytics_finds_them(peer, weights, tmp_path, monkeypatch):
+    from ultralytics.utils import nms
+
+    monkeypatch.setattr(nms, "sys", SimpleNamespace(modules={}))  # torchvision's compiled operators aren't here
+    images = [photo(tmp_path / "a.png"), photo(tmp_path / "b.png", 128, 64, 1), photo(tmp_path / "c.png", 80, 96, 2)]
+    rows = detect(*images, "--weights", weights, "--confidence", 0.3, "--iou", 0.5)
+    total = 0
+    for path in images:
+        pixels, placed = letterboxed(path, (96, 128), 3)
+        with torch.no_grad():
+            out = peer(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255)[0]
+        (expected,) = nms.non_max_suppression(out, 0.3, 0.5, max_wh=1000)
+        own = [row for row in rows if row["image"] == str(path)]
+        assert placed.scale == 1 and len(own) == len(expected) > 1
+        for row, (x, y, right, bottom, score, class_) in zip(own, expected.tolist()):
+            assert (row["class"], row["score"]) == (int(class_), pytest.approx(score, abs=1e-4))
+            x, right = (min(max(v - placed.left, 0), placed.width) for v in (x, right))
+            y, bottom = (min(max(v - placed.top, 0), placed.height) for v in (y, bottom))
+            own_box = [row["x"], row["y"], row["x"] + row["width"], row["y"] + row["height"]]
+            assert own_box == pytest.approx([x, y, right, bottom], abs=0.05)
+            total += 1
+    assert total > 6 and {row["name"] for row in rows} <= {*ss.zoo.class_names(ss.load("yolov8n"))}
+
+
+def test_boxes_are_in_the_photos_own_pixels(weights, tmp_path):
+    """Of a photo four times as large they are four times as far and as wide; of one that lies turned, as it stands."""
+    given = ("--weights", weights, "--confidence", 0.3)
+    small = detect(photo(tmp_path / "a.png"), *given)
+    image = Image.open(tmp_path / "a.png")
+    image.resize((512, 384), Image.Resampling.NEAREST).save(tmp_path / "large.png")
+    large = detect(tmp_path / "large.png", *given)
+    best, four = small[0], large[0]
+    assert [four[k] / 4 for k in ("x", "y", "width", "height")] == pytest.approx(
+        [best[k] for k in ("x", "y", "width", "height")], abs=3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert [row | {"image": ""} for row in detect(tmp_path / "turned.png", *given)] == [
+        row | {"image": ""} for row in small]
+
+
+def test_what_is_found_is_drawn_and_written_down(weights, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo(folder / "a.png"), photo(folder / "b.png", 64, 64, 3)
+    (folder / "broken.jpg").write_bytes(b"no image")
+    out = tmp_path / "found"
+    done = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder), "--weights", str(weights), "--confidence",
+                  "0.3", "--out", str(out), "--json")
+    rows = json.loads(done.stdout)
+    assert "broken.jpg: is no image that can be read; skipped" in done.stderr
+    coco = json.loads((out / "coco.json").read_text())
+    assert [i["file_name"] for i in coco["images"]] == ["a.png", "b.png"] and len(coco["annotations"]) == len(rows)
+    assert [a["category_id"] for a in coco["annotations"]] == [row["class"] for row in rows]
+    lines = (out / "labels" / "a.txt").read_text().splitlines()
+    own = [row for row in rows if row["image"].endswith("a.png")]
+    class_, x, y, width, height = map(float, lines[0].split())
+    assert len(lines) == len(own) and class_ == own[0]["class"]
+    assert (x - width / 2) * 128 == pytest.approx(own[0]["x"], abs=0.01)
+    assert (y - height / 2) * 96 == pytest.approx(own[0]["y"], abs=0.01)
+    drawn, before = (np.asarray(Image.open(p).convert("RGB")).astype(int) for p in (out / "a.jpg", folder / "a.png"))
+    assert drawn.shape == before.shape and np.abs(drawn - before).max() > 60
+    one = own[0]["name"]
+    only = detect(folder / "a.png", "--weights", weights, "--confidence", 0.3, "--only", one)
+    assert only and {row["name"] for row in only} == {one}
+
+
+def test_mistakes_are_one_line(weights, tmp_path):
+    good = str(photo(tmp_path / "a.png"))
+    assert "resnet18 is no detector; predict is for classifiers" in refused("detect", "resnet18", good)
+    assert "needs weights" in refused("detect", "yolov8n", good)
+    given = ("detect", "yolov8n", good, "--weights", str(weights))
+    assert '--only: unknown ' in refused(*given, "--only", "unicorn")
+    assert "is no file and no folder" in refused("detect", "yolov8n", "nowhere.jpg", "--weights", str(weights))
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    assert "b.jpg: is no image that can be read" in refused("detect", "yolov8n", str(tmp_path / "b.jpg"), "--weights",
+                                                            str(weights))
+    huge = {key: value * 1e20 if key.endswith("conv.weight") else value
+            for key, value in torch.load(weights, weights_only=True).items()}
+    save_file(huge, tmp_path / "huge.safetensors")
+    failed = invoke("detect", "yolov8n", good, "--weights", str(tmp_path / "huge.safetensors"))
+    assert failed.exit_code == 1 and "a.png: the network's outputs are no finite numbers" in failed.stderr
