@@ -1,0 +1,151 @@
+"""Boxes: suppressing them and measuring their average precision, against the peers: `python benchmarks/detect.py`.
+
+Suppression against the same done one box after the other in plain torch, as torchvision's documentation has the formula
+(its own operator is compiled, and runs where that is). Average precision against faster-coco-eval and pycocotools
+(`pip install faster-coco-eval pycocotools`), which must give the same numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from scalesearch.network.detecting import kept_rows, overlap, suppressed
+from scalesearch.statistics.detection import Boxes, average_precision
+
+
+def seconds(run: Callable[[], Any], rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def one_by_one(boxes: torch.Tensor, classes: torch.Tensor, iou: float) -> torch.Tensor:
+    """Boxes with the likeliest first: take the first, drop what it covers, and so on. Classes stand apart by an
+    offset."""
+    apart = boxes.double() + classes[:, None].double() * (boxes.max() + 1)
+    left, kept = torch.arange(len(boxes)), []
+    while len(left):
+        kept.append(left[0])
+        left = left[1:][overlap(apart[left[:1]], apart[left[1:]])[0] <= iou]
+    return torch.stack(kept)
+
+
+def candidates(count: int, seed: int, side: float = 640.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """As detectors give them: many around each of some things."""
+    rng = torch.Generator().manual_seed(seed)
+    things = torch.rand(max(1, count // 40), 2, generator=rng) * side
+    centre = things[torch.randint(len(things), (count,), generator=rng)] + torch.randn(count, 2, generator=rng) * 6
+    size = torch.rand(count, 2, generator=rng) * 60 + 20
+    return torch.cat([centre - size / 2, centre + size / 2], 1), torch.randint(80, (count,), generator=rng) // 16
+
+
+def suppression(rounds: int) -> None:
+    print("| suppression | ours | one by one | one by one / ours | equal |\n|---|---|---|---|---|")
+    for count in (1_000, 10_000):
+        boxes, classes = candidates(count, 0)
+        same = torch.equal(kept_rows(boxes, classes, 0.7), one_by_one(boxes, classes, 0.7))
+        ours = seconds(lambda: kept_rows(boxes, classes, 0.7), rounds)  # noqa: B023  # called at once
+        theirs = seconds(lambda: one_by_one(boxes, classes, 0.7), rounds)  # noqa: B023
+        print(row(f"{count:,} boxes", ours, theirs, same), flush=True)
+    every = [candidates(8_400, seed) for seed in range(64)]
+    boxes = torch.stack([b for b, _ in every])
+    likely = torch.rand(64, 8_400, generator=torch.Generator().manual_seed(0)) ** 6
+    scores = torch.zeros(64, 8_400, 80).scatter_(2, torch.stack([c for _, c in every])[..., None], likely[..., None])
+
+    def theirs_() -> list[torch.Tensor]:
+        found = []
+        for own, of in zip(boxes, scores):
+            best, classes = of.max(1)
+            rows = (best > 0.25).nonzero().flatten()
+            rows = rows[best[rows].argsort(descending=True, stable=True)]
+            found.append(own[rows[one_by_one(own[rows], classes[rows], 0.7)[:300]]])
+        return found
+
+    same = all(torch.equal(a.boxes, b) for a, b in zip(suppressed(boxes, scores), theirs_()))
+    ours, theirs = seconds(lambda: suppressed(boxes, scores), rounds), seconds(theirs_, max(1, rounds // 3))
+    print(row("64 images of 8,400 boxes", ours, theirs, same), flush=True)
+
+
+def row(what: str, ours: float, theirs: float, same: bool) -> str:
+    return f"| {what} | {ours * 1e3:.1f} ms | {theirs * 1e3:.1f} ms | {theirs / ours:.1f} | {'yes' if same else 'NO'} |"
+
+
+def found_boxes(images: int, classes: int) -> tuple[Boxes, Boxes]:
+    rng = np.random.default_rng(0)
+    count = 7 * images
+    box = np.concatenate([rng.uniform(0, 500, (count, 2)), np.exp(rng.uniform(2, 6, (count, 2)))], 1)
+    image, class_ = rng.integers(0, images, count), rng.integers(0, classes, count)
+    truth = Boxes(image, class_, box, crowd=rng.random(count) < 0.01, area=box[:, 2] * box[:, 3] * 0.7)
+    near = rng.integers(0, count, 100 * images)
+    moved = box[near] * (1 + rng.normal(0, 0.1, (len(near), 4)))
+    return truth, Boxes(image[near], np.where(rng.random(len(near)) < 0.3, rng.integers(0, classes, len(near)),
+                                              class_[near]), moved, score=rng.random(len(near)))  # fmt: skip
+
+
+def precision(images: int, classes: int) -> None:
+    truth, found = found_boxes(images, classes)
+    start = time.perf_counter()
+    ours = average_precision(truth, found)
+    took = time.perf_counter() - start
+    print(f"\n| average precision: {images:,} images, {len(found.image):,} boxes found | seconds | of ours | AP |")
+    print(f"|---|---|---|---|\n| ours | {took:.2f} | 1.0 | {ours.ap:.6f} |")
+    for name, module in (("faster-coco-eval", "faster_coco_eval"), ("pycocotools", "pycocotools")):
+        if importlib.util.find_spec(module):
+            ap, theirs = peer(module, truth, found)
+            print(f"| {name} | {theirs:.2f} | {theirs / took:.1f} | {ap:.6f} |", flush=True)
+
+
+def peer(module: str, truth: Boxes, found: Boxes) -> tuple[float, float]:
+    """AP, and seconds to evaluate and accumulate; boxes are handed over beforehand."""
+    if module == "pycocotools":
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    else:
+        from faster_coco_eval import COCO, COCOeval_faster as COCOeval
+    assert truth.crowd is not None and truth.area is not None and found.score is not None
+    data = {"images": [{"id": int(i)} for i in np.unique(truth.image)],
+            "categories": [{"id": int(c)} for c in np.unique(truth.class_)],
+            "annotations": [{"id": n + 1, "image_id": int(i), "category_id": int(c), "bbox": b.tolist(),
+                             "area": float(a), "iscrowd": int(w)} for n, (i, c, b, a, w) in enumerate(
+                                 zip(truth.image, truth.class_, truth.box, truth.area, truth.crowd))]}  # fmt: skip
+    results = [{"image_id": int(i), "category_id": int(c), "bbox": b.tolist(), "score": float(s)}
+               for i, c, b, s in zip(found.image, found.class_, found.box, found.score)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        own = COCO()
+        own.dataset = data
+        own.createIndex()
+        done = COCOeval(own, own.loadRes(results), "bbox")
+        start = time.perf_counter()
+        done.evaluate()
+        done.accumulate()
+        took = time.perf_counter() - start
+        done.summarize()
+    return float(done.stats[0]), took
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--images", type=int, default=2_000)
+    options.add_argument("--classes", type=int, default=80)
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    suppression(given.rounds)
+    precision(given.images, given.classes)
+
+
+if __name__ == "__main__":
+    main()
