@@ -29,10 +29,16 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @click.option("--replace-head", is_flag=True, help="Keep a fresh last layer where the weights have other classes.")
 @click.option("--opset", type=int, default=18, show_default=True, help="Of ONNX, 18 to 23.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of fresh weights.")
+@click.option("--boxes", is_flag=True, help="Of a detector, as ONNX or .pt2: boxes, scores and classes come out, "
+                                            "decoded and suppressed inside.")
+@click.option("--confidence", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="With --boxes.")
+@click.option("--iou", type=click.FloatRange(0, 1), default=0.7, show_default=True, help="With --boxes.")
+@click.option("--most", type=click.IntRange(1, 1000), default=300, show_default=True, help="With --boxes, of an image.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
 @guarded_command
 def export_(model: str, form: str, weights: str | None, resolution: Any, classes: int | None, raw: bool,
-            replace_head: bool, opset: int, seed: int, out: Path | None) -> None:
+            replace_head: bool, opset: int, seed: int, boxes: bool, confidence: float, iou: float, most: int,
+            out: Path | None) -> None:
     """MODEL as a file to use elsewhere.
 
     A Python file holds no weights; with --weights it has the norms' eps that they were trained with.
@@ -45,6 +51,8 @@ def export_(model: str, form: str, weights: str | None, resolution: Any, classes
     weights = weights or trained_weights(model)
     if out is not None:
         check_suffix(form, out)
+    if boxes and form not in ("onnx", "pt2"):
+        raise InputError("is for --to onnx and --to pt2", "--boxes")
     if out is None and form != "py":
         raise InputError("needs a file: give -o FILE", f"--to {form}")
     if form == "py" and weights is None:
@@ -54,11 +62,28 @@ def export_(model: str, form: str, weights: str | None, resolution: Any, classes
         if form != "py" and out is not None:
             from scalesearch.export import write
 
+            if weights and form in ("onnx", "pt2"):
+                _say_preparation(built, weights)
+            if boxes:
+                from scalesearch.network import Detector
+
+                built = Detector(built, confidence, iou, most).eval()
             write(built, form, out, opset)
             click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB" + ("" if weights else ", fresh weights"), err=True)
             return
         source = to_python(built.arch)
     click.echo(source, nl=False) if out is None else save_text(source, out)
+
+
+def _say_preparation(network: Any, weights: str) -> None:
+    """What is known of a library's weights, into what the file will say of itself."""
+    from scalesearch.weights import classes_of, local, preparation_of
+
+    file = local(weights)
+    classes = classes_of(network.arch, network.library, file)
+    network.told.setdefault("preparation", json.dumps(preparation_of(network.arch, network.library, file)._asdict()))
+    if classes:
+        network.told.setdefault("classes", json.dumps(list(classes)))
 
 
 def trained_weights(model: str) -> str | None:

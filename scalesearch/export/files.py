@@ -17,7 +17,7 @@ from scalesearch.files import save_tensors, whole
 if TYPE_CHECKING:
     import torch
 
-    from scalesearch.network import Network
+    from scalesearch.network import Detector, Network
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 18
@@ -34,16 +34,16 @@ def _safetensors(model: Network, path: Path, opset: int) -> None:
                                             "norm_eps": repr(model.arch.norm_eps), **told})  # fmt: skip
 
 
-def _pt2(model: Network, path: Path, opset: int) -> None:
+def _pt2(model: Network | Detector, path: Path, opset: int) -> None:
     import torch
 
     with whole(path) as temporary, torch.no_grad():
         program = torch.export.export(model.eval(), (_images(model, 2),),
                                       dynamic_shapes=({0: torch.export.Dim("batch")},))
-        torch.export.save(program, temporary)
+        torch.export.save(program, temporary, extra_files=_said(model))
 
 
-def _onnx(model: Network, path: Path, opset: int) -> None:
+def _onnx(model: Network | Detector, path: Path, opset: int) -> None:
     """Raises `InputError` for an opset that the exporter can't write; RuntimeError where outputs differ."""
     import torch
 
@@ -61,13 +61,16 @@ def _onnx(model: Network, path: Path, opset: int) -> None:
                                     dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["image"])
         assert program is not None
         program.save(str(temporary))
-        written = next(o.version for o in onnx.load(temporary).opset_import if o.domain in ("", "ai.onnx"))
+        whole_file = onnx.load(temporary)
+        written = next(o.version for o in whole_file.opset_import if o.domain in ("", "ai.onnx"))
+        onnx.helper.set_model_props(whole_file, _said(model))
+        onnx.save(whole_file, str(temporary))
         if written < opset:
             raise InputError(f"the exporter could only write {written} for this network, not {opset}", "--opset")
         _compare(model, onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"]))
 
 
-def _compare(model: Network, session: Any) -> None:
+def _compare(model: Network | Detector, session: Any) -> None:
     """onnxruntime's outputs against torch's, for one image and for three."""
     import torch
 
@@ -77,12 +80,20 @@ def _compare(model: Network, session: Any) -> None:
             expected = model(images)
         expected = expected if isinstance(expected, tuple) else (expected,)
         for ours, theirs in zip(expected, session.run(None, {"image": images.numpy()}), strict=True):
-            error = (ours - torch.from_numpy(theirs)).abs().max() / ours.abs().max().clamp_min(1e-12)
+            ours = ours.float()
+            error = (ours - torch.from_numpy(theirs).float()).abs().max() / ours.abs().max().clamp_min(1e-12)
             if not error <= TOLERANCE:
                 raise RuntimeError(f"the ONNX file gives other outputs than the network, by {error:.1e} of the largest")
 
 
-def _images(model: Network, batch: int) -> torch.Tensor:
+def _said(model: Network | Detector) -> dict[str, str]:
+    """What the file says of itself: its architecture, how images are prepared, what classes are called."""
+    network = getattr(model, "network", model)
+    told = {key: value for key, value in getattr(network, "told", {}).items() if key in ("preparation", "classes")}
+    return {"arch": json.dumps(network.arch.to_dict()), **told}
+
+
+def _images(model: Network | Detector, batch: int) -> torch.Tensor:
     import torch
 
     arch, generator = model.arch, torch.Generator().manual_seed(batch)
@@ -118,8 +129,8 @@ def _for_library(library: str) -> Callable[[Network, Path, int], None]:
     return write
 
 
-FORMS = {"onnx": _onnx, "pt2": _pt2, "safetensors": _safetensors,
-         **{name: _for_library(name) for name in LIBRARIES}}  # fmt: skip
+FORMS: dict[str, Callable[[Any, Path, int], None]] = {
+    "onnx": _onnx, "pt2": _pt2, "safetensors": _safetensors, **{name: _for_library(name) for name in LIBRARIES}}
 
 
 # Suffixes that a file of each form may have; one that is another form's is refused, one that is nobody's is not.
@@ -136,9 +147,9 @@ def check_suffix(form: str, path: Path) -> None:
                          f"{path.suffix} is of --to {fitting}", str(path))
 
 
-def write(model: Network, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
+def write(model: Network | Detector, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
     """Write `model` (from `build`) as "onnx", "pt2", "safetensors", or as tensors by the names of "timm", "torchvision"
-    or "ultralytics": safetensors, or what `torch.load` reads for a .pth.
+    or "ultralytics": safetensors, or what `torch.load` reads for a .pth. As "onnx" and "pt2" a `Detector` too.
 
     ONNX and .pt2 take any number of images; an ONNX file is checked by onnxruntime before it is left. Raises
     `InputError` for an opset that cannot be written, for a library that doesn't have the network, and for a suffix of

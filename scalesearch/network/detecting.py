@@ -10,10 +10,12 @@ from torch import nn
 
 from scalesearch.arch import BOX_VALUES, Arch, expand
 from scalesearch.errors import InputError
+from scalesearch.network.modules import Network
 
 DETECTORS = ("yolov8", "yolo", "yolov1")  # heads
 BLOCK = 512  # boxes that are held against each other at a time
 MOST_CONSIDERED = 30_000  # of an image, the likeliest
+ROUNDS = 32
 
 
 class Decode(nn.Module):
@@ -140,6 +142,37 @@ def _of_image(boxes: torch.Tensor, scores: torch.Tensor, confidence: float, iou:
     return Found(boxes[rows[kept]], likely[kept], classes[kept])
 
 
+class Detector(nn.Module):
+    """A detector with what follows it inside, for where its outputs are to be boxes: of every image `most`, the
+    likeliest first, as corners `(n, most, 4)` in pixels of the input, scores `(n, most)`, which are 0 where there are
+    no more, and classes `(n, most)`.
+
+    The same boxes as `suppressed` finds among the `considered` likeliest, in operators that export: what each box
+    covers is looked at in rounds, and as many as `ROUNDS` boxes in a row may each cover the next.
+    """
+
+    def __init__(self, network: Network, confidence: float = 0.25, iou: float = 0.7, most: int = 300,
+                 considered: int = 1_000):
+        super().__init__()
+        self.network, self.decode, self.arch = network, Decode(network.arch), network.arch
+        self.confidence, self.iou, self.most, self.considered = confidence, iou, most, considered
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        boxes, scores = self.decode(self.network(image))
+        likely, classes = scores.max(-1)
+        likely = torch.where(likely > self.confidence, likely, torch.zeros_like(likely))
+        likely, rows = likely.topk(min(self.considered, likely.shape[1]), 1)
+        boxes, classes = boxes.gather(1, rows[..., None].expand(-1, -1, 4)), classes.gather(1, rows)
+        over = overlap(boxes, boxes) > self.iou
+        covers = (over & (classes[:, :, None] == classes[:, None])).triu(1)
+        found = likely > 0
+        stays = found
+        for _ in range(ROUNDS):
+            stays = found & ~(covers & stays[:, :, None]).any(1)
+        likely, order = torch.where(stays, likely, torch.zeros_like(likely)).topk(min(self.most, likely.shape[1]), 1)
+        return boxes.gather(1, order[..., None].expand(-1, -1, 4)), likely, classes.gather(1, order)
+
+
 def kept_rows(boxes: torch.Tensor, classes: torch.Tensor, iou: float, most: int | None = None) -> torch.Tensor:
     """Of boxes with the likeliest first those that stay.
 
@@ -164,8 +197,14 @@ def kept_rows(boxes: torch.Tensor, classes: torch.Tensor, iou: float, most: int 
 
 
 def overlap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of every box of `a` with every box of `b`, `(len(a), len(b))`; corners."""
-    low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    area = lambda boxes: (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
-    return shared / (area(a)[:, None] + area(b) - shared).clamp(min=1e-12)
+    """Intersection over union of every box of `a`, `(…, k, 4)` corners, with every one of `b`, `(…, m, 4)`."""
+    first, second = a[..., :, None, :], b[..., None, :, :]
+    low, high = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
+    inside = (high - low).clamp(min=0)
+    shared = inside[..., 0] * inside[..., 1]
+    return shared / (_area(first) + _area(second) - shared).clamp(min=1e-12)
+
+
+def _area(boxes: torch.Tensor) -> torch.Tensor:
+    sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
+    return sides[..., 0] * sides[..., 1]

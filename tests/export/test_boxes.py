@@ -1,0 +1,108 @@
+"""Detectors with decoding and suppression inside: the same boxes from onnxruntime alone, for any number of images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import invoke, liven, refused
+from safetensors.torch import save_file
+
+import scalesearch as ss
+from scalesearch.network.detecting import Decode, Detector, suppressed
+from scalesearch.space import arch_from_dict, arch_to_yaml
+
+ALONE = """
+import json, sys
+import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+said = session.get_modelmeta().custom_metadata_map
+boxes, scores, classes = session.run(None, {"image": np.load(sys.argv[2])})
+names = json.loads(said["classes"])
+print(json.dumps([[[names[c], float(s), *map(float, b)] for b, s, c in zip(*image) if s > 0]
+                  for image in zip(boxes, scores, classes)]))
+"""
+
+
+def detector(head):
+    arch = arch_from_dict({
+        "name": "d", "resolution": [64, 96], "classes": 3, "stem": [{"conv": {"width": 8, "stride": 4}}],
+        "stages": [{"stride": 2, "conv": {"width": 16}}, {"stride": 2, "conv": {"width": 16}}], "taps": [0, 1],
+        "head": head})
+    torch.manual_seed(2)
+    return liven(ss.build(arch)).eval()
+
+
+HEADS = {"yolov8": {"yolov8": {"bins": 4}},
+         "yolo": {"yolo": {"anchors": [[8, 12], [20, 14], [40, 60]], "masks": [[0, 1], [2]]}},
+         "new_coords": {"yolo": {"anchors": [[8, 12], [20, 14], [40, 60]], "masks": [[0, 1], [2]], "act": "sigmoid",
+                                 "new_coords": True, "scale_xy": [2.0, 2.0]}}}  # fmt: skip
+
+
+def alike(found, boxes, scores, classes):
+    for own, b, s, c in zip(found, boxes, scores, classes, strict=True):
+        count = len(own.scores)
+        assert torch.equal(s[:count], own.scores) and (s[count:] == 0).all()
+        assert torch.allclose(b[:count], own.boxes) and torch.equal(c[:count], own.classes)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_inside_or_after_it_is_the_same(head):
+    network = detector(HEADS[head])
+    x = torch.rand(5, 3, 64, 96)
+    with torch.no_grad():
+        boxes, scores = Decode(network.arch)(network(x))
+        least = float(scores.amax(-1).quantile(0.4))
+        for iou in (0.2, 0.6):
+            found = suppressed(boxes, scores, least, iou, 20)
+            assert 3 < max(len(own.scores) for own in found) <= 20
+            alike(found, *Detector(network, least, iou, 20)(x))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_onnxruntime_alone_finds_the_same_boxes(head, tmp_path):
+    network = detector(HEADS[head])
+    (tmp_path / "d.yaml").write_text(arch_to_yaml(network.arch))
+    said = {"preparation": json.dumps({"crop": [64, 96], "resize": [64, 96], "mean": [0, 0, 0], "std": [1, 1, 1]}),
+            "classes": json.dumps(["cat", "dog", "eel"])}
+    save_file(network.state_dict(), tmp_path / "w.safetensors", said)
+    x = np.random.default_rng(0).random((3, 3, 64, 96), dtype=np.float32)
+    np.save(tmp_path / "x.npy", x)
+    with torch.no_grad():
+        boxes, scores = Decode(network.arch)(network(torch.from_numpy(x)))
+    least = round(float(scores.amax(-1).quantile(0.4)), 3)
+    invoke("export", str(tmp_path / "d.yaml"), "--weights", str(tmp_path / "w.safetensors"), "--to", "onnx", "--boxes",
+           "--confidence", str(least), "--iou", "0.4", "--most", "15", "-o", str(tmp_path / "d.onnx"))
+    (tmp_path / "alone.py").write_text(ALONE)
+    done = subprocess.run([sys.executable, "-I", str(tmp_path / "alone.py"), str(tmp_path / "d.onnx"),
+                           str(tmp_path / "x.npy")], capture_output=True, text=True, check=True)
+    for own, rows in zip(suppressed(boxes, scores, least, 0.4, 15), json.loads(done.stdout), strict=True):
+        assert len(rows) == len(own.scores) > 1
+        assert [row[0] for row in rows] == [["cat", "dog", "eel"][c] for c in own.classes.tolist()]
+        assert np.allclose([row[1] for row in rows], own.scores, atol=1e-4)
+        assert np.allclose([row[2:] for row in rows], own.boxes, atol=1e-2)
+
+
+def test_pt2_has_them_inside_too(tmp_path):
+    network = detector(HEADS["yolov8"])
+    (tmp_path / "d.yaml").write_text(arch_to_yaml(network.arch))
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    invoke("export", str(tmp_path / "d.yaml"), "--weights", str(tmp_path / "w.safetensors"), "--to", "pt2", "--boxes",
+           "-o", str(tmp_path / "d.pt2"))
+    files = {"arch": ""}
+    again = torch.export.load(tmp_path / "d.pt2", extra_files=files).module()
+    x = torch.rand(3, 3, 64, 96)
+    with torch.no_grad():
+        for ours, theirs in zip(Detector(network)(x), again(x)):
+            assert torch.allclose(ours.float(), theirs.float(), atol=1e-4)
+    assert json.loads(files["arch"])["name"] == "d"
+
+
+def test_mistakes_are_one_line(tmp_path):
+    out = str(tmp_path / "a.onnx")
+    assert "resnet18 is no detector" in refused("export", "resnet18", "--to", "onnx", "--boxes", "-o", out)
+    assert "--boxes: is for --to onnx and --to pt2" in refused("export", "yolov8n", "--to", "py", "--boxes")
