@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 18
 LIBRARIES = "timm", "torchvision", "ultralytics"
+BOXES = 3  # outputs of a `Detector`: boxes, scores, classes
 TOLERANCE = 1e-4  # of an output, relative to the largest
 
 
@@ -55,33 +56,58 @@ def _onnx(model: Network | Detector, path: Path, opset: int) -> None:
         raise InputError(f"needs {error.name}: pip install 'scalesearch[onnx]'", "--to onnx") from None
     if opset not in OPSETS:
         raise InputError(f"takes {OPSETS[0]} to {OPSETS[-1]}, got {opset}", "--opset")
+    from scalesearch.network import Detector
+
     with whole(path) as temporary, _quiet():
-        program = torch.onnx.export(model.eval(), (_images(model, 2),), None, dynamo=True, opset_version=opset,
+        checked = _with_all_boxes(model) if isinstance(model, Detector) else model.eval()
+        program = torch.onnx.export(checked, (_images(model, 2),), None, dynamo=True, opset_version=opset,
                                     verbose=False,
                                     dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["image"])
         assert program is not None
         program.save(str(temporary))
-        whole_file = onnx.load(temporary)
-        written = next(o.version for o in whole_file.opset_import if o.domain in ("", "ai.onnx"))
-        onnx.helper.set_model_props(whole_file, _said(model))
-        onnx.save(whole_file, str(temporary))
+        _compare(checked, model, onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"]))
+        there = onnx.load(temporary)
+        written = next(o.version for o in there.opset_import if o.domain in ("", "ai.onnx"))
         if written < opset:
             raise InputError(f"the exporter could only write {written} for this network, not {opset}", "--opset")
-        _compare(model, onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"]))
+        if checked is not model:
+            del there.graph.output[BOXES:]
+        onnx.helper.set_model_props(there, _said(model))
+        onnx.save(there, str(temporary))
 
 
-def _compare(model: Network | Detector, session: Any) -> None:
+def _with_all_boxes(detector: Detector) -> torch.nn.Module:
+    """It gives all boxes and scores beside those that it chooses: which these are hangs on the last bit where scores
+    are nearly equal, so a file is held against the network by all."""
+    from torch import nn
+
+    class All(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.detector = detector
+
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            every = self.detector.decode(self.detector.network(image))
+            return (*self.detector.chosen(*every), *every)
+
+    return All().eval()
+
+
+def _compare(checked: torch.nn.Module, model: Network | Detector, session: Any) -> None:
     """onnxruntime's outputs against torch's, for one image and for three."""
     import torch
 
     for batch in (1, 3):
         images = _images(model, batch)
         with torch.no_grad():
-            expected = model(images)
+            expected = checked(images)
         expected = expected if isinstance(expected, tuple) else (expected,)
-        for ours, theirs in zip(expected, session.run(None, {"image": images.numpy()}), strict=True):
-            ours = ours.float()
-            error = (ours - torch.from_numpy(theirs).float()).abs().max() / ours.abs().max().clamp_min(1e-12)
+        found = [torch.from_numpy(out) for out in session.run(None, {"image": images.numpy()})]
+        if checked is not model:  # of the very boxes that came out, the same are to be chosen: with the same scores
+            chosen = model.chosen(*found[BOXES:])  # type: ignore[operator]
+            expected, found = (chosen[1], *expected[BOXES:]), [found[1], *found[BOXES:]]
+        for ours, theirs in zip(expected, found, strict=True):
+            error = (ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-12)
             if not error <= TOLERANCE:
                 raise RuntimeError(f"the ONNX file gives other outputs than the network, by {error:.1e} of the largest")
 

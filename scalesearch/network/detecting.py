@@ -158,7 +158,10 @@ class Detector(nn.Module):
         self.confidence, self.iou, self.most, self.considered = confidence, iou, most, considered
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        boxes, scores = self.decode(self.network(image))
+        return self.chosen(*self.decode(self.network(image)))
+
+    def chosen(self, boxes: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of all boxes and their scores."""
         likely, classes = scores.max(-1)
         likely = torch.where(likely > self.confidence, likely, torch.zeros_like(likely))
         likely, rows = likely.topk(min(self.considered, likely.shape[1]), 1)
