@@ -165,7 +165,8 @@ def test_the_command_offers_what_can_be_written():
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     model = network("resnet20_cifar")
-    monkeypatch.setattr(torch.export, "save", lambda *a, **k: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    full = lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    monkeypatch.setattr(torch.export, "save", full)
     with pytest.raises(OSError, match="No space left"):
         write(model, "pt2", tmp_path / "m.pt2")
     assert not list(tmp_path.iterdir())
