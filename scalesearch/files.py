@@ -45,7 +45,7 @@ def whole(path: Path) -> Iterator[Path]:
             yield temporary
             _pour(temporary, target)
         return
-    temporary = target.with_name(f".{target.stem[:100]}.{os.getpid()}{target.suffix}")
+    temporary = target.with_name(f".{target.stem[:40]}.{os.getpid()}{target.suffix}")
     try:
         if target.exists() and not os.access(target, os.W_OK):
             raise InputError("is write-protected", str(path))

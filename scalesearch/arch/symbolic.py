@@ -51,6 +51,8 @@ def windows(height: int, width: int, kernel, stride, padding, dilation, ceil: bo
     Raises `ShapeError` where the window is too large.
     """
     (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation = _pair(kernel), _pair(stride), _pair(dilation)
+    if min(kh, kw, sh, sw, dh, dw) < 1:
+        raise ShapeError(f"has kernel {kh}×{kw}, stride {sh}×{sw} and dilation {dh}×{dw}, which start from 1")
     if height < sh or width < sw:
         raise TooSmall(f"has stride {max(sh, sw)} on a map of {height}×{width}")
     if padding is None:

@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import SIDES, Rows, guarded_command, json_option, print_rows, raw_option, share
+from scalesearch.cli.printing import SIDES, Number, Rows, guarded_command, json_option, print_rows, raw_option, share
 from scalesearch.cli.weights import class_names_in, own_weights, ready
 from scalesearch.errors import InputError, unknown
+
+COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
 
 
 @main.command()
@@ -25,8 +27,8 @@ from scalesearch.errors import InputError, unknown
 @click.option("--classes", type=click.IntRange(1, 1_000_000),
               help="How many the weights know, where not the model's own number.")
 @click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line.")
-@click.option("--confidence", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="Of boxes, at least.")
-@click.option("--iou", type=click.FloatRange(0, 1), default=0.7, show_default=True,
+@click.option("--confidence", type=Number(0, 1), default=0.25, show_default=True, help="Of boxes, more than this.")
+@click.option("--iou", type=Number(0, 1), default=0.7, show_default=True,
               help="A box that a likelier one of its class covers by more than this is left out.")
 @click.option("--most", type=click.IntRange(1, 10_000), default=300, show_default=True, help="Boxes of an image.")
 @click.option("--only", help="These classes alone, by name or number, with commas between.")
@@ -54,6 +56,8 @@ def detect(model: str, images: tuple[Path, ...], weights: str | None, raw: bool,
     if BLOCKS[arch.head.kind].task != "detection":
         raise InputError(f"{arch.name} is no detector; predict is for classifiers", "detect")
     found = find(images)
+    if out is not None:
+        _check_own(out)
     named = class_names_in(names, arch.classes) if names else None
     given = ready(arch, own_weights(model, weights), device, raw)
     called = named or given.classes or [str(number) for number in range(arch.classes)]
@@ -95,6 +99,17 @@ def _numbers(text: str, called: Sequence[str]) -> list[int]:
     return found
 
 
+def _check_own(out: Path) -> None:
+    """Raises `InputError` for a folder that holds anything but an earlier output of ours."""
+    try:
+        ours = not out.exists() or not any(out.iterdir()) or json.loads(
+            (out / COCO).read_text(encoding="utf-8"))["info"] == INFO
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise InputError(f"{out} holds something else; give another folder", "--out")
+
+
 def _leave(results: Sequence[Any], called: Sequence[str], out: Path) -> None:
     """Photos with boxes, a text file of each in shares of its sides as YOLO has them, and all as COCO's json."""
     from scalesearch.data import Mark, save_marked
@@ -102,20 +117,26 @@ def _leave(results: Sequence[Any], called: Sequence[str], out: Path) -> None:
 
     (out / "labels").mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
-    coco: dict[str, list] = {"images": [], "annotations": [],
-                             "categories": [{"id": i, "name": name} for i, name in enumerate(called)]}  # fmt: skip
+    coco: dict[str, Any] = {"info": INFO, "images": [], "annotations": [],
+                            "categories": [{"id": i, "name": name} for i, name in enumerate(called)]}  # fmt: skip
     for number, (image, width, height, boxes) in enumerate(results, 1):
         stem = next(s for s in (image.stem, *(f"{image.stem}-{n}" for n in range(1, len(results) + 1)))
                     if s not in taken)
         taken.add(stem)
         marks = [Mark((b.x, b.y, b.width, b.height), f"{called[b.class_]} {b.score:.2f}", b.class_) for b in boxes]
-        save_marked(image, marks, out / f"{stem}.jpg")
+        try:
+            save_marked(image, marks, out / f"{stem}.jpg")
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            click.echo(f"scalesearch: {image}: can't be drawn as a JPEG ({error})", err=True)
         lines = [f"{b.class_} {(b.x + b.width / 2) / width:.6f} {(b.y + b.height / 2) / height:.6f} "
                  f"{b.width / width:.6f} {b.height / height:.6f}\n" for b in boxes]
         save_text("".join(lines), out / "labels" / f"{stem}.txt")
-        coco["images"].append({"id": number, "file_name": image.name, "width": width, "height": height})
+        coco["images"].append({"id": number, "file_name": str(image), "width": width, "height": height,
+                               "drawn": f"{stem}.jpg"})
         coco["annotations"] += [
             {"id": len(coco["annotations"]) + n, "image_id": number, "category_id": b.class_, "iscrowd": 0,
              "bbox": [round(v, 2) for v in (b.x, b.y, b.width, b.height)], "area": round(b.width * b.height, 2),
              "score": round(b.score, 6)} for n, b in enumerate(boxes, 1)]  # fmt: skip
-    save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / "coco.json")
+    save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / COCO)

@@ -114,7 +114,7 @@ class Sides(click.ParamType):
         parts = str(value).lower().replace("×", "x").split("x")
         if not 1 <= len(parts) <= 2 or not all(p.isascii() and p.isdecimal() and 1 <= int(p) <= 8192 for p in parts):
             self.fail(f"takes a side from 1 to 8192, or HEIGHTxWIDTH as 384x640, got {value!r}", param, ctx)
-        return int(parts[0]) if len(parts) == 1 else tuple(map(int, parts))
+        return int(parts[0]) if len({*map(int, parts)}) == 1 else tuple(map(int, parts))
 
 
 SIDES = Sides()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import SIDES, Rows, guarded_command, json_option, print_rows, raw_option, share
+from scalesearch.cli.printing import SIDES, Number, Rows, guarded_command, json_option, print_rows, raw_option, share
 from scalesearch.errors import InputError
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
@@ -31,8 +31,8 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of fresh weights.")
 @click.option("--boxes", is_flag=True, help="Of a detector, as ONNX or .pt2: boxes, scores and classes come out, "
                                             "decoded and suppressed inside.")
-@click.option("--confidence", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="With --boxes.")
-@click.option("--iou", type=click.FloatRange(0, 1), default=0.7, show_default=True, help="With --boxes.")
+@click.option("--confidence", type=Number(0, 1), default=0.25, show_default=True, help="With --boxes.")
+@click.option("--iou", type=Number(0, 1), default=0.7, show_default=True, help="With --boxes.")
 @click.option("--most", type=click.IntRange(1, 1000), default=300, show_default=True, help="With --boxes, of an image.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
 @guarded_command

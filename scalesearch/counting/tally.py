@@ -53,7 +53,8 @@ class Tallied(SymTensor):
     def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
         if padding is None and dilation == 1 and kernel.__class__ is stride.__class__ is int and len(self.shape) == 3:
             cin, height, side = self.shape
-            if kernel % 2 and stride <= height and stride <= side and not (cin % groups or width % groups or width < 1):
+            fits = kernel > 0 and kernel % 2 and 1 <= stride <= min(height, side) and width > 0 and groups > 0
+            if fits and not (cin % groups or width % groups):
                 height, side = -(-height // stride), -(-side // stride)
                 cost = conv_counts(cin, width, kernel * kernel, groups, bias, height * side)
                 return self._after(cost, (width, height, side))
@@ -67,7 +68,7 @@ class Tallied(SymTensor):
         """Costs nothing and keeps the shape."""
         return self
 
-    act = dropout = drop_path = scale = offset = softmax = _itself
+    act = dropout = drop_path = softmax = _itself
 
 
 class Counted(NamedTuple):

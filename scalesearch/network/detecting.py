@@ -118,17 +118,17 @@ class Found(NamedTuple):
 
 
 def suppressed(boxes: torch.Tensor, scores: torch.Tensor, confidence: float = 0.25, iou: float = 0.7, most: int = 300,
-               every_class: bool = False) -> list[Found]:
+               every_class: bool = False, only: Sequence[int] | None = None) -> list[Found]:
     """Of each image the boxes that no likelier one of their class covers by more than `iou` (non-maximum suppression).
 
     `boxes` are `(n, A, 4)` corners, `scores` `(n, A, classes)`. A box is of its likeliest class, or of every one above
-    `confidence` with `every_class`, as average precision is measured.
+    `confidence` with `every_class`, as average precision is measured. Those of `only` some classes are looked at then.
     """
-    return [_of_image(own, of, confidence, iou, most, every_class) for own, of in zip(boxes, scores)]
+    return [_of_image(own, of, confidence, iou, most, every_class, only) for own, of in zip(boxes, scores)]
 
 
 def _of_image(boxes: torch.Tensor, scores: torch.Tensor, confidence: float, iou: float, most: int,
-              every_class: bool) -> Found:
+              every_class: bool, only: Sequence[int] | None) -> Found:
     if every_class:
         rows, classes = (scores > confidence).nonzero(as_tuple=True)
         likely = scores[rows, classes]
@@ -136,6 +136,9 @@ def _of_image(boxes: torch.Tensor, scores: torch.Tensor, confidence: float, iou:
         likely, classes = scores.max(-1)
         rows = (likely > confidence).nonzero().flatten()
         likely, classes = likely[rows], classes[rows]
+    if only is not None:
+        wanted = torch.isin(classes, torch.tensor(list(only), device=classes.device))
+        rows, likely, classes = rows[wanted], likely[wanted], classes[wanted]
     order = likely.argsort(descending=True, stable=True)[:MOST_CONSIDERED]
     rows, likely, classes = rows[order], likely[order], classes[order]
     kept = kept_rows(boxes[rows], classes, iou, most)

@@ -35,25 +35,34 @@ def tidied(folder: Path) -> Iterator[None]:
 
 
 def running_with(folder: str, driver: int) -> list[int]:
-    """Processes, but for this one and the driver, with a folder among their arguments or with files open in it."""
-    others = ((pid, signs) for pid, signs in _processes() if pid not in (os.getpid(), driver))
-    return [pid for pid, signs in others if any(folder in sign for sign in signs)]
+    """Ray's processes, but for the driver, with a folder among their arguments or with files open in it."""
+    rays = ((pid, (command, *files)) for pid, command, files in _processes()
+            if command.startswith("ray::") or "/ray/" in command)
+    return [pid for pid, signs in rays if pid not in (os.getpid(), driver) and any(folder in sign for sign in signs)]
 
 
-def _processes() -> Iterator[tuple[int, list[str]]]:
-    """Their arguments and, as Ray's own change theirs, their open files."""
+def _processes() -> Iterator[tuple[int, str, list[str]]]:
+    """Our own: their arguments and, as some of Ray's write over theirs, their open files."""
     if not Path("/proc/self/cmdline").exists():
-        listed = subprocess.run(["ps", "-axo", "pid=,command="], capture_output=True, text=True, check=False).stdout
-        for line in listed.splitlines():
-            pid, _, command = line.strip().partition(" ")
-            yield int(pid), [command]
+        command = ["ps", "-xww", "-o", "pid=", "-o", "command="]
+        for line in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
+            pid, _, arguments = line.strip().partition(" ")
+            if pid.isdecimal():
+                yield int(pid), arguments.strip(), []
         return
     for process in Path("/proc").iterdir():
         if process.name.isdecimal():
             with suppress(OSError):
-                signs = [(process / "cmdline").read_bytes().decode(errors="replace")]
-                signs += [os.readlink(file) for file in (process / "fd").iterdir()]
-                yield int(process.name), signs
+                if process.stat().st_uid == os.getuid():
+                    arguments = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    yield int(process.name), arguments, list(_open_in(process))
+
+
+def _open_in(process: Path) -> Iterator[str]:
+    with suppress(OSError):
+        for file in (process / "fd").iterdir():
+            with suppress(OSError):
+                yield os.readlink(file)
 
 
 def end(folder: str, driver: int) -> None:

@@ -121,10 +121,7 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
             if reached:
                 observer.told(f"{reached}: what is unfinished is saved, and goes on with --resume and more of it")
                 return Run(folder, study, driver.trials, desk.report())
-        if shared and (hurt := list(hurt_by(folder, driver.trials))):
-            raise WorkFailed(f"{hurt[0][1]}; drivers may share this run, so it is left as it is: --resume without "
-                             "--storage trains it again")
-        return Run(folder, study, driver.trials, desk.emit())
+        return Run(folder, study, driver.trials, desk.emit(shared))
 
 
 def take_back_damaged(folder: Path, log: TrialLog, told: Callable[[str], None]) -> None:
@@ -135,10 +132,12 @@ def take_back_damaged(folder: Path, log: TrialLog, told: Callable[[str], None]) 
         del log.trials[trial.key]
 
 
-def hurt_by(folder: Path, trials: Iterable[Trial]) -> Iterator[tuple[Trial, str]]:
+def hurt_by(folder: Path, trials: Iterable[Trial], to_the_byte: bool = True) -> Iterator[tuple[Trial, str]]:
     """The trials whose networks were to stay and whose weights are gone or are not those that were left; and how."""
     for trial in trials:
-        left = trial.used.get("weights")
+        left = dict(trial.used.get("weights") or {})
+        if not to_the_byte:
+            left.pop("sha256", None)
         if left and left["file"].startswith(STAYS) and (damage := damaged(folder, left)):
             yield trial, damage
 
@@ -171,8 +170,12 @@ class Desk:
         self.bring()
         return summary
 
-    def emit(self) -> dict[str, Any]:
+    def emit(self, shared: bool = False) -> dict[str, Any]:
         self._complete()
+        # Two drivers may have trained one network, one of which was taken for dead: the same tensors in other words.
+        if shared and (hurt := next(hurt_by(self.folder, self.driver.trials, to_the_byte=False), None)):
+            raise WorkFailed(f"{hurt[1]}; drivers may share this run, so it is left as it is: --resume without "
+                             "--storage trains it again")
         with nullcontext() if self.alone else in_turn(self.folder / LOCK):
             if not self.alone:
                 self._log_all()

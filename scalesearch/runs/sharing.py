@@ -57,6 +57,7 @@ class Ledger:
         with reached(url):
             waiting = {"connect_args": {"timeout": WAITS}} if url.startswith("sqlite") else {}
             self.engine = sqlalchemy.create_engine(url, **waiting)
+            self.engine.connect().close()
             self._lay(tables)
             self._do(self.drivers.insert().values(driver=self.me, beat=0))
         self.last = 0

@@ -90,7 +90,7 @@ class _Acquisition:
         scores = np.array([score for _, score in known])
         y = gaussian_scores(scores)
         self._ranked, self._scores = np.unique(y), np.unique(scores)
-        self.view, self.pending = view, len(pending)
+        self.view, self.results = view, [decisions for decisions, _ in known]
         self.surrogate = fitted(view, known)
         self.surrogate.condition(there, y)
         if pending:
@@ -112,10 +112,11 @@ class _Acquisition:
         """Of all networks of the view's pool."""
         pool = self.view.encoded_pool
         if not self.view.lists_all or len(self.y) > MOST_POINTS:
+            self.view.predictions = None  # it is large
             return self(pool)
         if self.view.predictions is None or self.view.predictions.surrogate is not self.surrogate:
             self.view.predictions = PoolPredictions(self.surrogate, pool)
-        return self._gain(pool, *self.view.predictions(self.there, self.pending, self.y))
+        return self._gain(pool, *self.view.predictions(self.results, self.there, self.y))
 
     def __call__(self, wanted: Encoded) -> np.ndarray:
         return self._gain(wanted, *self.surrogate.predict(wanted))

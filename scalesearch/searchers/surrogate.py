@@ -8,8 +8,10 @@ kernel explains, and every weight in it, is fitted to the results; so what says 
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -156,18 +158,21 @@ class PoolPredictions:
 
     def __init__(self, surrogate: Surrogate, pool: Encoded):
         self.surrogate, self.pool, self.scaled = surrogate, pool, surrogate.scaled(pool)
-        self.rows = 0
+        self.made_of: list[Any] = []  # of what the rows are
         self.factor = np.zeros((MOST_POINTS, MOST_POINTS))
         self.explained = np.zeros((MOST_POINTS, len(pool)))
         self.squares = np.zeros(len(pool))
 
-    def __call__(self, known: Encoded, pending: int, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation for the scores `y` of all `known`, of which the last so many are `pending`."""
-        while self.rows < len(known) - pending:
-            self.squares += self._add(known, self.rows) ** 2
-            self.rows += 1
+    def __call__(self, results: Sequence[Any], known: Encoded, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation for the scores `y` of all `known`, the first of which are of these `results`, the very
+        objects at every proposal, and the others under way."""
+        if len(self.made_of) > len(results) or not all(map(operator.is_, self.made_of, results)):
+            self.made_of, self.squares = [], np.zeros_like(self.squares)
+        for row in range(len(self.made_of), len(results)):
+            self.squares += self._add(known, row) ** 2
+        self.made_of = list(results)
         squares = self.squares.copy()
-        for row in range(self.rows, len(known)):
+        for row in range(len(results), len(known)):
             squares += self._add(known, row) ** 2
         n = len(known)
         weights = solve_triangular(self.factor[:n, :n], y, lower=True, check_finite=False)

@@ -50,6 +50,7 @@ class Precision:
 
 def average_precision(truth: Boxes, found: Boxes) -> Precision:
     """COCO's metrics (Lin et al. 2014; pycocotools' `COCOeval` with its defaults) of boxes found in images."""
+    truth, found = _arrays(truth), _arrays(found)
     classes = np.unique(truth.class_)
     precision = np.full((len(THRESHOLDS), len(RECALLS), len(classes), len(AREAS)), -1.0)
     recall = {most: np.full((len(THRESHOLDS), len(classes), len(AREAS)), -1.0) for most in (1, 10, MOST)}
@@ -70,6 +71,11 @@ def average_precision(truth: Boxes, found: Boxes) -> Precision:
     return Precision(mean(precision[..., 0]), at(0.5), at(0.75), small, medium, large,
                      {most: mean(values[..., 0]) for most, values in recall.items()},
                      {int(c): mean(precision[:, :, k, 0]) for k, c in enumerate(classes)}, precision)
+
+
+def _arrays(boxes: Boxes) -> Boxes:
+    image, class_ = (np.asarray(column, np.int64) for column in (boxes.image, boxes.class_))
+    return boxes._replace(image=image, class_=class_, box=np.asarray(boxes.box, float).reshape(len(image), 4))
 
 
 class _Curves(NamedTuple):

@@ -71,13 +71,13 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
     if said is None:
         return preparing(arch, library, timm_config(file), file.parent / CONFIG)
     try:
-        found = json.loads(said)
-        found |= {key: tuple(found[key]) for key in ("crop", "resize", "stored") if isinstance(found.get(key), list)}
+        found = dict(json.loads(said))
+        found |= {key: _sides(found[key], key != "stored") for key in ("crop", "resize", "stored") if key in found}
         prepared = Preprocessing(**found | {"mean": tuple(map(float, found["mean"])),
                                             "std": tuple(map(float, found["std"]))})
         numbers = (*prepared.mean, *prepared.std)
         possible = prepared.mean and min(prepared.std) > 0 and all(map(isfinite, numbers))
-        if not possible or min(sides(prepared.stored)) < 0:
+        if not possible:
             raise ValueError("values that make no sense")
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"says of its images what cannot be read ({error})", str(file)) from None
@@ -85,6 +85,15 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
         kept = prepared.stored if prepared.stored and _alike(prepared.stored, arch.resolution) else 0
         return prepared._replace(crop=arch.resolution, resize=arch.resolution, stored=kept)
     return prepared
+
+
+def _sides(said: Any, needed: bool) -> Resolution:
+    """A side in pixels, or height and width; 0 is none."""
+    if isinstance(said, list) and len(said) == 2 and all(type(side) is int and side > 0 for side in said):
+        return tuple(said)
+    if type(said) is int and said >= (1 if needed else 0):
+        return said
+    raise ValueError(f"takes pixels, got {shown(said)}")
 
 
 def _alike(a: Resolution, b: Resolution) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from scalesearch.data import Placed, letterboxed
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.network import Decode, Network, suppressed
 from scalesearch.training import every_channel
-from scalesearch.weights.predicting import Found
+from scalesearch.weights.predicting import PHOTOS, Found
 from scalesearch.zoo import Preprocessing
 
 
@@ -38,13 +38,13 @@ class Detections(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """Which boxes stay: those at least as likely as `confidence`, that no likelier one of their class covers by more
+    """Which boxes stay: those likelier than `confidence`, that no likelier one of their class covers by more
     than `iou`, the `most` likeliest of an image; of all classes or `only` some."""
 
     confidence: float = 0.25
     iou: float = 0.7
     most: int = 300
-    only: Collection[int] | None = None
+    only: Sequence[int] | None = None
 
 
 USUAL = Threshold()
@@ -77,6 +77,8 @@ def detect(model: Network, found: Found, preparation: Preprocessing, threshold: 
 
 def _taken(path: Path, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
     channels = model.arch.channels
+    if channels not in PHOTOS:
+        raise InputError(f"is a photo, and the network takes images of {channels} channels", str(path))
     try:
         pixels, placed = letterboxed(path, model.arch.resolution, channels)
     except ValueError as error:
@@ -94,11 +96,8 @@ def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Path, t
     finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().flatten(1).all(1)
     if not finite.all():
         raise WorkFailed(f"{images[int((~finite).nonzero()[0])][0]}: the network's outputs are no finite numbers")
-    if threshold.only is not None:
-        kept = torch.zeros(scores.shape[-1], device=device)
-        kept[list(threshold.only)] = 1
-        scores = scores * kept
-    found = suppressed(boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most)
+    found = suppressed(boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most,
+                       only=threshold.only)
     for (path, _, placed), own in zip(images, found):
         yield Detections(path, placed.width, placed.height, list(_brought_back(own, placed)))
 

@@ -175,15 +175,16 @@ def variant(name: str, architecture: str) -> dict[str, Any] | None:
     return dict(TENSORFLOW) if theirs == f"tf_{own}" else None
 
 
-NEUTRAL = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "pretrained", "checkpoint_path")
+NEUTRAL = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "drop_block_rate", "pretrained", "checkpoint_path")
+AS_IS = {"global_pool": ("avg", ""), "output_stride": (32,)}  # what a network has anyway
 
 
 def changed_by(config: Mapping[str, Any]) -> str:
     """What timm's `config.json` says of a network that its architecture's name doesn't: arguments of its own, another
     pool before the classifier. Empty where it says nothing of that kind."""
     given = config.get("model_args")
-    own = {key: value for key, value in given.items() if key not in NEUTRAL} if isinstance(given, Mapping) else {}
-    pool = config.get("global_pool")
-    if isinstance(pool, str) and pool not in ("", "avg"):
-        own["global_pool"] = pool
-    return ", ".join(f"{key} {shown(value)}" for key, value in own.items())
+    own = dict(given) if isinstance(given, Mapping) else {}
+    if isinstance(config.get("global_pool"), str):
+        own["global_pool"] = config["global_pool"]
+    return ", ".join(f"{key} {shown(value)}" for key, value in own.items()
+                     if key not in NEUTRAL and value not in AS_IS.get(key, ()))

@@ -124,10 +124,10 @@ class _Reader:
 
     def _local(self, section: Section) -> None:
         size, pad = section.number("size", 1), section.number("pad", 0)
-        if pad and size != 3:
-            raise section.fault("takes size=3 with a pad; Darknet's own arithmetic fails otherwise", "pad")
+        if pad not in (0, 1) or (pad and size != 3):
+            raise section.fault("takes 0, or 1 with size=3; Darknet's own arithmetic fails otherwise", "pad")
         self.one(section, "local", stride=_stride(section), width=section.number("filters", 1), kernel=size,
-                 padding=int(bool(pad)), act=activation(section, "logistic"))
+                 padding=pad, act=activation(section, "logistic"))
 
     def _yolo(self, section: Section) -> None:
         if not self.predicts:

@@ -11,8 +11,9 @@ from hypothesis import assume, given, settings, strategies as st
 
 from scalesearch import zoo
 from scalesearch.arch.arch import Arch, BlockSpec, Stage
-from scalesearch.arch.blocks.registry import BLOCKS, Block, block, record
+from scalesearch.arch.blocks.registry import BLOCKS, Block, block, out_shape, record
 from scalesearch.arch.expansion import expand, meets
+from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.counting.counts import Cost, by_layer, by_stage, cost, possible_cost, uncounted
 from scalesearch.counting.measuring import peak_memory as measured_peak
@@ -216,6 +217,23 @@ def wasteful_block():
     BLOCKS["wasteful"] = Block(wasteful)
     yield
     del BLOCKS["wasteful"]
+
+
+@pytest.mark.parametrize("odd", [{"groups": 0}, {"groups": -1}, {"stride": 0}, {"stride": -2}, {"kernel": -1},
+                                 {"groups": 5}, {"stride": 99}, {"kernel": 0}])
+def test_what_no_convolution_can_be_is_refused_counted_or_recorded(odd):
+    def bent(x: SymTensor, *, width: int) -> SymTensor:
+        return x.conv(width, **odd)
+
+    kind = f"bent {odd}"  # what is known of a block is remembered by its kind
+    BLOCKS[kind] = Block(bent)
+    try:
+        spec = BlockSpec(kind, (("width", 8),))
+        for read in (record, counted, out_shape):
+            with pytest.raises(ShapeError):
+                read(spec, ((4, 9, 11),))
+    finally:
+        del BLOCKS[kind]
 
 
 def test_layers_for_nothing_are_not_counted(wasteful_block):

@@ -23,6 +23,7 @@ from helpers import refused, same_weights
 from starting import essence, finish, start
 
 from scalesearch.errors import InputError
+from scalesearch.runs.afterwards import tidied
 from scalesearch.runs.ray_tune import _check_enough
 from scalesearch.searchers.log import TrialLog
 from scalesearch.study.reading import load_study
@@ -123,6 +124,25 @@ def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path
     assert told[64][1].startswith("MemoryError:")
     assert told[72][1].startswith("the loss became nan in epoch 1 of 1")
     assert "Traceback" not in err and left_over() <= before and largest < 500_000_000
+
+
+def test_only_rays_own_processes_are_ended(tmp_path):
+    """Whoever looks at a file in its folder stays; what Ray runs there goes, and what was started for it elsewhere."""
+    (tmp_path / "a" / "ray").mkdir(parents=True)
+    (tmp_path / "a" / "log").write_text("x")
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "agent.py").write_text("import time\ntime.sleep(60)")
+    looks = subprocess.Popen([sys.executable, "-c", "import sys, time; f = open(sys.argv[1]); time.sleep(60)",
+                              str(tmp_path / "a" / "log")])
+    agent, other = (subprocess.Popen([sys.executable, str(tmp_path / "ray" / "agent.py"), str(tmp_path / name)])
+                    for name in ("a", "b"))
+    try:
+        with tidied(tmp_path / "a"):
+            pass
+        assert agent.wait(1) == -signal.SIGTERM and looks.poll() is None and other.poll() is None
+        assert not (tmp_path / "a").exists()
+    finally:
+        looks.kill(), other.kill(), agent.kill()
 
 
 @pytest.mark.slow

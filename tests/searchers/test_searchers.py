@@ -140,12 +140,30 @@ def test_predictions_of_a_pool_are_the_same_however_the_results_came(sparse, ste
     surrogate.fit(known[slice(0, 10)], y[:10])
     by_steps, at_once = (PoolPredictions(surrogate, view.encoded_pool) for _ in range(2))
     for upto in np.cumsum([10, *steps]):
-        mean, deviation = by_steps(known[slice(0, upto + pending)], pending, y[: upto + pending])
-    again, deviation_again = at_once(known, pending, y)
+        mean, deviation = by_steps(decisions[:upto], known[slice(0, upto + pending)], y[: upto + pending])
+    again, deviation_again = at_once(decisions[:upto], known, y)
+    at_once(decisions[5:9], known[slice(5, 9)], y[5:9])  # others, and fewer
+    anew, _ = at_once(decisions[:upto], known, y)
+    assert (anew == again).all()
     assert (mean == again).all() and (deviation == deviation_again).all()
     surrogate.condition(known, y)
     plain, plain_deviation = surrogate.predict(view.encoded_pool)
     assert np.allclose(mean, plain, atol=1e-6) and np.allclose(deviation, plain_deviation, atol=1e-5)
+
+
+def test_a_problem_that_was_searched_before_is_searched_alike(sparse):
+    """What is kept between proposals is of these results alone."""
+    once = TableProblem(read_table(sparse), ["ops"], "acc")
+    for trials in (11, 12, 13, 14, 16):
+        runs = []
+        for problem in (once, once, TableProblem(read_table(sparse), ["ops"], "acc")):
+            results, seen = [], set()
+            for number in range(trials):
+                proposal = ask(problem, "predictor", Past(list(results)), Random(number), seen)
+                seen.add(proposal.identity)
+                results.append((proposal.decisions, problem.measured(proposal.decisions)))
+            runs.append([d for d, _ in results])
+        assert runs[0] == runs[1] == runs[2], trials
 
 
 @pytest.mark.parametrize("with_", ["predictor", "evolution", "local"])

@@ -113,7 +113,8 @@ def test_what_is_found_is_drawn_and_written_down(weights, tmp_path):
     rows = json.loads(done.stdout)
     assert "broken.jpg: is no image that can be read; skipped" in done.stderr
     coco = json.loads((out / "coco.json").read_text())
-    assert [i["file_name"] for i in coco["images"]] == ["a.png", "b.png"] and len(coco["annotations"]) == len(rows)
+    assert [i["file_name"] for i in coco["images"]] == [str(folder / name) for name in ("a.png", "b.png")]
+    assert len(coco["annotations"]) == len(rows)
     assert [a["category_id"] for a in coco["annotations"]] == [row["class"] for row in rows]
     lines = (out / "labels" / "a.txt").read_text().splitlines()
     own = [row for row in rows if row["image"].endswith("a.png")]
@@ -123,9 +124,23 @@ def test_what_is_found_is_drawn_and_written_down(weights, tmp_path):
     assert (y - height / 2) * 96 == pytest.approx(own[0]["y"], abs=0.01)
     drawn, before = (np.asarray(Image.open(p).convert("RGB")).astype(int) for p in (out / "a.jpg", folder / "a.png"))
     assert drawn.shape == before.shape and np.abs(drawn - before).max() > 60
+    before = {p: p.read_bytes() for p in folder.iterdir()}
+    for other in (folder, tmp_path / "mine"):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / "coco.json").write_text('{"images": []}')
+        assert "holds something else; give another folder" in refused(
+            "detect", "yolov8n", str(folder), "--weights", str(weights), "--out", str(other))
+    assert before == {p: p.read_bytes() for p in folder.iterdir()}
+    again = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder / "a.png"), "--weights", str(weights),
+                   "--out", str(out))
+    assert again.exit_code == 0 and len(json.loads((out / "coco.json").read_text())["images"]) == 1
     one = own[0]["name"]
     only = detect(folder / "a.png", "--weights", weights, "--confidence", 0.3, "--only", one)
-    assert only and {row["name"] for row in only} == {one}
+    assert only == [row for row in detect(folder / "a.png", "--weights", weights, "--confidence", 0.3)
+                    if row["name"] == one]
+    Image.new("RGB", (70_000, 3)).save(folder / "long.png")
+    done = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder), "--weights", str(weights), "--out", str(out))
+    assert done.exit_code == 0 and "long.png: can't be drawn as a JPEG" in done.stderr and (out / "b.jpg").exists()
 
 
 def test_mistakes_are_one_line(weights, tmp_path):
@@ -133,7 +148,8 @@ def test_mistakes_are_one_line(weights, tmp_path):
     assert "resnet18 is no detector; predict is for classifiers" in refused("detect", "resnet18", good)
     assert "needs weights" in refused("detect", "yolov8n", good)
     given = ("detect", "yolov8n", good, "--weights", str(weights))
-    assert '--only: unknown ' in refused(*given, "--only", "unicorn")
+    assert "takes a number between 0 and 1" in refused(*given, "--confidence", "nan")
+    assert "--only: unknown " in refused(*given, "--only", "unicorn")
     assert "is no file and no folder" in refused("detect", "yolov8n", "nowhere.jpg", "--weights", str(weights))
     (tmp_path / "b.jpg").write_bytes(b"x")
     assert "b.jpg: is no image that can be read" in refused("detect", "yolov8n", str(tmp_path / "b.jpg"), "--weights",

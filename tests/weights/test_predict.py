@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 import scalesearch as ss
 from scalesearch.data.images import cropped
 from scalesearch.errors import InputError
-from scalesearch.weights.described import timm_config
+from scalesearch.weights.described import preparation_of, timm_config
 from scalesearch.weights.predicting import prepared
 from scalesearch.zoo.preprocessing import class_names, preparing
 from scalesearch.zoo.published_figures import Preprocessing
@@ -70,6 +70,17 @@ def test_preparation_is_that_of_the_weights(tmp_path):
         (tmp_path / "config.json").write_text(other)
         assert timm_config(tmp_path / "model.safetensors") is None
     assert class_names(b0)[:2] == ("tench", "goldfish") and len(class_names(b0)) == 1000
+
+
+@pytest.mark.parametrize("said", ["[1]", "5", "{", '{"mean": [0.5]}', *(
+    json.dumps({"crop": 64, "resize": 64, "mean": [0, 0, 0], "std": [1, 1, 1], **odd}) for odd in (
+        {"stored": [1, 2, 3]}, {"crop": [64]}, {"stored": [5, 0]}, {"crop": -3}, {"resize": "all"}, {"std": [0, 1, 1]},
+        {"unknown": 1}, {"crop": 0}, {"mean": "x"}))])
+def test_words_of_a_file_about_its_images_that_make_no_sense_are_refused(said, tmp_path):
+    save_file(ss.build(ss.load("squeezenet1_1", resolution=64)).state_dict(), tmp_path / "w.safetensors",
+              {"preparation": said})
+    with pytest.raises(InputError, match=r"w\.safetensors: says of its images what cannot be read"):
+        preparation_of(ss.load("squeezenet1_1", resolution=64), "scalesearch", tmp_path / "w.safetensors")
 
 
 @pytest.fixture

@@ -234,7 +234,7 @@ def test_yolov1_reads_as_it_was_published(tmp_path):
         with pytest.raises(InputError, match=said) as caught:
             load(tmp_path, body + text)
         assert "net.cfg:" in str(caught.value)
-    with pytest.raises(InputError, match="pad: takes size=3 with a pad"):
+    with pytest.raises(InputError, match="pad: takes 0, or 1 with size=3"):
         load(tmp_path, conv(4) + "[local]\nsize=5\npad=1\nfilters=2\n")
 
 
