@@ -110,6 +110,12 @@ class SymTensor:
         given = (cin, width, kernel, stride, padding, dilation, groups, bias)
         return self._record(ops.Conv, given, name, (width, h, w))
 
+    def conv_norm(self, width, kernel=1, stride=1, *, groups=1, act=None, name="") -> Self:
+        """Convolution, batch norm and, where there is one, an activation: `name.conv`, `name.norm`, `name.act`."""
+        with self.inside(name):
+            x = self.conv(width, kernel, stride, groups=groups).norm()
+            return x.act(act) if act else x
+
     def norm(self, groups: int = 0, name: str = "norm") -> Self:
         if groups and self.shape[0] % groups:
             raise ShapeError(f"{name} has {groups} groups, which don't divide {self.shape[0]} channels")

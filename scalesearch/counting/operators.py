@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any, NamedTuple
 
-from scalesearch.arch import BlockGraph, Layer, Shape, operators as ops
+from scalesearch.arch import BlockGraph, Layer, operators as ops
 
 
 class Cost(NamedTuple):
@@ -60,14 +60,14 @@ def _expectation(op, given, shape):
     return bins, bins * outputs, outputs, bins * outputs
 
 
-def norm_counts(shape: Shape) -> Counts:
+def norm_counts(channels: int, pixels: int) -> Counts:
     """Of a batch norm."""
-    return 2 * shape[0], 0, 0, 2 * prod(shape)
+    return 2 * channels, 0, 0, 2 * channels * pixels
 
 
 def _norm(op, given, shape):
     channels, groups = op
-    return (2 * channels, 0, 0, 5 * prod(shape)) if groups else norm_counts(shape)
+    return (2 * channels, 0, 0, 5 * prod(shape)) if groups else norm_counts(channels, prod(shape[1:]))
 
 
 def _adaptive_pool(op, given, shape):

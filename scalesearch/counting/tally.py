@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple, Self
 
 from scalesearch.arch import BlockGraph, BlockSpec, Shape, SymTensor, run
@@ -49,20 +50,36 @@ class Tallied(SymTensor):
             tally.add(cost)
         return Tallied(tally, shape, cost, (self, *others) if others else (self,))  # type: ignore[return-value]
 
-    # Most of a network's time goes through these two; what they do the general way comes out the same.
+    # Most of a network's time goes through these; what they do the general way comes out the same.
     def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
-        if padding is None and dilation == 1 and kernel.__class__ is stride.__class__ is int and len(self.shape) == 3:
-            cin, height, side = self.shape
-            fits = kernel > 0 and kernel % 2 and 1 <= stride <= min(height, side) and width > 0 and groups > 0
-            if fits and not (cin % groups or width % groups):
-                height, side = -(-height // stride), -(-side // stride)
-                cost = conv_counts(cin, width, kernel * kernel, groups, bias, height * side)
-                return self._after(cost, (width, height, side))
+        if padding is None and dilation == 1 and (fitted := self._fitted(width, kernel, stride, groups)):
+            shape, pixels = fitted
+            return self._after(conv_counts(self.shape[0], width, kernel * kernel, groups, bias, pixels), shape)
         return super().conv(width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias,
                             name=name)  # fmt: skip
 
+    def conv_norm(self, width, kernel=1, stride=1, *, groups=1, act=None, name=""):
+        if not (fitted := self._fitted(width, kernel, stride, groups)):
+            return super().conv_norm(width, kernel, stride, groups=groups, act=act, name=name)
+        shape, pixels = fitted
+        params, macs, acts, total = conv_counts(self.shape[0], width, kernel * kernel, groups, False, pixels)
+        more, _, _, norms = norm_counts(width, pixels)
+        return self._after((params + more, macs, acts, total + norms), shape)
+
+    def _fitted(self, width, kernel, stride, groups):
+        """The shape and the pixels of what a usual convolution gives: an odd square kernel keeps the map's size."""
+        if kernel.__class__ is int and stride.__class__ is int and len(self.shape) == 3:
+            cin, height, side = self.shape
+            fits = kernel > 0 and kernel % 2 and 1 <= stride <= height and stride <= side and width > 0 and groups > 0
+            if fits and not (cin % groups or width % groups):
+                height, side = -(-height // stride), -(-side // stride)
+                return (width, height, side), height * side
+        return None
+
     def norm(self, groups=0, name="norm"):
-        return super().norm(groups, name) if groups else self._after(norm_counts(self.shape), self.shape)
+        if groups:
+            return super().norm(groups, name)
+        return self._after(norm_counts(self.shape[0], prod(self.shape[1:])), self.shape)
 
     def _itself(self, *_: Any, **__: Any) -> Self:
         """Costs nothing and keeps the shape."""

@@ -16,14 +16,12 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 
 def conv_norm(x: SymTensor, width: int, kernel=1, stride=1, *, groups: int = 1, name: str) -> SymTensor:
-    with x.inside(name):
-        return x.conv(width, kernel, stride, groups=groups).norm()
+    return x.conv_norm(width, kernel, stride, groups=groups, name=name)
 
 
 def conv_norm_act(x: SymTensor, width: int, kernel=1, stride=1, *, groups: int = 1, act: ActName = "relu",
                   name: str) -> SymTensor:
-    with x.inside(name):
-        return x.conv(width, kernel, stride, groups=groups).norm().act(act)
+    return x.conv_norm(width, kernel, stride, groups=groups, act=act, name=name)
 
 
 def depthwise(x: SymTensor, kernel: int, stride: int, *, name: str = "depthwise") -> SymTensor:
