@@ -10,23 +10,15 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import SIDES, Number, Rows, guarded_command, json_option, print_rows, raw_option, share
-from scalesearch.cli.weights import class_names_in, own_weights, ready
+from scalesearch.cli.printing import Number, Rows, guarded_command, json_option, print_rows, share
+from scalesearch.cli.weights import class_names_in, own_weights, photo_arguments, ready
 from scalesearch.errors import InputError, unknown
 
 COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
 
 
 @main.command()
-@click.argument("model")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
-                                "network's folder, its own.")
-@raw_option
-@click.option("--resolution", type=SIDES, help="Of the letterbox in pixels, a side or HEIGHTxWIDTH.")
-@click.option("--classes", type=click.IntRange(1, 1_000_000),
-              help="How many the weights know, where not the model's own number.")
-@click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line.")
+@photo_arguments
 @click.option("--confidence", type=Number(0, 1), default=0.25, show_default=True, help="Of boxes, more than this.")
 @click.option("--iou", type=Number(0, 1), default=0.7, show_default=True,
               help="A box that a likelier one of its class covers by more than this is left out.")

@@ -86,6 +86,22 @@ def _say_preparation(network: Any, weights: str) -> None:
         network.told.setdefault("classes", json.dumps(list(classes)))
 
 
+def photo_arguments(command: Any) -> Any:
+    """A MODEL with its weights, and the photos that it is to look at."""
+    weights = ("A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained network's folder, "
+               "its own.")
+    each = (click.argument("model"),
+            click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
+            click.option("--weights", help=weights), raw_option,
+            click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH."),
+            click.option("--classes", type=click.IntRange(1, 1_000_000),
+                         help="How many the weights know, where not the model's own number."),
+            click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line."))
+    for one in reversed(each):
+        command = one(command)
+    return command
+
+
 def trained_weights(model: str) -> str | None:
     """Those of a trained network's folder."""
     from scalesearch.zoo import WEIGHTS, in_folder
@@ -168,15 +184,7 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 
 
 @main.command()
-@click.argument("model")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
-                                "network's folder, its own.")
-@raw_option
-@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH.")
-@click.option("--classes", type=click.IntRange(1, 1_000_000),
-              help="How many the weights know, where not the model's own number.")
-@click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line.")
+@photo_arguments
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--resize", type=click.IntRange(1, 8192), help="The shorter side before the middle is cut out.")
 @click.option("--interpolation", type=click.Choice(["bilinear", "bicubic", "nearest", "lanczos"]))

@@ -21,8 +21,8 @@ block_cost = lru_cache(maxsize=1 << 16)(recorded_cost)
 @lru_cache(maxsize=1 << 17)
 def stage_cost(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> Counted:
     """What a stage costs on maps of these shapes, and the shape of what it gives."""
-    block, costs = counted(stage.block, in_shapes, same, stage.stride), []
-    costs.append(block.cost)
+    block = counted(stage.block, in_shapes, same, stage.stride)
+    costs = [block.cost]
     for _ in range(stage.depth - 1):
         block = counted(stage.block, (block.out_shape,), same, 1)
         costs.append(block.cost)

@@ -43,10 +43,6 @@ class Pixels:
         return self.store[self.rows].transpose(0, 3, 1, 2)
 
 
-def height_width(size: Sides) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
-
-
 def store_path(digest: str, size: Sides, channels: int) -> Path:
     called = size if isinstance(size, int) else "x".join(map(str, size))
     return cache_folder("pixels") / f"{digest}-{called}-{channels}.npy"
@@ -58,7 +54,7 @@ def stored(index: Index, scan: Scan, size: Sides, channels: int) -> np.ndarray:
     Images that cannot be read are black, and in no split. Raises `WorkFailed` where the disk has no room.
     """
     path = store_path(scan.digest, size, channels)
-    shape = (len(index), *height_width(size), channels)
+    shape = (len(index), *((size, size) if isinstance(size, int) else size), channels)
     with in_turn(path.with_suffix(".lock")):
         if not path.exists():
             _make(index, scan, path, shape)
@@ -82,8 +78,7 @@ def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]
         except OSError:
             raise WorkFailed(room) from None
         told = f"decoding to {height}×{width} ({needed / 1e6:,.0f} MB in {path.parent})"
-        size = height if height == width else (height, width)
-        work = lambda file: middle(file, size, channels)
+        work = lambda file: middle(file, (height, width), channels)
         for row, image in zip(rows, in_order(index, rows, work, told), strict=True):
             if isinstance(image, Exception):
                 raise WorkFailed(f"{index.names[row]} of {index.origin} could be read a moment ago: {image}")

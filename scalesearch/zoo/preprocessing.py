@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import BLOCKS, Arch, Resolution, resized, sides
+from scalesearch.arch import BLOCKS, Arch, Resolution, resized, sides, squared
 from scalesearch.errors import InputError, shown
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
 
@@ -44,8 +44,7 @@ def preparing(arch: Arch, library: str, config: Mapping[str, Any] | None = None,
 
 def _whole(resolution: Resolution, crop: float) -> Resolution:
     """What a share `crop` of it is cut out of, rounded down, as timm does."""
-    height, width = (int(side / crop) for side in sides(resolution))
-    return height if isinstance(resolution, int) else (height, width)
+    return squared(tuple(int(side / crop) for side in sides(resolution)))
 
 
 def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preprocessing:
