@@ -37,8 +37,8 @@ class Recorded(SymTensor):
         tape.layers.append(Layer(op(*given), tape.prefix + name, (self.index, *[o.index for o in others]), shape))
         return type(self)(tape, shape, number)
 
-    def inside(self, name: str) -> AbstractContextManager[None]:
-        return _Inside(self.tape, name)
+    def inside(self, *names: str | int) -> AbstractContextManager[None]:
+        return _Inside(self.tape, ".".join(map(str, names)))
 
 
 class _Inside:

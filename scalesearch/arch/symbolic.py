@@ -86,8 +86,8 @@ class SymTensor:
         """The output, of `shape`, of `op(*given)` on this tensor and `others`; what has no name is numbered."""
         return type(self)(self.tape, shape)
 
-    def inside(self, name: str) -> AbstractContextManager[None]:
-        """Layers meanwhile are named `name.…`."""
+    def inside(self, *names: str | int) -> AbstractContextManager[None]:
+        """Layers meanwhile are named `names.…`, dots between them."""
         return NOT_NAMED
 
     def _slide(self, kernel, stride, padding, dilation=1, ceil=False, name="") -> Windows:
@@ -110,11 +110,15 @@ class SymTensor:
         given = (cin, width, kernel, stride, padding, dilation, groups, bias)
         return self._record(ops.Conv, given, name, (width, h, w))
 
-    def conv_norm(self, width, kernel=1, stride=1, *, groups=1, act=None, name="") -> Self:
-        """Convolution, batch norm and, where there is one, an activation: `name.conv`, `name.norm`, `name.act`."""
-        with self.inside(name):
-            x = self.conv(width, kernel, stride, groups=groups).norm()
-            return x.act(act) if act else x
+    def conv_norm(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, act=None,
+                  name="", names=("conv", "norm", "act")) -> Self:  # fmt: skip
+        """Convolution, batch norm and, where there is one, an activation: `name.conv`, `name.norm`, `name.act`, or
+        `conv`, `norm`, `act` without a name; `names` are others."""
+        conv, norm, activation = names
+        with self.inside(name) if name else NOT_NAMED:
+            x = self.conv(width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias,
+                          name=conv).norm(name=norm)
+            return x.act(act, activation) if act else x
 
     def norm(self, groups: int = 0, name: str = "norm") -> Self:
         if groups and self.shape[0] % groups:
@@ -251,7 +255,8 @@ def concat(tensors: Sequence[SymTensor], dim: int = 0, name: str = "concat") -> 
     first, *others = tensors
     before, size, after = first.shape[:dim], first.shape[dim], first.shape[dim + 1 :]
     for t in others:
-        if t.shape[:dim] != before or t.shape[dim + 1 :] != after:
+        shape = t.shape
+        if shape[dim + 1 :] != after or (dim and shape[:dim] != before):
             raise ShapeError(f"cannot concatenate maps of {', '.join(str(t.shape) for t in tensors)}")
-        size += t.shape[dim]
+        size += shape[dim]
     return first._record(ops.Concat, (dim,), name, (*before, size, *after), others)

@@ -23,9 +23,10 @@ def stage_cost(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> Counte
     """What a stage costs on maps of these shapes, and the shape of what it gives."""
     block = counted(stage.block, in_shapes, same, stage.stride)
     costs = [block.cost]
-    for _ in range(stage.depth - 1):
-        block = counted(stage.block, (block.out_shape,), same, 1)
-        costs.append(block.cost)
+    while len(costs) < stage.depth:
+        taken, block = block.out_shape, counted(stage.block, (block.out_shape,), same, 1)
+        alike = block.out_shape == taken  # then so are all that follow
+        costs += [block.cost] * (stage.depth - len(costs) if alike else 1)
     return Counted(total_of(costs), block.out_shape)
 
 

@@ -24,11 +24,16 @@ Counts = tuple[int, int, int, int]
 Counter = Callable[[tuple, Any, Any], Counts]
 
 
-def conv_counts(cin: int, width: int, kernel: int, groups: int, bias: bool, pixels: int) -> Counts:
-    """Of a convolution whose kernel has so many pixels, and whose output."""
-    weight = width * (cin // groups) * kernel
-    macs = weight * pixels
-    return weight + width if bias else weight, macs, width * pixels, macs
+def conv_counts(cin: int, width: int, kernel: int, groups: int, bias: bool, pixels: int, norm: bool = False) -> Counts:
+    """Of a convolution whose kernel has so many pixels, and whose output; with the batch norm behind it, if any."""
+    params = weight = width * (cin // groups) * kernel
+    acts, total = width * pixels, (macs := weight * pixels)
+    if bias:
+        params += width
+    if norm:
+        params += 2 * width
+        total += 2 * acts
+    return params, macs, acts, total
 
 
 def _conv(op, given, shape):

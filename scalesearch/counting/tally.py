@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple, Self
 
-from scalesearch.arch import BlockGraph, BlockSpec, Shape, SymTensor, run
+from scalesearch.arch import BlockGraph, BlockSpec, Shape, SymTensor, record, run
 from scalesearch.counting.operators import COUNTERS, Cost, Counts, conv_counts, layer_cost, norm_counts, total_of
 
 
@@ -22,13 +22,12 @@ class Tally:
 
 
 class Tallied(SymTensor):
-    """A tensor that knows what it costs, given its `parents` which it is made of; `loose` until a layer takes it."""
+    """A tensor that says what it costs as it is made; `loose` until a layer takes it."""
 
-    __slots__ = ("cost", "loose", "parents")
+    __slots__ = ("loose",)
 
-    def __init__(self, tape: Tally, shape: Shape, cost: Counts | None = None, parents: tuple[Tallied, ...] = ()):
-        self.tape, self.shape, self.cost, self.parents, self.loose = tape, shape, cost, parents, True
-        tape.loose += 1
+    def __init__(self, tape: Tally, shape: Shape, loose: bool = True):
+        self.tape, self.shape, self.loose = tape, shape, loose
 
     def take(self) -> None:
         if self.loose:
@@ -37,44 +36,46 @@ class Tallied(SymTensor):
 
     def _record(self, op: type, given: tuple, name: str, shape: Any, others: Sequence[Self] = ()) -> Self:
         for other in others:
-            other.take()
-        cost = COUNTERS[op](given, self.shape, shape) if op in COUNTERS else None
-        return self._after(cost, shape, others)
+            if other.loose:
+                other.take()
+        return self._after(COUNTERS[op](given, self.shape, shape) if op in COUNTERS else None, shape)
 
-    def _after(self, cost: Counts | None, shape: Any, others: Sequence[Self] = ()) -> Self:
+    def _after(self, cost: Counts | None, shape: Any) -> Self:
         tally = self.tape
-        if self.loose:
+        if self.loose:  # one less, and one more
             self.loose = False
-            tally.loose -= 1
+        else:
+            tally.loose += 1
         if cost:
             tally.add(cost)
-        return Tallied(tally, shape, cost, (self, *others) if others else (self,))  # type: ignore[return-value]
+        return Tallied(tally, shape)  # type: ignore[return-value]
 
     # Most of a network's time goes through these; what they do the general way comes out the same.
     def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
-        if padding is None and dilation == 1 and (fitted := self._fitted(width, kernel, stride, groups)):
-            shape, pixels = fitted
-            return self._after(conv_counts(self.shape[0], width, kernel * kernel, groups, bias, pixels), shape)
-        return super().conv(width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias,
-                            name=name)  # fmt: skip
+        usual = padding is None and dilation == 1
+        return (usual and self._usual(width, kernel, stride, groups, bias, False)) or super().conv(
+            width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias, name=name)  # fmt: skip
 
-    def conv_norm(self, width, kernel=1, stride=1, *, groups=1, act=None, name=""):
-        if not (fitted := self._fitted(width, kernel, stride, groups)):
-            return super().conv_norm(width, kernel, stride, groups=groups, act=act, name=name)
-        shape, pixels = fitted
-        params, macs, acts, total = conv_counts(self.shape[0], width, kernel * kernel, groups, False, pixels)
-        more, _, _, norms = norm_counts(width, pixels)
-        return self._after((params + more, macs, acts, total + norms), shape)
+    def conv_norm(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, act=None,
+                  name="", names=("conv", "norm", "act")):  # fmt: skip
+        usual = padding is None and dilation == 1
+        return (usual and self._usual(width, kernel, stride, groups, bias, True)) or super().conv_norm(
+            width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias, act=act, name=name,
+            names=names)  # fmt: skip
 
-    def _fitted(self, width, kernel, stride, groups):
-        """The shape and the pixels of what a usual convolution gives: an odd square kernel keeps the map's size."""
-        if kernel.__class__ is int and stride.__class__ is int and len(self.shape) == 3:
-            cin, height, side = self.shape
-            fits = kernel > 0 and kernel % 2 and 1 <= stride <= height and stride <= side and width > 0 and groups > 0
-            if fits and not (cin % groups or width % groups):
-                height, side = -(-height // stride), -(-side // stride)
-                return (width, height, side), height * side
-        return None
+    def _usual(self, width, kernel, stride, groups, bias, norm) -> Self | None:
+        """What a usual convolution gives, whose odd kernel keeps the map's size; None of any other."""
+        rows, columns = kernel if kernel.__class__ is tuple and len(kernel) == 2 else (kernel, kernel)
+        if not (rows.__class__ is int and stride.__class__ is int and len(self.shape) == 3):
+            return None
+        cin, height, side = self.shape
+        fits = rows > 0 and columns > 0 and rows % 2 and columns % 2 and 1 <= stride <= height and stride <= side
+        if not fits or width < 1 or groups < 1 or cin % groups or width % groups:
+            return None
+        if stride > 1:
+            height, side = -(-height // stride), -(-side // stride)
+        counts = conv_counts(cin, width, rows * columns, groups, bias, height * side, norm)
+        return self._after(counts, (width, height, side))
 
     def norm(self, groups=0, name="norm"):
         if groups:
@@ -105,18 +106,9 @@ def counted(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, s
     Raises `ShapeError` where shapes don't meet.
     """
     tally = Tally(same)
-    inputs = [Tallied(tally, shape) for shape in in_shapes]
-    outputs: Any = run(spec, inputs, stride, classes)
-    for tensor in (*inputs, *outputs):
+    outputs: Any = run(spec, [Tallied(tally, shape, False) for shape in in_shapes], stride, classes)
+    for tensor in outputs:
         tensor.take()
-    return Counted(total_of(_needed(outputs) if tally.loose else tally.costs), outputs[0].shape)
-
-
-def _needed(outputs: Iterable[Tallied]) -> list[Counts]:
-    """The costs of what the outputs are made of: networks leave out layers that nothing takes the output of."""
-    found = list(dict.fromkeys(outputs))
-    seen = set(found)
-    for tensor in found:
-        found += (new := set(tensor.parents) - seen)
-        seen |= new
-    return [tensor.cost for tensor in found if tensor.cost]
+    if tally.loose:  # of layers that nothing takes the output of, which networks leave out
+        return Counted(recorded_cost(record(spec, in_shapes, same, stride, classes)), outputs[0].shape)
+    return Counted(total_of(tally.costs), outputs[0].shape)

@@ -16,7 +16,7 @@ def dense(x: SymTensor, *, growth: Width, bottleneck: Annotated[int, Rule(low=0,
     """
     y = x.norm(name="norm1").act("relu", name="act1")
     if bottleneck:
-        y = y.conv(bottleneck * growth, name="conv1").norm(name="norm2").act("relu", name="act2")
+        y = y.conv_norm(bottleneck * growth, act="relu", names=("conv1", "norm2", "act2"))
     y = y.conv(growth, 3, name="conv2")
     y = y.dropout(dropout) if dropout else y
     return concat([x, y])

@@ -17,7 +17,7 @@ def _branches(x: SymTensor, branches: Branches, stride: int) -> SymTensor:
     for b, layers in enumerate(branches):
         y = x
         for i, spec in enumerate(layers):
-            with y.inside(f"branches.{b}.{i}"):
+            with y.inside("branches", b, i):
                 y = apply(spec, y, stride if i == len(layers) - 1 else 1)
         ends.append(y)
     return concat(ends) if len(ends) > 1 else ends[0]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from scalesearch.arch.blocks.parts import (
-    conv_norm,
-    conv_norm_act,
     depthwise,
     make_divisible,
     residual,
@@ -27,10 +25,10 @@ def mbconv(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3
     `se_ratio` is relative to the block's input channels; 0 leaves squeeze-excite out.
     """
     inner = make_divisible(x.channels * expand)
-    y = x if expand == 1 else conv_norm_act(x, inner, act=act, name="expand")
-    y = conv_norm_act(y, y.channels, kernel, stride, groups=y.channels, act=act, name="depthwise")
+    y = x if expand == 1 else x.conv_norm(inner, act=act, name="expand")
+    y = y.conv_norm(y.channels, kernel, stride, groups=y.channels, act=act, name="depthwise")
     y = squeeze_excite(y, max(1, int(x.channels * se_ratio)), act=act) if se_ratio else y
-    y = conv_norm(y, width, name="project")
+    y = y.conv_norm(width, name="project")
     return residual(x, y) if skip and stride == 1 and x.channels == width else y
 
 
@@ -47,11 +45,11 @@ def fused_mbconv(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kern
     At `expand: 1` the one convolution carries the block, as in the paper's first stage.
     """
     if expand == 1:
-        y = conv_norm_act(x, width, kernel, stride, act=act, name="fused")
+        y = x.conv_norm(width, kernel, stride, act=act, name="fused")
     else:
-        y = conv_norm_act(x, make_divisible(x.channels * expand), kernel, stride, act=act, name="fused")
+        y = x.conv_norm(make_divisible(x.channels * expand), kernel, stride, act=act, name="fused")
         y = squeeze_excite(y, max(1, int(x.channels * se_ratio)), act=act) if se_ratio else y
-        y = conv_norm(y, width, name="project")
+        y = y.conv_norm(width, name="project")
     return residual(x, y) if skip and stride == 1 and x.channels == width else y
 
 
@@ -64,10 +62,10 @@ def bneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
     `se_ratio` is relative to the expanded channels (the paper's is 0.25); 0 leaves squeeze-excite out.
     """
     inner = make_divisible(x.channels * expand)
-    y = x if inner == x.channels else conv_norm_act(x, inner, act=act, name="expand")
-    y = conv_norm_act(y, inner, kernel, stride, groups=inner, act=act, name="depthwise")
+    y = x if inner == x.channels else x.conv_norm(inner, act=act, name="expand")
+    y = y.conv_norm(inner, kernel, stride, groups=inner, act=act, name="depthwise")
     y = squeeze_excite(y, make_divisible(inner * se_ratio), act="relu", gate="hsigmoid") if se_ratio else y
-    y = conv_norm(y, width, name="project")
+    y = y.conv_norm(width, name="project")
     return residual(x, y) if skip and stride == 1 and x.channels == width else y
 
 
@@ -87,8 +85,8 @@ def uib(x: SymTensor, *, width: Width, stride: Stride = 1, start: DepthwiseKerne
         raise ShapeError("a feed-forward form has no depthwise convolution to carry the stride")
     y = depthwise(x, start, 1 if middle else stride, name="start") if start else x
     inner = make_divisible(x.channels * expand)
-    y = conv_norm_act(y, inner, act=act, name="expand")
-    y = conv_norm_act(y, inner, middle, stride, groups=inner, act=act, name="depthwise") if middle else y
-    y = conv_norm(y, width, name="project")
+    y = y.conv_norm(inner, act=act, name="expand")
+    y = y.conv_norm(inner, middle, stride, groups=inner, act=act, name="depthwise") if middle else y
+    y = y.conv_norm(width, name="project")
     y = y.layer_scale(layer_scale) if layer_scale else y
     return residual(x, y) if skip and stride == 1 and x.channels == width else y

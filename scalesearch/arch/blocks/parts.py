@@ -15,17 +15,8 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-def conv_norm(x: SymTensor, width: int, kernel=1, stride=1, *, groups: int = 1, name: str) -> SymTensor:
-    return x.conv_norm(width, kernel, stride, groups=groups, name=name)
-
-
-def conv_norm_act(x: SymTensor, width: int, kernel=1, stride=1, *, groups: int = 1, act: ActName = "relu",
-                  name: str) -> SymTensor:
-    return x.conv_norm(width, kernel, stride, groups=groups, act=act, name=name)
-
-
 def depthwise(x: SymTensor, kernel: int, stride: int, *, name: str = "depthwise") -> SymTensor:
-    return conv_norm(x, x.channels, kernel, stride, groups=x.channels, name=name)
+    return x.conv_norm(x.channels, kernel, stride, groups=x.channels, name=name)
 
 
 def squeeze_excite(x: SymTensor, width: int, *, act: ActName = "silu", gate: ActName = "sigmoid",

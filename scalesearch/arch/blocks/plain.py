@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from scalesearch.arch.blocks.parts import conv_norm_act
 from scalesearch.arch.operators import ActName
 from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.signature import Count, Kernel, Kernels, Natural, Stride, Width
@@ -20,9 +19,11 @@ def conv(x: SymTensor, *, width: Width, kernel: Kernels = 3, stride: Stride = 1,
     `kernel` is a side, or height and width; `padding` defaults to what keeps the map's size at stride 1. `strides` are
     those down and across, in place of one for both.
     """
-    bias = not norm if bias is None else bias
-    x = x.conv(width, kernel, strides or stride, groups=groups, dilation=dilation, bias=bias, padding=padding)
-    x = x.norm() if norm else x
+    if norm:
+        return x.conv_norm(width, kernel, strides or stride, groups=groups, dilation=dilation, padding=padding,
+                           bias=bool(bias), act=act)
+    x = x.conv(width, kernel, strides or stride, groups=groups, dilation=dilation, padding=padding,
+               bias=True if bias is None else bias)
     return x.act(act) if act else x
 
 
@@ -65,8 +66,8 @@ def vgg(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, n
 def separable(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
               act: ActName = "relu") -> SymTensor:
     """Depthwise then pointwise convolution, each with norm and activation (MobileNet, Howard et al. 2017, fig. 3)."""
-    x = conv_norm_act(x, x.channels, kernel, stride, groups=x.channels, act=act, name="depthwise")
-    return conv_norm_act(x, width, act=act, name="pointwise")
+    x = x.conv_norm(x.channels, kernel, stride, groups=x.channels, act=act, name="depthwise")
+    return x.conv_norm(width, act=act, name="pointwise")
 
 
 def fire(x: SymTensor, *, squeeze: Width, width: Width, stride: Stride = 1) -> SymTensor:

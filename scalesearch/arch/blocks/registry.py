@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
@@ -34,6 +34,11 @@ class Block:
     role: str = "layer"
     several: bool = False
     task: str = "classification"
+
+    @cached_property
+    def strided(self) -> bool:
+        """Whether it takes a stride."""
+        return "stride" in fields_of(self.function)
 
 
 BLOCKS: dict[str, Block] = {}
@@ -164,7 +169,7 @@ def layer(kind: str, **args: Any) -> BlockSpec:
 
 def _with_stride(spec: BlockSpec, stride: int) -> dict[str, Any]:
     given = dict(spec.args)
-    if "stride" in fields_of(BLOCKS[spec.kind].function):
+    if BLOCKS[spec.kind].strided:
         given["stride"] = stride
     elif stride != 1:
         raise ShapeError(f"{spec.kind} takes no stride, got {stride}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from scalesearch.arch.blocks.parts import conv_norm, conv_norm_act, residual, squeeze_excite
+from scalesearch.arch.blocks.parts import residual, squeeze_excite
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
 from scalesearch.arch.symbolic import SymTensor
@@ -13,7 +13,7 @@ from scalesearch.signature import Count, Kernel, Rule, Share, Stride, Width
 
 def _shortcut(x: SymTensor, width: int, stride: int) -> SymTensor:
     """Identity where the shapes agree, else a 1×1 projection (option B)."""
-    return x if stride == 1 and x.channels == width else conv_norm(x, width, stride=stride, name="shortcut")
+    return x if stride == 1 and x.channels == width else x.conv_norm(width, stride=stride, name="shortcut")
 
 
 def _padded_shortcut(x: SymTensor, width: int, stride: int) -> SymTensor:
@@ -31,8 +31,8 @@ def basic(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
 
     Where the shapes differ the shortcut is a 1×1 projection, or padded with zero channels (§3.3, options B and A).
     """
-    y = conv_norm_act(x, width, kernel, stride, act=act, name="conv1")
-    y = conv_norm(y, width, kernel, name="conv2")
+    y = x.conv_norm(width, kernel, stride, act=act, name="conv1")
+    y = y.conv_norm(width, kernel, name="conv2")
     return residual((_shortcut if shortcut == "projection" else _padded_shortcut)(x, width, stride), y).act(act)
 
 
@@ -45,9 +45,9 @@ def bottleneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel
     2016).
     """
     inner = max(groups, round(width * ratio / groups) * groups)
-    y = conv_norm_act(x, inner, act=act, name="reduce")
-    y = conv_norm_act(y, inner, kernel, stride, groups=groups, act=act, name="conv")
-    y = conv_norm(y, width, name="expand")
+    y = x.conv_norm(inner, act=act, name="reduce")
+    y = y.conv_norm(inner, kernel, stride, groups=groups, act=act, name="conv")
+    y = y.conv_norm(width, name="expand")
     return residual(_shortcut(x, width, stride), y).act(act)
 
 
@@ -60,8 +60,8 @@ def regnet(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3
     """
     if width % group_width:
         raise ShapeError(f"{width} channels cannot be cut into groups of {group_width}")
-    y = conv_norm_act(x, width, act=act, name="reduce")
-    y = conv_norm_act(y, width, kernel, stride, groups=width // group_width, act=act, name="conv")
+    y = x.conv_norm(width, act=act, name="reduce")
+    y = y.conv_norm(width, kernel, stride, groups=width // group_width, act=act, name="conv")
     y = squeeze_excite(y, max(1, round(x.channels * se_ratio)), act="relu") if se_ratio else y
-    y = conv_norm(y, width, name="expand")
+    y = y.conv_norm(width, name="expand")
     return residual(_shortcut(x, width, stride), y).act(act)

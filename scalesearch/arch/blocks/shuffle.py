@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalesearch.arch.blocks.parts import conv_norm_act, depthwise
+from scalesearch.arch.blocks.parts import depthwise
 from scalesearch.arch.symbolic import SymTensor, concat
 from scalesearch.signature import Kernel, Stride, Width
 
@@ -20,7 +20,7 @@ def shufflenet(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel
         kept, y = x.split((width - half, half))
     else:
         kept, y = depthwise(x, kernel, stride, name="shortcut_depthwise"), x
-        kept = conv_norm_act(kept, width - half, name="shortcut")
-    y = conv_norm_act(y, half, name="reduce")
-    y = conv_norm_act(depthwise(y, kernel, stride), half, name="project")
+        kept = kept.conv_norm(width - half, act="relu", name="shortcut")
+    y = y.conv_norm(half, act="relu", name="reduce")
+    y = depthwise(y, kernel, stride).conv_norm(half, act="relu", name="project")
     return _channel_shuffle(concat([kept, y]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from scalesearch.arch.blocks.parts import conv_norm_act, residual
+from scalesearch.arch.blocks.parts import residual
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
 from scalesearch.arch.symbolic import SymTensor, concat
@@ -19,29 +19,29 @@ def darknet(x: SymTensor, *, width: Width, act: ActName = "leaky_relu") -> SymTe
 
     Without the addition where the input has another width.
     """
-    y = conv_norm_act(x, max(1, width // 2), act=act, name="reduce")
-    y = conv_norm_act(y, width, 3, act=act, name="conv")
+    y = x.conv_norm(max(1, width // 2), act=act, name="reduce")
+    y = y.conv_norm(width, 3, act=act, name="conv")
     return residual(x, y) if x.channels == width else y
 
 
 def c2f(x: SymTensor, *, width: Width, repeats: Repeats = 1, skip: bool = True, act: ActName = "silu") -> SymTensor:
     """1×1, split in two, `repeats` pairs of 3×3 one after another on the last half, joined by a 1×1 (C2f)."""
     half = width // 2
-    parts = conv_norm_act(x, 2 * half, act=act, name="split_conv").split((half, half))
+    parts = x.conv_norm(2 * half, act=act, name="split_conv").split((half, half))
     for i in range(repeats):
-        with x.inside(f"bottlenecks.{i}"):
-            y = conv_norm_act(parts[-1], half, 3, act=act, name="conv1")
-            y = conv_norm_act(y, half, 3, act=act, name="conv2")
+        with x.inside("bottlenecks", i):
+            y = parts[-1].conv_norm(half, 3, act=act, name="conv1")
+            y = y.conv_norm(half, 3, act=act, name="conv2")
             parts.append(parts[-1] + y if skip else y)
-    return conv_norm_act(concat(parts), width, act=act, name="join")
+    return concat(parts).conv_norm(width, act=act, name="join")
 
 
 def sppf(x: SymTensor, *, width: Width, kernel: Kernel = 5, act: ActName = "silu") -> SymTensor:
     """1×1 to half the input's width, three max pools one after another, all joined by a 1×1 (spatial pyramid)."""
-    parts = [conv_norm_act(x, x.channels // 2, act=act, name="reduce")]
+    parts = [x.conv_norm(x.channels // 2, act=act, name="reduce")]
     for i in range(3):
         parts.append(parts[-1].max_pool(kernel, 1, kernel // 2, name=f"pool{i}"))
-    return conv_norm_act(concat(parts), width, act=act, name="join")
+    return concat(parts).conv_norm(width, act=act, name="join")
 
 
 def upsample(x: SymTensor, *, factor: Stride = 2) -> SymTensor:
@@ -123,9 +123,9 @@ def yolov8(xs: list[SymTensor], *, classes: Count, bins: Count = 16, act: ActNam
     scores: list[SymTensor] = []
     for i, x in enumerate(xs):
         for branch, inner, out, found in (("box", box_width, 4 * bins, boxes), ("score", class_width, classes, scores)):
-            with x.inside(f"{branch}.{i}"):
-                y = conv_norm_act(x, inner, 3, act=act, name="conv1")
-                y = conv_norm_act(y, inner, 3, act=act, name="conv2")
+            with x.inside(branch, i):
+                y = x.conv_norm(inner, 3, act=act, name="conv1")
+                y = y.conv_norm(inner, 3, act=act, name="conv2")
                 found.append(y.conv(out, bias=True, name="predict").flatten(1, 2, name="flat"))
     logits, classes_ = concat(boxes, dim=1, name="boxes"), concat(scores, dim=1, name="scores")
     bins_last = logits.unflatten(0, (4, bins), name="sides").permute(0, 2, 1, name="bins_last")
