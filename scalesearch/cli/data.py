@@ -44,6 +44,7 @@ def data(data: str, html: Path | None, as_json: bool, **said: Any) -> None:
 
     DATA is a folder of class folders (with or without folders of splits above them), a CSV or parquet file or a folder
     of them, an .npz file, one of CIFAR's archives, hf:OWNER/NAME, or a name: cifar10, cifar100, imagenette, imagenet.
+    With boxes: a folder as PASCAL VOC has it, YOLO's data YAML or folders images and labels, COCO's .json or folders.
     Exit code 2 where no study could train on it.
     """
     from scalesearch.data import SOURCES, data_set
@@ -62,7 +63,8 @@ def data(data: str, html: Path | None, as_json: bool, **said: Any) -> None:
     else:
         rows = [{"class": name, **counted, "all": sum(counted.values())} for name, counted in health.classes.items()]
         print_rows(rows, False)
-        click.echo(f"{health.images:,} images in {len(health.classes)} classes; "
+        counted = f"{health.boxes['count']:,} boxes in " if health.boxes else ""
+        click.echo(f"{counted}{health.images:,} images in {len(health.classes)} classes; "
                    + ", ".join(f"{split}: {origin}" for split, origin in health.splits.items()))
         for side, found in health.sizes.items():
             click.echo(f"{side:<7} {found['smallest']} … {found['largest']} pixels, median {found['median']}")

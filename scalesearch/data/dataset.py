@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
-from scalesearch.data import arrays, columns, folders
+from scalesearch.data import arrays, boxes, coco, columns, folders, voc, yolo_labels
 from scalesearch.data.duplicates import Pair, duplicates
 from scalesearch.data.facts import Source, Split
 from scalesearch.data.health import Health, check_health, health
@@ -82,19 +82,28 @@ class DataSet:
         check_health(self.health, self.told.unreadable)
 
     def source(self, size: Sides) -> Source:
-        """Its facts, and its images kept at `size` or, where most are smaller, at theirs."""
-        native = self.scan.shorter_side
+        """Its facts, and its images kept at `size` or, where most are smaller, at theirs: their middles, and where they
+        have boxes all of them in letterboxes."""
+        truth = self.index.truth
+        native = self.scan.longer_side if truth else self.scan.shorter_side
         kept = self.told.size or _within(size, native)
-        rows, numbers = rows_of(self.splits), {name: i for i, name in enumerate(self.index.classes)}
-        labels = np.array([numbers[label] for label in self.index.labels], np.int64)
-        split = {name: (there, labels[there]) for name, there in rows.items()}
+        rows = rows_of(self.splits)
+        split = {name: (there, self._labels(there, kept)) for name, there in rows.items()}
         return Source(
             self.told.source.rstrip("/").rpartition("/")[2],
             min(native, USUAL), self.channels, len(self.index.classes), self.told.mirror,
             {name: len(there) for name, there in rows.items()},
             partial(load, self.told, self.scan.digest, kept, self.channels, split), self.index.origin,
-            class_names=self.index.classes, digest=self.scan.digest, size=kept,
-            assigned=stamp_of([self.index.classes, list(self.index.labels), self.splits]))  # fmt: skip
+            "detection" if truth else "classification", self.index.classes, self.scan.digest, kept,
+            stamp_of([self.index.classes, list(self.index.labels), self.splits,
+                      *([truth.image.tolist(), truth.class_.tolist(), truth.box.tolist()] if truth else [])]))
+
+    def _labels(self, rows: np.ndarray, size: Sides) -> np.ndarray | boxes.Targets:
+        """Of some images: the numbers of their classes, or their boxes where they are kept at `size`."""
+        if (truth := self.index.truth) is None:
+            numbers = {name: i for i, name in enumerate(self.index.classes)}
+            return np.array([numbers[self.index.labels[row]] for row in rows], np.int64)
+        return boxes.targets(truth.of(rows), self.scan.widths[rows], self.scan.heights[rows], size)
 
     def keep_splits(self, folder: Path) -> None:
         """Write `splits.parquet` in a run's folder, or hold the images against the one there.
@@ -118,9 +127,10 @@ def _within(size: Sides, native: int) -> Sides:
 
 
 def load(told: Told, digest: str, size: Sides, channels: int,
-         rows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Split]:
+         rows: Mapping[str, tuple[np.ndarray, Any]]) -> dict[str, Split]:
     """The images of every split, from the cache of this machine, decoded first where it has none."""
-    path = store_path(digest, size, channels)
+    whole = any(isinstance(labels, boxes.Targets) for _, labels in rows.values())
+    path = store_path(digest, size, channels, whole)
     if path.exists():
         pixels = np.load(path, mmap_mode="r")
     else:
@@ -128,7 +138,7 @@ def load(told: Told, digest: str, size: Sides, channels: int,
         if opened.scan.digest != digest:
             raise InputError("has changed since its splits were made; bring it back as it was, or start anew",
                              told.source)
-        pixels = stored(opened.index, opened.scan, size, channels)
+        pixels = stored(opened.index, opened.scan, size, channels, whole)
     return {split: (Pixels(pixels, which), labels) for split, (which, labels) in rows.items()}
 
 
@@ -159,11 +169,26 @@ def _index(told: Told) -> Index:
     if path.is_file() and path.suffix.lower() in columns.TABLES:
         return columns.read_tables([path], origin, told.image, told.label)
     if path.is_dir():
-        return _folder(path, told)
+        return _with_boxes(path, origin) or _folder(path, told)
+    if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
+        return yolo_labels.read_data_yaml(path, origin)
+    if path.suffix.lower() == ".json" and path.is_file():
+        return coco.read_coco([path], origin, path.parent)
     if path.exists():
-        raise InputError(f"is no data set; takes a folder, {', '.join(columns.TABLES)}, .npz or CIFAR's archives",
-                         origin)
+        raise InputError(f"is no data set; takes a folder, {', '.join(columns.TABLES)}, .npz or CIFAR's archives, and "
+                         "with boxes a data YAML or COCO's .json", origin)
     raise InputError("is no file and no folder", origin)
+
+
+def _with_boxes(path: Path, origin: str) -> Index | None:
+    """Of a folder with boxes in one of the three usual ways."""
+    if there := voc.find_voc(path):
+        return voc.read_voc(there, origin)
+    if files := coco.find_coco(path):
+        return coco.read_coco(files, origin, path)
+    if (told := yolo_labels.find_yaml(path)) or yolo_labels.has_labels(path):
+        return yolo_labels.read_data_yaml(told, origin) if told else yolo_labels.read_labelled(path, origin)
+    return None
 
 
 def _folder(path: Path, told: Told) -> Index:

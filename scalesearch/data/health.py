@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scalesearch.data.boxes import TINY, tiny
 from scalesearch.data.duplicates import Pair
 from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan
@@ -16,6 +17,7 @@ from scalesearch.data.splits import counts
 from scalesearch.errors import InputError
 
 Names = Sequence[str]  # two of them
+SIDES = 160, 320, 640  # resolutions that small boxes are counted at
 FEW = 10  # images for training, below which a class is told as small
 # What is done with images of Pillow's modes other than 8-bit RGB and grey.
 TREATED = {
@@ -51,6 +53,7 @@ class Health:
     ignored: dict[str, int]  # files of other kinds, by suffix
     digest: str
     absent: list[str] = field(default_factory=list)  # classes that are spoken of and have no image
+    boxes: dict[str, Any] | None = None  # where images have boxes: `classes` counts these then
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -59,6 +62,38 @@ class Health:
     def of_dict(told: dict[str, Any]) -> Health:
         """What `to_dict` gave."""
         return Health(**told)
+
+    @property
+    def things(self) -> str:
+        """What classes are counted in."""
+        return "images" if self.boxes is None else "boxes"
+
+    @property
+    def thing(self) -> str:
+        return "image" if self.boxes is None else "box"
+
+    def _of_boxes(self, images: Callable[[list[str], str, str], str]) -> list[tuple[Any, str]]:
+        if (told := self.boxes) is None:
+            return []
+        some = lambda names: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        is_are = "is", "are"
+        tiny = [f"{count:,} at {side} px" for side, count in told["tiny"].items() if count]
+        return [
+            (told["outside"], f"{images(told['outside'], 'has', 'have')} boxes that reach beyond the image, and are "
+                              f"cut: {some(told['outside'])}"),
+            (told["empty"], f"{images(told['empty'], 'has', 'have')} boxes without area, left out: "
+                            f"{some(told['empty'])}"),
+            (told["twice"], f"{images(told['twice'], 'has', 'have')} the same box twice, taken once: "
+                            f"{some(told['twice'])}"),
+            (told["sides"], f"{images(told['sides'], *is_are)} of other sides than told beside the boxes, which may be "
+                            f"wrong: {some(told['sides'])}"),
+            (told["unlabelled"], f"{images(told['unlabelled'], 'has', 'have')} no labels, and count as images without "
+                                 f"boxes: {some(told['unlabelled'])}"),
+            (told["absent"], f"{len(told['absent']):,} labels are of images that are not there: "
+                             f"{some(told['absent'])}"),
+            (tiny, f"boxes under {TINY} pixels on a side, which detectors hardly see (of {told['count']:,}): "
+                   f"{', '.join(tiny)}"),
+        ]  # fmt: skip
 
     @property
     def warnings(self) -> list[str]:
@@ -78,12 +113,13 @@ class Health:
                              f"{pairs(self.conflicts)}"),
             (self.duplicates, f"{images(self.duplicates, 'is', 'are')} there twice or nearly so; each pair stays on "
                               "one side of the splits that are made here"),
-            *((names, f"{many(names, 'class has', 'classes have')} no image for {split}: {some(names)}")
+            *((names, f"{many(names, 'class has', 'classes have')} no {self.thing} for {split}: {some(names)}")
               for split, names in self.missing.items()),
             (self.absent, f"left out, having no image: {many(self.absent, 'class that is', 'classes that are')} spoken "
                           f"of ({some(self.absent)})"),
-            (self.small, f"{many(self.small, 'class has', 'classes have')} fewer than {FEW} images for training: "
-                         f"{some([f'{k} ({v})' for k, v in self.small.items()])}"),
+            *self._of_boxes(images),
+            (self.small, f"{many(self.small, 'class has', 'classes have')} fewer than {FEW} {self.things} for training"
+                         f": {some([f'{k} ({v})' for k, v in self.small.items()])}"),
             (self.alike, f"classes that differ in case alone: {pairs(self.alike)}"),
             (self.turned, f"{images(self.turned, 'lies turned and is', 'lie turned and are')} put upright"),
             (self.animated, f"{images(self.animated, 'is', 'are')} animated; the first frame is taken"),
@@ -116,12 +152,26 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str])
         sizes=sizes, modes=dict(Counter(_kind(scan.modes[row]) for row in rows).most_common()),
         unreadable=named(unreadable), reasons={names[row]: scan.faults[row] for row in unreadable},
         turned=named(np.flatnonzero(scan.turned)), animated=named(np.flatnonzero(scan.animated)),
-        duplicates=as_names(pairs), leaks=apart(index.splits), conflicts=apart(index.labels),
+        duplicates=as_names(pairs), leaks=apart(index.splits),
+        conflicts=[] if index.truth else apart(index.labels), boxes=_boxes(index, scan),
         left_out=named(row for row in rows if not told[row]),
         small={name: count for name, count in train.items() if count < FEW},
         missing={split: absent for split in splits if (absent := [n for n in by_class if not by_class[n][split]])},
         alike=_alike_in_case(index.classes), loose=list(index.loose), ignored=dict(index.ignored),
         absent=list(index.absent), digest=scan.digest)  # fmt: skip
+
+
+def _boxes(index: Index, scan: Scan) -> dict[str, Any] | None:
+    """What is to be said of boxes."""
+    if (truth := index.truth) is None:
+        return None
+    own, told = np.stack([scan.widths, scan.heights], 1), truth.sides
+    other = (told > 0).all(1) & (told != own).any(1) & scan.readable
+    named = {key: list(getattr(truth, key)) for key in ("outside", "empty", "twice", "unlabelled", "absent")}
+    with_boxes = len(np.unique(truth.image))
+    return {"count": len(truth.image), "crowds": int(truth.crowd.sum()), "images": with_boxes, **named,
+            "sides": [index.names[row] for row in np.flatnonzero(other).tolist()],
+            "tiny": {str(side): tiny(truth, scan.widths, scan.heights, side) for side in SIDES}}  # fmt: skip
 
 
 def _origin(split: str, from_: set[str | None]) -> str:
@@ -149,7 +199,7 @@ def check_health(found: Health, unreadable: float) -> None:
         raise InputError(f"{len(broken)} of {found.files:,} files cannot be read, over {unreadable:.1%} of them: "
                          f"{listed}; mend or remove them, or allow more by `data: {{unreadable: …}}`", found.name)
     untrained = found.missing.get("train", [])
-    if untrained:
+    if untrained and found.boxes is None:  # a detector of many classes may lack some
         others = "but some for the test" if sum(found.classes[untrained[0]].values()) else "nor for anything else"
         raise InputError(f'class "{untrained[0]}" has no image for training'
                          f'{f" (nor have {len(untrained) - 1} more)" if untrained[1:] else ""}, {others}; '

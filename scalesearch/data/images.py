@@ -25,6 +25,7 @@ LONGEST = 200  # times the shorter side: of a data set's images, a square of it 
 THIN = 5  # times the shorter side, beyond which only an image's middle is resized
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 TURNED = range(2, 9)
+LYING = range(5, 9)  # on its side: width and height change places
 SIXTEEN = ("PPM", "PNG")  # formats whose pixels have 16 bits at most: what Pillow holds in 32 is of that range
 THUMBNAIL = 16  # side of what near duplicates are compared by
 HASHED = 9, 8  # width and height of what a difference hash (dHash) is taken of
@@ -34,7 +35,7 @@ DRAFTED = 1.25  # JPEGs are decoded no smaller than this many times the size tha
 
 
 class Facts(NamedTuple):
-    """What an image was before anything was done to it."""
+    """What an image was before anything was done to it; width and height as it stands upright."""
 
     width: int
     height: int
@@ -172,7 +173,7 @@ def examined(file: File) -> Facts:
     with opened(file) as image:
         if max(image.size) > LONGEST * min(image.size):
             raise ValueError(f"it has {image.width} × {image.height} pixels, one side over {LONGEST} times the other")
-        mode, (width, height) = "I;16" if _is_sixteen(image) else image.mode, image.size
+        mode, (width, height) = "I;16" if _is_sixteen(image) else image.mode, _upright(image)
         turned = image.getexif().get(ORIENTATION) in TURNED
         animated = image.format != "MPO" and getattr(image, "is_animated", False)
         if image.format == "JPEG":
@@ -181,6 +182,20 @@ def examined(file: File) -> Facts:
     shrunk = np.asarray(small.convert("L").resize(HASHED, Image.Resampling.BILINEAR))
     lighter = np.packbits(shrunk[:, :-1] > shrunk[:, 1:])
     return Facts(width, height, mode, turned, animated, int.from_bytes(lighter.tobytes()), small.tobytes())
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    lies = image.getexif().get(ORIENTATION) in LYING
+    return (image.height, image.width) if lies else image.size
+
+
+def sides_of(file: File) -> tuple[int, int] | None:
+    """Width and height of an image as it stands upright, no pixel decoded; None of what is none."""
+    try:
+        with opened(file) as image:
+            return _upright(image)
+    except ValueError:
+        return None
 
 
 def data_uri(file: File, size: int = 96) -> str:
@@ -197,13 +212,24 @@ def data_uri(file: File, size: int = 96) -> str:
 
 
 class Placed(NamedTuple):
-    """Where an image lies in a letterbox: times `scale`, from column `left` and row `top` on; its own sides."""
+    """Where an image lies in a letterbox: times `scale`, from column `left` and row `top` on; its own sides, and those
+    it has there."""
 
     scale: float
     left: int
     top: int
     width: int
     height: int
+    inner_width: int
+    inner_height: int
+
+
+def placed(width: int, height: int, size: Sides) -> Placed:
+    """An image of these sides in the middle of a letterbox of `size`, as large as fits."""
+    wide, high = _width_height(size)
+    scale = min(wide / max(1, width), high / max(1, height))
+    inner = min(wide, max(1, round(width * scale))), min(high, max(1, round(height * scale)))
+    return Placed(scale, (wide - inner[0]) // 2, (high - inner[1]) // 2, width, height, *inner)
 
 
 def letterboxed(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Placed]:
@@ -213,14 +239,16 @@ def letterboxed(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Pla
     ValueError for a file that is no image.
     """
     with opened(file) as image:
+        lies = placed(*_upright(image), size)
+        inner = lies.inner_width, lies.inner_height
+        if image.format == "JPEG":
+            least = round(DRAFTED * max(inner))  # of both sides: the image may lie on its side
+            image.draft(None, (least, least))
         there = plain(image, channels)
-    width, height = _width_height(size)
-    scale = min(width / there.width, height / there.height)
-    inner = max(1, round(there.width * scale)), max(1, round(there.height * scale))
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    box = Image.new(there.mode, (width, height), (LETTERBOX,) * len(there.getbands()))
-    box.paste(there.resize(inner, Image.Resampling.BILINEAR) if inner != there.size else there, (left, top))
-    return _pixels(box), Placed(scale, left, top, there.width, there.height)
+    box = Image.new(there.mode, _width_height(size), (LETTERBOX,) * len(there.getbands()))
+    inside = there.resize(inner, Image.Resampling.BILINEAR) if inner != there.size else there
+    box.paste(inside, (lies.left, lies.top))
+    return _pixels(box), lies
 
 
 class Mark(NamedTuple):

@@ -9,12 +9,15 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from scalesearch.data.images import File
 from scalesearch.errors import InputError
+
+if TYPE_CHECKING:
+    from scalesearch.data.boxes import Truth
 
 SPLITS = ("train", "val", "test")
 _CALLED = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -51,6 +54,7 @@ class Index:
     loose: tuple[str, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    truth: Truth | None = None  # the boxes in the images, where they are for detection; labels are rarest classes then
 
     def __len__(self) -> int:
         return len(self.names)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scalesearch.data.images import Sides, middle
+from scalesearch.data.images import Sides, letterboxed, middle
 from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan, in_order
 from scalesearch.errors import WorkFailed
@@ -43,25 +43,26 @@ class Pixels:
         return self.store[self.rows].transpose(0, 3, 1, 2)
 
 
-def store_path(digest: str, size: Sides, channels: int) -> Path:
+def store_path(digest: str, size: Sides, channels: int, whole: bool = False) -> Path:
     called = size if isinstance(size, int) else "x".join(map(str, size))
-    return cache_folder("pixels") / f"{digest}-{called}-{channels}.npy"
+    return cache_folder("pixels") / f"{digest}-{called}-{channels}{'-letterbox' if whole else ''}.npy"
 
 
-def stored(index: Index, scan: Scan, size: Sides, channels: int) -> np.ndarray:
-    """The middles of all images at `size`, decoded once: made by whichever process comes first.
+def stored(index: Index, scan: Scan, size: Sides, channels: int, whole: bool = False) -> np.ndarray:
+    """The middles of all images at `size`, or the `whole` of them in letterboxes, decoded once: made by whichever
+    process comes first.
 
     Images that cannot be read are black, and in no split. Raises `WorkFailed` where the disk has no room.
     """
-    path = store_path(scan.digest, size, channels)
+    path = store_path(scan.digest, size, channels, whole)
     shape = (len(index), *((size, size) if isinstance(size, int) else size), channels)
     with in_turn(path.with_suffix(".lock")):
         if not path.exists():
-            _make(index, scan, path, shape)
+            _make(index, scan, path, shape, whole)
     return np.load(path, mmap_mode="r")
 
 
-def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]) -> None:
+def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int], letterbox: bool) -> None:
     count, height, width, channels = shape
     needed, free = math.prod(shape), shutil.disk_usage(path.parent).free
     room = (f"the {count:,} images of {index.origin} take {needed / 1e6:,.0f} MB at {height} × {width} pixels, and "
@@ -78,7 +79,8 @@ def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]
         except OSError:
             raise WorkFailed(room) from None
         told = f"decoding to {height}×{width} ({needed / 1e6:,.0f} MB in {path.parent})"
-        work = lambda file: middle(file, (height, width), channels)
+        size = height, width
+        work = lambda file: letterboxed(file, size, channels)[0] if letterbox else middle(file, size, channels)
         for row, image in zip(rows, in_order(index, rows, work, told), strict=True):
             if isinstance(image, Exception):
                 raise WorkFailed(f"{index.names[row]} of {index.origin} could be read a moment ago: {image}")

@@ -19,7 +19,7 @@ from scalesearch.files import cache_folder, whole
 from scalesearch.machine import cores
 from scalesearch.watched import watched
 
-FORMAT = 1  # of what is kept of a scan; another one is made anew
+FORMAT = 2  # of what is kept of a scan; another one is made anew
 NOTHING = Facts(0, 0, "", False, False, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of what cannot be read
 CHUNK = 32  # images that are in memory at a time
 T = TypeVar("T")
@@ -56,6 +56,11 @@ class Scan:
     def shorter_side(self) -> int:
         """The median over readable images, in pixels; 0 where there are none."""
         sides = np.minimum(self.widths, self.heights)[self.readable]
+        return int(np.median(sides)) if len(sides) else 0
+
+    @cached_property
+    def longer_side(self) -> int:
+        sides = np.maximum(self.widths, self.heights)[self.readable]
         return int(np.median(sides)) if len(sides) else 0
 
     @cached_property

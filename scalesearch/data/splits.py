@@ -94,10 +94,13 @@ def difference(path: Path, index: Index, scan: Scan, told: Sequence[str]) -> str
 
 
 def counts(index: Index, told: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Class → images by split, every class and every split that there is."""
+    """Class → images by split, or boxes where they have such; every class and every split that there is."""
     there = [split for split in SPLITS if split in told]
     found = {name: dict.fromkeys(there, 0) for name in index.classes}
-    for label, split in zip(index.labels, told):
+    pairs = zip(index.labels, told)
+    if (truth := index.truth) is not None:
+        pairs = zip([index.classes[c] for c in truth.class_], [told[i] for i in truth.image])
+    for label, split in pairs:
         if split:
             found[label][split] += 1
     return found

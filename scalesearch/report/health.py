@@ -35,7 +35,7 @@ def health_page(data: DataSet) -> str:
 def _by_class(data: DataSet) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {name: [] for name in data.index.classes}
     for name, label, split in zip(data.index.names, data.index.labels, data.splits):
-        if split and len(found[label]) < PER_CLASS:
+        if split and label in found and len(found[label]) < PER_CLASS:
             found[label].append(name)
     return found
 

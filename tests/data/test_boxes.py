@@ -1,0 +1,226 @@
+"""Photos with boxes: three ways to write them come to the same, faults are put right and told, or refused in place."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SHARED
+from helpers import invoke, refused
+from hypothesis import given, strategies as st
+from PIL import Image
+
+from scalesearch.data.boxes import targets
+from scalesearch.data.images import LETTERBOX, placed
+from scalesearch.data.labelled import Box, Labelled, boxed_index
+from scalesearch.data.pixels import stored
+from scalesearch.data.sources import data_set
+
+# name of the photo: its sides, and its boxes by class, in pixels: left, top, right, bottom
+PHOTOS = {"a": ((40, 30), [("cat", 4, 6, 20, 24), ("dog", 10, 0, 40, 30)]),
+          "b": ((24, 48), [("dog", 0, 12, 12, 36)]),
+          "c": ((32, 32), []),
+          "d": ((60, 20), [("cat", 30, 5, 45, 15), ("cat", 0, 0, 15, 10)])}  # fmt: skip
+CLASSES = ["cat", "dog"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def photo(path: Path, sides, boxes=(), exif=None):
+    """A photo that is red inside its boxes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(path.stem)).integers(0, 40, (sides[1], sides[0], 3), np.uint8)
+    for _, left, top, right, bottom in boxes:
+        pixels[top:bottom, left:right] = (250, 0, 0)
+    image = Image.fromarray(pixels)
+    image.save(path, **({"exif": exif} if exif else {}))
+
+
+def voc(folder: Path) -> Path:
+    for name, (sides, boxes) in PHOTOS.items():
+        photo(folder / "JPEGImages" / f"{name}.png", sides, boxes)
+        objects = "".join(
+            f"<object><name>{c}</name><bndbox><xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{right}</xmax>"
+            f"<ymax>{bottom}</ymax></bndbox></object>" for c, x, y, right, bottom in boxes)
+        size = f"<size><width>{sides[0]}</width><height>{sides[1]}</height></size>"
+        write(folder / "Annotations" / f"{name}.xml", f"<annotation>{size}{objects}</annotation>")
+    return folder
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def yolo(folder: Path) -> Path:
+    for name, ((wide, high), boxes) in PHOTOS.items():
+        photo(folder / "images" / f"{name}.png", (wide, high), boxes)
+        lines = [f"{CLASSES.index(c)} {(x + r) / 2 / wide} {(y + b) / 2 / high} {(r - x) / wide} {(b - y) / high}"
+                 for c, x, y, r, b in boxes]
+        write(folder / "labels" / f"{name}.txt", "\n".join(lines) + "\n")
+    write(folder / "data.yaml", "train: images\nnames: [cat, dog]\n")
+    return folder
+
+
+def coco(folder: Path) -> Path:
+    told = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]}
+    for number, (name, (sides, boxes)) in enumerate(PHOTOS.items(), 100):
+        photo(folder / "photos" / f"{name}.png", sides, boxes)
+        told["images"].append({"id": number, "file_name": f"photos/{name}.png", "width": sides[0], "height": sides[1]})
+        told["annotations"] += [{"image_id": number, "category_id": {"cat": 7, "dog": 9}[c],
+                                 "bbox": [x, y, r - x, b - y]} for c, x, y, r, b in boxes]
+    write(folder / "annotations" / "instances.json", json.dumps(told))
+    return folder
+
+
+WRITTEN = {"VOC": voc, "YOLO": yolo, "COCO": coco}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_every_way_to_write_boxes_gives_the_same(kind, tmp_path):
+    index = data_set(str(WRITTEN[kind](tmp_path / "set"))).index
+    assert index.classes == ("cat", "dog")
+    truth, found = index.truth, {}
+    for row, class_, (x, y, w, h) in zip(truth.image, truth.class_, truth.box):
+        name = Path(index.names[row]).stem
+        wide, high = PHOTOS[name][0]
+        found.setdefault(name, []).append((CLASSES[class_], x * wide, y * high, (x + w) * wide, (y + h) * high))
+    for name, (_, boxes) in PHOTOS.items():
+        assert sorted(found.get(name, [])) == [(c, *map(pytest.approx, corners)) for c, *corners in sorted(boxes)]
+
+
+@pytest.mark.parametrize("size", [32, (24, 64)])
+def test_targets_lie_where_the_boxes_are_in_the_pixels(size, tmp_path):
+    """Photos are red inside their boxes, and nowhere else."""
+    opened = data_set(str(voc(tmp_path / "set")))
+    images = stored(opened.index, opened.scan, size, 3, whole=True)
+    told = targets(opened.index.truth, opened.scan.widths, opened.scan.heights, size)
+    assert (told.classes >= 0).sum() == 5
+    for i in range(len(told)):
+        high, wide = images.shape[1:3]
+        inside = np.zeros((high, wide), bool)
+        for x1, y1, x2, y2 in told.boxes[i][told.classes[i] >= 0]:
+            inside[round(y1 * high) : round(y2 * high), round(x1 * wide) : round(x2 * wide)] = True
+        red = (images[i, ..., 0] > 128) & (images[i, ..., 1] < LETTERBOX / 2)
+        assert (red != inside).mean() < 0.06
+        assert (images[i] == LETTERBOX).all(2).any() == (opened.scan.widths[i] * high != opened.scan.heights[i] * wide)
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 300), st.integers(1, 300),
+       st.tuples(*[st.floats(0, 0.9)] * 4))
+def test_areas_and_extents_lead_back_to_the_photo(wide, high, rows, columns, share):
+    box = Box(0, share[0], share[1], min(share[2] + 0.05, 1 - share[0]), min(share[3] + 0.05, 1 - share[1]))
+    truth = boxed_index("x", [Labelled(Path("x.png"), "x", None, [box], (wide, high))], ["thing"]).truth
+    told = targets(truth, np.array([wide]), np.array([high]), (rows, columns))
+    x1, y1, x2, y2 = told.boxes[0, 0]
+    lies = placed(wide, high, (rows, columns))
+    assert told.area[0, 0] == pytest.approx(box.width * wide * box.height * high, rel=1e-4)
+    assert (x2 - x1) * told.extent[0, 0] == pytest.approx(box.width * wide, rel=1e-3, abs=1e-3)
+    assert (y2 - y1) * told.extent[0, 1] == pytest.approx(box.height * high, rel=1e-3, abs=1e-3)
+    assert lies.left <= x1 * columns + 1e-3 and y2 * rows <= rows - lies.top + 1e-3
+
+
+def test_a_photo_on_its_side_has_boxes_as_it_stands(tmp_path):
+    folder = tmp_path / "set"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo(folder / "images" / "a.jpg", (60, 40), exif=exif)
+    photo(folder / "images" / "b.jpg", (60, 40))
+    for name in "ab":
+        write(folder / "labels" / f"{name}.txt", "0 0.5 0.25 1 0.5\n")
+    opened = data_set(str(folder))
+    assert opened.scan.widths.tolist() == [40, 60]
+    truth = opened.index.truth
+    told = targets(truth, opened.scan.widths, opened.scan.heights, 60)
+    assert told.boxes[0, 0] * 60 == pytest.approx([10, 0, 50, 30])
+    assert told.boxes[1, 0] * 60 == pytest.approx([0, 10, 60, 30])
+
+
+def test_what_can_be_put_right_is_and_is_told(tmp_path):
+    folder = yolo(tmp_path / "set")
+    write(folder / "labels" / "a.txt", "0 0.95 0.5 0.3 0.2\n1 0.5 0.5 0 0.4\n1 0.3 0.3 0.2 0.2\n1 0.3 0.3 0.2 0.2\n")
+    (folder / "labels" / "b.txt").unlink()
+    write(folder / "labels" / "z.txt", "0 0.5 0.5 0.5 0.5\n")
+    boxes = json.loads(invoke("data", str(folder), "--json", "--val", "0.3", "--test", "0.3").stdout)["boxes"]
+    assert boxes["outside"] == boxes["empty"] == boxes["twice"] == ["images/a.png"]
+    assert boxes["unlabelled"] == ["images/b.png"] and boxes["absent"] == ["labels/z.txt"]
+    assert boxes["count"] == 4 and boxes["images"] == 2
+
+
+def test_a_polygon_is_the_box_around_it(tmp_path):
+    folder = yolo(tmp_path / "set")
+    write(folder / "labels" / "a.txt", "1 0.1 0.5 0.4 0.2 0.3 0.9\n")
+    truth = data_set(str(folder)).index.truth
+    assert truth.box[truth.image == 0].tolist() == [pytest.approx([0.1, 0.2, 0.3, 0.7])]
+
+
+BAD = {
+    "a class beyond the list": ("labels/a.txt", "1 .5 .5 .1 .1\n5 .5 .5 .1 .1\n", "labels/a.txt:2", "beyond the list"),
+    "pixels": ("labels/a.txt", "0 20 15 10 8\n", "labels/a.txt:1", "like pixels"),
+    "words": ("labels/a.txt", "cat .5 .5 .1 .1\n", "labels/a.txt:1", "takes numbers"),
+    "too few": ("labels/a.txt", "0 .5 .5 .1\n", "labels/a.txt:1", "4 numbers"),
+    "no finite number": ("labels/a.txt", "0 .5 nan .1 .1\n", "labels/a.txt:1", "class's number"),
+    "half a class": ("labels/a.txt", "0.5 .5 .5 .1 .1\n", "labels/a.txt:1", "class's number"),
+    "a YAML that leads out": ("data.yaml", "train: ../other\nnames: [cat, dog]\n", "data.yaml:1", "leads out"),
+    "an absolute way out": ("data.yaml", "train: /etc\nnames: [cat, dog]\n", "data.yaml:1", "leads out"),
+    "nothing there": ("data.yaml", "path: gone\ntrain: fotos\nnames: [cat, dog]\n", "data.yaml:2", "not there"),
+    "names that lack one": ("data.yaml", "train: images\nnames: {0: cat, 2: dog}\n", "data.yaml:2", "numbers classes"),
+    "nc beside names": ("data.yaml", "train: images\nnc: 3\nnames: [cat, dog]\n", "data.yaml:2", "nc"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_yolo_labels_that_are_none_are_refused_where_they_stand(case, tmp_path):
+    file, text, place, said = BAD[case]
+    folder = yolo(tmp_path / "set")
+    (tmp_path / "other").mkdir()
+    write(folder / file, text)
+    told = refused("data", str(folder / "data.yaml"))
+    assert place in told and said in told
+
+
+@pytest.mark.parametrize("text, said", [
+    ("<annotation><object></object></annotation>", "a.xml: object 1"),
+    ("<annotation><object><name>cat</name><bndbox><xmin>x</xmin></bndbox></object></annotation>", "xmin is a number"),
+    ("<annotation>", "is no XML"),
+    ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "declares entities")])
+def test_an_annotation_that_is_none_is_refused(text, said, tmp_path):
+    folder = voc(tmp_path / "set")
+    write(folder / "Annotations" / "a.xml", text)
+    assert said in refused("data", str(folder))
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda t: t["annotations"][0].update(category_id=1), "annotations[0]: category_id 1 is of none"),
+    (lambda t: t["annotations"][1].update(image_id=1), "annotations[1]: image_id 1 is of none"),
+    (lambda t: t["annotations"][0].update(bbox=[1, 2, 3]), "annotations[0]: bbox is"),
+    (lambda t: t["images"][0].update(file_name="../x.png"), "images[0]: file_name is"),
+    (lambda t: t.pop("categories"), "needs lists called")])
+def test_a_coco_file_that_is_none_is_refused(change, said, tmp_path):
+    file = coco(tmp_path / "set") / "annotations" / "instances.json"
+    told = json.loads(file.read_text())
+    change(told)
+    file.write_text(json.dumps(told))
+    assert said in refused("data", str(file))
+
+
+def test_real_photos_of_blood_cells(tmp_path):
+    """The counts that the data set's authors give (Shenggan/BCCD_Dataset), but for two boxes without area."""
+    archive = SHARED / "data" / "detection" / "bccd.tar"
+    if not archive.exists():
+        pytest.skip(f"{archive} is not there")
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path, filter="data")
+    told = json.loads(invoke("data", str(tmp_path / "BCCD"), "--json").stdout)
+    totals = {name: sum(counted.values()) for name, counted in told["classes"].items()}
+    assert totals == {"Platelets": 361, "RBC": 4155 - 2, "WBC": 372}
+    assert {split: sum(c[split] for c in told["classes"].values()) for split in told["splits"]}.keys() == {
+        "train", "val", "test"}
+    assert len(told["boxes"]["empty"]) == 2
