@@ -84,8 +84,10 @@ def adapt(arch: Arch, *, resolution: Resolution, classes: int, channels: int = 3
     """`arch` for images of `resolution` pixels, `channels` channels and `classes` classes.
 
     A network whose strides already leave a map of 2×2 keeps them all; where maps become small, "valid" padding goes.
-    Raises `InputError` for images smaller than 2×2.
+    Detectors keep their strides, which their maps are known by. Raises `InputError` for images smaller than 2×2.
     """
+    if BLOCKS[arch.head.kind].task == "detection":
+        return arch.with_(resolution=resolution, classes=classes, channels=channels)
     strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
     adapted = adapted_strides(strides, resolution)
     fitted = padded if has_no_border_to_spare(strides, resolution) else lambda spec: spec

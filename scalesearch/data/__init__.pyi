@@ -4,6 +4,7 @@ from .examples import Examples as Examples, examples as examples
 from .facts import Source as Source
 from .health import Health as Health
 from .images import (
+    LETTERBOX as LETTERBOX,
     SUFFIXES as SUFFIXES,
     File as File,
     Mark as Mark,

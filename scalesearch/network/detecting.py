@@ -45,27 +45,45 @@ class Decode(nn.Module):
                 return self._yolo(several)
         return self._yolov1(several[0])
 
+    def grid(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of every place of every map the middle, and the pixels from one to the next: `(A, 2)` each, across and
+        down."""
+        places = [self._places(shape, like) for shape in self.maps]
+        steps = [self._stride(shape, like).expand(len(place), 2) for place, shape in zip(places, self.maps)]
+        return torch.cat([(place + 0.5) * step for place, step in zip(places, steps)]), torch.cat(steps)
+
+    def corners(self, distances: torch.Tensor) -> torch.Tensor:
+        """Boxes `(n, A, 4)` of distances from every place to the four sides, `(n, 4, A)`, in steps of its map."""
+        middles, steps = self.grid(distances)
+        distances = distances.transpose(1, 2)
+        before, after = distances[..., :2] * steps, distances[..., 2:] * steps
+        return torch.cat([middles - before, middles + after], -1)
+
     def _yolov8(self, outputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        distances, logits = outputs[0].transpose(1, 2), outputs[1].transpose(1, 2)
-        places = [self._places(shape, logits) for shape in self.maps]
-        middles = torch.cat([(place + 0.5) * self._stride(shape, logits) for place, shape in zip(places, self.maps)])
-        strides = torch.cat([self._stride(shape, logits).expand(len(place), 2)
-                             for place, shape in zip(places, self.maps)])
-        before, after = distances[..., :2] * strides, distances[..., 2:] * strides
-        return torch.cat([middles - before, middles + after], -1), logits.sigmoid()
+        return self.corners(outputs[0]), outputs[1].transpose(1, 2).sigmoid()
 
     def _yolo(self, outputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        boxes, sure, logits, trust = self.read(outputs)
+        if self.head.get("new_coords", False):
+            return boxes, sure * logits
+        shares = logits.softmax(-1) if self.head.get("softmax", False) else logits.sigmoid()
+        return boxes, sure.sigmoid() * shares * trust
+
+    def read(self, outputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Of a head with anchors, map by map, anchor by anchor, row by row: boxes `(n, A, 4)`, how sure it is that
+        there is one `(n, A, 1)` and classes `(n, A, classes)`, as the head gives them, and what its deviations leave of
+        both."""
         reach = self.head.get("scale_xy", ()) or [1.0] * len(outputs)
         found = [self._map(out, list(mask), by) for out, mask, by in zip(outputs, self.head.get("masks"), reach)]
-        boxes, scores = zip(*found)
-        return torch.cat(boxes, 1), torch.cat(scores, 1)
+        return tuple(torch.cat(part, 1) for part in zip(*found))
 
-    def _map(self, out: torch.Tensor, mask: list[int], reach: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _map(self, out: torch.Tensor, mask: list[int], reach: float) -> tuple[torch.Tensor, ...]:
         """Of one map, `(n, anchors · values, h, w)`."""
         n, _, h, w = out.shape
         kind, as_is = self.head.get("boxes", "yolo"), self.head.get("new_coords", False)
         values = out.view(n, len(mask), BOX_VALUES[kind] + self.classes, h, w).permute(0, 1, 3, 4, 2)
-        own, trust = values[..., : BOX_VALUES[kind] - 1], torch.ones((), device=out.device, dtype=out.dtype)
+        own = values[..., : BOX_VALUES[kind] - 1]
+        trust = torch.ones_like(own[..., :1])
         if kind == "gaussian":  # its deviations say how little
             own, trust = own[..., 0::2], 1 - own[..., 1::2].sigmoid().mean(-1, keepdim=True)
         sure, logits = values[..., BOX_VALUES[kind] - 1 : BOX_VALUES[kind]], values[..., BOX_VALUES[kind] :]
@@ -73,15 +91,13 @@ class Decode(nn.Module):
         stride = self._stride((h, w), out)
         if as_is:
             centre, size = own[..., :2], 4 * own[..., 2:] ** 2
-            scores = sure * logits
         else:
             centre, size = own[..., :2].sigmoid(), own[..., 2:].exp()
-            shares = logits.softmax(-1) if self.head.get("softmax", False) else logits.sigmoid()
-            scores = sure.sigmoid() * shares * trust
         centre = centre * reach - (reach - 1) / 2 + self._places((h, w), out).view(1, 1, h, w, 2)
         middle = centre * stride
         half = size * anchors * (stride if kind == "region" else 1.0) / 2
-        return (torch.cat([middle - half, middle + half], -1).flatten(1, 3), scores.flatten(1, 3))
+        boxes = torch.cat([middle - half, middle + half], -1)
+        return tuple(part.flatten(1, 3) for part in (boxes, sure, logits, trust))
 
     def _yolov1(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         side, count = self.head.get("side", 7), self.head.get("boxes", 2)

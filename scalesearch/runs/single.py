@@ -65,7 +65,7 @@ def train(single: Single, folder: Path, resume: bool = False,
     With `resume` it goes on where a kill left it. Raises `InputError` where the folder holds anything else,
     `WorkFailed` where training fails, `Interrupted` where a signal has ended it, saved.
     """
-    task = TASKS["classification"]
+    task = TASKS.get(single.source.task) or TASKS["classification"]
     task.check(single.arch, "model")
     single.recipe.frozen(len(single.adapted.stages))
     with claimed(folder, single.document, resume, "training"):
@@ -109,6 +109,13 @@ def initial(folder: Path) -> Path:
     return folder / "weights" / "init.safetensors"
 
 
+def trained_arch(weights: Path, arch: Arch) -> Arch:
+    """`arch` with the head that was trained: a detector's anchors are fitted to its data."""
+    from scalesearch.weights import told
+
+    return arch.with_(head=arch_from_dict(json.loads(told(weights)["arch"])).head)
+
+
 def settings_of(folder: Path) -> dict[str, Any]:
     """The norms' eps and the padding that the weights which trainings start from were trained with."""
     from scalesearch.weights import told
@@ -144,7 +151,7 @@ def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path)
         "data": {"name": source.name, "origin": source.origin, "digest": source.digest, "images": dict(source.sizes),
                  "classes": list(source.class_names) or source.classes},
         "recipe": asdict(single.recipe), "seed": single.seed, "seconds": outcome["seconds"], "used": outcome["used"]}
-    save_text(arch_to_yaml(arch), folder / "arch.yaml")
+    save_text(arch_to_yaml(trained_arch(folder / WEIGHTS, arch)), folder / "arch.yaml")
     save_text("".join(json.dumps(row) + "\n" for row in outcome["history"]), folder / "history.jsonl")
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
     save_text(_card(single, arch, summary), folder / "card.md")
@@ -158,6 +165,9 @@ def _card(single: Single, arch: Arch, summary: Mapping[str, Any]) -> str:
     scores = "\n".join(f"| {key.replace('_', ' ')} | {value:.4f} |" for key, value in summary["scores"].items())
     part = f"from {single.weights} ({summary['inherited']:.0%} of its parameters)"
     began = part if single.weights else "from nothing"
+    finds = source.task == "detection"
+    verbs = ["detect . PHOTO"] if finds else ["predict . PHOTO", "evaluate . --data DATA"]
+    uses = " · ".join(f"`scalesearch {verb}`" for verb in [*verbs, "export . --to onnx -o model.onnx"])
     return f"""# {arch.name}
 
 Trained on {source.name} ({source.origin}), {source.sizes["train"]:,} images of {source.classes} classes, {began}, for
@@ -170,6 +180,6 @@ Trained on {source.name} ({source.origin}), {source.sizes["train"]:,} images of 
 | MACs (multiply-adds, one image) | {counted["macs"]:,} |
 {scores}
 
-`scalesearch predict . PHOTO` · `scalesearch evaluate . --data DATA` · `scalesearch export . --to onnx -o model.onnx`
+{uses}
 """
 

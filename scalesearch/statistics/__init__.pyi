@@ -6,6 +6,7 @@ from .correlations import (
     standard_error as standard_error,
     wilson as wilson,
 )
+from .detection import Boxes as Boxes, average_precision as average_precision
 from .pareto import (
     front as front,
     front_probability as front_probability,
@@ -15,3 +16,4 @@ from .pareto import (
     undominated as undominated,
     volumes as volumes,
 )
+from .thresholds import best_thresholds as best_thresholds, bootstrapped as bootstrapped, confusion as confusion

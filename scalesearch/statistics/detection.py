@@ -45,16 +45,18 @@ class Precision:
     ap_large: float
     recall: Mapping[int, float]  # the largest, with so many boxes an image
     by_class: Mapping[int, float]
+    by_class_50: Mapping[int, float]
+    curves_50: Mapping[int, np.ndarray]  # precision at every of `RECALLS`, at half overlap
     precision: np.ndarray = field(repr=False)
 
 
 def average_precision(truth: Boxes, found: Boxes) -> Precision:
     """COCO's metrics (Lin et al. 2014; pycocotools' `COCOeval` with its defaults) of boxes found in images."""
-    truth, found = _arrays(truth), _arrays(found)
+    truth, found = arrays(truth), arrays(found)
     classes = np.unique(truth.class_)
     precision = np.full((len(THRESHOLDS), len(RECALLS), len(classes), len(AREAS)), -1.0)
     recall = {most: np.full((len(THRESHOLDS), len(classes), len(AREAS)), -1.0) for most in (1, 10, MOST)}
-    matched = _matches(truth, found)
+    matched = matches(truth, found)
     for k, class_ in enumerate(classes):
         one = matched.of(int(class_))
         for a in range(len(AREAS)):
@@ -70,10 +72,13 @@ def average_precision(truth: Boxes, found: Boxes) -> Precision:
     small, medium, large = (mean(precision[..., a]) for a in (1, 2, 3))
     return Precision(mean(precision[..., 0]), at(0.5), at(0.75), small, medium, large,
                      {most: mean(values[..., 0]) for most, values in recall.items()},
-                     {int(c): mean(precision[:, :, k, 0]) for k, c in enumerate(classes)}, precision)
+                     {int(c): mean(precision[:, :, k, 0]) for k, c in enumerate(classes)},
+                     {int(c): mean(precision[0, :, k, 0]) for k, c in enumerate(classes)},
+                     {int(c): precision[0, :, k, 0] for k, c in enumerate(classes)}, precision)
 
 
-def _arrays(boxes: Boxes) -> Boxes:
+def arrays(boxes: Boxes) -> Boxes:
+    """Columns as they are counted with."""
     image, class_ = (np.asarray(column, np.int64) for column in (boxes.image, boxes.class_))
     return boxes._replace(image=image, class_=class_, box=np.asarray(boxes.box, float).reshape(len(image), 4))
 
@@ -84,11 +89,12 @@ class _Curves(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Matched:
+class Matched:
     """Found boxes of one class or all, best first: which are right and which don't count, (areas, thresholds, boxes);
     their rank in their image; and how many true boxes of each area are to be found, by class."""
 
     class_: np.ndarray
+    image: np.ndarray
     score: np.ndarray
     rank: np.ndarray
     right: np.ndarray
@@ -96,9 +102,9 @@ class _Matched:
     wanted_by_class: Mapping[int, np.ndarray]
     wanted: np.ndarray
 
-    def of(self, class_: int) -> _Matched:
+    def of(self, class_: int) -> Matched:
         rows = np.flatnonzero(self.class_ == class_)
-        return _Matched(self.class_[rows], self.score[rows], self.rank[rows], self.right[..., rows],
+        return Matched(self.class_[rows], self.image[rows], self.score[rows], self.rank[rows], self.right[..., rows],
                         self.ignored[..., rows], self.wanted_by_class, self.wanted_by_class[class_])
 
     def curves(self, area: int, most: int) -> _Curves:
@@ -117,6 +123,21 @@ class _Matched:
         return _Curves(found, recall[:, -1] if len(rows) else np.zeros(len(THRESHOLDS)))
 
 
+    def weighted(self, rows: np.ndarray, times: np.ndarray, wanted: int) -> float:
+        """Average precision of some boxes of one class where each image counts so many `times`."""
+        each = times[self.image[rows]]
+        counts = ~self.ignored[0][:, rows]
+        right = np.where(self.right[0][:, rows] & counts, each, 0).cumsum(1)
+        tried = np.where(counts, each, 0).cumsum(1)
+        precision = right / np.maximum(tried, 1)
+        precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        total = 0.0
+        for t in range(len(THRESHOLDS)):
+            places = np.searchsorted(right[t] / wanted, RECALLS, side="left")
+            total += precision[t, places[places < len(rows)]].sum()
+        return total / (len(THRESHOLDS) * len(RECALLS))
+
+
 class _Group(NamedTuple):
     """The found and the true boxes of one class in one image, as rows: found ones best first."""
 
@@ -124,7 +145,8 @@ class _Group(NamedTuple):
     truth: np.ndarray
 
 
-def _matches(truth: Boxes, found: Boxes) -> _Matched:
+def matches(truth: Boxes, found: Boxes) -> Matched:
+    """Which found boxes are right, of arrays."""
     score = np.asarray(found.score, float)
     crowd = np.zeros(len(truth.image), bool) if truth.crowd is None else np.asarray(truth.crowd, bool)
     area = truth.box[:, 2] * truth.box[:, 3] if truth.area is None else np.asarray(truth.area, float)
@@ -143,8 +165,8 @@ def _matches(truth: Boxes, found: Boxes) -> _Matched:
     order = np.lexsort((rank, found.image, -score))
     order = order[rank[order] < MOST]
     wanted = {int(c): (~aside[:, truth.class_ == c]).sum(1) for c in np.unique(truth.class_)}
-    return _Matched(np.asarray(found.class_)[order], score[order], rank[order], right[..., order], ignored[..., order],
-                    wanted, np.zeros(len(AREAS)))
+    return Matched(found.class_[order], found.image[order], score[order], rank[order], right[..., order],
+                   ignored[..., order], wanted, np.zeros(len(AREAS)))
 
 
 def _groups(truth: Boxes, found: Boxes, score: np.ndarray) -> Iterator[_Group]:
@@ -187,12 +209,12 @@ def _match(groups: list[_Group], truth: np.ndarray, found: np.ndarray, crowd: np
         there[i, : len(group.truth)], real[i, : len(group.truth)] = group.truth, True
         tried[i, : len(group.found)] = group.found
     many = crowd[there] & real
-    overlap = np.where(real[:, None], _overlap(found[tried], truth[there], many), -1.0)  # (groups, found, true)
+    covers = np.where(real[:, None], overlap(found[tried], truth[there], many), -1.0)  # (groups, found, true)
     off = aside[:, there].transpose(1, 0, 2)[:, :, None]  # (groups, areas, 1, true)
     left = np.broadcast_to(real[:, None, None], (len(groups), len(AREAS), len(THRESHOLDS), n)).copy()
     least = np.minimum(THRESHOLDS, 1 - 1e-10)[None, None, :, None]
     for rank in range(d):
-        here = overlap[:, rank, None, None]
+        here = covers[:, rank, None, None]
         fits = left & (here >= least)
         chosen, is_off = np.full(left.shape[:3], -1), np.zeros(left.shape[:3], bool)
         for aside_ones in (True, False):  # one that counts takes the place of one set aside
@@ -212,7 +234,7 @@ def _match(groups: list[_Group], truth: np.ndarray, found: np.ndarray, crowd: np
         ignored[:, :, rows[valid]] = matched_aside | (unmatched & ignored[:, :, rows[valid]])
 
 
-def _overlap(found: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+def overlap(found: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes, (groups, found, 4) and (groups, true, 4); of crowds over the found box."""
     a, b = found[:, :, None], truth[:, None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])

@@ -9,6 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from scalesearch.arch import Arch
+from scalesearch.network import Network
+from scalesearch.training.augmenting import Moves
 from scalesearch.training.recipe import Recipe
 
 FEW = 5  # classes up to which the five likeliest say nothing
@@ -23,6 +25,19 @@ class Mixed(NamedTuple):
     second: torch.Tensor
     share: torch.Tensor
     order: torch.Tensor
+
+
+def check(arch: Arch) -> None:
+    """All classifiers are trained."""
+
+
+def fitted(arch: Arch, labels: torch.Tensor) -> Arch:
+    """Nothing of a classifier hangs on its labels but their number, which it has."""
+    return arch
+
+
+def started(model: Network) -> None:
+    """Classifiers begin as they are."""
 
 
 def labels(raw: Any) -> torch.Tensor:
@@ -63,7 +78,7 @@ def distilled(out: Any, taught: torch.Tensor) -> torch.Tensor:
     return F.kl_div(ours.log_softmax(1), theirs.softmax(1), reduction="batchmean") * TEMPERATURE**2
 
 
-def moved(labels: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
+def moved(labels: torch.Tensor, moves: Moves) -> torch.Tensor:
     """A class stays what it is, wherever in the image."""
     return labels
 
@@ -74,18 +89,23 @@ def mixed(labels: torch.Tensor, order: torch.Tensor, share: torch.Tensor) -> Mix
     return Mixed(labels, labels[order], share.to(labels.device), order)
 
 
-def metrics(outs: Sequence[torch.Tensor], labels: torch.Tensor) -> dict[str, float]:
+def kept(arch: Arch, out: torch.Tensor, labels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """All of it."""
+    return out
+
+
+def metrics(parts: Sequence[torch.Tensor], labels: torch.Tensor) -> dict[str, float]:
     """Accuracy as a share, cross-entropy in nats."""
-    out = torch.cat([*outs]).float()
+    out = torch.cat([*parts]).float()
     return {"accuracy": (out.argmax(1) == labels).float().mean().item(), "loss": F.cross_entropy(out, labels).item()}
 
 
-def details(outs: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[dict[str, float], dict[str, Any]]:
+def details(parts: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[dict[str, float], dict[str, Any]]:
     """Further scores (top-5, accuracy with classes counting alike), and by class: recall, and what is taken for what.
 
     The matrix has a row for each true class and is left out where classes are many.
     """
-    out = torch.cat([*outs]).float()
+    out = torch.cat([*parts]).float()
     classes, taken = out.shape[1], out.argmax(1)
     matrix = torch.bincount(labels * classes + taken, minlength=classes * classes).view(classes, classes)
     counted = matrix.sum(1)

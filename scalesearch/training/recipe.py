@@ -54,8 +54,9 @@ class Recipe:
     crop: Annotated[float, Rule(low=0.01, high=1)] = 1.0
     # Mirrored with even odds, where the data says that a mirrored image still shows its class.
     flip: bool = True
-    # Brightness, contrast and saturation change by up to this share.
+    # Brightness, contrast and saturation change by up to this share, hues by this share of their circle.
     colour: Share = 0.0
+    hue: Share = 0.0
     # One of TrivialAugment's fourteen changes at random strength, for every image (Müller & Hutter 2021).
     trivial: bool = False
     # With these odds a rectangle of up to a third of the area is noise (Zhong et al. 2020, DeVries & Taylor 2017).
@@ -64,6 +65,10 @@ class Recipe:
     # drawn from a Beta distribution of this parameter; each batch one of the two where both are wanted. 0: neither.
     mixup: Ratio = 0.0
     cutmix: Ratio = 0.0
+    # With these odds a batch's images are each a window on four of them, two by two (Bochkovskiy et al. 2020); in the
+    # last epochs, this share of them, none is: what is trained for looks otherwise.
+    mosaic: Share = 0.0
+    plain_end: Share = 0.1
     # Rates of the dropouts that the head has and of stochastic depth (Huang et al. 2016), the network's own without
     # them; and by how much they grow with the member's φ: larger ones overfit sooner.
     dropout: Rate | None = None
@@ -90,6 +95,11 @@ class Recipe:
     @property
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def plain_from(self) -> int:
+        """The first epoch without mosaics."""
+        return self.epochs - round(self.plain_end * self.epochs)
 
     def grown(self, phi: float) -> Recipe:
         """The recipe of the family's member at φ."""
@@ -124,6 +134,10 @@ RECIPES = {
     "imagenet": Recipe(epochs=90, batch_size=256, learning_rate=2e-3, warmup=0.06, ema_span=0.02, shift=0.0,
                        rotate=0.0, zoom=0.0, crop=0.25, trivial=True, erase=0.1, mixup=0.2, cutmix=1.0,
                        dropout_growth=0.03, drop_path_growth=0.03, precision="auto"),
+    # For boxes in photos: mosaics, sizes from half to one and a half, colours; no smoothing of labels.
+    "detect": Recipe(epochs=100, batch_size=16, learning_rate=2e-3, warmup=0.03, label_smoothing=0.0, clip_norm=10.0,
+                     ema_span=0.02, shift=0.1, rotate=0.0, zoom=0.5, colour=0.4, hue=0.015, mosaic=1.0,
+                     precision="auto"),
     # From weights that are good already: low rates, lower ones further down, light changes of the images.
     "finetune": Recipe(epochs=15, batch_size=64, learning_rate=1e-3, warmup=0.1, shift=0.0, rotate=0.0, zoom=0.0,
                        crop=0.5, colour=0.2, layer_decay=0.75, precision="auto"),

@@ -14,6 +14,7 @@ from scalesearch.counting import peak_memory
 from scalesearch.training.memory import USED, free_on, ran_out
 from scalesearch.training.pictures import Normal, Pictures, normalised, resized
 from scalesearch.training.precision import autocast
+from scalesearch.training.recipe import Recipe
 from scalesearch.training.tasks import Behaviour
 
 AT_ONCE = 512  # images, at most
@@ -22,10 +23,10 @@ AT_ONCE = 512  # images, at most
 class Scorer:
     """Scores `network`, whose architecture is `arch`, on splits by a task's metrics."""
 
-    def __init__(self, network: nn.Module, arch: Arch, task: Behaviour, normal: Normal,
+    def __init__(self, network: nn.Module, arch: Arch, task: Behaviour, recipe: Recipe, normal: Normal,
                  split: Callable[[str], Pictures], device: torch.device):  # fmt: skip
         self.network, self.arch, self.task, self.normal = network, arch, task, normal
-        self.split, self.device = split, device
+        self.recipe, self.split, self.device = recipe, split, device
 
     def shown(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 images as the network takes them."""
@@ -39,7 +40,8 @@ class Scorer:
         return count
 
     @torch.no_grad()
-    def _outputs(self, split: str, precision: str) -> Iterator[Any]:
+    def _kept(self, split: str, precision: str) -> Iterator[Any]:
+        """What the task keeps of the outputs, part by part."""
         self.network.eval()
         pictures = self.split(split)
         waiting = list(torch.arange(len(pictures)).split(self._at_once))
@@ -53,16 +55,16 @@ class Scorer:
                     raise
                 waiting = [*part.tensor_split(2), *waiting]
                 continue
-            yield out
+            yield self.task.kept(self.arch, out, pictures.labels[part.to(self.device)], self.recipe)
 
     def scores(self, split: str, precision: str) -> dict[str, float]:
         """`{"val_loss": …}` and the task's score, of a split."""
-        found = self.task.metrics(list(self._outputs(split, precision)), self.split(split).labels)
+        found = self.task.metrics(list(self._kept(split, precision)), self.split(split).labels)
         return {f"{split}_{name}": value for name, value in found.items()}
 
     def final_scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
         """All scores of a split in 32 bits, as others will run the network, and what is kept beside them, by class."""
-        outs, labels = list(self._outputs(split, "fp32")), self.split(split).labels
-        more, details = self.task.details(outs, labels)
-        found = self.task.metrics(outs, labels) | more
+        parts, labels = list(self._kept(split, "fp32")), self.split(split).labels
+        more, details = self.task.details(parts, labels)
+        found = self.task.metrics(parts, labels) | more
         return {f"{split}_{name}": value for name, value in found.items()}, details

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from scalesearch.data import Source
+    from scalesearch.network import Network
+    from scalesearch.training.augmenting import Moves
     from scalesearch.training.recipe import Recipe
 
 
@@ -52,6 +54,15 @@ def shown_score(value: float | None, percent: bool) -> str:
 class Behaviour(Protocol):
     """What the file of a task defines; `labels` are what its data has beside the images, on the device."""
 
+    def check(self, arch: Arch) -> None:
+        """Raises `InputError` for a network that is of the task and cannot be trained."""
+
+    def fitted(self, arch: Arch, labels: Any) -> Arch:
+        """The network with what in it hangs on the labels of the training split."""
+
+    def started(self, model: Network) -> None:
+        """Set a new network's head to where training begins well."""
+
     def labels(self, raw: Any) -> Any:
         """A split's labels as they are trained on, with `to(device)`, a length, and indexing by a tensor."""
 
@@ -65,16 +76,19 @@ class Behaviour(Protocol):
     def distilled(self, out: Any, taught: Any) -> torch.Tensor:
         """How far a network's output is from its teacher's."""
 
-    def moved(self, labels: Any, moves: torch.Tensor) -> Any:
+    def moved(self, labels: Any, moves: Moves) -> Any:
         """A batch's labels where its images were moved by `moves`, as the trainer's augmentation gives them."""
 
     def mixed(self, labels: Any, order: torch.Tensor, share: torch.Tensor) -> Any:
         """A batch's labels where its images were blended with others of it, `share` of the first in each."""
 
-    def metrics(self, outs: Sequence[Any], labels: Any) -> dict[str, float]:
-        """Of what the averaged network gives for a split, part by part: the score by its name, and `loss`."""
+    def kept(self, arch: Arch, out: Any, labels: Any, recipe: Recipe) -> Any:
+        """What is kept of the averaged network's outputs for a part of a split, until all are there."""
 
-    def details(self, outs: Sequence[Any], labels: Any) -> tuple[dict[str, float], dict[str, Any]]:
+    def metrics(self, parts: Sequence[Any], labels: Any) -> dict[str, float]:
+        """Of what was kept of a split: the score by its name, and `loss`."""
+
+    def details(self, parts: Sequence[Any], labels: Any) -> tuple[dict[str, float], dict[str, Any]]:
         """Of the same: further scores, and what is kept of a finished network beside them."""
 
 
@@ -91,6 +105,7 @@ class Task:
     larger: bool = True
     percent: bool = True
     share_of_images: bool = True  # which finitely many images then tell no better than so
+    letterbox: bool = False  # whether images are shown whole, and what is beyond them is grey
 
     @property
     def searched(self) -> Score:
@@ -126,4 +141,5 @@ class Task:
         return cast(Behaviour, importlib.import_module(f"scalesearch.training.{self.name}"))
 
 
-TASKS = {"classification": Task("classification", score="accuracy")}
+TASKS = {"classification": Task("classification", score="accuracy"),
+         "detection": Task("detection", score="ap", share_of_images=False, letterbox=True)}

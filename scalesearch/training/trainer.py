@@ -59,7 +59,8 @@ class Trainer:
         torch.manual_seed(seed)
         self.recipe, self.device, self.data, self.seed = recipe, team.device(device), data, seed
         self.normal, self.share, self.team = normal, share, team
-        self.task, self.score = TASKS[task].behaviour, TASKS[task].searched
+        self.row = TASKS[task]
+        self.task, self.score = self.row.behaviour, self.row.searched
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self._splits: dict[str, Pictures] = {}
@@ -73,6 +74,9 @@ class Trainer:
 
     def _set_up(self, arch: Arch) -> None:
         recipe = self.recipe
+        self.task.check(arch)
+        self.train_labels = self.split("train").labels
+        arch = self.task.fitted(arch, self.train_labels)
         rate = arch.drop_path if recipe.drop_path is None else recipe.drop_path
         self.arch = arch.with_(drop_path=grown(rate, recipe.drop_path_growth * recipe.phi))
         self.model = build(self.arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -80,8 +84,8 @@ class Trainer:
             if isinstance(module, nn.Dropout):
                 rate = module.p if recipe.dropout is None else recipe.dropout
                 module.p = grown(rate, recipe.dropout_growth * recipe.phi)
+        self.task.started(self.model)
         self.team.share_norms(self.model)
-        self.train_labels = self.split("train").labels
         weights = self.task.importance(self.train_labels) if recipe.balance != "none" else None
         self.importance = weights if recipe.balance == "weights" else None
         self.odds = weights.cpu() if weights is not None and recipe.balance == "sampling" else None
@@ -99,8 +103,8 @@ class Trainer:
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.trained = self.team.wrapped(self.model, self.device)
-        self.augmentation = Augmentation(recipe, self.data.mirror)
-        self.scorer = Scorer(self.average, self.arch, self.task, self.normal, self.split, self.device)
+        self.augmentation = Augmentation(recipe, self.data.mirror, self.row.letterbox)
+        self.scorer = Scorer(self.average, self.arch, self.task, recipe, self.normal, self.split, self.device)
 
     def split(self, name: str) -> Pictures:
         """A split's images; of training those that the recipe uses."""
@@ -199,14 +203,16 @@ class Trainer:
 
     def _backward(self, part: torch.Tensor, share: float) -> torch.Tensor:
         pictures, which = self.split("train"), part.to(self.device)
-        shown, moves = self.augmentation(pictures.images(part), self.resolutions[self.epoch])
+        late = self.epoch >= self.recipe.plain_from
+        shown, moves = self.augmentation(pictures.images(part), self.resolutions[self.epoch], late)
         wanted = self.task.moved(pictures.labels[which], moves)
         if blended := self.augmentation.mixed(shown):
             shown, wanted = blended[0], self.task.mixed(wanted, *blended[1:])
         weights = None if self.importance is None else self.importance[which]
         with autocast(self.device, self.precision):
             out = self.trained(self.normal.of(shown))
-        loss = self.task.loss(self.arch, out, wanted, self.recipe, weights)
+        loss = self.task.loss(self.arch.with_(resolution=self.resolutions[self.epoch]), out, wanted, self.recipe,
+                              weights)
         if self.teacher is not None:
             loss = loss / 2 + self.task.distilled(out, self._taught(shown)) / 2
         loss = loss * share

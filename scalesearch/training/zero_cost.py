@@ -22,7 +22,10 @@ MIXUP = 1e-2  # how far zen's disturbed images are from the first
 
 
 def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The outputs in a row for each image; without those of auxiliary heads."""
     out = model(images)
+    if isinstance(out, list):
+        return torch.cat([part.flatten(1) for part in out], 1)
     return out[0] if isinstance(out, tuple) else out
 
 

@@ -1,0 +1,174 @@
+"""Detection: boxes with classes, scored by their average precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from scalesearch.arch import Arch
+from scalesearch.errors import InputError
+from scalesearch.network import Decode, Network, suppressed
+from scalesearch.statistics import Boxes as Rows, average_precision, best_thresholds, bootstrapped, confusion
+from scalesearch.training.anchors import fitted_anchors
+from scalesearch.training.augmenting import Moves
+from scalesearch.training.box_targets import Boxes
+from scalesearch.training.detector_losses import yolo_loss, yolov8_loss
+from scalesearch.training.recipe import Recipe
+
+LOSSES = {"yolov8": yolov8_loss, "yolo": yolo_loss}
+# Which boxes average precision is measured on, as the peers do: all that are likelier than a thousandth.
+CONFIDENCE, OVERLAP, MOST = 0.001, 0.7, 300
+OBJECTS = 5.0  # that an image has, about: what a network that knows nothing should say
+USUAL = 640  # pixels of the side of such an image
+MATCHED = 0.5  # overlap from which a found box is a true one, in the confusion matrix and for thresholds
+SAMPLES = 200  # of the images, for the interval of the average precision
+MOST_SHOWN = 100  # classes up to which it is kept which are taken for which
+
+
+class Kept(NamedTuple):
+    """What is kept of a part of a split: found boxes by image, as shares of its letterbox, and the part's loss."""
+
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    loss: float
+
+
+def check(arch: Arch) -> None:
+    """Raises `InputError` for a head that no loss is known for."""
+    head = arch.head
+    if head.kind not in LOSSES or head.get("boxes", "yolo") != "yolo" or head.get("new_coords", False):
+        raise InputError(f"{arch.name} has a head that is read but not trained here ({head.kind}); trained are "
+                         "yolov8, and yolo as YOLOv3 has it", "head")
+
+
+@lru_cache(maxsize=64)
+def _decoder(arch: Arch, device: str) -> Decode:
+    return Decode(arch).to(device)
+
+
+def fitted(arch: Arch, labels: Boxes) -> Arch:
+    """A head's anchors are those of the data (k-means, YOLOv3 §2.3)."""
+    if arch.head.kind != "yolo":
+        return arch
+    return arch.with_(head=fitted_anchors(arch.head, labels, arch.sides))
+
+
+def started(model: Network) -> None:
+    """A head that knows nothing says that there is hardly a box anywhere: most places have none."""
+    head, pixels = model.arch.head, math.prod(model.arch.sides)
+    decoder = _decoder(model.arch, "cpu")
+    steps = [pixels / (h * w) for h, w in decoder.maps]  # pixels of the input to a place
+    named = dict(model.head.named_modules())
+    for i, step in enumerate(steps):
+        odds = min(0.5, OBJECTS * step / USUAL**2)
+        with torch.no_grad():
+            if head.kind == "yolov8":
+                named[f"score.{i}.predict"].bias.fill_(math.log(odds / model.arch.classes))
+                named[f"box.{i}.predict"].bias.fill_(1.0)
+            else:
+                bias = named[f"predict.{i}"].bias if f"predict.{i}" in named else None
+                if bias is not None:
+                    values = bias.view(len(head.get("masks")[i]), -1)
+                    values[:, 4] = math.log(odds)
+                    values[:, 5:] = math.log(0.6 / max(0.61, model.arch.classes - 0.99))
+
+
+def labels(raw: Any) -> Boxes:
+    """The boxes of every image."""
+    return Boxes.of(raw)
+
+
+def importance(labels: Boxes) -> torch.Tensor:
+    """What every image weighs where classes are to count alike: the mean of its boxes; 1 on average."""
+    real = labels.real
+    counted = torch.bincount(labels.classes[real], minlength=1).float()
+    each = torch.where(real, (1 / counted.clamp(min=1))[labels.classes.clamp(min=0)], 0.0)
+    mean = each.sum(1) / real.sum(1).clamp(min=1)
+    mean = torch.where(real.any(1), mean, mean[real.any(1)].mean() if real.any() else 1.0)
+    return mean / mean.mean()
+
+
+def loss(arch: Arch, out: Any, labels: Any, recipe: Recipe, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """That of the head; images may weigh differently."""
+    device = labels.boxes.device
+    high, wide = arch.sides
+    truth = labels.boxes * torch.tensor([wide, high, wide, high], device=device, dtype=labels.boxes.dtype)
+    out = [out] if isinstance(out, torch.Tensor) else out
+    return LOSSES[arch.head.kind](_decoder(arch, str(device)), out, truth, labels.classes, labels.real, weights)
+
+
+def distilled(out: Any, taught: Any) -> torch.Tensor:
+    raise InputError("a detector learns from boxes alone; leave `distill` out", "distill")
+
+
+def moved(labels: Boxes, moves: Moves) -> Boxes:
+    """Boxes go where their images went."""
+    return labels.moved(moves)
+
+
+def mixed(labels: Boxes, order: torch.Tensor, share: torch.Tensor) -> Boxes:
+    """The boxes of both images of every blend."""
+    return labels.joined(order)
+
+
+def kept(arch: Arch, out: Any, labels: Boxes, recipe: Recipe) -> Kept:
+    """The boxes that a part's outputs say, and its loss."""
+    out = [out] if isinstance(out, torch.Tensor) else out
+    boxes, scores = _decoder(arch, str(labels.boxes.device))([part.float() for part in out])
+    high, wide = arch.sides
+    boxes = boxes / torch.tensor([wide, high, wide, high], device=boxes.device)
+    found = suppressed(boxes, scores, CONFIDENCE, OVERLAP, MOST, every_class=True)
+    return Kept([(f.boxes.clamp(0, 1).cpu().numpy(), f.scores.cpu().numpy(), f.classes.cpu().numpy()) for f in found],
+                loss(arch, out, labels, recipe).item() * len(labels))
+
+
+def _as_rows(parts: Sequence[Kept], labels: Boxes) -> tuple[Rows, Rows]:
+    """True and found boxes in pixels of their photos."""
+    extent = labels.extent.cpu().numpy().astype(float)
+    image, column = (labels.classes >= 0).nonzero(as_tuple=True)
+    rows = lambda t: t[image, column].cpu().numpy()
+    number = image.cpu().numpy()
+    truth = Rows(number, rows(labels.classes), _pixels(rows(labels.boxes), extent[number]),
+                       crowd=rows(labels.crowd), area=rows(labels.area))
+    each = [of for part in parts for of in part.found]
+    of_image = np.repeat(np.arange(len(each)), [len(scores) for _, scores, _ in each])
+    boxes, scores, classes = (np.concatenate([of[i] for of in each]) if each else np.zeros(0) for i in range(3))
+    return truth, Rows(of_image, classes, _pixels(boxes, extent[of_image]), scores)
+
+
+def _pixels(corners: np.ndarray, extent: np.ndarray) -> np.ndarray:
+    low, high = corners[:, :2] * extent, corners[:, 2:] * extent
+    return np.concatenate([low, high - low], 1)
+
+
+def metrics(parts: Sequence[Kept], labels: Boxes) -> dict[str, float]:
+    """COCO's average precision, that at half overlap, and the loss of an image."""
+    found = average_precision(*_as_rows(parts, labels))
+    whole = lambda value: value if math.isfinite(value) else 0.0
+    return {"ap": whole(found.ap), "ap50": whole(found.ap50), "loss": sum(p.loss for p in parts) / max(1, len(labels))}
+
+
+def details(parts: Sequence[Kept], labels: Boxes) -> tuple[dict[str, float], dict[str, Any]]:
+    """Further scores (at three quarters' overlap, by size, recall), and by class: average precision, the best
+    threshold, its precision and recall, curves, and at a threshold that is told what is taken for what."""
+    truth, found = _as_rows(parts, labels)
+    measured = average_precision(truth, found)
+    scores = {"ap75": measured.ap75, "ap_small": measured.ap_small, "ap_medium": measured.ap_medium,
+              "ap_large": measured.ap_large, "recall": measured.recall[100]}
+    best = best_thresholds(truth, found, MATCHED)
+    sure = bootstrapped(truth, found, samples=SAMPLES)
+    told: dict[str, Any] = {
+        "interval": [sure.low, sure.high],
+        "ap": {str(c): v for c, v in measured.by_class.items()},
+        "ap50": {str(c): v for c, v in measured.by_class_50.items()},
+        "curves": {str(c): [round(float(v), 4) for v in curve] for c, curve in measured.curves_50.items()},
+        "best": {str(c): row._asdict() for c, row in best.by_class.items()}, "threshold": best.all.threshold}
+    classes = int(max(truth.class_.max(initial=0), found.class_.max(initial=0))) + 1
+    if classes <= MOST_SHOWN:
+        told["boxes_taken"] = confusion(truth, found, classes, best.all.threshold, MATCHED).tolist()
+    scores |= {"f1": best.all.f1}
+    return {name: value for name, value in scores.items() if math.isfinite(value)}, told
