@@ -21,14 +21,16 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 
 @main.command()
 @click.argument("model")
-@click.option("--data", "data_", required=True, help="A folder of class folders, a table, an archive, a name, hf:….")
+@click.option("--data", "data_", required=True, help="A folder of class folders, a table, an archive, a name, hf:…; "
+              "photos with boxes as `scalesearch data` takes them.")
 @data_options
 @click.option("--out", type=click.Path(path_type=Path), help="The network's folder; trained/NAME without it.")
 @click.option("--weights", help="To start from: our own, a library's, or hf_hub:OWNER/NAME; the head is replaced where "
                                 "classes differ.")
 @raw_option
 @click.option("--freeze-until", metavar="STAGE", help="Stages up to this one (stem, stages.2) don't learn.")
-@click.option("--recipe", help="quick, cifar, imagenet or finetune; finetune with weights, else by the images' size.")
+@click.option("--recipe", help="quick, cifar, imagenet, finetune or detect; detect for boxes, finetune with weights, "
+              "else by the images' size.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the recipe, as epochs=5.")
 @click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH; the data's without it.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -62,7 +64,8 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bo
     facts = source(told)
     side = resolution or facts.resolution
     arch = load(model)
-    base = recipe or ("finetune" if weights else "cifar" if min(sides(side)) <= SMALL else "imagenet")
+    usual = "finetune" if weights else "cifar" if min(sides(side)) <= SMALL else "imagenet"
+    base = recipe or ("detect" if facts.task == "detection" else usual)
     changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
     single = Single(arch, source(told, side), told, recipe_of({"base": base, **changes}), weights or "", seed,
                     cores(), device == "cuda", save_every, side, raw)

@@ -16,6 +16,7 @@ DETECTORS = ("yolov8", "yolo", "yolov1")  # heads
 BLOCK = 512  # boxes that are held against each other at a time
 MOST_CONSIDERED = 30_000  # of an image, the likeliest
 ROUNDS = 32
+LARGEST = 10.0  # logarithm of how many times its anchor a box is: beyond it, numbers only overflow
 
 
 class Decode(nn.Module):
@@ -92,7 +93,7 @@ class Decode(nn.Module):
         if as_is:
             centre, size = own[..., :2], 4 * own[..., 2:] ** 2
         else:
-            centre, size = own[..., :2].sigmoid(), own[..., 2:].exp()
+            centre, size = own[..., :2].sigmoid(), own[..., 2:].clamp(max=LARGEST).exp()
         centre = centre * reach - (reach - 1) / 2 + self._places((h, w), out).view(1, 1, h, w, 2)
         middle = centre * stride
         half = size * anchors * (stride if kind == "region" else 1.0) / 2

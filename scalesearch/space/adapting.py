@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scalesearch.arch import (
+    BLOCKS,
     BlockSpec,
     Resolution,
     adapted_strides,
@@ -21,12 +22,15 @@ from scalesearch.space.domains import Open, Tie
 
 
 def adapted_units(units: Iterable[Any], resolution: Resolution) -> tuple[Any, ...]:
-    """The units of a space with the earliest strides set to 1, as many as images of `resolution` pixels ask for.
+    """The units of a space with the earliest strides set to 1, as many as images of `resolution` pixels ask for; those
+    of detectors as they are.
 
     Raises `InputError` where a stride is open, since the rule is about strides.
     """
     units = list(units)
     layers = [unit for unit in units if unit.part in ("stem", "stages")]
+    if any(unit.part == "head" and BLOCKS[unit.kind].task == "detection" for unit in units):
+        return tuple(units)
     strides = adapted_strides([_stride(unit) for unit in layers], resolution)
     small = has_no_border_to_spare([_stride(unit) for unit in layers], resolution)
     fitted = [_padded(unit) for unit in layers] if small else layers

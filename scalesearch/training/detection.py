@@ -24,6 +24,7 @@ LOSSES = {"yolov8": yolov8_loss, "yolo": yolo_loss}
 # Which boxes average precision is measured on, as the peers do: all that are likelier than a thousandth.
 CONFIDENCE, OVERLAP, MOST = 0.001, 0.7, 300
 OBJECTS = 5.0  # that an image has, about: what a network that knows nothing should say
+FLAT = 0.01  # standard deviation of a head's weights at first
 USUAL = 640  # pixels of the side of such an image
 MATCHED = 0.5  # overlap from which a found box is a true one, in the confusion matrix and for thresholds
 SAMPLES = 200  # of the images, for the interval of the average precision
@@ -58,23 +59,23 @@ def fitted(arch: Arch, labels: Boxes) -> Arch:
 
 
 def started(model: Network) -> None:
-    """A head that knows nothing says that there is hardly a box anywhere: most places have none."""
-    head, pixels = model.arch.head, math.prod(model.arch.sides)
-    decoder = _decoder(model.arch, "cpu")
-    steps = [pixels / (h * w) for h, w in decoder.maps]  # pixels of the input to a place
+    """A head that knows nothing says that there is hardly a box anywhere: most places have none. One with anchors says
+    little else at first (Lin et al. 2017, Focal Loss, §4.1): its sizes are exponentials, which soon leave all reason.
+    """
+    head, decoder = model.arch.head, _decoder(model.arch, "cpu")
+    classes, pixels = model.arch.classes, math.prod(model.arch.sides)
     named = dict(model.head.named_modules())
-    for i, step in enumerate(steps):
-        odds = min(0.5, OBJECTS * step / USUAL**2)
+    for i, (h, w) in enumerate(decoder.maps):
+        odds = min(0.5, OBJECTS * pixels / (h * w) / USUAL**2)
         with torch.no_grad():
             if head.kind == "yolov8":
-                named[f"score.{i}.predict"].bias.fill_(math.log(odds / model.arch.classes))
+                named[f"score.{i}.predict"].bias.fill_(math.log(odds / classes))
                 named[f"box.{i}.predict"].bias.fill_(1.0)
-            else:
-                bias = named[f"predict.{i}"].bias if f"predict.{i}" in named else None
-                if bias is not None:
-                    values = bias.view(len(head.get("masks")[i]), -1)
-                    values[:, 4] = math.log(odds)
-                    values[:, 5:] = math.log(0.6 / max(0.61, model.arch.classes - 0.99))
+            elif predict := named.get(f"predict.{i}"):
+                predict.weight.normal_(std=FLAT)
+                values = predict.bias.view(len(head.get("masks")[i]), -1)
+                values.zero_()
+                values[:, 4], values[:, 5:] = math.log(odds), math.log(0.6 / max(0.61, classes - 0.99))
 
 
 def labels(raw: Any) -> Boxes:

@@ -1,4 +1,5 @@
-"""MODEL, as every command and `scalesearch.load` take it: a zoo name, an architecture's YAML, or a Darknet .cfg."""
+"""MODEL, as every command and `scalesearch.load` take it: a zoo name, an architecture's YAML, or a Darknet .cfg; a
+classifier with a detector's head behind a plus."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 from scalesearch.space import load_arch, settings_keys
 from scalesearch.zoo.darknet import arch_from_cfg
+from scalesearch.zoo.detectors import HEADS, SEPARATOR, detector_on
 from scalesearch.zoo.models import model as hand_built
 
 READERS = {".yaml": load_arch, ".yml": load_arch, ".cfg": arch_from_cfg}
@@ -33,19 +35,26 @@ def in_folder(model: str | Path, name: str) -> Path | None:
 
 def load(model: str | Path, *, resolution: int | None = None, classes: int | None = None) -> Arch:
     """The architecture called `model`, at another resolution or with another number of classes if given. A folder that
-    a training left, or a member of a family, is what its `arch.yaml` says.
+    a training left, or a member of a family, is what its `arch.yaml` says. `MODEL+yolov8` and `MODEL+yolo` are
+    detectors on a classifier.
 
     Raises `InputError` for a name that the zoo doesn't have, with the nearest, and for what is wrong in a file.
     """
+    backbone, plus, head = str(model).rpartition(SEPARATOR)
+    if plus and head in HEADS:
+        return _changed(detector_on(load(backbone), head), resolution, classes)
     model = in_folder(model, ARCH) or model
     read = READERS.get(Path(model).suffix.lower())
     arch = read(str(model)) if read else hand_built(str(model))
-    changes = {"resolution": resolution, "classes": classes}
-    fields = fields_of(settings_keys)
-    arch = arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})
+    arch = _changed(arch, resolution, classes)
     if read:
         _check_shapes(arch, str(model))
     return arch
+
+
+def _changed(arch: Arch, resolution: int | None, classes: int | None) -> Arch:
+    changes, fields = {"resolution": resolution, "classes": classes}, fields_of(settings_keys)
+    return arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})
 
 
 def _check_shapes(arch: Arch, file: str) -> None:

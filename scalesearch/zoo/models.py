@@ -22,6 +22,7 @@ from scalesearch.zoo import (
     vgg,
     yolo,
 )
+from scalesearch.zoo.detectors import HEADS, SEPARATOR, detector_on
 from scalesearch.zoo.published_figures import published as published
 
 FAMILIES = {"vgg": vgg, "resnet": resnet, "inception": inception, "densenet": densenet, "mobilenet": mobilenet,
@@ -32,10 +33,14 @@ MODELS = {name: make for family in FAMILIES.values() for name, make in family.MO
 
 @cache
 def model(name: str) -> Arch:
-    """The hand-built architecture called `name`, at its native resolution with 1000 classes.
+    """The hand-built architecture called `name`, at its native resolution with 1000 classes; with `+yolov8` or `+yolo`
+    behind the name of a classifier, a detector on it.
 
     Raises `InputError` with the nearest name where there is none of that name.
     """
+    backbone, plus, head = name.rpartition(SEPARATOR)
+    if plus and name not in MODELS:
+        return detector_on(model(backbone), head)
     if name not in MODELS:
         raise InputError(unknown("model", name, MODELS))
     return MODELS[name](name)
@@ -67,7 +72,8 @@ class Networks(Mapping):
         return self.change(self.own[name] if name in self.own else model(name))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.own or name in MODELS
+        backbone, plus, head = str(name).rpartition(SEPARATOR)
+        return name in self.own or name in MODELS or bool(plus and head in HEADS and backbone in MODELS)
 
     def __iter__(self) -> Iterator[str]:
         return iter((*self.own, *MODELS))
