@@ -11,6 +11,7 @@ from .images import (
     Placed as Placed,
     data_uri as data_uri,
     letterboxed as letterboxed,
+    marked_uri as marked_uri,
     middle as middle,
     prepared as prepared,
     save_marked as save_marked,

@@ -206,8 +206,12 @@ def data_uri(file: File, size: int = 96) -> str:
             small.thumbnail((size, size))
     except ValueError:
         return ""
+    return _uri(small)
+
+
+def _uri(image: Image.Image) -> str:
     held = io.BytesIO()
-    small.save(held, "WEBP", quality=80)
+    image.save(held, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()
 
 
@@ -263,14 +267,30 @@ def save_marked(file: File, marks: Sequence[Mark], path: Path) -> None:
     """The image, upright, with boxes drawn in it, as a file. ValueError for what is no image."""
     with opened(file) as image:
         there = plain(image, 3)
+    _mark(there, marks)
+    with whole(path) as temporary:
+        there.save(temporary, Image.registered_extensions().get(path.suffix.lower(), "JPEG"), quality=92)
+
+
+def marked_uri(pixels: np.ndarray, marks: Sequence[Mark], side: int = 240) -> str:
+    """Pixels `(height, width, channels)` with boxes drawn in them, `side` pixels on the longer side, to stand inside a
+    page; the boxes are in pixels of those."""
+    there = plain(Image.fromarray(pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, 0]), 3)
+    by = side / max(there.size)
+    there = there.resize((max(1, round(there.width * by)), max(1, round(there.height * by))))
+    _mark(there, [Mark((x * by, y * by, w * by, h * by), text, c) for (x, y, w, h), text, c in marks])
+    return _uri(there)
+
+
+def _mark(there: Image.Image, marks: Sequence[Mark]) -> None:
     pen, line = ImageDraw.Draw(there), max(1, round(max(there.size) / 300))
     font = ImageFont.load_default(max(10, round(max(there.size) / 50)))
     for (x, y, width, height), text, colour in marks:
         shade = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(colour * GOLDEN % 1, 0.75, 0.9))
         pen.rectangle((x, y, max(x, x + width), max(y, y + height)), outline=shade, width=line)
+        if not text:
+            continue
         left, top, right, bottom = pen.textbbox((x, y), text, font)
         up = min(bottom - top + 4, top)
         pen.rectangle((left, top - up, right + 4, bottom - up + 2), fill=shade)
         pen.text((x + 2, y - up), text, "white", font)
-    with whole(path) as temporary:
-        there.save(temporary, Image.registered_extensions().get(path.suffix.lower(), "JPEG"), quality=92)

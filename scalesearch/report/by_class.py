@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,31 @@ FOLDER = "by_class"
 
 @dataclass(frozen=True)
 class ByClass:
-    """A network's recall by class, its seeds averaged, and what it takes for what, added up; each class by its name."""
+    """A network's `measure` by class, its seeds averaged, and what it takes for what, added up; each class by its name.
+
+    Of detectors the matrix ends in what is nothing, and there is more to tell, of the first seed.
+    """
 
     name: str
     classes: tuple[str, ...]
-    recall: tuple[float | None, ...]
+    measure: str  # "recall", or "ap50"
+    values: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...] = ()
+    found: Detected | None = None
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What there is to tell of a detector: the 95 % interval of its average precision, of every class the confidence
+    at which F1 is best, that F1, and precision at every recall; the confidence that the matrix is of; pictures of the
+    images on which it does worst and best."""
+
+    interval: tuple[float, float]
+    threshold: tuple[float | None, ...]
+    f1: tuple[float | None, ...]
+    curves: tuple[tuple[float, ...] | None, ...]
+    at: float
+    shown: tuple[Mapping[str, Any], ...]
 
 
 def by_class(folder: Path, step: str, names: list[str]) -> list[ByClass]:
@@ -33,9 +53,23 @@ def by_class(folder: Path, step: str, names: list[str]) -> list[ByClass]:
 
 
 def _of(name: str, seeds: list[dict[str, Any]]) -> ByClass:
-    recalls = list(zip(*(seed["recall"] for seed in seeds), strict=True))
-    mean = tuple(None if None in values else sum(values) / len(values) for values in recalls)
+    measure = "recall" if "recall" in seeds[0] else "ap50"
+    classes = seeds[0]["classes"] or list(map(str, range(len(seeds[0][measure]))))
+    padded = lambda values: [*values, *[None] * (len(classes) - len(values))]
+    each = list(zip(*(padded(seed[measure]) for seed in seeds), strict=True))
+    mean = tuple(None if None in values else sum(values) / len(values) for values in each)
     matrices = [seed["confusion"] for seed in seeds if "confusion" in seed]
-    summed = tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*matrices, strict=True))
-    classes = seeds[0]["classes"] or list(map(str, range(len(mean))))
-    return ByClass(name, tuple(classes), mean, summed)
+    alike = [matrix for matrix in matrices if len(matrix) == len(matrices[0])]
+    summed = tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*alike, strict=True))
+    first, found = seeds[0], None
+    if measure == "ap50":
+        threshold, f1, curves = (tuple(padded(first[key])) for key in ("threshold", "f1", "curves"))
+        low, high = first["interval"]
+        found = Detected((low, high), threshold, f1, curves, first["confusion_threshold"],
+                         tuple(map(_safe, first["shown"])))
+    return ByClass(name, tuple(classes), measure, mean, summed, found)
+
+
+def _safe(shown: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Pictures that are pictures: a run's folder may come from a stranger."""
+    return {**shown, "pictures": [p for p in shown["pictures"] if str(p).startswith("data:image/webp;base64,")]}

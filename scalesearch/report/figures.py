@@ -17,6 +17,7 @@ from scalesearch.arch import pixels
 from scalesearch.report.info import Axis, Info
 from scalesearch.statistics import front
 
+MOST_CURVES = 12  # classes whose precision is drawn
 FAMILY, HAND_BUILT, TRIALS = "#1257b8", "#c2410c", "#94a3b8"
 COLOURS = ("#0f766e", FAMILY, HAND_BUILT, "#7c3aed", "#be185d", "#475569")  # of searches
 AXES = ("depth", "width", "resolution")  # presets too, at the corners, where the axes' titles stand
@@ -253,14 +254,30 @@ def volumes(info: Info) -> go.Figure:
 def confusion(info: Info) -> go.Figure:
     """What the largest member takes for what on the test split, as shares of each true class."""
     largest = info.by_class[-1]
+    nothing = largest.found is not None
+    names = [*largest.classes[: len(largest.confusion) - nothing], *(["nothing"] if nothing else [])]
     shares = [[n / max(1, sum(row)) for n in row] for row in largest.confusion]
     figure = go.Figure(go.Heatmap(
-        z=shares, x=largest.classes, y=largest.classes, colorscale="Blues", zmin=0, zmax=1,
+        z=shares, x=names, y=names, colorscale="Blues", zmin=0, zmax=1,
         customdata=largest.confusion, colorbar={"tickformat": ".0%"},
         hovertemplate="%{y} taken for %{x}: %{z:.1%} (%{customdata})<extra></extra>"))
     figure.update_layout(**STYLE | {"margin": {"l": 110, "r": 16, "t": 16, "b": 90}}, height=430)
     figure.update_xaxes(title="taken for", type="category")
     figure.update_yaxes(title="is", autorange="reversed", type="category")
+    return figure
+
+
+def precision_recall(info: Info) -> go.Figure:
+    """Precision at every recall of each class, of the largest member at half overlap."""
+    largest = info.by_class[-1]
+    assert largest.found is not None
+    drawn = [(name, curve) for name, curve in zip(largest.classes, largest.found.curves) if curve][:MOST_CURVES]
+    figure = go.Figure([go.Scatter(
+        x=[i / (len(curve) - 1) for i in range(len(curve))], y=curve, mode="lines", name=name,
+        hovertemplate="recall %{x:.0%}, precision %{y:.0%}") for name, curve in drawn])
+    figure.update_layout(**STYLE, height=380)
+    figure.update_xaxes(title="recall", range=[0, 1.01], tickformat=".0%")
+    figure.update_yaxes(title="precision", range=[0, 1.01], tickformat=".0%")
     return figure
 
 
@@ -279,4 +296,6 @@ def figures(info: Info) -> dict[str, str]:
             drawn[name] = draw(info)
     if info.by_class and info.by_class[-1].confusion:
         drawn["confusion"] = confusion(info)
+    if info.by_class and info.by_class[-1].found:
+        drawn["precision_recall"] = precision_recall(info)
     return {name: html(figure) for name, figure in drawn.items()}

@@ -83,11 +83,19 @@ class Info:
         keys = ("name", "document", "data", "budget", "wanted", "recipe", "environment", "seconds", "finished", "early",
                 "faults", "failed")
         said = {key: getattr(self, key) for key in keys}
-        recall = lambda network: dict(zip(network.classes, network.recall, strict=True))
-        said["by_class"] = [{"name": network.name, "recall": recall(network)}
+        values = lambda network: dict(zip(network.classes, network.values, strict=True))
+        said["by_class"] = [{"name": network.name, network.measure: values(network), **_thresholds(network)}
                             for network in (*self.finalists_by_class, *self.by_class)]
         return said | _plain(self.found, names) | {"trials": self.counts,
                                                    "rejected": sum(t["rejected"] for t in self.trials)}
+
+
+def _thresholds(network: ByClass) -> dict[str, Any]:
+    """Of a detector, at which confidence each class is best kept, and how sure its average precision is."""
+    if (found := network.found) is None:
+        return {}
+    return {"threshold": dict(zip(network.classes, found.threshold, strict=True)),
+            "f1": dict(zip(network.classes, found.f1, strict=True)), "interval": list(found.interval)}
 
 
 def _plain(value: Any, names: Mapping[str, str]) -> Any:

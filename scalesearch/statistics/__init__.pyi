@@ -16,4 +16,9 @@ from .pareto import (
     undominated as undominated,
     volumes as volumes,
 )
-from .thresholds import best_thresholds as best_thresholds, bootstrapped as bootstrapped, confusion as confusion
+from .thresholds import (
+    best_thresholds as best_thresholds,
+    bootstrapped as bootstrapped,
+    confusion as confusion,
+    image_counts as image_counts,
+)

@@ -81,6 +81,18 @@ def confusion(truth: Boxes, found: Boxes, classes: int, threshold: float, iou: f
     return table
 
 
+def image_counts(truth: Boxes, found: Boxes, images: int, threshold: float,
+                 iou: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every image how many boxes above `threshold` are right, how many there are, and how many are to be found."""
+    truth, found = arrays(truth), arrays(found)
+    at, matched = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0]), matches(truth, found)
+    real = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
+    counts = ~matched.ignored[0, at] & (matched.score >= threshold)
+    number = lambda rows: np.bincount(rows, minlength=images)
+    return (number(matched.image[counts & matched.right[0, at]]), number(matched.image[counts]),
+            number(truth.image[real]))
+
+
 class Compared(NamedTuple):
     """Average precision of a network with its 95 % interval; beside another one, by how much it is larger, with the
     interval of that, and the share of samples in which it is."""

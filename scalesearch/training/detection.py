@@ -13,7 +13,14 @@ import torch
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError
 from scalesearch.network import Decode, Network, suppressed
-from scalesearch.statistics import Boxes as Rows, average_precision, best_thresholds, bootstrapped, confusion
+from scalesearch.statistics import (
+    Boxes as Rows,
+    average_precision,
+    best_thresholds,
+    bootstrapped,
+    confusion,
+    image_counts,
+)
 from scalesearch.training.anchors import fitted_anchors
 from scalesearch.training.augmenting import Moves
 from scalesearch.training.box_targets import Boxes
@@ -28,6 +35,7 @@ FLAT = 0.01  # standard deviation of a head's weights at first
 USUAL = 640  # pixels of the side of such an image
 MATCHED = 0.5  # overlap from which a found box is a true one, in the confusion matrix and for thresholds
 SAMPLES = 200  # of the images, for the interval of the average precision
+PICTURES = 3  # of the worst and of the best images
 MOST_SHOWN = 100  # classes up to which it is kept which are taken for which
 
 
@@ -154,22 +162,47 @@ def metrics(parts: Sequence[Kept], labels: Boxes) -> dict[str, float]:
 
 
 def details(parts: Sequence[Kept], labels: Boxes) -> tuple[dict[str, float], dict[str, Any]]:
-    """Further scores (at three quarters' overlap, by size, recall), and by class: average precision, the best
-    threshold, its precision and recall, curves, and at a threshold that is told what is taken for what."""
+    """Further scores (at three quarters' overlap, by size, recall, best F1), and by class: average precision, the best
+    threshold with its F1, precision at every recall, and at a threshold that is told what is taken for what, a last row
+    and column being nothing; and of some images, worst and best, the boxes."""
     truth, found = _as_rows(parts, labels)
-    measured = average_precision(truth, found)
-    scores = {"ap75": measured.ap75, "ap_small": measured.ap_small, "ap_medium": measured.ap_medium,
-              "ap_large": measured.ap_large, "recall": measured.recall[100]}
-    best = best_thresholds(truth, found, MATCHED)
+    measured, best = average_precision(truth, found), best_thresholds(truth, found, MATCHED)
     sure = bootstrapped(truth, found, samples=SAMPLES)
-    told: dict[str, Any] = {
-        "interval": [sure.low, sure.high],
-        "ap": {str(c): v for c, v in measured.by_class.items()},
-        "ap50": {str(c): v for c, v in measured.by_class_50.items()},
-        "curves": {str(c): [round(float(v), 4) for v in curve] for c, curve in measured.curves_50.items()},
-        "best": {str(c): row._asdict() for c, row in best.by_class.items()}, "threshold": best.all.threshold}
+    scores = {"ap75": measured.ap75, "ap_small": measured.ap_small, "ap_medium": measured.ap_medium,
+              "ap_large": measured.ap_large, "recall": measured.recall[100], "f1": best.all.f1}
     classes = int(max(truth.class_.max(initial=0), found.class_.max(initial=0))) + 1
+    by_class = lambda values: [values.get(c) for c in range(classes)]
+    told: dict[str, Any] = {
+        "ap": by_class(measured.by_class), "ap50": by_class(measured.by_class_50),
+        "threshold": by_class({c: row.threshold for c, row in best.by_class.items()}),
+        "f1": by_class({c: row.f1 for c, row in best.by_class.items()}),
+        "curves": by_class({c: [round(float(v), 4) for v in curve] for c, curve in measured.curves_50.items()}),
+        "interval": [sure.low, sure.high], "confusion_threshold": best.all.threshold,
+        "shown": _shown(truth, found, parts, labels, best.all.threshold)}
     if classes <= MOST_SHOWN:
-        told["boxes_taken"] = confusion(truth, found, classes, best.all.threshold, MATCHED).tolist()
-    scores |= {"f1": best.all.f1}
+        told["confusion"] = confusion(truth, found, classes, best.all.threshold, MATCHED).tolist()
     return {name: value for name, value in scores.items() if math.isfinite(value)}, told
+
+
+def _shown(truth: Rows, found: Rows, parts: Sequence[Kept], labels: Boxes, threshold: float) -> list[dict[str, Any]]:
+    """The images on which a network does worst and best, by F1, of those with boxes: their true and found boxes as
+    shares of the letterbox."""
+    each = [of for part in parts for of in part.found]
+    right, tried, wanted = image_counts(truth, found, len(each), threshold, MATCHED)
+    worth = 2 * right / np.maximum(1, tried + wanted)
+    order = np.flatnonzero(wanted)[np.argsort(worth[wanted > 0], kind="stable")].tolist()
+    chosen = list(dict.fromkeys([*order[:PICTURES], *order[::-1][:PICTURES]]))
+    shown = []
+    for i in chosen:
+        there = labels.classes[i] >= 0
+        boxes, scores, classes = (values[each[i][1] >= threshold] for values in each[i])
+        shown.append({"image": i, "f1": round(float(worth[i]), 4),
+                      "truth": [[c, *map(_short, box)] for c, box in zip(labels.classes[i][there].tolist(),
+                                                                         labels.boxes[i][there].tolist())],
+                      "found": [[c, round(s, 3), *map(_short, box)] for c, s, box in zip(
+                          classes.tolist(), scores.tolist(), boxes.tolist())]})  # fmt: skip
+    return shown
+
+
+def _short(value: float) -> float:
+    return round(value, 4)

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from scalesearch.arch import expand
-from scalesearch.data import Source
+from scalesearch.data import Mark, Source, marked_uri
 from scalesearch.files import save_tensors, save_text, stamp, whole
 from scalesearch.network import Network, build, measure
 from scalesearch.training.pictures import Normal
@@ -189,9 +189,22 @@ class Session:
 
     def _keep(self, details: Mapping[str, Any]) -> None:
         """By class, of the test split: in a file of the run's folder, being long."""
-        path = self.place.by_class(self.job.step, self.job.name, self.job.seed)
+        path, names = self.place.by_class(self.job.step, self.job.name, self.job.seed), self.trainer.data.class_names
+        for told in details.get("shown", ()):
+            told["pictures"] = self._pictures(told)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_text(json.dumps({"classes": list(self.trainer.data.class_names), **details}) + "\n", path)
+        save_text(json.dumps({"classes": list(names), **details}) + "\n", path)
+
+    def _pictures(self, told: Mapping[str, Any]) -> list[str]:
+        """An image of the test split twice: with its true boxes and with those found, in colours of their classes."""
+        pixels = self.trainer.split("test").images(torch.tensor([told["image"]]))[0].permute(1, 2, 0).cpu().numpy()
+        high, wide = pixels.shape[:2]
+        drawn = []
+        for boxes in ([(c, *box) for c, *box in told["truth"]], [(c, *box) for c, _, *box in told["found"]]):
+            marks = [Mark((x1 * wide, y1 * high, (x2 - x1) * wide, (y2 - y1) * high), "", c)
+                     for c, x1, y1, x2, y2 in boxes]
+            drawn.append(marked_uri(pixels, marks))
+        return drawn
 
     def _facts(self) -> dict[str, Any]:
         """What was really built and used, told by the things themselves."""

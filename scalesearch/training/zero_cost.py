@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scalesearch.network import Network
 from scalesearch.training.recipe import PROXIES
 
 BATCH = 32
@@ -21,12 +22,19 @@ Loss = Callable[[torch.Tensor, Any], torch.Tensor]  # of outputs and labels
 MIXUP = 1e-2  # how far zen's disturbed images are from the first
 
 
-def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """The outputs in a row for each image; without those of auxiliary heads."""
+def _outputs(model: nn.Module, images: torch.Tensor) -> Any:
+    """Without those of auxiliary heads."""
     out = model(images)
-    if isinstance(out, list):
-        return torch.cat([part.flatten(1) for part in out], 1)
-    return out[0] if isinstance(out, tuple) else out
+    return out[0] if isinstance(model, Network) and model.arch.auxiliary and model.training else out
+
+
+def _flat(several: Any) -> torch.Tensor:
+    """One row for each image."""
+    return several if isinstance(several, torch.Tensor) else torch.cat([one.flatten(1) for one in several], 1)
+
+
+def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return _flat(_outputs(model, images))
 
 
 def synflow(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
@@ -68,7 +76,7 @@ def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -
     """The norm of the loss's gradient (Abdelfattah et al. 2021)."""
     model.train()
     model.zero_grad(set_to_none=True)
-    loss(_logits(model, images), labels).backward()
+    loss(_outputs(model, images), labels).backward()
     return math.sqrt(sum(p.grad.pow(2).sum().item() for p in model.parameters() if p.grad is not None))
 
 
@@ -109,7 +117,8 @@ def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> floa
 def _before_head(model: Any, x: torch.Tensor) -> torch.Tensor:
     """What the head is given."""
     taken: list[torch.Tensor] = []
-    hook = model.head.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0]))
+    hook = model.head.register_forward_pre_hook(lambda module, inputs: taken.append(_flat(
+        inputs if len(inputs) > 1 else inputs[0])))
     model(x)
     hook.remove()
     return taken[0].float()
