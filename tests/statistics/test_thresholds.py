@@ -1,0 +1,79 @@
+"""Thresholds, confusion and intervals of found boxes, against cases worked out by hand and plain recomputation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from scalesearch.statistics.detection import Boxes, average_precision
+from scalesearch.statistics.thresholds import best_thresholds, bootstrapped, confusion, image_counts
+
+
+def boxes(*rows, scored=False):
+    """Rows of image, class, x, y, width, height and, if scored, a score."""
+    table = np.array(rows, float).reshape(-1, 7 if scored else 6)
+    return Boxes(table[:, 0], table[:, 1], table[:, 2:6], table[:, 6] if scored else None)
+
+
+TRUTH = boxes((0, 0, 0, 0, 10, 10), (0, 1, 20, 0, 10, 10), (1, 0, 0, 0, 10, 10), (1, 0, 30, 0, 10, 10))
+FOUND = boxes((0, 0, 0, 0, 10, 10, 0.9), (0, 0, 20, 0, 10, 10, 0.8), (1, 0, 1, 0, 10, 10, 0.7),
+              (1, 0, 60, 0, 5, 5, 0.6), (1, 0, 30, 0, 10, 9, 0.5), (1, 1, 50, 50, 5, 5, 0.3), scored=True)
+
+
+def test_the_best_threshold_of_a_class():
+    found = best_thresholds(TRUTH, FOUND)
+    # of class 0: right, wrong, right, wrong, right of three: F1 1/2, 2/5, 4/6, 4/7, 6/8
+    assert found.by_class[0] == pytest.approx((0.5, 3 / 5, 1.0, 0.75))
+    assert found.by_class[1][:1] == (0.3,) and found.by_class[1].f1 == 0.0
+    assert found.all == pytest.approx((0.5, 3 / 5, 3 / 4, 6 / 9))
+
+
+def test_what_is_taken_for_what():
+    table = confusion(TRUTH, FOUND, 2, 0.4)
+    assert table.tolist() == [[3, 0, 0], [1, 0, 0], [1, 0, 0]]
+    assert confusion(TRUTH, FOUND, 2, 0.75).tolist() == [[1, 0, 2], [1, 0, 0], [0, 0, 0]]
+    right, tried, wanted = image_counts(TRUTH, FOUND, 3, 0.4)
+    assert right.tolist() == [1, 2, 0] and tried.tolist() == [2, 3, 0] and wanted.tolist() == [2, 2, 0]
+
+
+def some(seed, images=12):
+    rng = np.random.default_rng(seed)
+    own = [(i, rng.integers(3), *rng.uniform(0, 80, 2), *rng.uniform(5, 20, 2)) for i in range(images)
+           for _ in range(rng.integers(1, 5))]
+    noise = lambda scale: [(i, c, *(np.array(box) + rng.normal(0, scale, 4)).clip(1), rng.uniform())
+                           for i, c, *box in own if rng.random() < 0.8]
+    return boxes(*own), boxes(*noise(1.0), scored=True), boxes(*noise(3.0), scored=True)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 1000))
+def test_samples_are_average_precision_of_images_drawn_again(seed):
+    truth, good, bad = some(seed)
+    compared = bootstrapped(truth, good, bad, samples=50)
+    assert compared.ap == pytest.approx(average_precision(truth, good).ap)
+    assert compared.more == pytest.approx(compared.ap - average_precision(truth, bad).ap)
+    assert compared.low <= compared.high and 0 <= compared.wins <= 1
+    same = bootstrapped(truth, good, good, samples=20)
+    assert same.wins == 0.5 and same.more == same.more_low == same.more_high == 0
+
+
+def test_a_sample_equals_the_images_written_out():
+    truth, good, _ = some(5)
+    times = np.random.default_rng(1).multinomial(12, [1 / 12] * 12)
+    from scalesearch.statistics.thresholds import _precisions
+
+    def repeated(b):
+        rows = [(np.flatnonzero(b.image == i), n) for i, copies in enumerate(times) for n in range(copies)]
+        which = np.concatenate([r for r, _ in rows])
+        image = np.concatenate([np.full(len(r), k) for k, (r, _) in enumerate(rows)])
+        return Boxes(image, b.class_[which], b.box[which], None if b.score is None else b.score[which])
+
+    assert _precisions(truth, good, times[None])[0] == pytest.approx(
+        average_precision(repeated(truth), repeated(good)).ap, abs=1e-9)
+
+
+def test_a_much_better_network_wins_surely():
+    truth, good, bad = some(3, 60)
+    compared = bootstrapped(truth, good, bad, samples=200)
+    assert compared.wins > 0.97 and compared.more_low > 0
