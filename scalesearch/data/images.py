@@ -236,16 +236,16 @@ def placed(width: int, height: int, size: Sides) -> Placed:
     return Placed(scale, (wide - inner[0]) // 2, (high - inner[1]) // 2, width, height, *inner)
 
 
-def letterboxed(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Placed]:
+def letterboxed(file: File, size: Sides, channels: int, draft: bool = False) -> tuple[np.ndarray, Placed]:
     """The whole image, upright, as large as fits into `size` pixels, in the middle of grey: `(height, width, channels)`
-    uint8, and where it lies.
+    uint8, and where it lies. With `draft`, large JPEGs are decoded small.
 
     ValueError for a file that is no image.
     """
     with opened(file) as image:
         lies = placed(*_upright(image), size)
         inner = lies.inner_width, lies.inner_height
-        if image.format == "JPEG":
+        if draft and image.format == "JPEG":
             least = round(DRAFTED * max(inner))  # of both sides: the image may lie on its side
             image.draft(None, (least, least))
         there = plain(image, channels)

@@ -24,6 +24,7 @@ DEFAULT_OPSET = 18
 LIBRARIES = "timm", "torchvision", "ultralytics"
 BOXES = 3  # outputs of a `Detector`: boxes, scores, classes
 TOLERANCE = 1e-4  # of an output, relative to the largest
+STRETCHED = 1e-3  # of boxes and scores, in whose exponentials and sigmoids differences grow
 
 
 def _safetensors(model: Network, path: Path, opset: int) -> None:
@@ -106,9 +107,10 @@ def _compare(checked: torch.nn.Module, model: Network | Detector, session: Any) 
         if checked is not model:  # of the very boxes that came out, the same are to be chosen: with the same scores
             chosen = model.chosen(*found[BOXES:])  # type: ignore[operator]
             expected, found = (chosen[1], *expected[BOXES:]), [found[1], *found[BOXES:]]
+        most = TOLERANCE if checked is model else STRETCHED
         for ours, theirs in zip(expected, found, strict=True):
             error = (ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-12)
-            if not error <= TOLERANCE:
+            if not error <= most:
                 raise RuntimeError(f"the ONNX file gives other outputs than the network, by {error:.1e} of the largest")
 
 

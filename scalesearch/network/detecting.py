@@ -16,6 +16,7 @@ DETECTORS = ("yolov8", "yolo", "yolov1")  # heads
 BLOCK = 512  # boxes that are held against each other at a time
 MOST_CONSIDERED = 30_000  # of an image, the likeliest
 ROUNDS = 32
+LAST_BIT = 1e-13  # less than scores in 32 bits differ by, where they do
 LARGEST = 10.0  # logarithm of how many times its anchor a box is: beyond it, numbers only overflow
 
 
@@ -184,7 +185,7 @@ class Detector(nn.Module):
         """Of all boxes and their scores."""
         likely, classes = scores.max(-1)
         likely = torch.where(likely > self.confidence, likely, torch.zeros_like(likely))
-        likely, rows = likely.topk(min(self.considered, likely.shape[1]), 1)
+        likely, rows = _likeliest(likely, self.considered)
         boxes, classes = boxes.gather(1, rows[..., None].expand(-1, -1, 4)), classes.gather(1, rows)
         over = overlap(boxes, boxes) > self.iou
         covers = (over & (classes[:, :, None] == classes[:, None])).triu(1)
@@ -192,8 +193,15 @@ class Detector(nn.Module):
         stays = found
         for _ in range(ROUNDS):
             stays = found & ~(covers & stays[:, :, None]).any(1)
-        likely, order = torch.where(stays, likely, torch.zeros_like(likely)).topk(min(self.most, likely.shape[1]), 1)
+        likely, order = _likeliest(torch.where(stays, likely, torch.zeros_like(likely)), self.most)
         return boxes.gather(1, order[..., None].expand(-1, -1, 4)), likely, classes.gather(1, order)
+
+
+def _likeliest(scores: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest of each row and where they are; of equal ones the first, wherever it runs."""
+    place = torch.arange(scores.shape[1], device=scores.device, dtype=torch.float64)
+    rows = (scores.double() - place * LAST_BIT).topk(min(most, scores.shape[1]), 1).indices
+    return scores.gather(1, rows), rows
 
 
 def kept_rows(boxes: torch.Tensor, classes: torch.Tensor, iou: float, most: int | None = None) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 from scalesearch.arch import Arch, Resolution, adapt, expand, sized
 from scalesearch.counting import cost
 from scalesearch.data import Source
-from scalesearch.errors import Interrupted, WorkFailed
+from scalesearch.errors import Interrupted, WorkFailed, inside
 from scalesearch.files import save_text
 from scalesearch.runs.folder import claimed, damaged
 from scalesearch.runs.images import keep_data
@@ -68,6 +68,8 @@ def train(single: Single, folder: Path, resume: bool = False,
     task = TASKS.get(single.source.task) or TASKS["classification"]
     task.check(single.arch, "model")
     single.recipe.frozen(len(single.adapted.stages))
+    with inside("recipe"):
+        task.check_recipe(single.recipe)
     with claimed(folder, single.document, resume, "training"):
         if (summary := _finished(folder)) is not None:
             return summary

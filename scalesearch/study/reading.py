@@ -117,6 +117,7 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
         _check_some_network(study)
     with inside("recipe"):
         training.recipe.frozen(len(space.point(Random(0))[1].stages))
+        task.check_recipe(training.recipe)
     return study
 
 

@@ -106,6 +106,9 @@ class Task:
     percent: bool = True
     share_of_images: bool = True  # which finitely many images then tell no better than so
     letterbox: bool = False  # whether images are shown whole, and what is beyond them is grey
+    without: tuple[str, ...] = ()  # keys of recipes that make no sense of its labels
+    teaches: bool = True  # whether networks can learn from others' outputs
+    hint: str = ""  # what to write instead of a network that is for something else
 
     @property
     def searched(self) -> Score:
@@ -134,7 +137,13 @@ class Task:
         """Raises `InputError` for a network whose head is for something else."""
         if not self.takes(arch):
             kind = BLOCKS[arch.head.kind].task
-            raise InputError(f"{arch.name} is for {kind}, and the study for {self.name}", place)
+            hint = f"; {self.hint.format(arch.name)}" if self.hint and not arch.taps else ""
+            raise InputError(f"{arch.name} is for {kind}, and the study for {self.name}{hint}", place)
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raises `InputError` for what makes no sense of this task's labels."""
+        if used := next((key for key in self.without if getattr(recipe, key)), None):
+            raise InputError(f"makes no sense for {self.name}; set it to 0, or take a recipe without it", used)
 
     @property
     def behaviour(self) -> Behaviour:
@@ -142,4 +151,5 @@ class Task:
 
 
 TASKS = {"classification": Task("classification", score="accuracy"),
-         "detection": Task("detection", score="ap", share_of_images=False, letterbox=True)}
+         "detection": Task("detection", score="ap", share_of_images=False, letterbox=True, without=("cutmix",),
+                           teaches=False, hint="{0}+yolov8 is a detector on it")}

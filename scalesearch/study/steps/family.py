@@ -30,8 +30,10 @@ class Options:
 
 
 def check(study: Study) -> None:
-    phi = study.options(Options).phi
+    phi, task = study.options(Options).phi, study.trained.task
     distinct(phi, f"{NAME}.phi")
+    if study.options(Options).distill and not task.teaches:
+        raise InputError(f"networks for {task.name} learn from labels alone here; leave it out", f"{NAME}.distill")
     largest = study.options(scale.Options).factor ** max(phi, default=0)
     if largest > MOST_FACTOR:
         raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most "
