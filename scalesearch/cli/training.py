@@ -108,19 +108,42 @@ def evaluate(model: str, data_: str, weights: str | None, raw: bool, split: str,
              classes: int | None, device: str | None, as_json: bool, **said: Any) -> None:
     """How well MODEL with trained weights, ours or a library's, knows the images of a split.
 
-    Images are prepared as for `predict`. Classes are matched by their names where weights and data have them.
+    Images are prepared as for `predict` or `detect`. Classes are matched by their names where weights and data have
+    them. Of detectors it is COCO's average precision, and the confidence that suits each class best.
     """
+    from scalesearch.arch import BLOCKS
     from scalesearch.data import examples
-    from scalesearch.weights import evaluate as evaluated
+    from scalesearch.weights import evaluate as evaluated, evaluate_boxes
+    from scalesearch.zoo import load
 
-    arch = classifier(model, resolution, classes, "evaluate")
+    arch = load(model, resolution=resolution, classes=classes)
+    finds_boxes = BLOCKS[arch.head.kind].task == "detection"
+    arch = arch if finds_boxes else classifier(model, resolution, classes, "evaluate")
     given = ready(arch, own_weights(model, weights), device, raw)
     near = (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet") if Path(
         model).is_dir() else ()
     shown = examples(told_data(data_, said), split, next((path for path in near if path.exists()), None))
+    if finds_boxes:
+        _say_boxes(arch.name, split, evaluate_boxes(given.network, shown, given.preparation, given.classes,
+                                                    given.device), as_json)
+        return
+    if shown.boxes is not None:
+        raise InputError("has boxes, and the network takes whole images", shown.origin)
     found = evaluated(given.network, shown, given.preparation, given.classes, given.device)
     row = {"name": arch.name, "split": split, **found._asdict()}
     if as_json:
         click.echo(json.dumps(row, indent=2))
     else:
         print_rows([row | {"top1": share(found.top1), "top5": share(found.top5)}], False)
+
+
+def _say_boxes(name: str, split: str, found: Any, as_json: bool) -> None:
+    row = {"name": name, "split": split, **found._asdict()}
+    if as_json:
+        click.echo(json.dumps(row, indent=2, ensure_ascii=False))
+        return
+    shares = {key: share(value) for key, value in row.items() if isinstance(value, float)}
+    print_rows([{key: value for key, value in (row | shares).items() if key != "by_class"}], False)
+    print_rows([{"class": label, "ap50": share(told["ap50"]), "confidence": round(told["threshold"], 3),
+                 "precision": share(told["precision"]), "recall": share(told["recall"]), "f1": share(told["f1"])}
+                for label, told in found.by_class.items()], False)

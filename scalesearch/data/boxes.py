@@ -41,13 +41,15 @@ class Truth:
 class Targets:
     """The boxes of a split's images in their letterboxes, M at most in one: corners `(n, M, 4)` as shares of the
     letterbox's width and height, classes `(n, M)` that are -1 where there is no box, crowds `(n, M)`, areas `(n, M)` in
-    pixels of the photo, and how many of these the letterbox is wide and high `(n, 2)`."""
+    pixels of the photo, how many of these the letterbox is wide and high `(n, 2)`, and where in it the photo lies, as
+    corners `(n, 4)`."""
 
     boxes: np.ndarray
     classes: np.ndarray
     crowd: np.ndarray
     area: np.ndarray
     extent: np.ndarray
+    photo: np.ndarray
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -78,7 +80,8 @@ def targets(truth: Truth, widths: np.ndarray, heights: np.ndarray, size: Sides) 
     classes[image, place], crowd[image, place] = truth.class_[order], truth.crowd[order]
     area[image, place] = np.where(np.isfinite(told), told, pixels)
     extent = own / inner.clip(1) * letterbox
-    return Targets(boxes, classes, crowd, area, extent.astype(np.float32))
+    photo = np.concatenate([start, start + inner], 1) / np.tile(letterbox, 2)
+    return Targets(boxes, classes, crowd, area, extent.astype(np.float32), photo.astype(np.float32))
 
 
 def tiny(truth: Truth, widths: np.ndarray, heights: np.ndarray, resolution: int) -> int:

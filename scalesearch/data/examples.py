@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from scalesearch.data.boxes import Truth
 from scalesearch.data.columns import read_parquet
 from scalesearch.data.images import File
 from scalesearch.data.index import SPLITS, Arrays, Index, index
@@ -35,11 +36,20 @@ class Examples:
     def prepared(self, prepare: Callable[[File], T]) -> Iterator[tuple[T, int]]:
         """What `prepare` makes of every image, and the number of its class; by all cores."""
         numbers = {name: number for number, name in enumerate(self.index.classes)}
+        return ((image, numbers[self.index.labels[row]]) for row, image in zip(self.rows, self.images(prepare)))
+
+    def images(self, prepare: Callable[[File], T]) -> Iterator[T]:
+        """What `prepare` makes of every image; by all cores."""
         made = in_order(self.index, self.rows, prepare, "scoring images")
         for row, image in zip(self.rows, made, strict=True):
             if isinstance(image, Exception):
                 raise InputError(f"cannot be read ({image})", f"{self.origin}: {self.index.names[row]}")
-            yield image, numbers[self.index.labels[row]]
+            yield image
+
+    @property
+    def boxes(self) -> Truth | None:
+        """The boxes in them, images counted in their order here."""
+        return None if self.index.truth is None else self.index.truth.of(np.array(self.rows, np.int64))
 
 
 def examples(data: str | Mapping[str, Any], split: str = "test", kept: Path | None = None) -> Examples:

@@ -17,7 +17,8 @@ from scalesearch.data.splits import counts
 from scalesearch.errors import InputError
 
 Names = Sequence[str]  # two of them
-SIDES = 160, 320, 640  # resolutions that small boxes are counted at
+SIDES = range(96, 1281, 32)  # resolutions that small boxes are counted at
+TOLD = "160", "320", "640"  # those that are told of any data set
 FEW = 10  # images for training, below which a class is told as small
 # What is done with images of Pillow's modes other than 8-bit RGB and grey.
 TREATED = {
@@ -77,7 +78,7 @@ class Health:
             return []
         some = lambda names: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         is_are = "is", "are"
-        tiny = [f"{count:,} at {side} px" for side, count in told["tiny"].items() if count]
+        tiny = [f"{told['tiny'][side]:,} at {side} px" for side in TOLD if told["tiny"][side]]
         return [
             (told["outside"], f"{images(told['outside'], 'has', 'have')} boxes that reach beyond the image, and are "
                               f"cut: {some(told['outside'])}"),

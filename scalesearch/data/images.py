@@ -236,18 +236,15 @@ def placed(width: int, height: int, size: Sides) -> Placed:
     return Placed(scale, (wide - inner[0]) // 2, (high - inner[1]) // 2, width, height, *inner)
 
 
-def letterboxed(file: File, size: Sides, channels: int, draft: bool = False) -> tuple[np.ndarray, Placed]:
+def letterboxed(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Placed]:
     """The whole image, upright, as large as fits into `size` pixels, in the middle of grey: `(height, width, channels)`
-    uint8, and where it lies. With `draft`, large JPEGs are decoded small.
+    uint8, and where it lies.
 
     ValueError for a file that is no image.
     """
     with opened(file) as image:
         lies = placed(*_upright(image), size)
         inner = lies.inner_width, lies.inner_height
-        if draft and image.format == "JPEG":
-            least = round(DRAFTED * max(inner))  # of both sides: the image may lie on its side
-            image.draft(None, (least, least))
         there = plain(image, channels)
     box = Image.new(there.mode, _width_height(size), (LETTERBOX,) * len(there.getbands()))
     inside = there.resize(inner, Image.Resampling.BILINEAR) if inner != there.size else there

@@ -45,7 +45,7 @@ class Pixels:
 
 def store_path(digest: str, size: Sides, channels: int, whole: bool = False) -> Path:
     called = size if isinstance(size, int) else "x".join(map(str, size))
-    return cache_folder("pixels") / f"{digest}-{called}-{channels}{'-letterbox' if whole else ''}.npy"
+    return cache_folder("pixels") / f"{digest}-{called}-{channels}{'-whole' if whole else ''}.npy"
 
 
 def stored(index: Index, scan: Scan, size: Sides, channels: int, whole: bool = False) -> np.ndarray:
@@ -80,7 +80,7 @@ def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]
             raise WorkFailed(room) from None
         told = f"decoding to {height}×{width} ({needed / 1e6:,.0f} MB in {path.parent})"
         size = height, width
-        work = lambda file: letterboxed(file, size, channels, draft=True)[0] if letterbox else middle(file, size, channels)
+        work = lambda file: letterboxed(file, size, channels)[0] if letterbox else middle(file, size, channels)
         for row, image in zip(rows, in_order(index, rows, work, told), strict=True):
             if isinstance(image, Exception):
                 raise WorkFailed(f"{index.names[row]} of {index.origin} could be read a moment ago: {image}")

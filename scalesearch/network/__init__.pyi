@@ -1,5 +1,11 @@
 from .constructors import Arguments as Arguments, constructor as constructor, method as method
-from .detecting import Decode as Decode, Detector as Detector, overlap as overlap, suppressed as suppressed
+from .detecting import (
+    Decode as Decode,
+    Detector as Detector,
+    Suppressed as Suppressed,
+    overlap as overlap,
+    suppressed as suppressed,
+)
 from .latency import (
     checked_device as checked_device,
     measure as measure,

@@ -127,7 +127,7 @@ class Decode(nn.Module):
         return self._pixels(like) / torch.tensor(list(shape)[::-1], device=like.device, dtype=like.dtype)
 
 
-class Found(NamedTuple):
+class Suppressed(NamedTuple):
     """Boxes of an image, the likeliest first: corners `(k, 4)`, scores `(k,)` and classes `(k,)`."""
 
     boxes: torch.Tensor
@@ -136,7 +136,7 @@ class Found(NamedTuple):
 
 
 def suppressed(boxes: torch.Tensor, scores: torch.Tensor, confidence: float = 0.25, iou: float = 0.7, most: int = 300,
-               every_class: bool = False, only: Sequence[int] | None = None) -> list[Found]:
+               every_class: bool = False, only: Sequence[int] | None = None) -> list[Suppressed]:
     """Of each image the boxes that no likelier one of their class covers by more than `iou` (non-maximum suppression).
 
     `boxes` are `(n, A, 4)` corners, `scores` `(n, A, classes)`. A box is of its likeliest class, or of every one above
@@ -146,7 +146,7 @@ def suppressed(boxes: torch.Tensor, scores: torch.Tensor, confidence: float = 0.
 
 
 def _of_image(boxes: torch.Tensor, scores: torch.Tensor, confidence: float, iou: float, most: int,
-              every_class: bool, only: Sequence[int] | None) -> Found:
+              every_class: bool, only: Sequence[int] | None) -> Suppressed:
     if every_class:
         rows, classes = (scores > confidence).nonzero(as_tuple=True)
         likely = scores[rows, classes]
@@ -160,7 +160,7 @@ def _of_image(boxes: torch.Tensor, scores: torch.Tensor, confidence: float, iou:
     order = likely.argsort(descending=True, stable=True)[:MOST_CONSIDERED]
     rows, likely, classes = rows[order], likely[order], classes[order]
     kept = kept_rows(boxes[rows], classes, iou, most)
-    return Found(boxes[rows[kept]], likely[kept], classes[kept])
+    return Suppressed(boxes[rows[kept]], likely[kept], classes[kept])
 
 
 class Detector(nn.Module):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
-from scalesearch.arch import expand
+from scalesearch.arch import expand, sides
 from scalesearch.counting import by_layer, by_stage
 from scalesearch.data import Health
 from scalesearch.report.by_class import ByClass
@@ -166,10 +166,23 @@ def _of_training(run: Driver, health: dict[str, Any] | None) -> dict[str, Any]:
         "data": {"name": data.name, "origin": data.origin, "classes": data.classes,
                  "resolution": study.training.resolution, "images": dict(data.sizes), "digest": data.digest,
                  "kept at": data.size, "health": health,
-                 "warnings": Health.of_dict(health).warnings if health else []},
+                 "warnings": Health.of_dict(health).warnings if health else [], "tiny": _tiny(run, health)},
         "recipe": {"final": asdict(study.training.recipe), "search epochs": run.recipe_of("base").epochs,
                    "scaling epochs": run.recipe_of("scale").epochs},
     }  # fmt: skip
+
+
+def _tiny(run: Driver, health: dict[str, Any] | None) -> str:
+    """How many boxes are hardly to be seen at the study's resolution, and at the family's largest: what resolution is
+    worth."""
+    if not health or not health.get("boxes"):
+        return ""
+    counted = {int(side): count for side, count in health["boxes"]["tiny"].items()}
+    at = lambda resolution: counted[min(counted, key=lambda side: abs(side - max(sides(resolution))))]
+    largest = max((t.fidelity["resolution"] for t in run.log.of("family")), key=lambda r: max(sides(r)), default=None)
+    first, last = run.study.trained.resolution, largest
+    said = f"{at(first):,} of {health['boxes']['count']:,} boxes have a side under 8 pixels at {max(sides(first))}"
+    return said + (f", {at(last):,} at the largest member's {max(sides(last))}." if last else ".")
 
 
 def _flat(trial: Trial) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -16,13 +16,15 @@ LEAST_SIDE = 2e-3  # of the image's, that a box must have left
 @dataclass(frozen=True)
 class Boxes:
     """As `data.Targets`, of tensors: corners `(n, M, 4)` as shares of the image's width and height, classes `(n, M)`,
-    -1 where there is no box, and for scoring crowds and areas `(n, M)` and the photo's pixels `(n, 2)`."""
+    -1 where there is no box, and for scoring crowds and areas `(n, M)`, the letterbox's sides in the photo's
+    pixels `(n, 2)` and the photo's corners in it `(n, 4)`."""
 
     boxes: torch.Tensor
     classes: torch.Tensor
     crowd: torch.Tensor
     area: torch.Tensor
     extent: torch.Tensor
+    photo: torch.Tensor
 
     @staticmethod
     def of(raw: Any) -> Boxes:
@@ -57,7 +59,7 @@ class Boxes:
         left = sides.prod(-1) >= LEAST_LEFT * before.prod(-1)
         stays = left & (sides.amin(-1) > 2 * LEAST_SIDE)
         classes = torch.where(stays, taken.classes, -1)
-        each = Boxes((cut + 1) / 2, classes, taken.crowd, taken.area, taken.extent)
+        each = replace(taken, boxes=(cut + 1) / 2, classes=classes)
         return each._together(n, parts).packed()
 
     def joined(self, order: torch.Tensor) -> Boxes:
@@ -67,8 +69,9 @@ class Boxes:
 
     def _together(self, n: int, parts: int) -> Boxes:
         rows = lambda t: t.view(n, parts * t.shape[1], *t.shape[2:])
-        return Boxes(rows(self.boxes), rows(self.classes), rows(self.crowd), rows(self.area),
-                     self.extent.view(n, parts, 2)[:, 0])
+        first = lambda t: t.view(n, parts, t.shape[1])[:, 0]
+        return Boxes(rows(self.boxes), rows(self.classes), rows(self.crowd), rows(self.area), first(self.extent),
+                     first(self.photo))
 
     def packed(self) -> Boxes:
         """Those that are there first, and no more columns than one image needs."""
@@ -76,8 +79,8 @@ class Boxes:
         most = max(1, int(there.sum(1).max()) if len(there) else 1)
         order = (~there).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
         take = lambda t: t.gather(1, order)
-        return Boxes(self.boxes.gather(1, order[..., None].expand(-1, -1, 4)), take(self.classes), take(self.crowd),
-                     take(self.area), self.extent)
+        return replace(self, boxes=self.boxes.gather(1, order[..., None].expand(-1, -1, 4)),
+                       classes=take(self.classes), crowd=take(self.crowd), area=take(self.area))
 
 
 def _inverse(moves: torch.Tensor) -> torch.Tensor:

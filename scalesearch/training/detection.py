@@ -131,7 +131,9 @@ def kept(arch: Arch, out: Any, labels: Boxes, recipe: Recipe) -> Kept:
     high, wide = arch.sides
     boxes = boxes / torch.tensor([wide, high, wide, high], device=boxes.device)
     found = suppressed(boxes, scores, CONFIDENCE, OVERLAP, MOST, every_class=True)
-    return Kept([(f.boxes.clamp(0, 1).cpu().numpy(), f.scores.cpu().numpy(), f.classes.cpu().numpy()) for f in found],
+    cut = [torch.minimum(torch.maximum(f.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
+           for f, photo in zip(found, labels.photo)]
+    return Kept([(own.cpu().numpy(), f.scores.cpu().numpy(), f.classes.cpu().numpy()) for own, f in zip(cut, found)],
                 loss(arch, out, labels, recipe).item() * len(labels))
 
 

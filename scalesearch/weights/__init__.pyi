@@ -10,3 +10,4 @@ from .peers import (
     trained_with as trained_with,
 )
 from .predicting import Prediction as Prediction, find as find, predict as predict
+from .scoring_boxes import evaluate_boxes as evaluate_boxes

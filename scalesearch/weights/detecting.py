@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from scalesearch.data import Placed, letterboxed
+from scalesearch.data import File, Placed, letterboxed
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.network import Decode, Network, suppressed
+from scalesearch.network import Decode, Network, Suppressed, suppressed
 from scalesearch.training import every_channel
 from scalesearch.weights.predicting import PHOTOS, Found
 from scalesearch.zoo import Preprocessing
@@ -80,9 +80,15 @@ def _taken(path: Path, model: Network, prepare: Preprocessing) -> tuple[torch.Te
     if channels not in PHOTOS:
         raise InputError(f"is a photo, and the network takes images of {channels} channels", str(path))
     try:
-        pixels, placed = letterboxed(path, model.arch.resolution, channels)
+        return boxed_input(path, model, prepare)
     except ValueError as error:
         raise InputError(f"is no image that can be read ({error})", str(path)) from None
+
+
+def boxed_input(file: File, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
+    """An image in its letterbox as `model` takes it, and where it lies. ValueError for what is none."""
+    channels = model.arch.channels
+    pixels, placed = letterboxed(file, model.arch.resolution, channels)
     mean, std = (torch.tensor(every_channel(values, channels)).view(-1, 1, 1) for values in (prepare.mean, prepare.std))
     return (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255) - mean) / std, placed
 
@@ -99,10 +105,11 @@ def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Path, t
     found = suppressed(boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most,
                        only=threshold.only)
     for (path, _, placed), own in zip(images, found):
-        yield Detections(path, placed.width, placed.height, list(_brought_back(own, placed)))
+        yield Detections(path, placed.width, placed.height, list(brought_back(own, placed)))
 
 
-def _brought_back(found, placed: Placed) -> Iterator[Box]:
+def brought_back(found: Suppressed, placed: Placed) -> Iterator[Box]:
+    """Boxes in pixels of the photo, cut at its edges."""
     corner = torch.tensor([placed.left, placed.top] * 2, device=found.boxes.device)
     there = (found.boxes - corner) / placed.scale
     for (x, y, right, bottom), score, class_ in zip(there.tolist(), found.scores.tolist(), found.classes.tolist()):

@@ -33,7 +33,7 @@ def evaluate(model: Network, examples: Examples, preprocessing: Preprocessing, c
 
     Raises `InputError` where the two have neither in common.
     """
-    number = _numbers(examples, model.arch.classes, called)
+    number = numbers(examples, model.arch.classes, called)
     model = model.eval().to(device)
     right, among, loss, count = 0, 0, 0.0, 0
     for images, labels in _batches(examples, preprocessing, model.arch.channels):
@@ -47,7 +47,7 @@ def evaluate(model: Network, examples: Examples, preprocessing: Preprocessing, c
     return Evaluation(right / count, among / count, loss / count, count)
 
 
-def _numbers(examples: Examples, classes: int, called: Sequence[str] | None) -> list[int]:
+def numbers(examples: Examples, classes: int, called: Sequence[str] | None) -> list[int]:
     """The network's number of every class of the data."""
     theirs, names = {name: i for i, name in enumerate(called or ())}, examples.class_names
     if names and all(name in theirs for name in names):

@@ -297,4 +297,4 @@ def test_a_shipped_study_goes_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "effnet_phi").mkdir()  # a run's folder of that name hides nothing
     assert "predictor in mbconv" in invoke("run", "effnet_phi", "--dry-run").stdout
     said = refused("run", "efnet_phi")
-    assert 'come along: cifar10_phi, effnet_phi, imagenette_phi. Did you mean "effnet_phi"?' in said
+    assert 'come along: cifar10_phi, effnet_phi, imagenette_phi, yolo_scale. Did you mean "effnet_phi"?' in said

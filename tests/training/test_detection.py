@@ -40,7 +40,8 @@ def boxes_of(*images, width=8):
     """`Boxes` of images, each a list of (class, x1, y1, x2, y2) as shares."""
     n = len(images)
     raw = Targets(np.zeros((n, width, 4), np.float32), np.full((n, width), -1, np.int64), np.zeros((n, width), bool),
-                  np.zeros((n, width), np.float32), np.full((n, 2), 64, np.float32))
+                  np.zeros((n, width), np.float32), np.full((n, 2), 64, np.float32),
+                  np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1)))
     for i, image in enumerate(images):
         for k, (class_, *corners) in enumerate(image):
             raw.boxes[i, k], raw.classes[i, k] = corners, class_
