@@ -185,8 +185,7 @@ def examined(file: File) -> Facts:
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:
-    lies = image.getexif().get(ORIENTATION) in LYING
-    return (image.height, image.width) if lies else image.size
+    return image.size[::-1] if image.getexif().get(ORIENTATION) in LYING else image.size
 
 
 def sides_of(file: File) -> tuple[int, int] | None:
@@ -216,10 +215,8 @@ def _uri(image: Image.Image) -> str:
 
 
 class Placed(NamedTuple):
-    """Where an image lies in a letterbox: times `scale`, from column `left` and row `top` on; its own sides, and those
-    it has there."""
+    """Where an image lies in a letterbox: from column `left` and row `top` on; its own sides, and those there."""
 
-    scale: float
     left: int
     top: int
     width: int
@@ -227,13 +224,18 @@ class Placed(NamedTuple):
     inner_width: int
     inner_height: int
 
+    @property
+    def pixels(self) -> tuple[float, float]:
+        """How many of the image's are one of the letterbox's, across and down."""
+        return self.width / self.inner_width, self.height / self.inner_height
+
 
 def placed(width: int, height: int, size: Sides) -> Placed:
     """An image of these sides in the middle of a letterbox of `size`, as large as fits."""
     wide, high = _width_height(size)
     scale = min(wide / max(1, width), high / max(1, height))
     inner = min(wide, max(1, round(width * scale))), min(high, max(1, round(height * scale)))
-    return Placed(scale, (wide - inner[0]) // 2, (high - inner[1]) // 2, width, height, *inner)
+    return Placed((wide - inner[0]) // 2, (high - inner[1]) // 2, width, height, *inner)
 
 
 def letterboxed(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Placed]:

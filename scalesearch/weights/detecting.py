@@ -111,7 +111,7 @@ def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Path, t
 def brought_back(found: Suppressed, placed: Placed) -> Iterator[Box]:
     """Boxes in pixels of the photo, cut at its edges."""
     corner = torch.tensor([placed.left, placed.top] * 2, device=found.boxes.device)
-    there = (found.boxes - corner) / placed.scale
+    there = (found.boxes - corner) * torch.tensor(placed.pixels * 2, device=found.boxes.device)
     for (x, y, right, bottom), score, class_ in zip(there.tolist(), found.scores.tolist(), found.classes.tolist()):
         x, right = (min(max(v, 0.0), placed.width) for v in (x, right))
         y, bottom = (min(max(v, 0.0), placed.height) for v in (y, bottom))

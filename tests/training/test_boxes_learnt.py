@@ -284,3 +284,54 @@ def test_eight_photos_are_learnt_by_heart(name, epochs, rate, tmp_path, monkeypa
     assert scores["test_f1"] > 0.9 and details["interval"][0] <= scores["test_ap"] <= details["interval"][1]
     wrong = np.array(details["confusion"])
     assert wrong.trace() / wrong[:-1].sum() > 0.85
+
+
+def squares(n=24):
+    """Images of a bright square each, whose class is its size."""
+    rng = np.random.default_rng(0)
+    pixels, told = rng.integers(0, 60, (n, 64, 64, 3), dtype=np.uint8), []
+    for image in pixels:
+        class_ = int(rng.integers(2))
+        side = (14, 28)[class_]
+        x, y = rng.integers(0, 64 - side, 2)
+        image[y : y + side, x : x + side] = 220
+        told.append([(class_, x / 64, y / 64, (x + side) / 64, (y + side) / 64)])
+    raw = boxes_of(*told)
+    there = Pixels(pixels, np.arange(n)), Targets(*(value.numpy() for value in vars(raw).values()))
+    return Source("squares", 64, 3, 2, True, dict.fromkeys(("train", "val", "test"), n),
+                  lambda: dict.fromkeys(("train", "val", "test"), there), "squares", "detection", digest="squares")
+
+
+@pytest.mark.parametrize("head", ["yolov8", "yolo"])
+def test_a_training_goes_on_to_the_last_bit(head):
+    recipe = Recipe(epochs=3, batch_size=8, mosaic=0.7, mixup=4.0, zoom=0.3, hue=0.1, colour=0.2, plain_end=0.34)
+    arch = ss.load(f"resnet20_cifar+{head}", resolution=64, classes=2)
+    whole = Trainer(arch, squares(), recipe, 0, task="detection")
+    for _ in range(3):
+        whole.run_epoch()
+    first = Trainer(arch, squares(), recipe, 0, task="detection")
+    first.run_epoch()
+    state = first.state()
+    second = Trainer(arch, squares(), recipe, 0, task="detection")
+    second.go_on_from(state)
+    for _ in range(2):
+        second.run_epoch()
+    assert all(torch.equal(a, b) for a, b in zip(whole.weights().values(), second.weights().values()))
+    assert whole.scores("val") == second.scores("val") and math.isfinite(whole.scores("val")["val_loss"])
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_rare_classes_count_alike(balance):
+    told = boxes_of([(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(1, 0, 0, 0.5, 0.5)], [])
+    weights = detection.importance(told)
+    assert weights.mean().item() == pytest.approx(1) and weights[3] == pytest.approx(3 * weights[0].item())
+    trainer = Trainer(ss.load("resnet20_cifar+yolov8", resolution=64, classes=2), squares(),
+                      Recipe(epochs=1, batch_size=8, balance=balance), 0, task="detection")
+    assert math.isfinite(trainer.run_epoch()["train_loss"])
+
+
+def test_a_batch_is_taken_in_parts_where_memory_asks_for_it():
+    recipe = Recipe(epochs=1, batch_size=8, micro_batch=4, **PLAIN)
+    trainer = Trainer(ss.load("resnet20_cifar+yolov8", resolution=64, classes=2), squares(), recipe, 0,
+                      task="detection")
+    assert trainer.micro_batch == 4 and math.isfinite(trainer.run_epoch()["train_loss"])
