@@ -254,8 +254,7 @@ def volumes(info: Info) -> go.Figure:
 def confusion(info: Info) -> go.Figure:
     """What the largest member takes for what on the test split, as shares of each true class."""
     largest = info.by_class[-1]
-    nothing = largest.found is not None
-    names = [*largest.classes[: len(largest.confusion) - nothing], *(["nothing"] if nothing else [])]
+    names = largest.classes if largest.found is None else (*largest.classes[: len(largest.confusion) - 1], "nothing")
     shares = [[n / max(1, sum(row)) for n in row] for row in largest.confusion]
     figure = go.Figure(go.Heatmap(
         z=shares, x=names, y=names, colorscale="Blues", zmin=0, zmax=1,

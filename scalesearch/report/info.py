@@ -30,6 +30,7 @@ class Axis:
     test: str
     percent: bool
     larger: bool = True
+    title: str = "Score"
 
     @property
     def format(self) -> str:
@@ -154,7 +155,8 @@ def _axis(study: Study) -> Axis:
     if study.training is None:
         return Axis("score", study.evaluator.score.key, "", False)
     task = study.training.task
-    return Axis(task.score, task.searched.key, task.tested.key, task.percent, task.larger)
+    return Axis(task.score, task.searched.key, task.tested.key, task.percent, task.larger,
+                task.title or task.score.capitalize())
 
 
 def _of_training(run: Driver, health: dict[str, Any] | None) -> dict[str, Any]:

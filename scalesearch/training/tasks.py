@@ -108,6 +108,7 @@ class Task:
     letterbox: bool = False  # whether images are shown whole, and what is beyond them is grey
     without: tuple[str, ...] = ()  # keys of recipes that make no sense of its labels
     teaches: bool = True  # whether networks can learn from others' outputs
+    title: str = ""  # of the score, where it isn't its name
     hint: str = ""  # what to write instead of a network that is for something else
 
     @property
@@ -152,4 +153,4 @@ class Task:
 
 TASKS = {"classification": Task("classification", score="accuracy"),
          "detection": Task("detection", score="ap", share_of_images=False, letterbox=True, without=("cutmix",),
-                           teaches=False, hint="{0}+yolov8 is a detector on it")}
+                           teaches=False, title="Average precision", hint="{0}+yolov8 is a detector on it")}

@@ -268,7 +268,7 @@ def eight(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, epochs, rate", [("yolov8n", 150, 2e-3), ("yolov3_tiny", 60, 1e-3)])
+@pytest.mark.parametrize("name, epochs, rate", [("yolov8n", 250, 2e-3), ("yolov3_tiny", 60, 1e-3)])
 def test_eight_photos_are_learnt_by_heart(name, epochs, rate, tmp_path, monkeypatch):
     monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "cache"))
     there = eight(tmp_path / "set")
