@@ -2,7 +2,9 @@
 
 Suppression against the same done one box after the other in plain torch, as torchvision's documentation has the formula
 (its own operator is compiled, and runs where that is). Average precision against faster-coco-eval and pycocotools
-(`pip install faster-coco-eval pycocotools`), which must give the same numbers.
+(`pip install faster-coco-eval pycocotools`), which must give the same numbers. Training and detection of YOLOv8n
+against Ultralytics' trainer and `predict` (`pip install ultralytics-opencv-headless`) on the same made-up photos, at
+the same resolution and batch, both with mosaics, in one process without workers; epochs after the first one.
 """
 
 from __future__ import annotations
@@ -11,14 +13,22 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import logging
+import os
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
+import scalesearch as ss
 from scalesearch.network.detecting import kept_rows, overlap, suppressed
 from scalesearch.statistics.detection import Boxes, average_precision
 
@@ -136,15 +146,131 @@ def peer(module: str, truth: Boxes, found: Boxes) -> tuple[float, float]:
     return float(done.stats[0]), took
 
 
+def photos(folder: Path, count: int, sides: tuple[int, int] = (640, 480)) -> Path:
+    """Photos of rectangles on noise as JPEGs, with YOLO's labels."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for i in range(count):
+        coarse = Image.fromarray(rng.integers(0, 120, (24, 32, 3), np.uint8)).resize(sides)
+        pixels, lines = np.array(coarse), []
+        for _ in range(8):
+            class_, (wide, high) = int(rng.integers(3)), rng.integers(24, 160, 2)
+            x, y = rng.integers(0, sides[0] - wide), rng.integers(0, sides[1] - high)
+            pixels[y : y + high, x : x + wide, class_] = 230
+            lines.append(f"{class_} {(x + wide / 2) / sides[0]} {(y + high / 2) / sides[1]} {wide / sides[0]} "
+                         f"{high / sides[1]}")
+        Image.fromarray(pixels).save(folder / "images" / f"{i:04}.jpg", quality=90)
+        (folder / "labels" / f"{i:04}.txt").write_text("\n".join(lines))
+    (folder / "data.yaml").write_text(f"path: {folder}\ntrain: images\nval: images\nnames: [a, b, c]\n")
+    return folder
+
+
+def training(folder: Path, side: int, batch: int) -> None:
+    from scalesearch.data.sources import source
+    from scalesearch.training.recipe import RECIPES
+    from scalesearch.training.trainer import Trainer
+
+    recipe = replace(RECIPES["detect"], epochs=4, batch_size=batch, plain_end=0.0, precision="fp32")
+    trainer = Trainer(ss.load("yolov8n", resolution=side, classes=3), source({
+        "source": str(folder), "test": 0.01, "val": 0.01}, side), recipe, 0, task="detection")
+    type(trainer)._validated_every = 100  # type: ignore[assignment,method-assign]  # the peer doesn't validate either
+    trainer.run_epoch()
+    took = []
+    for _ in range(2):
+        start = time.perf_counter()
+        trainer.run_epoch()
+        took.append((time.perf_counter() - start) / (trainer.steps_per_epoch * batch))
+    ours = 1 / median(took)
+    print(f"\n| training YOLOv8n, {side} pixels, batches of {batch} | images a second | of theirs |\n|---|---|---|")
+    theirs = trained_by_ultralytics(folder, side, batch)
+    print(f"| ours | {ours:.1f} | {ours / theirs:.2f} |\n| Ultralytics' | {theirs:.1f} | 1.00 |", flush=True)
+
+
+def let_torchvision_in() -> None:
+    """Beside a torch for CPUs its compiled operators don't load; declared, they are no obstacle, and Ultralytics
+    suppresses boxes in plain torch."""
+    with contextlib.suppress(RuntimeError):
+        torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    from ultralytics.utils import nms
+
+    nms.sys = SimpleNamespace(modules={})
+
+
+def trained_by_ultralytics(folder: Path, side: int, batch: int) -> float:
+    from ultralytics import YOLO
+
+    times: list[float] = []
+    model = YOLO("yolov8n.yaml", verbose=False)
+    model.add_callback("on_train_epoch_start", lambda trainer: times.append(time.perf_counter()))
+    model.add_callback("on_train_epoch_end", lambda trainer: times.append(time.perf_counter()))
+    with quiet():
+        model.train(data=str(folder / "data.yaml"), imgsz=side, batch=batch, epochs=3, device="cpu", workers=0,
+                    val=False, plots=False, amp=False, cache="ram", close_mosaic=0, save=False, verbose=False,
+                    project=str(folder / "runs"))  # fmt: skip
+    return len(list((folder / "images").iterdir())) / median(b - a for a, b in zip(times[2::2], times[3::2]))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+    logging.disable(logging.NOTSET)
+
+
+def detection(folder: Path, side: int, batch: int) -> None:
+    """Both with the same untrained weights, whose scores are spread so that there is something to suppress."""
+    from ultralytics import YOLO
+
+    from scalesearch.network.modules import build
+    from scalesearch.weights.detecting import detect
+    from scalesearch.weights.loading import load_weights
+    from scalesearch.weights.predicting import find
+    from scalesearch.zoo.published_figures import Preprocessing
+
+    torch.manual_seed(0)
+    peer = YOLO("yolov8n.yaml", verbose=False)
+    for branch in peer.model.model[-1].cv3:
+        branch[-1].bias.data.fill_(-3.0)
+    weights = folder / "weights.pt"
+    torch.save(peer.model.state_dict(), weights)
+    model = build(ss.load("yolov8n", resolution=side))
+    load_weights(model, str(weights))
+    prepare = Preprocessing(side, side, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    found = find((folder / "images",))
+    count = len(found.in_folders)
+    ours = seconds(lambda: list(detect(model, found, prepare, batch=batch)), 3) / count
+    with quiet():
+        options = {"imgsz": side, "batch": batch, "device": "cpu", "verbose": False, "save": False, "rect": False}
+        theirs = seconds(lambda: list(peer.predict(str(folder / "images"), stream=True, **options)), 3) / count
+    print(f"\n| detecting in {count} photos, {side} pixels, batches of {batch} | images a second | of theirs |")
+    print(f"|---|---|---|\n| ours | {1 / ours:.1f} | {theirs / ours:.2f} |\n| Ultralytics' | {1 / theirs:.1f} | 1.00 |",
+          flush=True)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--images", type=int, default=2_000)
     options.add_argument("--classes", type=int, default=80)
+    options.add_argument("--photos", type=int, default=100)
+    options.add_argument("--side", type=int, default=160)
+    options.add_argument("--batch", type=int, default=8)
     given = options.parse_args()
     torch.set_num_threads(1)
     suppression(given.rounds)
     precision(given.images, given.classes)
+    if not importlib.util.find_spec("ultralytics"):
+        print("\nskipped: training and detection; pip install ultralytics-opencv-headless")
+        return
+    let_torchvision_in()
+    with tempfile.TemporaryDirectory() as there:
+        os.environ["SCALESEARCH_CACHE"] = there
+        folder = photos(Path(there) / "photos", given.photos)
+        training(folder, given.side, given.batch)
+        detection(folder, 2 * given.side, given.batch)
 
 
 if __name__ == "__main__":

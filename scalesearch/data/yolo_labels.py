@@ -36,8 +36,9 @@ def find_yaml(folder: Path) -> Path | None:
 def read_data_yaml(path: Path, origin: str) -> Index:
     """A data YAML: `path`, `train`, `val`, `test` (folders, lists of files, or several) and `names`.
 
-    Folders are seen from `path`, or from the YAML's own folder where that isn't there. Raises `InputError`, placed at
-    the line, for what leads out of the folder or isn't there, and for labels that are none.
+    Folders are seen from `path`, or from the YAML's own folder where that isn't there; an image of several splits is of
+    the first. Raises `InputError`, placed at the line, for what leads out of the folder or isn't there, and for labels
+    that are none.
     """
     document = yamlfile.read(path)
     with document.located():
@@ -51,13 +52,16 @@ def read_data_yaml(path: Path, origin: str) -> Index:
             named = _normal(home / root)
             roots = [named, home] if named.is_relative_to(home) and named.is_dir() else [home]
     images: list[tuple[Path, str]] = []
+    there: set[Path] = set()
     for split in SPLITS:
         told = document.data.get(split)
         for i, entry in enumerate(told if isinstance(told, list) else [] if told in (None, "") else [told]):
             with document.located():
                 place = f"{split}[{i}]" if isinstance(told, list) else split
                 found = list(_images(_entry(entry, roots, place, document.data.get("path")), home, place))
-            images += [(image, split_called(split) or split) for image in found]
+            new = [image for image in found if image not in there]  # as COCO128's own file tests what it trains on
+            there.update(new)
+            images += [(image, split_called(split) or split) for image in new]
     if not images:
         raise document_error(document, "names no images for train, val or test")
     return _index(origin, home, images, classes, path)

@@ -6,6 +6,7 @@ from .detecting import (
     overlap as overlap,
     suppressed as suppressed,
 )
+from .fusing import fused as fused
 from .latency import (
     checked_device as checked_device,
     measure as measure,

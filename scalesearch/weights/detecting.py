@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +13,8 @@ from torch import nn
 
 from scalesearch.data import File, Placed, letterboxed
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.network import Decode, Network, Suppressed, suppressed
+from scalesearch.machine import cores
+from scalesearch.network import Decode, Network, Suppressed, fused, suppressed
 from scalesearch.training import every_channel
 from scalesearch.weights.predicting import PHOTOS, Found
 from scalesearch.zoo import Preprocessing
@@ -60,19 +63,37 @@ def detect(model: Network, found: Found, preparation: Preprocessing, threshold: 
     decode = Decode(model.arch).to(device)
     for path in found.named:
         _taken(path, model, preparation)
-    model = model.eval().to(device)
+    model = fused(model).to(device)
     waiting: list[tuple[Path, torch.Tensor, Placed]] = []
-    for path in [*found.named, *found.in_folders]:
-        try:
-            waiting.append((path, *_taken(path, model, preparation)))
-        except InputError:
+    for path, taken in _ahead([*found.named, *found.in_folders], model, preparation, 2 * batch):
+        if taken is None:
             yield from _looked_at(model, decode, waiting, threshold, device)
             waiting = []
             yield path
+            continue
+        waiting.append((path, *taken))
         if len(waiting) == batch:
             yield from _looked_at(model, decode, waiting, threshold, device)
             waiting = []
     yield from _looked_at(model, decode, waiting, threshold, device)
+
+
+def _ahead(paths: Sequence[Path], model: Network, prepare: Preprocessing,
+           most: int) -> Iterator[tuple[Path, tuple[torch.Tensor, Placed] | None]]:
+    """The images in order, `most` of them read while the network looks at others; None where one is none."""
+    def taken(path: Path) -> tuple[torch.Tensor, Placed] | None:
+        try:
+            return _taken(path, model, prepare)
+        except InputError:
+            return None
+
+    with ThreadPoolExecutor(cores()) as pool:
+        coming = deque(pool.submit(taken, path) for path in paths[:most])
+        for i, path in enumerate(paths):
+            there = coming.popleft().result()
+            if i + most < len(paths):
+                coming.append(pool.submit(taken, paths[i + most]))
+            yield path, there
 
 
 def _taken(path: Path, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
@@ -98,7 +119,8 @@ def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Path, t
     if not images:
         return
     with torch.inference_mode():
-        boxes, scores = decode(model(torch.stack([image for _, image, _ in images]).to(device)))
+        together = torch.stack([image for _, image, _ in images]).to(device, memory_format=torch.channels_last)
+        boxes, scores = decode(model(together))
     finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().flatten(1).all(1)
     if not finite.all():
         raise WorkFailed(f"{images[int((~finite).nonzero()[0])][0]}: the network's outputs are no finite numbers")

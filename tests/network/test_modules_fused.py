@@ -1,0 +1,27 @@
+"""Networks as they are quickest to run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import liven
+
+import scalesearch as ss
+from scalesearch.network.fusing import fused
+from scalesearch.network.modules import build
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "efficientnet_b0", "densenet121", "yolov8n",
+                                  "inception_v1", "vgg11_bn", "convnext_tiny", "shufflenet_v2_x0_5"])
+def test_norms_in_the_convolutions_before_them_change_nothing(name):
+    model = liven(build(ss.load(name, resolution=64, classes=10))).eval()
+    before = sum(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+    quick = fused(model)
+    left = sum(isinstance(m, torch.nn.BatchNorm2d) for m in quick.modules())
+    assert left < before or not before
+    assert before == sum(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        outs = [out if isinstance(out, tuple) else (out,) for out in (model(x), quick(x))]
+    for a, b in zip(*outs, strict=True):
+        assert ((a - b).abs().max() / a.abs().max()).item() < 1e-4
