@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scalesearch.arch import BLOCKS, Arch
 from scalesearch.errors import InputError
 from scalesearch.files import locked, save_text, stamp
+from scalesearch.space import arch_from_dict
 from scalesearch.study import document_difference, document_digest
 from scalesearch.yamlfile import dump, read
 
@@ -61,6 +64,17 @@ def damaged(folder: Path, left: Mapping[str, Any]) -> str:
         return f"{path} has {there['bytes']:,} bytes, and {left['bytes']:,} were written"
     known = left.get("sha256", there["sha256"]) == there["sha256"]
     return "" if known else f"{path} holds something else than was written"
+
+
+def trained_arch(weights: Path, arch: Arch) -> Arch:
+    """`arch` with the head that was trained, as its weights' file has it: a detector's anchors are fitted to its data.
+    Itself where there is no such file."""
+    if BLOCKS[arch.head.kind].task == "classification" or not weights.exists():
+        return arch
+    from scalesearch.weights import told
+
+    said = told(weights).get("arch")
+    return arch.with_(head=arch_from_dict(json.loads(said)).head) if said else arch
 
 
 def check_free(folder: Path) -> None:

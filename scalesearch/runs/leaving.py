@@ -13,11 +13,13 @@ from scalesearch.errors import InputError
 from scalesearch.export import to_python
 from scalesearch.files import save_text
 from scalesearch.report import Info, by_class, gather
+from scalesearch.runs.folder import trained_arch
 from scalesearch.runs.images import kept_health
 from scalesearch.runs.spent import spent
 from scalesearch.searchers import write_storage
 from scalesearch.space import arch_to_yaml
 from scalesearch.study import ComparedRow, Driver, members
+from scalesearch.zoo import WEIGHTS
 
 
 def emit(driver: Driver, folder: Path, storage: str = "") -> dict[str, Any]:
@@ -59,6 +61,7 @@ def write_report(driver: Driver, folder: Path) -> dict[str, Any]:
 
 def _member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    arch = trained_arch(folder / WEIGHTS, arch)
     save_text(arch_to_yaml(arch), folder / "arch.yaml")
     save_text(to_python(arch), folder / "model.py")
     save_text(card(row, info), folder / "card.md")

@@ -15,7 +15,7 @@ from scalesearch.counting import cost
 from scalesearch.data import Source
 from scalesearch.errors import Interrupted, WorkFailed, inside
 from scalesearch.files import save_text
-from scalesearch.runs.folder import claimed, damaged
+from scalesearch.runs.folder import claimed, damaged, trained_arch
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.stopping import stopping
 from scalesearch.searchers import Job
@@ -109,13 +109,6 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def initial(folder: Path) -> Path:
     return folder / "weights" / "init.safetensors"
-
-
-def trained_arch(weights: Path, arch: Arch) -> Arch:
-    """`arch` with the head that was trained: a detector's anchors are fitted to its data."""
-    from scalesearch.weights import told
-
-    return arch.with_(head=arch_from_dict(json.loads(told(weights)["arch"])).head)
 
 
 def settings_of(folder: Path) -> dict[str, Any]:

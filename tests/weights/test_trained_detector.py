@@ -10,6 +10,8 @@ from boxed import NAMES, SPACE, rectangles
 from helpers import invoke, refused
 from PIL import Image
 
+import scalesearch as ss
+
 SETTINGS = [f"--set={s}" for s in ("epochs=30", "batch_size=6", "learning_rate=5e-3", "mosaic=0", "zoom=0.1",
                                    "colour=0", "hue=0", "precision=fp32")]  # fmt: skip
 
@@ -79,3 +81,15 @@ def test_what_does_not_fit_together_is_refused(trained, tmp_path):
     other = rectangles(tmp_path / "other", 8)
     (other / "data.yaml").write_text("train: images/train\ntest: images/test\nnames: [cat, dog, eel]\n")
     assert "other names" in refused("evaluate", out, "--data", str(other))
+
+
+def test_anchors_of_the_data_stand_in_the_trained_network(trained, tmp_path):
+    """Of shapes 14 × 30 and 34 × 16 in photos of 80 pixels, at 64."""
+    out = tmp_path / "anchored"
+    data = str(trained / "data")
+    assert invoke("train", "resnet20_cifar+yolo", "--data", data, "--out", str(out), "--resolution", "64",
+                  "--set=epochs=1", "--set=batch_size=6").exit_code == 0  # fmt: skip
+    anchors = ss.load(out).head.get("anchors")
+    shapes = {(round(w), round(h)) for w, h in anchors}
+    assert shapes <= {(w, h) for w in (11, 27) for h in (13, 24)} | {(11, 24), (27, 13)} and len(anchors) == 9
+    assert invoke("detect", str(out), str(next((trained / "data" / "images" / "test").iterdir()))).exit_code == 0
