@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 
 from scalesearch.data.images import sides_of
 from scalesearch.data.index import Index, split_called
-from scalesearch.data.labelled import Box, Labelled, boxed_index
+from scalesearch.data.labelled import Box, Labelled, boxed_index, is_there
 from scalesearch.errors import InputError, shown
 
 ROBOFLOW = "_annotations.coco.json"
+MOST = 10**9  # pixels, of a side or an area
 NEEDED = ("images", "annotations", "categories")
 
 
@@ -70,6 +70,9 @@ def _read(path: Path, place: str) -> dict[str, Any]:
         for i, entry in enumerate(held[key]):
             if not isinstance(entry, dict):
                 raise InputError(f"takes entries of keys and values, got {shown(entry)}", f"{place}: {key}[{i}]")
+            for name in ("id", "image_id", "category_id"):
+                if not isinstance(entry.get(name, 0), int | str):
+                    raise InputError(f"{name} is a number or a word, got {shown(entry[name])}", f"{place}: {key}[{i}]")
     return held
 
 
@@ -86,7 +89,7 @@ def _add(found: list[Labelled], absent: list[str], path: Path, held: Mapping[str
         if class_of.get(note.get("category_id")) is None:
             raise InputError(f"category_id {shown(note.get('category_id'))} is of none of the categories "
                              f"({', '.join(str(c) for c in list(class_of)[:12])})", f"{place}: annotations[{i}]")
-        boxes[note["image_id"]].append((i, note))
+        boxes[note.get("image_id")].append((i, note))
     for i, image in enumerate(held["images"]):
         name = image.get("file_name")
         if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
@@ -96,9 +99,9 @@ def _add(found: list[Labelled], absent: list[str], path: Path, held: Mapping[str
             absent.append(name)
             continue
         wide, high = (image.get(key) for key in ("width", "height"))
-        sides = (wide, high) if isinstance(wide, int) and isinstance(high, int) and min(wide, high) > 0 else \
-            sides_of(there)
-        told = [_box(note, class_of[note["category_id"]], sides, f"{place}: annotations[{k}]")  # type: ignore[arg-type]
+        told_sides = all(isinstance(side, int) and 0 < side < MOST for side in (wide, high))
+        sides = (wide, high) if told_sides else sides_of(there)
+        told = [_box(note, class_of[note.get("category_id")], sides, f"{place}: annotations[{k}]")  # type: ignore[arg-type]
                 for k, note in boxes[image.get("id")]] if sides else []
         called = there.relative_to(folder).as_posix() if there.is_relative_to(folder) else name
         found.append(Labelled(there, called, split, told, sides))
@@ -109,15 +112,15 @@ def _lying(file: Path, name: str) -> Path | None:
     called = file.stem.removeprefix("instances_")
     roots = file.parent, file.parent.parent
     places = [root / sub for root in roots for sub in ("", "images", called, f"images/{called}")]
-    return next((p / name for p in places if (p / name).is_file()), None)
+    return next((p / name for p in places if is_there(p / name) and (p / name).is_file()), None)
 
 
 def _box(note: Mapping[str, Any], class_: int, sides: tuple[int, int], place: str) -> Box:
     box = note.get("bbox")
     if not (isinstance(box, list) and len(box) == 4
-            and all(isinstance(v, (int, float)) and math.isfinite(v) and abs(v) < 1e9 for v in box)):
+            and all(isinstance(v, (int, float)) and abs(v) < MOST for v in box)):
         raise InputError(f"bbox is x, y, width and height in pixels, got {shown(box)}", place)
     (x, y, width, height), (wide, high) = box, sides
     area = note.get("area")
     return Box(class_, x / wide, y / high, width / wide, height / high, bool(note.get("iscrowd")),
-               float(area) if isinstance(area, (int, float)) and area > 0 else float("nan"))
+               float(area) if isinstance(area, (int, float)) and 0 < area < MOST else float("nan"))

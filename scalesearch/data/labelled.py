@@ -44,6 +44,14 @@ class Labelled(NamedTuple):
     sides: tuple[int, int] | None = None
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; not where there can't be one of such a name."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def boxed_index(origin: str, images: Sequence[Labelled], classes: Sequence[str], *, absent: Iterable[str] = (),
                 ignored: Mapping[str, int] | None = None, files: Iterable[Path] = ()) -> Index:
     """An `Index` of images with boxes, cut and cleared of what is no box. An image's label is its rarest class, so that

@@ -11,7 +11,7 @@ from typing import Any
 from scalesearch import yamlfile
 from scalesearch.data.images import SUFFIXES
 from scalesearch.data.index import Index, split_called
-from scalesearch.data.labelled import Box, Labelled, boxed_index
+from scalesearch.data.labelled import Box, Labelled, boxed_index, is_there
 from scalesearch.errors import InputError, shown
 
 PIXELS = 2.0  # a share of an image's side is never as large: what is, is in pixels
@@ -50,7 +50,7 @@ def read_data_yaml(path: Path, origin: str) -> Index:
             if not isinstance(root, str):
                 raise InputError(f"is a folder, got {shown(root)}", "path")
             named = _normal(home / root)
-            roots = [named, home] if named.is_relative_to(home) and named.is_dir() else [home]
+            roots = [named, home] if named.is_relative_to(home) and is_there(named) else [home]
     images: list[tuple[Path, str]] = []
     there: set[Path] = set()
     for split in SPLITS:
@@ -112,9 +112,9 @@ def _entry(entry: Any, roots: Sequence[Path], place: str, root: Any) -> Path:
     wanted = [base / entry for base in roots]
     wanted += [home / entry.removeprefix("../")] if entry.startswith("../") else []  # as seen from elsewhere
     for there in wanted:
-        if _normal(there).is_relative_to(home) and there.exists():
+        if _normal(there).is_relative_to(home) and is_there(there):
             return there
-    outside = next((there for there in wanted if there.exists()), None)
+    outside = next((there for there in wanted if is_there(there)), None)
     if outside is not None:
         raise InputError(f"leads out of the folder that the file lies in, to {_normal(outside)}; lay the file beside "
                          "its images, and say where they lie as seen from there", place)
@@ -134,7 +134,7 @@ def _images(there: Path, home: Path, place: str) -> Iterator[Path]:
     for number, line in enumerate(there.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
         if not (name := line.strip()):
             continue
-        path = next((base / name for base in (there.parent, home) if (base / name).exists()), None)
+        path = next((base / name for base in (there.parent, home) if is_there(base / name)), None)
         if path is None or not _normal(path).is_relative_to(home):
             raise InputError(f"line {number} of {there.name}: {name!r} is no image in the YAML's folder", place)
         yield path

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import SHARED
 from helpers import invoke, refused
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from scalesearch.data.boxes import targets
@@ -18,6 +19,7 @@ from scalesearch.data.images import LETTERBOX, placed
 from scalesearch.data.labelled import Box, Labelled, boxed_index
 from scalesearch.data.pixels import stored
 from scalesearch.data.sources import data_set
+from scalesearch.errors import InputError
 
 # name of the photo: its sides, and its boxes by class, in pixels: left, top, right, bottom
 PHOTOS = {"a": ((40, 30), [("cat", 4, 6, 20, 24), ("dog", 10, 0, 40, 30)]),
@@ -224,3 +226,23 @@ def test_real_photos_of_blood_cells(tmp_path):
     assert {split: sum(c[split] for c in told["classes"].values()) for split in told["splits"]}.keys() == {
         "train", "val", "test"}
     assert len(told["boxes"]["empty"]) == 2
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(sorted(WRITTEN)), st.randoms(use_true_random=False))
+def test_whatever_is_written_is_read_or_refused(tmp_path_factory, kind, rng):
+    folder = tmp_path_factory.getbasetemp() / f"mutated-{kind}"
+    if not folder.exists():
+        WRITTEN[kind](folder)
+    files = [p for p in sorted(folder.rglob("*")) if p.suffix in (".xml", ".txt", ".yaml", ".json")]
+    path = rng.choice(files)
+    whole = path.read_bytes()
+    text = bytearray(whole)
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(text) + 1)
+        text[at : at + rng.randint(0, 8)] = rng.choice((b"", b"nan", b"-1", b"[]", b"null", b"9" * 400, b"\xff", b"../",
+                                                        b"<", b'"', b"{", b"1e309", text[:20]))  # fmt: skip
+    path.write_bytes(bytes(text))
+    with suppress(InputError):
+        data_set(str(folder)).health.warnings  # noqa: B018
+    path.write_bytes(whole)
