@@ -54,17 +54,20 @@ def cluster(tmp_path_factory):
                            ("HOME", str(tmp_path_factory.mktemp("home"))),
                            ("SCALESEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))):  # fmt: skip
             patched.setenv(key, value)
-        head = ray("start", "--head", f"--port={port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
-                   "--include-dashboard=true", "--num-cpus=1", f"--temp-dir={session}", "--node-ip-address=127.0.0.1")
-        assert head.returncode == 0, head.stdout + head.stderr
-        second = ray("start", f"--address=127.0.0.1:{port}", "--num-cpus=1", "--node-ip-address=127.0.0.1")
-        assert second.returncode == 0, second.stdout + second.stderr
-        yield f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}"
-        ours = [p for p in psutil.process_iter(["cmdline"]) if p.pid not in there
-                and any(str(session) in part or f":{port}" in part for part in p.info["cmdline"] or [])]  # fmt: skip
-        for process in ours:
-            process.kill()
-        shutil.rmtree(session, ignore_errors=True)
+        try:
+            head = ray("start", "--head", f"--port={port}", "--dashboard-host=127.0.0.1",
+                       f"--dashboard-port={dashboard}", "--include-dashboard=true", "--num-cpus=1",
+                       f"--temp-dir={session}", "--node-ip-address=127.0.0.1")  # fmt: skip
+            assert head.returncode == 0, head.stdout + head.stderr
+            second = ray("start", f"--address=127.0.0.1:{port}", "--num-cpus=1", "--node-ip-address=127.0.0.1")
+            assert second.returncode == 0, second.stdout + second.stderr
+            yield f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}"
+        finally:  # also where it did not start as a whole: what is left would be in the way of other Rays' ports
+            ours = [p for p in psutil.process_iter(["cmdline"]) if p.pid not in there
+                    and any(str(session) in part or f":{port}" in part for part in p.info["cmdline"] or [])]
+            for process in ours:
+                process.kill()
+            shutil.rmtree(session, ignore_errors=True)
 
 
 def command(*arguments: str, **more) -> subprocess.Popen:

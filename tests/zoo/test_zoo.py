@@ -40,7 +40,7 @@ SPACE_OF = {
     "squeezenet": ["squeezenet1_0", "squeezenet1_1"], "convnext": ["convnext_tiny"], "darknet": ["darknet53"],
     "yolo": [f"yolov8{size}" for size in "nsmlx"], "yolo_cls": [f"yolov8{size}_cls" for size in "nsmlx"],
     "yolov3": ["yolov3"], "yolov3_spp": ["yolov3_spp"], "yolov3_tiny": ["yolov3_tiny"], "nasbench201": [],
-    "nasbench_macro": [], "small_images": [],
+    "nasbench_macro": [], "small_images": [], "yolo_small": [],
 }  # fmt: skip
 
 
