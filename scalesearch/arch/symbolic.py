@@ -253,10 +253,12 @@ class SymTensor:
 
 def concat(tensors: Sequence[SymTensor], dim: int = 0, name: str = "concat") -> SymTensor:
     first, *others = tensors
-    before, size, after = first.shape[:dim], first.shape[dim], first.shape[dim + 1 :]
+    sizes = list(first.shape)
+    size = sizes.pop(dim)
     for t in others:
-        shape = t.shape
-        if shape[dim + 1 :] != after or (dim and shape[:dim] != before):
+        theirs = list(t.shape)
+        size += theirs.pop(dim)
+        if theirs != sizes:
             raise ShapeError(f"cannot concatenate maps of {', '.join(str(t.shape) for t in tensors)}")
-        size += shape[dim]
-    return first._record(ops.Concat, (dim,), name, (*before, size, *after), others)
+    sizes.insert(dim, size)
+    return first._record(ops.Concat, (dim,), name, tuple(sizes), others)

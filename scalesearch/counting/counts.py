@@ -21,13 +21,17 @@ block_cost = lru_cache(maxsize=1 << 16)(recorded_cost)
 @lru_cache(maxsize=1 << 17)
 def stage_cost(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> Counted:
     """What a stage costs on maps of these shapes, and the shape of what it gives."""
-    block = counted(stage.block, in_shapes, same, stage.stride)
-    costs = [block.cost]
-    while len(costs) < stage.depth:
-        taken, block = block.out_shape, counted(stage.block, (block.out_shape,), same, 1)
-        alike = block.out_shape == taken  # then so are all that follow
-        costs += [block.cost] * (stage.depth - len(costs) if alike else 1)
-    return Counted(total_of(costs), block.out_shape)
+    first = counted(stage.block, in_shapes, same, stage.stride)
+    second = counted(stage.block, (first.out_shape,), same, 1)
+    costs, shape, left = [first.cost, second.cost], second.out_shape, stage.depth - 2
+    if shape == first.out_shape:  # then all that follow are alike
+        costs, left = [first.cost] + [second.cost] * (stage.depth - 1), 0
+    while left:
+        times = min(left, 8)  # together, which saves a third; few enough that stages of other depths share most
+        part, shape = counted(stage.block, (shape,), same, 1, None, times)
+        costs.append(part)
+        left -= times
+    return Counted(total_of(costs), shape)
 
 
 def cost(arch: Arch) -> Cost:

@@ -38,55 +38,71 @@ class Tallied(SymTensor):
         for other in others:
             if other.loose:
                 other.take()
-        return self._after(COUNTERS[op](given, self.shape, shape) if op in COUNTERS else None, shape)
+        counter = COUNTERS.get(op)
+        return self._after(counter and counter(given, self.shape, shape), shape)
 
     def _after(self, cost: Counts | None, shape: Any) -> Self:
         tally = self.tape
+        if cost:
+            tally.add(cost)
         if self.loose:  # one less, and one more
             self.loose = False
         else:
             tally.loose += 1
-        if cost:
-            tally.add(cost)
         return Tallied(tally, shape)  # type: ignore[return-value]
 
     # Most of a network's time goes through these; what they do the general way comes out the same.
     def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
-        usual = padding is None and dilation == 1
-        return (usual and self._usual(width, kernel, stride, groups, bias, False)) or super().conv(
-            width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias, name=name)  # fmt: skip
+        if padding is None and dilation == 1 and (usual := self._usual(width, kernel, stride, groups, bias, False)):
+            return usual
+        return super().conv(width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias,
+                            name=name)  # fmt: skip
 
     def conv_norm(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, act=None,
                   name="", names=("conv", "norm", "act")):  # fmt: skip
-        usual = padding is None and dilation == 1
-        return (usual and self._usual(width, kernel, stride, groups, bias, True)) or super().conv_norm(
-            width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias, act=act, name=name,
-            names=names)  # fmt: skip
+        if padding is None and dilation == 1 and (usual := self._usual(width, kernel, stride, groups, bias, True)):
+            return usual
+        return super().conv_norm(width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias,
+                                 act=act, name=name, names=names)  # fmt: skip
 
     def _usual(self, width, kernel, stride, groups, bias, norm) -> Self | None:
         """What a usual convolution gives, whose odd kernel keeps the map's size; None of any other."""
-        rows, columns = kernel if kernel.__class__ is tuple and len(kernel) == 2 else (kernel, kernel)
-        if not (rows.__class__ is int and stride.__class__ is int and len(self.shape) == 3):
+        try:
+            cin, height, side = self.shape
+            if kernel.__class__ is int:
+                rows = columns = kernel
+            else:
+                rows, columns = kernel if kernel.__class__ is tuple else ()
+        except (TypeError, ValueError):
             return None
-        cin, height, side = self.shape
-        fits = rows > 0 and columns > 0 and rows % 2 and columns % 2 and 1 <= stride <= height and stride <= side
-        if not fits or width < 1 or groups < 1 or cin % groups or width % groups:
+        if rows < 1 or columns < 1 or not (rows & columns & 1) or width < 1:
             return None
-        if stride > 1:
+        if groups != 1 and (groups < 1 or cin % groups or width % groups):
+            return None
+        if stride != 1:
+            if stride.__class__ is not int or not 1 < stride <= height or stride > side:
+                return None
             height, side = -(-height // stride), -(-side // stride)
-        counts = conv_counts(cin, width, rows * columns, groups, bias, height * side, norm)
-        return self._after(counts, (width, height, side))
+        tally = self.tape
+        tally.add(conv_counts(cin, width, rows * columns, groups, bias, height * side, norm))
+        if self.loose:  # as in `_after`
+            self.loose = False
+        else:
+            tally.loose += 1
+        return Tallied(tally, (width, height, side))  # type: ignore[return-value]
 
     def norm(self, groups=0, name="norm"):
         if groups:
             return super().norm(groups, name)
-        return self._after(norm_counts(self.shape[0], prod(self.shape[1:])), self.shape)
+        shape = self.shape
+        pixels = shape[1] * shape[2] if len(shape) == 3 else prod(shape[1:])
+        return self._after(norm_counts(shape[0], pixels), shape)
 
-    def _itself(self, *_: Any, **__: Any) -> Self:
+    def _itself(self, _: Any = None, name: str = "") -> Self:
         """Costs nothing and keeps the shape."""
         return self
 
-    act = dropout = drop_path = softmax = _itself
+    act = dropout = drop_path = softmax = _itself  # type: ignore[assignment]
 
 
 class Counted(NamedTuple):
@@ -100,15 +116,28 @@ def recorded_cost(block: BlockGraph) -> Cost:
 
 @lru_cache(maxsize=1 << 17)
 def counted(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, stride: int | None = None,
-            classes: int | None = None) -> Counted:
+            classes: int | None = None, times: int = 1) -> Counted:
     """What a block costs on inputs of these shapes, and the shape of its first output.
 
-    Raises `ShapeError` where shapes don't meet.
+    With `times`, that many of them in a row, the others with stride 1. Raises `ShapeError` where shapes don't meet.
     """
     tally = Tally(same)
     outputs: Any = run(spec, [Tallied(tally, shape, False) for shape in in_shapes], stride, classes)
+    for _ in range(times - 1):
+        outputs[0].take()
+        outputs = run(spec, outputs[:1], 1, classes)
     for tensor in outputs:
         tensor.take()
     if tally.loose:  # of layers that nothing takes the output of, which networks leave out
-        return Counted(recorded_cost(record(spec, in_shapes, same, stride, classes)), outputs[0].shape)
+        return Counted(_recorded(spec, in_shapes, same, stride, classes, times), outputs[0].shape)
     return Counted(total_of(tally.costs), outputs[0].shape)
+
+
+def _recorded(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool, stride: int | None, classes: int | None,
+              times: int) -> Cost:
+    costs = []
+    for _ in range(times):
+        graph = record(spec, in_shapes, same, stride, classes)
+        costs.append(recorded_cost(graph))
+        in_shapes, stride = (graph.out_shape,), 1
+    return total_of(costs)

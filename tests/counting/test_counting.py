@@ -12,10 +12,10 @@ from hypothesis import assume, given, settings, strategies as st
 from scalesearch import zoo
 from scalesearch.arch.arch import Arch, BlockSpec, Stage
 from scalesearch.arch.blocks.registry import BLOCKS, Block, block, out_shape, record
-from scalesearch.arch.expansion import expand, meets
+from scalesearch.arch.expansion import expand, expand_stage, meets
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.symbolic import SymTensor, concat
-from scalesearch.counting.counts import Cost, by_layer, by_stage, cost, possible_cost, uncounted
+from scalesearch.counting.counts import Cost, by_layer, by_stage, cost, possible_cost, stage_cost, uncounted
 from scalesearch.counting.measuring import peak_memory as measured_peak
 from scalesearch.counting.memory import peak_memory
 from scalesearch.counting.tally import counted, recorded_cost
@@ -241,6 +241,10 @@ def test_layers_for_nothing_are_not_counted(wasteful_block):
     graph = record(spec, (shape,))
     assert [type(layer.op).__name__ for layer in graph.layers] == ["Conv", "Norm", "Split", "Item", "Add", "Conv"]
     assert counted(spec, (shape,)) == (recorded_cost(graph), graph.out_shape)
+    blocks = expand_stage(stage := Stage(spec, depth=7), (shape,), False)
+    params = sum(recorded_cost(block).params for block in blocks)
+    of_stage = stage_cost(stage, (shape,), False)
+    assert (of_stage.cost.params, of_stage.out_shape) == (params, (8, 2, 4)) == (params, blocks[-1].out_shape)
 
 
 def test_parts_add_up_to_the_whole():

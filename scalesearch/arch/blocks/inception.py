@@ -15,10 +15,10 @@ def _branches(x: SymTensor, branches: Branches, stride: int) -> SymTensor:
         raise ShapeError("needs at least one branch, and a layer in each")
     ends = []
     for b, layers in enumerate(branches):
-        y = x
+        y, last = x, len(layers) - 1
         for i, spec in enumerate(layers):
-            with y.inside("branches", b, i):
-                y = apply(spec, y, stride if i == len(layers) - 1 else 1)
+            with x.inside("branches", b, i):
+                y = apply(spec, y, stride if i == last else 1)
         ends.append(y)
     return concat(ends) if len(ends) > 1 else ends[0]
 

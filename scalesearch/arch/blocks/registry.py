@@ -167,18 +167,18 @@ def layer(kind: str, **args: Any) -> BlockSpec:
     return block(kind, "branch", **args)
 
 
-def _with_stride(spec: BlockSpec, stride: int) -> dict[str, Any]:
-    given = dict(spec.args)
-    if BLOCKS[spec.kind].strided:
-        given["stride"] = stride
-    elif stride != 1:
+def _given(row: Block, spec: BlockSpec, stride: int) -> dict[str, Any]:
+    if row.strided:
+        return dict(spec.args, stride=stride)
+    if stride != 1:
         raise ShapeError(f"{spec.kind} takes no stride, got {stride}")
-    return given
+    return dict(spec.args)
 
 
 def apply(spec: BlockSpec, x: SymTensor, stride: int) -> SymTensor:
     """Record one block on a tensor of another block."""
-    return BLOCKS[spec.kind].function(x, **_with_stride(spec, stride))
+    row = BLOCKS[spec.kind]
+    return row.function(x, **_given(row, spec, stride))
 
 
 def run(spec: BlockSpec, inputs: Sequence[SymTensor], stride: int | None = None,
@@ -190,7 +190,7 @@ def run(spec: BlockSpec, inputs: Sequence[SymTensor], stride: int | None = None,
     row = BLOCKS[spec.kind]
     if len(inputs) > 1 and not row.several:
         raise ShapeError(f"{spec.kind} takes one input, got {len(inputs)}; concat or add joins them")
-    given = dict(spec.args) if stride is None else _with_stride(spec, stride)
+    given = dict(spec.args) if stride is None else _given(row, spec, stride)
     if classes is not None:
         given["classes"] = classes
     out = row.function(list(inputs) if row.several else inputs[0], **given)
