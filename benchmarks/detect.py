@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 
 import scalesearch as ss
-from scalesearch.network.detecting import kept_rows, overlap, suppressed
+from scalesearch.network.suppressing import kept_rows, overlap, suppressed
 from scalesearch.statistics.detection import Boxes, average_precision
 
 

@@ -29,8 +29,8 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @click.option("--replace-head", is_flag=True, help="Keep a fresh last layer where the weights have other classes.")
 @click.option("--opset", type=int, default=18, show_default=True, help="Of ONNX, 18 to 23.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of fresh weights.")
-@click.option("--boxes", is_flag=True, help="Of a detector, as ONNX or .pt2: boxes, scores and classes come out, "
-                                            "decoded and suppressed inside.")
+@click.option("--boxes", is_flag=True, help="Of a detector, as ONNX, .pt2 or Python: boxes, scores and classes come "
+                                            "out, decoded and suppressed inside.")
 @click.option("--confidence", type=Number(0, 1), default=0.25, show_default=True, help="With --boxes.")
 @click.option("--iou", type=Number(0, 1), default=0.7, show_default=True, help="With --boxes.")
 @click.option("--most", type=click.IntRange(1, 1000), default=300, show_default=True, help="With --boxes, of an image.")
@@ -41,7 +41,8 @@ def export_(model: str, form: str, weights: str | None, resolution: Any, classes
             out: Path | None) -> None:
     """MODEL as a file to use elsewhere.
 
-    A Python file holds no weights; with --weights it has the norms' eps that they were trained with.
+    A Python file holds no weights; with --weights it has the norms' eps that they were trained with, how images are
+    prepared and what classes are called.
     """
     from scalesearch.export import check_suffix, to_python
     from scalesearch.files import save_text
@@ -51,27 +52,28 @@ def export_(model: str, form: str, weights: str | None, resolution: Any, classes
     weights = weights or trained_weights(model)
     if out is not None:
         check_suffix(form, out)
-    if boxes and form not in ("onnx", "pt2"):
-        raise InputError("is for --to onnx and --to pt2", "--boxes")
+    if boxes and form not in ("onnx", "pt2", "py"):
+        raise InputError("is for --to onnx, --to pt2 and --to py", "--boxes")
     if out is None and form != "py":
         raise InputError("needs a file: give -o FILE", f"--to {form}")
+    threshold = (confidence, iou, most) if boxes else None
     if form == "py" and weights is None:
-        source = to_python(arch)
+        source = to_python(arch, boxes=threshold)
     else:
         built = _built(arch if weights else _as_in(arch, form), weights, seed, replace_head, raw)
+        if weights and form in ("onnx", "pt2", "py"):
+            _say_preparation(built, weights)
         if form != "py" and out is not None:
             from scalesearch.export import write
 
-            if weights and form in ("onnx", "pt2"):
-                _say_preparation(built, weights)
-            if boxes:
-                from scalesearch.network import Detector
+            if threshold is not None:
+                from scalesearch.network import detector
 
-                built = Detector(built, confidence, iou, most).eval()
+                built = detector(built, *threshold)
             write(built, form, out, opset)
             click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB" + ("" if weights else ", fresh weights"), err=True)
             return
-        source = to_python(built.arch)
+        source = to_python(built.arch, built.told, threshold)
     click.echo(source, nl=False) if out is None else save_text(source, out)
 
 

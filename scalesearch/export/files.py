@@ -116,15 +116,19 @@ def _compare(checked: torch.nn.Module, model: Network | Detector, session: Any) 
 
 def _said(model: Network | Detector) -> dict[str, str]:
     """What the file says of itself: its architecture, how images are prepared, what classes are called."""
-    network = getattr(model, "network", model)
+    network = _network(model)
     told = {key: value for key, value in getattr(network, "told", {}).items() if key in ("preparation", "classes")}
     return {"arch": json.dumps(network.arch.to_dict()), **told}
+
+
+def _network(model: Network | Detector) -> Network:
+    return getattr(model, "network", model)  # type: ignore[arg-type]
 
 
 def _images(model: Network | Detector, batch: int) -> torch.Tensor:
     import torch
 
-    arch, generator = model.arch, torch.Generator().manual_seed(batch)
+    arch, generator = _network(model).arch, torch.Generator().manual_seed(batch)
     return torch.randn(batch, arch.channels, *arch.sides, generator=generator)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from scalesearch.arch import Arch, Graph, expand, operators as ops, sized
@@ -50,10 +51,16 @@ def _classes(instances: Iterable[Instance]) -> dict[str, Class]:
     return found
 
 
-def to_python(arch: Arch) -> str:
+Threshold = tuple[float, float, int]  # confidence, overlap, most boxes of an image
+
+
+def to_python(arch: Arch, told: Mapping[str, str] | None = None, boxes: Threshold | None = None) -> str:
     """A Python module that needs torch alone: one class per kind of block, `Network`, and `build()`.
 
-    Its state-dict keys are those of `build(arch)`, so the same weights load, and its outputs are equal.
+    Its state-dict keys are those of `build(arch)`, so the same weights load, and its outputs are equal. Of weights'
+    `told` (JSON) the `preparation` of images and the names of the `classes` stand in it as `PREPARATION` and `CLASSES`.
+    With `boxes`, `detector(network)` decodes and suppresses: boxes, scores and classes come out. Raises `InputError`
+    for boxes of no detector.
     """
     from scalesearch.network import HELPERS, same_pad
 
@@ -68,16 +75,19 @@ def to_python(arch: Arch) -> str:
     body = [line for made in dict.fromkeys(classes.values()) for line in (*made.source(), "", "")]
     if any("conv_norm_act(" in line for line in body):
         body = [*_helper(arch), *body]
-    used = "\n".join([*body, *map(inspect.getsource, helpers)])
+    finding = list(_finding(arch, boxes)) if boxes else []
+    typed = bool(helpers or finding)
+    used = "\n".join([*body, *map(inspect.getsource, helpers), *finding])
     return "\n".join([
         f'"""{_harmless(arch.name)}: {counted.params:,} parameters, {counted.macs:,} multiply-adds at '
         f'{sized(arch.resolution)}.',
         "",
         f"Input (batch, {arch.channels}, {arch.sides[0]}, {arch.sides[1]}), {outputs(graph)}. Written by "
         "scalesearch; needs torch alone.",
+        *(["", USE_OF_BOXES] if boxes else []),
         '"""',
         "",
-        *(["from __future__ import annotations", ""] if helpers else []),
+        *(["from __future__ import annotations", ""] if typed else []),
         *(["import math"] if "math." in used else []),
         *(["from collections import OrderedDict"] if "OrderedDict" in used else []),
         *(["from collections.abc import Sequence"] if "Sequence[" in used else []),
@@ -85,12 +95,32 @@ def to_python(arch: Arch) -> str:
         *(["import torch"] if re.search(r"\btorch\.(?!nn)", used) else []),
         "from torch import nn",
         *(["from torch.nn import functional as F"] if re.search(r"\bF\.", used) else []),
-        "", "",
+        "",
+        *(f"{key.upper()} = {json.loads(told[key])!r}" for key in ("preparation", "classes") if told and key in told),
+        "",
         *(line for helper in helpers for line in (inspect.getsource(helper).rstrip(), "", "")),
         *body,
         *network_source(graph, {x.path: classes[x.path].call(x) for x in instances}),
+        *finding,
         "",
     ])  # fmt: skip
+
+
+USE_OF_BOXES = """`detector(network)` of a network in eval mode gives boxes (corners in pixels of the input), scores
+and classes, the likeliest first; a score of 0 is no box."""
+
+
+def _finding(arch: Arch, boxes: Threshold) -> Iterator[str]:
+    """The source of what decodes and suppresses, and `detector()`."""
+    from scalesearch.network import Detector, decoder_call, sources
+
+    made, arguments = decoder_call(arch)
+    for source in sources(Detector, made):
+        yield from ("", "", source)
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    confidence, iou, most = boxes
+    yield from ("", "", "def detector(network):", f"    decode = {made.__name__}({given})",
+                f"    return Detector(network, decode, confidence={confidence!r}, iou={iou!r}, most={most}).eval()")
 
 
 def _harmless(name: str) -> str:

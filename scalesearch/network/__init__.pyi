@@ -1,11 +1,5 @@
 from .constructors import Arguments as Arguments, constructor as constructor, method as method
-from .detecting import (
-    Decode as Decode,
-    Detector as Detector,
-    Suppressed as Suppressed,
-    overlap as overlap,
-    suppressed as suppressed,
-)
+from .decoding import Decode as Decode, decoder as decoder, decoder_call as decoder_call
 from .fusing import fused as fused
 from .latency import (
     checked_device as checked_device,
@@ -19,4 +13,12 @@ from .modules import (
     build as build,
     drop_path_rates as drop_path_rates,
     same_pad as same_pad,
+)
+from .suppressing import (
+    Detector as Detector,
+    Suppressed as Suppressed,
+    detector as detector,
+    overlap as overlap,
+    sources as sources,
+    suppressed as suppressed,
 )

@@ -12,7 +12,7 @@ import torch
 
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError
-from scalesearch.network import Decode, Network, suppressed
+from scalesearch.network import Decode, Network, decoder, suppressed
 from scalesearch.statistics import (
     Boxes as Rows,
     average_precision,
@@ -56,7 +56,7 @@ def check(arch: Arch) -> None:
 
 @lru_cache(maxsize=64)
 def _decoder(arch: Arch, device: str) -> Decode:
-    return Decode(arch).to(device)
+    return decoder(arch).to(device)
 
 
 def fitted(arch: Arch, labels: Boxes) -> Arch:

@@ -56,7 +56,7 @@ def yolo_loss(decoder: Any, out: Any, truth: torch.Tensor, classes: torch.Tensor
     """
     boxes, sure, logits, _ = (part.float() for part in decoder.read(out))
     sure = sure[..., 0]
-    masks = decoder.head.get("masks")
+    masks = decoder.masks
     scale = decoder.anchors.to(boxes)
     found = by_anchor(truth, real, scale, masks, decoder.maps, decoder.sides)
     covered = torch.where(real[..., None], overlap(truth, boxes.detach()), 0.0).amax(1)

@@ -14,7 +14,7 @@ from torch import nn
 from scalesearch.data import File, Placed, letterboxed
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.machine import cores
-from scalesearch.network import Decode, Network, Suppressed, fused, suppressed
+from scalesearch.network import Network, Suppressed, decoder, fused, suppressed
 from scalesearch.training import every_channel
 from scalesearch.weights.predicting import PHOTOS, Found
 from scalesearch.zoo import Preprocessing
@@ -60,7 +60,7 @@ def detect(model: Network, found: Found, preparation: Preprocessing, threshold: 
     Images are put upright and into a letterbox; boxes are brought back and cut at the photo's edges. Raises
     `InputError` for a model that is no detector, and for a named file that is no image, before anything is looked for.
     """
-    decode = Decode(model.arch).to(device)
+    decode = decoder(model.arch).to(device)
     for path in found.named:
         _taken(path, model, preparation)
     model = fused(model).to(device)

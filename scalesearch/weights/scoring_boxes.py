@@ -10,7 +10,7 @@ import torch
 
 from scalesearch.data import Examples, Placed
 from scalesearch.errors import InputError
-from scalesearch.network import Decode, Network, suppressed
+from scalesearch.network import Network, decoder, suppressed
 from scalesearch.statistics import Boxes, average_precision, best_thresholds, bootstrapped
 from scalesearch.weights.detecting import Box, boxed_input, brought_back
 from scalesearch.weights.evaluating import numbers
@@ -47,7 +47,7 @@ def evaluate_boxes(model: Network, examples: Examples, preprocessing: Preprocess
     if (truth := examples.boxes) is None:
         raise InputError("has classes of whole images, and the network finds boxes", examples.origin)
     number = np.array(numbers(examples, model.arch.classes, called))
-    decode, model = Decode(model.arch).to(device), model.eval().to(device)
+    decode, model = decoder(model.arch).to(device), model.eval().to(device)
     found: list[list[Box]] = []
     sides: list[tuple[int, int]] = []
     waiting: list[tuple[torch.Tensor, Placed]] = []

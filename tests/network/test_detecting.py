@@ -13,7 +13,8 @@ from hypothesis import given, settings, strategies as st
 
 import scalesearch as ss
 from scalesearch.errors import InputError
-from scalesearch.network.detecting import Decode, kept_rows, overlap, suppressed
+from scalesearch.network.decoding import decoder
+from scalesearch.network.suppressing import kept_rows, overlap, suppressed
 from scalesearch.space import arch_from_dict
 from scalesearch.weights.loading import load_weights
 
@@ -35,7 +36,7 @@ def test_yolov8_is_decoded_as_ultralytics_decodes_it(name, sides, torchvision_mo
     peer.model[-1].stride = torch.tensor([8.0, 16.0, 32.0])
     with torch.no_grad():
         x = torch.rand(3, 3, *sides)
-        boxes, scores = Decode(network.arch)(network(x))
+        boxes, scores = decoder(network.arch)(network(x))
         theirs = peer(x)[0]
     centre, size = theirs[:, :2].transpose(1, 2), theirs[:, 2:4].transpose(1, 2)
     assert torch.allclose(boxes, torch.cat([centre - size / 2, centre + size / 2], -1), atol=1e-4 * max(sides))
@@ -78,7 +79,7 @@ def test_anchors_are_read_as_darknet_reads_them(head):
     each = 9 if kind == "gaussian" else 5
     with torch.no_grad():
         outputs = network(torch.rand(1, 3, 32, 48))
-        boxes, scores = (found[0].tolist() for found in Decode(arch)(outputs))
+        boxes, scores = (found[0].tolist() for found in decoder(arch)(outputs))
     expected, shares, reach = [], [], head.get("scale_xy", [1.0, 1.0])
     for out, mask, by in zip(outputs, masks, reach):
         _, h, w = out[0].shape
@@ -121,7 +122,7 @@ def test_yolov1_is_read_as_darknet_reads_it(sqrt):
         "stages": [{"connected": {"width": 2 * 2 * (2 + 5 * 3)}}],
         "head": {"yolov1": {"side": 2, "boxes": 3, "sqrt": sqrt}}})
     values = torch.rand(1, 68)
-    boxes, scores = Decode(arch)(values)
+    boxes, scores = decoder(arch)(values)
     v, n = values[0].tolist(), 0
     for cell in range(4):
         row, column = divmod(cell, 2)
@@ -147,7 +148,7 @@ def one_by_one(boxes, classes, iou):
 @given(st.integers(0, 2**32), st.integers(0, 120), st.integers(1, 3), st.sampled_from([0.1, 0.45, 0.7, 1.0]))
 @settings(max_examples=40)
 def test_suppression_keeps_what_going_one_by_one_keeps(seed, count, classes, iou):
-    import scalesearch.network.detecting as detecting
+    import scalesearch.network.suppressing as detecting
 
     rng = torch.Generator().manual_seed(seed)
     corner = torch.rand(count, 2, generator=rng) * 40
@@ -162,6 +163,6 @@ def test_suppression_keeps_what_going_one_by_one_keeps(seed, count, classes, iou
 
 def test_a_classifier_has_no_boxes():
     with pytest.raises(InputError, match="resnet18 is no detector: its head is classifier"):
-        Decode(ss.load("resnet18"))
+        decoder(ss.load("resnet18"))
     empty = suppressed(torch.zeros(2, 9, 4), torch.zeros(2, 9, 3))
     assert [len(found.scores) for found in empty] == [0, 0]

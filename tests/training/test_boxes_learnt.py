@@ -21,8 +21,9 @@ from scalesearch.data.boxes import Targets
 from scalesearch.data.facts import Source
 from scalesearch.data.pixels import Pixels
 from scalesearch.errors import InputError
-from scalesearch.network.detecting import Decode, suppressed
+from scalesearch.network.decoding import decoder
 from scalesearch.network.modules import build
+from scalesearch.network.suppressing import suppressed
 from scalesearch.training import detection
 from scalesearch.training.anchors import fitted_anchors, kmeans, overlaps
 from scalesearch.training.assigning import CHOSEN, aligned, by_anchor
@@ -103,13 +104,13 @@ def test_the_loss_of_yolov8_is_the_peers(seed):
     arch, out = outputs(seed=seed)
     corners, classes = truths(seed)
     real = classes >= 0
-    ours = yolov8_loss(Decode(arch), out, corners * 96, classes, real)
+    ours = yolov8_loss(decoder(arch), out, corners * 96, classes, real)
     peer = DetectionModel("yolov8n.yaml", nc=5, verbose=False)
     peer.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
     which = real.nonzero()[:, 0].float()
     middle, size = (corners[..., :2] + corners[..., 2:]) / 2, corners[..., 2:] - corners[..., :2]
     batch = {"batch_idx": which, "cls": classes[real].float(), "bboxes": torch.cat([middle, size], -1)[real]}
-    maps = [torch.zeros(3, 1, h, w) for h, w in Decode(arch).maps]
+    maps = [torch.zeros(3, 1, h, w) for h, w in decoder(arch).maps]
     theirs, _ = v8DetectionLoss(peer).loss({"boxes": out[2], "scores": out[1], "feats": maps}, batch)
     assert ours.item() == pytest.approx(theirs.sum().item() / 3, rel=1e-5)
 
@@ -120,13 +121,13 @@ def test_images_without_boxes_have_a_loss_and_weights_count(name, loss):
     out = [part.detach().requires_grad_() for part in out]
     corners, classes = truths(1)
     none = torch.full_like(classes, -1)
-    empty = loss(Decode(arch), out, corners * 96, none, none >= 0)
+    empty = loss(decoder(arch), out, corners * 96, none, none >= 0)
     assert torch.isfinite(empty) and empty > 0
     empty.backward()
-    whole = loss(Decode(arch), out, corners * 96, classes, classes >= 0)
-    same = loss(Decode(arch), out, corners * 96, classes, classes >= 0, torch.ones(3))
-    first = loss(Decode(arch), out, corners * 96, classes, classes >= 0, torch.tensor([1.0, 0, 0]))
-    alone = loss(Decode(arch), [part[:1] for part in out], corners[:1] * 96, classes[:1], classes[:1] >= 0)
+    whole = loss(decoder(arch), out, corners * 96, classes, classes >= 0)
+    same = loss(decoder(arch), out, corners * 96, classes, classes >= 0, torch.ones(3))
+    first = loss(decoder(arch), out, corners * 96, classes, classes >= 0, torch.tensor([1.0, 0, 0]))
+    alone = loss(decoder(arch), [part[:1] for part in out], corners[:1] * 96, classes[:1], classes[:1] >= 0)
     assert same.item() == pytest.approx(whole.item()) and first.item() == pytest.approx(alone.item(), rel=1e-4)
 
 
@@ -134,7 +135,7 @@ def test_images_without_boxes_have_a_loss_and_weights_count(name, loss):
 @given(st.integers(0, 10_000), st.integers(1, 6), st.floats(0, 24))
 def test_what_holds_of_every_assignment(seed, most, least):
     arch, (decode, n) = ss.load("yolov8n", resolution=64, classes=3), (None, 2)
-    decode = Decode(arch)
+    decode = decoder(arch)
     torch.manual_seed(seed)
     middles, _ = decode.grid(torch.zeros(1))
     corners, classes = truths(seed, n, most, 3)
@@ -228,7 +229,7 @@ def test_no_mosaics_late_in_a_training():
 def test_a_head_that_knows_nothing_finds_next_to_nothing(name):
     model = build(ss.load(name, resolution=96, classes=7))
     detection.started(model)
-    boxes, scores = Decode(model.arch)(model.train()(torch.randn(2, 3, 96, 96)))
+    boxes, scores = decoder(model.arch)(model.train()(torch.randn(2, 3, 96, 96)))
     assert scores.mean() < 0.01 and torch.isfinite(boxes).all()
     if model.arch.head.kind == "yolo":  # its sizes are exponentials, so it says little else at first, too
         assert scores.max() < 0.2 and all(len(found.scores) == 0 for found in suppressed(boxes, scores))

@@ -10,7 +10,7 @@ import scalesearch as ss
 from scalesearch import zoo
 from scalesearch.arch.blocks.registry import BLOCKS
 from scalesearch.errors import InputError
-from scalesearch.network.detecting import Decode
+from scalesearch.network.decoding import decoder
 from scalesearch.network.modules import build
 
 CLASSIFIERS = [name for name in zoo.MODELS if BLOCKS[zoo.model(name).head.kind].task == "classification"]
@@ -21,7 +21,7 @@ def test_every_classifier_of_the_zoo_carries_both_heads(head):
     for name in CLASSIFIERS:
         arch = ss.load(f"{name}+{head}", classes=3)
         assert arch.name == f"{name}+{head}" and ss.cost(arch).macs > 0
-        sides = {64 * round(arch.sides[0] / 64 / h) // 64 * 64 or arch.sides[0] // h for h, _ in Decode(arch).maps}
+        sides = {64 * round(arch.sides[0] / 64 / h) // 64 * 64 or arch.sides[0] // h for h, _ in decoder(arch).maps}
         assert sorted(sides) == [8, 16, 32]
 
 
@@ -30,7 +30,7 @@ def test_every_classifier_of_the_zoo_carries_both_heads(head):
 def test_they_are_counted_exactly_and_run(name):
     arch = ss.load(name, resolution=96 if "inception" not in name else 320, classes=4)
     assert_counts_agree(arch)
-    boxes, scores = Decode(arch)(build(arch).eval()(torch.zeros(1, 3, *arch.sides)))
+    boxes, scores = decoder(arch)(build(arch).eval()(torch.zeros(1, 3, *arch.sides)))
     assert boxes.shape[1] == scores.shape[1] and scores.shape[2] == 4
 
 

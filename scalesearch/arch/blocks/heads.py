@@ -85,7 +85,7 @@ def googlenet_auxiliary(x: SymTensor, *, classes: Count, pool: Count = 4, width:
 
     The pool adapts to the map, so that other resolutions work.
     """
-    x = x.adaptive_pool(pool).conv(width).norm().act("relu").flatten()
+    x = x.adaptive_pool(pool).conv_norm(width, act="relu").flatten()
     x = x.linear(hidden, name="fc1").act("relu", name="act1")
     x = x.dropout(dropout) if dropout else x
     return x.linear(classes, name="fc2")
@@ -98,6 +98,6 @@ def inception_v3_auxiliary(x: SymTensor, *, classes: Count, width: Width = 128, 
     On maps below 17×17 the pool adapts, so that other resolutions work.
     """
     x = x.avg_pool(5, 3, name="reduce") if min(x.shape[1:]) >= 17 else x.adaptive_pool(5, name="reduce")
-    x = x.conv(width, name="conv1").norm(name="norm1").act("relu", name="act1")
-    x = x.conv(hidden, 5, padding=0, name="conv2").norm(name="norm2").act("relu", name="act2")
+    x = x.conv_norm(width, act="relu", names=("conv1", "norm1", "act1"))
+    x = x.conv_norm(hidden, 5, padding=0, act="relu", names=("conv2", "norm2", "act2"))
     return x.global_pool().flatten().linear(classes)

@@ -17,8 +17,7 @@ def _branches(x: SymTensor, branches: Branches, stride: int) -> SymTensor:
     for b, layers in enumerate(branches):
         y, last = x, len(layers) - 1
         for i, spec in enumerate(layers):
-            with x.inside("branches", b, i):
-                y = apply(spec, y, stride if i == last else 1)
+            y = apply(spec, y, stride if i == last else 1, "branches", b, i)
         ends.append(y)
     return concat(ends) if len(ends) > 1 else ends[0]
 

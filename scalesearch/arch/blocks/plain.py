@@ -21,7 +21,7 @@ def conv(x: SymTensor, *, width: Width, kernel: Kernels = 3, stride: Stride = 1,
     """
     if norm:
         return x.conv_norm(width, kernel, strides or stride, groups=groups, dilation=dilation, padding=padding,
-                           bias=bool(bias), act=act)
+                           bias=bias or False, act=act)
     x = x.conv(width, kernel, strides or stride, groups=groups, dilation=dilation, padding=padding,
                bias=True if bias is None else bias)
     return x.act(act) if act else x

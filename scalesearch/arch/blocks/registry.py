@@ -15,7 +15,7 @@ from scalesearch.arch.arch import BlockSpec
 from scalesearch.arch.graph import BlockGraph, ShapeError, live
 from scalesearch.arch.operators import Shape
 from scalesearch.arch.recording import Recorded, Tape
-from scalesearch.arch.symbolic import Padding, SymTensor
+from scalesearch.arch.symbolic import NOT_NAMED, Padding, SymTensor
 from scalesearch.errors import InputError, unknown
 from scalesearch.signature import REQUIRED, Field, check_arguments, fields_of
 
@@ -175,10 +175,14 @@ def _given(row: Block, spec: BlockSpec, stride: int) -> dict[str, Any]:
     return dict(spec.args)
 
 
-def apply(spec: BlockSpec, x: SymTensor, stride: int) -> SymTensor:
-    """Record one block on a tensor of another block."""
+def apply(spec: BlockSpec, x: SymTensor, stride: int, *names: str | int) -> SymTensor:
+    """Record one block on a tensor of another block, inside `names`."""
     row = BLOCKS[spec.kind]
-    return row.function(x, **_given(row, spec, stride))
+    place, given = x.inside(*names), _given(row, spec, stride)
+    if place is NOT_NAMED:  # which takes its time too
+        return row.function(x, **given)
+    with place:
+        return row.function(x, **given)
 
 
 def run(spec: BlockSpec, inputs: Sequence[SymTensor], stride: int | None = None,
