@@ -19,7 +19,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 DOORS = {"ray": {"runs/ray_tune.py", "runs/ray_jobs.py"}, "optuna": {"searchers/bayes.py"},
          "fvcore": {"counting/measuring.py"},
          "plotly": {"report/figures.py"}, "yaml": {"yamlfile.py"}, "sklearn": {"data/digits.py"},
-         "pandas": {"runs/leaving.py", "searchers/tables.py"}, "PIL": {"data/images.py"},
+         "pandas": {"runs/leaving.py", "searchers/tables.py"}, "PIL": {"data/images.py", "data/drawing.py"},
+         "av": {"data/video.py"},
          "pyarrow": {"data/columns.py"}, "fsspec": {"runs/mirror.py"}, "sqlalchemy": {"runs/sharing.py"},
          "onnx": {"export/files.py"}, "huggingface_hub": {"hub.py"}}  # fmt: skip
 

@@ -1,18 +1,21 @@
-"""Boxes in photos: `detect`."""
+"""Boxes in photos and videos: `detect`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import Number, Rows, guarded_command, json_option, print_rows, share
+from scalesearch.cli.printing import Number, Rows, guarded_command, json_option, print_rows, share, with_bar
 from scalesearch.cli.weights import class_names_in, own_weights, photo_arguments, ready
 from scalesearch.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from scalesearch.weights import Detections
 
 COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
 
@@ -25,52 +28,52 @@ COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
 @click.option("--most", type=click.IntRange(1, 10_000), default=300, show_default=True, help="Boxes of an image.")
 @click.option("--only", help="These classes alone, by name or number, with commas between.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              help="A folder for the photos with boxes drawn, labels/ (YOLO's text files) and coco.json.")
+              help="A folder for photos and videos with boxes drawn, labels/ (YOLO's text files) and coco.json.")
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True,
+              help="Of a video, every so manieth frame.")
 @click.option("--batch", type=click.IntRange(1, 1024), default=8, show_default=True)
 @click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
 def detect(model: str, images: tuple[Path, ...], weights: str | None, raw: bool, resolution: Any, classes: int | None,
            names: Path | None, confidence: float, iou: float, most: int, only: str | None, out: Path | None,
-           batch: int, device: str | None, as_json: bool) -> None:
-    """Boxes around what MODEL, a detector with trained weights, sees in every IMAGE or in all images of a folder.
+           every: int, batch: int, device: str | None, as_json: bool) -> None:
+    """Boxes around what MODEL, a detector with trained weights, sees in every IMAGE, in all images of a folder, and in
+    videos (extra `video`).
 
     Boxes are in the photo's own pixels as it stands upright: x and y of the first corner, width, height.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from scalesearch.arch import BLOCKS
-    from scalesearch.weights import Detections, Threshold, detect as detected, find
+    from scalesearch.data import SUFFIXES, VIDEO_SUFFIXES
+    from scalesearch.weights import Detections, Threshold, detect as detected, find, how_many, is_video
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
     if BLOCKS[arch.head.kind].task != "detection":
         raise InputError(f"{arch.name} is no detector; predict is for classifiers", "detect")
-    found = find(images)
+    found = find(images, SUFFIXES | VIDEO_SUFFIXES)
     if out is not None:
         _check_own(out)
     named = class_names_in(names, arch.classes) if names else None
     given = ready(arch, own_weights(model, weights), device, raw)
     called = named or given.classes or [str(number) for number in range(arch.classes)]
     threshold = Threshold(confidence, iou, most, _numbers(only, called) if only else None)
-    total = len(found.named) + len(found.in_folders)
     results: list[Detections] = []
     skipped: list[Path] = []
-    console = Console(stderr=True)
-    running = detected(given.network, found, given.preparation, threshold, batch, given.device)
-    for result in track(running, "detecting", total=total, console=console, disable=not console.is_terminal
-                        or total < 2, transient=True):
+    running = detected(given.network, found, given.preparation, threshold, batch, given.device, every)
+    for result in with_bar(running, "detecting", how_many(found, every)):
         if isinstance(result, Detections):
             results.append(result)
         else:
             skipped.append(result)
     for path in skipped:
-        click.echo(f"scalesearch: {path}: is no image that can be read; skipped", err=True)
+        kind = "video" if is_video(path) else "image"
+        click.echo(f"scalesearch: {path}: is no {kind} that can be read; skipped", err=True)
     if out is not None:
-        _leave(results, called, out)
-    rows: Rows = [{"image": str(r.image), "class": b.class_, "name": called[b.class_], "score": b.score, "x": b.x,
-                   "y": b.y, "width": b.width, "height": b.height} for r in results for b in r.boxes]
+        _leave(results, called, out, every)
+    rows: Rows = [{"image": str(r.image), **_moment(r.frame, r.seconds), "class": b.class_, "name": called[b.class_],
+                   "score": b.score, "x": b.x, "y": b.y, "width": b.width, "height": b.height}
+                  for r in results for b in r.boxes]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -102,33 +105,71 @@ def _check_own(out: Path) -> None:
         raise InputError(f"{out} holds something else; give another folder", "--out")
 
 
-def _leave(results: Sequence[Any], called: Sequence[str], out: Path) -> None:
-    """Photos with boxes, a text file of each in shares of its sides as YOLO has them, and all as COCO's json."""
-    from scalesearch.data import Mark, save_marked
+def _leave(results: Sequence[Detections], called: Sequence[str], out: Path, every: int) -> None:
+    """Photos and videos with boxes, a text file of each image in shares of its sides as YOLO has them, and all as
+    COCO's json."""
     from scalesearch.files import save_text
 
     (out / "labels").mkdir(parents=True, exist_ok=True)
-    taken: set[str] = set()
+    drawn: dict[int | Path, Path] = {}
+    videos: dict[Path, list[Detections]] = {}
     coco: dict[str, Any] = {"info": INFO, "images": [], "annotations": [],
                             "categories": [{"id": i, "name": name} for i, name in enumerate(called)]}  # fmt: skip
-    for number, (image, width, height, boxes) in enumerate(results, 1):
-        stem = next(s for s in (image.stem, *(f"{image.stem}-{n}" for n in range(1, len(results) + 1)))
-                    if s not in taken)
-        taken.add(stem)
-        marks = [Mark((b.x, b.y, b.width, b.height), f"{called[b.class_]} {b.score:.2f}", b.class_) for b in boxes]
-        try:
-            save_marked(image, marks, out / f"{stem}.jpg")
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            click.echo(f"scalesearch: {image}: can't be drawn as a JPEG ({error})", err=True)
+    save_text(json.dumps(coco) + "\n", out / COCO)  # whatever comes between, the folder is known as ours
+    for number, result in enumerate(results, 1):
+        image, width, height, boxes, frame, seconds = result
+        if frame is None:
+            drawn[number] = there = _free(out / f"{image.stem}.jpg", drawn.values())
+            _draw(result, called, there)
+        else:
+            there = drawn.setdefault(image, _free(out / f"{image.stem}.mp4", drawn.values()))
+            videos.setdefault(image, []).append(result)
         lines = [f"{b.class_} {(b.x + b.width / 2) / width:.6f} {(b.y + b.height / 2) / height:.6f} "
                  f"{b.width / width:.6f} {b.height / height:.6f}\n" for b in boxes]
-        save_text("".join(lines), out / "labels" / f"{stem}.txt")
+        label = there.stem if frame is None else f"{there.stem}_{frame:06d}"
+        save_text("".join(lines), out / "labels" / f"{label}.txt")
         coco["images"].append({"id": number, "file_name": str(image), "width": width, "height": height,
-                               "drawn": f"{stem}.jpg"})
+                               "drawn": there.name} | _moment(frame, seconds))
         coco["annotations"] += [
             {"id": len(coco["annotations"]) + n, "image_id": number, "category_id": b.class_, "iscrowd": 0,
              "bbox": [round(v, 2) for v in (b.x, b.y, b.width, b.height)], "area": round(b.width * b.height, 2),
              "score": round(b.score, 6)} for n, b in enumerate(boxes, 1)]  # fmt: skip
+    for video, of in videos.items():
+        _draw_video(video, of, called, drawn[video], every)
     save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / COCO)
+
+
+def _free(path: Path, taken: Iterable[Path]) -> Path:
+    """That file, or one of another name where a file of that stem is to be there."""
+    stems = {other.stem for other in taken}
+    names = (path.stem, *(f"{path.stem}-{n}" for n in range(1, len(stems) + 2)))
+    return path.with_stem(next(name for name in names if name not in stems))
+
+
+def _marks(result: Detections, called: Sequence[str]) -> list[Any]:
+    from scalesearch.data import Mark
+
+    return [Mark((b.x, b.y, b.width, b.height), f"{called[b.class_]} {b.score:.2f}", b.class_) for b in result.boxes]
+
+
+def _draw(result: Detections, called: Sequence[str], path: Path) -> None:
+    from scalesearch.data import save_marked
+
+    try:
+        save_marked(result.image, _marks(result, called), path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        click.echo(f"scalesearch: {result.image}: can't be drawn as a JPEG ({error})", err=True)
+
+
+def _draw_video(video: Path, of: Sequence[Detections], called: Sequence[str], path: Path, every: int) -> None:
+    from scalesearch.data import frame_rate, frames, marked, written
+
+    with written(path, frame_rate(video) / every) as add:
+        for frame, result in with_bar(zip(frames(video, every), of), f"drawing {path.name}", len(of)):
+            add(marked(frame.pixels, _marks(result, called)))
+
+
+def _moment(frame: int | None, seconds: float | None) -> dict[str, Any]:
+    return {} if frame is None else {"frame": frame, "seconds": round(seconds or 0.0, 3)}

@@ -82,6 +82,16 @@ class _Progress:
         yield from rest
 
 
+def with_bar(items: Iterable[Any], what: str, total: int | None) -> Iterable[Any]:
+    """A bar on a terminal while `items` are gone through, where they are several; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    quiet = not console.is_terminal or (total is not None and total < 2)
+    return track(items, what, total=total, console=console, disable=quiet, transient=True)
+
+
 def _one_line(error: click.UsageError, file: Any = None) -> None:
     command = error.ctx.command_path if error.ctx else "scalesearch"
     click.echo(f"scalesearch: {' '.join(error.format_message().split())} See `{command} --help`.", err=True)

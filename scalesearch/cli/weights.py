@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import SIDES, Number, Rows, guarded_command, json_option, print_rows, raw_option, share
+from scalesearch.cli.printing import (
+    SIDES,
+    Number,
+    Rows,
+    guarded_command,
+    json_option,
+    print_rows,
+    raw_option,
+    share,
+    with_bar,
+)
 from scalesearch.errors import InputError
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
@@ -205,9 +215,6 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool
     An .npz file's `images` are as many, of any number of channels. Images are prepared as they were for those weights,
     as far as that is known; --resize, --interpolation, --mean and --std say otherwise.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from scalesearch.arch import sides
     from scalesearch.weights import Prediction, find, predict as predicted
 
@@ -228,10 +235,8 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool
     results: Rows = []
     skipped: list[Path] = []
     total = len(found.named) + len(found.in_folders)
-    console = Console(stderr=True)
     running = predicted(given.network, found, preprocessing, top, given.device)
-    for result in track(running, "predicting", total=total, console=console, disable=not console.is_terminal
-                        or total < 2, transient=True):
+    for result in with_bar(running, "predicting", total):
         if not isinstance(result, Prediction):
             skipped.append(result)
             continue

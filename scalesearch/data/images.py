@@ -1,20 +1,17 @@
-"""An image file → pixels, the same way for training and for prediction. The only importer of Pillow."""
+"""An image file → pixels, the same way for training and for prediction. Pillow's importer, with `drawing.py`."""
 
 from __future__ import annotations
 
 import base64
-import colorsys
 import io
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
-
-from scalesearch.files import whole
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Sides = int | tuple[int, int]  # a square's, or height and width
 File = Path | bytes | np.ndarray  # where an image lies, what is in its file, or its pixels (height, width, channels)
@@ -30,7 +27,6 @@ SIXTEEN = ("PPM", "PNG")  # formats whose pixels have 16 bits at most: what Pill
 THUMBNAIL = 16  # side of what near duplicates are compared by
 HASHED = 9, 8  # width and height of what a difference hash (dHash) is taken of
 LETTERBOX = 114  # the grey around images of another shape, which detectors are trained with
-GOLDEN = 0.618034  # of the circle of colours, between one class and the next
 DRAFTED = 1.25  # JPEGs are decoded no smaller than this many times the size that is wanted
 
 
@@ -205,10 +201,11 @@ def data_uri(file: File, size: int = 96) -> str:
             small.thumbnail((size, size))
     except ValueError:
         return ""
-    return _uri(small)
+    return uri(small)
 
 
-def _uri(image: Image.Image) -> str:
+def uri(image: Image.Image) -> str:
+    """It stands inside a page."""
     held = io.BytesIO()
     image.save(held, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()
@@ -252,44 +249,3 @@ def letterboxed(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Pla
     inside = there.resize(inner, Image.Resampling.BILINEAR) if inner != there.size else there
     box.paste(inside, (lies.left, lies.top))
     return _pixels(box), lies
-
-
-class Mark(NamedTuple):
-    """A box to draw: first corner, width and height in pixels, what is written above, and a number for its colour."""
-
-    box: tuple[float, float, float, float]
-    text: str
-    colour: int
-
-
-def save_marked(file: File, marks: Sequence[Mark], path: Path) -> None:
-    """The image, upright, with boxes drawn in it, as a file. ValueError for what is no image."""
-    with opened(file) as image:
-        there = plain(image, 3)
-    _mark(there, marks)
-    with whole(path) as temporary:
-        there.save(temporary, Image.registered_extensions().get(path.suffix.lower(), "JPEG"), quality=92)
-
-
-def marked_uri(pixels: np.ndarray, marks: Sequence[Mark], side: int = 240) -> str:
-    """Pixels `(height, width, channels)` with boxes drawn in them, `side` pixels on the longer side, to stand inside a
-    page; the boxes are in pixels of those."""
-    there = plain(Image.fromarray(pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, 0]), 3)
-    by = side / max(there.size)
-    there = there.resize((max(1, round(there.width * by)), max(1, round(there.height * by))))
-    _mark(there, [Mark((x * by, y * by, w * by, h * by), text, c) for (x, y, w, h), text, c in marks])
-    return _uri(there)
-
-
-def _mark(there: Image.Image, marks: Sequence[Mark]) -> None:
-    pen, line = ImageDraw.Draw(there), max(1, round(max(there.size) / 300))
-    font = ImageFont.load_default(max(10, round(max(there.size) / 50)))
-    for (x, y, width, height), text, colour in marks:
-        shade = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(colour * GOLDEN % 1, 0.75, 0.9))
-        pen.rectangle((x, y, max(x, x + width), max(y, y + height)), outline=shade, width=line)
-        if not text:
-            continue
-        left, top, right, bottom = pen.textbbox((x, y), text, font)
-        up = min(bottom - top + 4, top)
-        pen.rectangle((left, top - up, right + 4, bottom - up + 2), fill=shade)
-        pen.text((x + 2, y - up), text, "white", font)

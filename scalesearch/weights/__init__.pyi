@@ -1,5 +1,11 @@
 from .described import classes_of as classes_of, preparation_of as preparation_of
-from .detecting import Detections as Detections, Threshold as Threshold, detect as detect
+from .detecting import (
+    Detections as Detections,
+    Threshold as Threshold,
+    detect as detect,
+    how_many as how_many,
+    is_video as is_video,
+)
 from .evaluating import evaluate as evaluate
 from .files import local as local, told as told
 from .loading import load_weights as load_weights

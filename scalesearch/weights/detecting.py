@@ -1,17 +1,17 @@
-"""Images → boxes with classes and scores, in the photo's own pixels."""
+"""Images and videos → boxes with classes and scores, in the photo's or frame's own pixels."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from scalesearch.data import File, Placed, letterboxed
+from scalesearch.data import VIDEO_SUFFIXES, File, Placed, frame_count, frames, letterboxed
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.machine import cores
 from scalesearch.network import Network, Suppressed, decoder, fused, suppressed
@@ -32,12 +32,15 @@ class Box(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """The boxes of an image, the likeliest first, and its own sides."""
+    """The boxes of an image, the likeliest first, and its own sides; of a frame its number in the video, from 0, and
+    when it is shown."""
 
     image: Path
     width: int
     height: int
     boxes: list[Box]
+    frame: int | None = None
+    seconds: float | None = None
 
 
 class Threshold(NamedTuple):
@@ -53,57 +56,113 @@ class Threshold(NamedTuple):
 USUAL = Threshold()
 
 
+class Picture(NamedTuple):
+    """An image, or a frame of a video; `file` is None of what is neither."""
+
+    path: Path
+    file: File | None
+    frame: int | None = None
+    seconds: float | None = None
+
+
+def is_video(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def how_many(found: Found, every: int = 1) -> int | None:
+    """Images, and frames of videos as these say; None where one doesn't.
+
+    Raises `InputError` for a named video that can't be read.
+    """
+    total = 0
+    for path in [*found.named, *found.in_folders]:
+        try:
+            count = frame_count(path, every) if is_video(path) else 1
+        except InputError:
+            if path in found.named:
+                raise
+            count = 1
+        if count is None:
+            return None
+        total += count
+    return total
+
+
 def detect(model: Network, found: Found, preparation: Preprocessing, threshold: Threshold = USUAL,
-           batch: int = 8, device: str = "cpu") -> Iterator[Detections | Path]:
-    """The boxes in every image, in order; a file in a folder that is no image comes back as its path.
+           batch: int = 8, device: str = "cpu", every: int = 1) -> Iterator[Detections | Path]:
+    """The boxes in every image and in every so manieth frame of every video, in order; a file in a folder that can't be
+    read comes back as its path.
 
     Images are put upright and into a letterbox; boxes are brought back and cut at the photo's edges. Raises
-    `InputError` for a model that is no detector, and for a named file that is no image, before anything is looked for.
+    `InputError` for a model that is no detector, and for a named file that can't be read, before anything is looked
+    for.
     """
     decode = decoder(model.arch).to(device)
     for path in found.named:
-        _taken(path, model, preparation)
+        if is_video(path):
+            frame_count(path)
+        else:
+            _taken(Picture(path, path), model, preparation)
     model = fused(model).to(device)
-    waiting: list[tuple[Path, torch.Tensor, Placed]] = []
-    for path, taken in _ahead([*found.named, *found.in_folders], model, preparation, 2 * batch):
+    waiting: list[tuple[Picture, torch.Tensor, Placed]] = []
+    for picture, taken in _ahead(_pictures(found, every), model, preparation, 2 * batch):
         if taken is None:
             yield from _looked_at(model, decode, waiting, threshold, device)
             waiting = []
-            yield path
+            yield picture.path
             continue
-        waiting.append((path, *taken))
+        waiting.append((picture._replace(file=None), *taken))
         if len(waiting) == batch:
             yield from _looked_at(model, decode, waiting, threshold, device)
             waiting = []
     yield from _looked_at(model, decode, waiting, threshold, device)
 
 
-def _ahead(paths: Sequence[Path], model: Network, prepare: Preprocessing,
-           most: int) -> Iterator[tuple[Path, tuple[torch.Tensor, Placed] | None]]:
-    """The images in order, `most` of them read while the network looks at others; None where one is none."""
-    def taken(path: Path) -> tuple[torch.Tensor, Placed] | None:
+def _pictures(found: Found, every: int) -> Iterator[Picture]:
+    for number, path in enumerate([*found.named, *found.in_folders]):
+        if not is_video(path):
+            yield Picture(path, path)
+            continue
         try:
-            return _taken(path, model, prepare)
+            for frame in frames(path, every):
+                yield Picture(path, frame.pixels, frame.number, frame.seconds)
+        except InputError:
+            if number < len(found.named):
+                raise
+            yield Picture(path, None)
+
+
+def _ahead(pictures: Iterable[Picture], model: Network, prepare: Preprocessing,
+           most: int) -> Iterator[tuple[Picture, tuple[torch.Tensor, Placed] | None]]:
+    """The images in order, `most` of them read while the network looks at others; None where one is none."""
+    def taken(picture: Picture) -> tuple[torch.Tensor, Placed] | None:
+        try:
+            return _taken(picture, model, prepare)
         except InputError:
             return None
 
     with ThreadPoolExecutor(cores()) as pool:
-        coming = deque(pool.submit(taken, path) for path in paths[:most])
-        for i, path in enumerate(paths):
-            there = coming.popleft().result()
-            if i + most < len(paths):
-                coming.append(pool.submit(taken, paths[i + most]))
-            yield path, there
+        coming: deque[tuple[Picture, Future]] = deque()
+        for picture in pictures:
+            coming.append((picture, pool.submit(taken, picture)))
+            if len(coming) > most:
+                first, there = coming.popleft()
+                yield first, there.result()
+        for first, there in coming:
+            yield first, there.result()
 
 
-def _taken(path: Path, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
+def _taken(picture: Picture, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
     channels = model.arch.channels
     if channels not in PHOTOS:
-        raise InputError(f"is a photo, and the network takes images of {channels} channels", str(path))
+        raise InputError(f"is a photo, and the network takes images of {channels} channels", str(picture.path))
+    if picture.file is None:
+        raise InputError("can't be read", str(picture.path))
     try:
-        return boxed_input(path, model, prepare)
+        return boxed_input(picture.file, model, prepare)
     except ValueError as error:
-        raise InputError(f"is no image that can be read ({error})", str(path)) from None
+        raise InputError(f"is no image that can be read ({error})", str(picture.path)) from None
 
 
 def boxed_input(file: File, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
@@ -114,7 +173,7 @@ def boxed_input(file: File, model: Network, prepare: Preprocessing) -> tuple[tor
     return (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255) - mean) / std, placed
 
 
-def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Path, torch.Tensor, Placed]],
+def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Picture, torch.Tensor, Placed]],
                threshold: Threshold, device: str) -> Iterator[Detections]:
     if not images:
         return
@@ -123,11 +182,12 @@ def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Path, t
         boxes, scores = decode(model(together))
     finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().flatten(1).all(1)
     if not finite.all():
-        raise WorkFailed(f"{images[int((~finite).nonzero()[0])][0]}: the network's outputs are no finite numbers")
+        raise WorkFailed(f"{images[int((~finite).nonzero()[0])][0].path}: the network's outputs are no finite numbers")
     found = suppressed(boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most,
                        only=threshold.only)
-    for (path, _, placed), own in zip(images, found):
-        yield Detections(path, placed.width, placed.height, list(brought_back(own, placed)))
+    for (picture, _, placed), own in zip(images, found):
+        yield Detections(picture.path, placed.width, placed.height, list(brought_back(own, placed)), picture.frame,
+                         picture.seconds)
 
 
 def brought_back(found: Suppressed, placed: Placed) -> Iterator[Box]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,14 +35,14 @@ class Found(NamedTuple):
     in_folders: list[Path]
 
 
-def find(paths: Iterable[Path]) -> Found:
+def find(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -> Found:
     """The files named, and all in the folders named, by name. Raises `InputError` for a path that isn't there."""
     named, in_folders = [], []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
             if not inside:
-                raise InputError(f"has no images in it (files ending in {', '.join(sorted(SUFFIXES))})", str(path))
+                raise InputError(f"has no images in it (files ending in {', '.join(sorted(suffixes))})", str(path))
             in_folders += inside
         elif path.is_file():
             named.append(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -141,6 +142,81 @@ def test_what_is_found_is_drawn_and_written_down(weights, tmp_path):
     Image.new("RGB", (70_000, 3)).save(folder / "long.png")
     done = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder), "--weights", str(weights), "--out", str(out))
     assert done.exit_code == 0 and "long.png: can't be drawn as a JPEG" in done.stderr and (out / "b.jpg").exists()
+
+
+def video(path, pictures, rotation=0, codec="ffv1", pixels="bgr0"):
+    """Losslessly, ten frames a second; `rotation` as telephones write it."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], pixels
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def plain(rows):
+    """Without the file, and as exact as batches of another size leave it."""
+    return [{key: round(v, 3) if isinstance(v, float) else v for key, v in row.items() if key != "image"}
+            for row in rows]
+
+
+def test_a_video_is_as_many_photos(weights, tmp_path):
+    given = ("--weights", weights, "--confidence", 0.3, "--batch", 3)
+    photos = [photo(tmp_path / f"{seed}.png", seed=seed) for seed in range(5)]
+    pictures = [noise(seed) for seed in range(5)]
+    single = [row | {"frame": i, "seconds": i / 10} for i, path in enumerate(photos) for row in detect(path, *given)]
+    clip = video(tmp_path / "clip.mkv", pictures)
+    rows = detect(clip, *given)
+    assert {row["image"] for row in rows} == {str(clip)} and len(rows) > 5
+    assert plain(rows) == plain(single)
+    assert plain(detect(clip, *given, "--every", 2)) == plain(r for r in single if r["frame"] % 2 == 0)
+    lying = video(tmp_path / "lying.mov", [np.rot90(p, -1) for p in pictures], 90, "qtrle", "rgb24")
+    assert plain(detect(lying, *given)) == plain(single)
+
+
+def test_what_is_found_in_a_video_is_drawn_and_written_down(weights, tmp_path):
+    import av
+
+    folder, out = tmp_path / "mixed", tmp_path / "found"
+    folder.mkdir()
+    photo(folder / "clip.png", seed=7)
+    video(folder / "clip.avi", [noise(seed, 127, 97) for seed in range(6)])
+    (folder / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:1,\n{folder / 'clip.avi'}\n#EXT-X-ENDLIST\n")
+    done = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder), "--weights", str(weights), "--confidence",
+                  "0.3", "--out", str(out), "--every", "2", "--json")
+    assert "list.mp4: is no video that can be read; skipped" in done.stderr
+    coco = json.loads((out / "coco.json").read_text())
+    assert [(i["drawn"], i.get("frame"), i.get("seconds")) for i in coco["images"]] == [
+        ("clip.mp4", 0, 0), ("clip.mp4", 2, 0.2), ("clip.mp4", 4, 0.4), ("clip-1.jpg", None, None)]
+    labels = {"clip_000000.txt", "clip_000002.txt", "clip_000004.txt", "clip-1.txt"}
+    assert {path.name for path in (out / "labels").iterdir()} == labels
+    assert len(coco["annotations"]) == len(json.loads(done.stdout)) == sum(
+        len((out / "labels" / name).read_text().splitlines()) for name in labels)
+    with av.open(str(out / "clip.mp4")) as drawn:
+        stream = drawn.streams.video[0]
+        there = [frame.to_ndarray(format="rgb24").astype(int) for frame in drawn.decode(stream)]
+        assert (len(there), float(stream.average_rate), there[0].shape) == (3, 5.0, (96, 126, 3))
+    before = noise(2, 127, 97)[:96, :126].astype(int)
+    assert np.median(np.abs(there[1] - before)) < 20 < 60 < np.abs(there[1] - before).max()
+
+
+def test_what_is_no_video_is_said(weights, tmp_path, monkeypatch):
+    given = ("--weights", str(weights))
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    (tmp_path / "b.mp4").write_bytes(b"")
+    whole = video(tmp_path / "c.mp4", [noise(0)] * 5, codec="mpeg4", pixels="yuv420p").read_bytes()
+    (tmp_path / "d.mp4").write_bytes(whole[: len(whole) // 2])
+    for name in "abd":
+        broken = tmp_path / f"{name}.mp4"
+        assert f"{broken}: is no video that can be read" in refused("detect", "yolov8n", str(broken), *given)
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert "a video needs PyAV: pip install 'scalesearch[video]'" in refused("detect", "yolov8n",
+                                                                             str(tmp_path / "c.mp4"), *given)
 
 
 def test_mistakes_are_one_line(weights, tmp_path):
