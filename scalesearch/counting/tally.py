@@ -98,6 +98,13 @@ class Tallied(SymTensor):
         pixels = shape[1] * shape[2] if len(shape) == 3 else prod(shape[1:])
         return self._after(norm_counts(shape[0], pixels), shape)
 
+    def __add__(self, other):
+        if self.shape != other.shape:
+            return super().__add__(other)
+        if other.loose:
+            other.take()
+        return self._after(None, self.shape)
+
     def _itself(self, _: Any = None, name: str = "") -> Self:
         """Costs nothing and keeps the shape."""
         return self
@@ -123,9 +130,10 @@ def counted(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, s
     """
     tally = Tally(same)
     outputs: Any = run(spec, [Tallied(tally, shape, False) for shape in in_shapes], stride, classes)
-    for _ in range(times - 1):
+    left = times
+    while left > 1:
         outputs[0].take()
-        outputs = run(spec, outputs[:1], 1, classes)
+        outputs, left = run(spec, outputs[:1], 1, classes), left - 1
     for tensor in outputs:
         tensor.take()
     if tally.loose:  # of layers that nothing takes the output of, which networks leave out
