@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
+from conftest import SHARED
 from PIL import Image
 
 NAMES = ("upright", "lying")
@@ -21,6 +24,16 @@ stages:
   - {stride: 2, conv: {width: 32}}
 head: {yolov8: {bins: 8}}
 """
+
+
+def unpacked(name: str, folder: Path) -> Path:
+    """One of the archives of real photos beside the repository."""
+    archive = SHARED / "data" / "detection" / name
+    if not archive.exists():
+        pytest.skip(f"{archive} is not there")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    return folder
 
 
 def rectangles(folder: Path, count: int = 40, sides: tuple[int, int] = (80, 64)) -> Path:

@@ -38,6 +38,7 @@ from .blocks.registry import (
     record as record,
     register_block as register_block,
     run as run,
+    task_of as task_of,
     value_at as value_at,
     with_leaves as with_leaves,
 )

@@ -43,13 +43,13 @@ def detect(model: str, images: tuple[Path, ...], weights: str | None, raw: bool,
 
     Boxes are in the photo's own pixels as it stands upright: x and y of the first corner, width, height.
     """
-    from scalesearch.arch import BLOCKS
+    from scalesearch.arch import task_of
     from scalesearch.data import SUFFIXES, VIDEO_SUFFIXES
     from scalesearch.weights import Detections, Threshold, detect as detected, find, how_many, is_video
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
-    if BLOCKS[arch.head.kind].task != "detection":
+    if task_of(arch) != "detection":
         raise InputError(f"{arch.name} is no detector; predict is for classifiers", "detect")
     found = find(images, SUFFIXES | VIDEO_SUFFIXES)
     if out is not None:

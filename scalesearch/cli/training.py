@@ -13,7 +13,7 @@ import click
 from scalesearch.cli.data import data_options, told_data
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import SIDES, guarded_command, json_option, print_rows, raw_option, setting, share
-from scalesearch.cli.weights import check_device, classifier, own_weights, ready, say_taken
+from scalesearch.cli.weights import check_classifier, check_device, own_weights, ready, say_taken
 from scalesearch.errors import InputError
 
 SMALL = 64  # pixels up to which images are trained on as CIFAR's are
@@ -111,14 +111,15 @@ def evaluate(model: str, data_: str, weights: str | None, raw: bool, split: str,
     Images are prepared as for `predict` or `detect`. Classes are matched by their names where weights and data have
     them. Of detectors it is COCO's average precision, and the confidence that suits each class best.
     """
-    from scalesearch.arch import BLOCKS
+    from scalesearch.arch import task_of
     from scalesearch.data import examples
     from scalesearch.weights import evaluate as evaluated, evaluate_boxes
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
-    finds_boxes = BLOCKS[arch.head.kind].task == "detection"
-    arch = arch if finds_boxes else classifier(model, resolution, classes, "evaluate")
+    finds_boxes = task_of(arch) == "detection"
+    if not finds_boxes:
+        check_classifier(arch, "evaluate")
     given = ready(arch, own_weights(model, weights), device, raw)
     near = (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet") if Path(
         model).is_dir() else ()

@@ -133,14 +133,20 @@ def own_weights(model: str, weights: str | None) -> str:
 
 def classifier(model: str, resolution: Any, classes: int | None, verb: str) -> Any:
     """The architecture. Raises `InputError` for one that is for something else."""
-    from scalesearch.arch import BLOCKS
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
-    if BLOCKS[arch.head.kind].task != "classification":
-        other = "detect finds boxes" if BLOCKS[arch.head.kind].task == "detection" else f"{verb} is for classifiers"
-        raise InputError(f"{arch.name} is no classifier; {other}", verb)
+    check_classifier(arch, verb)
     return arch
+
+
+def check_classifier(arch: Any, verb: str) -> None:
+    """Raises `InputError` for a network that is for something else."""
+    from scalesearch.arch import task_of
+
+    if task_of(arch) != "classification":
+        other = "detect finds boxes" if task_of(arch) == "detection" else f"{verb} is for classifiers"
+        raise InputError(f"{arch.name} is no classifier; {other}", verb)
 
 
 class Ready(NamedTuple):

@@ -15,6 +15,7 @@ from .modules import (
     same_pad as same_pad,
 )
 from .suppressing import (
+    MEASURED as MEASURED,
     Detector as Detector,
     Suppressed as Suppressed,
     detector as detector,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from scalesearch.statistics import compared
 
 FOLDER = "by_class"
 
@@ -30,15 +32,41 @@ class ByClass:
 @dataclass(frozen=True)
 class Detected:
     """What there is to tell of a detector: the 95 % interval of its average precision, of every class the confidence
-    at which F1 is best, that F1, and precision at every recall; the confidence that the matrix is of; pictures of the
-    images on which it does worst and best."""
+    at which F1 is best, that F1, precision at every recall and F1 at every confidence; the confidence that the matrix
+    is of; pictures of the images on which it does worst and best; and its average precision over images drawn again and
+    again, its seeds averaged."""
 
     interval: tuple[float, float]
     threshold: tuple[float | None, ...]
     f1: tuple[float | None, ...]
     curves: tuple[tuple[float, ...] | None, ...]
+    f1_curves: tuple[tuple[float, ...] | None, ...]
     at: float
     shown: tuple[Mapping[str, Any], ...]
+    resampled: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Beats:
+    """By how much a network's average precision is larger than another's on the same images, with the 95 % interval of
+    a paired bootstrap and the share of samples in which it is."""
+
+    name: str
+    other: str
+    more: float
+    low: float
+    high: float
+    wins: float
+
+
+def beaten(networks: Sequence[ByClass], others: Sequence[ByClass]) -> list[Beats]:
+    """Every one of the networks beside every other one, as far as both are detectors scored on the same images."""
+    pairs = [(own, other) for other in others for own in networks
+             if own.found and other.found and own.found.resampled and own.classes == other.classes
+             and len(own.found.resampled) == len(other.found.resampled)]  # fmt: skip
+    sure = [compared(own.found.resampled, other.found.resampled) for own, other in pairs if own.found and other.found]
+    return [Beats(own.name, other.name, s.more, s.more_low, s.more_high, s.wins)
+            for (own, other), s in zip(pairs, sure, strict=True)]
 
 
 def by_class(folder: Path, step: str, names: list[str]) -> list[ByClass]:
@@ -63,10 +91,12 @@ def _of(name: str, seeds: list[dict[str, Any]]) -> ByClass:
     summed = tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*alike, strict=True))
     first, found = seeds[0], None
     if measure == "ap50":
-        threshold, f1, curves = (tuple(padded(first[key])) for key in ("threshold", "f1", "curves"))
-        low, high = first["interval"]
-        found = Detected((low, high), threshold, f1, curves, first["confusion_threshold"],
-                         tuple(map(_safe, first["shown"])))
+        threshold, f1, curves, f1_curves = (
+            tuple(padded(first.get(key, ()))) for key in ("threshold", "f1", "curves", "f1_curves"))
+        drawn = [seed.get("resampled", ()) for seed in seeds]
+        drawn = [values for values in drawn if len(values) == len(drawn[0])]
+        found = Detected(tuple(first["interval"]), threshold, f1, curves, f1_curves, first["confusion_threshold"],
+                         tuple(map(_safe, first["shown"])), tuple(sum(each) / len(each) for each in zip(*drawn)))
     return ByClass(name, tuple(classes), measure, mean, summed, found)
 
 

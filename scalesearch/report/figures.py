@@ -266,17 +266,15 @@ def confusion(info: Info) -> go.Figure:
     return figure
 
 
-def precision_recall(info: Info) -> go.Figure:
-    """Precision at every recall of each class, of the largest member at half overlap."""
-    largest = info.by_class[-1]
-    assert largest.found is not None
-    drawn = [(name, curve) for name, curve in zip(largest.classes, largest.found.curves) if curve][:MOST_CURVES]
+def by_class_curves(info: Info, curves: tuple[tuple[float, ...] | None, ...], across: str, up: str) -> go.Figure:
+    """A curve for each class of the largest member, from 0 to 1."""
+    drawn = [(name, curve) for name, curve in zip(info.by_class[-1].classes, curves) if curve][:MOST_CURVES]
     figure = go.Figure([go.Scatter(
         x=[i / (len(curve) - 1) for i in range(len(curve))], y=curve, mode="lines", name=name,
-        hovertemplate="recall %{x:.0%}, precision %{y:.0%}") for name, curve in drawn])
+        hovertemplate=f"{across} %{{x:.0%}}, {up} %{{y:.0%}}") for name, curve in drawn])
     figure.update_layout(**STYLE, height=380)
-    figure.update_xaxes(title="recall", range=[0, 1.01], tickformat=".0%")
-    figure.update_yaxes(title="precision", range=[0, 1.01], tickformat=".0%")
+    for axis, title in ((figure.update_xaxes, across), (figure.update_yaxes, up)):
+        axis(title=title, range=[0, 1.01], tickformat=".0%")
     return figure
 
 
@@ -295,6 +293,8 @@ def figures(info: Info) -> dict[str, str]:
             drawn[name] = draw(info)
     if info.by_class and info.by_class[-1].confusion:
         drawn["confusion"] = confusion(info)
-    if info.by_class and info.by_class[-1].found:
-        drawn["precision_recall"] = precision_recall(info)
+    if info.by_class and (told := info.by_class[-1].found):
+        drawn["precision_recall"] = by_class_curves(info, told.curves, "recall", "precision")
+        if any(told.f1_curves):
+            drawn["f1_curves"] = by_class_curves(info, told.f1_curves, "confidence", "F1")
     return {name: html(figure) for name, figure in drawn.items()}

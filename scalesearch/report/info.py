@@ -11,7 +11,7 @@ from typing import Any
 from scalesearch.arch import expand, sides
 from scalesearch.counting import by_layer, by_stage
 from scalesearch.data import Health
-from scalesearch.report.by_class import ByClass
+from scalesearch.report.by_class import Beats, ByClass, beaten
 from scalesearch.searchers import Trial
 from scalesearch.space import arch_from_dict
 from scalesearch.study import Driver, Study
@@ -75,6 +75,7 @@ class Info:
     objectives: tuple[str, ...] = ()
     by_class: list[ByClass] = field(default_factory=list)  # of the family
     finalists_by_class: list[ByClass] = field(default_factory=list)
+    beaten: list[Beats] = field(default_factory=list)  # by members of the family, or not: networks built by hand
     data: dict[str, Any] | None = None
     recipe: dict[str, Any] | None = None
 
@@ -87,6 +88,7 @@ class Info:
         values = lambda network: dict(zip(network.classes, network.values, strict=True))
         said["by_class"] = [{"name": network.name, network.measure: values(network), **_thresholds(network)}
                             for network in (*self.finalists_by_class, *self.by_class)]
+        said |= {"beaten": _plain(self.beaten, {})} if self.beaten else {}
         return said | _plain(self.found, names) | {"trials": self.counts,
                                                    "rejected": sum(t["rejected"] for t in self.trials)}
 
@@ -124,6 +126,9 @@ def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = No
     found = {key: value for step in study.steps for key, value in step.concludes(run).items()}
     base = found.get("base")
     winner = next((arch_from_dict(t.arch) for t in trials if base and t.name == base["name"]), None)
+    rows = found.get("rows", []) if study.training else []
+    family, others = (classes(step, [r.name for r in rows if (r.kind == "family") == own])
+                      for step, own in (("family", True), ("compare", False)))
     return Info(
         name=study.name,
         document=study.document,
@@ -144,9 +149,10 @@ def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = No
         wanted={s.name: s.networks(study) if s.networks else len(s.macs(study, 1.0)) for s in study.steps if s.settled},
         counts={step.name: len(run.log.of(step.name)) for step in study.steps},
         objectives=study.objectives,
-        by_class=classes("family", [r.name for r in found.get("rows", []) if study.training and r.kind == "family"]),
+        by_class=family,
         finalists_by_class=classes("finalists", list(dict.fromkeys(
             t.name.rpartition("-s")[0] for t in run.log.of("finalists")))),
+        beaten=beaten(family, others),
         **_of_training(run, health),
     )
 

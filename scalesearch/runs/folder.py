@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import BLOCKS, Arch
+from scalesearch.arch import Arch, task_of
 from scalesearch.errors import InputError
 from scalesearch.files import locked, save_text, stamp
 from scalesearch.space import arch_from_dict
@@ -69,7 +69,7 @@ def damaged(folder: Path, left: Mapping[str, Any]) -> str:
 def trained_arch(weights: Path, arch: Arch) -> Arch:
     """`arch` with the head that was trained, as its weights' file has it: a detector's anchors are fitted to its data.
     Itself where there is no such file."""
-    if BLOCKS[arch.head.kind].task == "classification" or not weights.exists():
+    if task_of(arch) == "classification" or not weights.exists():
         return arch
     from scalesearch.weights import told
 

@@ -14,7 +14,7 @@ from scalesearch.searchers.surrogate import Encoded, PoolPredictions, Surrogate
 from scalesearch.space import Choice, Domain
 
 POOL = 1_500  # networks drawn once, among which improvement is looked for every time
-MOST_LISTED = 50_000  # rows of a sparse table, all of which are looked at
+MOST_LISTED = 50_000  # networks of a table or a small space, all of which are looked at
 REMEMBERED = 1 << 17
 
 
@@ -50,9 +50,7 @@ class View:
         self.encoded_pool = self.encoded(self.pool)
 
     def _all_listed(self) -> dict[str, Decisions]:
-        """Of a table whose rows draws and steps hardly meet, all that may be looked at."""
-        if not self.problem.sparse:
-            return {}
+        """All that may be looked at, where there is a list of it that isn't too long."""
         found = {self.key(decisions): decisions for decisions in self.problem.listed or ()}
         return found if len(found) <= MOST_LISTED else {}
 

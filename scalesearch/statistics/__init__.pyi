@@ -19,6 +19,9 @@ from .pareto import (
 from .thresholds import (
     best_thresholds as best_thresholds,
     bootstrapped as bootstrapped,
+    compared as compared,
     confusion as confusion,
+    f1_curves as f1_curves,
     image_counts as image_counts,
+    resampled as resampled,
 )

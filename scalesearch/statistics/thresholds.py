@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from scalesearch.statistics.detection import THRESHOLDS, Boxes, arrays, matches, overlap
 
 SAMPLES = 1_000
+CONFIDENCES = np.linspace(0, 1, 101)
 
 
 class Threshold(NamedTuple):
@@ -50,6 +51,19 @@ def best_thresholds(truth: Boxes, found: Boxes, iou: float = 0.5) -> Thresholds:
                 for class_, wanted in matched.wanted_by_class.items()}
     every = best(np.arange(len(matched.score)), int(sum(w[0] for w in matched.wanted_by_class.values())))
     return Thresholds(every, by_class)
+
+
+def f1_curves(truth: Boxes, found: Boxes, iou: float = 0.5) -> dict[int, np.ndarray]:
+    """F1 of every class that occurs, were boxes below each of `CONFIDENCES` left out."""
+    truth, found = arrays(truth), arrays(found)
+    at = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0])
+    matched, curves = matches(truth, found), {}
+    for class_, wanted in matched.wanted_by_class.items():
+        rows = np.flatnonzero((matched.class_ == class_) & ~matched.ignored[0, at])
+        right = np.append(0, matched.right[0, at, rows].cumsum())
+        kept = np.searchsorted(-matched.score[rows], -CONFIDENCES, side="right")  # the likeliest come first
+        curves[class_] = 2 * right[kept] / np.maximum(1, kept + int(wanted[0]))
+    return curves
 
 
 def confusion(truth: Boxes, found: Boxes, classes: int, threshold: float, iou: float = 0.5) -> np.ndarray:
@@ -108,21 +122,31 @@ class Compared(NamedTuple):
 
 def bootstrapped(truth: Boxes, found: Boxes, other: Boxes | None = None, samples: int = SAMPLES,
                  seed: int = 0) -> Compared:
-    """Average precision over images drawn again and again with replacement, of two networks on the same ones (paired
-    bootstrap; Efron & Tibshirani 1993, ch. 16)."""
+    """Average precision of a network, beside another one on the same images where there is one."""
     several = [boxes.image for boxes in (truth, found, other) if boxes is not None]
     images = int(np.concatenate(several).max(initial=0)) + 1
-    drawn = np.random.default_rng(seed).multinomial(images, [1 / images] * images, samples)
-    drawn = np.concatenate([np.ones((1, images), np.int64), drawn])  # first the images as they are
-    ours, *own = _precisions(truth, found, drawn)
-    low, high = np.quantile(own, [0.025, 0.975])
+    own, *others = (resampled(truth, boxes, images, samples, seed) for boxes in (found, other) if boxes is not None)
+    return compared(own, *others)
+
+
+def compared(own: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray | None = None) -> Compared:
+    """What `resampled` says of one network, and of another one on the same images (paired bootstrap; Efron & Tibshirani
+    1993, ch. 16)."""
+    ours, drawn = own[0], np.asarray(own[1:])
+    low, high = np.quantile(drawn, [0.025, 0.975])
     if other is None:
         return Compared(float(ours), float(low), float(high))
-    theirs, *others = _precisions(truth, other, drawn)
-    apart = np.array(own) - others
+    apart = drawn - np.asarray(other[1:])
     least, most = np.quantile(apart, [0.025, 0.975])
-    return Compared(float(ours), float(low), float(high), float(ours - theirs), float(least), float(most),
+    return Compared(float(ours), float(low), float(high), float(ours - other[0]), float(least), float(most),
                     float((apart > 0).mean() + (apart == 0).mean() / 2))
+
+
+def resampled(truth: Boxes, found: Boxes, images: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+    """Average precision over the `images` as they are, then over as many drawn with replacement, again and again: the
+    same ones for every network, `(1 + samples,)`."""
+    drawn = np.random.default_rng(seed).multinomial(images, [1 / images] * images, samples)
+    return _precisions(truth, found, np.concatenate([np.ones((1, images), np.int64), drawn]))
 
 
 def _precisions(truth: Boxes, found: Boxes, drawn: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scalesearch.arch import BLOCKS, adapted_strides, sides, squared
+from scalesearch.arch import adapted_strides, sides, squared, task_of
 from scalesearch.budget import QUANTITIES, Budget, bound, budget_of, relative_to
 from scalesearch.counting import cost, possible_cost, profile_in
 from scalesearch.data import Source, located as located_data, source
@@ -136,7 +136,7 @@ def _training(given: Mapping[str, Any], task: Task, sections: Mapping[type, Any]
 def _task(named: str | None, space: Space) -> Task:
     """The task that the study names, else what the space's heads are for."""
     arch = space.point(Random(0))[1]  # what its head is for says one that is no network too
-    name = BLOCKS[arch.head.kind].task if named is None else named
+    name = task_of(arch) if named is None else named
     if name not in TASKS:
         raise InputError(f"{arch.name} is for {name}; studies train for {', '.join(TASKS)}", "head")
     return TASKS[name]

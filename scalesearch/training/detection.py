@@ -12,14 +12,16 @@ import torch
 
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError
-from scalesearch.network import Decode, Network, decoder, suppressed
+from scalesearch.network import MEASURED, Decode, Network, decoder, suppressed
 from scalesearch.statistics import (
     Boxes as Rows,
     average_precision,
     best_thresholds,
-    bootstrapped,
+    compared,
     confusion,
+    f1_curves,
     image_counts,
+    resampled,
 )
 from scalesearch.training.anchors import fitted_anchors
 from scalesearch.training.augmenting import Moves
@@ -28,8 +30,6 @@ from scalesearch.training.detector_losses import yolo_loss, yolov8_loss
 from scalesearch.training.recipe import Recipe
 
 LOSSES = {"yolov8": yolov8_loss, "yolo": yolo_loss}
-# Which boxes average precision is measured on, as the peers do: all that are likelier than a thousandth.
-CONFIDENCE, OVERLAP, MOST = 0.001, 0.7, 300
 OBJECTS = 5.0  # that an image has, about: what a network that knows nothing should say
 FLAT = 0.01  # standard deviation of a head's weights at first
 USUAL = 640  # pixels of the side of such an image
@@ -130,7 +130,7 @@ def kept(arch: Arch, out: Any, labels: Boxes, recipe: Recipe) -> Kept:
     boxes, scores = _decoder(arch, str(labels.boxes.device))([part.float() for part in out])
     high, wide = arch.sides
     boxes = boxes / torch.tensor([wide, high, wide, high], device=boxes.device)
-    found = suppressed(boxes, scores, CONFIDENCE, OVERLAP, MOST, every_class=True)
+    found = suppressed(boxes, scores, **MEASURED)
     cut = [torch.minimum(torch.maximum(f.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
            for f, photo in zip(found, labels.photo)]
     return Kept([(own.cpu().numpy(), f.scores.cpu().numpy(), f.classes.cpu().numpy()) for own, f in zip(cut, found)],
@@ -165,11 +165,12 @@ def metrics(parts: Sequence[Kept], labels: Boxes) -> dict[str, float]:
 
 def details(parts: Sequence[Kept], labels: Boxes) -> tuple[dict[str, float], dict[str, Any]]:
     """Further scores (at three quarters' overlap, by size, recall, best F1), and by class: average precision, the best
-    threshold with its F1, precision at every recall, and at a threshold that is told what is taken for what, a last row
-    and column being nothing; and of some images, worst and best, the boxes."""
+    threshold with its F1, precision at every recall, F1 at every confidence, and at a threshold that is told what is
+    taken for what, a last row and column being nothing; and of some images, worst and best, the boxes."""
     truth, found = _as_rows(parts, labels)
     measured, best = average_precision(truth, found), best_thresholds(truth, found, MATCHED)
-    sure = bootstrapped(truth, found, samples=SAMPLES)
+    drawn = resampled(truth, found, sum(len(part.found) for part in parts), SAMPLES)
+    sure = compared(drawn)
     scores = {"ap75": measured.ap75, "ap_small": measured.ap_small, "ap_medium": measured.ap_medium,
               "ap_large": measured.ap_large, "recall": measured.recall[100], "f1": best.all.f1}
     classes = int(max(truth.class_.max(initial=0), found.class_.max(initial=0))) + 1
@@ -179,7 +180,9 @@ def details(parts: Sequence[Kept], labels: Boxes) -> tuple[dict[str, float], dic
         "threshold": by_class({c: row.threshold for c, row in best.by_class.items()}),
         "f1": by_class({c: row.f1 for c, row in best.by_class.items()}),
         "curves": by_class({c: [round(float(v), 4) for v in curve] for c, curve in measured.curves_50.items()}),
-        "interval": [sure.low, sure.high], "confusion_threshold": best.all.threshold,
+        "f1_curves": by_class({c: list(map(_short, curve)) for c, curve in f1_curves(truth, found, MATCHED).items()}),
+        "interval": [sure.low, sure.high], "resampled": list(map(_short, drawn.tolist())),
+        "confusion_threshold": best.all.threshold,
         "shown": _shown(truth, found, parts, labels, best.all.threshold)}
     if classes <= MOST_SHOWN:
         told["confusion"] = confusion(truth, found, classes, best.all.threshold, MATCHED).tolist()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from scalesearch.arch import BLOCKS, Arch
+from scalesearch.arch import Arch, task_of
 from scalesearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,12 +132,12 @@ class Task:
         return data.examples(split) if self.share_of_images else None
 
     def takes(self, arch: Arch) -> bool:
-        return BLOCKS[arch.head.kind].task == self.name
+        return task_of(arch) == self.name
 
     def check(self, arch: Arch, place: str) -> None:
         """Raises `InputError` for a network whose head is for something else."""
         if not self.takes(arch):
-            kind = BLOCKS[arch.head.kind].task
+            kind = task_of(arch)
             hint = f"; {self.hint.format(arch.name)}" if self.hint and not arch.taps else ""
             raise InputError(f"{arch.name} is for {kind}, and the study for {self.name}{hint}", place)
 

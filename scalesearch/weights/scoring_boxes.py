@@ -10,13 +10,12 @@ import torch
 
 from scalesearch.data import Examples, Placed
 from scalesearch.errors import InputError
-from scalesearch.network import Network, decoder, suppressed
+from scalesearch.network import MEASURED, Network, decoder, suppressed
 from scalesearch.statistics import Boxes, average_precision, best_thresholds, bootstrapped
 from scalesearch.weights.detecting import Box, boxed_input, brought_back
 from scalesearch.weights.evaluating import numbers
 from scalesearch.zoo import Preprocessing
 
-CONFIDENCE, OVERLAP, MOST = 0.001, 0.7, 300  # of the boxes that average precision is measured on
 BATCH = 16
 
 
@@ -55,7 +54,7 @@ def evaluate_boxes(model: Network, examples: Examples, preprocessing: Preprocess
     def look() -> None:
         with torch.inference_mode():
             boxes, scores = decode(model(torch.stack([image for image, _ in waiting]).to(device)))
-        kept = suppressed(boxes.float(), scores.float(), CONFIDENCE, OVERLAP, MOST, every_class=True)
+        kept = suppressed(boxes.float(), scores.float(), **MEASURED)
         found.extend(list(brought_back(own, placed)) for own, (_, placed) in zip(kept, waiting))
         sides.extend((placed.width, placed.height) for _, placed in waiting)
         waiting.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scalesearch.arch import BLOCKS, Arch, Stage, block, expand, meets, padded
+from scalesearch.arch import Arch, Stage, block, expand, meets, padded, task_of
 from scalesearch.errors import InputError
 from scalesearch.zoo.yolo import ANCHORS
 
@@ -24,7 +24,7 @@ def detector_on(backbone: Arch, head: str) -> Arch:
     """
     if head not in HEADS:
         raise InputError(f"takes {' or '.join(HEADS)}, got {head!r}", "head")
-    if backbone.taps or BLOCKS[backbone.head.kind].task != "classification":
+    if backbone.taps or task_of(backbone) != "classification":
         raise InputError(f"{backbone.name} is no classifier; a detector is made on one", "backbone")
     resolution = max(64, round(min(backbone.sides) / 32) * 32)
     body = replace(backbone, resolution=resolution, auxiliary=())

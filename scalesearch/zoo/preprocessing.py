@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import BLOCKS, Arch, Resolution, resized, sides, squared
+from scalesearch.arch import Arch, Resolution, resized, sides, squared, task_of
 from scalesearch.errors import InputError, shown
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
 
@@ -79,6 +79,6 @@ def imagenet_classes() -> tuple[str, ...]:
 def class_names(arch: Arch, library: str = "torchvision") -> tuple[str, ...] | None:
     """The classes' names where they are known: ImageNet's for 1000 classes, but for Darknet's weights, which order them
     otherwise; a detector's 80 are COCO's, its 20 Pascal VOC's."""
-    if BLOCKS[arch.head.kind].task == "detection":
+    if task_of(arch) == "detection":
         return _listed("coco") if arch.classes == 80 else VOC if arch.classes == len(VOC) else None
     return imagenet_classes() if arch.classes == len(imagenet_classes()) and library != "darknet" else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tarfile
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED
+from boxed import unpacked
 from helpers import invoke, refused
 from hypothesis import given, settings, strategies as st
 from PIL import Image
@@ -215,12 +214,7 @@ def test_a_coco_file_that_is_none_is_refused(change, said, tmp_path):
 
 def test_real_photos_of_blood_cells(tmp_path):
     """The counts that the data set's authors give (Shenggan/BCCD_Dataset), but for two boxes without area."""
-    archive = SHARED / "data" / "detection" / "bccd.tar"
-    if not archive.exists():
-        pytest.skip(f"{archive} is not there")
-    with tarfile.open(archive) as file:
-        file.extractall(tmp_path, filter="data")
-    told = json.loads(invoke("data", str(tmp_path / "BCCD"), "--json").stdout)
+    told = json.loads(invoke("data", str(unpacked("bccd.tar", tmp_path) / "BCCD"), "--json").stdout)
     totals = {name: sum(counted.values()) for name, counted in told["classes"].items()}
     assert totals == {"Platelets": 361, "RBC": 4155 - 2, "WBC": 372}
     assert {split: sum(c[split] for c in told["classes"].values()) for split in told["splits"]}.keys() == {

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from scalesearch.statistics.detection import Boxes, average_precision
-from scalesearch.statistics.thresholds import best_thresholds, bootstrapped, confusion, image_counts
+from scalesearch.statistics.thresholds import (
+    CONFIDENCES,
+    best_thresholds,
+    bootstrapped,
+    compared,
+    confusion,
+    f1_curves,
+    image_counts,
+    resampled,
+)
 
 
 def boxes(*rows, scored=False):
@@ -27,6 +36,31 @@ def test_the_best_threshold_of_a_class():
     assert found.by_class[0] == pytest.approx((0.5, 3 / 5, 1.0, 0.75))
     assert found.by_class[1][:1] == (0.3,) and found.by_class[1].f1 == 0.0
     assert found.all == pytest.approx((0.5, 3 / 5, 3 / 4, 6 / 9))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000))
+def test_f1_at_every_confidence_is_that_of_the_boxes_kept(seed):
+    truth, found, _ = some(seed)
+    curves, best = f1_curves(truth, found), best_thresholds(truth, found)
+    assert curves.keys() == best.by_class.keys()
+    for class_, curve in curves.items():
+        assert curve.max() <= best.by_class[class_].f1 + 1e-9 and curve[-1] == 0
+        own, said = np.flatnonzero(truth.class_ == class_), np.flatnonzero(found.class_ == class_)
+        alone = Boxes(truth.image[own], truth.class_[own], truth.box[own])
+        of_class = Boxes(found.image[said], found.class_[said], found.box[said], found.score[said])
+        for i in (0, 20, 50, 90):
+            right, tried, wanted = (n.sum() for n in image_counts(alone, of_class, 12, CONFIDENCES[i]))
+            assert curve[i] == pytest.approx(2 * right / (tried + wanted))
+    assert f1_curves(TRUTH, FOUND)[0][[0, 50, 60, 61, 75, 85, 95]] == pytest.approx(
+        [6 / 8, 6 / 8, 4 / 7, 4 / 6, 2 / 5, 2 / 4, 0])
+
+
+def test_networks_are_compared_on_the_same_images():
+    truth, good, bad = some(3, 60)
+    ours, theirs = (resampled(truth, found, 60, 100) for found in (good, bad))
+    assert compared(ours, theirs) == bootstrapped(truth, good, bad, samples=100)
+    assert len(ours) == 101 and compared(ours).wins != compared(ours).wins
 
 
 def test_what_is_taken_for_what():

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import math
 import shutil
-import tarfile
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
+from boxed import unpacked
 from helpers import liven
 from hypothesis import given, settings, strategies as st
 
@@ -250,11 +249,7 @@ def eight(tmp_path):
     from scalesearch.data.pixels import stored
     from scalesearch.data.sources import data_set
 
-    archive = SHARED / "data" / "detection" / "coco128_yolo_s416.tar"
-    if not archive.exists():
-        pytest.skip(f"{archive} is not there")
-    with tarfile.open(archive) as file:
-        file.extractall(tmp_path, filter="data")
+    unpacked("coco128_yolo_s416.tar", tmp_path)
     shutil.move(tmp_path / "images", tmp_path / "object_detection" / "images")
     opened = data_set(str(tmp_path / "object_detection"))
     truth, side = opened.index.truth, np.maximum(opened.scan.widths, opened.scan.heights)

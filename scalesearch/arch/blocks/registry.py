@@ -11,7 +11,7 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from scalesearch.arch.arch import BlockSpec
+from scalesearch.arch.arch import Arch, BlockSpec
 from scalesearch.arch.graph import BlockGraph, ShapeError, live
 from scalesearch.arch.operators import Shape
 from scalesearch.arch.recording import Recorded, Tape
@@ -165,6 +165,11 @@ def block(kind: str, part: str = "stages", **args: Any) -> BlockSpec:
 def layer(kind: str, **args: Any) -> BlockSpec:
     """A checked block spec for a branch."""
     return block(kind, "branch", **args)
+
+
+def task_of(arch: Arch) -> str:
+    """What a network's head is for: "classification", "detection", …"""
+    return BLOCKS[arch.head.kind].task
 
 
 def _given(row: Block, spec: BlockSpec, stride: int) -> dict[str, Any]:
