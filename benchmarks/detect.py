@@ -4,7 +4,8 @@ Suppression against the same done one box after the other in plain torch, as tor
 (its own operator is compiled, and runs where that is). Average precision against faster-coco-eval and pycocotools
 (`pip install faster-coco-eval pycocotools`), which must give the same numbers. Training and detection of YOLOv8n
 against Ultralytics' trainer and `predict` (`pip install ultralytics-opencv-headless`) on the same made-up photos, at
-the same resolution and batch, both with mosaics, in one process without workers; epochs after the first one.
+the same resolution and batch, both with mosaics, in one process without workers; epochs after the first one, and
+rounds in turn after the first one.
 """
 
 from __future__ import annotations
@@ -241,10 +242,14 @@ def detection(folder: Path, side: int, batch: int) -> None:
     prepare = Preprocessing(side, side, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     found = find((folder / "images",))
     count = len(found.in_folders)
-    ours = seconds(lambda: list(detect(model, found, prepare, batch=batch)), 3) / count
+    options = {"imgsz": side, "batch": batch, "device": "cpu", "verbose": False, "save": False, "rect": False}
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
     with quiet():
-        options = {"imgsz": side, "batch": batch, "device": "cpu", "verbose": False, "save": False, "rect": False}
-        theirs = seconds(lambda: list(peer.predict(str(folder / "images"), stream=True, **options)), 3) / count
+        for _ in range(6):  # in turn, as a machine's speed drifts; the first of each is for warming up
+            times["ours"].append(seconds(lambda: list(detect(model, found, prepare, batch=batch)), 1) / count)
+            times["theirs"].append(
+                seconds(lambda: list(peer.predict(str(folder / "images"), stream=True, **options)), 1) / count)
+    ours, theirs = (median(each[1:]) for each in times.values())
     print(f"\n| detecting in {count} photos, {side} pixels, batches of {batch} | images a second | of theirs |")
     print(f"|---|---|---|\n| ours | {1 / ours:.1f} | {theirs / ours:.2f} |\n| Ultralytics' | {1 / theirs:.1f} | 1.00 |",
           flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import fx, nn
@@ -10,10 +11,23 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scalesearch.network.modules import Network
 
+_made: WeakKeyDictionary[Network, tuple[list, Network]] = WeakKeyDictionary()
+
 
 def fused(model: Network) -> Network:
     """A copy for inference, whose outputs are the same but for rounding; it is quickest on images with their channels
-    last in memory."""
+    last in memory. It is made once, as long as no weight changes."""
+    weights = [*model.parameters(), *model.buffers()]
+    if any(t.is_inference() for t in weights):  # nobody counts how often these change
+        return _copied(model)
+    state = [(t.data_ptr(), t._version) for t in weights]
+    known = _made.get(model)
+    if known is None or known[0] != state:
+        known = _made[model] = state, _copied(model)
+    return known[1]
+
+
+def _copied(model: Network) -> Network:
     model = copy.deepcopy(model).eval()
     for block in list(model.modules()):
         if isinstance(block, fx.GraphModule):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -103,20 +105,21 @@ def detect(model: Network, found: Found, preparation: Preprocessing, threshold: 
         if is_video(path):
             frame_count(path)
         else:
-            _taken(Picture(path, path), model, preparation)
+            _taken(Picture(path, path), model)
     model = fused(model).to(device)
-    waiting: list[tuple[Picture, torch.Tensor, Placed]] = []
-    for picture, taken in _ahead(_pictures(found, every), model, preparation, 2 * batch):
+    look = partial(_looked_at, model, decode, preparation, threshold, device)
+    waiting: list[tuple[Picture, np.ndarray, Placed]] = []
+    for picture, taken in _ahead(_pictures(found, every), model, 2 * batch):
         if taken is None:
-            yield from _looked_at(model, decode, waiting, threshold, device)
+            yield from look(waiting)
             waiting = []
             yield picture.path
             continue
         waiting.append((picture._replace(file=None), *taken))
         if len(waiting) == batch:
-            yield from _looked_at(model, decode, waiting, threshold, device)
+            yield from look(waiting)
             waiting = []
-    yield from _looked_at(model, decode, waiting, threshold, device)
+    yield from look(waiting)
 
 
 def _pictures(found: Found, every: int) -> Iterator[Picture]:
@@ -133,12 +136,12 @@ def _pictures(found: Found, every: int) -> Iterator[Picture]:
             yield Picture(path, None)
 
 
-def _ahead(pictures: Iterable[Picture], model: Network, prepare: Preprocessing,
-           most: int) -> Iterator[tuple[Picture, tuple[torch.Tensor, Placed] | None]]:
+def _ahead(pictures: Iterable[Picture], model: Network,
+           most: int) -> Iterator[tuple[Picture, tuple[np.ndarray, Placed] | None]]:
     """The images in order, `most` of them read while the network looks at others; None where one is none."""
-    def taken(picture: Picture) -> tuple[torch.Tensor, Placed] | None:
+    def taken(picture: Picture) -> tuple[np.ndarray, Placed] | None:
         try:
-            return _taken(picture, model, prepare)
+            return _taken(picture, model)
         except InputError:
             return None
 
@@ -153,33 +156,33 @@ def _ahead(pictures: Iterable[Picture], model: Network, prepare: Preprocessing,
             yield first, there.result()
 
 
-def _taken(picture: Picture, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
+def _taken(picture: Picture, model: Network) -> tuple[np.ndarray, Placed]:
     channels = model.arch.channels
     if channels not in PHOTOS:
         raise InputError(f"is a photo, and the network takes images of {channels} channels", str(picture.path))
     if picture.file is None:
         raise InputError("can't be read", str(picture.path))
     try:
-        return boxed_input(picture.file, model, prepare)
+        return letterboxed(picture.file, model.arch.resolution, channels)
     except ValueError as error:
         raise InputError(f"is no image that can be read ({error})", str(picture.path)) from None
 
 
-def boxed_input(file: File, model: Network, prepare: Preprocessing) -> tuple[torch.Tensor, Placed]:
-    """An image in its letterbox as `model` takes it, and where it lies. ValueError for what is none."""
-    channels = model.arch.channels
-    pixels, placed = letterboxed(file, model.arch.resolution, channels)
-    mean, std = (torch.tensor(every_channel(values, channels)).view(-1, 1, 1) for values in (prepare.mean, prepare.std))
-    return (torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255) - mean) / std, placed
+def batch_of(images: Sequence[np.ndarray], prepare: Preprocessing, device: str) -> torch.Tensor:
+    """Images `(height, width, channels)` as a network takes them, channels last in memory."""
+    there = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().div_(255)
+    mean, std = (torch.tensor(every_channel(values, there.shape[1]), device=device).view(-1, 1, 1)
+                 for values in (prepare.mean, prepare.std))
+    there = there.sub_(mean) if mean.any() else there
+    return there if (std == 1).all() else there.div_(std)
 
 
-def _looked_at(model: Network, decode: nn.Module, images: Sequence[tuple[Picture, torch.Tensor, Placed]],
-               threshold: Threshold, device: str) -> Iterator[Detections]:
+def _looked_at(model: Network, decode: nn.Module, prepare: Preprocessing, threshold: Threshold, device: str,
+               images: Sequence[tuple[Picture, np.ndarray, Placed]]) -> Iterator[Detections]:
     if not images:
         return
     with torch.inference_mode():
-        together = torch.stack([image for _, image, _ in images]).to(device, memory_format=torch.channels_last)
-        boxes, scores = decode(model(together))
+        boxes, scores = decode(model(batch_of([pixels for _, pixels, _ in images], prepare, device)))
     finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().flatten(1).all(1)
     if not finite.all():
         raise WorkFailed(f"{images[int((~finite).nonzero()[0])][0].path}: the network's outputs are no finite numbers")

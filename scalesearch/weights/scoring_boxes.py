@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from scalesearch.data import Examples, Placed
+from scalesearch.data import Examples, Placed, letterboxed
 from scalesearch.errors import InputError
 from scalesearch.network import MEASURED, Network, decoder, suppressed
 from scalesearch.statistics import Boxes, average_precision, best_thresholds, bootstrapped
-from scalesearch.weights.detecting import Box, boxed_input, brought_back
+from scalesearch.weights.detecting import Box, batch_of, brought_back
 from scalesearch.weights.evaluating import numbers
 from scalesearch.zoo import Preprocessing
 
@@ -49,17 +49,17 @@ def evaluate_boxes(model: Network, examples: Examples, preprocessing: Preprocess
     decode, model = decoder(model.arch).to(device), model.eval().to(device)
     found: list[list[Box]] = []
     sides: list[tuple[int, int]] = []
-    waiting: list[tuple[torch.Tensor, Placed]] = []
+    waiting: list[tuple[np.ndarray, Placed]] = []
 
     def look() -> None:
         with torch.inference_mode():
-            boxes, scores = decode(model(torch.stack([image for image, _ in waiting]).to(device)))
+            boxes, scores = decode(model(batch_of([pixels for pixels, _ in waiting], preprocessing, device)))
         kept = suppressed(boxes.float(), scores.float(), **MEASURED)
         found.extend(list(brought_back(own, placed)) for own, (_, placed) in zip(kept, waiting))
         sides.extend((placed.width, placed.height) for _, placed in waiting)
         waiting.clear()
 
-    for taken in examples.images(lambda file: boxed_input(file, model, preprocessing)):
+    for taken in examples.images(lambda file: letterboxed(file, model.arch.resolution, model.arch.channels)):
         waiting.append(taken)
         if len(waiting) == BATCH:
             look()

@@ -25,3 +25,14 @@ def test_norms_in_the_convolutions_before_them_change_nothing(name):
         outs = [out if isinstance(out, tuple) else (out,) for out in (model(x), quick(x))]
     for a, b in zip(*outs, strict=True):
         assert ((a - b).abs().max() / a.abs().max()).item() < 1e-4
+
+
+def test_it_is_made_again_when_weights_change():
+    model = liven(build(ss.load("resnet18", resolution=64, classes=10))).eval()
+    first, x = fused(model), torch.randn(2, 3, 64, 64)
+    assert fused(model) is first
+    with torch.no_grad():
+        before = first(x)
+        model.get_parameter(next(name for name, _ in model.named_parameters())).mul_(2)
+        assert fused(model) is not first
+        assert torch.allclose(fused(model)(x), model(x), atol=1e-3) and not torch.allclose(before, model(x), atol=1e-3)
