@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,8 @@ def _leave(results: Sequence[Detections], called: Sequence[str], out: Path, ever
     from scalesearch.files import save_text
 
     (out / "labels").mkdir(parents=True, exist_ok=True)
-    drawn: dict[int | Path, Path] = {}
+    taken: set[str] = set()
+    drawn: dict[Path, Path] = {}  # of videos
     videos: dict[Path, list[Detections]] = {}
     coco: dict[str, Any] = {"info": INFO, "images": [], "annotations": [],
                             "categories": [{"id": i, "name": name} for i, name in enumerate(called)]}  # fmt: skip
@@ -119,10 +121,12 @@ def _leave(results: Sequence[Detections], called: Sequence[str], out: Path, ever
     for number, result in enumerate(results, 1):
         image, width, height, boxes, frame, seconds = result
         if frame is None:
-            drawn[number] = there = _free(out / f"{image.stem}.jpg", drawn.values())
+            there = _free(out / f"{image.stem}.jpg", taken)
             _draw(result, called, there)
         else:
-            there = drawn.setdefault(image, _free(out / f"{image.stem}.mp4", drawn.values()))
+            if image not in drawn:
+                drawn[image] = _free(out / f"{image.stem}.mp4", taken)
+            there = drawn[image]
             videos.setdefault(image, []).append(result)
         lines = [f"{b.class_} {(b.x + b.width / 2) / width:.6f} {(b.y + b.height / 2) / height:.6f} "
                  f"{b.width / width:.6f} {b.height / height:.6f}\n" for b in boxes]
@@ -139,11 +143,12 @@ def _leave(results: Sequence[Detections], called: Sequence[str], out: Path, ever
     save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / COCO)
 
 
-def _free(path: Path, taken: Iterable[Path]) -> Path:
-    """That file, or one of another name where a file of that stem is to be there."""
-    stems = {other.stem for other in taken}
-    names = (path.stem, *(f"{path.stem}-{n}" for n in range(1, len(stems) + 2)))
-    return path.with_stem(next(name for name in names if name not in stems))
+def _free(path: Path, taken: set[str]) -> Path:
+    """That file, or one of another name where a file of that stem is to be there; its stem is `taken` then."""
+    names = chain([path.stem], (f"{path.stem}-{n}" for n in count(1)))
+    stem = next(name for name in names if name not in taken)
+    taken.add(stem)
+    return path.with_stem(stem)
 
 
 def _marks(result: Detections, called: Sequence[str]) -> list[Any]:
