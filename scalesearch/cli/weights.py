@@ -159,9 +159,9 @@ class Ready(NamedTuple):
 
 
 def say_taken(file: str | Path, taken: str) -> None:
-    """Which of a file's several weights were taken."""
+    """Which of a file's several weights were taken, or which part of them."""
     if taken:
-        click.echo(f"scalesearch: {file}: {taken}, was taken; --raw chooses", err=True)
+        click.echo(f"scalesearch: {file}: took {taken}", err=True)
 
 
 def ready(arch: Any, weights: str, device: str | None, raw: bool = False) -> Ready:

@@ -193,7 +193,9 @@ class Network(nn.Module):
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
         self.library = "scalesearch"
         self.told: dict[str, str] = {}  # what their file says beside
-        self.taken = ""  # which of its several, where it had averaged ones
+        self.taken = ""  # which of its several, where it had averaged ones, or which part
+        self.weights_of = arch  # or the classifier whose weights a detector began with
+        self.fresh: frozenset[str] = frozenset()  # tensors that their file had nothing for
         if auxiliary:
             self.auxiliary = nn.ModuleList(auxiliary)
         self.sources, self.last_use = arch.sources, last_uses(arch)

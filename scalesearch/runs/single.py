@@ -120,20 +120,18 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 def begin(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
-    """Lay weights of `arch` down under our names, with their preparation: what a training starts from, but for a head
-    that is new; which of a file's several were taken comes back."""
+    """Lay weights of `arch` down under our names, with their preparation: what a training starts from, but for what is
+    new, as a head; which of a file's several were taken, or which part of it, comes back."""
     from scalesearch.files import save_tensors
     from scalesearch.network import build
     from scalesearch.weights import load_weights, local, preparation_of
 
-    model = build(arch)
-    fresh = {key: value.clone() for key, value in model.head.state_dict(prefix="head.").items()}
-    file = local(weights)
+    model, file = build(arch), local(weights)
     library = load_weights(model, file, replace_head=True, raw=raw)
-    prepared = preparation_of(model.arch, library, file)._asdict()
+    prepared = preparation_of(model.weights_of.with_(resolution=arch.resolution), library, file)._asdict()
     path = initial(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {key: value for key, value in model.state_dict().items() if key not in fresh or not value.equal(fresh[key])}
+    kept = {key: value for key, value in model.state_dict().items() if key not in model.fresh}
     save_tensors(kept, path, {"preparation": json.dumps(prepared), "arch": json.dumps(model.arch.to_dict())})
     return model.taken
 

@@ -11,11 +11,14 @@ from torch import nn
 from scalesearch.errors import InputError
 
 
-def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]]) -> dict[str, torch.Tensor]:
+def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]],
+                 part: bool = False) -> dict[str, torch.Tensor]:
     """A Darknet .weights file by our names: per convolution its norm's bias, weight, mean and variance (or its bias),
     then its weight; of a fully connected layer the weight comes after the bias.
 
-    The header is three int32 versions and a count of images, 64 bits from version 0.2 on.
+    The header is three int32 versions and a count of images, 64 bits from version 0.2 on. `part` of the network is
+    enough where the file ends with a block (Darknet's own `darknet53.conv.74`). Raises `InputError` for other files
+    that are shorter or longer than the network.
     """
     try:
         data = path.read_bytes()
@@ -28,8 +31,12 @@ def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]]
     if (len(data) - start) % 4:
         raise InputError("is damaged: it is no whole number of 32-bit values", str(path))
     values = torch.frombuffer(bytearray(data[start:]), dtype=torch.float32)
-    own, found, at = model.state_dict(), {}, 0
-    for kind, key in ((of, key) for block, of in blocks for key in _darknet_order(block, of, own)):
+    own, at = model.state_dict(), 0
+    found: dict[str, torch.Tensor] = {}
+    for kind, key, is_first in ((of, key, i == 0) for block, of in blocks
+                                for i, key in enumerate(_darknet_order(block, of, own))):
+        if part and is_first and at == len(values):
+            return found
         count = own[key].numel()
         if at + count > len(values):
             raise InputError(f"is cut short: it has {len(values):,} values and ends inside {key}", str(path))

@@ -29,6 +29,14 @@ def timm_config(file: Path) -> dict[str, Any] | None:
     return said if ours else None
 
 
+def arch_said(said: Mapping[str, str], place: str) -> Arch:
+    """The network that our own file says its weights are of. Raises `InputError` where its words make no sense."""
+    try:
+        return arch_from_dict(json.loads(said["arch"]))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"says of its network what cannot be read ({error})", place) from None
+
+
 def trained_as(arch: Arch, said: Mapping[str, str], place: str, same: bool = True) -> Arch:
     """`arch` with the eps and the padding that our own weights were trained with, as their file says.
 

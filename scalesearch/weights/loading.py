@@ -4,25 +4,55 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, task_of
 from scalesearch.errors import InputError, nearest
 from scalesearch.network import Network, build
 from scalesearch.weights.darknet import read_darknet
-from scalesearch.weights.described import timm_config, trained_as
+from scalesearch.weights.described import TAKEN, arch_said, timm_config, trained_as
 from scalesearch.weights.files import Tensors, kind_of, local, read, told
 from scalesearch.weights.peers import known_to, layer_names, tensor_name, trained_with
 from scalesearch.weights.timm import changed_by, variant
 from scalesearch.weights.torchvision import OLD_NAMES
-from scalesearch.zoo import convolutions
+from scalesearch.zoo import backbone_of, convolutions, in_common
 
 COUNTER = "num_batches_tracked"  # of no consequence for what a network computes; old files lack it
 LEFTOVERS = (COUNTER, "n_averaged", "total_ops", "total_params")  # of averaging, and of tools that count
+
+
+class Unlike(InputError):
+    """Weights that are not the network's, by so many faults."""
+
+    def __init__(self, message: str, place: str, faults: int):
+        super().__init__(message, place)
+        self.faults = faults
+
+
+@dataclass
+class _Source:
+    """What is loaded: a file, or tensors by their names."""
+
+    place: str
+    file: Path | None
+    tensors: Tensors | None  # none of Darknet's files, whose values the network's layers give their names
+    taken: str = ""  # which of a file's several
+
+    @classmethod
+    def of(cls, source: str | Path | Mapping[str, torch.Tensor], raw: bool) -> _Source:
+        if isinstance(source, Mapping):
+            return cls("state dict", None, Tensors(dict(source)))
+        file = local(source)
+        if kind_of(file) == "darknet":
+            return cls(str(source), file, None)
+        found = read(file, raw)
+        other = f"{found.taken} and not {found.left}" + ("" if raw else ", which --raw takes")
+        return cls(str(source), file, found, other if found.left else "")
 
 
 def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False,
@@ -32,41 +62,89 @@ def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor]
     `source` is a file of weights (safetensors, torch's, Darknet's; its content tells), `hf_hub:OWNER/NAME`, or a state
     dict. Where weights averaged over the training (EMA) lie beside others these are taken, with `raw` the others;
     `model.taken` says so. With `replace_head`, for who trains on, what has another shape in the head keeps its fresh
-    weights: the file has another number of classes; and our own file may be of a network with other strides. The
-    network takes the norms' eps and the padding that the weights were trained with, as their file, timm's `config.json`
-    beside it, or the library says, and `model.arch` says so.
+    weights (`model.fresh`): the file has another number of classes; our own file may be of a network with other
+    strides; a Darknet file may end after any layer; and a detector takes its first stages from the weights of the
+    classifier that it stands on (`backbone_of`, or the network that our own file is of). The network takes the norms'
+    eps and the padding that the weights were trained with, as their file, timm's `config.json` beside it, or the
+    library says, and `model.arch` says so.
 
     Raises `InputError` for a damaged file, for every missing, extra or misshapen tensor, named with its counterpart,
     for values that are no finite numbers, and for weights of a network that computes something else; then nothing has
     been loaded.
     """
+    found = _Source.of(source, raw)
+    try:
+        _load(model, found, replace_head)
+    except InputError as error:
+        classifier = _backbone(model.arch, found) if replace_head else None
+        if classifier is None:
+            raise
+        try:
+            _load_backbone(model, classifier, found)
+        except InputError as other:
+            faults = lambda fault: fault.faults if isinstance(fault, Unlike) else 1
+            raise min(error, other, key=faults) from None
+    return model.library
+
+
+def _load(model: Network, source: _Source, replace_head: bool) -> None:
     arch: Arch = model.arch
-    place, file, tensors, is_darknet = "state dict", None, Tensors({}), False
-    if isinstance(source, Mapping):
-        tensors = Tensors(dict(source))
-    else:
-        place, file = str(source), local(source)
-        is_darknet = kind_of(file) == "darknet"
-        tensors = tensors if is_darknet else read(file, raw)
-    if file is not None and is_darknet:
-        library, given, said, becomes = "darknet", read_darknet(file, model, convolutions(arch)), {}, arch
-        names = {key: key for key in model.state_dict()}
+    place, file, tensors, own, becomes = source.place, source.file, source.tensors, model.state_dict(), arch
+    said: Mapping[str, str] = {}
+    taken, left = source.taken, frozenset[str]()
+    if tensors is None:
+        assert file is not None
+        library, given = "darknet", read_darknet(file, model, convolutions(arch), part=replace_head)
+        names = {key: key for key in own}
+        if replace_head and (left := frozenset(key for key in own.keys() - given.keys() if not key.endswith(COUNTER))):
+            layers = lambda keys: sum(own[key].ndim > 1 for key in keys)
+            taken = f"the first {layers(given)} of {layers(own)} layers, where the file ends"
+            given |= {key: own[key] for key in left}
     else:
         config = timm_config(file) if file is not None else None
-        library, given, names = _whose(arch, model.state_dict(), tensors.by_name, place, "timm" if config else "")
+        library, given, names = _whose(arch, own, tensors.by_name, place, "timm" if config else "")
         said = told(file) if library == "scalesearch" and file is not None else {}
         becomes = _trained(arch, library, said, config, place, same=not replace_head)
-    chosen = _matched(model, given, names, replace_head, place)
-    if becomes.padding != arch.padding:
-        model.__dict__.update(build(becomes).to(next(model.parameters()).device).train(model.training).__dict__)
+    chosen, fresh = _matched(model, given, names, replace_head, place)
+    _become(model, becomes)
     model.load_state_dict(chosen)
-    model.arch = becomes
+    model.library, model.told, model.weights_of = said.get("prepared_as", library), dict(said), becomes
+    model.fresh, model.taken = fresh | left, taken
+
+
+def _become(model: Network, arch: Arch) -> None:
+    """`model` with the padding and the norms' eps of `arch`, which is its own but for those."""
+    if arch.padding != model.arch.padding:
+        model.__dict__.update(build(arch).to(next(model.parameters()).device).train(model.training).__dict__)
+    model.arch = arch
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
-            module.eps = model.arch.norm_eps
-    model.library, model.told = said.get("prepared_as", library), dict(said)
-    model.taken = f"{tensors.taken}, and not {tensors.left}" if tensors.left else ""
-    return model.library
+            module.eps = arch.norm_eps
+
+
+def _backbone(arch: Arch, source: _Source) -> Arch | None:
+    """The classifier whose weights a detector can start from: the zoo's, or the one that our own file is of."""
+    if task_of(arch) != "detection":
+        return None
+    classifier = backbone_of(arch)
+    if classifier is None and source.file is not None and "arch" in (said := told(source.file)):
+        classifier = arch_said(said, source.place)
+    if classifier is None or task_of(classifier) != "classification" or not in_common(classifier, arch):
+        return None
+    return classifier.with_(channels=arch.channels, padding=arch.padding)
+
+
+def _load_backbone(model: Network, classifier: Arch, source: _Source) -> None:
+    whole = build(classifier)
+    _load(whole, source, replace_head=True)
+    stages = in_common(classifier, model.arch)
+    of_both = {key for key in model.state_dict() if key.startswith("stem.")
+               or (key.startswith("stages.") and int(key.split(".")[1]) < stages)}
+    _become(model, model.arch.with_(**{key: getattr(whole.arch, key) for key in TAKEN}))
+    model.load_state_dict({key: value for key, value in whole.state_dict().items() if key in of_both}, strict=False)
+    model.library, model.weights_of = whole.library, whole.arch
+    model.fresh = frozenset(model.state_dict().keys() - of_both)
+    model.taken = "; ".join(filter(None, (f"the backbone, {stages} stages of {classifier.name}", whole.taken)))
 
 
 def _trained(arch: Arch, library: str, said: Mapping[str, str], config: Mapping[str, Any] | None,
@@ -115,15 +193,17 @@ def _whose(arch: Arch, own: Mapping, given: Mapping[str, torch.Tensor], place: s
     library, best = max(shared, key=lambda found: (shared[found], found[0] == likely))
     if shared[library, best] < len(own) // 4:
         first = next(iter(given), "none")
-        raise InputError(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of "
-                         f"{', '.join(candidates)}", place)
+        raise Unlike(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of "
+                     f"{', '.join(candidates)}", place, len(own))
     return library, list(_variants(given))[best], candidates[library]
 
 
 def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[str, str], replace_head: bool,
-             place: str) -> dict[str, torch.Tensor]:
+             place: str) -> tuple[dict[str, torch.Tensor], frozenset[str]]:
+    """The network's tensors, and which of them are its own fresh ones. Raises `Unlike`."""
     own = model.state_dict()
     faults: list[str] = []
+    fresh: set[str] = set()
     chosen: dict[str, torch.Tensor] = {}
     places = set(names.values())
     extra = [name for name in given if name not in places and not name.endswith(LEFTOVERS)]
@@ -142,6 +222,7 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
             chosen[key] = theirs.to(ours.dtype)
         elif replace_head and key.startswith(("head.", "auxiliary.")):
             chosen[key] = ours
+            fresh.add(key)
         elif key.startswith(("head.", "auxiliary.")) and len(ours) == model.arch.classes:
             faults.append(f"{name} has {len(given[name])} classes, {key} has {len(ours)}: build the network with as "
                           "many classes, or ask for the head to be replaced")
@@ -150,8 +231,8 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
     faults += [f"has {name}, which {model.arch.name} has no place for" + _hint(name) for name in extra]
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise InputError(faults[0] + more, place)
-    return chosen
+        raise Unlike(faults[0] + more, place, len(faults))
+    return chosen, frozenset(fresh)
 
 
 def _is_plain(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 
 from scalesearch.arch import Arch, Stage, block, expand, meets, padded, task_of
 from scalesearch.errors import InputError
@@ -55,6 +56,17 @@ def detector_on(backbone: Arch, head: str) -> Arch:
     made = block("yolov8", "head") if head == "yolov8" else block("yolo", "head", anchors=ANCHORS, masks=MASKS)
     taps = (n3, d4, d5) if head == "yolov8" else (d5, d4, n3)
     return replace(body, name=f"{backbone.name}{SEPARATOR}{head}", stages=tuple(stages), head=made, taps=taps)
+
+
+def in_common(classifier: Arch, detector: Arch) -> int:
+    """How many of a classifier's stages a detector begins with, the stem before them; convolutions in the detector
+    may keep the border of their maps where the classifier's don't."""
+    alike = lambda ours, theirs: ours in (theirs, padded(theirs))
+    if len(classifier.stem) != len(detector.stem) or not all(map(alike, detector.stem, classifier.stem)):
+        return 0
+    pairs = zip(detector.stages, classifier.stages)
+    return sum(1 for _ in takewhile(lambda pair: alike(pair[0].block, pair[1].block)
+                                    and replace(pair[0], block=pair[1].block) == pair[1], pairs))
 
 
 def _at_strides(arch: Arch) -> dict[int, int]:

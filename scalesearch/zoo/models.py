@@ -46,6 +46,13 @@ def model(name: str) -> Arch:
     return MODELS[name](name)
 
 
+def backbone_of(detector: Arch) -> Arch | None:
+    """The classifier of the zoo that a detector stands on: `resnet18+yolov8` on resnet18, YOLOv3 on Darknet-53, YOLOv8
+    on its own classifiers, whose last stages may be wider."""
+    name = detector.name.rpartition(SEPARATOR)[0] or yolo.BACKBONES.get(detector.name)
+    return model(name) if name in MODELS else None
+
+
 def register_network(make: Callable[[str], Arch], name: str | None = None) -> Callable[[str], Arch]:
     """Make what `make(name)` gives a network of the zoo, by its name or by `name`; also as a decorator.
 

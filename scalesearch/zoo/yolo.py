@@ -136,5 +136,8 @@ def yolov8_cls(name: str) -> Arch:
     return Arch(name, 224, 1000, (), tuple(rows.stages), block("classifier", "head", width=1280))
 
 
+# The classifiers that detectors stand on.
+BACKBONES = dict.fromkeys(("yolov3", "yolov3_spp"), "darknet53") | {f"yolov8{size}": f"yolov8{size}_cls"
+                                                                   for size in YOLOV8}
 MODELS = {"darknet53": darknet53, "yolov3": yolov3, "yolov3_tiny": yolov3_tiny, "yolov3_spp": yolov3,
           **{f"yolov8{size}": yolov8 for size in YOLOV8}, **{f"yolov8{size}_cls": yolov8_cls for size in YOLOV8}}

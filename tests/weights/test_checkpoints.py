@@ -75,12 +75,12 @@ def test_the_average_is_taken_and_said_or_the_others_by_raw(tmp_path):
     torch.save({"state_dict": ZERO, "state_dict_ema": TRAINED}, tmp_path / "both.pth")
     network = ss.build(ss.load("squeezenet1_1", classes=10))
     load_weights(network, tmp_path / "both.pth", raw=True)
-    assert network.head.conv.weight.abs().max() == 0 and network.taken == "state_dict, and not state_dict_ema"
+    assert network.head.conv.weight.abs().max() == 0 and network.taken == "state_dict and not state_dict_ema"
     Image.new("RGB", (64, 64)).save(tmp_path / "i.png")
     base = ("predict", "squeezenet1_1", str(tmp_path / "i.png"), "--weights", str(tmp_path / "both.pth"), "--classes",
             "10", "--resolution", "64", "--json")  # fmt: skip
     averaged, raw = invoke(*base), invoke(*base, "--raw")
-    assert "both.pth: state_dict_ema, and not state_dict, was taken; --raw chooses" in averaged.stderr
+    assert "both.pth: took state_dict_ema and not state_dict, which --raw takes" in averaged.stderr
     assert {round(best["probability"], 4) for best in json.loads(raw.stdout)[0]["top"]} == {0.1}
     assert json.loads(averaged.stdout) != json.loads(raw.stdout)
     torch.save({"state_dict_ema": TRAINED}, tmp_path / "one.pth")
