@@ -16,7 +16,7 @@ from scalesearch.runs.folder import LOCK, claimed, damaged
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.leaving import emit, write_report
 from scalesearch.runs.mirror import Mirror, is_remote
-from scalesearch.runs.sharing import Ledger, SharedDriver, is_database, run_id
+from scalesearch.runs.sharing import Ledger, SharedDriver, is_database, run_id, with_driver
 from scalesearch.runs.single import begin, initial
 from scalesearch.runs.spent import counted, spent
 from scalesearch.runs.stopping import Stop, stopping
@@ -87,6 +87,7 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
         mirror.all_down()
     folder = mirror.folder if mirror else Path(out) if out else Path("reports") / study.name
     folder = folder.absolute() if address else folder  # a cluster's processes are in others
+    storage = with_driver(storage)
     shared = is_database(storage)
     with claimed(folder, study.document, resume or shared, beside=shared) as alone, ExitStack() as stack:
         log = TrialLog(folder / "trials.jsonl" if alone else None, {"study": study.digest,

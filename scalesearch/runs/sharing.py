@@ -24,6 +24,9 @@ DEAD = 60.0  # seconds without one, after which others take over
 WAITS = 60.0  # seconds, for a file that somebody else has locked
 TRIES = 5  # to make the tables
 SHARED = "shared.id"
+# Of an address without a driver: that of the extra `storage`.
+DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "mysql": "mysql+pymysql",
+           "mariadb": "mysql+pymysql"}
 
 
 def is_database(storage: str) -> bool:
@@ -36,6 +39,12 @@ def is_database(storage: str) -> bool:
     return True
 
 
+def with_driver(storage: str) -> str:
+    """The address of a database with the driver that goes there."""
+    scheme, there, rest = storage.partition("://")
+    return DRIVERS.get(scheme, scheme) + there + rest if there else storage
+
+
 class Ledger:
     """Claims and results of the drivers of one run, in the database at `url`. Raises `InputError` where that is none,
     or can't be reached."""
@@ -43,8 +52,10 @@ class Ledger:
     def __init__(self, url: str, run: str):
         import sqlalchemy
         from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text, UniqueConstraint
+        from sqlalchemy.dialects.mysql import LONGTEXT
 
         self.sql, self.run, self.me = sqlalchemy, run, uuid.uuid4().hex
+        long = Text().with_variant(LONGTEXT(), "mysql")  # whose text ends at 64 KiB
         tables = MetaData()
         key: Callable[[], list[Any]] = lambda: [Column("run", String(64)), Column("step", String(64)),
                                                 Column("seed", BigInteger), Column("number", Integer)]
@@ -53,7 +64,7 @@ class Ledger:
         self.claims = Table("scalesearch_claims", tables, *key(), Column("driver", String(32)),
                             UniqueConstraint("run", "step", "seed", "number"))
         self.trials = Table("scalesearch_trials", tables, Column("id", Integer, primary_key=True, autoincrement=True),
-                            *key(), Column("line", Text), UniqueConstraint("run", "step", "seed", "number"))
+                            *key(), Column("line", long), UniqueConstraint("run", "step", "seed", "number"))
         with reached(url):
             waiting = {"connect_args": {"timeout": WAITS}} if url.startswith("sqlite") else {}
             self.engine = sqlalchemy.create_engine(url, **waiting)

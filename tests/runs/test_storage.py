@@ -27,11 +27,17 @@ from scalesearch.runs import sharing
 from scalesearch.runs.leaving import _store
 from scalesearch.runs.mirror import Mirror
 from scalesearch.runs.running import Silent
-from scalesearch.runs.sharing import Ledger, SharedDriver, run_id
-from scalesearch.searchers import Job, outcome_of
+from scalesearch.runs.sharing import Ledger, SharedDriver, run_id, with_driver
+from scalesearch.searchers import Job, Trial, outcome_of
 from scalesearch.searchers.log import TrialLog
 from scalesearch.study import Driver, load_study
 from scalesearch.training import Place
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +52,7 @@ def postgres():
     if os.geteuid() == 0:  # which PostgreSQL refuses to run as
         shutil.chown(folder, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    port = free_port()
     do = lambda *words: subprocess.run([*as_user, *map(str, words)], check=True, capture_output=True, cwd="/")
     do(binaries / "initdb", "-D", folder / "data", "-U", "someone", "--auth=trust")
     do(binaries / "pg_ctl", "-D", folder / "data", "-w", "-o", f"-h 127.0.0.1 -p {port} -k {folder}", "-l",
@@ -58,11 +62,43 @@ def postgres():
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
+def mysql():
+    """The URL of a MariaDB server of this module's own, on loopback."""
+    server = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if server is None or shutil.which("mariadb-install-db") is None:
+        pytest.skip("MariaDB is not installed")
+    folder, port = Path(tempfile.mkdtemp(prefix="my")), free_port()
+    as_user = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "mysql")
+        as_user = ["--user=mysql"]
+    subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={folder / 'data'}", *as_user,
+                    "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True)
+    process = subprocess.Popen(
+        [server, "--no-defaults", f"--datadir={folder / 'data'}", *as_user, "--bind-address=127.0.0.1",
+         f"--port={port}", f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    url = f"mysql+pymysql://root@127.0.0.1:{port}"
+    engine = sqlalchemy.create_engine(url)
+    for _ in range(100):
+        try:
+            with engine.begin() as connection:
+                connection.execute(sqlalchemy.text("create database studies"))
+            break
+        except sqlalchemy.exc.OperationalError:
+            time.sleep(0.2)
+    yield f"{url}/studies"
+    process.kill()
+    process.wait()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
 def database(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'shared.db'}"
-    return request.getfixturevalue("postgres")
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +240,21 @@ def test_drivers_side_by_side_try_every_job_once(searched, database, tmp_path):
     assert set(tried.values()) == {1} and len(tried) == len(alone.trials)
     for driver in drivers:
         assert [(t.key, t.scores) for t in driver.trials] == [(t.key, t.scores) for t in alone.trials]
+
+
+def test_a_long_trial_comes_back_whole(database):
+    ledger = Ledger(database, "long")
+    trial = Trial("base", 0, "base-000", {}, "", "", {}, {"seed": 0}, reason="é" * 200_000)
+    assert ledger.tell(trial) and [t.reason for t in ledger.news()] == [trial.reason]
+
+
+@pytest.mark.parametrize("short, long", [
+    ("postgresql://me@db/x", "postgresql+psycopg://me@db/x"), ("postgres://db/x", "postgresql+psycopg://db/x"),
+    ("mysql://me@db/x", "mysql+pymysql://me@db/x"), ("mariadb://db/x", "mysql+pymysql://db/x"),
+    ("mysql+mysqldb://db/x", "mysql+mysqldb://db/x"), ("sqlite:///x.db", "sqlite:///x.db"), ("here", "here"),
+    ("journal:x", "journal:x")])  # fmt: skip
+def test_an_address_without_a_driver_gets_that_of_the_extra(short, long):
+    assert with_driver(short) == long
 
 
 @pytest.mark.slow
