@@ -29,12 +29,17 @@ def timm_config(file: Path) -> dict[str, Any] | None:
     return said if ours else None
 
 
-def arch_said(said: Mapping[str, str], place: str) -> Arch:
-    """The network that our own file says its weights are of. Raises `InputError` where its words make no sense."""
+def arch_said(said: Mapping[str, str], place: str, arch: Arch | None = None) -> Arch | None:
+    """The network that our own file says its weights are of; of a file that says their eps alone `arch` with that; none
+    of one that says nothing. Raises `InputError` where its words make no sense."""
     try:
-        return arch_from_dict(json.loads(said["arch"]))
+        if "arch" in said:
+            return arch_from_dict(json.loads(said["arch"]))
+        if arch is not None and "norm_eps" in said:
+            return arch_from_dict({**arch.to_dict(), "norm_eps": float(said["norm_eps"])})
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"says of its network what cannot be read ({error})", place) from None
+    return None
 
 
 def trained_as(arch: Arch, said: Mapping[str, str], place: str, same: bool = True) -> Arch:
@@ -43,15 +48,9 @@ def trained_as(arch: Arch, said: Mapping[str, str], place: str, same: bool = Tru
     Raises `InputError` where they are of a network that computes something else, if it is to be the `same`, and for a
     file whose words make no sense.
     """
-    try:
-        if "arch" in said:
-            theirs = arch_from_dict(json.loads(said["arch"]))
-        elif "norm_eps" in said:
-            theirs = arch_from_dict({**arch.to_dict(), "norm_eps": float(said["norm_eps"])})
-        else:
-            return arch
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"says of its network what cannot be read ({error})", place) from None
+    theirs = arch_said(said, place, arch)
+    if theirs is None:
+        return arch
     difference = _difference(theirs.to_dict(), arch.to_dict())
     if difference and same:
         raise InputError(f"is of another network, {theirs.name}: {difference} in {arch.name}", place)

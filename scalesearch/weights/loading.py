@@ -126,9 +126,7 @@ def _backbone(arch: Arch, source: _Source) -> Arch | None:
     """The classifier whose weights a detector can start from: the zoo's, or the one that our own file is of."""
     if task_of(arch) != "detection":
         return None
-    classifier = backbone_of(arch)
-    if classifier is None and source.file is not None and "arch" in (said := told(source.file)):
-        classifier = arch_said(said, source.place)
+    classifier = backbone_of(arch) or (arch_said(told(source.file), source.place) if source.file else None)
     if classifier is None or task_of(classifier) != "classification" or not in_common(classifier, arch):
         return None
     return classifier.with_(channels=arch.channels, padding=arch.padding)
