@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -108,7 +109,7 @@ def mutated_data(data: Any, dice: random.Random) -> Any:
         elif kind == 3 and isinstance(holder, list):
             holder *= 2
         else:
-            holder[key] = dice.choice(ODD)
+            holder[key] = copy.deepcopy(dice.choice(ODD))  # else the next mutation would be one of these
         if not list(_places(data)):
             break
     return data
