@@ -73,5 +73,7 @@ def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
     space = feasible.space
     ordered = sorted(drawn, key=lambda d: cost(space._at(d)).macs)
     macs = lambda sign: lambda arch: math.inf if (c := possible_cost(arch)) is None else sign * c.macs
-    return (int(min(descend(space, d, macs(1))[1] for d in ordered[:DESCENTS])),
-            int(-min(descend(space, d, macs(-1))[1] for d in ordered[-DESCENTS:])))
+    starts = [*((1, d) for d in ordered[:DESCENTS]), *((-1, d) for d in ordered[-DESCENTS:])]
+    ends = [(sign, descend(space, d, macs(sign))[1])
+            for sign, d in watched(starts, "looking for the smallest and the largest", len(starts))]
+    return int(min(least for sign, least in ends if sign > 0)), int(-min(most for sign, most in ends if sign < 0))

@@ -174,7 +174,8 @@ class Feasible:
             return round(self.everything.weight * self._kept / self._asked)
         if self.space.size == math.inf:
             return None
-        return round(self.space.size * sum(self.draw_any(rng) is not None for _ in range(DRAWS)) / DRAWS)
+        return round(self.space.size * sum(self.draw_any(rng) is not None for _ in
+                                              watched(range(DRAWS), "drawing networks", DRAWS)) / DRAWS)
 
     def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
         """The share of the space's networks inside, and its 95 % interval."""

@@ -79,9 +79,9 @@ def detect(model: str, images: tuple[Path, ...], weights: str | None, raw: bool,
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     whole = ("x", "y", "width", "height")
-    boxes, images = "box" if len(rows) == 1 else "boxes", "image" if len(results) == 1 else "images"
+    box, image = "box" if len(rows) == 1 else "boxes", "image" if len(results) == 1 else "images"
     print_rows([row | {"score": share(row["score"])} | {key: round(row[key]) for key in whole} for row in rows], False,
-               (f"{len(rows)} {boxes} in {len(results)} {images}" + (f", {len(skipped)} skipped" if skipped else ""),))
+               (f"{len(rows)} {box} in {len(results)} {image}" + (f", {len(skipped)} skipped" if skipped else ""),))
 
 
 def _numbers(text: str, called: Sequence[str]) -> list[int]:
