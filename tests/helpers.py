@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 
@@ -29,6 +30,11 @@ def liven(model: nn.Module, seed: int = 0) -> nn.Module:
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0, module.in_features**-0.5, generator=generator)
     return model
+
+
+def darknet_bytes(values: torch.Tensor) -> bytes:
+    """A Darknet file: its version, how many images were seen, and the values."""
+    return struct.pack("<iiiq", 0, 2, 0, 0) + values.numpy().tobytes()
 
 
 TINY_SPACE = {

@@ -72,8 +72,10 @@ def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
         return feasible.ladder.ends(AXES["macs"])
     space = feasible.space
     ordered = sorted(drawn, key=lambda d: cost(space._at(d)).macs)
-    macs = lambda sign: lambda arch: math.inf if (c := possible_cost(arch)) is None else sign * c.macs
-    starts = [*((1, d) for d in ordered[:DESCENTS]), *((-1, d) for d in ordered[-DESCENTS:])]
-    ends = [(sign, descend(space, d, macs(sign))[1])
-            for sign, d in watched(starts, "looking for the smallest and the largest", len(starts))]
-    return int(min(least for sign, least in ends if sign > 0)), int(-min(most for sign, most in ends if sign < 0))
+
+    def least(starts: list[Decisions], sign: int, which: str) -> int:
+        macs = lambda arch: math.inf if (c := possible_cost(arch)) is None else sign * c.macs
+        tried = watched(starts, f"looking for the {which}", len(starts))
+        return sign * int(min(descend(space, d, macs)[1] for d in tried))
+
+    return least(ordered[:DESCENTS], 1, "smallest"), least(ordered[-DESCENTS:], -1, "largest")

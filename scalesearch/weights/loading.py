@@ -126,10 +126,8 @@ def _backbone(arch: Arch, source: _Source) -> Arch | None:
     """The classifier whose weights a detector can start from: the zoo's, or the one that our own file is of."""
     if task_of(arch) != "detection":
         return None
-    classifier = backbone_of(arch) or (arch_said(told(source.file), source.place) if source.file else None)
-    if classifier is None or task_of(classifier) != "classification" or not in_common(classifier, arch):
-        return None
-    return classifier.with_(channels=arch.channels, padding=arch.padding)
+    classifier = backbone_of(arch, arch_said(told(source.file), source.place) if source.file else None)
+    return classifier and classifier.with_(channels=arch.channels, padding=arch.padding)
 
 
 def _load_backbone(model: Network, classifier: Arch, source: _Source) -> None:
@@ -142,7 +140,7 @@ def _load_backbone(model: Network, classifier: Arch, source: _Source) -> None:
     model.load_state_dict({key: value for key, value in whole.state_dict().items() if key in of_both}, strict=False)
     model.library, model.weights_of = whole.library, whole.arch
     model.fresh = frozenset(model.state_dict().keys() - of_both)
-    model.taken = "; ".join(filter(None, (f"the backbone, {stages} stages of {classifier.name}", whole.taken)))
+    model.taken = "; ".join(filter(None, (f"the backbone, {_stages(stages)} of {classifier.name}", whole.taken)))
 
 
 def _trained(arch: Arch, library: str, said: Mapping[str, str], config: Mapping[str, Any] | None,
@@ -261,6 +259,10 @@ def _shaped(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
     same_rows = theirs.ndim > 1 and ours.ndim > 1 and theirs.flatten(1).shape == ours.flatten(1).shape
     squeezed = [n for n in theirs.shape if n != 1] == [n for n in ours.shape if n != 1]
     return theirs.reshape(ours.shape) if same_rows or squeezed else None
+
+
+def _stages(number: int) -> str:
+    return f"{number} stage{'' if number == 1 else 's'}"
 
 
 def _text(tensor: torch.Tensor) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, task_of
 from scalesearch.errors import InputError, unknown
 from scalesearch.zoo import (
     convnext,
@@ -22,7 +22,7 @@ from scalesearch.zoo import (
     vgg,
     yolo,
 )
-from scalesearch.zoo.detectors import HEADS, SEPARATOR, detector_on
+from scalesearch.zoo.detectors import HEADS, SEPARATOR, detector_on, in_common
 from scalesearch.zoo.published_figures import published as published
 
 FAMILIES = {"vgg": vgg, "resnet": resnet, "inception": inception, "densenet": densenet, "mobilenet": mobilenet,
@@ -46,11 +46,22 @@ def model(name: str) -> Arch:
     return MODELS[name](name)
 
 
-def backbone_of(detector: Arch) -> Arch | None:
-    """The classifier of the zoo that a detector stands on: `resnet18+yolov8` on resnet18, YOLOv3 on Darknet-53, YOLOv8
-    on its own classifiers, whose last stages may be wider."""
+def backbone_of(detector: Arch, own: Arch | None = None) -> Arch | None:
+    """The classifier that a detector stands on: the zoo's by the detector's name (`resnet18+yolov8` on resnet18, YOLOv3
+    on Darknet-53, YOLOv8 on its own classifiers, whose last stages may be wider), else one's `own`. None where the
+    detector lacks a stage that a detector on that classifier has of it."""
     name = detector.name.rpartition(SEPARATOR)[0] or yolo.BACKBONES.get(detector.name)
-    return model(name) if name in MODELS else None
+    if name in MODELS and detector.name in Networks():
+        classifier = model(name)
+        if in_common(classifier, detector) >= in_common(classifier, model(detector.name)):
+            return classifier
+    if own is None or task_of(own) != "classification":
+        return None
+    try:
+        standard = detector_on(own, HEADS[0])
+    except InputError:  # no detector stands on it
+        return None
+    return own if in_common(own, detector) >= max(1, in_common(own, standard)) else None
 
 
 def register_network(make: Callable[[str], Arch], name: str | None = None) -> Callable[[str], Arch]:

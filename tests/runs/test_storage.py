@@ -81,17 +81,21 @@ def mysql():
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     url = f"mysql+pymysql://root@127.0.0.1:{port}"
     engine = sqlalchemy.create_engine(url)
-    for _ in range(100):
-        try:
-            with engine.begin() as connection:
-                connection.execute(sqlalchemy.text("create database studies"))
-            break
-        except sqlalchemy.exc.OperationalError:
-            time.sleep(0.2)
-    yield f"{url}/studies"
-    process.kill()
-    process.wait()
-    shutil.rmtree(folder)
+    try:
+        for _ in range(100):
+            try:
+                with engine.begin() as connection:
+                    connection.execute(sqlalchemy.text("create database studies"))
+                break
+            except sqlalchemy.exc.OperationalError:
+                time.sleep(0.2)
+        else:
+            pytest.fail("MariaDB did not answer within 20 seconds")
+        yield f"{url}/studies"
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgres", "mysql"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from boxed import rectangles
-from helpers import invoke, refused
+from helpers import darknet_bytes, invoke, refused
 
 import scalesearch as ss
 from scalesearch.errors import InputError
+from scalesearch.files import save_tensors
 from scalesearch.weights import load_weights, peer_weights, told, trained_with
 from scalesearch.zoo import convolutions
 
@@ -73,6 +75,25 @@ def test_another_classifiers_weights_are_refused_by_a_tensor(name, classifier, s
     assert all(value.equal(before[key]) for key, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mine"])
+@pytest.mark.parametrize("changed", [(), (0,), (2,), (3,)])
+def test_a_classifier_of_which_a_detector_has_some_stages_is_no_start(name, changed, tmp_path):
+    """Another block, by a name of the zoo or by what the file says that it is of."""
+    classifier = ss.load("resnet18", classes=7).with_(name=name)
+    made = detector("resnet18+yolov8").arch.with_(name=f"{name}+yolov8")
+    stages = [replace(stage, depth=stage.depth + (i in changed)) for i, stage in enumerate(made.stages)]
+    network = ss.build(made.with_(stages=tuple(stages)))
+    file = tmp_path / "it.safetensors"
+    save_tensors(filled(classifier).state_dict(), file, {"arch": json.dumps(classifier.to_dict())})
+    if not changed:
+        load_weights(network, file, replace_head=True)
+        assert network.taken == f"the backbone, 4 stages of {name}"
+        return
+    with pytest.raises(InputError, match=r"misses stages\.|is not of"):
+        load_weights(network, file, replace_head=True)
+    assert not network.taken
+
+
 def test_a_classifiers_weights_are_a_start_alone():
     with pytest.raises(InputError, match=r"misses stages\.4"):
         load_weights(detector("resnet18+yolov8"), ss.build(ss.load("resnet18")).state_dict())
@@ -86,7 +107,7 @@ def test_a_detectors_own_weights_go_before_its_backbones():
     assert all(value.equal(whole.state_dict()[key]) for key, value in network.state_dict().items())
 
 
-def darknet_file(path, network, blocks):
+def in_darknets_order(network, blocks):
     """The values in the order of Darknet's convolutions: bias, weight, mean, variance of the norm, then the kernel."""
     values, state = [], network.state_dict()
     for block, _ in blocks:
@@ -94,16 +115,15 @@ def darknet_file(path, network, blocks):
                      if key.startswith(block + ".") and key.endswith("conv.weight")]:
             parts = ("norm.bias", "norm.weight", "norm.running_mean", "norm.running_var", "conv.weight")
             values += [state[conv + part].flatten() for part in parts]
-    header = torch.tensor([0, 2, 0, 0, 0], dtype=torch.int32).numpy().tobytes()
-    path.write_bytes(header + torch.cat(values).numpy().tobytes())
-    return path
+    return torch.cat(values)
 
 
 def test_darknet_files_that_end_with_the_backbone(tmp_path):
     """`darknet53.conv.74`: the 52 convolutions before Darknet-53's classifier."""
     arch = ss.load("darknet53", resolution=64)
     whole = filled(arch)
-    file = darknet_file(tmp_path / "darknet53.conv.74", whole, [b for b in convolutions(arch) if b[0] != "head"])
+    file = tmp_path / "darknet53.conv.74"
+    file.write_bytes(darknet_bytes(in_darknets_order(whole, [b for b in convolutions(arch) if b[0] != "head"])))
     network = detector("yolov3")
     assert load_weights(network, file, replace_head=True) == "darknet"
     assert network.taken == "the first 52 of 75 layers, where the file ends"

@@ -4,11 +4,10 @@ be wrong."""
 from __future__ import annotations
 
 import pickle
-import struct
 
 import pytest
 import torch
-from helpers import liven
+from helpers import darknet_bytes, liven
 from peers import on_meta, timm_model, torchvision_model, ultralytics_model
 from safetensors.torch import save_file
 
@@ -213,10 +212,6 @@ def test_damaged_and_dangerous_files_are_refused(network, tmp_path, capfd):
     assert "must not run" not in "".join(capfd.readouterr())
 
 
-def darknet_file(path, network, values):
-    path.write_bytes(struct.pack("<iiiq", 0, 2, 0, 0) + values.numpy().tobytes())
-
-
 def test_darknet_weights_load_in_the_files_order(tmp_path):
     """Independent of our names: values counted up in the order that Darknet writes them."""
     cfg = tmp_path / "small.cfg"
@@ -256,7 +251,7 @@ classes=1
     arch = ss.load(cfg)
     network = ss.build(arch)
     counts = [4, 4, 4, 4, 4 * 3 * 9, 18, 18 * 4, 2, 2, 2, 2, 2 * 4, 18, 18 * 2]
-    darknet_file(tmp_path / "w.weights", network, torch.arange(sum(counts), dtype=torch.float32))
+    (tmp_path / "w.weights").write_bytes(darknet_bytes(torch.arange(sum(counts), dtype=torch.float32)))
     assert load_weights(network, tmp_path / "w.weights") == "darknet"
     starts = [sum(counts[:i]) for i in range(len(counts))]
     first = network.stages[0][0]
@@ -266,7 +261,7 @@ classes=1
     assert network.stages[1][0].norm.bias[0].item() == starts[7]
     assert network.head.predict.get_submodule("1").weight.flatten()[-1].item() == sum(counts) - 1
     for wrong, message in ((counts[:-1], "cut short"), ([*counts, 1], "belongs to another network")):
-        darknet_file(tmp_path / "w.weights", network, torch.zeros(sum(wrong)))
+        (tmp_path / "w.weights").write_bytes(darknet_bytes(torch.zeros(sum(wrong))))
         with pytest.raises(InputError, match=message):
             load_weights(network, tmp_path / "w.weights")
 
@@ -280,7 +275,7 @@ def test_darknet_order_covers_every_weight_of_yolov3():
         suffix = ".weights"
 
         def read_bytes(self):
-            return struct.pack("<iiiq", 0, 2, 0, 0) + bytes(4 * counted)
+            return darknet_bytes(torch.zeros(counted))
 
     assert set(read_darknet(Enough(), network, convolutions(arch))) == {
         key for key in network.state_dict() if not key.endswith("num_batches_tracked")}  # fmt: skip

@@ -3,12 +3,10 @@ loops or torch's functions, with weights in the order of a Darknet file."""
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 import torch
 from conftest import ROOT, SHARED
-from helpers import assert_counts_agree
+from helpers import assert_counts_agree, darknet_bytes
 from torch.nn import functional as F
 
 import scalesearch as ss
@@ -36,7 +34,7 @@ def ready(tmp_path, arch):
     count = sum(t.numel() for key, t in network.state_dict().items() if not key.endswith("num_batches_tracked"))
     torch.manual_seed(0)
     values = torch.rand(count) * 0.4 + 0.05
-    (tmp_path / "w.weights").write_bytes(struct.pack("<iiiq", 0, 2, 5, 0) + values.numpy().tobytes())
+    (tmp_path / "w.weights").write_bytes(darknet_bytes(values))
     assert load_weights(network, tmp_path / "w.weights") == "darknet"
     return network.eval(), iter(values.split(1))
 
