@@ -52,6 +52,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:60] + " … " + text[-15:]
 
 
+def numbered(count: int, one: str) -> str:
+    """`1 image`, `2,000 boxes`."""
+    return f"{count:,} {one}" + ("" if count == 1 else "es" if one.endswith(("s", "x")) else "s")
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """` Did you mean "…"?` for the known word closest to `word`, or nothing where none is close."""
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)

@@ -11,7 +11,7 @@ import click
 
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import guarded_command, json_option, print_rows
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, numbered
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,8 +63,8 @@ def data(data: str, html: Path | None, as_json: bool, **said: Any) -> None:
     else:
         rows = [{"class": name, **counted, "all": sum(counted.values())} for name, counted in health.classes.items()]
         print_rows(rows, False)
-        counted = f"{health.boxes['count']:,} boxes in " if health.boxes else ""
-        click.echo(f"{counted}{health.images:,} images in {len(health.classes)} classes; "
+        counted = f"{numbered(health.boxes['count'], 'box')} in " if health.boxes else ""
+        click.echo(f"{counted}{numbered(health.images, 'image')} in {numbered(len(health.classes), 'class')}; "
                    + ", ".join(f"{split}: {origin}" for split, origin in health.splits.items()))
         for side, found in health.sizes.items():
             click.echo(f"{side:<7} {found['smallest']} … {found['largest']} pixels, median {found['median']}")

@@ -13,7 +13,7 @@ import click
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import Number, Rows, guarded_command, json_option, print_rows, share, with_bar
 from scalesearch.cli.weights import class_names_in, own_weights, photo_arguments, ready
-from scalesearch.errors import InputError, unknown
+from scalesearch.errors import InputError, numbered, unknown
 
 if TYPE_CHECKING:
     from scalesearch.weights import Detections
@@ -79,9 +79,9 @@ def detect(model: str, images: tuple[Path, ...], weights: str | None, raw: bool,
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     whole = ("x", "y", "width", "height")
-    box, image = "box" if len(rows) == 1 else "boxes", "image" if len(results) == 1 else "images"
     print_rows([row | {"score": share(row["score"])} | {key: round(row[key]) for key in whole} for row in rows], False,
-               (f"{len(rows)} {box} in {len(results)} {image}" + (f", {len(skipped)} skipped" if skipped else ""),))
+               (f"{numbered(len(rows), 'box')} in {numbered(len(results), 'image')}"
+                + (f", {len(skipped)} skipped" if skipped else ""),))
 
 
 def _numbers(text: str, called: Sequence[str]) -> list[int]:

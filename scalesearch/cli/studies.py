@@ -14,7 +14,7 @@ import click
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import Rows, certificate_lines, guarded_command, json_option, print_rows, setting
-from scalesearch.errors import InputError, Interrupted, inside
+from scalesearch.errors import InputError, Interrupted, inside, numbered
 
 ELSEWHERE = 0.02  # by which scores may be off on another kind of machine
 
@@ -264,8 +264,8 @@ def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json:
         print_rows([{"name": v.name, "step": v.step, "seed": v.seed, "network": v.network, "recipe": v.recipe,
                      "off": v.off} for v in verdicts], False)
         right = len(proof.log) - len(proof.strangers)
-        click.echo(f"{right} of {len(proof.log)} trials are what the study's seeds lead to; {len(verdicts)} trained "
-                   f"again, to within {allowed:g}")
+        click.echo(f"{right} of {numbered(len(proof.log), 'trial')} are what the study's seeds lead to; "
+                   f"{len(verdicts)} trained again, to within {allowed:g}")
     for line in faults:
         click.echo(f"scalesearch: {line}", err=True)
     if faults:

@@ -22,7 +22,7 @@ from scalesearch.cli.printing import (
     share,
     with_bar,
 )
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, numbered
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
 
@@ -254,7 +254,7 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool
     if as_json:
         click.echo(json.dumps(results, indent=2, ensure_ascii=False))
     else:
-        notes = (f"{len(results)} images, {len(skipped)} skipped",) if found.in_folders else ()
+        notes = (f"{numbered(len(results), 'image')}, {len(skipped)} skipped",) if found.in_folders else ()
         print_rows([row | {"probability": share(row["probability"])} for row in rows], False, notes)
 
 
@@ -264,7 +264,7 @@ def class_names_in(path: Path, classes: int) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read as text: {error}", str(path)) from None
     if len(names) != classes:
-        raise InputError(f"has {len(names)} lines, and the network {classes} classes", str(path))
+        raise InputError(f"has {numbered(len(names), 'line')}, and the network {numbered(classes, 'class')}", str(path))
     return names
 
 

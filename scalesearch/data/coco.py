@@ -11,7 +11,7 @@ from typing import Any
 from scalesearch.data.images import sides_of
 from scalesearch.data.index import Index, split_called
 from scalesearch.data.labelled import Box, Labelled, boxed_index, is_there
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, numbered, shown
 
 ROBOFLOW = "_annotations.coco.json"
 MOST = 10**9  # pixels, of a side or an area
@@ -42,7 +42,8 @@ def read_coco(files: Sequence[Path], origin: str, folder: Path) -> Index:
     for path, held in told:
         _add(found, absent, path, held, names, _place(origin, path), folder)
     if not found and absent:
-        raise InputError(f"tells of {len(absent):,} images, none of which lies beside it (as {absent[0]})", origin)
+        raise InputError(f"tells of {numbered(len(absent), 'image')}, none of which lies beside it (as {absent[0]})",
+                         origin)
     return boxed_index(origin, found, list(names), absent=absent, files=files)
 
 

@@ -14,7 +14,7 @@ from scalesearch.data.duplicates import Pair
 from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan
 from scalesearch.data.splits import counts
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, numbered
 
 Names = Sequence[str]  # two of them
 SIDES = range(96, 1281, 32)  # resolutions that small boxes are counted at
@@ -108,8 +108,8 @@ class Health:
             (self.leaks, f"{images(self.leaks, 'is', 'are')} in two splits: {pairs(self.leaks)}"),
             (self.left_out, f"{images(self.left_out, 'for training is a copy', 'for training are copies')} of what is "
                             "tested, and left out"),
-            (self.unreadable, f"{len(self.unreadable)} of {self.files:,} files cannot be read and are left out: "
-                              f"{some([f'{n} ({self.reasons[n]})' for n in self.unreadable])}"),
+            (self.unreadable, f"{len(self.unreadable)} of {numbered(self.files, 'file')} cannot be read and are "
+                              f"left out: {some([f'{n} ({self.reasons[n]})' for n in self.unreadable])}"),
             (self.conflicts, f"{images(self.conflicts, 'is', 'are')} there twice, in two classes: "
                              f"{pairs(self.conflicts)}"),
             (self.duplicates, f"{images(self.duplicates, 'is', 'are')} there twice or nearly so; each pair stays on "
@@ -197,8 +197,8 @@ def check_health(found: Health, unreadable: float) -> None:
     broken = found.unreadable
     if len(broken) > unreadable * found.files:
         listed = ", ".join(f"{name} ({found.reasons[name]})" for name in broken[:10])
-        raise InputError(f"{len(broken)} of {found.files:,} files cannot be read, over {unreadable:.1%} of them: "
-                         f"{listed}; mend or remove them, or allow more by `data: {{unreadable: …}}`", found.name)
+        raise InputError(f"{len(broken)} of {numbered(found.files, 'file')} cannot be read, over {unreadable:.1%} of "
+                         f"them: {listed}; mend or remove them, or allow more by `data: {{unreadable: …}}`", found.name)
     untrained = found.missing.get("train", [])
     if untrained and found.boxes is None:  # a detector of many classes may lack some
         others = "but some for the test" if sum(found.classes[untrained[0]].values()) else "nor for anything else"

@@ -11,7 +11,7 @@ import numpy as np
 
 from scalesearch.data.boxes import Truth
 from scalesearch.data.index import Files, Index, stamp_of, told_of
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, numbered
 
 SLACK = 1.5  # pixels by which a box may reach beyond its image without a word: whole numbers, counted from 1, do that
 SHARE_SLACK = 2e-3  # the same, of shares
@@ -63,7 +63,7 @@ def boxed_index(origin: str, images: Sequence[Labelled], classes: Sequence[str],
         raise InputError("has no images in it", origin)
     truth = _cleared(images, tuple(absent))
     if not len(truth.image):
-        raise InputError(f"has no box in any of its {len(images):,} images", origin)
+        raise InputError(f"has no box in any of its {numbered(len(images), 'image')}", origin)
     counted = Counter(truth.class_.tolist())
     rarest: dict[int, int] = {}
     for image, class_ in zip(truth.image.tolist(), truth.class_.tolist()):

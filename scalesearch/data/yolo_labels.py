@@ -12,7 +12,7 @@ from scalesearch import yamlfile
 from scalesearch.data.images import SUFFIXES
 from scalesearch.data.index import Index, split_called
 from scalesearch.data.labelled import Box, Labelled, boxed_index, is_there
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, numbered, shown
 
 PIXELS = 2.0  # a share of an image's side is never as large: what is, is in pixels
 NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
@@ -167,7 +167,7 @@ def _index(origin: str, home: Path, images: Sequence[tuple[Path, str | None]], c
     lists = {home / name for name in NAMES}
     absent = [_seen(path, home) for path in others if path not in lists and path != said]
     if not told and images:
-        raise InputError(f"has no label file for any of its {len(images):,} images; that of "
+        raise InputError(f"has no label file for any of its {numbered(len(images), 'image')}; that of "
                          f"{found[0].name} would be {_seen(_label_of(images[0][0]), home)}", origin)
     return boxed_index(origin, found, classes, absent=absent, files=[*told, *([said] if said else [])])
 
@@ -197,7 +197,7 @@ def _boxes(path: Path, place: str, classes: Sequence[str] | None) -> list[Box]:
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise InputError(f"takes a class and 4 numbers (or a polygon's corners), got {len(values)}", here)
         if classes is not None and class_ >= len(classes):
-            raise InputError(f"class {int(class_)} is beyond the list of {len(classes)} names (0 to "
+            raise InputError(f"class {int(class_)} is beyond the list of {numbered(len(classes), 'name')} (0 to "
                              f"{len(classes) - 1})", here)
         if max(map(abs, values)) > PIXELS:
             raise InputError(f"takes shares of the image's sides, from 0 to 1, and {shown(line.strip()[:60])} looks "

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from scalesearch.arch import pixels
+from scalesearch.errors import numbered
 from scalesearch.report import figures
 from scalesearch.report.info import Info
 from scalesearch.searchers import DEFAULT
@@ -56,7 +57,7 @@ def _readable(document: Any) -> Any:
 def _splits(data: dict[str, Any]) -> str:
     """Which numbers come from which images."""
     images, origins = data["images"], (data["health"] or {}).get("splits", {})
-    told = {split: f"{images[split]:,} images" + (f" ({origins[split]})" if split in origins else "")
+    told = {split: numbered(images[split], 'image') + (f" ({origins[split]})" if split in origins else "")
             for split in ("train", "val", "test")}  # fmt: skip
     return (f"training sees {told['train']}; every score of a search, and which finalist is the base, is of "
             f"{told['val']}; the test scores of the family and the hand-built networks, and the fronts, are of "
@@ -68,7 +69,7 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
     rejected = sum(t["rejected"] for t in info.trials)
     kept = f"; contents {data['digest']}, kept at {pixels(data['kept at'])} pixels" if data.get("digest") else ""
     return [
-        ("data", f"{data['name']}: {data['origin']}; {data['classes']} classes{kept}"),
+        ("data", f"{data['name']}: {data['origin']}; {numbered(data['classes'], 'class')}{kept}"),
         ("splits", _splits(data)),
         ("budget of the base", info.budget),
         ("trials", ", ".join(f"{n} {step}" for step, n in info.counts.items() if n)

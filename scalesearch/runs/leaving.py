@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import Arch, sized
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, numbered
 from scalesearch.export import to_python
 from scalesearch.files import save_text
 from scalesearch.report import Info, by_class, gather
@@ -86,7 +86,7 @@ def card(row: ComparedRow, info: Info) -> str:
 | activations (outputs of convolution and linear) | {row.acts:,} |
 {scores}
 
-Trained for {recipe["final"]["epochs"]} epochs, seeds {seeds}; the weights are the
+Trained for {numbered(recipe['final']['epochs'], 'epoch')}, seeds {seeds}; the weights are the
 first seed's. Their file says how images are prepared, and what classes are called.
 
 ```python

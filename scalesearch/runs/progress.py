@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
+from scalesearch.errors import numbered
 from scalesearch.searchers import Job, Trial
 from scalesearch.study import Study
 from scalesearch.training import shown_score
@@ -51,7 +52,7 @@ class Progress:
             self.started_in[trial.step].add(trial.key)
             self._note(trial)
         if trials:
-            self.console.print(f"going on after {len(trials)} finished trials")
+            self.console.print(f"going on after {numbered(len(trials), 'finished trial')}")
 
     def started(self, job: Job) -> None:
         self.running.add(job.key)

@@ -13,7 +13,7 @@ from typing import Any
 from scalesearch.arch import Arch, Resolution, adapt, expand, sized
 from scalesearch.counting import cost
 from scalesearch.data import Source
-from scalesearch.errors import Interrupted, WorkFailed, inside
+from scalesearch.errors import Interrupted, WorkFailed, inside, numbered
 from scalesearch.files import save_text
 from scalesearch.runs.folder import claimed, damaged, trained_arch
 from scalesearch.runs.images import keep_data
@@ -163,8 +163,9 @@ def _card(single: Single, arch: Arch, summary: Mapping[str, Any]) -> str:
     uses = " · ".join(f"`scalesearch {verb}`" for verb in [*verbs, "export . --to onnx -o model.onnx"])
     return f"""# {arch.name}
 
-Trained on {source.name} ({source.origin}), {source.sizes["train"]:,} images of {source.classes} classes, {began}, for
-{summary["used"]["epochs"]} of {recipe.epochs} epochs, seed {single.seed}.
+Trained on {source.name} ({source.origin}), {numbered(source.sizes['train'], 'image')} of
+{numbered(source.classes, 'class')}, {began},
+for {summary["used"]["epochs"]} of {numbered(recipe.epochs, 'epoch')}, seed {single.seed}.
 
 | | |
 |---|---|

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.budget import Bound
-from scalesearch.errors import InputError, shown, unknown
+from scalesearch.errors import InputError, numbered, shown, unknown
 from scalesearch.yamlfile import scalar
 
 MOST_BYTES = 2 * 2**30
@@ -76,7 +76,8 @@ class Table:
             return ""
         least, most = self.repeats.min(), self.repeats.max()
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        return f"{self.repeats.sum():,} rows of {len(self):,} networks, {each} for each; their means are searched"
+        rows, networks = numbered(self.repeats.sum(), "row"), numbered(len(self), "network")
+        return f"{rows} of {networks}, {each} for each; their means are searched"
 
     def decisions(self, names: Sequence[str], place: str) -> dict[str, list]:
         """Per decision its value in every row; an array with several entries per row is several decisions."""

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from scalesearch.data import VIDEO_SUFFIXES, File, Placed, frame_count, frames, letterboxed
-from scalesearch.errors import InputError, WorkFailed
+from scalesearch.errors import InputError, WorkFailed, numbered
 from scalesearch.machine import cores
 from scalesearch.network import Network, Suppressed, decoder, fused, suppressed
 from scalesearch.training import every_channel
@@ -159,7 +159,8 @@ def _ahead(pictures: Iterable[Picture], model: Network,
 def _taken(picture: Picture, model: Network) -> tuple[np.ndarray, Placed]:
     channels = model.arch.channels
     if channels not in PHOTOS:
-        raise InputError(f"is a photo, and the network takes images of {channels} channels", str(picture.path))
+        raise InputError(f"is a photo, and the network takes images of {numbered(channels, 'channel')}",
+                         str(picture.path))
     if picture.file is None:
         raise InputError("can't be read", str(picture.path))
     try:

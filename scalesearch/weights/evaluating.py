@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from scalesearch.data import Examples
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, numbered
 from scalesearch.network import Network
 from scalesearch.weights.predicting import as_input
 from scalesearch.zoo import Preprocessing
@@ -59,8 +59,8 @@ def numbers(examples: Examples, classes: int, called: Sequence[str] | None) -> l
                          "has)", examples.origin)
     if examples.classes != classes:
         unknown = next((name for name in names if name not in theirs), "")
-        raise InputError(f"has {examples.classes} classes{f', as {unknown!r}' if unknown else ''}, and the network "
-                         f"{classes} of other names", examples.origin)
+        raise InputError(f"has {numbered(examples.classes, 'class')}{f', as {unknown!r}' if unknown else ''}, and "
+                         f"the network {classes} of other names", examples.origin)
     return list(range(classes))
 
 

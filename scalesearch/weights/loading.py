@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from scalesearch.arch import Arch, task_of
-from scalesearch.errors import InputError, nearest
+from scalesearch.errors import InputError, nearest, numbered
 from scalesearch.network import Network, build
 from scalesearch.weights.darknet import read_darknet
 from scalesearch.weights.described import TAKEN, arch_said, timm_config, trained_as
@@ -98,7 +98,7 @@ def _load(model: Network, source: _Source, replace_head: bool) -> None:
         names = {key: key for key in own}
         if replace_head and (left := frozenset(key for key in own.keys() - given.keys() if not key.endswith(COUNTER))):
             layers = lambda keys: sum(own[key].ndim > 1 for key in keys)
-            taken = f"the first {layers(given)} of {layers(own)} layers, where the file ends"
+            taken = f"the first {layers(given)} of {numbered(layers(own), 'layer')}, where the file ends"
             given |= {key: own[key] for key in left}
     else:
         config = timm_config(file) if file is not None else None
@@ -140,7 +140,8 @@ def _load_backbone(model: Network, classifier: Arch, source: _Source) -> None:
     model.load_state_dict({key: value for key, value in whole.state_dict().items() if key in of_both}, strict=False)
     model.library, model.weights_of = whole.library, whole.arch
     model.fresh = frozenset(model.state_dict().keys() - of_both)
-    model.taken = "; ".join(filter(None, (f"the backbone, {_stages(stages)} of {classifier.name}", whole.taken)))
+    taken = f"the backbone, {numbered(stages, 'stage')} of {classifier.name}"
+    model.taken = "; ".join(filter(None, (taken, whole.taken)))
 
 
 def _trained(arch: Arch, library: str, said: Mapping[str, str], config: Mapping[str, Any] | None,
@@ -220,8 +221,8 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
             chosen[key] = ours
             fresh.add(key)
         elif key.startswith(("head.", "auxiliary.")) and len(ours) == model.arch.classes:
-            faults.append(f"{name} has {len(given[name])} classes, {key} has {len(ours)}: build the network with as "
-                          "many classes, or ask for the head to be replaced")
+            faults.append(f"{name} has {numbered(len(given[name]), 'class')}, {key} has {len(ours)}: build the "
+                          "network with as many classes, or ask for the head to be replaced")
         else:
             faults.append(f"{name} has shape {_text(given[name])}, {key} needs {_text(ours)}")
     faults += [f"has {name}, which {model.arch.name} has no place for" + _hint(name) for name in extra]
@@ -241,7 +242,7 @@ def _no_weight(name: str, value: torch.Tensor) -> str | None:
     """What is wrong with a tensor's values: NaN, infinite ones, a variance below 0."""
     bad = int((~value.isfinite()).sum()) if value.is_floating_point() else 0
     if bad:
-        return f"{name} has {bad:,} values of {value.numel():,} that are NaN or infinite"
+        return f"{name} has NaN or infinite values, {bad:,} of {value.numel():,}"
     return f"{name} has variances below 0" if name.endswith("running_var") and bool((value < 0).any()) else None
 
 
@@ -259,10 +260,6 @@ def _shaped(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
     same_rows = theirs.ndim > 1 and ours.ndim > 1 and theirs.flatten(1).shape == ours.flatten(1).shape
     squeezed = [n for n in theirs.shape if n != 1] == [n for n in ours.shape if n != 1]
     return theirs.reshape(ours.shape) if same_rows or squeezed else None
-
-
-def _stages(number: int) -> str:
-    return f"{number} stage{'' if number == 1 else 's'}"
 
 
 def _text(tensor: torch.Tensor) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from scalesearch.data import SUFFIXES, File, middle, npz_images, prepared as prepared_pixels
-from scalesearch.errors import InputError, WorkFailed
+from scalesearch.errors import InputError, WorkFailed, numbered
 from scalesearch.network import Network
 from scalesearch.training import every_channel, resized
 from scalesearch.zoo import Preprocessing
@@ -57,8 +57,8 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
     Raises `InputError` for a file that is no image.
     """
     if channels not in PHOTOS:
-        raise InputError(f"is a photo, and the network takes images of {channels} channels, as `images` of an .npz "
-                         "file hold them", str(path))
+        raise InputError(f"is a photo, and the network takes images of {numbered(channels, 'channel')}, as `images` "
+                         "of an .npz file hold them", str(path))
     try:
         return as_input(path, preprocessing, channels)
     except ValueError as error:
@@ -111,7 +111,8 @@ def _inputs(path: Path, preprocessing: Preprocessing, channels: int) -> Iterator
         return
     images = npz_images(path)
     if images.shape[3] != channels:
-        raise InputError(f"has images of {images.shape[3]} channels, and the network takes {channels}", str(path))
+        raise InputError(f"has images of {numbered(images.shape[3], 'channel')}, and the network takes {channels}",
+                         str(path))
     for number, image in enumerate(images):
         yield f"{path}:{number}", as_input(image, preprocessing, channels)
 

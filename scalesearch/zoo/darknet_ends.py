@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from scalesearch.arch import BOX_VALUES, Arch, BlockSpec, Graph, block
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, numbered
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
 from scalesearch.zoo.darknet_keys import check_keys
@@ -80,8 +80,8 @@ def check_values(conv: Section, detector: Section) -> None:
     masks, classes = _mask(detector), detector.number("classes", 20)
     wanted = len(masks) * (BOX_VALUES[boxes] + classes)
     if conv.number("filters", 1) != wanted:
-        raise conv.fault(f"must be {wanted} before [{detector.name}] with {len(masks)} masks and {classes} classes, "
-                         f"got {conv.number('filters', 1)}", "filters")
+        raise conv.fault(f"must be {wanted} before [{detector.name}] with {numbered(len(masks), 'mask')} and "
+                         f"{numbered(classes, 'class')}, got {conv.number('filters', 1)}", "filters")
 
 
 def _mask(section: Section) -> tuple[int, ...]:

@@ -237,7 +237,7 @@ def test_a_table_of_many_channels_is_trained_on_scored_and_predicted(tmp_path):
         assert "is a photo, and the network takes images of 5 channels" in refused("predict", str(out), str(path))
     np.savez(tmp_path / "grey.npz", images=images[:, 0])
     said = refused("predict", str(out), str(tmp_path / "grey.npz"))
-    assert "has images of 1 channels, and the network takes 5" in said
+    assert "has images of 1 channel, and the network takes 5" in said
 
 
 def test_columns_are_named_for_a_training(photos, tmp_path):

@@ -113,8 +113,8 @@ def test_what_lies_there_in_place_of_weights_is_called_by_its_name(content, said
 
 
 @pytest.mark.parametrize(("key", "value", "said"), [
-    ("stem.0.conv.weight", float("nan"), r"stem.0.conv.weight has 1 values of 1,728 that are NaN or infinite"),
-    ("head.conv.bias", float("-inf"), r"head.conv.bias has 1 values of 10 that are NaN or infinite")])
+    ("stem.0.conv.weight", float("nan"), r"stem.0.conv.weight has NaN or infinite values, 1 of 1,728"),
+    ("head.conv.bias", float("-inf"), r"head.conv.bias has NaN or infinite values, 1 of 10")])
 def test_tensors_with_no_numbers_in_them_are_named_and_refused(key, value, said, tmp_path):
     state = {name: tensor.clone() for name, tensor in TRAINED.items()}
     state[key].flatten()[0] = value

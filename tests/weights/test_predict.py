@@ -152,7 +152,7 @@ def test_mistakes_are_one_line(weights, tmp_path):
     assert "nowhere: is no file and no folder" in refused(*base, "nowhere", "--weights", path)
     assert "none.pth: is no file" in refused(*base, good, "--weights", "none.pth")
     assert "yolov8n is no classifier; detect finds boxes" in refused("predict", "yolov8n", good, "--weights", path)
-    assert "has 1000 classes, head.conv.weight has 5" in refused(*base, good, "--weights", path, "--classes", "5")
+    assert "has 1,000 classes, head.conv.weight has 5" in refused(*base, good, "--weights", path, "--classes", "5")
     assert "--mean: takes 3 finite numbers with commas" in refused(*base, good, "--weights", path, "--mean", "1,2")
     said = refused(*base, good, "--weights", path, "--std", "1,0,1")
     assert "--std: takes 3 finite numbers above 0 with commas between" in said
@@ -164,7 +164,7 @@ def test_mistakes_are_one_line(weights, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "has no images in it" in refused(*base, str(tmp_path / "empty"), "--weights", path)
     (tmp_path / "names.txt").write_text("one\ntwo")
-    assert "has 2 lines, and the network 1000 classes" in refused(*base, good, "--weights", path, "--names",
+    assert "has 2 lines, and the network 1,000 classes" in refused(*base, good, "--weights", path, "--names",
                                                                   str(tmp_path / "names.txt"))
 
 
@@ -204,7 +204,7 @@ def test_an_image_that_memory_does_not_do_for_is_skipped_as_others_are(weights, 
 
     monkeypatch.setattr(Image.Image, "resize", resize)
     done = invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]), "--resolution", "64")
-    assert "a.png: is no image that can be read; skipped" in done.stderr and "1 images, 1 skipped" in done.stderr
+    assert "a.png: is no image that can be read; skipped" in done.stderr and "1 image, 1 skipped" in done.stderr
 
 
 def test_outputs_that_are_no_numbers_are_said_and_never_printed(tmp_path):

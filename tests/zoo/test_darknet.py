@@ -130,7 +130,7 @@ def test_faults_are_located(tmp_path, change, message):
 
 @pytest.mark.parametrize(("text", "message"), [
     (DETECTOR.replace("filters=18", "filters=17"),
-     r"filters: must be 18 before \[yolo\] with 3 masks and 1 classes, got 17"),
+     r"filters: must be 18 before \[yolo\] with 3 masks and 1 class, got 17"),
     (DETECTOR.replace("1,1, 2,2, 3,3", "1,1, 2"), r"anchors: takes pairs"),
     (DETECTOR.replace("mask=0,1,2", "mask=0,1,7"), r"mask: names an anchor"),
     (DETECTOR + "[route]\nlayers=-2\n" + DETECTOR, r"refers to layer -2, which is a detection layer"),

@@ -8,6 +8,7 @@ from scalesearch.arch.blocks.parts import residual
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
 from scalesearch.arch.symbolic import SymTensor, concat
+from scalesearch.errors import numbered
 from scalesearch.signature import Count, Kernel, Natural, Ratio, Repeats, Rule, Stride, Width
 
 Anchors = tuple[tuple[Annotated[int | float, Rule(low=0, high=1_000_000)], ...], ...]
@@ -86,7 +87,7 @@ def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks,
     centre reaches beyond its cell.
     """
     if len(xs) != len(masks):
-        raise ShapeError(f"has {len(masks)} masks for {len(xs)} maps")
+        raise ShapeError(f"has {numbered(len(masks), 'mask')} for {numbered(len(xs), 'map')}")
     values = [len(mask) * (BOX_VALUES[boxes] + classes) for mask in masks]
     if predicts:
         xs = [x.conv(width, bias=True, name=f"predict.{i}") for i, (x, width) in enumerate(zip(xs, values))]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from scalesearch.budget import QUANTITIES
-from scalesearch.errors import InputError, distinct, inside, unknown
+from scalesearch.errors import InputError, distinct, inside, numbered, unknown
 from scalesearch.searchers import (
     DEFAULT,
     Job,
@@ -172,8 +172,8 @@ def short(run: Driver, step: str, wanted: int) -> list[str]:
     done = len({t.candidate for t in run.log.of(step)})
     if not run.finished or done >= wanted:
         return []
-    return [f"The {step} search ended after {done} of {wanted} trials: it found no further distinct network inside "
-            f"the budget."]
+    return [f"The {step} search ended after {done} of {numbered(wanted, 'trial')}: it found no further distinct "
+            "network inside the budget."]
 
 
 STEP = Step(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from scalesearch.arch import Arch, Resolution, pixels, resized
 from scalesearch.counting import possible_cost
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, numbered
 from scalesearch.searchers import Jobs, Past, ask
 from scalesearch.signature import Rule
 from scalesearch.statistics import Correlation, correlation
@@ -144,7 +144,9 @@ def tells(run: Driver) -> list[str]:
     found = settings(run)
     said = [f"{s.name} ({s.price or 0:.0%} of the price) ranks as the full training with ρ = {s.ranks}"
             for s in found if s.name != FULL]
-    return [*said, f"the searches train for {chosen_epochs(run)} epochs"] if found and only_epochs(run.study) else said
+    if found and only_epochs(run.study):
+        said.append(f"the searches train for {numbered(chosen_epochs(run), 'epoch')}")
+    return said
 
 
 def macs(study: Study, base_macs: float) -> list[float]:

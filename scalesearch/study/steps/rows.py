@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from scalesearch.errors import InputError, distinct, inside
+from scalesearch.errors import InputError, distinct, inside, numbered
 from scalesearch.searchers import (
     DEFAULT,
     Found,
@@ -76,7 +76,9 @@ def ended(run: Driver) -> bool:
 
 def says(run: Driver) -> list[str]:
     failed = [trial for trial in run.log.of(NAME) if not trial.done]
-    said = [f"{len(failed)} of {len(run.log)} trials failed; the first: {failed[0].reason}."] if failed else []
+    said = []
+    if failed:
+        said.append(f"{len(failed)} of {numbered(len(run.log), 'trial')} failed; the first: {failed[0].reason}.")
     table, rows = run.study.problem.table, run.study.rows
     assert rows is not None
     if table.told:

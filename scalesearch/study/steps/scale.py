@@ -9,7 +9,7 @@ import numpy as np
 
 from scalesearch.arch import expand
 from scalesearch.budget import budget_of, relative_to
-from scalesearch.errors import InputError, WorkFailed, distinct, inside
+from scalesearch.errors import InputError, WorkFailed, distinct, inside, numbered
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
 from scalesearch.searchers import DEFAULT, TRIED_ALWAYS, Job, Jobs, ScaleProblem, Search, Trial, check_searcher
 from scalesearch.signature import Count, Rule
@@ -177,8 +177,8 @@ def sentence(run: Driver) -> str:
     ea, eb, ec = found.errors
     said = (f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = "
             f"{found.gamma:.3f} ± {ec:.3f} "
-            f"(resolution), found in {found.trials} trials of {run.recipe_of(NAME).epochs} epochs: "
-            f"{task.shown(found.score)} "
+            f"(resolution), found in {numbered(found.trials, 'trial')} of "
+            f"{numbered(run.recipe_of(NAME).epochs, 'epoch')}: {task.shown(found.score)} "
             f"validation {task.score}")  # fmt: skip
     reference = next((p.score for p in found.points if "efficientnet" in p.presets and p.score is not None), None)
     if reference is None:
