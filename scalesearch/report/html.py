@@ -57,7 +57,7 @@ def _readable(document: Any) -> Any:
 def _splits(data: dict[str, Any]) -> str:
     """Which numbers come from which images."""
     images, origins = data["images"], (data["health"] or {}).get("splits", {})
-    told = {split: numbered(images[split], 'image') + (f" ({origins[split]})" if split in origins else "")
+    told = {split: numbered(images[split], "image") + (f" ({origins[split]})" if split in origins else "")
             for split in ("train", "val", "test")}  # fmt: skip
     return (f"training sees {told['train']}; every score of a search, and which finalist is the base, is of "
             f"{told['val']}; the test scores of the family and the hand-built networks, and the fronts, are of "

@@ -164,8 +164,8 @@ def _card(single: Single, arch: Arch, summary: Mapping[str, Any]) -> str:
     return f"""# {arch.name}
 
 Trained on {source.name} ({source.origin}), {numbered(source.sizes['train'], 'image')} of
-{numbered(source.classes, 'class')}, {began},
-for {summary["used"]["epochs"]} of {numbered(recipe.epochs, 'epoch')}, seed {single.seed}.
+{numbered(source.classes, 'class')}, {began}, for
+{summary["used"]["epochs"]} of {numbered(recipe.epochs, 'epoch')}, seed {single.seed}.
 
 | | |
 |---|---|
