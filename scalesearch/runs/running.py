@@ -130,7 +130,7 @@ def take_back_damaged(folder: Path, log: TrialLog, told: Callable[[str], None]) 
     done, so that they are trained again; the log keeps both."""
     for trial, damage in list(hurt_by(folder, log)):
         told(f"{damage}; {trial.name} is trained again")
-        del log.trials[trial.key]
+        log.forget(trial)
 
 
 def hurt_by(folder: Path, trials: Iterable[Trial], to_the_byte: bool = True) -> Iterator[tuple[Trial, str]]:

@@ -7,8 +7,10 @@ for and every result told by ourselves, on a study made anew from the past.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from random import Random
 from typing import Any
@@ -20,6 +22,7 @@ MOST_MISSES = 50  # proposals Optuna may have rejected before plain draws take o
 START = 8  # results before a model is made; drawn at random
 POPULATION, GENERATION = 16, 8  # results in a generation of NSGA-II and of CMA-ES
 INFEASIBLE = "infeasible"
+STATE = {True: "COMPLETE", False: "FAIL"}  # of whether there is a score
 
 
 def _optuna() -> Any:
@@ -186,45 +189,53 @@ def write_storage(storage: str, name: str, problem: Any,
         kept = optuna.storages.JournalStorage(journal.JournalFileBackend(storage.removeprefix(JOURNAL)))
     study = optuna.create_study(storage=kept, study_name=name, directions=directions, load_if_exists=True)
     told = ((d, None if score is None else values(problem, d, score)) for d, score in results[len(study.trials) :])
-    frozen = (_frozen(problem, d, points, "FAIL" if points is None else "COMPLETE") for d, points in told)
     if fresh:
-        while some := list(islice(frozen, AT_ONCE)):
-            _add_all(study, some)
+        _add_all(study, problem, told)
     else:
-        study.add_trials(frozen)
+        study.add_trials(_frozen(problem, d, points, STATE[points is not None]) for d, points in told)
 
 
-def _add_all(study: Any, frozen: Sequence[Any]) -> None:
-    """As `add_trials` into a database that nobody else writes to, in one go: that looks up every parameter of every
-    trial by itself, which takes fifty times as long."""
+def _add_all(study: Any, problem: Any, told: Iterable[tuple[Decisions, Sequence[float] | None]]) -> None:
+    """As `add_trials` into a database that nobody else writes to, rows at once: that looks up every parameter of every
+    trial by itself, which takes a hundred times as long."""
+    from optuna.storages._rdb import models
+
+    backend, told = study._storage._backend, iter(told)
+    with backend.scoped_session() as session:
+        first = 1 + session.query(models.TrialModel).count()
+        for start in itertools.count(0, AT_ONCE):
+            if not (some := list(islice(told, AT_ONCE))):
+                break
+            for table, rows in _rows(study._study_id, problem, some, start, first + start).items():
+                session.execute(table.__table__.insert(), rows)
+        session.commit()
+    backend.remove_session()
+
+
+def _rows(study: int, problem: Any, told: Sequence[tuple[Decisions, Sequence[float] | None]], number: int,
+          trial: int) -> dict[Any, list[dict[str, Any]]]:
+    """Trials by the tables of Optuna's database; the first has this number and this id."""
     from optuna.distributions import distribution_to_json
     from optuna.storages._rdb import models
 
-    backend = study._storage._backend
-    as_json: dict[int, str] = {}
-    with backend.scoped_session() as session:
-        first = 1 + session.query(models.TrialModel).count()
-        there = session.query(models.TrialModel).filter_by(study_id=study._study_id).count()
-        rows: dict[Any, list[dict[str, Any]]] = {model: [] for model in (
-            models.TrialModel, models.TrialParamModel, models.TrialValueModel, models.TrialSystemAttributeModel)}
-        for number, trial in enumerate(frozen):
-            of = {"trial_id": first + number}
-            times = {"_datetime_start_utc": trial.datetime_start, "_datetime_complete_utc": trial.datetime_complete}
-            rows[models.TrialModel].append({**of, **times, "number": there + number, "study_id": study._study_id,
-                                            "state": trial.state})
-            for name, value in trial.params.items():
-                domain = trial.distributions[name]
-                if id(domain) not in as_json:
-                    as_json[id(domain)] = distribution_to_json(domain)
-                rows[models.TrialParamModel].append({**of, "param_name": name,
-                                                     "param_value": domain.to_internal_repr(value),
-                                                     "distribution_json": as_json[id(domain)]})
-            for objective, value in enumerate(trial.values or ()):
-                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-                rows[models.TrialValueModel].append({**of, "objective": objective, "value": stored, "value_type": kind})
-            for key, value in trial.system_attrs.items():
-                rows[models.TrialSystemAttributeModel].append({**of, "key": key, "value_json": json.dumps(value)})
-        for model, made in rows.items():
-            session.bulk_insert_mappings(model, made)
-        session.commit()
-    backend.remove_session()
+    rows: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    alike = {state: _frozen(problem, {}, points, state) for state, points in
+             {STATE[points is not None]: points for _, points in told}.items()}
+    as_json: dict[str, str] = {}
+    for i, (decisions, points) in enumerate(told):
+        of, template = {"trial_id": trial + i}, alike[STATE[points is not None]]
+        rows[models.TrialModel].append({
+            **of, "number": number + i, "study_id": study, "state": template.state,
+            "datetime_start": template.datetime_start, "datetime_complete": template.datetime_complete})
+        for name, value in decisions.items():
+            domain = _distribution(problem, name, False)
+            if name not in as_json:
+                as_json[name] = distribution_to_json(domain)
+            rows[models.TrialParamModel].append({**of, "param_name": name, "distribution_json": as_json[name],
+                                                 "param_value": domain.to_internal_repr(value)})
+        for objective, point in enumerate(points or ()):
+            stored, kind = models.TrialValueModel.value_to_stored_repr(point)
+            rows[models.TrialValueModel].append({**of, "objective": objective, "value": stored, "value_type": kind})
+        rows[models.TrialSystemAttributeModel] += [{**of, "key": key, "value_json": json.dumps(value)}
+                                                   for key, value in template.system_attrs.items()]
+    return {table: some for table, some in rows.items() if some}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scalesearch.errors import InputError
 from scalesearch.files import locked
@@ -16,6 +16,7 @@ from scalesearch.yamlfile import fault
 
 FORMAT = 2
 HEAD = b'{"log": %d, "of": {' % FORMAT
+T = TypeVar("T")
 
 
 class TrialLog:
@@ -32,6 +33,7 @@ class TrialLog:
         self.path, self.of_what = path, dict(of or {})
         self.trials: dict[Key, Trial] = {}
         self.otherwise = otherwise
+        self._standing: dict[Hashable, Any] = {}
         if path is not None and path.exists():
             self._read(path, of, repair)
 
@@ -87,11 +89,24 @@ class TrialLog:
                     file.truncate(whole)
                     raise
         self.trials[trial.key] = trial
+        self._standing.clear()
+
+    def forget(self, trial: Trial) -> None:
+        """Take it as never tried; its line stays in the file."""
+        del self.trials[trial.key]
+        self._standing.clear()
+
+    def standing(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` works out from the log as it stands, kept under `key` until a trial comes or goes."""
+        if key not in self._standing:
+            self._standing[key] = make()
+        return self._standing[key]
 
     def of(self, step: str, seed: int | None = None) -> list[Trial]:
         """The step's trials in the order of their numbers; those of one seed alone if given."""
-        found = (t for t in self.trials.values() if t.step == step and seed in (None, t.fidelity["seed"]))
-        return sorted(found, key=lambda t: (t.number, t.fidelity["seed"]))
+        trials = self.standing(("of", step), lambda: sorted(
+            (t for t in self.trials.values() if t.step == step), key=lambda t: (t.number, t.fidelity["seed"])))
+        return [t for t in trials if seed in (None, t.fidelity["seed"])]
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self.trials.values())

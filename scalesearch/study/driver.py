@@ -83,9 +83,9 @@ class Driver:
 
     def final(self, step: str) -> list[Trial]:
         """A search's trials that were trained to the end, alike. Raises `WorkFailed` where none succeeded."""
-        trials = self.log.of(step)
-        done = self._ended(trials)
+        done = self._ended(step)
         if not done:
+            trials = self.log.of(step)
             reason = next((t.reason for t in trials if t.reason), "no network was found")
             raise WorkFailed(f"none of the {len(trials)} trials of the {step} search came to the end of its "
                              f"training: {reason}")
@@ -96,10 +96,11 @@ class Driver:
         return max(self.final(step), key=self.rank)
 
     def has_best(self, step: str) -> bool:
-        return bool(self._ended(self.log.of(step)))
+        return bool(self._ended(step))
 
-    def _ended(self, trials: list[Trial]) -> list[Trial]:
-        return compared((t for t in trials if not t.early), self.study.evaluator.score)
+    def _ended(self, step: str) -> list[Trial]:
+        ended = lambda: compared((t for t in self.log.of(step) if not t.early), self.study.evaluator.score)
+        return self.log.standing(("ended", step), ended)
 
     def rank(self, trial: Trial) -> tuple[float, float]:
         return self.study.evaluator.score.rank(trial.scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -17,7 +18,7 @@ from scalesearch.searchers.log import TrialLog
 from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
-from scalesearch.study.steps import compare, family, scale
+from scalesearch.study.steps import compare, family, finalists, scale
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,18 @@ def test_scaling_trials_are_on_budget_and_hold_the_presets(study, whole, tmp_pat
         assert abs(trial.cost["macs"] / (2 * base) - 1) <= 0.3 or tuple(trial.decisions.values()) in always
     for phi, member in family.members(driver).items():
         assert member.target == round(base * 2**phi) and (phi or member.macs == base)
+
+
+def test_what_is_concluded_follows_the_log(study, tmp_path):
+    """Though it is remembered: a trial that goes on takes the place of its own line, and one may be taken back."""
+    driver = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0)))
+    first = driver.best("base")
+    assert finalists.base_of(driver) is first is driver.best("base")
+    driver.keep(replace(first, scores={"val_accuracy": -1.0}))
+    second = driver.best("base")
+    assert finalists.base_of(driver) is second is not first and len(driver.log.of("base")) == 12
+    driver.log.forget(second)
+    assert second not in driver.log.of("base") and driver.best("base") is finalists.base_of(driver) is not second
 
 
 def test_a_searched_out_space_ends_the_search(tmp_path):

@@ -73,6 +73,10 @@ def base_of(run: Driver) -> Trial:
 
     Raises `WorkFailed` where no network came to the end of its training.
     """
+    return run.log.standing("base", lambda: _base_of(run))
+
+
+def _base_of(run: Driver) -> Trial:
     scores = _scores(run)
     if not scores:
         return run.best(base.NAME)
