@@ -22,7 +22,7 @@ from fuzzing import KINDS, tried
 
 CHUNK = 50  # inputs of a kind that a process takes at a time
 MOST_MEMORY = 1024**3
-SHARES = {"space": 0.03, "study": 0.03}  # of all inputs, being slowest; the other kinds share the rest
+SHARES = {"space": 0.03, "study": 0.03, "run": 0.08}  # of all inputs, being slowest; the other kinds share the rest
 
 
 class Told(NamedTuple):

@@ -22,7 +22,7 @@ DOORS = {"ray": {"runs/ray_tune.py", "runs/ray_jobs.py"}, "optuna": {"searchers/
          "pandas": {"runs/leaving.py", "searchers/tables.py"}, "PIL": {"data/images.py", "data/drawing.py"},
          "av": {"data/video.py"},
          "pyarrow": {"data/columns.py"}, "fsspec": {"runs/mirror.py"}, "sqlalchemy": {"runs/sharing.py"},
-         "onnx": {"export/files.py"}, "huggingface_hub": {"hub.py"}}  # fmt: skip
+         "onnx": {"export/files.py"}, "pydantic": {"shapes.py"}, "huggingface_hub": {"hub.py"}}  # fmt: skip
 
 
 def rows() -> list[list[str]]:

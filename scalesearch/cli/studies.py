@@ -217,14 +217,14 @@ def fidelity(study: Path, recipe: bool, out: str | None, address: str | None, se
 @guarded_command
 def report(folder: str) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
-    from scalesearch.runs import at_home, check_format, kept_source, write_report
+    from scalesearch.runs import at_home, check_run, kept_source, write_report
     from scalesearch.searchers import TrialLog
     from scalesearch.study import Driver, load_study
 
     with at_home(folder, back=True) as here:
         if not (here / "study.yaml").exists():
             raise InputError("is no run's folder: it has no study.yaml", folder)
-        check_format(here)
+        check_run(here)
         log = TrialLog(here / "trials.jsonl", repair=False)
         study = load_study(here / "study.yaml", kept=kept_source(here))
         write_report(Driver(study, log), here)

@@ -20,6 +20,7 @@ from scalesearch.arch import BlockGraph, Graph
 from scalesearch.counting.counts import block_cost
 from scalesearch.errors import InputError, shown
 from scalesearch.files import save_text
+from scalesearch.shapes import plain
 
 VERSION = 1
 MOST_BYTES = 64 * 2**20
@@ -110,7 +111,7 @@ def load_profile(path: str | Path, folder: str | Path | None = None) -> DevicePr
     try:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"is larger than {MOST_BYTES:,} bytes").in_file(str(file))
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = plain(file.read_bytes())
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}; `scalesearch profile` makes one",
                          "device").in_file(str(file)) from None

@@ -2,7 +2,7 @@ from .arrays import npz_images as npz_images
 from .dataset import DataSet as DataSet
 from .drawing import Mark as Mark, marked as marked, marked_uri as marked_uri, save_marked as save_marked
 from .examples import Examples as Examples, examples as examples
-from .facts import Source as Source
+from .facts import Facts as Facts, Source as Source
 from .health import Health as Health
 from .images import (
     LETTERBOX as LETTERBOX,

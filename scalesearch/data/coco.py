@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from scalesearch.data.images import sides_of
 from scalesearch.data.index import Index, split_called
 from scalesearch.data.labelled import Box, Labelled, boxed_index, is_there
 from scalesearch.errors import InputError, numbered, shown
+from scalesearch.shapes import plain
 
 ROBOFLOW = "_annotations.coco.json"
 MOST = 10**9  # pixels, of a side or an area
@@ -62,8 +62,8 @@ def _order(value: Any) -> tuple[int, str]:
 
 def _read(path: Path, place: str) -> dict[str, Any]:
     try:
-        held = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        held = plain(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise InputError(f"is no JSON: {str(error).splitlines()[0][:100]}", place) from None
     if not isinstance(held, dict) or not all(isinstance(held.get(key), list) for key in NEEDED):
         raise InputError(f"is no file of COCO's kind: it needs lists called {', '.join(NEEDED)}", place)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import codecs
 import csv
-import json
 import os
 import re
 from collections import Counter
@@ -22,6 +21,7 @@ from scalesearch.data.images import SUFFIXES, File
 from scalesearch.data.index import SPLITS, Files, Index, index, split_called, stamp_of, told_of
 from scalesearch.errors import InputError, unknown
 from scalesearch.files import whole
+from scalesearch.shapes import plain
 
 TABLES = (".parquet", ".csv", ".tsv")
 # What columns are usually called, but for case, spaces, hyphens and underscores.
@@ -206,7 +206,7 @@ def _files(part: _Part) -> list[Path]:
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """What the Hub's parquet files say that the numbers of a column are called."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        features = plain((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[label]["names"]
     except (KeyError, TypeError, ValueError):
         return None

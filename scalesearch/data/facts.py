@@ -4,9 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+from typing_extensions import TypedDict
+
+from scalesearch.shapes import Natural
 
 Split = tuple[Any, Any]  # images (n, channels, height, width) uint8 as an array or `Pixels`, labels (n,) int64
+
+
+class Sizes(TypedDict):
+    """Images by split."""
+
+    train: Natural
+    val: Natural
+    test: Natural
+
+
+class Facts(TypedDict):
+    """A `Source` but for how to load it, as plain data."""
+
+    name: str
+    resolution: Natural
+    channels: Natural
+    classes: Natural
+    mirror: bool
+    sizes: Sizes
+    origin: str
+    task: str
+    class_names: tuple[str, ...]
+    digest: str
+    size: Natural | tuple[Natural, Natural] | None
+    assigned: str
 
 
 @dataclass(frozen=True)
@@ -32,18 +61,17 @@ class Source:
     assigned: str = ""  # digest of which image is of which class and split
 
     def facts(self) -> dict[str, Any]:
-        """All but how to load it, as plain data."""
+        """`Facts`, all but how to load it."""
         told = {key: value for key, value in vars(self).items() if key != "load"}
-        return told | {"sizes": dict(self.sizes), "class_names": list(self.class_names)}
+        return told | {"sizes": dict(self.sizes)}
 
     @staticmethod
-    def of_facts(facts: Mapping[str, Any]) -> Source:
+    def of_facts(facts: Facts) -> Source:
         """What `facts` told; its images are out of reach."""
         def gone() -> dict[str, Split]:
             raise FileNotFoundError(f"the images of {facts['name']} are out of reach")
 
-        size = tuple(facts["size"]) if isinstance(facts["size"], list) else facts["size"]
-        return Source(**{**facts, "class_names": tuple(facts["class_names"]), "size": size}, load=gone)
+        return Source(**cast(dict[str, Any], facts), load=gone)
 
     def examples(self, split: str) -> int:
         return self.sizes[split]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Predicate
+from typing_extensions import TypedDict
 
 from scalesearch.data.boxes import TINY, tiny
 from scalesearch.data.duplicates import Pair
@@ -15,8 +17,9 @@ from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan
 from scalesearch.data.splits import counts
 from scalesearch.errors import InputError, numbered
+from scalesearch.shapes import Natural
 
-Names = Sequence[str]  # two of them
+Names = tuple[str, str]
 SIDES = range(96, 1281, 32)  # resolutions that small boxes are counted at
 TOLD = "160", "320", "640"  # those that are told of any data set
 FEW = 10  # images for training, below which a class is told as small
@@ -26,6 +29,22 @@ TREATED = {
     "palette": "its colours looked up", "CMYK": "brought to RGB", "16-bit": "divided by 257"}
 KINDS = {"RGBA": "alpha", "LA": "alpha", "PA": "alpha", "RGBa": "alpha", "La": "alpha", "P": "palette", "CMYK": "CMYK",
          "L": "grey", "1": "grey"}  # fmt: skip
+
+
+class OfBoxes(TypedDict):
+    """What is to be said of boxes: how many, how many of them crowds, in how many images; names of images with boxes
+    of a kind; and how many boxes are tiny at a resolution."""
+
+    count: Natural
+    crowds: Natural
+    images: Natural
+    outside: list[str]
+    empty: list[str]
+    twice: list[str]
+    unlabelled: list[str]
+    absent: list[str]
+    sides: list[str]
+    tiny: dict[Annotated[str, Predicate(str.isdecimal)], Natural]
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class Health:
     ignored: dict[str, int]  # files of other kinds, by suffix
     digest: str
     absent: list[str] = field(default_factory=list)  # classes that are spoken of and have no image
-    boxes: dict[str, Any] | None = None  # where images have boxes: `classes` counts these then
+    boxes: OfBoxes | None = None  # where images have boxes: `classes` counts these then
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -78,7 +97,7 @@ class Health:
             return []
         some = lambda names: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         is_are = "is", "are"
-        tiny = [f"{told['tiny'][side]:,} at {side} px" for side in TOLD if told["tiny"][side]]
+        tiny = [f"{told['tiny'][side]:,} at {side} px" for side in TOLD if told["tiny"].get(side)]
         return [
             (told["outside"], f"{images(told['outside'], 'has', 'have')} boxes that reach beyond the image, and are "
                               f"cut: {some(told['outside'])}"),
@@ -109,7 +128,7 @@ class Health:
             (self.left_out, f"{images(self.left_out, 'for training is a copy', 'for training are copies')} of what is "
                             "tested, and left out"),
             (self.unreadable, f"{len(self.unreadable)} of {numbered(self.files, 'file')} cannot be read and are "
-                              f"left out: {some([f'{n} ({self.reasons[n]})' for n in self.unreadable])}"),
+                              f"left out: {some([f'{n} ({self.reasons.get(n)})' for n in self.unreadable])}"),
             (self.conflicts, f"{images(self.conflicts, 'is', 'are')} there twice, in two classes: "
                              f"{pairs(self.conflicts)}"),
             (self.duplicates, f"{images(self.duplicates, 'is', 'are')} there twice or nearly so; each pair stays on "
@@ -162,17 +181,19 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str])
         absent=list(index.absent), digest=scan.digest)  # fmt: skip
 
 
-def _boxes(index: Index, scan: Scan) -> dict[str, Any] | None:
+def _boxes(index: Index, scan: Scan) -> OfBoxes | None:
     """What is to be said of boxes."""
     if (truth := index.truth) is None:
         return None
     own, told = np.stack([scan.widths, scan.heights], 1), truth.sides
     other = (told > 0).all(1) & (told != own).any(1) & scan.readable
-    named = {key: list(getattr(truth, key)) for key in ("outside", "empty", "twice", "unlabelled", "absent")}
     with_boxes = len(np.unique(truth.image))
-    return {"count": len(truth.image), "crowds": int(truth.crowd.sum()), "images": with_boxes, **named,
-            "sides": [index.names[row] for row in np.flatnonzero(other).tolist()],
-            "tiny": {str(side): tiny(truth, scan.widths, scan.heights, side) for side in SIDES}}  # fmt: skip
+    return OfBoxes(
+        count=len(truth.image), crowds=int(truth.crowd.sum()), images=with_boxes,
+        outside=list(truth.outside), empty=list(truth.empty), twice=list(truth.twice),
+        unlabelled=list(truth.unlabelled), absent=list(truth.absent),
+        sides=[index.names[row] for row in np.flatnonzero(other).tolist()],
+        tiny={str(side): tiny(truth, scan.widths, scan.heights, side) for side in SIDES})  # fmt: skip
 
 
 def _origin(split: str, from_: set[str | None]) -> str:

@@ -13,7 +13,6 @@ from scalesearch.counting import by_layer, by_stage
 from scalesearch.data import Health
 from scalesearch.report.by_class import Beats, ByClass, beaten
 from scalesearch.searchers import Trial
-from scalesearch.space import arch_from_dict
 from scalesearch.study import Driver, Study
 from scalesearch.training import shown_score
 from scalesearch.versions import versions
@@ -125,7 +124,7 @@ def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = No
     study, trials = run.study, run.trials
     found = {key: value for step in study.steps for key, value in step.concludes(run).items()}
     base = found.get("base")
-    winner = next((arch_from_dict(t.arch) for t in trials if base and t.name == base["name"]), None)
+    winner = next((run.log.arch(t) for t in trials if base and t.name == base["name"]), None)
     rows = found.get("rows", []) if study.training else []
     family, others = (classes(step, [r.name for r in rows if (r.kind == "family") == own])
                       for step, own in (("family", True), ("compare", False)))

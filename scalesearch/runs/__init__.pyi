@@ -1,6 +1,6 @@
 from .bill import bill as bill
 from .checking import certified as certified, check_file as check_file, plan as plan
-from .folder import check_format as check_format, check_free as check_free
+from .folder import check_free as check_free, check_run as check_run
 from .images import kept_source as kept_source
 from .leaving import write_report as write_report
 from .mirror import at_home as at_home

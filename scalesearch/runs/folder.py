@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 from scalesearch.arch import Arch, task_of
 from scalesearch.errors import InputError
 from scalesearch.files import locked, save_text, stamp
-from scalesearch.space import arch_from_dict
 from scalesearch.study import document_difference, document_digest
 from scalesearch.yamlfile import dump, read
 
@@ -29,10 +28,10 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str =
     Raises `InputError` where it holds another study's run, this one's without `resume`, or anything else, and where
     another process is at work in it. Where the block raises one and nothing was found yet, nothing is left behind.
     """
-    check_format(folder)
     file = folder / f"{name}.yaml"
     if not file.exists() and folder.exists() and (not folder.is_dir() or not _only_ours(folder)):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
+    check_run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).open("a").close()
@@ -71,10 +70,10 @@ def trained_arch(weights: Path, arch: Arch) -> Arch:
     Itself where there is no such file."""
     if task_of(arch) == "classification" or not weights.exists():
         return arch
-    from scalesearch.weights import told
+    from scalesearch.weights import arch_said, told
 
-    said = told(weights).get("arch")
-    return arch.with_(head=arch_from_dict(json.loads(said)).head) if said else arch
+    said = arch_said(told(weights), str(weights))
+    return arch.with_(head=said.head) if said else arch
 
 
 def check_free(folder: Path) -> None:
@@ -86,11 +85,23 @@ def check_free(folder: Path) -> None:
         raise InputError(f"{folder} holds a run of this machine; give another folder with --out")
 
 
-def check_format(folder: Path) -> None:
-    """Raises `InputError` where a version before 0.2 searched a table, with a log for each seed."""
+def check_run(folder: Path) -> None:
+    """Raises `InputError` where a folder is not to be worked in: where something in it leads out of it or is no file,
+    as of a stranger's it may, and where a version before 0.2 searched a table, with a log for each seed."""
+    home = folder.resolve()
+    for path in map(Path, _within(folder)):
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            raise InputError("is a link that leads out of the run's folder; put there what it leads to", str(path))
+        if path.is_fifo() or path.is_block_device() or path.is_char_device():
+            raise InputError("is no file, and a run's folder holds files alone", str(path))
     if any(folder.glob("seed*.jsonl")) and not (folder / "trials.jsonl").exists():
         raise InputError(f"{folder} holds logs of an older format, one for each seed; they can't be gone on with, "
                          "start anew in another folder")
+
+
+def _within(folder: Path) -> Iterator[str]:
+    for here, folders, files in os.walk(folder):
+        yield from (os.path.join(here, name) for name in (*folders, *files))
 
 
 def _only_ours(folder: Path) -> bool:

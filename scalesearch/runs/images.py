@@ -6,11 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scalesearch.data import Source, data_set
+from typing_extensions import TypedDict
+
+from scalesearch.data import Facts, Health, Source, data_set
+from scalesearch.errors import InputError
 from scalesearch.files import save_text
 from scalesearch.report import health_page
+from scalesearch.shapes import from_json
 
 KEPT = "data.json"
+
+
+class Kept(TypedDict):
+    """What stands in that file."""
+
+    facts: Facts
+    health: Health
 
 
 def keep_data(source: Source, told: Any, folder: Path) -> None:
@@ -38,11 +49,14 @@ def kept_source(folder: Path) -> Source | None:
 
 def kept_health(folder: Path) -> dict[str, Any] | None:
     told = _kept(folder)
-    return told["health"] if told else None
+    return told["health"].to_dict() if told else None
 
 
-def _kept(folder: Path) -> dict[str, Any] | None:
+def _kept(folder: Path) -> Kept | None:
+    """None of a run whose images need none. Raises `InputError` where the file is not as it was left."""
     try:
-        return json.loads((folder / KEPT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return from_json(Kept, (folder / KEPT).read_bytes())
+    except FileNotFoundError:
         return None
+    except InputError as error:
+        raise error.in_file(str(folder / KEPT)) from None

@@ -38,11 +38,13 @@ def emit(driver: Driver, folder: Path, storage: str = "") -> dict[str, Any]:
 
 
 def write_report(driver: Driver, folder: Path) -> dict[str, Any]:
-    """All that can be said of the log as it stands. Raises `InputError` for a search of a table without results."""
+    """All that can be said of the log as it stands. Raises `InputError` for a search of a table without results, and
+    for trials that the study can't have tried."""
     import pandas
 
     from scalesearch.report import page
 
+    driver.check()
     info = gather(driver, spent(folder).seconds, kept_health(folder), partial(by_class, folder))
     if not info.data and not info.found["rows"]:
         raise InputError("holds no results yet", str(folder))

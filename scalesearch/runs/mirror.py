@@ -14,11 +14,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from scalesearch.errors import InputError
 from scalesearch.files import cache_folder
 from scalesearch.searchers import Job, Trial, TrialLog, trial_from
+from scalesearch.shapes import plain
 from scalesearch.training import Place
+from scalesearch.yamlfile import fault
 
 ALONE = ("run.lock", "stop")  # of this machine
 LOOK = 5.0  # seconds between two looks at whether a run elsewhere is to stop
@@ -58,14 +61,23 @@ class Mirror:
         self.folder.mkdir(parents=True)
         names = [path.removeprefix(self.root).lstrip("/") for path in self.fs.find(self.root, refresh=True)]
         self.down(name for name in names if name not in ALONE and not name.startswith(f"{TRIALS}/"))
-        lines = [self.fs.cat_file(f"{self.root}/{name}") for name in sorted(names) if name.startswith(f"{TRIALS}/")]
-        if not lines:
+        whole = [self._trial(name) for name in sorted(names) if name.startswith(f"{TRIALS}/")]
+        if not whole:
             return
-        whole = [json.loads(line) for line in lines]
-        log = TrialLog(self.folder / LOG, whole[0]["of"])
-        for told in whole:
-            if (trial := trial_from(told["trial"])).key not in log.trials:
+        log = TrialLog(self.folder / LOG, whole[0][0])
+        for _, trial in whole:
+            if trial.key not in log.trials:
                 log.append(trial)
+
+    def _trial(self, name: str) -> tuple[dict[str, Any], Trial]:
+        """One that was kept in a file of its own, and of what its log is."""
+        try:
+            told = plain(self.fs.cat_file(f"{self.root}/{name}"))
+            return dict(told["of"]), trial_from(json.dumps(told["trial"]))
+        except InputError as error:
+            raise error.in_file(f"{self.root}/{name}") from None
+        except (ValueError, TypeError, KeyError):
+            raise fault("is no trial", f"{self.root}/{name}") from None
 
     def rest_down(self, folders: Iterable[str]) -> None:
         """Files of these folders that are not here."""

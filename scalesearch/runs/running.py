@@ -136,7 +136,7 @@ def take_back_damaged(folder: Path, log: TrialLog, told: Callable[[str], None]) 
 def hurt_by(folder: Path, trials: Iterable[Trial], to_the_byte: bool = True) -> Iterator[tuple[Trial, str]]:
     """The trials whose networks were to stay and whose weights are gone or are not those that were left; and how."""
     for trial in trials:
-        left = dict(trial.used.get("weights") or {})
+        left: dict[str, Any] = {**trial.used.get("weights", {})}
         if not to_the_byte:
             left.pop("sha256", None)
         if left and left["file"].startswith(STAYS) and (damage := damaged(folder, left)):

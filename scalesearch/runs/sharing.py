@@ -134,7 +134,7 @@ class Ledger:
         mine = self.trials.c.run == self.run, self.trials.c.id > self.last - 100
         rows = self._do(self.sql.select(self.trials.c.id, self.trials.c.line).where(*mine).order_by(self.trials.c.id))
         self.last = max([self.last, *(row[0] for row in rows)])
-        return [trial_from(json.loads(row[1])) for row in rows]
+        return [trial_from(row[1]) for row in rows]
 
     @contextmanager
     def alive(self) -> Iterator[None]:

@@ -10,16 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from scalesearch.arch import Arch, Resolution, adapt, expand, sized
 from scalesearch.counting import cost
 from scalesearch.data import Source
-from scalesearch.errors import Interrupted, WorkFailed, inside, numbered
+from scalesearch.errors import InputError, Interrupted, WorkFailed, inside, numbered
 from scalesearch.files import save_text
 from scalesearch.runs.folder import claimed, damaged, trained_arch
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.stopping import stopping
-from scalesearch.searchers import Job
-from scalesearch.space import arch_from_dict, arch_to_yaml
+from scalesearch.searchers import Job, Used
+from scalesearch.shapes import Natural, Number, from_json
+from scalesearch.space import arch_to_yaml
 from scalesearch.training import TASKS, Place, Recipe, Training
 from scalesearch.zoo import WEIGHTS
 
@@ -59,7 +62,7 @@ class Single:
 
 
 def train(single: Single, folder: Path, resume: bool = False,
-          told: Told = lambda numbers, epochs: None) -> dict[str, Any]:
+          told: Told = lambda numbers, epochs: None) -> Summary:
     """Train and leave `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and `card.md` in a folder.
 
     With `resume` it goes on where a kill left it. Raises `InputError` where the folder holds anything else,
@@ -97,14 +100,30 @@ def train(single: Single, folder: Path, resume: bool = False,
         return _leave(single, adapted, outcome, folder)
 
 
-def _finished(folder: Path) -> dict[str, Any] | None:
+class Summary(TypedDict):
+    """What stands in `summary.json`."""
+
+    name: str
+    cost: dict[str, Natural]
+    resolution: Natural | tuple[Natural, Natural]
+    scores: dict[str, Number]
+    weights: str | None
+    inherited: Number
+    data: dict[str, Any]
+    recipe: dict[str, Any]
+    seed: Natural
+    seconds: Number
+    used: Used
+
+
+def _finished(folder: Path) -> Summary | None:
     """The summary of a training that came to its end and whose weights are as it left them."""
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = from_json(Summary, (folder / "summary.json").read_bytes())
+    except (OSError, InputError):
         return None
-    left = summary.get("used", {}).get("weights", {"file": WEIGHTS})
-    return None if damaged(folder, left) else summary
+    left = summary["used"].get("weights", {"file": WEIGHTS})
+    return summary if left["file"] == WEIGHTS and not damaged(folder, left) else None
 
 
 def initial(folder: Path) -> Path:
@@ -113,9 +132,11 @@ def initial(folder: Path) -> Path:
 
 def settings_of(folder: Path) -> dict[str, Any]:
     """The norms' eps and the padding that the weights which trainings start from were trained with."""
-    from scalesearch.weights import told
+    from scalesearch.weights import arch_said, told
 
-    arch = arch_from_dict(json.loads(told(initial(folder))["arch"]))
+    arch = arch_said(told(initial(folder)), str(initial(folder)))
+    if arch is None:
+        raise InputError("does not say of which network it is", str(initial(folder)))
     return {"norm_eps": arch.norm_eps, "padding": arch.padding}
 
 
@@ -136,9 +157,9 @@ def begin(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
     return model.taken
 
 
-def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path) -> Summary:
     source, scores = single.source, outcome["scores"]
-    summary = {
+    summary: Summary = {
         "name": arch.name, "cost": cost(arch)._asdict(), "resolution": arch.resolution, "scores": scores,
         "weights": single.weights or None, "inherited": outcome["inherited"],
         "data": {"name": source.name, "origin": source.origin, "digest": source.digest, "images": dict(source.sizes),

@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from scalesearch.errors import InputError
 from scalesearch.files import save_text
 from scalesearch.runs.stopping import Stop
+from scalesearch.shapes import Number, from_json
 from scalesearch.study import Resources
 
 FILE = "spent.json"
@@ -22,15 +24,15 @@ SAVE = 10.0  # between two writings
 class Spent(NamedTuple):
     """Seconds by the clock on the wall while a run was at work, and those times the GPUs that trials held."""
 
-    seconds: float = 0.0
-    gpu_seconds: float = 0.0
+    seconds: Number = 0.0
+    gpu_seconds: Number = 0.0
 
 
 def spent(folder: Path) -> Spent:
     """By all runs of a folder so far; nothing where none has begun."""
     try:
-        return Spent(**json.loads((folder / FILE).read_text()))
-    except (OSError, ValueError, TypeError):
+        return from_json(Spent, (folder / FILE).read_bytes())
+    except (OSError, InputError):
         return Spent()
 
 

@@ -13,10 +13,11 @@ from random import Random
 from scalesearch.errors import InputError
 from scalesearch.files import own_folder
 from scalesearch.report import environment
-from scalesearch.runs.folder import check_format
+from scalesearch.runs.folder import check_run
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.mirror import needed
 from scalesearch.searchers import Job, Trial, TrialLog, trial_of
+from scalesearch.shapes import plain
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.training import Place
 
@@ -52,7 +53,7 @@ class Proof:
     def of(folder: Path) -> Proof:
         if not (folder / "study.yaml").exists():
             raise InputError("is no run's folder: it has no study.yaml", str(folder))
-        check_format(folder)
+        check_run(folder)
         study = load_study(folder / "study.yaml")
         if study.training is None:
             raise InputError("is a run over a table: nothing was trained", str(folder))
@@ -72,15 +73,14 @@ class Proof:
     def strangers(self) -> list[str]:
         """Trials of the log that its study would not have tried, or not so."""
         return [trial.name for trial in self.log
-                if (job := self.replayed.get(trial.key)) is None or job.network != trial.network
-                or job.recipe is None or job.recipe.digest != trial.recipe]  # fmt: skip
+                if (job := self.replayed.get(trial.key)) is None or not _is_of(trial, job)]
 
     @property
     def same_machine(self) -> bool:
         """Whether the run was on a machine of this kind, with the same libraries: numbers are then the same."""
         try:
-            return json.loads((self.folder / "summary.json").read_text())["environment"] == environment()
-        except (OSError, ValueError, KeyError):
+            return plain((self.folder / "summary.json").read_bytes())["environment"] == environment()
+        except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def sample(self, count: int, seed: int) -> list[Job]:
@@ -117,3 +117,10 @@ def _off(found: Trial, logged: Trial) -> float | None:
     if any(key not in found.scores for key in keys):
         return None
     return max((abs(found.scores[key] - logged.scores[key]) for key in keys), default=0.0)
+
+
+def _is_of(trial: Trial, job: Job) -> bool:
+    """Whether what the log says was tried is what the job asks for."""
+    asked = replace(trial, network=job.network, decisions=dict(job.decisions), cost=dict(job.cost),
+                    arch=job.arch.to_dict() if job.arch else {}, recipe=job.recipe.digest if job.recipe else "")
+    return json.dumps(asked.to_dict()) == json.dumps(trial.to_dict())

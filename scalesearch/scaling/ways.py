@@ -116,7 +116,8 @@ class ScalingSpace:
 
     @staticmethod
     def shares(decisions: Decisions) -> Shares:
-        """What the exponents of a point are of their sum."""
+        """What the exponents of a point are of their sum. Raises `InputError` for an exponent below 0, or all of them
+        0."""
         exponents, part = [decisions[axis] for axis in ("depth", "width", "resolution")], decisions.get("group", 0.0)
         if min(*exponents, part) < 0 or part > 1 or sum(exponents) <= 0:
             raise InputError(f"exponents must be at least 0 and not all 0, got {exponents}")

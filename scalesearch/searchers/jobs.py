@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from scalesearch.arch import Arch
 from scalesearch.searchers.evaluators import Evaluator
 from scalesearch.searchers.problem import Decisions
-from scalesearch.searchers.trial import Key, Trial
+from scalesearch.searchers.trial import Fidelity, Key, Trial
 from scalesearch.training import Recipe, Score
 
 
@@ -75,7 +75,7 @@ def trial_of(job: Job, outcome: Mapping[str, Any], evaluator: Evaluator) -> Tria
     scores = {key: value for key, value in (outcome.get("scores") or {}).items() if _is_finite(value)}
     return Trial(
         step=job.step, number=job.number, name=job.name, arch=job.arch.to_dict() if job.arch else {}, **digests,
-        cost=dict(job.cost), fidelity=evaluator.fidelity(job), decisions=dict(job.decisions),
+        cost=dict(job.cost), fidelity=cast(Fidelity, evaluator.fidelity(job)), decisions=dict(job.decisions),
         state="failed" if reason else "done", reason=reason or "", scores={} if reason else scores,
         history=[h for h in outcome.get("history", []) if h.get("epoch", math.inf) > job.start],
         candidate=job.candidate, rung=job.rung, built=outcome.get("built", ""), rejected=job.rejected,

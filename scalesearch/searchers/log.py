@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scalesearch.errors import InputError
+from scalesearch.arch import Arch, expand
+from scalesearch.errors import InputError, inside
 from scalesearch.files import locked
-from scalesearch.searchers.trial import Key, Trial
+from scalesearch.searchers.trial import Key, Trial, trial_from
+from scalesearch.shapes import plain
+from scalesearch.space import arch_from_dict
 from scalesearch.yamlfile import fault
 
 FORMAT = 2
@@ -45,17 +48,17 @@ class TrialLog:
             self._take_header(path, first or whole, of)
         for i, line in enumerate(others):
             try:
-                trial = trial_from(json.loads(line))
-                self.trials[trial.key] = trial
-            except (ValueError, TypeError, KeyError, AttributeError):
-                raise fault("is no trial; the log was edited or is of another version", path, i + 2) from None
+                trial = trial_from(line)
+            except InputError as error:
+                raise error.in_file(f"{path}:{i + 2}") from None
+            self.trials[trial.key] = trial
         if repair and end < len(whole):
             with open(path, "r+b") as file:
                 file.truncate(end)
 
     def _take_header(self, path: Path, line: bytes, of: Mapping[str, Any] | None) -> None:
         try:
-            header = json.loads(line)
+            header = plain(line)
         except ValueError:
             raise fault("is no log of trials", path, 1) from None
         if isinstance(header, dict) and ({"step", "number"} <= header.keys() or "search" in header):
@@ -91,6 +94,22 @@ class TrialLog:
         self.trials[trial.key] = trial
         self._standing.clear()
 
+    @contextmanager
+    def line(self, trial: Trial, key: str) -> Iterator[None]:
+        """An `InputError` raised inside is about what the trial's line has under `key`."""
+        try:
+            with inside(f"{trial.name}.{key}"):
+                yield
+        except InputError as error:
+            raise error.in_file(str(self.path)) from None
+
+    def arch(self, trial: Trial) -> Arch:
+        """The network of a trial. Raises `InputError`, placed in the log, where what that has is none."""
+        with self.line(trial, "arch"):
+            arch = arch_from_dict(trial.arch)
+            expand(arch)
+        return arch
+
     def forget(self, trial: Trial) -> None:
         """Take it as never tried; its line stays in the file."""
         del self.trials[trial.key]
@@ -113,15 +132,6 @@ class TrialLog:
 
     def __len__(self) -> int:
         return len(self.trials)
-
-
-def trial_from(told: Mapping[str, Any]) -> Trial:
-    """The trial of a line. Raises `TypeError`, `KeyError` or `AttributeError` where it is none."""
-    return Trial(**{**told, "decisions": {key: _hashable(value) for key, value in told["decisions"].items()}})
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch
+from scalesearch.space import check_decisions
 from scalesearch.statistics import standing
 
 Decisions = dict[str, Any]
@@ -26,11 +27,16 @@ class Problem:
     decisions: Mapping[str, Any]
     objectives: tuple[str, ...] = ()
     memory: dict[str, Any]
+
     @property
     def digest(self) -> str:
         """16 hex digits of everything that a search of it hangs on; if not said otherwise, of its decisions."""
         said = repr([(name, decision.domain) for name, decision in self.decisions.items()])
         return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def check(self, decisions: Decisions) -> None:
+        """Raises `InputError` for decisions, of a log say, that are none of this problem's."""
+        check_decisions(self.decisions, decisions)
 
     @property
     def sparse(self) -> bool:

@@ -39,6 +39,10 @@ class ScaleProblem(Problem):
         said = sorted(self.networks), str(self.budget), self.budget.profile, self.objectives
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
+    def check(self, decisions: Decisions) -> None:
+        super().check(decisions)
+        self.space.shares(decisions)
+
     def arch(self, decisions: Decisions) -> Arch:
         return self.space.at(decisions).arch
 

@@ -22,7 +22,6 @@ from scalesearch.searchers.log import TrialLog
 from scalesearch.searchers.problem import Decisions, Past, Problem
 from scalesearch.searchers.table import DEFAULT
 from scalesearch.searchers.trial import Trial
-from scalesearch.space import arch_from_dict
 from scalesearch.training import Score
 
 ENOUGH = 10  # scores at a rung before searchers learn from it and not from the one below
@@ -68,6 +67,8 @@ class Search:
             yield from self._known(known)
             logged = self._trial(number)
             if logged:
+                with self.log.line(logged, "decisions"):
+                    self.problem.check(logged.decisions)
                 self._take_in((logged.candidate, logged.rung), logged.decisions, logged.fidelity.get("parent", ""))
                 continue
             self._check_failures(known_before, known)
@@ -161,7 +162,7 @@ class Search:
         blocks = dict(expand(arch).blocks())
 
         def shared(trial: Trial) -> int:
-            theirs = dict(expand(arch_from_dict(trial.arch)).blocks())
+            theirs = dict(expand(self.log.arch(trial)).blocks())
             return sum(block_cost(b).params for path, b in blocks.items() if path in theirs
                        and theirs[path].digest == b.digest)
 

@@ -144,6 +144,11 @@ class TableProblem(Problem):
 
     # As searchers see it.
 
+    def check(self, decisions: Decisions) -> None:
+        super().check(decisions)
+        if self.row(decisions) is None:
+            raise InputError(f"no row of {self.table.path} has {shown(decisions)}")
+
     @property
     def listed(self) -> Iterator[Decisions]:
         return map(self.at_row, self.rows)

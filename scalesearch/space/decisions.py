@@ -71,6 +71,20 @@ class Decision:
         return {key for _, conditions in self.places for key, _ in conditions}
 
 
+def check_decisions(known: Mapping[str, Decision], decisions: Mapping[str, Any]) -> None:
+    """Raises `InputError` for one that is unknown, missing, out of its domain or that does not exist here."""
+    for key, value in decisions.items():
+        decision = known.get(key)
+        if decision is None:
+            raise InputError(f"is no decision of this space.{nearest(key, known)}", key)
+        if not contains(decision.domain, value):
+            raise InputError(f"takes {decision.domain}, got {shown(value)}", key)
+    for key, decision in known.items():
+        if decision.exists(decisions) != (key in decisions):
+            state = "is missing" if key not in decisions else "does not exist under the other decisions"
+            raise InputError(state, key)
+
+
 def resolved(leaves: Sequence[tuple[str, Leaf, tuple[Condition, ...]]]) -> dict[str, Decision]:
     """Every decision by name, those that others depend on first, of `(path, leaf, conditions of its place)`.
 

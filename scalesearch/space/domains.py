@@ -15,6 +15,9 @@ from scalesearch.signature import Field
 class Choice:
     options: tuple[Any, ...]
 
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(str, self.options))}"
+
     @property
     def values(self) -> tuple[Any, ...]:
         return self.options
@@ -31,6 +34,9 @@ class IntRange:
     high: int
     step: int = 1
     log: bool = False
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} to {self.high}{_in_steps(self.step, 1)}"
 
     @cached_property
     def values(self) -> tuple[int, ...]:
@@ -49,6 +55,9 @@ class FloatRange:
     step: float | None = None
     log: bool = False
 
+    def __str__(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g}{_in_steps(self.step, None)}"
+
     @cached_property
     def values(self) -> tuple[float, ...] | None:
         if self.low == self.high:
@@ -66,6 +75,10 @@ class FloatRange:
 
 
 Domain = Choice | IntRange | FloatRange
+
+
+def _in_steps(step: float | None, usual: float | None) -> str:
+    return "" if step == usual else f" in steps of {step:g}"
 
 
 def first_value(domain: Domain) -> Any:

@@ -13,9 +13,9 @@ from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch, Auxiliary, BlockSpec, Resolution, Stage, expand, meets, normal_form
-from scalesearch.errors import InputError, nearest
+from scalesearch.errors import InputError
 from scalesearch.space.adapting import adapted_units
-from scalesearch.space.decisions import Decision, Decisions, Leaf, Unit, may_coincide, resolved
+from scalesearch.space.decisions import Decision, Decisions, Leaf, Unit, check_decisions, may_coincide, resolved
 from scalesearch.space.domains import Condition, Domain, Open, Tie, contains, draw, first_value, own
 from scalesearch.space.reading import embeddings, read_leaf, spec_of
 from scalesearch.space.size import Components, count_ambiguous
@@ -116,16 +116,7 @@ class Space:
 
         Raises `InputError` for a decision that is unknown, missing, out of its domain or that does not exist here.
         """
-        for key, value in decisions.items():
-            decision = self.decisions.get(key)
-            if decision is None:
-                raise InputError(f"is no decision of this space.{nearest(key, self.decisions)}", key)
-            if not contains(decision.domain, value):
-                raise InputError(f"is out of its domain {decision.domain}: {value!r}", key)
-        for key, decision in self.decisions.items():
-            if decision.exists(decisions) != (key in decisions):
-                state = "is missing" if key not in decisions else "does not exist under the other decisions"
-                raise InputError(state, key)
+        check_decisions(self.decisions, decisions)
         return self._at({key: own(self.decisions[key].domain, value) for key, value in decisions.items()})
 
     @cached_property

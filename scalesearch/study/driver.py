@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from scalesearch.errors import WorkFailed
+from scalesearch.errors import InputError, WorkFailed
 from scalesearch.searchers import WAIT, Job, Jobs, Key, Trial, TrialLog, Wait, compared, trial_of
 from scalesearch.study.planning import STAGES, check_enough, planned, replanned
+from scalesearch.study.step import Step
 from scalesearch.study.study import AUTO, Study
 from scalesearch.training import Recipe
 
@@ -61,6 +62,25 @@ class Driver:
     def _all_known(self, steps: tuple[str, ...]) -> Iterator[Wait]:
         while not all(key in self.log.trials for key in self._asked if key[0] in steps):
             yield WAIT
+
+    def check(self) -> None:
+        """Raises `InputError`, placed in the log, for a trial that its step can't have tried, or not so."""
+        for step in self.study.steps:
+            trials = self.log.of(step.name)
+            problem = step.stored(self) if step.stored and trials else None
+            for trial in trials:
+                with self.log.line(trial, "decisions"):
+                    if problem is not None:
+                        problem.check(trial.decisions)
+                    step.check_decisions(trial.decisions)
+                with self.log.line(trial, "scores"):
+                    self._check_scores(step, trial)
+
+    def _check_scores(self, step: Step, trial: Trial) -> None:
+        wanted = [self.study.evaluator.score.key] if step.trains and trial.fidelity.get("epochs", 1) else []
+        wanted += [self.study.trained.task.tested.key] if step.tested else []
+        if trial.done and (missing := next((key for key in wanted if key not in trial.scores), None)):
+            raise InputError("is missing, and the trial is done", missing)
 
     # What steps are made with.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scalesearch.errors import InputError, shown
 from scalesearch.searchers import Jobs, Problem
 from scalesearch.signature import section
 
@@ -57,6 +58,14 @@ class Step:
     enough: Callable[[Run], int] | None = None  # how many epochs `auto` is, of the step that finds it out
     printed: tuple[str, ...] = ()  # columns of its rows that a terminal shows
     stored: Callable[[Run], Problem] | None = None  # of a search that Optuna's dashboard may show: what it tries
+    tested: bool = False  # whether its trials are scored on the test split too
+    decided: tuple[str, ...] = ()  # what is decided of every trial of a step that is none, each a number
+
+    def check_decisions(self, decisions: Mapping[str, Any]) -> None:
+        """Raises `InputError` where what is `decided` is missing or no number."""
+        for name in self.decided:
+            if not isinstance(value := decisions.get(name), (int, float)):
+                raise InputError(f"takes a number, got {shown(value)}", name)
 
     def read(self, value: Any) -> Any:
         """The options in a section. Raises `InputError`, placed in it."""

@@ -1,4 +1,4 @@
-from .described import classes_of as classes_of, preparation_of as preparation_of
+from .described import arch_said as arch_said, classes_of as classes_of, preparation_of as preparation_of
 from .detecting import (
     Detections as Detections,
     Threshold as Threshold,

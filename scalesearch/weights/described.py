@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from scalesearch.arch import Arch, Resolution, sides
 from scalesearch.errors import InputError, shown
+from scalesearch.shapes import plain
 from scalesearch.space import arch_from_dict
 from scalesearch.weights.files import told
 from scalesearch.zoo import Preprocessing, class_names, preparing
@@ -22,7 +22,7 @@ TAKEN = ("norm_eps", "padding")  # what a network takes from its weights
 def timm_config(file: Path) -> dict[str, Any] | None:
     """timm's `config.json` beside weights; none where there is none, or one of something else."""
     try:
-        said = json.loads((file.parent / CONFIG).read_text(encoding="utf-8"))
+        said = plain((file.parent / CONFIG).read_bytes())
     except (OSError, ValueError):
         return None
     ours = isinstance(said, dict) and (isinstance(said.get("architecture"), str) or "pretrained_cfg" in said)
@@ -34,10 +34,10 @@ def arch_said(said: Mapping[str, str], place: str, arch: Arch | None = None) -> 
     of one that says nothing. Raises `InputError` where its words make no sense."""
     try:
         if "arch" in said:
-            return arch_from_dict(json.loads(said["arch"]))
+            return arch_from_dict(plain(said["arch"]))
         if arch is not None and "norm_eps" in said:
             return arch_from_dict({**arch.to_dict(), "norm_eps": float(said["norm_eps"])})
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise InputError(f"says of its network what cannot be read ({error})", place) from None
     return None
 
@@ -78,7 +78,7 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
     if said is None:
         return preparing(arch, library, timm_config(file), file.parent / CONFIG)
     try:
-        found = dict(json.loads(said))
+        found = dict(plain(said))
         found |= {key: _sides(found[key], key != "stored") for key in ("crop", "resize", "stored") if key in found}
         prepared = Preprocessing(**found | {"mean": tuple(map(float, found["mean"])),
                                             "std": tuple(map(float, found["std"]))})
@@ -113,7 +113,7 @@ def classes_of(arch: Arch, library: str, file: Path) -> Sequence[str] | None:
     """What the classes are called, where the file or the library says so."""
     said = told(file).get("classes")
     try:
-        names = json.loads(said) if said else None
+        names = plain(said) if said else None
     except ValueError:
         names = None
     if isinstance(names, list) and len(names) == arch.classes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections import Counter
 from html.parser import HTMLParser
 from random import Random
+from shutil import copytree, rmtree
 
 import pytest
 from driving import drive, outcome_of, write_study
@@ -16,6 +19,7 @@ from scalesearch.runs.leaving import write_report
 from scalesearch.searchers.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
+from scalesearch.yamlfile import dump
 
 EVIL = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</script><script>alert(1)//", "{{7*7}}",
         "' onmouseover='alert(1)"]  # fmt: skip
@@ -44,6 +48,115 @@ def report_of(place, called):
     path.write_text("\n".join([head, *map(json.dumps, trials)]) + "\n")
     write_report(Driver(study, TrialLog(path)), place)
     return (place / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory):
+    """A run's folder, to be copied."""
+    place = tmp_path_factory.mktemp("left") / "run"
+    report_of(place, "")
+    study = load_study(place / "study.yaml")
+    (place / "study.yaml").write_text(dump(study.document))
+    _, *lines = (place / "trials.jsonl").read_text().splitlines()
+    head = json.dumps({"log": 2, "of": {"study": study.digest, "problem": study.problem.digest}})
+    (place / "trials.jsonl").write_text("\n".join([head, *lines]) + "\n")
+    (place / "by_class" / "family").mkdir(parents=True)
+    (place / "by_class" / "family" / "study-phi0-s0.json").write_text(json.dumps(
+        {"classes": [], "recall": [0.5] * 10, "confusion": [[1] * 10] * 10}))
+    return place
+
+
+@pytest.fixture
+def theirs(left, tmp_path):
+    return copytree(left, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["report.html", "summary.json", "trials.jsonl", "family", "by_class/family"])
+def test_nothing_is_written_or_read_where_a_link_leads_out_of_a_runs_folder(name, theirs, tmp_path):
+    outside, there = tmp_path / "outside", theirs / name
+    if there.is_dir():
+        rmtree(there)
+        outside.mkdir()
+    else:
+        there.unlink(missing_ok=True)
+        outside.write_text("mine")
+    there.symlink_to(outside)
+    known = [outside.read_text() if outside.is_file() else list(outside.iterdir())]
+    for command in (["report", str(theirs)], ["verify", str(theirs)],
+                    ["run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume"]):
+        assert f"{there}: is a link that leads out of the run's folder" in refused(*command)
+    assert known == [outside.read_text() if outside.is_file() else list(outside.iterdir())]
+
+
+def test_links_inside_a_runs_folder_and_one_to_it_are_followed(theirs, tmp_path):
+    (theirs / "kept.jsonl").write_bytes((theirs / "trials.jsonl").read_bytes())
+    (theirs / "trials.jsonl").unlink()
+    (theirs / "trials.jsonl").symlink_to("kept.jsonl")
+    (tmp_path / "way").symlink_to(theirs)
+    assert invoke("report", str(tmp_path / "way")).exit_code == 0
+
+
+def test_what_is_no_file_is_not_waited_for(theirs):
+    (theirs / "trials.jsonl").unlink()
+    os.mkfifo(theirs / "trials.jsonl")
+    assert "trials.jsonl: is no file" in refused("report", str(theirs))
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("number", "x", "trials.jsonl:2: number: should be a valid integer, got 'x'"),
+    ("number", -1, "2: number: should be greater than or equal to 0, got -1"),
+    ("fidelity", {}, "2: fidelity.seed: is missing"),
+    ("fidelity", {"seed": 0}, "2: fidelity.epochs: is missing"),
+    ("fidelity", {"seed": 0, "resolution": [3, "a"]}, "2: fidelity.resolution: should be a valid integer"),
+    ("cost", {"macs": 3}, "2: cost.params: is missing"),
+    ("cost", {"macs": math.nan}, "2: cost.macs: should be finite"),
+    ("scores", {"val_accuracy": "high"}, "2: scores.val_accuracy: should be a valid number or a valid integer"),
+    ("scores", {}, "trials.jsonl: base-001.scores.val_accuracy: is missing, and the trial is done"),
+    ("arch", {}, "2: arch.resolution: is missing"),
+    ("arch", {"resolution": [], "name": "x"}, "arch: an architecture needs \"stages\""),
+    ("decisions", [], "2: decisions: should be an object"),
+    ("decisions", {"stages.0.depth": {}}, "2: decisions.stages.0.depth: should be"),
+    ("decisions", {}, "base-001.decisions.stem.0.conv.width: is missing"),
+    ("decisions", {"stem.0.conv.width": 11}, "base-001.decisions.stem.0.conv.width: takes one of 8, 16, got 11"),
+    ("decisions", {"what": 1}, "base-001.decisions.what: is no decision of this space"),
+    ("used", {"weights": {"file": 3}}, "2: used.weights.file: should be a valid string, got 3"),
+    ("state", "over", "2: state: should be 'done' or 'failed', got 'over'"),
+    ("etats", "done", "2: etats: is no key of it"),
+])  # fmt: skip
+def test_a_log_that_was_edited_is_told_by_its_line_and_key(key, value, said, theirs):
+    log = theirs / "trials.jsonl"
+    head, *lines = log.read_text().splitlines()
+    lines[0] = json.dumps(json.loads(lines[0]) | {key: value})
+    if key == "arch" and value:  # of the network that the study went on with
+        lines = [json.dumps(told | {key: value} if (told := json.loads(line))["step"] == "base" else told)
+                 for line in lines]
+    log.write_text("\n".join([head, *lines]) + "\n")
+    assert said in refused("report", str(theirs))
+    if key == "decisions" and "base-001" in said:
+        assert said in refused("run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume")
+
+
+@pytest.mark.parametrize("name, text, said", [
+    ("trials.jsonl", "[" * 100_000, "trials.jsonl:1: is no log of trials"),
+    ("trials.jsonl", '{"log": 2, "of": {}}\n' + "[" * 100_000 + "\n", "trials.jsonl:2: is no JSON: recursion limit"),
+    ("by_class/family/study-phi0-s0.json", "{}", "study-phi0-s0.json: classes: is missing"),
+    ("by_class/family/study-phi0-s0.json", '{"classes": [], "recall": ["x"]}', "recall.0: should be a valid number"),
+    ("by_class/family/study-phi0-s0.json", '{"classes": ["a"], "recall": [1.0, 1.0]}', "recall: has more than 1 class"),
+    ("by_class/family/study-phi0-s0.json", '{"classes": ["a"], "recall": [1.0], "confusion": [[1], [2]]}',
+     "confusion: should have as many columns as rows"),
+    ("by_class/family/study-phi0-s0.json", '{"classes": ["a"], "ap50": [1.0]}', "interval: is missing"),
+    ("data.json", "{}", "data.json: facts: is missing"),
+    ("data.json", "[" * 100_000, "data.json: is no JSON"),
+])  # fmt: skip
+def test_other_files_of_a_run_are_told_by_their_key(name, text, said, theirs):
+    (theirs / name).write_text(text)
+    assert said in refused("report", str(theirs))
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "x", '{"seconds": "x"}', '{"seconds": NaN}', "[" * 100_000])
+def test_what_a_run_has_spent_is_nothing_where_it_cannot_be_read(text, theirs):
+    (theirs / "spent.json").write_text(text)
+    assert invoke("report", str(theirs)).exit_code == 0
 
 
 @pytest.mark.parametrize("evil", EVIL)

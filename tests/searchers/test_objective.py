@@ -129,7 +129,7 @@ def test_logs_of_other_searches_are_refused(table, tmp_path):
         with pytest.raises(InputError, match=expected):
             search(problem(table), trials=3, with_="random", log=log)
     log.write_text('{"log": 2, "of": {}}\n{}\n')
-    with pytest.raises(InputError, match=r"log\.jsonl:2: is no trial"):
+    with pytest.raises(InputError, match=r"log\.jsonl:2: step: is missing"):
         TrialLog(log)
 
 

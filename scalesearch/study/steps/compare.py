@@ -12,7 +12,6 @@ from scalesearch.counting import cost
 from scalesearch.errors import InputError, distinct, inside, unknown
 from scalesearch.scaling import realised
 from scalesearch.searchers import Jobs, Trial
-from scalesearch.space import arch_from_dict
 from scalesearch.statistics import front, front_probability, hypervolume, interval, standard_error
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step
@@ -146,7 +145,7 @@ def rows(run: Driver) -> list[ComparedRow]:
 
 def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     task, done = run.study.trained.task, [t for t in trials if t.done]
-    arch = arch_from_dict(trials[0].arch)
+    arch = run.log.arch(trials[0])
     counted = cost(arch)
     of_split = lambda split: [t.scores[task.key(split)] for t in done]
     average = lambda scores: round(mean(scores), 6) if scores else None
@@ -238,4 +237,5 @@ STEP = Step(
     concludes=concludes,
     says=says,
     printed=PRINTED,
+    tested=True,
 )

@@ -7,7 +7,6 @@ from statistics import mean
 from typing import Any
 
 from scalesearch.searchers import Jobs, Trial
-from scalesearch.space import arch_from_dict
 from scalesearch.statistics import Correlation, correlation, interval
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step, fewer_may_do
@@ -40,7 +39,7 @@ def _inherited(run: Driver) -> list[Trial]:
 
 def jobs(run: Driver) -> Jobs:
     for number, trial in enumerate(evenly(_inherited(run), count(run.study))):
-        arch, seed = arch_from_dict(trial.arch), trial.fidelity["seed"]
+        arch, seed = run.log.arch(trial), trial.fidelity["seed"]
         name = f"{NAME}-{trial.candidate:03d}"
         yield from run.once(job_of(run.study, NAME, number, name, arch, trial.decisions, seed,
                                    candidate=trial.candidate, recipe=run.recipe_of(NAME)))

@@ -81,4 +81,6 @@ STEP = Step(
     macs=macs,
     what=lambda study: "smaller members, the largest being their teacher",
     concludes=lambda run: {"distilled": distilled(run)},
+    decided=("phi",),
+    tested=True,
 )

@@ -10,7 +10,6 @@ from scalesearch.errors import InputError, distinct
 from scalesearch.scaling import MOST_FACTOR, Scaled, scale_to
 from scalesearch.searchers import Jobs
 from scalesearch.signature import Rule
-from scalesearch.space import arch_from_dict
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step
 from scalesearch.study.steps import scale
@@ -47,7 +46,7 @@ def members(run: Driver) -> dict[float, Scaled]:
     base, shares = space.base, scale.shares_of(run)
     macs = cost(base).macs
     found = {0.0: Scaled(base, macs, macs, shares),
-             1.0: Scaled(arch_from_dict(best.arch), best.cost["macs"], space.target, shares)}  # fmt: skip
+             1.0: Scaled(run.log.arch(best), best.cost["macs"], space.target, shares)}  # fmt: skip
 
     def member(phi: float) -> Scaled:
         scaled = found.get(phi) or scale_to(base, round(macs * options.factor**phi), shares, options.tolerance)
@@ -78,4 +77,6 @@ STEP = Step(
     jobs=jobs,
     macs=macs,
     what=lambda study: f"φ = {', '.join(f'{phi:g}' for phi in study.options(Options).phi)}",
+    decided=("phi",),
+    tested=True,
 )

@@ -115,10 +115,11 @@ def settings(run: Driver) -> list[Setting]:
     trials = [t for t in run.log.of(NAME) if t.done]
     if not trials:
         return []
-    whole = {t.candidate: t for t in trials if t.decisions["training"] == FULL}
+    whole = {t.candidate: t for t in trials if t.decisions.get("training") == FULL}
     found = []
     for name, recipe, resolution in _settings(run.study):
-        pairs = [(whole[t.candidate], t) for t in trials if t.decisions["training"] == name and t.candidate in whole]
+        alike = (t for t in trials if t.decisions.get("training") == name)
+        pairs = [(whole[t.candidate], t) for t in alike if t.candidate in whole]
         ranks = correlation([run.score(a) for a, _ in pairs], [run.score(b) for _, b in pairs])
         paid = sum(a.seconds for a, _ in pairs)
         price = round(sum(b.seconds for _, b in pairs) / paid, 4) if paid else None

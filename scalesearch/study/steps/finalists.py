@@ -11,7 +11,6 @@ from typing import Any
 from scalesearch.errors import InputError, distinct
 from scalesearch.searchers import Jobs, Trial, compared
 from scalesearch.signature import Natural
-from scalesearch.space import arch_from_dict
 from scalesearch.statistics import interval
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step, fewer_may_do
@@ -55,7 +54,7 @@ def jobs(run: Driver) -> Jobs:
     best = sorted(run.final(base.NAME), key=run.rank, reverse=True)[: options.top]
     for number, (trial, seed) in enumerate(itertools.product(best, options.seeds)):
         name = f"finalist-{trial.candidate:03d}-s{seed}"
-        job = job_of(study, NAME, number, name, arch_from_dict(trial.arch), trial.decisions, seed, final=True,
+        job = job_of(study, NAME, number, name, run.log.arch(trial), trial.decisions, seed, final=True,
                      candidate=trial.candidate)
         yield from run.once(job)
 

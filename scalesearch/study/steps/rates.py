@@ -101,4 +101,5 @@ STEP = Step(
     what=lambda study: f"rates × {', '.join(f'{r:g}' for r in study.options(fidelity.Options).rates)} at every φ",
     concludes=concludes,
     says=lambda run: [line for line in [moves(swept(run))] if line],
+    decided=("phi", "rate"),
 )

@@ -13,7 +13,6 @@ from scalesearch.errors import InputError, WorkFailed, distinct, inside, numbere
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
 from scalesearch.searchers import DEFAULT, TRIED_ALWAYS, Job, Jobs, ScaleProblem, Search, Trial, check_searcher
 from scalesearch.signature import Count, Rule
-from scalesearch.space import arch_from_dict
 from scalesearch.statistics import standard_error
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step, fewer_may_do
@@ -102,7 +101,7 @@ def space_of(run: Driver) -> ScalingSpace:
     """The ways to scale the base; asked for when it is chosen."""
     base, options = base_of(run), run.study.options(Options)
     return run.remembered((NAME, base.network),
-                          lambda: ScalingSpace(arch_from_dict(base.arch), options.factor, options.tolerance))
+                          lambda: ScalingSpace(run.log.arch(base), options.factor, options.tolerance))
 
 
 def problem_of(run: Driver) -> ScaleProblem:

@@ -20,6 +20,8 @@ def jobs(run: Driver) -> Jobs:
     for number in range(options.screen):
         logged = run.log.trials.get((NAME, seed, number))
         if logged:
+            with run.log.line(logged, "decisions"):
+                study.problem.check(logged.decisions)
             seen.add(study.problem.identity(logged.decisions) or "")
             continue
         asked = ask(study.problem, "random", Past(), Random(f"{seed}-{NAME}-{number}"), seen)

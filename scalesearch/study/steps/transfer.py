@@ -87,4 +87,5 @@ STEP = Step(
     concludes=concludes,
     tells=lambda run: [f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}"
                        for t in transfers(run)],
+    decided=("phi",),
 )
