@@ -51,7 +51,8 @@ def try_some(work: tuple[str, range]) -> list[Told]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SCALESEARCH_CACHE"] = f"{folder}/cache"
-        tried(kind, numbers[0], Path(folder))  # what the first command imports is none of the input's
+        # What the first command that succeeds imports is none of the input's.
+        any(tried(kind, number, Path(folder)).exit == 0 for number in numbers)
         for number in numbers:
             forget_peak()
             before = peak()

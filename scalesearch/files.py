@@ -138,6 +138,17 @@ def stamp(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+def unpacked(path: Path) -> int:
+    """Bytes that a zip's files have at most, unpacked; of a file that is none its own. Raises `OSError` and
+    `zipfile.BadZipFile`."""
+    import zipfile
+
+    if not zipfile.is_zipfile(path):
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as file:
+        return sum(member.file_size for member in file.infolist())
+
+
 def save_text(text: str, path: Path) -> None:
     """Write a text file, whole or not at all."""
     with whole(path) as temporary:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from scalesearch.errors import InputError
+
 UNKNOWN = 1 << 40  # bytes, where nothing tells
 
 
@@ -16,6 +18,12 @@ def cores() -> int:
 def free_memory() -> int:
     """Bytes of main memory that may be taken: of the machine, or of the control group where that leaves less."""
     return min(filter(None, (_of_machine(), _of_group())), default=UNKNOWN)
+
+
+def check_room(wanted: int, place: str) -> None:
+    """Raises `InputError` for what would take more main memory than is free, before any is taken."""
+    if wanted > (free := free_memory()):
+        raise InputError(f"would take {wanted:,} bytes of memory unpacked, and {free:,} are free", place)
 
 
 def _of_machine() -> int | None:

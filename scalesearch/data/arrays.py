@@ -15,9 +15,12 @@ import numpy as np
 
 from scalesearch.data.index import Arrays, Index, index, split_called, stamp_of, told_of
 from scalesearch.errors import InputError
+from scalesearch.files import unpacked
+from scalesearch.machine import check_room
 
 USUAL = 1, 3, 4  # channels, by which images that have them last are told
 SIDE, CHANNELS = 32, 3  # CIFAR's
+MOST_BYTES = 256 << 20  # unpacked; CIFAR's are 178 MiB
 MEMBERS = {"data_batch_": "train", "train": "train", "test_batch": "test", "test": "test"}
 # All that a pickled numpy array is made of: anything else in one of CIFAR's files is refused, so none runs code.
 HARMLESS = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
@@ -44,9 +47,12 @@ def npz_images(path: Path) -> np.ndarray:
 
 def _held(path: Path, origin: str, needed: set[str]) -> dict[str, np.ndarray]:
     try:
+        check_room(unpacked(path), origin)
         with np.load(path, allow_pickle=False) as file:
             held = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, zipfile.BadZipFile) as error:
         raise InputError(f"is damaged or no .npz file of plain arrays: {error}", origin) from None
     if not needed <= held.keys():
         raise InputError(f"needs arrays called {' and '.join(sorted(needed))}; it has {', '.join(held)}", origin)
@@ -107,7 +113,10 @@ def _members(path: Path, origin: str) -> Iterator[tuple[str, bytes]]:
         return
     try:
         with closing(tarfile.open(path)) as archive:
+            left = MOST_BYTES
             for member in archive:
+                if (left := left - member.size) < 0:
+                    raise InputError(f"holds more than {MOST_BYTES:,} bytes, and CIFAR's archives don't", origin)
                 if member.isfile() and (file := archive.extractfile(member)):
                     yield Path(member.name).name, file.read()
     except (tarfile.TarError, OSError, EOFError) as error:

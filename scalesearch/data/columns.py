@@ -29,6 +29,7 @@ IMAGES = ("image", "img", "path", "file", "filename", "filepath", "imagepath", "
 LABELS = ("label", "labels", "class", "classname", "category", "target", "finelabel", "species")
 SPLIT = "split"
 BATCH = 32  # rows that are read at a time
+MOST_BYTES = 1 << 28  # that they may have, every cell being as large as its group at most
 
 
 def read_tables(files: Sequence[Path], origin: str, image: str | None = None, label: str | None = None) -> Index:
@@ -227,7 +228,8 @@ class Encoded:
                 end = start + file.metadata.row_group(group).num_rows
                 upto = bisect.bisect_left(rows, end, lo=at)
                 first = start
-                for batch in file.iter_batches(BATCH, [group], [part.image]) if upto > at else ():
+                many = max(1, min(BATCH, MOST_BYTES // max(1, file.metadata.row_group(group).total_byte_size)))
+                for batch in file.iter_batches(many, [group], [part.image]) if upto > at else ():
                     column = batch.column(0).field("bytes") if part.nested else batch.column(0)
                     while at < upto and rows[at] < first + len(column):
                         yield column[rows[at] - first].as_py() or OSError("no image there")

@@ -14,7 +14,9 @@ from typing import NamedTuple
 import torch
 
 from scalesearch.errors import InputError
+from scalesearch.files import unpacked
 from scalesearch.hub import hub_file
+from scalesearch.machine import check_room
 
 FORMATS = "a .safetensors, .pth, .pt, .bin, .ckpt or Darknet .weights file, or hf_hub:OWNER/NAME"
 HUB = "hf_hub:"
@@ -123,6 +125,7 @@ class Inert:
 
 def _pickled(path: Path) -> object:
     try:
+        check_room(unpacked(path), str(path))
         zipped = zipfile.is_zipfile(path)
         if zipped and (damaged := zipfile.ZipFile(path).testzip()):
             raise ValueError(f"{damaged} fails its checksum")
@@ -132,6 +135,8 @@ def _pickled(path: Path) -> object:
             stand_ins = [(type("Inert", (Inert,), {}), name) for name in foreign]
             with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
                 return torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise _runs_code(path, str(error)) from None

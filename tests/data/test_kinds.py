@@ -6,12 +6,14 @@ import io
 import json
 import pickle
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
 from helpers import invoke, refused
 from making import encoded, folder, parquet, picture
 
+from scalesearch.data.arrays import npz_images
 from scalesearch.data.sources import data_set, load, source
 from scalesearch.errors import InputError
 
@@ -162,6 +164,36 @@ def test_no_pickle_runs_code(tmp_path, capsys):
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Harmful(), b"labels": []}))
     said = refused("data", str(tmp_path))
     assert "it wants builtins.print, which would mean running code from it" in said and "code ran" not in said
+
+
+def test_what_unpacks_to_more_than_there_is_room_for_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    images = np.zeros((100, 3, 128, 128), np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", images=images, labels=np.arange(100) % 2)
+    assert (tmp_path / "a.npz").stat().st_size < len(images.tobytes()) / 500
+    with monkeypatch.context() as tight:
+        tight.setattr("scalesearch.machine.free_memory", lambda: len(images.tobytes()) - 1)
+        tight.setattr("numpy.load", lambda *_, **__: pytest.fail("it was unpacked"))
+        assert "a.npz: would take 4,9" in refused(
+            "data", str(tmp_path / "a.npz"))
+    assert npz_images(tmp_path / "a.npz").shape == (100, 128, 128, 3)
+
+
+def test_an_array_that_is_larger_by_its_head_than_any_memory_is_refused(tmp_path):
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (2**50, 3, 8, 8)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("images.npy", head.getvalue() + b"abc")
+    assert "a.npz: is damaged or no .npz file" in refused("data", str(tmp_path / "a.npz"))
+
+
+def test_an_archive_that_holds_more_than_cifars_is_not_unpacked(tmp_path):
+    path, _ = _cifar(tmp_path, False, False)
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for i in range(5):
+            member = tarfile.TarInfo(f"cifar/data_batch_{i}")
+            member.size = 60 << 20
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    assert "holds more than 268,435,456 bytes, and CIFAR's archives don't" in refused("data", str(path))
 
 
 def test_the_hubs_copy_on_this_machine_is_read_undecoded_and_without_one_it_says_so(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ be wrong."""
 from __future__ import annotations
 
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import scalesearch as ss
 from scalesearch import zoo
 from scalesearch.errors import InputError
 from scalesearch.weights.darknet import read_darknet
+from scalesearch.weights.described import preparation_of
 from scalesearch.weights.loading import load_weights
 from scalesearch.weights.peers import known_to, layer_names, peer_weights, tensor_name, trained_with
 from scalesearch.zoo.darknet import convolutions
@@ -210,6 +212,28 @@ def test_damaged_and_dangerous_files_are_refused(network, tmp_path, capfd):
         assert file in str(caught.value) and "\n" not in str(caught.value), caught.value
         assert not changed(network)
     assert "must not run" not in "".join(capfd.readouterr())
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_there_is_room_for_is_refused(network, tmp_path, monkeypatch):
+    torch.save({"w": torch.zeros(1 << 20)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as plain, zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED,
+                                                                       compresslevel=9) as packed:
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    assert (tmp_path / "b.pth").stat().st_size < 10_000
+    monkeypatch.setattr("scalesearch.machine.free_memory", lambda: 1 << 22)
+    with pytest.raises(InputError, match=r"b\.pth: would take 4,\d+,\d+ bytes of memory unpacked, and 4,1"):
+        load_weights(network, tmp_path / "b.pth")
+
+
+def test_words_that_nest_without_end_are_refused(network, tmp_path):
+    file = tmp_path / "a.safetensors"
+    save_file(network.state_dict(), file, {"arch": "[" * 100_000})
+    with pytest.raises(InputError, match=r"a\.safetensors: says of its network what cannot be read \(nests too deep"):
+        load_weights(network, file)
+    save_file(network.state_dict(), file, {"preparation": "[" * 100_000})
+    with pytest.raises(InputError, match=r"a\.safetensors: says of its images what cannot be read \(nests too deep"):
+        preparation_of(network.arch, "ours", file)
 
 
 def test_darknet_weights_load_in_the_files_order(tmp_path):

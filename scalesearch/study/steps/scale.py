@@ -19,6 +19,7 @@ from scalesearch.study.step import Step, fewer_may_do
 from scalesearch.study.steps.base import short
 from scalesearch.study.steps.finalists import base_of
 from scalesearch.study.study import Study
+from scalesearch.watched import watched
 
 NAME = "scale"
 LIKELY_DRAWS = 4_000
@@ -132,7 +133,8 @@ def preset_networks(run: Driver) -> dict[str, Scaled]:
     """What each named way to scale makes of the base at φ = 1."""
     space = space_of(run)
     scaled = lambda shares: scale_to(space.base, space.target, shares, space.tolerance)
-    return run.remembered((NAME, "presets"), lambda: {name: scaled(shares) for name, shares in PRESETS.items()})
+    return run.remembered((NAME, "presets"), lambda: {
+        name: scaled(shares) for name, shares in watched(PRESETS.items(), "scaling the base", len(PRESETS))})
 
 
 def scaling(run: Driver) -> Scaling | None:
