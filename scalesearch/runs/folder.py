@@ -56,6 +56,8 @@ def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str =
 def damaged(folder: Path, left: Mapping[str, Any]) -> str:
     """What has become of a file that was left with this stamp, in words; nothing where it is as it was."""
     path = folder / left["file"]
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return f"{path} lies outside of the run's folder"
     if not path.is_file():
         return f"{path} is gone"
     there = stamp(path)

@@ -8,13 +8,14 @@ which ends first, and going on after a kill is running again with the logged res
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from scalesearch.arch import Arch, expand
 from scalesearch.counting import block_cost, cost
-from scalesearch.errors import WorkFailed
+from scalesearch.errors import InputError, WorkFailed, shown
 from scalesearch.searchers.asking import ask
 from scalesearch.searchers.halving import Entry, Scheduler, modelled_rung, promotion
 from scalesearch.searchers.jobs import WAIT, Job, Jobs, Wait
@@ -25,6 +26,7 @@ from scalesearch.searchers.trial import Trial
 from scalesearch.training import Score
 
 ENOUGH = 10  # scores at a rung before searchers learn from it and not from the one below
+NAME = re.compile(r"[\w+-]+")
 MOST_FAILURES = 10  # that many failed trials and none that succeeded end a search: what scores them is broken
 
 Results = dict[Entry, tuple[float, ...] | None]  # every objective of a result, to be maximised; None where it failed
@@ -51,6 +53,7 @@ class Search:
     inherit: bool = False
     label: str = ""  # what its trials are called, if not as the step
     entries: list[Entry] = field(default_factory=list, init=False)
+    names: dict[Entry, str] = field(default_factory=dict, init=False)
     candidates: list[Decisions] = field(default_factory=list, init=False)
     parents: list[str] = field(default_factory=list, init=False)  # by candidate: the trial whose weights it starts from
     seen: set[str] = field(default_factory=set, init=False)
@@ -67,9 +70,8 @@ class Search:
             yield from self._known(known)
             logged = self._trial(number)
             if logged:
-                with self.log.line(logged, "decisions"):
-                    self.problem.check(logged.decisions)
-                self._take_in((logged.candidate, logged.rung), logged.decisions, logged.fidelity.get("parent", ""))
+                self._check(logged)
+                self._take_in(logged, logged.fidelity.get("parent", ""))
                 continue
             self._check_failures(known_before, known)
             job = self._next(number, known)
@@ -78,8 +80,23 @@ class Search:
                 job = self._next(number, number)
             if job is None:
                 break
-            self._take_in((job.candidate, job.rung), job.decisions, job.parent)
+            self._take_in(job, job.parent)
             yield job
+
+    def _check(self, logged: Trial) -> None:
+        """Raises `InputError`, placed in the log, for a trial that this search can't have asked for here."""
+        with self.log.line(logged, "decisions"):
+            self.problem.check(logged.decisions)
+        with self.log.line(logged, "candidate"):
+            if logged.candidate > len(self.candidates) or (logged.candidate, logged.rung) in self.names:
+                raise InputError(f"{logged.candidate} at rung {logged.rung} can't have been asked for here")
+        with self.log.line(logged, "name"):  # of its weights' file too
+            if not NAME.fullmatch(logged.name):
+                raise InputError(f"is no name that a search gives: {shown(logged.name)}")
+        with self.log.line(logged, "fidelity.parent"):
+            parent = logged.fidelity.get("parent", "")
+            if parent and parent not in self.names.values():
+                raise InputError(f"is no earlier trial of the search: {shown(parent)}")
 
     def _trial(self, number: int) -> Trial | None:
         return self.log.trials.get((self.step, self.seed, number))
@@ -97,9 +114,11 @@ class Search:
             raise WorkFailed(f"all {known} trials{of} failed: "
                              f"{self.log.trials[self.step, self.seed, known - 1].reason}")
 
-    def _take_in(self, entry: Entry, decisions: Decisions, parent: str) -> None:
+    def _take_in(self, asked: Trial | Job, parent: str) -> None:
+        entry, decisions = (asked.candidate, asked.rung), asked.decisions
         self.entries.append(entry)
-        if entry[0] == len(self.candidates):
+        self.names[entry] = asked.name
+        if asked.candidate == len(self.candidates):
             self.candidates.append(decisions)
             self.parents.append(parent)
             self.seen.add(self.problem.identity(decisions) or "")

@@ -76,7 +76,7 @@ class Trial:
     state: Literal["done", "failed"] = "done"  # failed with the reason
     reason: str = ""
     scores: dict[str, Number] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)  # nan of an epoch that went wrong among them
+    history: list[dict[str, int | float]] = field(default_factory=list)  # nan of an epoch that went wrong among them
     candidate: Natural = 0
     rung: Natural = 0
     built: str = ""

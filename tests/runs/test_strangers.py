@@ -15,6 +15,7 @@ from driving import drive, outcome_of, write_study
 from helpers import invoke, refused
 from making import folder
 
+from scalesearch.runs.folder import damaged
 from scalesearch.runs.leaving import write_report
 from scalesearch.searchers.log import TrialLog
 from scalesearch.study.driver import Driver
@@ -134,6 +135,29 @@ def test_a_log_that_was_edited_is_told_by_its_line_and_key(key, value, said, the
     assert said in refused("report", str(theirs))
     if key == "decisions" and "base-001" in said:
         assert said in refused("run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume")
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("candidate", 999, "candidate: 999 at rung 0 can't have been asked for here"),
+    ("candidate", 0, "candidate: 0 at rung 0 can't have been asked for here"),
+    ("name", "../../outside", "name: is no name that a search gives: '../../outside'"),
+    ("fidelity", {"parent": "../../outside"}, "fidelity.parent: is no earlier trial of the search: '../../outside'"),
+])  # fmt: skip
+def test_a_run_does_not_go_on_with_what_its_search_cannot_have_asked_for(key, value, said, theirs):
+    log = theirs / "trials.jsonl"
+    head, *lines = log.read_text().splitlines()
+    told = list(map(json.loads, lines))
+    for trial in told:
+        if trial["step"] == "base" and trial["number"] == 1:
+            trial[key] = trial[key] | value if isinstance(value, dict) else value
+    log.write_text("\n".join([head, *map(json.dumps, told)]) + "\n")
+    assert said in refused("run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume")
+
+
+@pytest.mark.parametrize("file", ["family/../../outside", "/etc/hostname"])
+def test_weights_that_lie_outside_are_not_looked_at(file, theirs, tmp_path):
+    (tmp_path / "outside").write_bytes(b"x")
+    assert damaged(theirs, {"file": file}).endswith("lies outside of the run's folder")
 
 
 @pytest.mark.parametrize("name, text, said", [
