@@ -56,10 +56,9 @@ class SpaceProblem(Problem):
         return self.space.neighbours(decisions)
 
     def snapped(self, decisions: Decisions) -> Decisions:
-        """Decimals on a range's steps exactly, where a searcher's arithmetic left them beside."""
+        """Decimals on a range's steps and between its ends exactly, where a searcher's arithmetic left them beside."""
         domains = {key: self.decisions[key].domain for key in decisions}
-        return {key: min(domains[key].values, key=lambda v: abs(v - value))
-                if isinstance(domains[key], FloatRange) and domains[key].values else value
+        return {key: _nearest(domain, value) if isinstance(domain := domains[key], FloatRange) else value
                 for key, value in decisions.items()}
 
     def identity(self, decisions: Decisions) -> str | None:
@@ -110,3 +109,9 @@ class SpaceProblem(Problem):
     def _flags(self, decisions: Decisions) -> list[float]:
         return [float(decisions.get(name) == value) for name, d in self.decisions.items() for value in d.domain.values
                 or ()]
+
+
+def _nearest(domain: FloatRange, value: float) -> float:
+    if domain.values:
+        return min(domain.values, key=lambda there: abs(there - value))
+    return min(max(value, domain.low), domain.high)

@@ -89,6 +89,24 @@ class TestEverySearcher:
             assert all(t.cost["macs"] <= 700_000 for t in trials)
 
 
+@pytest.mark.parametrize("name", SEARCHERS)
+def test_what_is_asked_for_is_what_a_log_may_hold(name):
+    """At the ends of ranges too, which searchers' arithmetic oversteps by the last digit."""
+    stem = {"conv": {"width": {"range": [8, 64], "log": True}, "stride": 2}}
+    head = {"classifier": {"dropout": {"range": [0.001, 0.1], "log": True}}}
+    stages = [{"mbconv": {"width": {"choice": [8, 16]}, "se_ratio": {"range": [0.1, 0.5], "step": 0.1}}}]
+    space = {"name": "ranges", "resolution": 16, "classes": 10, "stem": stem, "stages": stages, "head": head}
+    problem = SpaceProblem(space_from_dict(space), Budget())
+    results: list = []
+    for number in range(24):
+        asked = ask(problem, name, Past(results), Random(number), set())
+        problem.check(asked.decisions)
+        results.append((asked.decisions, -asked.decisions["head.classifier.dropout"]))  # best at the range's end
+    low = problem.snapped(asked.decisions | {"head.classifier.dropout": 0.001 * (1 - 1e-15)})
+    problem.check(low)
+    assert low["head.classifier.dropout"] == 0.001
+
+
 @pytest.mark.parametrize("seed, factor, tolerance",
                          [pytest.param(0, 2.0, 0.02, marks=pytest.mark.slow), (1, 2.0, 0.05), (2, 1.5, 0.02)])
 def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
