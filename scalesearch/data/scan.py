@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from scalesearch.watched import watched
 FORMAT = 2  # of what is kept of a scan; another one is made anew
 NOTHING = Facts(0, 0, "", False, False, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of what cannot be read
 CHUNK = 32  # images that are in memory at a time
+MOST_BYTES = 1 << 28  # that they may have together
 T = TypeVar("T")
 
 
@@ -97,10 +97,22 @@ def in_order(index: Index, rows: Sequence[int], work: Callable[[File], T], what:
         except ValueError as error:
             return error
 
-    files = iter(watched(index.store.read(rows), what, len(rows)))
     with ThreadPoolExecutor(cores()) as pool:
-        while chunk := list(islice(files, CHUNK)):
+        for chunk in _chunks(watched(index.store.read(rows), what, len(rows))):
             yield from pool.map(safe, chunk)
+
+
+def _chunks(files: Iterable[File | OSError]) -> Iterator[list[File | OSError]]:
+    """`CHUNK` files at a time, or fewer large ones."""
+    chunk: list[File | OSError] = []
+    size = 0
+    for file in files:
+        chunk.append(file)
+        size += len(file) if isinstance(file, bytes) else getattr(file, "nbytes", 0)
+        if len(chunk) == CHUNK or size > MOST_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    yield chunk
 
 
 def _made(index: Index) -> Scan:
