@@ -30,6 +30,7 @@ def page(info: Info) -> str:
         "signed": lambda v: DASH if v is None else f"{v:+.2%}",
         "thousands": lambda v: f"{v:,}",
         "pixels": pixels,
+        "counted": numbered,
         "plain": lambda v: DASH if v is None else f"{v:g}",
         "whole": lambda v: DASH if v is None else f"{v:.0%}",
         "difference": info.axis.difference,
