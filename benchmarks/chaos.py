@@ -29,16 +29,29 @@ from scalesearch import yamlfile
 from scalesearch.searchers.log import TrialLog
 
 STUDY = {
-    "name": "chaos", "data": "digits", "resolution": 16, "budget": {"macs": 500_000}, "parallel": 2,
-    "space": {"name": "tiny", "resolution": 16, "classes": 10, "stem": {"conv": {"width": 8, "stride": 2}}, "stages": [
-        {"depth": {"range": [1, 2]}, "mbconv": {"width": {"choice": [8, 16]}, "expand": {"choice": [1, 3]}}},
-        {"depth": {"range": [1, 2]}, "stride": 2, "mbconv": {"width": {"choice": [16, 24, 32]}}}],
-        "head": {"classifier": {}}},
+    "name": "chaos",
+    "data": "digits",
+    "resolution": 16,
+    "budget": {"macs": 500_000},
+    "parallel": 2,
+    "space": {
+        "name": "tiny",
+        "resolution": 16,
+        "classes": 10,
+        "stem": {"conv": {"width": 8, "stride": 2}},
+        "stages": [
+            {"depth": {"range": [1, 2]}, "mbconv": {"width": {"choice": [8, 16]}, "expand": {"choice": [1, 3]}}},
+            {"depth": {"range": [1, 2]}, "stride": 2, "mbconv": {"width": {"choice": [16, 24, 32]}}},
+        ],
+        "head": {"classifier": {}},
+    },
     "search": {"with": "evolution", "trials": 12, "epochs": 2},
     "scale": {"with": "tpe", "trials": 6, "epochs": 2, "tolerance": 0.05},
-    "family": {"phi": [0, 1]}, "compare": ["shufflenet_v2_x0_5", "resnet20_cifar"],
-    "recipe": {"epochs": 6}, "ray": {"save_every": 0.1},
-}  # fmt: skip
+    "family": {"phi": [0, 1]},
+    "compare": ["shufflenet_v2_x0_5", "resnet20_cifar"],
+    "recipe": {"epochs": 6},
+    "ray": {"save_every": 0.1},
+}
 GRACE = 20  # seconds that what a killed driver had started has to go
 LONGEST = 300  # seconds without a new trial, after which a run is taken for hung
 
@@ -55,8 +68,9 @@ class Round:
     def start(self) -> None:
         resumed = ["--resume"] if (self.folder / "study.yaml").exists() else []
         command = [sys.executable, "-m", "scalesearch", "run", str(self.study), "--out", str(self.folder), *resumed]
-        self.process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
 
     @property
     def running(self) -> bool:
@@ -174,15 +188,24 @@ def disk_full(round: Round, dice: random.Random) -> bool:
 
 
 FAULTS: dict[str, Callable[[Round, random.Random], bool]] = {
-    "driver killed": driver_killed, "Ctrl-C": interrupted, "SIGTERM": terminated, "worker killed": worker_killed,
-    "node (raylet) killed": node_killed, "head (GCS) killed": head_killed, "log line cut": line_cut,
-    "checkpoint cut": checkpoint_cut, "disk full": disk_full}  # fmt: skip
+    "driver killed": driver_killed,
+    "Ctrl-C": interrupted,
+    "SIGTERM": terminated,
+    "worker killed": worker_killed,
+    "node (raylet) killed": node_killed,
+    "head (GCS) killed": head_killed,
+    "log line cut": line_cut,
+    "checkpoint cut": checkpoint_cut,
+    "disk full": disk_full,
+}
 
 
 def essence(log: Path) -> dict[Any, Any]:
     """What must not depend on faults: everything but the times."""
-    return {t.key: (t.name, t.network, t.decisions, t.scores, t.history, t.rejected, t.state, t.reason)
-            for t in TrialLog(log, repair=False)}
+    return {
+        t.key: (t.name, t.network, t.decisions, t.scores, t.history, t.rejected, t.state, t.reason)
+        for t in TrialLog(log, repair=False)
+    }
 
 
 def wait(round: Round, more: int, seconds: float) -> None:
@@ -259,10 +282,14 @@ def main() -> None:
     shutil.rmtree(temporary)
     print("| fault | injected | seconds to recover, median | at most |\n|---|---|---|---|")
     for name, times in recovered.items():
-        print(f"| {name} | {counts[name]} | {f'{median(times):.1f}' if times else '–'} | "
-              f"{f'{max(times):.1f}' if times else '–'} |")
-    print(f"\n{rounds} runs of {len(expected)} trials; {other} trials other than those of the run left alone, "
-          f"{orphans} processes and {len(left)} folders in /tmp left behind")
+        print(
+            f"| {name} | {counts[name]} | {f'{median(times):.1f}' if times else '–'} | "
+            f"{f'{max(times):.1f}' if times else '–'} |"
+        )
+    print(
+        f"\n{rounds} runs of {len(expected)} trials; {other} trials other than those of the run left alone, "
+        f"{orphans} processes and {len(left)} folders in /tmp left behind"
+    )
     print(f"faults {sum(counts.values())}, trials {trials}, lost {lost}, doubled {doubled}")
 
 

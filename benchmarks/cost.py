@@ -31,9 +31,24 @@ from scalesearch.network.modules import build
 
 REMEMBERED = [windows, record, out_shape, expand_stage, block_cost, stage_cost, counted]
 SPACES = Path(__file__).parents[1] / "search_spaces"
-SEARCHED = ["mbconv", "efficientnet", "mnasnet", "mobilenet_v2", "mobilenet_v3_small", "mobilenetv4", "resnet",
-            "regnet", "densenet", "inception_v3", "shufflenet", "squeezenet", "vgg", "yolo", "nasbench201",
-            "small_images"]  # fmt: skip
+SEARCHED = [
+    "mbconv",
+    "efficientnet",
+    "mnasnet",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenetv4",
+    "resnet",
+    "regnet",
+    "densenet",
+    "inception_v3",
+    "shufflenet",
+    "squeezenet",
+    "vgg",
+    "yolo",
+    "nasbench201",
+    "small_images",
+]
 
 
 def seconds(run: Callable[[], object], least: float, most: int) -> float:
@@ -89,8 +104,11 @@ def row(name: str) -> tuple[float, float]:
     fvcores = fvcores_of(arch)
     theirs, first = seconds(fvcores, 2.0, 15), seconds(lambda: cold(arch), 0.5, 101)
     ours, equal = seconds(lambda: cost(arch), 0.2, 2001), fvcores() == cost(arch).fvcore_total
-    print(f"| {name} | {arch.resolution} | {ours * 1e6:.1f} µs | {first * 1e3:.2f} ms | {theirs * 1e3:.0f} ms | "
-          f"{theirs / ours:,.0f} | {theirs / first:,.0f} | {'yes' if equal else 'NO'} |", flush=True)  # fmt: skip
+    print(
+        f"| {name} | {arch.resolution} | {ours * 1e6:.1f} µs | {first * 1e3:.2f} ms | {theirs * 1e3:.0f} ms | "
+        f"{theirs / ours:,.0f} | {theirs / first:,.0f} | {'yes' if equal else 'NO'} |",
+        flush=True,
+    )
     return theirs / ours, theirs / first
 
 
@@ -109,8 +127,11 @@ def searched(name: str, networks: int) -> float:
         start = time.perf_counter()
         equal &= fvcores() == counted_.fvcore_total
         times.append(time.perf_counter() - start)
-    print(f"| {name} | {ours * 1e6:.0f} µs | {mean(times) * 1e3:.0f} ms | {mean(times) / ours:,.0f} | "
-          f"{'yes' if equal else 'NO'} |", flush=True)  # fmt: skip
+    print(
+        f"| {name} | {ours * 1e6:.0f} µs | {mean(times) * 1e3:.0f} ms | {mean(times) / ours:,.0f} | "
+        f"{'yes' if equal else 'NO'} |",
+        flush=True,
+    )
     return mean(times) / ours
 
 

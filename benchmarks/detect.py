@@ -102,8 +102,12 @@ def found_boxes(images: int, classes: int) -> tuple[Boxes, Boxes]:
     truth = Boxes(image, class_, box, crowd=rng.random(count) < 0.01, area=box[:, 2] * box[:, 3] * 0.7)
     near = rng.integers(0, count, 100 * images)
     moved = box[near] * (1 + rng.normal(0, 0.1, (len(near), 4)))
-    return truth, Boxes(image[near], np.where(rng.random(len(near)) < 0.3, rng.integers(0, classes, len(near)),
-                                              class_[near]), moved, score=rng.random(len(near)))  # fmt: skip
+    return truth, Boxes(
+        image[near],
+        np.where(rng.random(len(near)) < 0.3, rng.integers(0, classes, len(near)), class_[near]),
+        moved,
+        score=rng.random(len(near)),
+    )
 
 
 def precision(images: int, classes: int) -> None:
@@ -126,14 +130,28 @@ def peer(module: str, truth: Boxes, found: Boxes) -> tuple[float, float]:
         from pycocotools.cocoeval import COCOeval
     else:
         from faster_coco_eval import COCO, COCOeval_faster as COCOeval
-    assert truth.crowd is not None and truth.area is not None and found.score is not None
-    data = {"images": [{"id": int(i)} for i in np.unique(truth.image)],
-            "categories": [{"id": int(c)} for c in np.unique(truth.class_)],
-            "annotations": [{"id": n + 1, "image_id": int(i), "category_id": int(c), "bbox": b.tolist(),
-                             "area": float(a), "iscrowd": int(w)} for n, (i, c, b, a, w) in enumerate(
-                                 zip(truth.image, truth.class_, truth.box, truth.area, truth.crowd))]}  # fmt: skip
-    results = [{"image_id": int(i), "category_id": int(c), "bbox": b.tolist(), "score": float(s)}
-               for i, c, b, s in zip(found.image, found.class_, found.box, found.score)]
+    assert truth.crowd is not None
+    assert truth.area is not None
+    assert found.score is not None
+    data = {
+        "images": [{"id": int(i)} for i in np.unique(truth.image)],
+        "categories": [{"id": int(c)} for c in np.unique(truth.class_)],
+        "annotations": [
+            {
+                "id": n + 1,
+                "image_id": int(i),
+                "category_id": int(c),
+                "bbox": b.tolist(),
+                "area": float(a),
+                "iscrowd": int(w),
+            }
+            for n, (i, c, b, a, w) in enumerate(zip(truth.image, truth.class_, truth.box, truth.area, truth.crowd))
+        ],
+    }
+    results = [
+        {"image_id": int(i), "category_id": int(c), "bbox": b.tolist(), "score": float(s)}
+        for i, c, b, s in zip(found.image, found.class_, found.box, found.score)
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         own = COCO()
         own.dataset = data
@@ -159,8 +177,9 @@ def photos(folder: Path, count: int, sides: tuple[int, int] = (640, 480)) -> Pat
             class_, (wide, high) = int(rng.integers(3)), rng.integers(24, 160, 2)
             x, y = rng.integers(0, sides[0] - wide), rng.integers(0, sides[1] - high)
             pixels[y : y + high, x : x + wide, class_] = 230
-            lines.append(f"{class_} {(x + wide / 2) / sides[0]} {(y + high / 2) / sides[1]} {wide / sides[0]} "
-                         f"{high / sides[1]}")
+            lines.append(
+                f"{class_} {(x + wide / 2) / sides[0]} {(y + high / 2) / sides[1]} {wide / sides[0]} {high / sides[1]}"
+            )
         Image.fromarray(pixels).save(folder / "images" / f"{i:04}.jpg", quality=90)
         (folder / "labels" / f"{i:04}.txt").write_text("\n".join(lines))
     (folder / "data.yaml").write_text(f"path: {folder}\ntrain: images\nval: images\nnames: [a, b, c]\n")
@@ -173,8 +192,13 @@ def training(folder: Path, side: int, batch: int) -> None:
     from scalesearch.training.trainer import Trainer
 
     recipe = replace(RECIPES["detect"], epochs=4, batch_size=batch, plain_end=0.0, precision="fp32")
-    trainer = Trainer(ss.load("yolov8n", resolution=side, classes=3), source({
-        "source": str(folder), "test": 0.01, "val": 0.01}, side), recipe, 0, task="detection")
+    trainer = Trainer(
+        ss.load("yolov8n", resolution=side, classes=3),
+        source({"source": str(folder), "test": 0.01, "val": 0.01}, side),
+        recipe,
+        0,
+        task="detection",
+    )
     type(trainer)._validated_every = 100  # type: ignore[assignment,method-assign]  # the peer doesn't validate either
     trainer.run_epoch()
     took = []
@@ -207,9 +231,22 @@ def trained_by_ultralytics(folder: Path, side: int, batch: int) -> float:
     model.add_callback("on_train_epoch_start", lambda trainer: times.append(time.perf_counter()))
     model.add_callback("on_train_epoch_end", lambda trainer: times.append(time.perf_counter()))
     with quiet():
-        model.train(data=str(folder / "data.yaml"), imgsz=side, batch=batch, epochs=3, device="cpu", workers=0,
-                    val=False, plots=False, amp=False, cache="ram", close_mosaic=0, save=False, verbose=False,
-                    project=str(folder / "runs"))  # fmt: skip
+        model.train(
+            data=str(folder / "data.yaml"),
+            imgsz=side,
+            batch=batch,
+            epochs=3,
+            device="cpu",
+            workers=0,
+            val=False,
+            plots=False,
+            amp=False,
+            cache="ram",
+            close_mosaic=0,
+            save=False,
+            verbose=False,
+            project=str(folder / "runs"),
+        )
     return len(list((folder / "images").iterdir())) / median(b - a for a, b in zip(times[2::2], times[3::2]))
 
 
@@ -248,11 +285,14 @@ def detection(folder: Path, side: int, batch: int) -> None:
         for _ in range(6):  # in turn, as a machine's speed drifts; the first of each is for warming up
             times["ours"].append(seconds(lambda: list(detect(model, found, prepare, batch=batch)), 1) / count)
             times["theirs"].append(
-                seconds(lambda: list(peer.predict(str(folder / "images"), stream=True, **options)), 1) / count)
+                seconds(lambda: list(peer.predict(str(folder / "images"), stream=True, **options)), 1) / count
+            )
     ours, theirs = (median(each[1:]) for each in times.values())
     print(f"\n| detecting in {count} photos, {side} pixels, batches of {batch} | images a second | of theirs |")
-    print(f"|---|---|---|\n| ours | {1 / ours:.1f} | {theirs / ours:.2f} |\n| Ultralytics' | {1 / theirs:.1f} | 1.00 |",
-          flush=True)
+    print(
+        f"|---|---|---|\n| ours | {1 / ours:.1f} | {theirs / ours:.2f} |\n| Ultralytics' | {1 / theirs:.1f} | 1.00 |",
+        flush=True,
+    )
 
 
 def main() -> None:

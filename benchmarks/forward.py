@@ -22,17 +22,38 @@ from scalesearch.weights.loading import load_weights
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from peers import timm_model, torchvision_model, ultralytics_model
 
-FAMILIES = ["vgg11_bn", "resnet50", "resnext50_32x4d", "inception_v1", "inception_v3", "inception_v4",
-            "inception_resnet_v2",
-            "densenet121", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v4_conv_medium",
-            "mobilenet_v4_hybrid_medium", "efficientnet_b0", "efficientnet_v2_s", "mnasnet1_0", "regnet_y_400mf",
-            "shufflenet_v2_x1_0", "squeezenet1_1", "convnext_tiny", "yolov8n_cls", "yolov8n"]  # fmt: skip
+FAMILIES = [
+    "vgg11_bn",
+    "resnet50",
+    "resnext50_32x4d",
+    "inception_v1",
+    "inception_v3",
+    "inception_v4",
+    "inception_resnet_v2",
+    "densenet121",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v4_conv_medium",
+    "mobilenet_v4_hybrid_medium",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "mnasnet1_0",
+    "regnet_y_400mf",
+    "shufflenet_v2_x1_0",
+    "squeezenet1_1",
+    "convnext_tiny",
+    "yolov8n_cls",
+    "yolov8n",
+]
 
 
 def torchvision_models():
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for name, schema in (("nms", "(Tensor a, Tensor b, float c) -> Tensor"),
-                         ("qnms", "(Tensor a, Tensor b, float c) -> Tensor")):
+    for name, schema in (
+        ("nms", "(Tensor a, Tensor b, float c) -> Tensor"),
+        ("qnms", "(Tensor a, Tensor b, float c) -> Tensor"),
+    ):
         if not hasattr(torch.ops.torchvision, name):
             library.define(name + schema)
     import torchvision.models
@@ -41,8 +62,11 @@ def torchvision_models():
 
 
 def peer_of(name: str, models) -> tuple[str, torch.nn.Module]:
-    for library, make in (("torchvision", torchvision_model(models, name)), ("timm", timm_model(name)),
-                          ("ultralytics", ultralytics_model(name))):  # fmt: skip
+    for library, make in (
+        ("torchvision", torchvision_model(models, name)),
+        ("timm", timm_model(name)),
+        ("ultralytics", ultralytics_model(name)),
+    ):
         if make is not None:
             return library, make()
     raise SystemExit(f"no peer has {name}")
@@ -95,8 +119,10 @@ def main() -> None:
     arguments = parser.parse_args()
     sync = torch.cuda.synchronize if arguments.device.startswith("cuda") else lambda: None
     models, _library = torchvision_models()
-    print(f"torch {torch.__version__}, {arguments.device}, batch {arguments.batch}, "
-          f"{'compiled' if arguments.compiled else 'eager'}\n")
+    print(
+        f"torch {torch.__version__}, {arguments.device}, batch {arguments.batch}, "
+        f"{'compiled' if arguments.compiled else 'eager'}\n"
+    )
     print("| network | peer | pixels | forward ours | peer | ratio | forward + backward ours | peer | ratio |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for name in arguments.names:

@@ -57,8 +57,18 @@ def try_some(work: tuple[str, range]) -> list[Told]:
             forget_peak()
             before = peak()
             outcome = tried(kind, number, Path(folder))
-            found.append(Told(kind, number, outcome.exit, outcome.fault, outcome.silent,
-                              outcome.seconds > 2 and not outcome.silent, outcome.seconds, peak() - before))
+            found.append(
+                Told(
+                    kind,
+                    number,
+                    outcome.exit,
+                    outcome.fault,
+                    outcome.silent,
+                    outcome.seconds > 2 and not outcome.silent,
+                    outcome.seconds,
+                    peak() - before,
+                )
+            )
     return found
 
 
@@ -74,8 +84,11 @@ def main() -> None:
     options.add_argument("--processes", type=int, default=2)
     told = options.parse_args()
     rest = (1 - sum(SHARES.values())) / (len(KINDS) - len(SHARES))
-    work = [(kind, numbers) for kind in told.kinds
-            for numbers in chunks(range(told.first, told.first + round(told.n * SHARES.get(kind, rest))))]
+    work = [
+        (kind, numbers)
+        for kind in told.kinds
+        for numbers in chunks(range(told.first, told.first + round(told.n * SHARES.get(kind, rest))))
+    ]
     found: list[Told] = []
     began = time.monotonic()
     with get_context("spawn").Pool(told.processes, maxtasksperchild=8) as pool:
@@ -83,15 +96,19 @@ def main() -> None:
             found += done
             print(f"\r{len(found):,} of {sum(len(numbers) for _, numbers in work):,}", end="", file=sys.stderr)
     print(file=sys.stderr)
-    print("| kind | inputs | exit 0 | exit 2 | other, or a traceback | over 2 s without a word | over 2 s, and said | "
-          "slowest | most memory |\n|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| kind | inputs | exit 0 | exit 2 | other, or a traceback | over 2 s without a word | over 2 s, and said | "
+        "slowest | most memory |\n|---|---|---|---|---|---|---|---|---|"
+    )
     for kind in told.kinds:
         mine = [t for t in found if t.kind == kind]
         exits = Counter(t.exit for t in mine if not t.fault)
         marks = zip(*((t.fault, t.silent, t.patient) for t in mine))
         faults, silent, patient = (sum(map(bool, mark)) for mark in marks)
-        print(f"| {kind} | {len(mine):,} | {exits[0]:,} | {exits[2]:,} | {faults} | {silent} | {patient} | "
-              f"{max(t.seconds for t in mine):.1f} s | {max(t.memory for t in mine) / 2**20:.0f} MiB |")
+        print(
+            f"| {kind} | {len(mine):,} | {exits[0]:,} | {exits[2]:,} | {faults} | {silent} | {patient} | "
+            f"{max(t.seconds for t in mine):.1f} s | {max(t.memory for t in mine) / 2**20:.0f} MiB |"
+        )
     bad = [t for t in found if t.fault or t.silent or t.memory > MOST_MEMORY]
     minutes = (time.monotonic() - began) / 60
     print(f"\n{len(found):,} inputs in {minutes:.0f} min, {len(bad)} of them against the promise")

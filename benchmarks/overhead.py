@@ -31,25 +31,40 @@ SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"
 def bare(tune, trainable: type, folder: Path) -> float:
     start = time.perf_counter()
     tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1}), param_space={"x": tune.uniform(0, 1)},
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space={"x": tune.uniform(0, 1)},
         tune_config=tune.TuneConfig(num_samples=TRIALS, reuse_actors=True),
-        run_config=tune.RunConfig(storage_path=str(folder), name="bare", verbose=0,
-                                  checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False))).fit()
+        run_config=tune.RunConfig(
+            storage_path=str(folder),
+            name="bare",
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    ).fit()
     return time.perf_counter() - start
 
 
 def ours(folder: Path) -> float:
     study_file = folder / "nothing.yaml"
-    study_file.write_text(yamlfile.dump({
-        "space": str(SPACE), "data": "digits", "resolution": 16, "budget": {"macs": 20_000_000},
-        "search": {"with": "random", "trials": TRIALS}}))
+    study_file.write_text(
+        yamlfile.dump(
+            {
+                "space": str(SPACE),
+                "data": "digits",
+                "resolution": 16,
+                "budget": {"macs": 20_000_000},
+                "search": {"with": "random", "trials": TRIALS},
+            }
+        )
+    )
     study = load_study(study_file)
     steps = tuple(step for step in study.steps if step.name == base.NAME)
     driver = Driver(replace(study, steps=steps), TrialLog(folder / "trials.jsonl"))
     start = time.perf_counter()
     ray_tune.tune(driver, driver.next(), folder, Silent(), Stop(folder), lambda: None)
     took = time.perf_counter() - start
-    assert len(driver.log.trials) == TRIALS and all(t.done for t in driver.log)
+    assert len(driver.log.trials) == TRIALS
+    assert all(t.done for t in driver.log)
     return took
 
 
@@ -64,8 +79,14 @@ def main() -> None:
     from ray import tune
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL,
-             object_store_memory=ray_tune.OBJECT_STORE, configure_logging=False)
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        object_store_memory=ray_tune.OBJECT_STORE,
+        configure_logging=False,
+    )
 
     class Nothing(tune.Trainable):
         def setup(self, config, **given):
@@ -75,8 +96,11 @@ def main() -> None:
             return True
 
         def step(self):
-            return {"val_accuracy": 0.5, "done": True,
-                    "outcome": '{"scores": {"val_accuracy": 0.5, "val_loss": 1.0}, "seconds": 0.0}'}
+            return {
+                "val_accuracy": 0.5,
+                "done": True,
+                "outcome": '{"scores": {"val_accuracy": 0.5, "val_loss": 1.0}, "seconds": 0.0}',
+            }
 
     ray_tune._trainable = lambda: Nothing
     rows = []
@@ -89,8 +113,10 @@ def main() -> None:
     print("|---|---|---|---|")
     for a, b in rows:
         print(f"| | {a:.2f} s | {b:.2f} s | {a / b:.2f} |")
-    print(f"| **median** | {median(a for a, _ in rows):.2f} s | {median(b for _, b in rows):.2f} s | "
-          f"**{median(a / b for a, b in rows):.2f}** |")
+    print(
+        f"| **median** | {median(a for a, _ in rows):.2f} s | {median(b for _, b in rows):.2f} s | "
+        f"**{median(a / b for a, b in rows):.2f}** |"
+    )
 
 
 if __name__ == "__main__":

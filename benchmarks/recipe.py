@@ -36,9 +36,13 @@ FAN_IN, BRANCHES = 64, 4  # of a network, or filter, that a rule leaves at the r
 
 def by_fan_in(trainer: Trainer) -> None:
     """A weight's rate falls with the root of its fan-in: the share by which it changes is then one for all widths."""
-    rows = [{**group, "params": [weight], "lr": group["lr"] * math.sqrt(FAN_IN / weight[0].numel())}
-            if weight.dim() > 1 else {**group, "params": [weight]}
-            for group in trainer.optimizer.param_groups for weight in group["params"]]  # fmt: skip
+    rows = [
+        {**group, "params": [weight], "lr": group["lr"] * math.sqrt(FAN_IN / weight[0].numel())}
+        if weight.dim() > 1
+        else {**group, "params": [weight]}
+        for group in trainer.optimizer.param_groups
+        for weight in group["params"]
+    ]
     trainer.optimizer = type(trainer.optimizer)(rows, lr=trainer.recipe.learning_rate)
 
 
@@ -68,6 +72,7 @@ def branches(model: Network) -> Iterator[nn.Module]:
 
 def block_end(block: Any) -> Callable[[int], str | None]:
     """From a layer back to the norm that it only passes on; None where that is something else."""
+
     def back(index: int) -> str | None:
         while index >= 0 and isinstance(block.layers[index].op, ops.DropPath):
             index = block.layers[index].inputs[0]
@@ -81,7 +86,7 @@ RULES: dict[str, Callable[[Trainer], None]] = {
     "rate ∝ 1/√fan-in": by_fan_in,
     "rate ∝ 1/√branches": by_depth,
     "branches begin at 1/√branches": small_branches,
-}  # fmt: skip
+}
 
 
 class Training(NamedTuple):
@@ -132,8 +137,9 @@ def optimizers(data: Source, recipe: Recipe, networks: list[str], seeds: int, pr
     sgd = replace(recipe, optimizer="sgd", learning_rate=0.1, weight_decay=5e-4, clip_norm=5.0)
     ways = {"adamw": adamw, "sgd": sgd, "muon": replace(adamw, optimizer="muon")}
     side = data.size or data.resolution
-    archs = {name: adapt(ss.load(name), resolution=side, classes=data.classes, channels=data.channels)
-             for name in networks}  # fmt: skip
+    archs = {
+        name: adapt(ss.load(name), resolution=side, classes=data.classes, channels=data.channels) for name in networks
+    }
 
     def one(name: str, way: str, rate: float, seed: int) -> Training:
         swept = replace(ways[way], learning_rate=ways[way].learning_rate * rate)
@@ -155,17 +161,30 @@ def optimizers(data: Source, recipe: Recipe, networks: list[str], seeds: int, pr
         print(f"| {Path(cell[0]).stem} | {cell[1]} | {rate:g} | {told} | {took:.1f} | {took / peer:.2f} |")
 
 
-def rules(data: Source, recipe: Recipe, side: int, rates: list[float], chosen: list[str], seeds: int,
-          processes: int) -> None:  # fmt: skip
+def rules(
+    data: Source, recipe: Recipe, side: int, rates: list[float], chosen: list[str], seeds: int, processes: int
+) -> None:
     """Of each rule: the best rate at every φ and how far it moves, and the accuracy there."""
     small = adapt(ss.load(str(FAMILY)), resolution=side, classes=data.classes, channels=data.channels)
     base = scale(small, depth=2, width=0.5)
-    family = [base, *(scale_to(base, round(ss.cost(base).macs * 2**phi), PRESETS["efficientnet"], 0.03).arch
-                      for phi in (1, 2, 3))]  # fmt: skip
-    one = lambda arch, rule, rate, seed: Training(
-        arch, data.name, replace(recipe, learning_rate=recipe.learning_rate * rate), seed, rule)
-    found = all_of((one(arch, rule, rate, seed) for rule in chosen for arch in family[::-1] for rate in rates
-                    for seed in range(seeds)), processes)  # fmt: skip
+    family = [
+        base,
+        *(scale_to(base, round(ss.cost(base).macs * 2**phi), PRESETS["efficientnet"], 0.03).arch for phi in (1, 2, 3)),
+    ]
+
+    def one(arch, rule, rate, seed):
+        return Training(arch, data.name, replace(recipe, learning_rate=recipe.learning_rate * rate), seed, rule)
+
+    found = all_of(
+        (
+            one(arch, rule, rate, seed)
+            for rule in chosen
+            for arch in family[::-1]
+            for rate in rates
+            for seed in range(seeds)
+        ),
+        processes,
+    )
     print(f"\n| rule | {' | '.join(f'φ = {phi}: best rate, accuracy' for phi in range(len(family)))} | moves by |")
     print("|---" * (len(family) + 2) + "|")
     for rule in chosen:

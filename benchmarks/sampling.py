@@ -49,8 +49,10 @@ def optunas(space: Space, budget: Budget) -> tuple[float, int]:
 
 def main() -> None:
     space = load_space(SPACE)
-    print("| MACs | share of the space | ours, feasible per second | prepared in | Optuna's random sampler, feasible "
-          "per second | ratio |")
+    print(
+        "| MACs | share of the space | ours, feasible per second | prepared in | Optuna's random sampler, feasible "
+        "per second | ratio |"
+    )
     print("|---|---|---|---|---|---|")
     for written in BUDGETS:
         budget = budget_of({"macs": written})

@@ -30,11 +30,24 @@ POINTS = (100, 300, 1_000, 3_000, 10_000)
 
 def study_of(folder: Path, searcher: str, trials: int, workers: int):
     path = folder / "scale.yaml"
-    path.write_text(yamlfile.dump({
-        "name": "scale", "space": str(SPACE), "data": "digits", "resolution": 16, "budget": {"macs": "20M"},
-        "search": {"with": searcher, "trials": trials, "epochs": 2}, "finalists": {"top": 2, "seeds": [0, 1]},
-        "scale": {"with": searcher, "trials": 12, "tolerance": 0.05, "epochs": 2}, "family": {"phi": [0, 1]},
-        "compare": ["resnet20_cifar"], "recipe": {"epochs": 4}, "parallel": workers}))
+    path.write_text(
+        yamlfile.dump(
+            {
+                "name": "scale",
+                "space": str(SPACE),
+                "data": "digits",
+                "resolution": 16,
+                "budget": {"macs": "20M"},
+                "search": {"with": searcher, "trials": trials, "epochs": 2},
+                "finalists": {"top": 2, "seeds": [0, 1]},
+                "scale": {"with": searcher, "trials": 12, "tolerance": 0.05, "epochs": 2},
+                "family": {"phi": [0, 1]},
+                "compare": ["resnet20_cifar"],
+                "recipe": {"epochs": 4},
+                "parallel": workers,
+            }
+        )
+    )
     return load_study(path)
 
 
@@ -44,11 +57,21 @@ def simulated(job: Job, dice: Random) -> dict:
     accuracy = min(0.999, 0.5 + 0.04 * math.log10(job.cost["macs"]) + 0.1 * worth + dice.gauss(0, 0.005))
     history = [{"epoch": i + 1, "train_loss": 2 / (i + 1), "val_accuracy": accuracy} for i in range(job.until)]
     splits = ("val", "test") if job.final else ("val",)
-    return {"scores": {key: value for split in splits for key, value in
-                       ((f"{split}_accuracy", accuracy), (f"{split}_loss", 1 - accuracy))},
-            "history": history, "network": job.network, "recipe": job.recipe.digest, "built": job.network[:16],
-            "seconds": job.cost["macs"] / 1e6, "images": 1000, "inherited": 0.0,
-            "used": {"device": "cpu", "precision": "fp32", "micro_batch": 64, "epochs": job.until, "inherited": 0.0}}
+    return {
+        "scores": {
+            key: value
+            for split in splits
+            for key, value in ((f"{split}_accuracy", accuracy), (f"{split}_loss", 1 - accuracy))
+        },
+        "history": history,
+        "network": job.network,
+        "recipe": job.recipe.digest,
+        "built": job.network[:16],
+        "seconds": job.cost["macs"] / 1e6,
+        "images": 1000,
+        "inherited": 0.0,
+        "used": {"device": "cpu", "precision": "fp32", "micro_batch": 64, "epochs": job.until, "inherited": 0.0},
+    }
 
 
 def run(driver: Driver, workers: int, dice: Random) -> list[float]:
@@ -90,9 +113,12 @@ def measured(searcher: str, trials: int, workers: int) -> None:
         took = time.perf_counter() - began
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         log_size, page = ((folder / name).stat().st_size / 1e6 for name in ("trials.jsonl", "report.html"))
-        print(f"| **{searcher}** | {len(costs):,} | {1000 * sum(costs) / len(costs):.1f} ms, median "
-              f"{1000 * median(costs):.1f} | {log_size:.1f} MB | {before:.0f} MiB, {memory:.0f} with the report | "
-              f"{took:.1f} s | {page:.2f} MB |", flush=True)
+        print(
+            f"| **{searcher}** | {len(costs):,} | {1000 * sum(costs) / len(costs):.1f} ms, median "
+            f"{1000 * median(costs):.1f} | {log_size:.1f} MB | {before:.0f} MiB, {memory:.0f} with the report | "
+            f"{took:.1f} s | {page:.2f} MB |",
+            flush=True,
+        )
 
 
 def main() -> None:

@@ -29,20 +29,33 @@ from scalesearch.searchers.tables import bound_of, read_table
 from scalesearch.statistics.pareto import hypervolume
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "nas"
-NASBENCH201 = {"table": SHARED / "nasbench201_cifar10.npz", "decisions": ["ops"], "score": "valid12",
-               "final": "test200",
-               "numbers": ["params", "flops"]}
-MACRO = {"table": SHARED / "nasbench_macro.npz", "decisions": ["arch"], "score": "test_acc", "final": "test_acc",
-         "numbers": ["params", "flops"]}
+NASBENCH201 = {
+    "table": SHARED / "nasbench201_cifar10.npz",
+    "decisions": ["ops"],
+    "score": "valid12",
+    "final": "test200",
+    "numbers": ["params", "flops"],
+}
+MACRO = {
+    "table": SHARED / "nasbench_macro.npz",
+    "decisions": ["arch"],
+    "score": "test_acc",
+    "final": "test_acc",
+    "numbers": ["params", "flops"],
+}
 # name, table, queries, bounds, objectives
-RUNS = [("NAS-Bench-201, CIFAR-10", NASBENCH201, [100, 200], [], []), ("NAS-Bench-Macro", MACRO, [50, 100], [], []),
-        ("NAS-Bench-Macro, MACs ≤ 60M", MACRO, [100], ["flops<=60M"], []),
-        ("NAS-Bench-Macro, accuracy and MACs", MACRO, [100], [], ["flops"])]
+RUNS = [
+    ("NAS-Bench-201, CIFAR-10", NASBENCH201, [100, 200], [], []),
+    ("NAS-Bench-Macro", MACRO, [50, 100], [], []),
+    ("NAS-Bench-Macro, MACs ≤ 60M", MACRO, [100], ["flops<=60M"], []),
+    ("NAS-Bench-Macro, accuracy and MACs", MACRO, [100], [], ["flops"]),
+]
 
 
 @cache
-def problem_of(table: Path, decisions: tuple, score: str, numbers: tuple, bounds: tuple, objectives: tuple,
-               same: str | None):
+def problem_of(
+    table: Path, decisions: tuple, score: str, numbers: tuple, bounds: tuple, objectives: tuple, same: str | None
+):
     return TableProblem(read_table(table), decisions, score, objectives, numbers, dict(map(bound_of, bounds)), same)
 
 
@@ -63,8 +76,9 @@ def one(job: tuple) -> tuple[list[float], list[float]]:
         seen.add(asked.identity)
         results.append((asked.decisions, problem.measured(asked.decisions)))
         if number + 1 in queries:
-            found.append(volume_share(problem, results) if problem.objectives
-                         else float(outcome[problem.row(best(results))]))
+            found.append(
+                volume_share(problem, results) if problem.objectives else float(outcome[problem.row(best(results))])
+            )
     return found + found[-1:] * (len(queries) - len(found)), seconds
 
 
@@ -85,8 +99,15 @@ def volume_share(problem: TableProblem, results: list) -> float:
     return hypervolume([point(problem, decisions) for decisions, _ in results], reference) / whole
 
 
-def table(name: str, options: tuple, queries: list[int], final: str, searchers: list[str], seeds: int,
-          pool: ProcessPoolExecutor) -> None:
+def table(
+    name: str,
+    options: tuple,
+    queries: list[int],
+    final: str,
+    searchers: list[str],
+    seeds: int,
+    pool: ProcessPoolExecutor,
+) -> None:
     problem = problem_of(*options)
     outcome = problem.table.column(final, "--final")
     optimum = "1" if problem.objectives else f"{max(outcome[row] for row in problem.rows):.3f}"
@@ -98,8 +119,10 @@ def table(name: str, options: tuple, queries: list[int], final: str, searchers: 
         cells = [f"{mean(column):.3f} ± {pstdev(column):.3f}" for column in zip(*(found for found, _ in runs))]
         every = [s for _, seconds in runs for s in seconds]
         bold = "**" if searcher == DEFAULT else ""
-        print(f"| {bold}{searcher}{bold} | {' | '.join(cells)} | {median(every) * 1e3:.1f} | {max(every) * 1e3:.0f} |",
-              flush=True)
+        print(
+            f"| {bold}{searcher}{bold} | {' | '.join(cells)} | {median(every) * 1e3:.1f} | {max(every) * 1e3:.0f} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -117,19 +140,37 @@ def main() -> None:
     parser.add_argument("--searchers", nargs="+", choices=SEARCHERS, default=[DEFAULT, "random", "evolution"])
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
-    names = lambda text: tuple(n for n in text.split(",") if n)
+
+    def names(text):
+        return tuple(n for n in text.split(",") if n)
+
     with ProcessPoolExecutor(given.processes) as pool:
         if given.table:
-            options = (given.table, names(given.decisions), given.score, names(given.numbers), tuple(given.budget),
-                       tuple(given.objective), given.same)
-            table(given.table.stem, options, given.queries, given.final or given.score, given.searchers, given.seeds,
-                  pool)
+            options = (
+                given.table,
+                names(given.decisions),
+                given.score,
+                names(given.numbers),
+                tuple(given.budget),
+                tuple(given.objective),
+                given.same,
+            )
+            table(
+                given.table.stem, options, given.queries, given.final or given.score, given.searchers, given.seeds, pool
+            )
             return
         if not SHARED.exists():
             raise SystemExit(f"skipped: {SHARED} is not there; give a table with --table")
         for name, data, queries, bounds, objectives in RUNS:
-            options = (data["table"], tuple(data["decisions"]), data["score"], tuple(data["numbers"]), tuple(bounds),
-                       tuple(objectives), None)
+            options = (
+                data["table"],
+                tuple(data["decisions"]),
+                data["score"],
+                tuple(data["numbers"]),
+                tuple(bounds),
+                tuple(objectives),
+                None,
+            )
             searchers = [*given.searchers, *(["nsga2"] if objectives and "nsga2" not in given.searchers else [])]
             table(name, options, queries, data["final"], searchers, given.seeds, pool)
 

@@ -57,14 +57,24 @@ def mbconv() -> Table:
     space, rng = load_space(SPACE), Random(1)
     drawn = [space.sample(rng) for _ in range(NETWORKS)]
     costs = [cost(arch) for _, arch in drawn]
-    standard = lambda values: (np.array(values) - np.mean(values)) / np.std(values)
+
+    def standard(values):
+        return (np.array(values) - np.mean(values)) / np.std(values)
+
     macs, params = (standard([math.log(getattr(c, of)) for c in costs]) for of in ("macs", "params"))
     kernels = standard([mean(float(v) for name, v in d.items() if "kernel" in name) for d, _ in drawn])
     score = 60 + 3 * macs - 0.6 * (macs - 1) ** 2 + 1.2 * kernels + 0.7 * np.tanh(params)
     score += np.random.default_rng(3).normal(0, 0.05, NETWORKS)
     columns = {name: np.array([str(d.get(name, "-")) for d, _ in drawn]) for name in space.decisions}
-    return Table(Path("mbconv"), {**columns, "score": score, "params": np.array([c.params for c in costs]),
-                                  "macs": np.array([c.macs for c in costs])})  # fmt: skip
+    return Table(
+        Path("mbconv"),
+        {
+            **columns,
+            "score": score,
+            "params": np.array([c.params for c in costs]),
+            "macs": np.array([c.macs for c in costs]),
+        },
+    )
 
 
 # Each yields decisions, and is sent the score (and the costs) of the row that they became, with that row's decisions.
@@ -76,8 +86,10 @@ def optunas(sampler: Callable[[int], optuna.samplers.BaseSampler]) -> Callable[[
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         directions = ["maximize", *["minimize"] * len(problem.objectives)]
         study = optuna.create_study(directions=directions, sampler=sampler(seed))
-        domains = {name: optuna.distributions.CategoricalDistribution(d.domain.options)
-                   for name, d in problem.decisions.items()}  # fmt: skip
+        domains = {
+            name: optuna.distributions.CategoricalDistribution(d.domain.options)
+            for name, d in problem.decisions.items()
+        }
         while True:
             trial = study.ask(domains)
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -97,7 +109,10 @@ def smacs(problem: TableProblem, seed: int) -> Proposals:
     space.add([Categorical(name, list(d.domain.options)) for name, d in problem.decisions.items()])
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(space, deterministic=True, n_trials=10**6, seed=seed, output_directory=Path(folder))
-        unused = lambda config, seed=0: 0.0
+
+        def unused(config, seed=0):
+            return 0.0
+
         facade = HyperparameterOptimizationFacade(scenario, unused, overwrite=True, logging_level=logging.ERROR)
         while True:
             info = facade.ask()
@@ -106,8 +121,11 @@ def smacs(problem: TableProblem, seed: int) -> Proposals:
             facade.tell(there, TrialValue(cost=-values[0]), save=False)
 
 
-PEERS = {"Optuna TPE": optunas(lambda seed: optuna.samplers.TPESampler(seed=seed)),
-         "Optuna GP": optunas(lambda seed: optuna.samplers.GPSampler(seed=seed)), "SMAC": smacs}  # fmt: skip
+PEERS = {
+    "Optuna TPE": optunas(lambda seed: optuna.samplers.TPESampler(seed=seed)),
+    "Optuna GP": optunas(lambda seed: optuna.samplers.GPSampler(seed=seed)),
+    "SMAC": smacs,
+}
 
 
 def one(job: tuple) -> tuple[float, float]:

@@ -46,9 +46,15 @@ class Plain(Dataset):
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self.images, self.labels = images, labels
-        self.transform = transforms.Compose([
-            transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD), transforms.RandomErasing(0.25)])
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, STD),
+                transforms.RandomErasing(0.25),
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,12 +112,16 @@ def training(rounds: int, count: int, device: torch.device) -> list[dict[str, An
     pixels, labels = load(facts)["train"]
     data = Plain(pixels.store[pixels.rows], labels)
     arch = adapt(ss.load("resnet20_cifar"), resolution=32, classes=10, channels=3)
-    trainers = {kind: Trainer(arch, facts, replace(RECIPES["cifar"], precision=kind), 0, device.type)
-                for kind in ("auto", "fp32")}
-    ways = {f"ours, {trainers['auto'].precision} (auto)": our_steps(trainers["auto"]),
-            "ours, fp32": our_steps(trainers["fp32"]),
-            "plain loop in the process": plain_steps(data, 0, device),
-            "plain loop, 2 workers": plain_steps(data, 2, device)}
+    trainers = {
+        kind: Trainer(arch, facts, replace(RECIPES["cifar"], precision=kind), 0, device.type)
+        for kind in ("auto", "fp32")
+    }
+    ways = {
+        f"ours, {trainers['auto'].precision} (auto)": our_steps(trainers["auto"]),
+        "ours, fp32": our_steps(trainers["fp32"]),
+        "plain loop in the process": plain_steps(data, 0, device),
+        "plain loop, 2 workers": plain_steps(data, 2, device),
+    }
     pace: dict[str, list[float]] = {name: [] for name in ways}
     for steps in ways.values():
         paced(steps, 3)
@@ -119,8 +129,10 @@ def training(rounds: int, count: int, device: torch.device) -> list[dict[str, An
         for name, steps in ways.items():
             pace[name].append(paced(steps, count))
     ours = median(pace[next(iter(pace))])
-    rows = [{"what": name, "images/s": round(median(found)),
-             "time of ours (auto) / this": round(median(found) / ours, 2)} for name, found in pace.items()]
+    rows = [
+        {"what": name, "images/s": round(median(found)), "time of ours (auto) / this": round(median(found) / ours, 2)}
+        for name, found in pace.items()
+    ]
     trainer = trainers["auto"]
     batch = torch.randperm(len(trainer.train_labels))[:BATCH]
     step = seconds(lambda: trainer._step(batch), 20)
@@ -154,12 +166,20 @@ def first_epoch(photos: Path) -> list[dict[str, Any]]:
     began = time.perf_counter()
     seen = sum(len(labels) for _, labels in DataLoader(folder, BATCH, num_workers=cores))
     peer = seen / (time.perf_counter() - began)
-    return [{"what": "ours: decoded and kept", "photos/s": round(count / decoded),
-             "ours / peer": round(count / decoded / peer, 2)},
-            {"what": "ours: health read and decoded", "photos/s": round(count / (read + decoded)),
-             "ours / peer": round(count / (read + decoded) / peer, 2)},
-            {"what": f"torchvision's ImageFolder, {cores} workers", "photos/s": round(peer)},
-            {"what": "a later trial starts, seconds", "seconds": round(later, 2)}]
+    return [
+        {
+            "what": "ours: decoded and kept",
+            "photos/s": round(count / decoded),
+            "ours / peer": round(count / decoded / peer, 2),
+        },
+        {
+            "what": "ours: health read and decoded",
+            "photos/s": round(count / (read + decoded)),
+            "ours / peer": round(count / (read + decoded) / peer, 2),
+        },
+        {"what": f"torchvision's ImageFolder, {cores} workers", "photos/s": round(peer)},
+        {"what": "a later trial starts, seconds", "seconds": round(later, 2)},
+    ]
 
 
 def photos_of(parquet: Path, folder: Path, most: int) -> Path:

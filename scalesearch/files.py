@@ -88,8 +88,9 @@ def cache_folder(kind: str) -> Path:
     try:
         (base / kind).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot be made a folder for the cache ({error.strerror}); name another by SCALESEARCH_CACHE",
-                         str(base)) from None
+        raise InputError(
+            f"cannot be made a folder for the cache ({error.strerror}); name another by SCALESEARCH_CACHE", str(base)
+        ) from None
     return base / kind
 
 

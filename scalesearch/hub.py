@@ -19,6 +19,7 @@ def hub_file(repository: str, name: str, source: str) -> Path:
 
     Raises `InputError`, placed at `source`, where it cannot be had.
     """
+
     def fetch(client: Any) -> Path:
         path = Path(client.hf_hub_download(repository, name))
         with suppress(client.errors.HfHubHTTPError, client.errors.LocalEntryNotFoundError):
@@ -49,8 +50,9 @@ def hub_data(told: str, source: str) -> Path:
     inside = [path.relative_to(folder).parts for path in folder.rglob("*.parquet")]
     several = {parts[0] for parts in inside if len(parts) == 3 or (len(parts) == 2 and not _is_split(parts[0]))}
     if len(several) > 1 and "default" not in several:
-        raise InputError(f"has several configurations: {', '.join(sorted(several))}; name one as {source}/"
-                         f"{min(several)}", source)
+        raise InputError(
+            f"has several configurations: {', '.join(sorted(several))}; name one as {source}/{min(several)}", source
+        )
     return folder / "default" if "default" in several else folder
 
 
@@ -75,8 +77,9 @@ def _fetched(fetch: Callable[[Any], Path], source: str, form: str, what: str) ->
     except errors.HFValidationError as error:
         raise InputError(f"takes {form}: {error}", source) from None
     except errors.LocalEntryNotFoundError:
-        raise InputError("cannot be reached, and no copy is on this machine; download it and name its path",
-                         source) from None
+        raise InputError(
+            "cannot be reached, and no copy is on this machine; download it and name its path", source
+        ) from None
     except errors.HfHubHTTPError as error:
         raise InputError(f"the Hub has no such {what}: {str(error).splitlines()[0]}", source) from None
     except OSError as error:

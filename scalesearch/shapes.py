@@ -18,8 +18,11 @@ from scalesearch.errors import InputError, shown
 T = TypeVar("T")
 Natural = Annotated[int, Ge(0), Le(2**63 - 1)]
 Number = Annotated[float, Predicate(math.isfinite)] | int
-SAID = {"unexpected_keyword_argument": "is no key of it", "extra_forbidden": "is no key of it",
-        "predicate_failed": "should be finite"}  # fmt: skip
+SAID = {
+    "unexpected_keyword_argument": "is no key of it",
+    "extra_forbidden": "is no key of it",
+    "predicate_failed": "should be finite",
+}
 
 
 def plain(raw: str | bytes) -> Any:
@@ -59,8 +62,9 @@ def from_json(kind: type[T], raw: str | bytes) -> T:
         raise InputError(SAID[first["type"]], ".".join(place))
     kinds = [f["msg"].removeprefix("Input should be ") for f in faults if _at(told, f["loc"])[0] == place]
     *others, last = dict.fromkeys(kinds)
-    raise InputError(f"should be {', '.join(others)}{' or ' if others else ''}{last}, got {shown(came)}",
-                     ".".join(place))
+    raise InputError(
+        f"should be {', '.join(others)}{' or ' if others else ''}{last}, got {shown(came)}", ".".join(place)
+    )
 
 
 def _at(told: Any, parts: Sequence[Any]) -> tuple[list[str], Any]:

@@ -109,8 +109,14 @@ def _describe(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         first, *others = typing.get_args(kind)
         return f"a list{'' if others == [...] else f' of {1 + len(others)}'}, each " + _describe(_unwrap(first)[0][0])
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "nothing",
-            dict: "a mapping"}.get(kind, str(kind))
+    return {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        NoneType: "nothing",
+        dict: "a mapping",
+    }.get(kind, str(kind))
 
 
 def _unwrap(hint: Any) -> tuple[tuple[Any, ...], Rule]:
@@ -161,8 +167,7 @@ def check_arguments(owner: str, fields: Mapping[str, Field], given: Mapping[str,
 def section(kind: type[T], data: Mapping[str, Any] | None, name: str) -> T:
     """A dataclass out of its mapping, which stands under `name`; `with_` is written `with` in YAML."""
     with inside(name):
-        fields = {key.rstrip("_"): field
-                  for key, field in fields_of(kind).items()}  # type: ignore[arg-type]  # types hash
+        fields = {key.rstrip("_"): field for key, field in fields_of(kind).items()}  # type: ignore[arg-type]  # types hash
         given = check_arguments(f'"{name}"', fields, data or {})
         return kind(**{key + "_" * (key == "with"): value for key, value in given.items()})
 

@@ -24,7 +24,9 @@ AMOUNT = re.compile(r"([-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+))([kKMGT%])")
 # Where something nests: the columns at which a line starts, and brackets that are neither in quotes nor in a comment.
 NESTING = re.compile(
     r"""(?P<line>^\ *(?:[-?]\ +)*) | (?<!\S)\#[^\n]* | (?<![^\s,\[\]{}:-])
-    (?:"(?:\\.|[^"\\])*" | '(?:''|[^'])*' | (?P<open>[\[{])) | (?P<close>[\]}])""", re.M | re.X)
+    (?:"(?:\\.|[^"\\])*" | '(?:''|[^'])*' | (?P<open>[\[{])) | (?P<close>[\]}])""",
+    re.M | re.X,
+)
 WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 Path_ = tuple[str | int, ...]

@@ -48,8 +48,9 @@ def rectangles(folder: Path, count: int = 40, sides: tuple[int, int] = (80, 64))
             wide, high = (14, 30) if class_ == 0 else (34, 16)
             x, y = rng.integers(0, sides[0] - wide), rng.integers(0, sides[1] - high)
             pixels[y : y + high, x : x + wide] = (230, 60, 60) if class_ == 0 else (60, 60, 230)
-            lines.append(f"{class_} {(x + wide / 2) / sides[0]} {(y + high / 2) / sides[1]} {wide / sides[0]} "
-                         f"{high / sides[1]}")
+            lines.append(
+                f"{class_} {(x + wide / 2) / sides[0]} {(y + high / 2) / sides[1]} {wide / sides[0]} {high / sides[1]}"
+            )
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / "images" / split / f"{i:03}.png")

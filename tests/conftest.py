@@ -21,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("default")
 THREADS = 1  # two processes test side by side
-WITH_RAY = ("tests/study/test_tables.py::test_a_table_through_ray_finds_the_same",
-            "tests/test_package.py::test_a_study_of_ones_own_runs_from_what_init_writes")
+WITH_RAY = (
+    "tests/study/test_tables.py::test_a_table_through_ray_finds_the_same",
+    "tests/test_package.py::test_a_study_of_ones_own_runs_from_what_init_writes",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -71,8 +73,10 @@ def reference() -> list[dict[str, str]]:
 def torchvision_models():
     """`torchvision.models`, its compiled operators declared so that it imports beside CPU torch."""
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for name, schema in (("nms", "(Tensor a, Tensor b, float c) -> Tensor"),
-                         ("qnms", "(Tensor a, Tensor b, float c) -> Tensor")):
+    for name, schema in (
+        ("nms", "(Tensor a, Tensor b, float c) -> Tensor"),
+        ("qnms", "(Tensor a, Tensor b, float c) -> Tensor"),
+    ):
         if not hasattr(torch.ops.torchvision, name):
             library.define(name + schema)
     import torchvision.models

@@ -15,11 +15,18 @@ from scalesearch.searchers.log import TrialLog
 from scalesearch.study.driver import Driver
 
 STUDY = {
-    "space": TINY_SPACE, "data": "digits", "resolution": 16, "budget": {"macs": 700_000},
-    "search": {"with": "evolution", "trials": 12}, "scale": {"with": "tpe", "trials": 7, "tolerance": 0.3},
+    "space": TINY_SPACE,
+    "data": "digits",
+    "resolution": 16,
+    "budget": {"macs": 700_000},
+    "search": {"with": "evolution", "trials": 12},
+    "scale": {"with": "tpe", "trials": 7, "tolerance": 0.3},
     "family": {"phi": [0, 1, 2]},
-    "compare": ["mobilenet_v1", "resnet18"], "seeds": [0, 1], "finalists": {"top": 0}, "recipe": {"epochs": 1},
-}  # fmt: skip
+    "compare": ["mobilenet_v1", "resnet18"],
+    "seeds": [0, 1],
+    "finalists": {"top": 0},
+    "recipe": {"epochs": 1},
+}
 
 
 def write_study(folder: Path, **changes) -> Path:
@@ -34,8 +41,9 @@ def outcome_of(job: Job) -> dict:
     return {"scores": {"val_accuracy": score, "val_loss": 1 - score, "test_accuracy": score}, "seconds": 1.0}
 
 
-def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | None = None,
-          outcome=outcome_of) -> TrialLog:
+def drive(
+    study, path: Path, order: Random, workers: int = 3, stop_after: int | None = None, outcome=outcome_of
+) -> TrialLog:
     """Run the driver's jobs, `workers` at a time, ending in random order; stop dead after so many results."""
     driver, running, finished = Driver(study, TrialLog(path)), [], 0
     job = driver.next()
@@ -55,5 +63,7 @@ def drive(study, path: Path, order: Random, workers: int = 3, stop_after: int | 
 
 
 def essence(log: TrialLog) -> list:
-    return [(t.step, t.number, t.name, t.network, t.decisions, t.scores, t.rejected)
-            for t in sorted(log, key=lambda t: t.key)]
+    return [
+        (t.step, t.number, t.name, t.network, t.decisions, t.scores, t.rejected)
+        for t in sorted(log, key=lambda t: t.key)
+    ]

@@ -43,10 +43,16 @@ TINY_SPACE = {
     "classes": 10,
     "stem": {"conv": {"width": {"choice": [8, 16]}, "stride": 2, "act": "silu"}},
     "stages": [
-        {"depth": {"range": [1, 2]}, "stride": 1,
-         "mbconv": {"width": {"choice": [8, 16]}, "expand": {"choice": [1, 3]}}},
-        {"depth": {"range": [1, 2]}, "stride": 2,
-         "mbconv": {"width": {"choice": [16, 24, 32]}, "kernel": {"choice": [3, 5]}}},
+        {
+            "depth": {"range": [1, 2]},
+            "stride": 1,
+            "mbconv": {"width": {"choice": [8, 16]}, "expand": {"choice": [1, 3]}},
+        },
+        {
+            "depth": {"range": [1, 2]},
+            "stride": 2,
+            "mbconv": {"width": {"choice": [16, 24, 32]}, "kernel": {"choice": [3, 5]}},
+        },
     ],
     "head": {"classifier": {"dropout": 0.1}},
 }
@@ -63,11 +69,13 @@ def standalone(source: str, tmp_path):
     """The module of a standalone file, made where scalesearch cannot be imported."""
     (tmp_path / "model.py").write_text(source)
     # as many as here: rounding hangs on it
-    code = (f"import sys, torch; torch.set_num_threads({torch.get_num_threads()});"
-            "sys.modules['scalesearch'] = None; from model import build; net = build();"
-            "net.load_state_dict(torch.load('w.pt', weights_only=True)); x = torch.load('x.pt', weights_only=True);"
-            "torch.manual_seed(5); torch.save([net.eval()(x).detach(), net.train()(x).detach(),"
-            "sum(p.numel() for p in net.parameters())], 'y.pt')")  # fmt: skip
+    code = (
+        f"import sys, torch; torch.set_num_threads({torch.get_num_threads()});"
+        "sys.modules['scalesearch'] = None; from model import build; net = build();"
+        "net.load_state_dict(torch.load('w.pt', weights_only=True)); x = torch.load('x.pt', weights_only=True);"
+        "torch.manual_seed(5); torch.save([net.eval()(x).detach(), net.train()(x).detach(),"
+        "sum(p.numel() for p in net.parameters())], 'y.pt')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return torch.load(tmp_path / "y.pt", weights_only=True)
@@ -84,7 +92,8 @@ def refused(*arguments: str) -> str:
     result = invoke(*arguments)
     assert result.exit_code == 2, result.output
     lines = result.stderr.strip().splitlines()
-    assert len(lines) <= 2 and "Traceback" not in result.output, result.stderr
+    assert len(lines) <= 2, result.stderr
+    assert "Traceback" not in result.output, result.stderr
     return result.stderr
 
 

@@ -18,8 +18,9 @@ def score(row: tuple) -> float:
 
 def write_table(path: Path) -> Path:
     rows = np.array(np.meshgrid(*[range(4)] * 4)).reshape(4, -1).T
-    np.savez(path, ops=rows, acc=[score(tuple(r)) for r in rows], flops=10 + rows.sum(1),
-             noise=np.full(len(rows), np.nan))
+    np.savez(
+        path, ops=rows, acc=[score(tuple(r)) for r in rows], flops=10 + rows.sum(1), noise=np.full(len(rows), np.nan)
+    )
     return path
 
 

@@ -11,8 +11,13 @@ import sys
 import pytest
 from conftest import ROOT
 
-BLOCKS = dict(re.findall(r"^### (.+?)\n.*?^```(?:python|toml)\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(),
-                         re.MULTILINE | re.DOTALL))
+BLOCKS = dict(
+    re.findall(
+        r"^### (.+?)\n.*?^```(?:python|toml)\n(.*?)^```",
+        (ROOT / "CONTRIBUTING.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+)
 # what to do with each, in a process of its own whose folder holds the snippet as mine.py
 USES = {
     "A block": """
@@ -86,8 +91,14 @@ def test_adding_it_as_described_works(what, tmp_path):
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("[scalesearch.data]\nnoise = mine:NOISE\n")
     path = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests")])
-    done = subprocess.run([sys.executable, "-c", USES[what]], cwd=tmp_path, capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": path})
+    done = subprocess.run(
+        [sys.executable, "-c", USES[what]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
     assert done.returncode == 0, done.stderr
 
 

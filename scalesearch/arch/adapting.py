@@ -23,8 +23,9 @@ def adapted_strides(strides: Sequence[int], resolution: Resolution, smallest_map
     """
     side = min(sides(resolution))
     if side < smallest_map:
-        raise InputError(f"{side} is too small; networks end in maps of at least {smallest_map}×{smallest_map}",
-                         "resolution")
+        raise InputError(
+            f"{side} is too small; networks end in maps of at least {smallest_map}×{smallest_map}", "resolution"
+        )
     adapted, total = list(strides), 1
     for stride in strides:
         total *= stride
@@ -92,7 +93,19 @@ def adapt(arch: Arch, *, resolution: Resolution, classes: int, channels: int = 3
     adapted = adapted_strides(strides, resolution)
     fitted = padded if has_no_border_to_spare(strides, resolution) else lambda spec: spec
     stem = [with_stride(fitted(spec), s) for spec, s in zip(arch.stem, adapted) if not falls_away(spec.kind, s)]
-    stages = [replace(stage, stride=s, block=block("identity") if falls_away(stage.block.kind, s) and s != stage.stride
-                      else fitted(stage.block)) for stage, s in zip(arch.stages, adapted[len(arch.stem) :])]
-    return arch.with_(resolution=resolution, classes=classes, channels=channels, stem=tuple(stem),
-                      stages=tuple(stages), head=with_small_pool(arch.head, last_map(adapted, resolution)))
+    stages = [
+        replace(
+            stage,
+            stride=s,
+            block=block("identity") if falls_away(stage.block.kind, s) and s != stage.stride else fitted(stage.block),
+        )
+        for stage, s in zip(arch.stages, adapted[len(arch.stem) :])
+    ]
+    return arch.with_(
+        resolution=resolution,
+        classes=classes,
+        channels=channels,
+        stem=tuple(stem),
+        stages=tuple(stages),
+        head=with_small_pool(arch.head, last_map(adapted, resolution)),
+    )

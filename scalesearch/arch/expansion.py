@@ -151,8 +151,11 @@ def too_small(arch: Arch, error: ShapeError) -> InputError:
     It helps where a map is too small, and a neck whose maps meet only at multiples of the total stride.
     """
     if isinstance(error, TooSmall) and (works := _next_that_works(arch, 1024)):
-        return InputError(f"{arch.name}: resolution {pixels(arch.resolution)} is too small ({error.place}: {error}); "
-                          f"the smallest that works is {pixels(works)}", "resolution")
+        return InputError(
+            f"{arch.name}: resolution {pixels(arch.resolution)} is too small ({error.place}: {error}); "
+            f"the smallest that works is {pixels(works)}",
+            "resolution",
+        )
     has_neck = any(stage.block.kind == "upsample" for stage in arch.stages)
     works = _next_that_works(arch, max(arch.sides) + 128) if has_neck else None
     return InputError(f"{arch.name}: {error}" + (f"; resolution {pixels(works)} works" if works else ""), error.place)

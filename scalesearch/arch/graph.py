@@ -69,7 +69,10 @@ class BlockGraph:
         values = [f"input {i} {shape}" for i, shape in enumerate(self.in_shapes)]
         terms: dict[int, list[str]] = {}  # of sums, those inside taken apart
         nodes: list[str] = []
-        named = lambda i: values[-1 - i] if i < 0 else nodes[i]
+
+        def named(i):
+            return values[-1 - i] if i < 0 else nodes[i]
+
         for i, layer in enumerate(self.layers):
             inputs = [named(j) for j in layer.inputs]
             if isinstance(layer.op, ops.Add):
@@ -86,9 +89,14 @@ class BlockGraph:
         """Activations that may overwrite their input: nothing else takes it, and no backward pass needs it."""
         uses = Counter(i for layer in self.layers for i in layer.inputs) + Counter(self.outputs)
         return frozenset(
-            i for i, (op, _, (source, *_), _) in enumerate(self.layers)
-            if isinstance(op, ops.Act) and op.fn in OVERWRITES and source >= 0 and uses[source] == 1
-            and isinstance(self.layers[source].op, (ops.Conv, ops.Norm, ops.Linear, ops.Add)))  # fmt: skip
+            i
+            for i, (op, _, (source, *_), _) in enumerate(self.layers)
+            if isinstance(op, ops.Act)
+            and op.fn in OVERWRITES
+            and source >= 0
+            and uses[source] == 1
+            and isinstance(self.layers[source].op, (ops.Conv, ops.Norm, ops.Linear, ops.Add))
+        )
 
 
 def live(block: BlockGraph) -> BlockGraph:

@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Shape = tuple[int, ...]
-ActName = Literal["relu", "relu6", "silu", "hswish", "hsigmoid", "sigmoid", "gelu", "leaky_relu", "mish", "tanh", "elu",
-                  "selu", "gelu_tanh", "hardtanh"]
+ActName = Literal[
+    "relu",
+    "relu6",
+    "silu",
+    "hswish",
+    "hsigmoid",
+    "sigmoid",
+    "gelu",
+    "leaky_relu",
+    "mish",
+    "tanh",
+    "elu",
+    "selu",
+    "gelu_tanh",
+    "hardtanh",
+]
 
 
 class Conv(NamedTuple):

@@ -110,14 +110,27 @@ class SymTensor:
         given = (cin, width, kernel, stride, padding, dilation, groups, bias)
         return self._record(ops.Conv, given, name, (width, h, w))
 
-    def conv_norm(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, act=None,
-                  name="", names=("conv", "norm", "act")) -> Self:  # fmt: skip
+    def conv_norm(
+        self,
+        width,
+        kernel=1,
+        stride=1,
+        *,
+        groups=1,
+        dilation=1,
+        padding=None,
+        bias=False,
+        act=None,
+        name="",
+        names=("conv", "norm", "act"),
+    ) -> Self:
         """Convolution, batch norm and, where there is one, an activation: `name.conv`, `name.norm`, `name.act`, or
         `conv`, `norm`, `act` without a name; `names` are others."""
         conv, norm, activation = names
         with self.inside(name) if name else NOT_NAMED:
-            x = self.conv(width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias,
-                          name=conv).norm(name=norm)
+            x = self.conv(
+                width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias, name=conv
+            ).norm(name=norm)
             return x.act(act, activation) if act else x
 
     def norm(self, groups: int = 0, name: str = "norm") -> Self:
@@ -243,8 +256,7 @@ class SymTensor:
     def __matmul__(self, other: Self) -> Self:
         if self.shape[:-2] != other.shape[:-2] or self.shape[-1] != other.shape[-2]:
             raise ShapeError(f"cannot multiply matrices of {self.shape} and {other.shape}")
-        return self._record(ops.MatMul, (), "", (*self.shape[:-1], other.shape[-1]),
-                            [other])
+        return self._record(ops.MatMul, (), "", (*self.shape[:-1], other.shape[-1]), [other])
 
     def softmax(self, name: str = "softmax") -> Self:
         """Over the last dimension."""

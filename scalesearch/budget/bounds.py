@@ -53,7 +53,10 @@ def bound(value: Any, quantity: str, relative: Relative | None = None) -> Bound:
     if not isinstance(value, str):
         raise _unreadable(value, quantity)
     text = value.strip()
-    read = lambda part: _amount(part.strip(), quantity, relative, value)
+
+    def read(part):
+        return _amount(part.strip(), quantity, relative, value)
+
     if match := re.fullmatch(r"(≤|<=|≥|>=)(.*)", text):
         return Bound(high=read(match[2])) if match[1] in ("≤", "<=") else Bound(low=read(match[2]))
     if ".." in text:
@@ -85,8 +88,11 @@ def _amount(text: str, quantity: str, relative: Relative | None, whole: Any) -> 
 
 def _unreadable(value: Any, quantity: str) -> InputError:
     example = {"memory": "64MB", "size": "20MB", "latency": "5ms"}.get(quantity, "600M")
-    return InputError(f"takes {example}, ≤ {example}, ≥ …, a range as 570M..630M, a band as 600M ± 2% or 2x NAME ± 2%"
-                      f"{'' if example == '600M' else f' (here with {example[-2:]})'}; got {shown(value)}", quantity)
+    return InputError(
+        f"takes {example}, ≤ {example}, ≥ …, a range as 570M..630M, a band as 600M ± 2% or 2x NAME ± 2%"
+        f"{'' if example == '600M' else f' (here with {example[-2:]})'}; got {shown(value)}",
+        quantity,
+    )
 
 
 @dataclass(frozen=True)
@@ -166,8 +172,11 @@ def quantity_of(counted: Cost, key: str) -> float:
 def _said(key: str, b: Bound) -> str:
     if b.low <= 0:
         return f"{key} ≤ {amount_of(key, b.high)}"
-    return f"{key} ≥ {amount_of(key, b.low)}" if b.high == math.inf else (
-        f"{amount_of(key, b.low)} ≤ {key} ≤ {amount_of(key, b.high)}")
+    return (
+        f"{key} ≥ {amount_of(key, b.low)}"
+        if b.high == math.inf
+        else (f"{amount_of(key, b.low)} ≤ {key} ≤ {amount_of(key, b.high)}")
+    )
 
 
 def amount_of(key: str, value: float) -> str:
@@ -206,7 +215,8 @@ def budget_of(data: Mapping[str, Any], relative: Relative | None = None) -> Budg
             raise InputError(unknown("quantity", key, (*QUANTITIES, "device")), str(key))
     bounds = {key: bound(value, key, relative) for key, value in data.items() if key != "device" and value is not None}
     if "latency" in bounds and not data.get("device"):
-        raise InputError('needs "device", the profile of the device it is meant on; `scalesearch profile` makes one',
-                         "latency")
+        raise InputError(
+            'needs "device", the profile of the device it is meant on; `scalesearch profile` makes one', "latency"
+        )
     profile = profile_in(data["device"]) if data.get("device") else None
     return Budget(bounds, profile)

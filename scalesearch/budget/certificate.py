@@ -52,8 +52,11 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     listing = feasible._listing
     exact = listing is not None
     dice = watched(range(DRAWS), "drawing networks", DRAWS)
-    drawn = [d for d, _ in listing] if listing is not None else [d for _ in dice if (d := feasible.draw_any(rng))
-                                                                 is not None]  # fmt: skip
+    drawn = (
+        [d for d, _ in listing]
+        if listing is not None
+        else [d for _ in dice if (d := feasible.draw_any(rng)) is not None]
+    )
     counted = sorted(cost(space._at(d)).macs for d in drawn)
     if not counted:  # what is drawn now is a network all the same, or says why none is
         drawn = [space.sample(rng)[0]]
@@ -62,8 +65,18 @@ def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> 
     share, interval = feasible.share(rng)
     if not share:
         feasible.draw(rng)  # finds one all the same, or says what is nearest
-    return Certificate(space.size, exact, len(drawn), ends[0], counted[len(counted) // 2], ends[1], share, interval,
-                       feasible.networks(Random(seed)), not exact and feasible.ladder is not None)
+    return Certificate(
+        space.size,
+        exact,
+        len(drawn),
+        ends[0],
+        counted[len(counted) // 2],
+        ends[1],
+        share,
+        interval,
+        feasible.networks(Random(seed)),
+        not exact and feasible.ladder is not None,
+    )
 
 
 def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
@@ -74,7 +87,9 @@ def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
     ordered = sorted(drawn, key=lambda d: cost(space._at(d)).macs)
 
     def least(starts: list[Decisions], sign: int, which: str) -> int:
-        macs = lambda arch: math.inf if (c := possible_cost(arch)) is None else sign * c.macs
+        def macs(arch):
+            return math.inf if (c := possible_cost(arch)) is None else sign * c.macs
+
         tried = watched(starts, f"looking for the {which}", len(starts))
         return sign * int(min(descend(space, d, macs)[1] for d in tried))
 

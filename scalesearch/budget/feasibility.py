@@ -174,8 +174,11 @@ class Feasible:
             return round(self.everything.weight * self._kept / self._asked)
         if self.space.size == math.inf:
             return None
-        return round(self.space.size * sum(self.draw_any(rng) is not None for _ in
-                                              watched(range(DRAWS), "drawing networks", DRAWS)) / DRAWS)
+        return round(
+            self.space.size
+            * sum(self.draw_any(rng) is not None for _ in watched(range(DRAWS), "drawing networks", DRAWS))
+            / DRAWS
+        )
 
     def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
         """The share of the space's networks inside, and its 95 % interval."""
@@ -212,16 +215,22 @@ class Feasible:
         arch = space._at(self._nearest[0][0])
         measured = {key: self.budget.measure(arch, key) for key in bounds}
         worst = max(bounds, key=lambda key: bounds[key].excess(measured[key]))
-        reachable = ", ".join(f"{key}: {f'{value * 1000:.4g}ms' if key == 'latency' else f'{value:.0f}'}"
-                              for key, value in measured.items())
-        return InputError(f'no network of "{space.name}" has {self.budget}; the nearest budget that one meets is '
-                          f'{{{reachable}}}',
-                          f"budget.{worst}")
+        reachable = ", ".join(
+            f"{key}: {f'{value * 1000:.4g}ms' if key == 'latency' else f'{value:.0f}'}"
+            for key, value in measured.items()
+        )
+        return InputError(
+            f'no network of "{space.name}" has {self.budget}; the nearest budget that one meets is {{{reachable}}}',
+            f"budget.{worst}",
+        )
 
     @cached_property
     def _nearest(self) -> list[tuple[Decisions, float]]:
         """Networks with how many times outside they are, the nearest first; those inside have at most 1."""
-        excess = lambda decisions: self.budget.excess(self.space._at(decisions))
+
+        def excess(decisions):
+            return self.budget.excess(self.space._at(decisions))
+
         if self._listing is not None:
             found = [(d, excess(d)) for d, _ in self._listing]
         else:

@@ -77,8 +77,10 @@ class Ladder:
         starts = list(self._assignments(introduced[0], {}))
         self._check_ways(starts, introduced, live)
         states: dict[Any, int] = {}
-        self.starts = [(decisions, self._state_number(states, self._kept(decisions, live[0]),
-                                                      ((-1, self._image(decisions)),))) for decisions in starts]
+        self.starts = [
+            (decisions, self._state_number(states, self._kept(decisions, live[0]), ((-1, self._image(decisions)),)))
+            for decisions in starts
+        ]
         budget = MOST_WAYS
         number = -1
         for u, (unit, keys) in enumerate(space._unit_keys):
@@ -101,8 +103,11 @@ class Ladder:
                         cost, after, blocks = step
                         held = tuple((n, s) for n, s in after if n == -1 or n in needed[u + 1])
                         target = self._state_number(nexts, self._kept(decisions, live[u + 1]), held)
-                        named = tuple(b.digest if self._chain else (u, b.digest)
-                                      for b in blocks if b.layers or len(b.in_shapes) > 1)
+                        named = tuple(
+                            b.digest if self._chain else (u, b.digest)
+                            for b in blocks
+                            if b.layers or len(b.in_shapes) > 1
+                        )
                         if (named, target) in alike:
                             continue
                         alike.add((named, target))
@@ -110,8 +115,14 @@ class Ladder:
                         costs.append(cost[:3])
                         targets.append(target)
                         names.append(named)
-                table.append(_Rung(options, np.array(costs, dtype=np.int64).reshape(-1, 3),
-                                   np.array(targets, dtype=np.int64), names))
+                table.append(
+                    _Rung(
+                        options,
+                        np.array(costs, dtype=np.int64).reshape(-1, 3),
+                        np.array(targets, dtype=np.int64),
+                        names,
+                    )
+                )
             self.rungs.append(table)
             states = nexts
 
@@ -192,8 +203,9 @@ class Ladder:
     def _image(self, decisions: Decisions) -> Shape:
         return self._setting("channels", decisions, 3), *sides(self._setting("resolution", decisions, None))
 
-    def _step(self, unit: Any, keys: tuple[str, ...], number: int, decisions: Decisions, shapes: dict[int, Any]
-              ) -> tuple[Cost, tuple, Sequence[BlockGraph]] | None:
+    def _step(
+        self, unit: Any, keys: tuple[str, ...], number: int, decisions: Decisions, shapes: dict[int, Any]
+    ) -> tuple[Cost, tuple, Sequence[BlockGraph]] | None:
         """What the unit costs so decided, the shapes after it, and its blocks; None where shapes don't meet."""
         space = self.space
         built = space.unit_at(unit, keys, decisions)

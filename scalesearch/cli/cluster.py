@@ -16,8 +16,13 @@ from scalesearch.cli.group import main
 from scalesearch.cli.printing import guarded_command, json_option, print_rows, setting
 from scalesearch.errors import InputError
 
-address_option = click.option("--address", envvar="RAY_API_SERVER_ADDRESS", required=True, metavar="http://HEAD:8265",
-                              help="Of the cluster's dashboard; or the environment's RAY_API_SERVER_ADDRESS.")
+address_option = click.option(
+    "--address",
+    envvar="RAY_API_SERVER_ADDRESS",
+    required=True,
+    metavar="http://HEAD:8265",
+    help="Of the cluster's dashboard; or the environment's RAY_API_SERVER_ADDRESS.",
+)
 
 
 def _job(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,15 +32,19 @@ def _job(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @address_option
-@click.option("--out", default="", help="The run's folder as the cluster sees it; $HOME/scalesearch/NAME-TIME on its "
-              "head without it.")
+@click.option(
+    "--out",
+    default="",
+    help="The run's folder as the cluster sees it; $HOME/scalesearch/NAME-TIME on its head without it.",
+)
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the study.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--detach", is_flag=True, help="Print the job's id and don't follow it.")
 @click.pass_context
 @guarded_command
-def submit(context: click.Context, study: Path, address: str, out: str, settings: tuple[str, ...], resume: bool,
-           detach: bool) -> None:
+def submit(
+    context: click.Context, study: Path, address: str, out: str, settings: tuple[str, ...], resume: bool, detach: bool
+) -> None:
     """Run a STUDY as a job on a Ray cluster; it survives this terminal.
 
     The study goes whole, with its spaces and files given by --blocks, and so does this package; torch and Ray must be
@@ -65,7 +74,10 @@ def jobs(address: str, as_json: bool) -> None:
 
     rows = [asdict(job) for job in Jobs.at(address).all()]
     if not as_json:
-        shown = lambda at: time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else None
+
+        def shown(at):
+            return time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else None
+
         rows = [row | {"started": shown(row["started"])} for row in rows]
     print_rows(rows, as_json)
 

@@ -64,8 +64,10 @@ def data(data: str, html: Path | None, as_json: bool, **said: Any) -> None:
         rows = [{"class": name, **counted, "all": sum(counted.values())} for name, counted in health.classes.items()]
         print_rows(rows, False)
         counted = f"{numbered(health.boxes['count'], 'box')} in " if health.boxes else ""
-        click.echo(f"{counted}{numbered(health.images, 'image')} in {numbered(len(health.classes), 'class')}; "
-                   + ", ".join(f"{split}: {origin}" for split, origin in health.splits.items()))
+        click.echo(
+            f"{counted}{numbered(health.images, 'image')} in {numbered(len(health.classes), 'class')}; "
+            + ", ".join(f"{split}: {origin}" for split, origin in health.splits.items())
+        )
         for side, found in health.sizes.items():
             click.echo(f"{side:<7} {found['smallest']} … {found['largest']} pixels, median {found['median']}")
         for line in health.warnings:

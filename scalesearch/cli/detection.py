@@ -24,21 +24,45 @@ COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
 @main.command()
 @photo_arguments
 @click.option("--confidence", type=Number(0, 1), default=0.25, show_default=True, help="Of boxes, more than this.")
-@click.option("--iou", type=Number(0, 1), default=0.7, show_default=True,
-              help="A box that a likelier one of its class covers by more than this is left out.")
+@click.option(
+    "--iou",
+    type=Number(0, 1),
+    default=0.7,
+    show_default=True,
+    help="A box that a likelier one of its class covers by more than this is left out.",
+)
 @click.option("--most", type=click.IntRange(1, 10_000), default=300, show_default=True, help="Boxes of an image.")
 @click.option("--only", help="These classes alone, by name or number, with commas between.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              help="A folder for photos and videos with boxes drawn, labels/ (YOLO's text files) and coco.json.")
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True,
-              help="Of a video, every so manieth frame.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder for photos and videos with boxes drawn, labels/ (YOLO's text files) and coco.json.",
+)
+@click.option(
+    "--every", type=click.IntRange(1), default=1, show_default=True, help="Of a video, every so manieth frame."
+)
 @click.option("--batch", type=click.IntRange(1, 1024), default=8, show_default=True)
 @click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def detect(model: str, images: tuple[Path, ...], weights: str | None, raw: bool, resolution: Any, classes: int | None,
-           names: Path | None, confidence: float, iou: float, most: int, only: str | None, out: Path | None,
-           every: int, batch: int, device: str | None, as_json: bool) -> None:
+def detect(
+    model: str,
+    images: tuple[Path, ...],
+    weights: str | None,
+    raw: bool,
+    resolution: Any,
+    classes: int | None,
+    names: Path | None,
+    confidence: float,
+    iou: float,
+    most: int,
+    only: str | None,
+    out: Path | None,
+    every: int,
+    batch: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
     """Boxes around what MODEL, a detector with trained weights, sees in every IMAGE, in all images of a folder, and in
     videos (extra `video`).
 
@@ -72,16 +96,33 @@ def detect(model: str, images: tuple[Path, ...], weights: str | None, raw: bool,
         click.echo(f"scalesearch: {path}: is no {kind} that can be read; skipped", err=True)
     if out is not None:
         _leave(results, called, out, every)
-    rows: Rows = [{"image": str(r.image), **_moment(r.frame, r.seconds), "class": b.class_, "name": called[b.class_],
-                   "score": b.score, "x": b.x, "y": b.y, "width": b.width, "height": b.height}
-                  for r in results for b in r.boxes]
+    rows: Rows = [
+        {
+            "image": str(r.image),
+            **_moment(r.frame, r.seconds),
+            "class": b.class_,
+            "name": called[b.class_],
+            "score": b.score,
+            "x": b.x,
+            "y": b.y,
+            "width": b.width,
+            "height": b.height,
+        }
+        for r in results
+        for b in r.boxes
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     whole = ("x", "y", "width", "height")
-    print_rows([row | {"score": share(row["score"])} | {key: round(row[key]) for key in whole} for row in rows], False,
-               (f"{numbered(len(rows), 'box')} in {numbered(len(results), 'image')}"
-                + (f", {len(skipped)} skipped" if skipped else ""),))
+    print_rows(
+        [row | {"score": share(row["score"])} | {key: round(row[key]) for key in whole} for row in rows],
+        False,
+        (
+            f"{numbered(len(rows), 'box')} in {numbered(len(results), 'image')}"
+            + (f", {len(skipped)} skipped" if skipped else ""),
+        ),
+    )
 
 
 def _numbers(text: str, called: Sequence[str]) -> list[int]:
@@ -99,8 +140,11 @@ def _numbers(text: str, called: Sequence[str]) -> list[int]:
 def _check_own(out: Path) -> None:
     """Raises `InputError` for a folder that holds anything but an earlier output of ours."""
     try:
-        ours = not out.exists() or not any(out.iterdir()) or json.loads(
-            (out / COCO).read_text(encoding="utf-8"))["info"] == INFO
+        ours = (
+            not out.exists()
+            or not any(out.iterdir())
+            or json.loads((out / COCO).read_text(encoding="utf-8"))["info"] == INFO
+        )
     except (OSError, ValueError, KeyError, TypeError):
         ours = False
     if not ours:
@@ -116,8 +160,12 @@ def _leave(results: Sequence[Detections], called: Sequence[str], out: Path, ever
     taken: set[str] = set()
     drawn: dict[Path, Path] = {}  # of videos
     videos: dict[Path, list[Detections]] = {}
-    coco: dict[str, Any] = {"info": INFO, "images": [], "annotations": [],
-                            "categories": [{"id": i, "name": name} for i, name in enumerate(called)]}  # fmt: skip
+    coco: dict[str, Any] = {
+        "info": INFO,
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(called)],
+    }
     save_text(json.dumps(coco) + "\n", out / COCO)  # whatever comes between, the folder is known as ours
     for number, result in enumerate(results, 1):
         image, width, height, boxes, frame, seconds = result
@@ -129,16 +177,29 @@ def _leave(results: Sequence[Detections], called: Sequence[str], out: Path, ever
                 drawn[image] = _free(out / f"{image.stem}.mp4", taken)
             there = drawn[image]
             videos.setdefault(image, []).append(result)
-        lines = [f"{b.class_} {(b.x + b.width / 2) / width:.6f} {(b.y + b.height / 2) / height:.6f} "
-                 f"{b.width / width:.6f} {b.height / height:.6f}\n" for b in boxes]
+        lines = [
+            f"{b.class_} {(b.x + b.width / 2) / width:.6f} {(b.y + b.height / 2) / height:.6f} "
+            f"{b.width / width:.6f} {b.height / height:.6f}\n"
+            for b in boxes
+        ]
         label = there.stem if frame is None else f"{there.stem}_{frame:06d}"
         save_text("".join(lines), out / "labels" / f"{label}.txt")
-        coco["images"].append({"id": number, "file_name": str(image), "width": width, "height": height,
-                               "drawn": there.name} | _moment(frame, seconds))
+        coco["images"].append(
+            {"id": number, "file_name": str(image), "width": width, "height": height, "drawn": there.name}
+            | _moment(frame, seconds)
+        )
         coco["annotations"] += [
-            {"id": len(coco["annotations"]) + n, "image_id": number, "category_id": b.class_, "iscrowd": 0,
-             "bbox": [round(v, 2) for v in (b.x, b.y, b.width, b.height)], "area": round(b.width * b.height, 2),
-             "score": round(b.score, 6)} for n, b in enumerate(boxes, 1)]  # fmt: skip
+            {
+                "id": len(coco["annotations"]) + n,
+                "image_id": number,
+                "category_id": b.class_,
+                "iscrowd": 0,
+                "bbox": [round(v, 2) for v in (b.x, b.y, b.width, b.height)],
+                "area": round(b.width * b.height, 2),
+                "score": round(b.score, 6),
+            }
+            for n, b in enumerate(boxes, 1)
+        ]
     for video, of in videos.items():
         _draw_video(video, of, called, drawn[video], every)
     save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / COCO)

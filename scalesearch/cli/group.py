@@ -14,12 +14,20 @@ PACKAGES = ("torch", "ray", "optuna", "fvcore")
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, invoke_without_command=True,
-    no_args_is_help=True)
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
+    no_args_is_help=True,
+)
 @click.option("--version", is_flag=True, help="The versions that matter, of the package and of what it stands on.")
 @click.option("--json", "as_json", is_flag=True, help="With --version: as JSON.")
-@click.option("--blocks", "blocks", metavar="FILE.py", multiple=True, type=click.Path(path_type=Path),
-              help="Run a Python file that registers blocks of your own, for the command that follows.")
+@click.option(
+    "--blocks",
+    "blocks",
+    metavar="FILE.py",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Run a Python file that registers blocks of your own, for the command that follows.",
+)
 @click.pass_context
 def main(context: click.Context, version: bool, as_json: bool, blocks: tuple[Path, ...]) -> None:
     """Search convolutional networks and scale them into families, inside hard compute budgets.

@@ -200,5 +200,7 @@ def certificate_lines(certificate: Any, study: Any) -> str:
     size = f"{certificate.size:,}" if isinstance(certificate.size, int) else "infinitely many"
     networks = certificate.networks
     of_them = f", {networks:,} of them networks" if networks not in (None, certificate.size) else ""
-    return (f"space: {size} architectures{of_them}; MACs from {certificate.smallest:,} over {certificate.median:,} "
-            f"(median) to {certificate.largest:,}\nbudget: {study.budget}; {share} of the space is inside")
+    return (
+        f"space: {size} architectures{of_them}; MACs from {certificate.smallest:,} over {certificate.median:,} "
+        f"(median) to {certificate.largest:,}\nbudget: {study.budget}; {share} of the space is inside"
+    )

@@ -22,9 +22,13 @@ ELSEWHERE = 0.02  # by which scores may be off on another kind of machine
 @main.command()
 @click.argument("space", type=click.Path(path_type=Path))
 @click.option("-n", "count_", type=click.IntRange(1), default=1, show_default=True, help="How many.")
-@click.option("--budget", "budgets", multiple=True, metavar="BOUND",
-              help="At most so many MACs as 600M, or any bound: 570M..630M, params=≤5M, memory=64MB; as often as "
-                   "wanted.")
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    metavar="BOUND",
+    help="At most so many MACs as 600M, or any bound: 570M..630M, params=≤5M, memory=64MB; as often as wanted.",
+)
 @click.option("--device", type=click.Path(path_type=Path), help="Profile that a bound on latency is told by.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
@@ -60,15 +64,17 @@ def _budget(bounds: tuple[str, ...], device: Path | None) -> Any:
         for text in bounds:
             key, equals, value = text.partition("=")
             named = equals and key.strip() in QUANTITIES
-            budget &= budget_of({key.strip() if named else "macs": yamlfile.scalar(value.strip() if named else text),
-                                 **told_by})
+            budget &= budget_of(
+                {key.strip() if named else "macs": yamlfile.scalar(value.strip() if named else text), **told_by}
+            )
     return budget
 
 
 @main.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--budget", "budgets", multiple=True, metavar="BOUND",
-              help="Of the spaces among the files, as for `sample`.")
+@click.option(
+    "--budget", "budgets", multiple=True, metavar="BOUND", help="Of the spaces among the files, as for `sample`."
+)
 @click.option("--device", type=click.Path(path_type=Path), help="Profile that a bound on latency is told by.")
 @json_option
 @guarded_command
@@ -93,17 +99,31 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--out", help="The run's folder; reports/NAME without it. Or where else it is kept, as s3://bucket/run.")
 @click.option("--address", help="Of a Ray cluster; without it Ray starts on this machine and stops at the end.")
-@click.option("--storage", default="", help="Leave the searches there as Optuna studies too: sqlite:///FILE, "
-              "postgresql://…, mysql://…, journal:FILE. Runs with one database and one folder share the work.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True,
-              help="Change a key of the study, as search.trials=4.")
+@click.option(
+    "--storage",
+    default="",
+    help="Leave the searches there as Optuna studies too: sqlite:///FILE, "
+    "postgresql://…, mysql://…, journal:FILE. Runs with one database and one folder share the work.",
+)
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the study, as search.trials=4."
+)
 @click.option("--init", help="Folder of a trained network: what trials share with it they start from.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
 @json_option
 @guarded_command
-def run(study: Path, out: str | None, address: str | None, storage: str, settings: tuple[str, ...], init: str | None,
-        resume: bool, dry_run: bool, as_json: bool) -> None:
+def run(
+    study: Path,
+    out: str | None,
+    address: str | None,
+    storage: str,
+    settings: tuple[str, ...],
+    init: str | None,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Run a STUDY: search a base network, search how to scale it, train the family and its rivals, write the report.
 
     A STUDY is a YAML file, or the name of one that comes along: effnet_phi.
@@ -118,10 +138,20 @@ def run(study: Path, out: str | None, address: str | None, storage: str, setting
     loaded = load_study(study, dict(map(setting, settings)) | begun)
     certificate = certified(loaded, study)
     if not dry_run:
-        told = {"--address": address, "--storage": storage, "--init": init,
-                "--out": out or Path("reports") / loaded.name}
-        again = ["scalesearch", "run", str(study), *(f"--set={text}" for text in settings),
-                 *(part for option, value in told.items() if value for part in (option, str(value))), "--resume"]
+        told = {
+            "--address": address,
+            "--storage": storage,
+            "--init": init,
+            "--out": out or Path("reports") / loaded.name,
+        }
+        again = [
+            "scalesearch",
+            "run",
+            str(study),
+            *(f"--set={text}" for text in settings),
+            *(part for option, value in told.items() if value for part in (option, str(value))),
+            "--resume",
+        ]
         _run(loaded, out, address, storage, resume, as_json, shlex.join(again))
         return
     rows = plan(loaded, certificate)
@@ -137,12 +167,15 @@ def run(study: Path, out: str | None, address: str | None, storage: str, setting
         if charge:
             click.echo(f"bill: {charge}")
         if loaded.hours:
-            click.echo(f"planned for {loaded.hours:g} h, by the pace that is measured first; what stands above is the "
-                       "study without that")
+            click.echo(
+                f"planned for {loaded.hours:g} h, by the pace that is measured first; what stands above is the "
+                "study without that"
+            )
 
 
-def _run(study: Any, out: str | None, address: str | None, storage: str, resume: bool, as_json: bool,
-         again: str) -> None:  # fmt: skip
+def _run(
+    study: Any, out: str | None, address: str | None, storage: str, resume: bool, as_json: bool, again: str
+) -> None:
     from scalesearch.runs import Progress, run as run_study
 
     progress = Progress(study)
@@ -168,8 +201,12 @@ def _run(study: Any, out: str | None, address: str | None, storage: str, resume:
         mean, half = finished.summary["mean"], finished.summary["interval"]
         click.echo("mean     " + ("–" if mean is None else f"{mean:.6g}") + (f" ± {half:.3g}" if half else ""))
     place = (out or str(finished.folder)).rstrip("/")
-    for what, name in (("report", "report.html"), ("family", "family"), ("trials", "trials.csv"),
-                       ("summary", "summary.json")):
+    for what, name in (
+        ("report", "report.html"),
+        ("family", "family"),
+        ("trials", "trials.csv"),
+        ("summary", "summary.json"),
+    ):
         if (finished.folder / name).exists():
             click.echo(f"{what:<8} {place}/{name}")
 
@@ -183,8 +220,15 @@ def _run(study: Any, out: str | None, address: str | None, storage: str, resume:
 @click.option("--resume", is_flag=True, help="Go on with what is in the folder.")
 @json_option
 @guarded_command
-def fidelity(study: Path, recipe: bool, out: str | None, address: str | None, settings: tuple[str, ...], resume: bool,
-             as_json: bool) -> None:
+def fidelity(
+    study: Path,
+    recipe: bool,
+    out: str | None,
+    address: str | None,
+    settings: tuple[str, ...],
+    resume: bool,
+    as_json: bool,
+) -> None:
     """Which cheaper training (epochs, images, resolution) ranks a STUDY's networks like the full one, and its price.
 
     Some networks of the space inside the budget are trained each way. A study that says `epochs: auto` takes the fewest
@@ -197,18 +241,42 @@ def fidelity(study: Path, recipe: bool, out: str | None, address: str | None, se
     loaded = load_study(find_study(study), {**dict(map(setting, settings)), "fidelity.measure": measure})
     progress = Progress(loaded)
     with progress:
-        done = run_study(loaded, out or Path("reports") / f"{loaded.name}-{'rates' if recipe else 'fidelity'}",
-                         address=address, resume=resume, observer=progress)
+        done = run_study(
+            loaded,
+            out or Path("reports") / f"{loaded.name}-{'rates' if recipe else 'fidelity'}",
+            address=address,
+            resume=resume,
+            observer=progress,
+        )
     if as_json:
         click.echo(json.dumps(done.summary["rates" if recipe else "fidelity"], indent=2, ensure_ascii=False))
     elif recipe:
-        print_rows([{"phi": row["phi"], "macs": row["macs"], **{f"×{rate:g}": score for rate, score in row["scores"]},
-                     "best": row["best"]} for row in done.summary["rates"]], False)
+        print_rows(
+            [
+                {
+                    "phi": row["phi"],
+                    "macs": row["macs"],
+                    **{f"×{rate:g}": score for rate, score in row["scores"]},
+                    "best": row["best"],
+                }
+                for row in done.summary["rates"]
+            ],
+            False,
+        )
         click.echo(done.summary["rates_say"])
     else:
-        print_rows([{**{key: row[key] for key in ("name", "epochs", "data_share", "resolution", "networks", "price")},
-                     "spearman": row["ranks"]["value"], "low": row["ranks"]["low"], "high": row["ranks"]["high"]}
-                    for row in done.summary["fidelity"]], False)
+        print_rows(
+            [
+                {
+                    **{key: row[key] for key in ("name", "epochs", "data_share", "resolution", "networks", "price")},
+                    "spearman": row["ranks"]["value"],
+                    "low": row["ranks"]["low"],
+                    "high": row["ranks"]["high"],
+                }
+                for row in done.summary["fidelity"]
+            ],
+            False,
+        )
     click.echo(f"report   {out or done.folder}/report.html", err=as_json)
 
 
@@ -235,8 +303,11 @@ def report(folder: str) -> None:
 @click.argument("folder", metavar="RUN")
 @click.option("-n", "count", type=click.IntRange(1), default=3, show_default=True, help="How many trials.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of which ones.")
-@click.option("--tolerance", type=click.FloatRange(0, 1), help="By which scores may be off.  [default: 0 on the kind "
-              "of machine that it ran on, else 0.02]")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    help="By which scores may be off.  [default: 0 on the kind of machine that it ran on, else 0.02]",
+)
 @json_option
 @guarded_command
 def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json: bool) -> None:
@@ -256,16 +327,29 @@ def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json:
         verdicts = list(watched(proof.again(jobs, allowed), "training again", len(jobs)))
     faults = [f"{v.name}, seed {v.seed}: {v.fault}" for v in verdicts if v.fault]
     faults += [f"{name}: is not what the study's seeds lead to" for name in proof.strangers]
-    told = {"trials": len(proof.log), "strangers": proof.strangers, "tolerance": allowed,
-            "same_machine": proof.same_machine, "again": [asdict(v) for v in verdicts], "verified": not faults}
+    told = {
+        "trials": len(proof.log),
+        "strangers": proof.strangers,
+        "tolerance": allowed,
+        "same_machine": proof.same_machine,
+        "again": [asdict(v) for v in verdicts],
+        "verified": not faults,
+    }
     if as_json:
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        print_rows([{"name": v.name, "step": v.step, "seed": v.seed, "network": v.network, "recipe": v.recipe,
-                     "off": v.off} for v in verdicts], False)
+        print_rows(
+            [
+                {"name": v.name, "step": v.step, "seed": v.seed, "network": v.network, "recipe": v.recipe, "off": v.off}
+                for v in verdicts
+            ],
+            False,
+        )
         right = len(proof.log) - len(proof.strangers)
-        click.echo(f"{right} of {numbered(len(proof.log), 'trial')} are what the study's seeds lead to; "
-                   f"{len(verdicts)} trained again, to within {allowed:g}")
+        click.echo(
+            f"{right} of {numbered(len(proof.log), 'trial')} are what the study's seeds lead to; "
+            f"{len(verdicts)} trained again, to within {allowed:g}"
+        )
     for line in faults:
         click.echo(f"scalesearch: {line}", err=True)
     if faults:

@@ -21,28 +21,57 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
 
 @main.command()
 @click.argument("model")
-@click.option("--data", "data_", required=True, help="A folder of class folders, a table, an archive, a name, hf:…; "
-              "photos with boxes as `scalesearch data` takes them.")
+@click.option(
+    "--data",
+    "data_",
+    required=True,
+    help="A folder of class folders, a table, an archive, a name, hf:…; "
+    "photos with boxes as `scalesearch data` takes them.",
+)
 @data_options
 @click.option("--out", type=click.Path(path_type=Path), help="The network's folder; trained/NAME without it.")
-@click.option("--weights", help="To start from: our own, a library's, or hf_hub:OWNER/NAME; the head is replaced where "
-                                "classes differ.")
+@click.option(
+    "--weights",
+    help="To start from: our own, a library's, or hf_hub:OWNER/NAME; the head is replaced where classes differ.",
+)
 @raw_option
 @click.option("--freeze-until", metavar="STAGE", help="Stages up to this one (stem, stages.2) don't learn.")
-@click.option("--recipe", help="quick, cifar, imagenet, finetune or detect; detect for boxes, finetune with weights, "
-              "else by the images' size.")
+@click.option(
+    "--recipe",
+    help="quick, cifar, imagenet, finetune or detect; detect for boxes, finetune with weights, "
+    "else by the images' size.",
+)
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the recipe, as epochs=5.")
 @click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH; the data's without it.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", help="cuda or cpu; a GPU where there is one.")
-@click.option("--save-every", type=float, default=30.0, show_default=True, help="Seconds after which it is saved on "
-              "the way, for --resume.")
+@click.option(
+    "--save-every",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Seconds after which it is saved on the way, for --resume.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the training in the folder.")
 @json_option
 @guarded_command
-def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bool, freeze_until: str | None,
-          recipe: str | None, settings: tuple[str, ...], resolution: Any, seed: int, device: str | None,
-          save_every: float, resume: bool, as_json: bool, **said: Any) -> None:
+def train(
+    model: str,
+    data_: str,
+    out: Path | None,
+    weights: str | None,
+    raw: bool,
+    freeze_until: str | None,
+    recipe: str | None,
+    settings: tuple[str, ...],
+    resolution: Any,
+    seed: int,
+    device: str | None,
+    save_every: float,
+    resume: bool,
+    as_json: bool,
+    **said: Any,
+) -> None:
     """Train MODEL on images, from nothing or from weights.
 
     The folder it leaves is a MODEL with its weights: predict, evaluate, export and cost take it.
@@ -67,8 +96,19 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bo
     usual = "finetune" if weights else "cifar" if min(sides(side)) <= SMALL else "imagenet"
     base = recipe or ("detect" if facts.task == "detection" else usual)
     changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
-    single = Single(arch, source(told, side), told, recipe_of({"base": base, **changes}), weights or "", seed,
-                    cores(), device == "cuda", save_every, side, raw)
+    single = Single(
+        arch,
+        source(told, side),
+        told,
+        recipe_of({"base": base, **changes}),
+        weights or "",
+        seed,
+        cores(),
+        device == "cuda",
+        save_every,
+        side,
+        raw,
+    )
     folder = out or Path("trained") / arch.name
     began, done = time.monotonic(), list[int]()
 
@@ -78,8 +118,9 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bo
             return
         done.append(numbers["epoch"])  # after a kill not from the first one on
         left = (time.monotonic() - began) / len(done) * (epochs - numbers["epoch"])
-        scores = "".join(f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items()
-                         if key.startswith("val_"))
+        scores = "".join(
+            f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items() if key.startswith("val_")
+        )
         remaining = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left" if left else ""
         click.echo(f"epoch {numbers['epoch']}/{epochs}: loss {numbers['train_loss']:.4g}{scores}{remaining}", err=True)
 
@@ -95,8 +136,10 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bo
 @click.argument("model")
 @click.option("--data", "data_", required=True, help="As for train.")
 @data_options
-@click.option("--weights", help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained "
-                                "network's folder, its own.")
+@click.option(
+    "--weights",
+    help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained network's folder, its own.",
+)
 @raw_option
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH, not the model's own.")
@@ -104,8 +147,18 @@ def train(model: str, data_: str, out: Path | None, weights: str | None, raw: bo
 @click.option("--device", help="cuda or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def evaluate(model: str, data_: str, weights: str | None, raw: bool, split: str, resolution: Any,
-             classes: int | None, device: str | None, as_json: bool, **said: Any) -> None:
+def evaluate(
+    model: str,
+    data_: str,
+    weights: str | None,
+    raw: bool,
+    split: str,
+    resolution: Any,
+    classes: int | None,
+    device: str | None,
+    as_json: bool,
+    **said: Any,
+) -> None:
     """How well MODEL with trained weights, ours or a library's, knows the images of a split.
 
     Images are prepared as for `predict` or `detect`. Classes are matched by their names where weights and data have
@@ -121,12 +174,19 @@ def evaluate(model: str, data_: str, weights: str | None, raw: bool, split: str,
     if not finds_boxes:
         check_classifier(arch, "evaluate")
     given = ready(arch, own_weights(model, weights), device, raw)
-    near = (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet") if Path(
-        model).is_dir() else ()
+    near = (
+        (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet")
+        if Path(model).is_dir()
+        else ()
+    )
     shown = examples(told_data(data_, said), split, next((path for path in near if path.exists()), None))
     if finds_boxes:
-        _say_boxes(arch.name, split, evaluate_boxes(given.network, shown, given.preparation, given.classes,
-                                                    given.device), as_json)
+        _say_boxes(
+            arch.name,
+            split,
+            evaluate_boxes(given.network, shown, given.preparation, given.classes, given.device),
+            as_json,
+        )
         return
     if shown.boxes is not None:
         raise InputError("has boxes, and the network takes whole images", shown.origin)
@@ -145,6 +205,17 @@ def _say_boxes(name: str, split: str, found: Any, as_json: bool) -> None:
         return
     shares = {key: share(value) for key, value in row.items() if isinstance(value, float)}
     print_rows([{key: value for key, value in (row | shares).items() if key != "by_class"}], False)
-    print_rows([{"class": label, "ap50": share(told["ap50"]), "confidence": round(told["threshold"], 3),
-                 "precision": share(told["precision"]), "recall": share(told["recall"]), "f1": share(told["f1"])}
-                for label, told in found.by_class.items()], False)
+    print_rows(
+        [
+            {
+                "class": label,
+                "ap50": share(told["ap50"]),
+                "confidence": round(told["threshold"], 3),
+                "precision": share(told["precision"]),
+                "recall": share(told["recall"]),
+                "f1": share(told["f1"]),
+            }
+            for label, told in found.by_class.items()
+        ],
+        False,
+    )

@@ -29,9 +29,13 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 
 @main.command(name="export")
 @click.argument("model")
-@click.option("--to", "form", type=click.Choice(FORMS), required=True,
-              help="A Python file that needs torch alone, ONNX, weights, torch.export's .pt2, or weights by a "
-                   "library's names.")
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(FORMS),
+    required=True,
+    help="A Python file that needs torch alone, ONNX, weights, torch.export's .pt2, or weights by a library's names.",
+)
 @click.option("--weights", help="A file of weights, or hf_hub:OWNER/NAME; fresh ones without it.")
 @click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH.")
 @click.option("--classes", type=click.IntRange(1, 1_000_000))
@@ -39,16 +43,32 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @click.option("--replace-head", is_flag=True, help="Keep a fresh last layer where the weights have other classes.")
 @click.option("--opset", type=int, default=18, show_default=True, help="Of ONNX, 18 to 23.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of fresh weights.")
-@click.option("--boxes", is_flag=True, help="Of a detector, as ONNX, .pt2 or Python: boxes, scores and classes come "
-                                            "out, decoded and suppressed inside.")
+@click.option(
+    "--boxes",
+    is_flag=True,
+    help="Of a detector, as ONNX, .pt2 or Python: boxes, scores and classes come out, decoded and suppressed inside.",
+)
 @click.option("--confidence", type=Number(0, 1), default=0.25, show_default=True, help="With --boxes.")
 @click.option("--iou", type=Number(0, 1), default=0.7, show_default=True, help="With --boxes.")
 @click.option("--most", type=click.IntRange(1, 1000), default=300, show_default=True, help="With --boxes, of an image.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
 @guarded_command
-def export_(model: str, form: str, weights: str | None, resolution: Any, classes: int | None, raw: bool,
-            replace_head: bool, opset: int, seed: int, boxes: bool, confidence: float, iou: float, most: int,
-            out: Path | None) -> None:
+def export_(
+    model: str,
+    form: str,
+    weights: str | None,
+    resolution: Any,
+    classes: int | None,
+    raw: bool,
+    replace_head: bool,
+    opset: int,
+    seed: int,
+    boxes: bool,
+    confidence: float,
+    iou: float,
+    most: int,
+    out: Path | None,
+) -> None:
     """MODEL as a file to use elsewhere.
 
     A Python file holds no weights; with --weights it has the norms' eps that they were trained with, how images are
@@ -100,15 +120,22 @@ def _say_preparation(network: Any, weights: str) -> None:
 
 def photo_arguments(command: Any) -> Any:
     """A MODEL with its weights, and the photos that it is to look at."""
-    weights = ("A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained network's folder, "
-               "its own.")
-    each = (click.argument("model"),
-            click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
-            click.option("--weights", help=weights), raw_option,
-            click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH."),
-            click.option("--classes", type=click.IntRange(1, 1_000_000),
-                         help="How many the weights know, where not the model's own number."),
-            click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line."))
+    weights = (
+        "A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained network's folder, its own."
+    )
+    each = (
+        click.argument("model"),
+        click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.option("--weights", help=weights),
+        raw_option,
+        click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH."),
+        click.option(
+            "--classes",
+            type=click.IntRange(1, 1_000_000),
+            help="How many the weights know, where not the model's own number.",
+        ),
+        click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line."),
+    )
     for one in reversed(each):
         command = one(command)
     return command
@@ -126,8 +153,9 @@ def own_weights(model: str, weights: str | None) -> str:
     """The weights that are named, else those of a trained network's folder. Raises `InputError` for neither."""
     found = weights or trained_weights(model)
     if found is None:
-        raise InputError("needs weights: a .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME",
-                         "--weights")
+        raise InputError(
+            "needs weights: a .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME", "--weights"
+        )
     return found
 
 
@@ -211,11 +239,22 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
 @click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
 @json_option
 @guarded_command
-def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool, resolution: Any,
-            classes: int | None, names: Path | None,
-            top: int, resize: int | None, interpolation: str | None, mean: str | None, std: str | None,
-            device: str | None,
-            as_json: bool) -> None:
+def predict(
+    model: str,
+    images: tuple[Path, ...],
+    weights: str | None,
+    raw: bool,
+    resolution: Any,
+    classes: int | None,
+    names: Path | None,
+    top: int,
+    resize: int | None,
+    interpolation: str | None,
+    mean: str | None,
+    std: str | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
     """The likeliest classes of every IMAGE, or of all images in a folder, by MODEL with trained weights.
 
     An .npz file's `images` are as many, of any number of channels. Images are prepared as they were for those weights,
@@ -229,9 +268,12 @@ def predict(model: str, images: tuple[Path, ...], weights: str | None, raw: bool
     named = class_names_in(names, arch.classes) if names else None
     given = ready(arch, own_weights(model, weights), device, raw)
     called = named or given.classes
-    said: dict[str, Any] = {"resize": resize, "interpolation": interpolation,
-                            "mean": _values(mean, "--mean", arch.channels),
-            "std": _values(std, "--std", arch.channels)}  # fmt: skip
+    said: dict[str, Any] = {
+        "resize": resize,
+        "interpolation": interpolation,
+        "mean": _values(mean, "--mean", arch.channels),
+        "std": _values(std, "--std", arch.channels),
+    }
     changes = {key: value for key, value in said.items() if value} | ({"stored": 0} if resize or interpolation else {})
     preprocessing = given.preparation._replace(**changes)
     shortest = min(sides(preprocessing.crop))

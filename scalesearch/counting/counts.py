@@ -80,18 +80,44 @@ def possible_cost(arch: Arch) -> Cost | None:
 
 def by_layer(graph: Graph) -> list[dict]:
     """One row per layer: name, operator, output shape, and its part of the cost."""
-    return [{"name": name, "operator": type(layer.op).__name__.lower(), "shape": list(layer.shape),
-             **_small(layer_cost(layer, block))} for name, layer, block in graph.layers() if _has_shape(layer)]
+    return [
+        {
+            "name": name,
+            "operator": type(layer.op).__name__.lower(),
+            "shape": list(layer.shape),
+            **_small(layer_cost(layer, block)),
+        }
+        for name, layer, block in graph.layers()
+        if _has_shape(layer)
+    ]
 
 
 def by_stage(graph: Graph) -> list[dict]:
     """One row per stem block, stage and head: operator, depth, output shape, and its part of the cost."""
     parts: list[tuple[str, tuple[BlockGraph, ...]]] = [(f"stem.{i}", (b,)) for i, b in enumerate(graph.stem)]
     parts += [(f"stages.{i}", blocks) for i, blocks in enumerate(graph.stages)] + [("head", (graph.head,))]
-    rows = [{"name": name, "operator": blocks[0].kind, "depth": len(blocks), "shape": list(blocks[-1].out_shape),
-             **_small(total_of(map(block_cost, blocks)))} for name, blocks in parts]
-    return rows + [{"name": f"auxiliary.{i}", "operator": b.kind, "depth": 1, "shape": list(b.out_shape),
-                    "params": block_cost(b).params, "macs": 0, "acts": 0} for i, b in enumerate(graph.auxiliary)]
+    rows = [
+        {
+            "name": name,
+            "operator": blocks[0].kind,
+            "depth": len(blocks),
+            "shape": list(blocks[-1].out_shape),
+            **_small(total_of(map(block_cost, blocks))),
+        }
+        for name, blocks in parts
+    ]
+    return rows + [
+        {
+            "name": f"auxiliary.{i}",
+            "operator": b.kind,
+            "depth": 1,
+            "shape": list(b.out_shape),
+            "params": block_cost(b).params,
+            "macs": 0,
+            "acts": 0,
+        }
+        for i, b in enumerate(graph.auxiliary)
+    ]
 
 
 def uncounted(graph: Graph) -> dict[str, int]:

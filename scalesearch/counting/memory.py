@@ -17,8 +17,19 @@ from scalesearch.counting.counts import layer_cost
 
 FLOAT, INDEX = 4, 8
 VIEWS = (ops.Permute, ops.Split, ops.Item, ops.Unflatten, ops.Spread)
-KEEPS_ORDER = (ops.Unflatten, ops.Spread, ops.Act, ops.Add, ops.Mul, ops.Scale, ops.Offset, ops.LayerScale, ops.Dropout,
-               ops.DropPath, ops.Split)
+KEEPS_ORDER = (
+    ops.Unflatten,
+    ops.Spread,
+    ops.Act,
+    ops.Add,
+    ops.Mul,
+    ops.Scale,
+    ops.Offset,
+    ops.LayerScale,
+    ops.Dropout,
+    ops.DropPath,
+    ops.Split,
+)
 COPIES = ("relu6",)  # in place it keeps a copy of its input for the backward pass
 SAVES_OUTPUT = {"relu", "sigmoid", "tanh"}
 
@@ -65,9 +76,12 @@ class _Live:
 
 
 def _is_view(op: Any, training: bool, rate: float, contiguous: bool) -> bool:
-    return (isinstance(op, VIEWS) or (isinstance(op, ops.Flatten) and contiguous)
-            or (isinstance(op, ops.Dropout) and not training)
-            or (isinstance(op, ops.DropPath) and not (training and rate)))
+    return (
+        isinstance(op, VIEWS)
+        or (isinstance(op, ops.Flatten) and contiguous)
+        or (isinstance(op, ops.Dropout) and not training)
+        or (isinstance(op, ops.DropPath) and not (training and rate))
+    )
 
 
 def _same_padded(op: Any, shape: Shape) -> int:
@@ -75,8 +89,10 @@ def _same_padded(op: Any, shape: Shape) -> int:
     if getattr(op, "padding", None) != "same":
         return 0
     dilation = getattr(op, "dilation", (1, 1))
-    pads = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-            for n, k, s, d in zip(shape[1:], op.kernel, op.stride, dilation)]
+    pads = [
+        max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+        for n, k, s, d in zip(shape[1:], op.kernel, op.stride, dilation)
+    ]
     return shape[0] * (shape[1] + pads[0]) * (shape[2] + pads[1]) if any(pads) else 0
 
 

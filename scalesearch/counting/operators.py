@@ -84,13 +84,32 @@ def _upsample(op, given, shape):
 
 
 COUNTERS: dict[type, Counter] = {
-    ops.Conv: _conv, ops.Linear: _linear, ops.MatMul: _matmul,
-    ops.Expectation: _expectation, ops.LayerScale: _layer_scale,
-    ops.Norm: _norm, ops.LayerNorm: _layer_norm, ops.AdaptivePool: _adaptive_pool, ops.Upsample: _upsample,
-}  # fmt: skip
+    ops.Conv: _conv,
+    ops.Linear: _linear,
+    ops.MatMul: _matmul,
+    ops.Expectation: _expectation,
+    ops.LayerScale: _layer_scale,
+    ops.Norm: _norm,
+    ops.LayerNorm: _layer_norm,
+    ops.AdaptivePool: _adaptive_pool,
+    ops.Upsample: _upsample,
+}
 # Work that `macs` leaves out by definition. What is in neither table moves or renames data and computes nothing.
-UNCOUNTED = (ops.Norm, ops.LayerNorm, ops.Act, ops.Pool, ops.AdaptivePool, ops.Add, ops.Mul, ops.Scale, ops.Offset,
-             ops.LayerScale, ops.Reduce, ops.Upsample, ops.Softmax)
+UNCOUNTED = (
+    ops.Norm,
+    ops.LayerNorm,
+    ops.Act,
+    ops.Pool,
+    ops.AdaptivePool,
+    ops.Add,
+    ops.Mul,
+    ops.Scale,
+    ops.Offset,
+    ops.LayerScale,
+    ops.Reduce,
+    ops.Upsample,
+    ops.Softmax,
+)
 
 
 _new = tuple.__new__  # what a named tuple's constructor calls, in half the time

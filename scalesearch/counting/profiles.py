@@ -113,8 +113,9 @@ def load_profile(path: str | Path, folder: str | Path | None = None) -> DevicePr
             raise InputError(f"is larger than {MOST_BYTES:,} bytes").in_file(str(file))
         data = plain(file.read_bytes())
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}; `scalesearch profile` makes one",
-                         "device").in_file(str(file)) from None
+        raise InputError(f"cannot be read: {error.strerror}; `scalesearch profile` makes one", "device").in_file(
+            str(file)
+        ) from None
     except ValueError:
         raise InputError("is no JSON").in_file(str(file)) from None
     return profile_of(data, str(file))
@@ -125,10 +126,15 @@ def profile_of(data: Any, place: str = "device") -> DeviceProfile:
     if not isinstance(data, Mapping) or data.get("version") != VERSION or not isinstance(data.get("blocks"), Mapping):
         raise InputError("is no device profile; `scalesearch profile` makes one").in_file(place)
     for digest, row in data["blocks"].items():
-        fine = (isinstance(row, Mapping) and isinstance(row.get("kind"), str) and _number(row.get("seconds"))
-                and row["seconds"] > 0
-                and isinstance(row.get("features"), list) and len(row["features"]) == 3
-                and all(map(_number, row["features"])))
+        fine = (
+            isinstance(row, Mapping)
+            and isinstance(row.get("kind"), str)
+            and _number(row.get("seconds"))
+            and row["seconds"] > 0
+            and isinstance(row.get("features"), list)
+            and len(row["features"]) == 3
+            and all(map(_number, row["features"]))
+        )
         if not fine:
             lacking = f"block {shown(digest)} lacks kind, seconds or features"
             raise InputError(f"is no device profile: {lacking}").in_file(place)

@@ -55,15 +55,38 @@ class Tallied(SymTensor):
     def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
         if padding is None and dilation == 1 and (usual := self._usual(width, kernel, stride, groups, bias, False)):
             return usual
-        return super().conv(width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias,
-                            name=name)  # fmt: skip
+        return super().conv(
+            width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias, name=name
+        )
 
-    def conv_norm(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, act=None,
-                  name="", names=("conv", "norm", "act")):  # fmt: skip
+    def conv_norm(
+        self,
+        width,
+        kernel=1,
+        stride=1,
+        *,
+        groups=1,
+        dilation=1,
+        padding=None,
+        bias=False,
+        act=None,
+        name="",
+        names=("conv", "norm", "act"),
+    ):
         if padding is None and dilation == 1 and (usual := self._usual(width, kernel, stride, groups, bias, True)):
             return usual
-        return super().conv_norm(width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias,
-                                 act=act, name=name, names=names)  # fmt: skip
+        return super().conv_norm(
+            width,
+            kernel,
+            stride,
+            groups=groups,
+            dilation=dilation,
+            padding=padding,
+            bias=bias,
+            act=act,
+            name=name,
+            names=names,
+        )
 
     def _usual(self, width, kernel, stride, groups, bias, norm) -> Self | None:
         """What a usual convolution gives, whose odd kernel keeps the map's size; None of any other."""
@@ -122,8 +145,14 @@ def recorded_cost(block: BlockGraph) -> Cost:
 
 
 @lru_cache(maxsize=1 << 17)
-def counted(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, stride: int | None = None,
-            classes: int | None = None, times: int = 1) -> Counted:
+def counted(
+    spec: BlockSpec,
+    in_shapes: tuple[Shape, ...],
+    same: bool = False,
+    stride: int | None = None,
+    classes: int | None = None,
+    times: int = 1,
+) -> Counted:
     """What a block costs on inputs of these shapes, and the shape of its first output.
 
     With `times`, that many of them in a row, the others with stride 1. Raises `ShapeError` where shapes don't meet.
@@ -141,8 +170,9 @@ def counted(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, s
     return Counted(total_of(tally.costs), outputs[0].shape)
 
 
-def _recorded(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool, stride: int | None, classes: int | None,
-              times: int) -> Cost:
+def _recorded(
+    spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool, stride: int | None, classes: int | None, times: int
+) -> Cost:
     costs = []
     for _ in range(times):
         graph = record(spec, in_shapes, same, stride, classes)

@@ -23,8 +23,13 @@ SIDE, CHANNELS = 32, 3  # CIFAR's
 MOST_BYTES = 256 << 20  # unpacked; CIFAR's are 178 MiB
 MEMBERS = {"data_batch_": "train", "train": "train", "test_batch": "test", "test": "test"}
 # All that a pickled numpy array is made of: anything else in one of CIFAR's files is refused, so none runs code.
-HARMLESS = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}  # fmt: skip
+HARMLESS = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
 
 
 def read_npz(path: Path, origin: str) -> Index:
@@ -61,14 +66,23 @@ def _held(path: Path, origin: str, needed: set[str]) -> dict[str, np.ndarray]:
 
 def _pixels(images: np.ndarray, origin: str) -> np.ndarray:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images) or 0 in images.shape:
-        raise InputError("images must be uint8, (images, channels, height, width) or (images, height, width), got "
-                         f"{images.dtype} {images.shape}", origin)
+        raise InputError(
+            "images must be uint8, (images, channels, height, width) or (images, height, width), got "
+            f"{images.dtype} {images.shape}",
+            origin,
+        )
     last = images.ndim == 4 and images.shape[3] in USUAL and images.shape[1] not in USUAL
     return images[..., None] if images.ndim == 3 else images if last else images.transpose(0, 2, 3, 1)
 
 
-def _index(origin: str, path: Path, pixels: np.ndarray, labels: list[Any], splits: list[str | None],
-           classes: tuple[str, ...] | None = None) -> Index:  # fmt: skip
+def _index(
+    origin: str,
+    path: Path,
+    pixels: np.ndarray,
+    labels: list[Any],
+    splits: list[str | None],
+    classes: tuple[str, ...] | None = None,
+) -> Index:
     names = [f"{split or path.name}:{row}" for row, split in enumerate(splits)]
     stamp = stamp_of([(path.name, *told_of(path)), pixels.shape])
     return index(origin, names, labels, splits, stamp, Arrays(np.ascontiguousarray(pixels)), classes)
@@ -103,8 +117,9 @@ def read_cifar(path: Path, origin: str) -> Index:
 
 def _split_of(name: str) -> str | None:
     stem = name.removesuffix(".bin")
-    return next((s for start, s in MEMBERS.items() if stem == start or (start[-1] == "_" and stem.startswith(start))),
-                None)
+    return next(
+        (s for start, s in MEMBERS.items() if stem == start or (start[-1] == "_" and stem.startswith(start))), None
+    )
 
 
 def _members(path: Path, origin: str) -> Iterator[tuple[str, bytes]]:
@@ -153,8 +168,12 @@ def _unpickled(file: bytes, place: str) -> Mapping[Any, Any]:
 def _pickled(file: bytes, fine: bool, place: str) -> tuple[np.ndarray, list[int]]:
     held = _unpickled(file, place)
     images, labels = held.get(b"data"), held.get(b"fine_labels" if fine else b"labels")
-    if isinstance(images, np.ndarray) and images.dtype == np.uint8 and isinstance(labels, list) \
-            and images.shape == (len(labels), CHANNELS * SIDE * SIDE):
+    if (
+        isinstance(images, np.ndarray)
+        and images.dtype == np.uint8
+        and isinstance(labels, list)
+        and images.shape == (len(labels), CHANNELS * SIDE * SIDE)
+    ):
         return images, [int(label) for label in labels]
     raise InputError("is none of CIFAR's files", place)
 

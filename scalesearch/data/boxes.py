@@ -33,8 +33,14 @@ class Truth:
         number = np.full(len(self.sides), -1)
         number[rows] = np.arange(len(rows))
         kept = number[self.image] >= 0
-        return Truth(number[self.image[kept]], self.class_[kept], self.box[kept], self.crowd[kept], self.area[kept],
-                     self.sides[rows])
+        return Truth(
+            number[self.image[kept]],
+            self.class_[kept],
+            self.box[kept],
+            self.crowd[kept],
+            self.area[kept],
+            self.sides[rows],
+        )
 
 
 @dataclass(frozen=True)

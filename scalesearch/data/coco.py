@@ -42,8 +42,9 @@ def read_coco(files: Sequence[Path], origin: str, folder: Path) -> Index:
     for path, held in told:
         _add(found, absent, path, held, names, _place(origin, path), folder)
     if not found and absent:
-        raise InputError(f"tells of {numbered(len(absent), 'image')}, none of which lies beside it (as {absent[0]})",
-                         origin)
+        raise InputError(
+            f"tells of {numbered(len(absent), 'image')}, none of which lies beside it (as {absent[0]})", origin
+        )
     return boxed_index(origin, found, list(names), absent=absent, files=files)
 
 
@@ -77,19 +78,30 @@ def _read(path: Path, place: str) -> dict[str, Any]:
     return held
 
 
-def _add(found: list[Labelled], absent: list[str], path: Path, held: Mapping[str, Any], names: Mapping[str, int],
-         place: str, folder: Path) -> None:
+def _add(
+    found: list[Labelled],
+    absent: list[str],
+    path: Path,
+    held: Mapping[str, Any],
+    names: Mapping[str, int],
+    place: str,
+    folder: Path,
+) -> None:
     split = split_called(path.stem.removeprefix("instances_")) or split_called(path.parent.name)
     class_of = {category.get("id"): names.get(str(category.get("name"))) for category in held["categories"]}
     boxes: dict[Any, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     known = {image.get("id") for image in held["images"]}
     for i, note in enumerate(held["annotations"]):
         if note.get("image_id") not in known:
-            raise InputError(f"image_id {shown(note.get('image_id'))} is of none of the images",
-                             f"{place}: annotations[{i}]")
+            raise InputError(
+                f"image_id {shown(note.get('image_id'))} is of none of the images", f"{place}: annotations[{i}]"
+            )
         if class_of.get(note.get("category_id")) is None:
-            raise InputError(f"category_id {shown(note.get('category_id'))} is of none of the categories "
-                             f"({', '.join(str(c) for c in list(class_of)[:12])})", f"{place}: annotations[{i}]")
+            raise InputError(
+                f"category_id {shown(note.get('category_id'))} is of none of the categories "
+                f"({', '.join(str(c) for c in list(class_of)[:12])})",
+                f"{place}: annotations[{i}]",
+            )
         boxes[note.get("image_id")].append((i, note))
     for i, image in enumerate(held["images"]):
         name = image.get("file_name")
@@ -102,8 +114,14 @@ def _add(found: list[Labelled], absent: list[str], path: Path, held: Mapping[str
         wide, high = (image.get(key) for key in ("width", "height"))
         told_sides = all(isinstance(side, int) and 0 < side < MOST for side in (wide, high))
         sides = (wide, high) if told_sides else sides_of(there)
-        told = [_box(note, class_of[note.get("category_id")], sides, f"{place}: annotations[{k}]")  # type: ignore[arg-type]
-                for k, note in boxes[image.get("id")]] if sides else []
+        told = (
+            [
+                _box(note, class_of[note.get("category_id")], sides, f"{place}: annotations[{k}]")  # type: ignore[arg-type]
+                for k, note in boxes[image.get("id")]
+            ]
+            if sides
+            else []
+        )
         called = there.relative_to(folder).as_posix() if there.is_relative_to(folder) else name
         found.append(Labelled(there, called, split, told, sides))
 
@@ -118,10 +136,18 @@ def _lying(file: Path, name: str) -> Path | None:
 
 def _box(note: Mapping[str, Any], class_: int, sides: tuple[int, int], place: str) -> Box:
     box = note.get("bbox")
-    if not (isinstance(box, list) and len(box) == 4
-            and all(isinstance(v, (int, float)) and abs(v) < MOST for v in box)):
+    if not (
+        isinstance(box, list) and len(box) == 4 and all(isinstance(v, (int, float)) and abs(v) < MOST for v in box)
+    ):
         raise InputError(f"bbox is x, y, width and height in pixels, got {shown(box)}", place)
     (x, y, width, height), (wide, high) = box, sides
     area = note.get("area")
-    return Box(class_, x / wide, y / high, width / wide, height / high, bool(note.get("iscrowd")),
-               float(area) if isinstance(area, (int, float)) and 0 < area < MOST else float("nan"))
+    return Box(
+        class_,
+        x / wide,
+        y / high,
+        width / wide,
+        height / high,
+        bool(note.get("iscrowd")),
+        float(area) if isinstance(area, (int, float)) and 0 < area < MOST else float("nan"),
+    )

@@ -92,12 +92,14 @@ class _Part:
         if self.nested and kind.get_field_index("bytes") < 0:
             raise InputError(f"holds {kind}, in which no field is called bytes", f"{place}: {self.image}")
         if not (self.encoded or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise InputError(f"takes paths or the bytes of image files, and the column holds {kind}",
-                             f"{place}: {self.image}")
+            raise InputError(
+                f"takes paths or the bytes of image files, and the column holds {kind}", f"{place}: {self.image}"
+            )
         labelled = self.schema.field(self.label).type
         if pa.types.is_nested(labelled):
-            raise InputError(f"takes one class for each image, and the column holds {labelled}",
-                             f"{place}: {self.label}")
+            raise InputError(
+                f"takes one class for each image, and the column holds {labelled}", f"{place}: {self.label}"
+            )
         self.classes = _class_names(self.schema, self.label)
         self.paths: list[str] = []
 
@@ -111,8 +113,11 @@ class _Part:
         else:
             found = next((there[name] for name in map(_plain, [wanted] if wanted else usual) if name in there), None)
         if found is None:
-            raise InputError(f"no column says the {what}; it has {', '.join(self.schema.names)}; name one (`{what}:` "
-                             f"in a study, --{what} on the command line)", self.place)
+            raise InputError(
+                f"no column says the {what}; it has {', '.join(self.schema.names)}; name one (`{what}:` "
+                f"in a study, --{what} on the command line)",
+                self.place,
+            )
         if self.schema.names.count(found) > 1:
             raise InputError(f"has two columns called {found}", f"{self.place}: {what}")
         return found
@@ -123,7 +128,10 @@ class _Part:
         columns = [self.label, *([split] if split else [])]
         has_path = self.nested and self.schema.field(self.image).type.get_field_index("path") >= 0
         named = f"{self.image}.path" if has_path else None if self.encoded else self.image
-        read = lambda names: self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
+
+        def read(names):
+            return self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
+
         table = read([*columns, named] if named else columns)
         labels = _labels(table[self.label].to_pylist())
         if self.classes:
@@ -177,8 +185,10 @@ def _csv(path: Path) -> pa.Table:
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     names = next(csv.reader(text.splitlines()[:1], delimiter=delimiter), [])
     return pyarrow.csv.read_csv(
-        pa.BufferReader(text.encode()), parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())))
+        pa.BufferReader(text.encode()),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    )
 
 
 def _text(raw: bytes) -> str:

@@ -91,12 +91,26 @@ class DataSet:
         split = {name: (there, self._labels(there, kept)) for name, there in rows.items()}
         return Source(
             self.told.source.rstrip("/").rpartition("/")[2],
-            min(native, USUAL), self.channels, len(self.index.classes), self.told.mirror,
+            min(native, USUAL),
+            self.channels,
+            len(self.index.classes),
+            self.told.mirror,
             {name: len(there) for name, there in rows.items()},
-            partial(load, self.told, self.scan.digest, kept, self.channels, split), self.index.origin,
-            "detection" if truth else "classification", self.index.classes, self.scan.digest, kept,
-            stamp_of([self.index.classes, list(self.index.labels), self.splits,
-                      *([truth.image.tolist(), truth.class_.tolist(), truth.box.tolist()] if truth else [])]))
+            partial(load, self.told, self.scan.digest, kept, self.channels, split),
+            self.index.origin,
+            "detection" if truth else "classification",
+            self.index.classes,
+            self.scan.digest,
+            kept,
+            stamp_of(
+                [
+                    self.index.classes,
+                    list(self.index.labels),
+                    self.splits,
+                    *([truth.image.tolist(), truth.class_.tolist(), truth.box.tolist()] if truth else []),
+                ]
+            ),
+        )
 
     def _labels(self, rows: np.ndarray, size: Sides) -> np.ndarray | boxes.Targets:
         """Of some images: the numbers of their classes, or their boxes where they are kept at `size`."""
@@ -114,8 +128,11 @@ class DataSet:
         if not path.exists():
             write_splits(path, self.index, self.scan, self.splits)
         elif said := difference(path, self.index, self.scan, self.splits):
-            raise InputError(f"has changed since the run in {folder} began: {said}; bring it back as it was, or start "
-                             "anew in another folder with --out", self.index.origin)
+            raise InputError(
+                f"has changed since the run in {folder} began: {said}; bring it back as it was, or start "
+                "anew in another folder with --out",
+                self.index.origin,
+            )
 
 
 def _within(size: Sides, native: int) -> Sides:
@@ -126,8 +143,9 @@ def _within(size: Sides, native: int) -> Sides:
     return max(1, round(size[0] * share)), max(1, round(size[1] * share))
 
 
-def load(told: Told, digest: str, size: Sides, channels: int,
-         rows: Mapping[str, tuple[np.ndarray, Any]]) -> dict[str, Split]:
+def load(
+    told: Told, digest: str, size: Sides, channels: int, rows: Mapping[str, tuple[np.ndarray, Any]]
+) -> dict[str, Split]:
     """The images of every split, from the cache of this machine, decoded first where it has none."""
     whole = any(isinstance(labels, boxes.Targets) for _, labels in rows.values())
     path = store_path(digest, size, channels, whole)
@@ -136,8 +154,9 @@ def load(told: Told, digest: str, size: Sides, channels: int,
     else:
         opened = open_data(told)
         if opened.scan.digest != digest:
-            raise InputError("has changed since its splits were made; bring it back as it was, or start anew",
-                             told.source)
+            raise InputError(
+                "has changed since its splits were made; bring it back as it was, or start anew", told.source
+            )
         pixels = stored(opened.index, opened.scan, size, channels, whole)
     return {split: (Pixels(pixels, which), labels) for split, (which, labels) in rows.items()}
 
@@ -175,8 +194,11 @@ def _index(told: Told) -> Index:
     if path.suffix.lower() == ".json" and path.is_file():
         return coco.read_coco([path], origin, path.parent)
     if path.exists():
-        raise InputError(f"is no data set; takes a folder, {', '.join(columns.TABLES)}, .npz or CIFAR's archives, and "
-                         "with boxes a data YAML or COCO's .json", origin)
+        raise InputError(
+            f"is no data set; takes a folder, {', '.join(columns.TABLES)}, .npz or CIFAR's archives, and "
+            "with boxes a data YAML or COCO's .json",
+            origin,
+        )
     raise InputError("is no file and no folder", origin)
 
 

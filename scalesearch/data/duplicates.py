@@ -34,8 +34,11 @@ def duplicates(scan: Scan) -> list[Pair]:
     firsts = np.array(sorted(by_digest.values()), dtype=np.int64)
     for one, other in _alike(scan, firsts):
         groups.join(one, other)
-    return [Pair(first, other, scan.digests[first] == scan.digests[other])
-            for first, *others in groups.members(rows.tolist()) for other in others]  # fmt: skip
+    return [
+        Pair(first, other, scan.digests[first] == scan.digests[other])
+        for first, *others in groups.members(rows.tolist())
+        for other in others
+    ]
 
 
 class _Groups:

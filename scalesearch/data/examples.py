@@ -62,8 +62,15 @@ def examples(data: str | Mapping[str, Any], split: str = "test", kept: Path | No
         images, labels = known.load()[split]
         names = known.class_names or tuple(map(str, range(known.classes)))
         held = Arrays(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
-        told = index(known.name, [f"{split}:{i}" for i in range(len(labels))], [names[label] for label in labels],
-                     [split] * len(labels), known.name, held, names)  # fmt: skip
+        told = index(
+            known.name,
+            [f"{split}:{i}" for i in range(len(labels))],
+            [names[label] for label in labels],
+            [split] * len(labels),
+            known.name,
+            held,
+            names,
+        )
         return Examples(told, list(range(len(labels))), known.class_names, known.classes)
     opened = data_set(data)
     then = {row["image"]: row["split"] for row in read_parquet(kept)} if kept else {}

@@ -68,6 +68,7 @@ class Source:
     @staticmethod
     def of_facts(facts: Facts) -> Source:
         """What `facts` told; its images are out of reach."""
+
         def gone() -> dict[str, Split]:
             raise FileNotFoundError(f"the images of {facts['name']} are out of reach")
 

@@ -26,19 +26,32 @@ def read_folder(folder: Path, origin: str) -> Index:
     for name in _folders(folder) if split_of else ():
         if name not in split_of and (count := sum(1 for _ in _images(folder / name, set(), Counter()))):
             ignored[f"{name}/"] = count
-    found = [(path, label, split) for root, split in roots for label in _folders(root)
-             for path in _images(root / label, set(), ignored)]
+    found = [
+        (path, label, split)
+        for root, split in roots
+        for label in _folders(root)
+        for path in _images(root / label, set(), ignored)
+    ]
     loose = [path for root, _ in {*roots, (folder, None)} for path in _here(root)]
     if not found:
-        what = f"has {len(loose)} images that lie in no class; put each into a folder called as its class" if loose \
+        what = (
+            f"has {len(loose)} images that lie in no class; put each into a folder called as its class"
+            if loose
             else f"has no images in it (files ending in {', '.join(sorted(SUFFIXES))})"
+        )
         raise InputError(what, origin)
     names = [path.relative_to(folder).as_posix() for path, _, _ in found]
     stamp = stamp_of([str(folder.resolve()), *((name, *told_of(path)) for name, (path, _, _) in zip(names, found))])
-    return index(origin, names, [label for _, label, _ in found], [split for _, _, split in found], stamp,
-                 Files([path for path, _, _ in found]),
-                 loose=tuple(sorted(path.relative_to(folder).as_posix() for path in loose)),
-                 ignored=dict(ignored))  # fmt: skip
+    return index(
+        origin,
+        names,
+        [label for _, label, _ in found],
+        [split for _, _, split in found],
+        stamp,
+        Files([path for path, _, _ in found]),
+        loose=tuple(sorted(path.relative_to(folder).as_posix() for path in loose)),
+        ignored=dict(ignored),
+    )
 
 
 def has_classes(folder: Path) -> bool:

@@ -116,8 +116,9 @@ def cropped(image: Image.Image, resize: Sides, crop: Sides, interpolation: str =
         kept = [min(side, THIN * max(covered)) for side in size]
         first = [(side - part) // 2 for side, part in zip(size, kept)]
         ratio = [there / side for there, side in zip(image.size, size)]
-        box = [start * r for start, r in zip(first, ratio)] + [(start + part) * r
-                                                               for start, part, r in zip(first, kept, ratio)]
+        box = [start * r for start, r in zip(first, ratio)] + [
+            (start + part) * r for start, part, r in zip(first, kept, ratio)
+        ]
         image = image.resize(kept, Image.Resampling[interpolation.upper()], (box[0], box[1], box[2], box[3]))
     elif image.size != tuple(size):
         image = image.resize(size, Image.Resampling[interpolation.upper()])
@@ -129,8 +130,9 @@ def _width_height(sides: Sides) -> tuple[int, int]:
     return (sides, sides) if isinstance(sides, int) else (sides[1], sides[0])
 
 
-def prepared(file: File, resize: Sides, crop: Sides, channels: int, interpolation: str = "bilinear",
-             squash: bool = False) -> np.ndarray:
+def prepared(
+    file: File, resize: Sides, crop: Sides, channels: int, interpolation: str = "bilinear", squash: bool = False
+) -> np.ndarray:
     """An image as networks take it, `(height, width, channels)` uint8: upright, 8 bits, resized (with `squash` to
     `resize` whatever its shape), its middle cut out.
 

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
     from scalesearch.data.boxes import Truth
 
 SPLITS = ("train", "val", "test")
-_CALLED = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-           "test": "test", "testing": "test"}  # fmt: skip
+_CALLED = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def split_called(name: str) -> str | None:
@@ -60,9 +68,18 @@ class Index:
         return len(self.names)
 
 
-def index(origin: str, names: Sequence[str], labels: Sequence[object], splits: Sequence[str | None], stamp: str,
-          store: Store, classes: Sequence[str] | None = None, loose: tuple[str, ...] = (),
-          ignored: Mapping[str, int] | None = None, absent: tuple[str, ...] = ()) -> Index:  # fmt: skip
+def index(
+    origin: str,
+    names: Sequence[str],
+    labels: Sequence[object],
+    splits: Sequence[str | None],
+    stamp: str,
+    store: Store,
+    classes: Sequence[str] | None = None,
+    loose: tuple[str, ...] = (),
+    ignored: Mapping[str, int] | None = None,
+    absent: tuple[str, ...] = (),
+) -> Index:
     """An `Index` of labels as they are written. Raises `InputError` where these are numbers in one split and names in
     another, where there are none, and where all are one class."""
     told = [_shown(unicodedata.normalize("NFC", str(label))) for label in labels]
@@ -70,8 +87,11 @@ def index(origin: str, names: Sequence[str], labels: Sequence[object], splits: S
     ordered = tuple(classes or sorted(set(told), key=_in_order))
     if len(ordered) < 2:
         only = f'one class, "{ordered[0]}"' if ordered else "no class"
-        raise InputError(f"has images of {only}; a classifier needs two or more, each in a folder of its own or named "
-                         "in a column of labels", origin)
+        raise InputError(
+            f"has images of {only}; a classifier needs two or more, each in a folder of its own or named "
+            "in a column of labels",
+            origin,
+        )
     return Index(origin, [*map(_shown, names)], told, splits, ordered, stamp, store, loose, ignored or {}, absent)
 
 
@@ -94,8 +114,11 @@ def _check_alike(labels: Sequence[str], splits: Sequence[str | None], origin: st
         a, b = numbers[0], names[0]
         if by_split[a] & by_split[b]:
             return  # some names are numbers
-        raise InputError(f"labels are numbers in {a} (as {min(by_split[a])}) and names in {b} (as "
-                         f"{min(by_split[b])}); write them alike", origin)
+        raise InputError(
+            f"labels are numbers in {a} (as {min(by_split[a])}) and names in {b} (as "
+            f"{min(by_split[b])}); write them alike",
+            origin,
+        )
 
 
 def stamp_of(parts: Iterable[object]) -> str:

@@ -52,8 +52,15 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def boxed_index(origin: str, images: Sequence[Labelled], classes: Sequence[str], *, absent: Iterable[str] = (),
-                ignored: Mapping[str, int] | None = None, files: Iterable[Path] = ()) -> Index:
+def boxed_index(
+    origin: str,
+    images: Sequence[Labelled],
+    classes: Sequence[str],
+    *,
+    absent: Iterable[str] = (),
+    ignored: Mapping[str, int] | None = None,
+    files: Iterable[Path] = (),
+) -> Index:
     """An `Index` of images with boxes, cut and cleared of what is no box. An image's label is its rarest class, so that
     splits share out rare ones; the stamp hangs on the `files` that tell of them too.
 
@@ -70,10 +77,26 @@ def boxed_index(origin: str, images: Sequence[Labelled], classes: Sequence[str],
         rarest[image] = min(rarest.get(image, class_), class_, key=lambda c: (counted[c], c))
     labels = [classes[rarest[i]] if i in rarest else "" for i in range(len(images))]
     paths = [image.path for image in images]
-    stamp = stamp_of(["boxes", *((image.name, *told_of(image.path)) for image in images),
-                      *((path.name, *told_of(path)) for path in files)])
-    return Index(origin, [image.name for image in images], labels, [image.split for image in images], tuple(classes),
-                 stamp, Files(paths), (), dict(ignored or {}), (), truth)
+    stamp = stamp_of(
+        [
+            "boxes",
+            *((image.name, *told_of(image.path)) for image in images),
+            *((path.name, *told_of(path)) for path in files),
+        ]
+    )
+    return Index(
+        origin,
+        [image.name for image in images],
+        labels,
+        [image.split for image in images],
+        tuple(classes),
+        stamp,
+        Files(paths),
+        (),
+        dict(ignored or {}),
+        (),
+        truth,
+    )
 
 
 def _cleared(images: Sequence[Labelled], absent: tuple[str, ...]) -> Truth:
@@ -86,8 +109,12 @@ def _cleared(images: Sequence[Labelled], absent: tuple[str, ...]) -> Truth:
         for box in image.boxes or ():
             left, top = max(0.0, box.x), max(0.0, box.y)
             right, bottom = min(1.0, box.x + box.width), min(1.0, box.y + box.height)
-            beyond = (left - box.x > slack[0], top - box.y > slack[1], box.x + box.width - right > slack[0],
-                      box.y + box.height - bottom > slack[1])
+            beyond = (
+                left - box.x > slack[0],
+                top - box.y > slack[1],
+                box.x + box.width - right > slack[0],
+                box.y + box.height - bottom > slack[1],
+            )
             if right <= left or bottom <= top:
                 empty.append(image.name)
                 continue
@@ -99,9 +126,20 @@ def _cleared(images: Sequence[Labelled], absent: tuple[str, ...]) -> Truth:
                 kept[key] = None
                 rows.append((i, cut))
     boxes = np.array([(b.x, b.y, b.width, b.height) for _, b in rows], np.float64).reshape(-1, 4)
-    unique = lambda names: tuple(dict.fromkeys(names))
-    return Truth(np.array([i for i, _ in rows], np.int64), np.array([b.class_ for _, b in rows], np.int64), boxes,
-                 np.array([b.crowd for _, b in rows], bool), np.array([b.area for _, b in rows], np.float64),
-                 np.array([image.sides or (0, 0) for image in images], np.int64).reshape(-1, 2),
-                 unique(outside), unique(empty), unique(twice),
-                 tuple(image.name for image in images if image.boxes is None), absent)
+
+    def unique(names):
+        return tuple(dict.fromkeys(names))
+
+    return Truth(
+        np.array([i for i, _ in rows], np.int64),
+        np.array([b.class_ for _, b in rows], np.int64),
+        boxes,
+        np.array([b.crowd for _, b in rows], bool),
+        np.array([b.area for _, b in rows], np.float64),
+        np.array([image.sides or (0, 0) for image in images], np.int64).reshape(-1, 2),
+        unique(outside),
+        unique(empty),
+        unique(twice),
+        tuple(image.name for image in images if image.boxes is None),
+        absent,
+    )

@@ -65,8 +65,10 @@ def stored(index: Index, scan: Scan, size: Sides, channels: int, whole: bool = F
 def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int], letterbox: bool) -> None:
     count, height, width, channels = shape
     needed, free = math.prod(shape), shutil.disk_usage(path.parent).free
-    room = (f"the {count:,} images of {index.origin} take {needed / 1e6:,.0f} MB at {height} × {width} pixels, and "
-            f"{path.parent} has {free / 1e6:,.0f} MB free; make room, or name another folder by SCALESEARCH_CACHE")
+    room = (
+        f"the {count:,} images of {index.origin} take {needed / 1e6:,.0f} MB at {height} × {width} pixels, and "
+        f"{path.parent} has {free / 1e6:,.0f} MB free; make room, or name another folder by SCALESEARCH_CACHE"
+    )
     if needed > free:
         raise WorkFailed(room)
     rows = np.flatnonzero(scan.readable).tolist()
@@ -80,7 +82,10 @@ def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int]
             raise WorkFailed(room) from None
         told = f"decoding to {height}×{width} ({needed / 1e6:,.0f} MB in {path.parent})"
         size = height, width
-        work = lambda file: letterboxed(file, size, channels)[0] if letterbox else middle(file, size, channels)
+
+        def work(file):
+            return letterboxed(file, size, channels)[0] if letterbox else middle(file, size, channels)
+
         for row, image in zip(rows, in_order(index, rows, work, told), strict=True):
             if isinstance(image, Exception):
                 raise WorkFailed(f"{index.names[row]} of {index.origin} could be read a moment ago: {image}")

@@ -89,6 +89,7 @@ def scan(index: Index) -> Scan:
 
 def in_order(index: Index, rows: Sequence[int], work: Callable[[File], T], what: str) -> Iterator[T | Exception]:
     """`work` done on those images by all cores, few of them in memory at a time; what fails comes back as its error."""
+
     def safe(file: File | OSError) -> T | Exception:
         if isinstance(file, OSError):
             return file
@@ -135,5 +136,14 @@ def _made(index: Index) -> Scan:
         told.append((facts or NOTHING)[:-1])
         thumbnails[row] = np.frombuffer((facts or NOTHING).thumbnail, np.uint8)
     widths, heights, modes, turned, animated, dhashes = zip(*told)
-    return Scan(faults, np.array(widths), np.array(heights), modes, np.array(turned), np.array(animated),
-                np.array(dhashes, np.uint64), thumbnails, digests)
+    return Scan(
+        faults,
+        np.array(widths),
+        np.array(heights),
+        modes,
+        np.array(turned),
+        np.array(animated),
+        np.array(dhashes, np.uint64),
+        thumbnails,
+        digests,
+    )

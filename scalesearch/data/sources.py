@@ -19,17 +19,31 @@ if TYPE_CHECKING:
     from scalesearch.data.dataset import DataSet
 
 SOURCES = {
-    "digits": Source("digits", 8, 1, 10, False, {"train": 1077, "val": 360, "test": 360}, load_digits,
-                     "Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, as in scikit-learn"),
-}  # fmt: skip
+    "digits": Source(
+        "digits",
+        8,
+        1,
+        10,
+        False,
+        {"train": 1077, "val": 360, "test": 360},
+        load_digits,
+        "Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, as in scikit-learn",
+    ),
+}
 
 # Data sets that are known by name: a folder, table or archive of that name in `$SCALESEARCH_DATA`, else on the Hub.
-NAMED = {"cifar10": "hf:uoft-cs/cifar10", "cifar100": "hf:uoft-cs/cifar100", "imagenette": "hf:frgfm/imagenette/320px",
-         "imagenet": "hf:ILSVRC/imagenet-1k"}  # fmt: skip
-ARCHIVES = {"cifar10": ("cifar-10-batches-py", "cifar-10-batches-bin", "cifar-10-python.tar.gz",
-                        "cifar-10-binary.tar.gz"),
-            "cifar100": ("cifar-100-python", "cifar-100-binary", "cifar-100-python.tar.gz", "cifar-100-binary.tar.gz"),
-            "imagenette": ("imagenette2", "imagenette2-320", "imagenette2-160"), "imagenet": ("ILSVRC",)}  # fmt: skip
+NAMED = {
+    "cifar10": "hf:uoft-cs/cifar10",
+    "cifar100": "hf:uoft-cs/cifar100",
+    "imagenette": "hf:frgfm/imagenette/320px",
+    "imagenet": "hf:ILSVRC/imagenet-1k",
+}
+ARCHIVES = {
+    "cifar10": ("cifar-10-batches-py", "cifar-10-batches-bin", "cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"),
+    "cifar100": ("cifar-100-python", "cifar-100-binary", "cifar-100-python.tar.gz", "cifar-100-binary.tar.gz"),
+    "imagenette": ("imagenette2", "imagenette2-320", "imagenette2-160"),
+    "imagenet": ("ILSVRC",),
+}
 HUB = "hf:"
 GROUP = "scalesearch.data"  # entry points of installed packages, each a `Source`
 
@@ -84,8 +98,10 @@ def data_set(data: str | Mapping[str, Any]) -> DataSet:
         try:
             return open_data(replace(told, source=_of_name(told.source)))
         except InputError as error:
-            raise InputError(f"{error}; or lay it into {data_home()} as {told.source} or "
-                             f"{' or '.join(ARCHIVES[told.source][:3])}", told.source) from None
+            raise InputError(
+                f"{error}; or lay it into {data_home()} as {told.source} or {' or '.join(ARCHIVES[told.source][:3])}",
+                told.source,
+            ) from None
     if not told.source.startswith(HUB) and not Path(told.source).expanduser().exists():
         names = [*SOURCES, *NAMED, *_entry_points()]
         raise InputError(unknown("data set", told.source, [*names, "a path", "hf:OWNER/NAME"]), "")

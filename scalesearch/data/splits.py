@@ -40,8 +40,10 @@ def assign(index: Index, scan: Scan, pairs: Sequence[Pair], shares: Shares) -> l
     told: list[str] = [split or ("train" if ok else LEFT_OUT) for split, ok in zip(given, scan.readable)]
     for held in ("test", "val"):
         kept = {scan.digests[row] for row, split in enumerate(told) if split == held}
-        told = [LEFT_OUT if split in SPLITS[: SPLITS.index(held)] and scan.digests[row] in kept else split
-                for row, split in enumerate(told)]
+        told = [
+            LEFT_OUT if split in SPLITS[: SPLITS.index(held)] and scan.digests[row] in kept else split
+            for row, split in enumerate(told)
+        ]
     cut = {split: share for split, share in (("test", shares.test), ("val", shares.val)) if split not in told}
     _cut(told, index, scan, pairs, cut, shares.seed)
     return told
@@ -72,8 +74,16 @@ def write_splits(path: Path, index: Index, scan: Scan, told: Sequence[str]) -> N
     """`splits.parquet`: a row for every image, with its class, split and the digest of its file."""
     from scalesearch.data.columns import write_parquet
 
-    write_parquet(path, {"image": list(index.names), "class": list(index.labels), "split": list(told),
-                         "digest": list(scan.digests), "fault": list(scan.faults)})  # fmt: skip
+    write_parquet(
+        path,
+        {
+            "image": list(index.names),
+            "class": list(index.labels),
+            "split": list(told),
+            "digest": list(scan.digests),
+            "fault": list(scan.faults),
+        },
+    )
 
 
 def difference(path: Path, index: Index, scan: Scan, told: Sequence[str]) -> str:
@@ -85,8 +95,11 @@ def difference(path: Path, index: Index, scan: Scan, told: Sequence[str]) -> str
     now = dict(zip(index.names, zip(index.labels, scan.digests)))
     gone, new = before.keys() - now.keys(), now.keys() - before.keys()
     changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
-    said = [f"{len(names)} {what} (as {min(names)})" for names, what in
-            ((gone, "gone"), (new, "new"), (changed, "changed")) if names]  # fmt: skip
+    said = [
+        f"{len(names)} {what} (as {min(names)})"
+        for names, what in ((gone, "gone"), (new, "new"), (changed, "changed"))
+        if names
+    ]
     was, moved = {row["image"]: row["split"] for row in rows}, dict(zip(index.names, told))
     if not said and (names := [name for name in moved if was[name] != moved[name]]):
         return f"{len(names)} in another split (as {min(names)})"

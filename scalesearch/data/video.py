@@ -15,8 +15,9 @@ from scalesearch.data.images import MOST_PIXELS
 from scalesearch.errors import InputError
 from scalesearch.files import whole
 
-VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv",
-                            ".3gp", ".ogv"))
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".ogv")
+)
 # What a file may be: one that holds its frames itself. A playlist would name others, here or anywhere.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg"
 USUAL_RATE = Fraction(25)  # frames a second, of a video that doesn't say

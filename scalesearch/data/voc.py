@@ -33,8 +33,10 @@ def read_voc(folder: Path, origin: str) -> Index:
     images = {path.stem: path for path in sorted(_images(folder))}
     listed = _listed(folder / LISTS)
     notes = sorted((folder / ANNOTATIONS).glob("*.xml"))
-    told = {path.stem: _read(path, f"{origin}: {path.relative_to(folder).as_posix()}", images.get(path.stem))
-            for path in notes}
+    told = {
+        path.stem: _read(path, f"{origin}: {path.relative_to(folder).as_posix()}", images.get(path.stem))
+        for path in notes
+    }
     classes = sorted({name for _, objects in told.values() for name, _ in objects})
     number = {name: i for i, name in enumerate(classes)}
     found = []
@@ -42,8 +44,13 @@ def read_voc(folder: Path, origin: str) -> Index:
         sides, objects = told.get(stem, (None, None))
         boxes = None if objects is None else [box._replace(class_=number[name]) for name, box in objects]
         found.append(Labelled(path, path.relative_to(folder).as_posix(), listed.get(stem), boxes, sides))
-    return boxed_index(origin, found, classes, absent=[f"{ANNOTATIONS}/{s}.xml" for s in told if s not in images],
-                       files=[*notes, *(folder / LISTS / f"{name}.txt" for name in SPLITS)])
+    return boxed_index(
+        origin,
+        found,
+        classes,
+        absent=[f"{ANNOTATIONS}/{s}.xml" for s in told if s not in images],
+        files=[*notes, *(folder / LISTS / f"{name}.txt" for name in SPLITS)],
+    )
 
 
 def _images(folder: Path) -> Iterator[Path]:
@@ -91,8 +98,14 @@ def _read(path: Path, place: str, image: Path | None) -> tuple[tuple[int, int] |
             continue
         left, top, right, bottom = (_number(corners, key, here) for key in ("xmin", "ymin", "xmax", "ymax"))
         wide, high = sides
-        box = Box(0, (left - 1) / wide, (top - 1) / high, (right - left + 1) / wide, (bottom - top + 1) / high,
-                  (thing.findtext("difficult") or "0").strip() == "1")
+        box = Box(
+            0,
+            (left - 1) / wide,
+            (top - 1) / high,
+            (right - left + 1) / wide,
+            (bottom - top + 1) / high,
+            (thing.findtext("difficult") or "0").strip() == "1",
+        )
         if right <= left or bottom <= top:
             box = box._replace(width=0.0)
         objects.append((name, box))

@@ -86,16 +86,18 @@ def read_labelled(folder: Path, origin: str) -> Index:
 def has_labels(folder: Path) -> bool:
     """Whether `images` and `labels` lie beside each other, here or in a folder of a split."""
     there = [folder, *(p for p in folder.iterdir() if p.is_dir())]
-    return any((p / "images").is_dir() and (p / "labels").is_dir() and any((p / "labels").rglob("*.txt"))
-               for p in there)
+    return any(
+        (p / "images").is_dir() and (p / "labels").is_dir() and any((p / "labels").rglob("*.txt")) for p in there
+    )
 
 
 def _names(names: Any, count: Any) -> list[str]:
     if isinstance(names, Mapping):
         keys = [int(key) if str(key).isdecimal() else -1 for key in names]
         if sorted(keys) != list(range(len(names))):
-            raise InputError(f"numbers classes from 0 to {len(names) - 1}, got {', '.join(map(str, names))[:100]}",
-                             "names")
+            raise InputError(
+                f"numbers classes from 0 to {len(names) - 1}, got {', '.join(map(str, names))[:100]}", "names"
+            )
         names = [value for _, value in sorted(zip(keys, names.values()), key=lambda pair: pair[0])]
     if not isinstance(names, list) or not names or not all(isinstance(n, (str, int, float)) for n in names):
         raise InputError("lists the names of the classes", "names")
@@ -116,8 +118,11 @@ def _entry(entry: Any, roots: Sequence[Path], place: str, root: Any) -> Path:
             return there
     outside = next((there for there in wanted if is_there(there)), None)
     if outside is not None:
-        raise InputError(f"leads out of the folder that the file lies in, to {_normal(outside)}; lay the file beside "
-                         "its images, and say where they lie as seen from there", place)
+        raise InputError(
+            f"leads out of the folder that the file lies in, to {_normal(outside)}; lay the file beside "
+            "its images, and say where they lie as seen from there",
+            place,
+        )
     under = f" (nor under `path: {root}`)" if root not in (None, "", ".") else ""
     raise InputError(f"{entry!r} is not there as seen from the file's folder{under}", place)
 
@@ -153,11 +158,11 @@ def _label_of(image: Path) -> Path:
     return image.with_suffix(".txt")
 
 
-def _index(origin: str, home: Path, images: Sequence[tuple[Path, str | None]], classes: list[str] | None,
-           said: Path | None) -> Index:
+def _index(
+    origin: str, home: Path, images: Sequence[tuple[Path, str | None]], classes: list[str] | None, said: Path | None
+) -> Index:
     labels = {_label_of(path): path for path, _ in images}
-    told = {label: _boxes(label, f"{origin}: {_seen(label, home)}", classes) for label in labels
-            if label.is_file()}
+    told = {label: _boxes(label, f"{origin}: {_seen(label, home)}", classes) for label in labels if label.is_file()}
     if classes is None:
         numbers = [box.class_ for boxes in told.values() for box in boxes]
         classes = [str(i) for i in range(max(numbers, default=-1) + 1)]
@@ -167,8 +172,11 @@ def _index(origin: str, home: Path, images: Sequence[tuple[Path, str | None]], c
     lists = {home / name for name in NAMES}
     absent = [_seen(path, home) for path in others if path not in lists and path != said]
     if not told and images:
-        raise InputError(f"has no label file for any of its {numbered(len(images), 'image')}; that of "
-                         f"{found[0].name} would be {_seen(_label_of(images[0][0]), home)}", origin)
+        raise InputError(
+            f"has no label file for any of its {numbered(len(images), 'image')}; that of "
+            f"{found[0].name} would be {_seen(_label_of(images[0][0]), home)}",
+            origin,
+        )
     return boxed_index(origin, found, classes, absent=absent, files=[*told, *([said] if said else [])])
 
 
@@ -197,11 +205,16 @@ def _boxes(path: Path, place: str, classes: Sequence[str] | None) -> list[Box]:
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise InputError(f"takes a class and 4 numbers (or a polygon's corners), got {len(values)}", here)
         if classes is not None and class_ >= len(classes):
-            raise InputError(f"class {int(class_)} is beyond the list of {numbered(len(classes), 'name')} (0 to "
-                             f"{len(classes) - 1})", here)
+            raise InputError(
+                f"class {int(class_)} is beyond the list of {numbered(len(classes), 'name')} (0 to {len(classes) - 1})",
+                here,
+            )
         if max(map(abs, values)) > PIXELS:
-            raise InputError(f"takes shares of the image's sides, from 0 to 1, and {shown(line.strip()[:60])} looks "
-                             "like pixels; divide x and width by the image's width, y and height by its height", here)
+            raise InputError(
+                f"takes shares of the image's sides, from 0 to 1, and {shown(line.strip()[:60])} looks "
+                "like pixels; divide x and width by the image's width, y and height by its height",
+                here,
+            )
         if len(values) == 4:
             x, y, width, height = values
             found.append(Box(int(class_), x - width / 2, y - height / 2, max(0.0, width), max(0.0, height)))

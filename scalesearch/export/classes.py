@@ -16,8 +16,18 @@ def _variables() -> Iterator[str]:
     return chain("xyzwvuts", (f"x{i}" for i in count(1)))
 
 
-DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True, "eps": 1e-5, "momentum": 0.1,
-            "ceil_mode": False, "inplace": False, "count_include_pad": True}  # fmt: skip
+DEFAULTS = {
+    "stride": 1,
+    "padding": 0,
+    "dilation": 1,
+    "groups": 1,
+    "bias": True,
+    "eps": 1e-5,
+    "momentum": 0.1,
+    "ceil_mode": False,
+    "inplace": False,
+    "count_include_pad": True,
+}
 
 
 def _call(op: Any, inputs: list[str]) -> str:
@@ -60,9 +70,15 @@ class Instance:
     @property
     def topology(self) -> tuple:
         """What must agree for two blocks to be of one class: operators, names, wiring, what stateless ones are told."""
-        return self.block.kind, len(self.block.in_shapes), self.block.outputs, tuple(
-            (x.name, x.inputs, made, tuple(k for k, _ in args)) if made else (x.name, x.inputs, x.op)
-            for x, made, args in self.layers)  # fmt: skip
+        return (
+            self.block.kind,
+            len(self.block.in_shapes),
+            self.block.outputs,
+            tuple(
+                (x.name, x.inputs, made, tuple(k for k, _ in args)) if made else (x.name, x.inputs, x.op)
+                for x, made, args in self.layers
+            ),
+        )
 
     def uses(self, index: int) -> int:
         """How many layers, or the caller, take the output of a layer."""
@@ -85,8 +101,9 @@ def instance_of(path: str, block: BlockGraph, arch: Arch, rate: float) -> Instan
         made, arguments = constructor(layer.op, arch, rate)
         arguments += [("inplace", True)] if i in block.in_place else []
         layers.append((layer._replace(inputs=inputs), made, arguments))
-    bare = BlockGraph(block.kind, block.in_shapes, tuple(x for x, _, _ in layers),
-                      tuple(moved[i] for i in block.outputs))
+    bare = BlockGraph(
+        block.kind, block.in_shapes, tuple(x for x, _, _ in layers), tuple(moved[i] for i in block.outputs)
+    )
     return Instance(path, bare, layers)
 
 
@@ -100,8 +117,12 @@ class Class:
 
     def _labels(self) -> list[tuple[str, str]]:
         """`(layer, keyword)` of every value; positional ones by what they are."""
-        names = {"nn.Conv2d": ["cin", "cout", "kernel"], "SameConv2d": ["cin", "cout", "kernel"],
-                 "nn.Linear": ["cin", "cout"], "DropPath": ["drop_path"]}  # fmt: skip
+        names = {
+            "nn.Conv2d": ["cin", "cout", "kernel"],
+            "SameConv2d": ["cin", "cout", "kernel"],
+            "nn.Linear": ["cin", "cout"],
+            "DropPath": ["drop_path"],
+        }
         labels = []
         for layer, made, args in self.instances[0].layers:
             positional = iter(names.get(made, ["kernel", "stride"] if "Pool2d" in made else ["channels", "channels"]))
@@ -201,8 +222,11 @@ class Class:
 
     def _children(self, prefix: str) -> list[str]:
         """Names right under a prefix, those of modules alone, in order."""
-        names = [layer.name[len(prefix) :] for layer, made, _ in self.instances[0].layers if made
-                 and layer.name.startswith(prefix)]
+        names = [
+            layer.name[len(prefix) :]
+            for layer, made, _ in self.instances[0].layers
+            if made and layer.name.startswith(prefix)
+        ]
         return list(dict.fromkeys(name.split(".")[0] for name in names))
 
     def _listed(self, children: list[str]) -> bool:

@@ -32,16 +32,20 @@ def _safetensors(model: Network, path: Path, opset: int) -> None:
     own file said it; for weights from a library, that images are prepared as there."""
     told = {key: value for key, value in model.told.items() if key in ("preparation", "classes")}
     told |= {"prepared_as": model.library} if model.library != "scalesearch" else {}
-    save_tensors(model.state_dict(), path, {"arch": json.dumps(model.arch.to_dict()),
-                                            "norm_eps": repr(model.arch.norm_eps), **told})  # fmt: skip
+    save_tensors(
+        model.state_dict(),
+        path,
+        {"arch": json.dumps(model.arch.to_dict()), "norm_eps": repr(model.arch.norm_eps), **told},
+    )
 
 
 def _pt2(model: Network | Detector, path: Path, opset: int) -> None:
     import torch
 
     with whole(path) as temporary, torch.no_grad():
-        program = torch.export.export(model.eval(), (_images(model, 2),),
-                                      dynamic_shapes=({0: torch.export.Dim("batch")},))
+        program = torch.export.export(
+            model.eval(), (_images(model, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
         torch.export.save(program, temporary, extra_files=_said(model))
 
 
@@ -61,9 +65,16 @@ def _onnx(model: Network | Detector, path: Path, opset: int) -> None:
 
     with whole(path) as temporary, _quiet():
         checked = _with_all_boxes(model) if isinstance(model, Detector) else model.eval()
-        program = torch.onnx.export(checked, (_images(model, 2),), None, dynamo=True, opset_version=opset,
-                                    verbose=False,
-                                    dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["image"])
+        program = torch.onnx.export(
+            checked,
+            (_images(model, 2),),
+            None,
+            dynamo=True,
+            opset_version=opset,
+            verbose=False,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["image"],
+        )
         assert program is not None
         program.save(str(temporary))
         _compare(checked, model, onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"]))
@@ -162,12 +173,21 @@ def _for_library(library: str) -> Callable[[Network, Path, int], None]:
 
 
 FORMS: dict[str, Callable[[Any, Path, int], None]] = {
-    "onnx": _onnx, "pt2": _pt2, "safetensors": _safetensors, **{name: _for_library(name) for name in LIBRARIES}}
+    "onnx": _onnx,
+    "pt2": _pt2,
+    "safetensors": _safetensors,
+    **{name: _for_library(name) for name in LIBRARIES},
+}
 
 
 # Suffixes that a file of each form may have; one that is another form's is refused, one that is nobody's is not.
-SUFFIXES = {"py": (".py",), "onnx": (".onnx",), "pt2": (".pt2",), "safetensors": (".safetensors",),
-            **dict.fromkeys(LIBRARIES, (".safetensors", ".pth", ".pt", ".bin", ".ckpt"))}  # fmt: skip
+SUFFIXES = {
+    "py": (".py",),
+    "onnx": (".onnx",),
+    "pt2": (".pt2",),
+    "safetensors": (".safetensors",),
+    **dict.fromkeys(LIBRARIES, (".safetensors", ".pth", ".pt", ".bin", ".ckpt")),
+}
 
 
 def check_suffix(form: str, path: Path) -> None:
@@ -175,8 +195,11 @@ def check_suffix(form: str, path: Path) -> None:
     others = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
     if path.suffix.lower() in others and path.suffix.lower() not in SUFFIXES[form]:
         fitting = next((f for f, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), form)
-        raise InputError(f"--to {form} takes a file that ends in {', '.join(SUFFIXES[form])}; one that ends in "
-                         f"{path.suffix} is of --to {fitting}", str(path))
+        raise InputError(
+            f"--to {form} takes a file that ends in {', '.join(SUFFIXES[form])}; one that ends in "
+            f"{path.suffix} is of --to {fitting}",
+            str(path),
+        )
 
 
 def write(model: Network | Detector, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:

@@ -18,10 +18,16 @@ from scalesearch.network import constructor
 def _helper(arch: Arch) -> list[str]:
     (_, *options) = constructor(ops.Norm(0), arch, 0)[1]
     changed = "".join(f", {key}={value!r}" for key, value in options if value != DEFAULTS[key])
-    return ["def conv_norm_act(cin, cout, kernel, act=None, **options):",
-            f"    layers = OrderedDict(conv=nn.Conv2d(cin, cout, kernel, bias=False, **options), "
-            f"norm=nn.BatchNorm2d(cout{changed}))",
-            "    if act is not None:", '        layers["act"] = act', "    return nn.Sequential(layers)", "", ""]
+    return [
+        "def conv_norm_act(cin, cout, kernel, act=None, **options):",
+        f"    layers = OrderedDict(conv=nn.Conv2d(cin, cout, kernel, bias=False, **options), "
+        f"norm=nn.BatchNorm2d(cout{changed}))",
+        "    if act is not None:",
+        '        layers["act"] = act',
+        "    return nn.Sequential(layers)",
+        "",
+        "",
+    ]
 
 
 def _instances(graph: Graph) -> list[Instance]:
@@ -78,32 +84,38 @@ def to_python(arch: Arch, told: Mapping[str, str] | None = None, boxes: Threshol
     finding = list(_finding(arch, boxes)) if boxes else []
     typed = bool(helpers or finding)
     used = "\n".join([*body, *map(inspect.getsource, helpers), *finding])
-    return "\n".join([
-        f'"""{_harmless(arch.name)}: {counted.params:,} parameters, {counted.macs:,} multiply-adds at '
-        f'{sized(arch.resolution)}.',
-        "",
-        f"Input (batch, {arch.channels}, {arch.sides[0]}, {arch.sides[1]}), {outputs(graph)}. Written by "
-        "scalesearch; needs torch alone.",
-        *(["", USE_OF_BOXES] if boxes else []),
-        '"""',
-        "",
-        *(["from __future__ import annotations", ""] if typed else []),
-        *(["import math"] if "math." in used else []),
-        *(["from collections import OrderedDict"] if "OrderedDict" in used else []),
-        *(["from collections.abc import Sequence"] if "Sequence[" in used else []),
-        *([""] if "math." in used or "OrderedDict" in used or "Sequence[" in used else []),
-        *(["import torch"] if re.search(r"\btorch\.(?!nn)", used) else []),
-        "from torch import nn",
-        *(["from torch.nn import functional as F"] if re.search(r"\bF\.", used) else []),
-        "",
-        *(f"{key.upper()} = {json.loads(told[key])!r}" for key in ("preparation", "classes") if told and key in told),
-        "",
-        *(line for helper in helpers for line in (inspect.getsource(helper).rstrip(), "", "")),
-        *body,
-        *network_source(graph, {x.path: classes[x.path].call(x) for x in instances}),
-        *finding,
-        "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f'"""{_harmless(arch.name)}: {counted.params:,} parameters, {counted.macs:,} multiply-adds at '
+            f"{sized(arch.resolution)}.",
+            "",
+            f"Input (batch, {arch.channels}, {arch.sides[0]}, {arch.sides[1]}), {outputs(graph)}. Written by "
+            "scalesearch; needs torch alone.",
+            *(["", USE_OF_BOXES] if boxes else []),
+            '"""',
+            "",
+            *(["from __future__ import annotations", ""] if typed else []),
+            *(["import math"] if "math." in used else []),
+            *(["from collections import OrderedDict"] if "OrderedDict" in used else []),
+            *(["from collections.abc import Sequence"] if "Sequence[" in used else []),
+            *([""] if "math." in used or "OrderedDict" in used or "Sequence[" in used else []),
+            *(["import torch"] if re.search(r"\btorch\.(?!nn)", used) else []),
+            "from torch import nn",
+            *(["from torch.nn import functional as F"] if re.search(r"\bF\.", used) else []),
+            "",
+            *(
+                f"{key.upper()} = {json.loads(told[key])!r}"
+                for key in ("preparation", "classes")
+                if told and key in told
+            ),
+            "",
+            *(line for helper in helpers for line in (inspect.getsource(helper).rstrip(), "", "")),
+            *body,
+            *network_source(graph, {x.path: classes[x.path].call(x) for x in instances}),
+            *finding,
+            "",
+        ]
+    )
 
 
 USE_OF_BOXES = """`detector(network)` of a network in eval mode gives boxes (corners in pixels of the input), scores
@@ -119,8 +131,13 @@ def _finding(arch: Arch, boxes: Threshold) -> Iterator[str]:
         yield from ("", "", source)
     given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     confidence, iou, most = boxes
-    yield from ("", "", "def detector(network):", f"    decode = {made.__name__}({given})",
-                f"    return Detector(network, decode, confidence={confidence!r}, iou={iou!r}, most={most}).eval()")
+    yield from (
+        "",
+        "",
+        "def detector(network):",
+        f"    decode = {made.__name__}({given})",
+        f"    return Detector(network, decode, confidence={confidence!r}, iou={iou!r}, most={most}).eval()",
+    )
 
 
 def _harmless(name: str) -> str:

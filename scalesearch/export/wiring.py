@@ -56,8 +56,9 @@ def network(graph: Graph, calls: dict[str, str]) -> Iterator[str]:
 def _forward(arch: Arch) -> Iterator[str]:
     """The stages one after another; where outputs are taken up later they are kept under the stage's number."""
     *sources, taps = arch.sources
-    named = {j for i, s in enumerate(arch.sources) for j in s if j != i - 1
-             or len(s) > 1} | {a.after for a in arch.auxiliary}
+    named = {j for i, s in enumerate(arch.sources) for j in s if j != i - 1 or len(s) > 1} | {
+        a.after for a in arch.auxiliary
+    }
     yield "    def forward(self, x):"
     if not named:
         yield "        return self.head(self.stages(self.stem(x)))"

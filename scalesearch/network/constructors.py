@@ -8,9 +8,22 @@ from typing import Any
 from scalesearch.arch import Arch, operators as ops
 
 Arguments = list[tuple[str, Any]]  # keyword and value; an empty keyword is positional
-ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "hswish": "Hardswish", "hsigmoid": "Hardsigmoid",
-               "sigmoid": "Sigmoid", "gelu": "GELU", "leaky_relu": "LeakyReLU", "mish": "Mish",
-               "tanh": "Tanh", "elu": "ELU", "selu": "SELU", "gelu_tanh": "GELU", "hardtanh": "Hardtanh"}  # fmt: skip
+ACTIVATIONS = {
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "silu": "SiLU",
+    "hswish": "Hardswish",
+    "hsigmoid": "Hardsigmoid",
+    "sigmoid": "Sigmoid",
+    "gelu": "GELU",
+    "leaky_relu": "LeakyReLU",
+    "mish": "Mish",
+    "tanh": "Tanh",
+    "elu": "ELU",
+    "selu": "SELU",
+    "gelu_tanh": "GELU",
+    "hardtanh": "Hardtanh",
+}
 TOLD: dict[str, Arguments] = {"leaky_relu": [("", 0.1)], "gelu_tanh": [("approximate", "tanh")]}
 
 
@@ -26,9 +39,16 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
     match op:
         case ops.Conv():
             same = op.padding == "same"
-            args = [("", op.cin), ("", op.cout), ("", _square(op.kernel)), ("stride", _square(op.stride)),
-                    ("padding", 0 if same else _square(op.padding)), ("dilation", _square(op.dilation)),
-                    ("groups", op.groups), ("bias", op.bias)]
+            args = [
+                ("", op.cin),
+                ("", op.cout),
+                ("", _square(op.kernel)),
+                ("stride", _square(op.stride)),
+                ("padding", 0 if same else _square(op.padding)),
+                ("dilation", _square(op.dilation)),
+                ("groups", op.groups),
+                ("bias", op.bias),
+            ]
             return "SameConv2d" if same else "nn.Conv2d", args
         case ops.Norm(channels, 0):
             return "nn.BatchNorm2d", [("", channels), ("eps", arch.norm_eps), ("momentum", arch.norm_momentum)]

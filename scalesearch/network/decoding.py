@@ -63,9 +63,19 @@ class DecodeAnchors(Decode):
     """Of heads with anchors, as Darknet reads them: YOLOv3 and v4 (also with `new_coords` and `scale_xy`), v2
     (`region`) and Gaussian YOLOv3. `values` are those of an anchor that are no class."""
 
-    def __init__(self, sides: Sequence[int], maps: Sequence[Sequence[int]], classes: int,
-                 anchors: Sequence[Sequence[float]], masks: Sequence[Sequence[int]], values: int, boxes: str = "yolo",
-                 new_coords: bool = False, scale_xy: Sequence[float] = (), softmax: bool = False):
+    def __init__(
+        self,
+        sides: Sequence[int],
+        maps: Sequence[Sequence[int]],
+        classes: int,
+        anchors: Sequence[Sequence[float]],
+        masks: Sequence[Sequence[int]],
+        values: int,
+        boxes: str = "yolo",
+        new_coords: bool = False,
+        scale_xy: Sequence[float] = (),
+        softmax: bool = False,
+    ):
         super().__init__(sides, maps, classes)
         self.masks, self.values, self.boxes = [list(mask) for mask in masks], values, boxes
         self.new_coords, self.softmax, self.scale_xy = new_coords, softmax, scale_xy or [1.0] * len(masks)
@@ -111,8 +121,16 @@ class DecodeAnchors(Decode):
 class DecodeCells(Decode):
     """Of YOLOv1's head, as Darknet reads it: `boxes` of each of `side` × `side` cells."""
 
-    def __init__(self, sides: Sequence[int], maps: Sequence[Sequence[int]], classes: int, side: int = 7, boxes: int = 2,
-                 softmax: bool = False, sqrt: bool = True):
+    def __init__(
+        self,
+        sides: Sequence[int],
+        maps: Sequence[Sequence[int]],
+        classes: int,
+        side: int = 7,
+        boxes: int = 2,
+        softmax: bool = False,
+        sqrt: bool = True,
+    ):
         super().__init__(sides, maps, classes)
         self.side, self.boxes, self.softmax, self.sqrt = side, boxes, softmax, sqrt
 

@@ -38,8 +38,9 @@ class Measurement:
     outliers: int
 
 
-def measure(model: nn.Module, *inputs: torch.Tensor, threads: int | None = None,
-            seconds: float = SECONDS) -> Measurement:
+def measure(
+    model: nn.Module, *inputs: torch.Tensor, threads: int | None = None, seconds: float = SECONDS
+) -> Measurement:
     """The latency of `model` in eval mode on `inputs`, on their device: warm-up, then runs for `seconds`, at least 7.
 
     Runs more than three scaled median absolute deviations above the median are interruptions and are left out.
@@ -82,8 +83,9 @@ def summarised(runs: Sequence[float]) -> Measurement:
     spread = statistics.median(abs(r - middle) for r in runs)
     kept = [r for r in runs if r <= middle + OUTLIER * 1.4826 * max(spread, 0.01 * middle)]
     middle = statistics.median(kept)
-    return Measurement(middle, statistics.median(abs(r - middle) for r in kept) / middle, len(kept),
-                       len(runs) - len(kept))
+    return Measurement(
+        middle, statistics.median(abs(r - middle) for r in kept) / middle, len(kept), len(runs) - len(kept)
+    )
 
 
 def device_name(device: torch.device) -> str:
@@ -100,8 +102,9 @@ def device_name(device: torch.device) -> str:
 def checked_device(name: str) -> torch.device:
     """Raises `InputError` for a device that torch does not have here."""
     if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
-        raise InputError(f"takes cpu, or cuda where torch sees a GPU (it sees {torch.cuda.device_count()}); got "
-                         f"{name!r}", "--device")
+        raise InputError(
+            f"takes cpu, or cuda where torch sees a GPU (it sees {torch.cuda.device_count()}); got {name!r}", "--device"
+        )
     return torch.device(name)
 
 
@@ -117,8 +120,15 @@ def _placed(arch: Arch, device: torch.device, batch: int) -> tuple[nn.Module, to
     return model, images.contiguous(memory_format=torch.channels_last)
 
 
-def profile(archs: Sequence[Arch], held_out: Sequence[Arch], device: torch.device, *, threads: int = 1, batch: int = 1,
-            progress: Callable[[str], None] = lambda text: None) -> DeviceProfile:
+def profile(
+    archs: Sequence[Arch],
+    held_out: Sequence[Arch],
+    device: torch.device,
+    *,
+    threads: int = 1,
+    batch: int = 1,
+    progress: Callable[[str], None] = lambda text: None,
+) -> DeviceProfile:
     """A profile of every distinct block in `archs`, fitted to those networks whole, its error that on the networks
     `held_out`."""
     blocks: dict[str, dict] = {}
@@ -147,7 +157,10 @@ def _measure_blocks(arch: Arch, device: torch.device, batch: int, threads: int, 
         return
     model, images = _placed(arch, device, batch)
     met: dict[str, tuple] = {}
-    noted = lambda path: lambda module, inputs: met.setdefault(path, inputs) and None
+
+    def noted(path):
+        return lambda module, inputs: met.setdefault(path, inputs) and None
+
     hooks = [model.get_submodule(path).register_forward_pre_hook(noted(path)) for path in wanted]
     with torch.inference_mode():
         model(images)
@@ -156,9 +169,13 @@ def _measure_blocks(arch: Arch, device: torch.device, batch: int, threads: int, 
     for path, block in wanted.items():
         if block.digest not in blocks:
             found = measure(model.get_submodule(path), *met[path], threads=threads, seconds=SECONDS / 3)
-            blocks[block.digest] = {"kind": block.kind, "features": [round(f, 6) for f in features(block)],
-                                    "seconds": found.seconds,
-                                    "spread": round(found.spread, 4), "runs": found.runs}
+            blocks[block.digest] = {
+                "kind": block.kind,
+                "features": [round(f, 6) for f in features(block)],
+                "seconds": found.seconds,
+                "spread": round(found.spread, 4),
+                "runs": found.runs,
+            }
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -175,8 +192,11 @@ def _error(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, f
     if not measured:
         return {}
     off = np.abs(np.array(predicted) / np.array(measured) - 1)
-    found = {"networks": len(measured), "median": round(float(np.median(off)), 4),
-             "largest": round(float(off.max()), 4)}
+    found = {
+        "networks": len(measured),
+        "median": round(float(np.median(off)), 4),
+        "largest": round(float(off.max()), 4),
+    }
     if len(measured) > 2:
         found["rank_correlation"] = round(spearman(predicted, measured), 4)
     return found

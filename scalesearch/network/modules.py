@@ -22,8 +22,10 @@ M = TypeVar("M", bound=nn.Module)
 
 def same_pad(x: torch.Tensor, kernel, stride, dilation, value: float = 0.0) -> torch.Tensor:
     """Pad as TensorFlow's "same" does: output side ⌈input / stride⌉, the odd pixel at the bottom and right."""
-    pads = [max((math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n, 0)
-            for n, k, s, d in zip(x.shape[-2:], kernel, stride, dilation)]
+    pads = [
+        max((math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n, 0)
+        for n, k, s, d in zip(x.shape[-2:], kernel, stride, dilation)
+    ]
     if not any(pads):
         return x
     (top, left) = (p // 2 for p in pads)
@@ -48,7 +50,9 @@ class SameAvgPool2d(nn.AvgPool2d):
     """Average pooling with TensorFlow's "same" padding, which leaves the padding out of the average."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pad = lambda t: same_pad(t, self.kernel_size, self.stride, (1, 1))
+        def pad(t):
+            return same_pad(t, self.kernel_size, self.stride, (1, 1))
+
         return super().forward(pad(x)) / super().forward(pad(torch.ones_like(x[:1, :1])))
 
 
@@ -88,9 +92,14 @@ class Expectation(nn.Conv2d):
         self.weight.requires_grad_(False).copy_(torch.arange(bins).view(1, bins, 1, 1))
 
 
-HELPERS = {"SameConv2d": SameConv2d, "SameMaxPool2d": SameMaxPool2d, "SameAvgPool2d": SameAvgPool2d,
-           "DropPath": DropPath,
-           "LayerScale": LayerScale, "Expectation": Expectation}  # fmt: skip
+HELPERS = {
+    "SameConv2d": SameConv2d,
+    "SameMaxPool2d": SameMaxPool2d,
+    "SameAvgPool2d": SameAvgPool2d,
+    "DropPath": DropPath,
+    "LayerScale": LayerScale,
+    "Expectation": Expectation,
+}
 
 
 def _module(op: Any, arch: Arch, drop_path: float) -> nn.Module | None:
@@ -187,8 +196,9 @@ class Network(nn.Module):
     auxiliary heads returns its output and theirs.
     """
 
-    def __init__(self, arch: Arch, stem: nn.Sequential, stages: nn.Sequential, head: nn.Module,
-                 auxiliary: list[nn.Module]):
+    def __init__(
+        self, arch: Arch, stem: nn.Sequential, stages: nn.Sequential, head: nn.Module, auxiliary: list[nn.Module]
+    ):
         super().__init__()
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
         self.library = "scalesearch"

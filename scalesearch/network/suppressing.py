@@ -29,8 +29,15 @@ class Suppressed(NamedTuple):
     classes: torch.Tensor
 
 
-def suppressed(boxes: torch.Tensor, scores: torch.Tensor, confidence: float = 0.25, iou: float = 0.7, most: int = 300,
-               every_class: bool = False, only: Sequence[int] | None = None) -> list[Suppressed]:
+def suppressed(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    confidence: float = 0.25,
+    iou: float = 0.7,
+    most: int = 300,
+    every_class: bool = False,
+    only: Sequence[int] | None = None,
+) -> list[Suppressed]:
     """Of each image the boxes that no likelier one of their class covers by more than `iou` (non-maximum suppression).
 
     `boxes` are `(n, A, 4)` corners, `scores` `(n, A, classes)`. A box is of its likeliest class, or of every one above
@@ -39,8 +46,15 @@ def suppressed(boxes: torch.Tensor, scores: torch.Tensor, confidence: float = 0.
     return [_of_image(own, of, confidence, iou, most, every_class, only) for own, of in zip(boxes, scores)]
 
 
-def _of_image(boxes: torch.Tensor, scores: torch.Tensor, confidence: float, iou: float, most: int,
-              every_class: bool, only: Sequence[int] | None) -> Suppressed:
+def _of_image(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    confidence: float,
+    iou: float,
+    most: int,
+    every_class: bool,
+    only: Sequence[int] | None,
+) -> Suppressed:
     if every_class:
         rows, classes = (scores > confidence).nonzero(as_tuple=True)
         likely = scores[rows, classes]
@@ -67,8 +81,15 @@ class Detector(nn.Module):
     next.
     """
 
-    def __init__(self, network: nn.Module, decode: nn.Module, confidence: float = 0.25, iou: float = 0.7,
-                 most: int = 300, considered: int = 1_000):
+    def __init__(
+        self,
+        network: nn.Module,
+        decode: nn.Module,
+        confidence: float = 0.25,
+        iou: float = 0.7,
+        most: int = 300,
+        considered: int = 1_000,
+    ):
         super().__init__()
         self.network, self.decode = network, decode
         self.confidence, self.iou, self.most, self.considered = confidence, iou, most, considered

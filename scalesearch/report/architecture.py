@@ -11,16 +11,36 @@ from scalesearch.arch import Arch, BlockSpec, expand, pixels, squared
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.files import save_text
 
-SHOWN = ("kernel", "expand", "se_ratio", "ratio", "groups", "group_width", "growth", "squeeze", "repeats", "start",
-         "middle", "heads",
-         "kv_stride", "hidden", "dropout", "factor", "padding", "act")  # fmt: skip
+SHOWN = (
+    "kernel",
+    "expand",
+    "se_ratio",
+    "ratio",
+    "groups",
+    "group_width",
+    "growth",
+    "squeeze",
+    "repeats",
+    "start",
+    "middle",
+    "heads",
+    "kv_stride",
+    "hidden",
+    "dropout",
+    "factor",
+    "padding",
+    "act",
+)
 HUES = (212, 28, 142, 330, 265, 185, 50, 0, 95, 235)
 
 
 def described(spec: BlockSpec) -> str:
     """`mbconv k5 e6`: the block and what it is told beside its width."""
-    words = [f"{'k' if name == 'kernel' else 'e' if name == 'expand' else name + ' '}{_plain(value)}"
-             for name, value in spec.args if name in SHOWN and value not in (None, False)]  # fmt: skip
+    words = [
+        f"{'k' if name == 'kernel' else 'e' if name == 'expand' else name + ' '}{_plain(value)}"
+        for name, value in spec.args
+        if name in SHOWN and value not in (None, False)
+    ]
     branches = spec.get("branches")
     return " ".join([spec.kind, *([f"{len(branches)} branches"] if branches else []), *words])
 
@@ -40,13 +60,23 @@ def table(arch: Arch) -> list[dict[str, Any]]:
     specs = [*arch.stem, *(stage.block for stage in arch.stages), arch.head, *(aux.block for aux in arch.auxiliary)]
     blocks = [*graph.stem, *(stage[0] for stage in graph.stages), graph.head, *graph.auxiliary]
     sources: list[tuple[int, ...]] = [()] * len(arch.stem)
-    sources += [() if s == (i - 1,) else s
-                for i, s in enumerate(arch.sources)] + [(aux.after,) for aux in arch.auxiliary]
-    return [{"stage": row["name"], "operator": described(spec), "resolution": squared(block.in_shape[-2:]),
-             "channels": row["shape"][0],
-             "layers": row["depth"], "stride": _stride(block, row), "inputs": list(inputs), "params": row["params"],
-             "macs": row["macs"]}
-            for row, spec, block, inputs in zip(by_stage(graph), specs, blocks, sources, strict=True)]
+    sources += [() if s == (i - 1,) else s for i, s in enumerate(arch.sources)] + [
+        (aux.after,) for aux in arch.auxiliary
+    ]
+    return [
+        {
+            "stage": row["name"],
+            "operator": described(spec),
+            "resolution": squared(block.in_shape[-2:]),
+            "channels": row["shape"][0],
+            "layers": row["depth"],
+            "stride": _stride(block, row),
+            "inputs": list(inputs),
+            "params": row["params"],
+            "macs": row["macs"],
+        }
+        for row, spec, block, inputs in zip(by_stage(graph), specs, blocks, sources, strict=True)
+    ]
 
 
 def _stride(block: Any, row: dict[str, Any]) -> int | None:
@@ -59,13 +89,19 @@ def write_drawing(arch: Arch, path: Path) -> None:
     """The drawing as one HTML page that needs nothing else."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(loader=PackageLoader("scalesearch", "report"), autoescape=True, trim_blocks=True,
-                              lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("scalesearch", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["pixels"] = pixels
     rows = table(arch)
     page = environment.get_template("architecture.html.j2").render(
-        arch=arch, cost=cost(arch), rows=list(_drawn(rows)), height=len(rows) * 34 + 20, arcs=list(_arcs(arch, rows)),
-        layers=_layers(arch))  # fmt: skip
+        arch=arch,
+        cost=cost(arch),
+        rows=list(_drawn(rows)),
+        height=len(rows) * 34 + 20,
+        arcs=list(_arcs(arch, rows)),
+        layers=_layers(arch),
+    )
     save_text(page, path)
 
 
@@ -73,9 +109,13 @@ def _drawn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     kinds = list(dict.fromkeys(row["operator"].split()[0] for row in rows))
     most = {key: max(row[key] for row in rows) or 1 for key in ("params", "macs")}
     for i, row in enumerate(rows):
-        yield row | {"y": 10 + 34 * i, "hue": HUES[kinds.index(row["operator"].split()[0]) % len(HUES)],
-                     "wide": 36 + 12 * math.log2(max(1, row["channels"])),
-                     "macs_bar": 105 * row["macs"] / most["macs"], "params_bar": 130 * row["params"] / most["params"]}
+        yield row | {
+            "y": 10 + 34 * i,
+            "hue": HUES[kinds.index(row["operator"].split()[0]) % len(HUES)],
+            "wide": 36 + 12 * math.log2(max(1, row["channels"])),
+            "macs_bar": 105 * row["macs"] / most["macs"],
+            "params_bar": 130 * row["params"] / most["params"],
+        }
 
 
 def _arcs(arch: Arch, rows: list[dict[str, Any]]) -> Iterator[dict[str, float]]:
@@ -85,8 +125,11 @@ def _arcs(arch: Arch, rows: list[dict[str, Any]]) -> Iterator[dict[str, float]]:
     for end, sources in zip(ends, arch.sources):
         for j in sources:
             if j >= 0 and at[f"stages.{j}"] + 34 != at[end]:
-                yield {"start": at[f"stages.{j}"], "end": at[end],
-                       "bend": 10 + 2.2 * math.sqrt(at[end] - at[f"stages.{j}"])}
+                yield {
+                    "start": at[f"stages.{j}"],
+                    "end": at[end],
+                    "bend": 10 + 2.2 * math.sqrt(at[end] - at[f"stages.{j}"]),
+                }
 
 
 def _layers(arch: Arch) -> dict[str, list[dict[str, Any]]]:

@@ -65,12 +65,21 @@ class Beats:
 
 def beaten(networks: Sequence[ByClass], others: Sequence[ByClass]) -> list[Beats]:
     """Every one of the networks beside every other one, as far as both are detectors scored on the same images."""
-    pairs = [(own, other) for other in others for own in networks
-             if own.found and other.found and own.found.resampled and own.classes == other.classes
-             and len(own.found.resampled) == len(other.found.resampled)]  # fmt: skip
+    pairs = [
+        (own, other)
+        for other in others
+        for own in networks
+        if own.found
+        and other.found
+        and own.found.resampled
+        and own.classes == other.classes
+        and len(own.found.resampled) == len(other.found.resampled)
+    ]
     sure = [compared(own.found.resampled, other.found.resampled) for own, other in pairs if own.found and other.found]
-    return [Beats(own.name, other.name, s.more, s.more_low, s.more_high, s.wins)
-            for (own, other), s in zip(pairs, sure, strict=True)]
+    return [
+        Beats(own.name, other.name, s.more, s.more_low, s.more_high, s.wins)
+        for (own, other), s in zip(pairs, sure, strict=True)
+    ]
 
 
 class Shown(TypedDict):
@@ -141,7 +150,10 @@ def _checked(told: Kept) -> Kept:
 def _of(name: str, seeds: Sequence[Kept]) -> ByClass:
     first, measure, found = seeds[0], _measure(seeds[0]), None
     classes = _names(first)
-    padded = lambda values: [*values, *[None] * (len(classes) - len(values))]
+
+    def padded(values):
+        return [*values, *[None] * (len(classes) - len(values))]
+
     each = list(zip(*(padded(seed[measure]) for seed in seeds), strict=True))  # type: ignore[literal-required]
     mean = tuple(None if None in values else sum(values) / len(values) for values in each)
     matrices = [seed["confusion"] for seed in seeds if "confusion" in seed]
@@ -151,9 +163,18 @@ def _of(name: str, seeds: Sequence[Kept]) -> ByClass:
         drawn = [seed.get("resampled", []) for seed in seeds]
         drawn = [values for values in drawn if len(values) == len(drawn[0])]
         threshold, f1, curves, f1_curves = (
-            tuple(padded(first.get(key, []))) for key in ("threshold", "f1", "curves", "f1_curves"))
-        found = Detected(first["interval"], threshold, f1, curves, f1_curves, first["confusion_threshold"],
-                         tuple(map(_safe, first["shown"])), tuple(sum(each) / len(each) for each in zip(*drawn)))
+            tuple(padded(first.get(key, []))) for key in ("threshold", "f1", "curves", "f1_curves")
+        )
+        found = Detected(
+            first["interval"],
+            threshold,
+            f1,
+            curves,
+            f1_curves,
+            first["confusion_threshold"],
+            tuple(map(_safe, first["shown"])),
+            tuple(sum(each) / len(each) for each in zip(*drawn)),
+        )
     return ByClass(name, tuple(classes), measure, mean, summed, found)
 
 

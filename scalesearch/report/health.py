@@ -27,9 +27,15 @@ def health_page(data: DataSet) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["thousands"] = lambda v: f"{v:,}"
     return environment.from_string((HERE / "health.html.j2").read_text(encoding="utf-8")).render(
-        health=health, pairs=pairs, singles=singles, some=some, shown=SHOWN, thumbnails=_thumbnails(data, wanted),
+        health=health,
+        pairs=pairs,
+        singles=singles,
+        some=some,
+        shown=SHOWN,
+        thumbnails=_thumbnails(data, wanted),
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        code=Markup((HERE / "scrolls.js").read_text(encoding="utf-8")))
+        code=Markup((HERE / "scrolls.js").read_text(encoding="utf-8")),
+    )
 
 
 def _by_class(data: DataSet) -> dict[str, list[str]]:

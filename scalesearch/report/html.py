@@ -38,31 +38,43 @@ def page(info: Info) -> str:
     template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     drawn = figures.figures(info)
     return template.render(
-        info=info, found=info.found, figures=drawn, css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        info=info,
+        found=info.found,
+        figures=drawn,
+        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         against={name.removeprefix("against "): drawn[name] for name in drawn if name.startswith("against ")},
-        script=Markup(figures.script()), config=Markup(json.dumps(figures.CONFIG)),
+        script=Markup(figures.script()),
+        config=Markup(json.dumps(figures.CONFIG)),
         code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "scrolls.js"))),
         provenance=provenance(info) if info.data else [],
-        study=dump(_readable(info.document)))
+        study=dump(_readable(info.document)),
+    )
 
 
 def _readable(document: Any) -> Any:
     """A study without the measurements of the device profiles in it."""
     if isinstance(document, dict):
-        return {k: f"{v['device']} (a profile of {len(v['blocks']):,} blocks)" if k == "device" and isinstance(v, dict)
-                else _readable(v)
-                for k, v in document.items()}
+        return {
+            k: f"{v['device']} (a profile of {len(v['blocks']):,} blocks)"
+            if k == "device" and isinstance(v, dict)
+            else _readable(v)
+            for k, v in document.items()
+        }
     return document
 
 
 def _splits(data: dict[str, Any]) -> str:
     """Which numbers come from which images."""
     images, origins = data["images"], (data["health"] or {}).get("splits", {})
-    told = {split: numbered(images[split], "image") + (f" ({origins[split]})" if split in origins else "")
-            for split in ("train", "val", "test")}  # fmt: skip
-    return (f"training sees {told['train']}; every score of a search, and which finalist is the base, is of "
-            f"{told['val']}; the test scores of the family and the hand-built networks, and the fronts, are of "
-            f"{told['test']}, which no search sees")
+    told = {
+        split: numbered(images[split], "image") + (f" ({origins[split]})" if split in origins else "")
+        for split in ("train", "val", "test")
+    }
+    return (
+        f"training sees {told['train']}; every score of a search, and which finalist is the base, is of "
+        f"{told['val']}; the test scores of the family and the hand-built networks, and the fronts, are of "
+        f"{told['test']}, which no search sees"
+    )
 
 
 def provenance(info: Info) -> list[tuple[str, Any]]:
@@ -73,18 +85,32 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
         ("data", f"{data['name']}: {data['origin']}; {numbered(data['classes'], 'class')}{kept}"),
         ("splits", _splits(data)),
         ("budget of the base", info.budget),
-        ("trials", ", ".join(f"{n} {step}" for step, n in info.counts.items() if n)
-         + (f"; {info.early} of them stopped early, in no front" if info.early else "")
-         + f"; {rejected:,} proposals were over budget or known already and were never trained"),
-        ("searchers",
-         f"base: {study.get('search', {}).get('with', DEFAULT)}; scaling: "
-         f"{study.get('scale', {}).get('with', DEFAULT)}"),
+        (
+            "trials",
+            ", ".join(f"{n} {step}" for step, n in info.counts.items() if n)
+            + (f"; {info.early} of them stopped early, in no front" if info.early else "")
+            + f"; {rejected:,} proposals were over budget or known already and were never trained",
+        ),
+        (
+            "searchers",
+            f"base: {study.get('search', {}).get('with', DEFAULT)}; scaling: "
+            f"{study.get('scale', {}).get('with', DEFAULT)}",
+        ),
         ("seeds", ", ".join(map(str, study.get("seeds", [0])))),
-        ("recipe", ", ".join(f"{k} {v if isinstance(v, (str, bool)) else f'{v:g}'}" for k, v in recipe["final"].items()
-                             if v not in NO_EFFECT)),
+        (
+            "recipe",
+            ", ".join(
+                f"{k} {v if isinstance(v, (str, bool)) else f'{v:g}'}"
+                for k, v in recipe["final"].items()
+                if v not in NO_EFFECT
+            ),
+        ),
         ("epochs in the searches", f"{recipe['search epochs']} (base), {recipe['scaling epochs']} (scaling)"),
-        ("time", f"{info.seconds:,.0f} s, {sum(t['seconds'] for t in info.trials):,.0f} s of them in training, over "
-                 f"all workers"),
+        (
+            "time",
+            f"{info.seconds:,.0f} s, {sum(t['seconds'] for t in info.trials):,.0f} s of them in training, over "
+            f"all workers",
+        ),
         ("versions", ", ".join(f"{k} {v}" for k, v in info.environment["versions"].items())),
         ("machine", ", ".join(f"{k} {v}" for k, v in info.environment["machine"].items())),
     ]

@@ -81,23 +81,46 @@ class Info:
     def summary(self) -> dict[str, Any]:
         """What `summary.json` holds: results and how they came about, without the per-layer tables."""
         names = {"val": self.axis.val, "test": self.axis.test, "score": self.axis.name} if self.data else {}
-        keys = ("name", "document", "data", "budget", "wanted", "recipe", "environment", "seconds", "finished", "early",
-                "faults", "failed")
+        keys = (
+            "name",
+            "document",
+            "data",
+            "budget",
+            "wanted",
+            "recipe",
+            "environment",
+            "seconds",
+            "finished",
+            "early",
+            "faults",
+            "failed",
+        )
         said = {key: getattr(self, key) for key in keys}
-        values = lambda network: dict(zip(network.classes, network.values, strict=True))
-        said["by_class"] = [{"name": network.name, network.measure: values(network), **_thresholds(network)}
-                            for network in (*self.finalists_by_class, *self.by_class)]
+
+        def values(network):
+            return dict(zip(network.classes, network.values, strict=True))
+
+        said["by_class"] = [
+            {"name": network.name, network.measure: values(network), **_thresholds(network)}
+            for network in (*self.finalists_by_class, *self.by_class)
+        ]
         said |= {"beaten": _plain(self.beaten, {})} if self.beaten else {}
-        return said | _plain(self.found, names) | {"trials": self.counts,
-                                                   "rejected": sum(t["rejected"] for t in self.trials)}
+        return (
+            said
+            | _plain(self.found, names)
+            | {"trials": self.counts, "rejected": sum(t["rejected"] for t in self.trials)}
+        )
 
 
 def _thresholds(network: ByClass) -> dict[str, Any]:
     """Of a detector, at which confidence each class is best kept, and how sure its average precision is."""
     if (found := network.found) is None:
         return {}
-    return {"threshold": dict(zip(network.classes, found.threshold, strict=True)),
-            "f1": dict(zip(network.classes, found.f1, strict=True)), "interval": list(found.interval)}
+    return {
+        "threshold": dict(zip(network.classes, found.threshold, strict=True)),
+        "f1": dict(zip(network.classes, found.f1, strict=True)),
+        "interval": list(found.interval),
+    }
 
 
 def _plain(value: Any, names: Mapping[str, str]) -> Any:
@@ -112,13 +135,21 @@ def _plain(value: Any, names: Mapping[str, str]) -> Any:
 
 def environment() -> dict[str, Any]:
     """The versions and the machine that a run used."""
-    machine = {"python": platform.python_version(), "system": platform.platform(), "processor": platform.machine(),
-               "cpus": os.cpu_count()}  # fmt: skip
+    machine = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
     return {"versions": versions(PACKAGES), "machine": machine}
 
 
-def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = None,
-           classes: Callable[[str, list[str]], list[ByClass]] = lambda step, names: []) -> Info:  # fmt: skip
+def gather(
+    run: Driver,
+    seconds: float = 0.0,
+    health: dict[str, Any] | None = None,
+    classes: Callable[[str, list[str]], list[ByClass]] = lambda step, names: [],
+) -> Info:
     """The report of a driver's study and log, as far as it has come; `health` is that of its images,
     `classes` how networks do class by class."""
     study, trials = run.study, run.trials
@@ -126,8 +157,10 @@ def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = No
     base = found.get("base")
     winner = next((run.log.arch(t) for t in trials if base and t.name == base["name"]), None)
     rows = found.get("rows", []) if study.training else []
-    family, others = (classes(step, [r.name for r in rows if (r.kind == "family") == own])
-                      for step, own in (("family", True), ("compare", False)))
+    family, others = (
+        classes(step, [r.name for r in rows if (r.kind == "family") == own])
+        for step, own in (("family", True), ("compare", False))
+    )
     return Info(
         name=study.name,
         document=study.document,
@@ -149,8 +182,9 @@ def gather(run: Driver, seconds: float = 0.0, health: dict[str, Any] | None = No
         counts={step.name: len(run.log.of(step.name)) for step in study.steps},
         objectives=study.objectives,
         by_class=family,
-        finalists_by_class=classes("finalists", list(dict.fromkeys(
-            t.name.rpartition("-s")[0] for t in run.log.of("finalists")))),
+        finalists_by_class=classes(
+            "finalists", list(dict.fromkeys(t.name.rpartition("-s")[0] for t in run.log.of("finalists")))
+        ),
         beaten=beaten(family, others),
         **_of_training(run, health),
     )
@@ -160,8 +194,9 @@ def _axis(study: Study) -> Axis:
     if study.training is None:
         return Axis("score", study.evaluator.score.key, "", False)
     task = study.training.task
-    return Axis(task.score, task.searched.key, task.tested.key, task.percent, task.larger,
-                task.title or task.score.capitalize())
+    return Axis(
+        task.score, task.searched.key, task.tested.key, task.percent, task.larger, task.title or task.score.capitalize()
+    )
 
 
 def _of_training(run: Driver, health: dict[str, Any] | None) -> dict[str, Any]:
@@ -170,13 +205,24 @@ def _of_training(run: Driver, health: dict[str, Any] | None) -> dict[str, Any]:
         return {}
     data = study.training.data
     return {
-        "data": {"name": data.name, "origin": data.origin, "classes": data.classes,
-                 "resolution": study.training.resolution, "images": dict(data.sizes), "digest": data.digest,
-                 "kept at": data.size, "health": health,
-                 "warnings": Health.of_dict(health).warnings if health else [], "tiny": _tiny(run, health)},
-        "recipe": {"final": asdict(study.training.recipe), "search epochs": run.recipe_of("base").epochs,
-                   "scaling epochs": run.recipe_of("scale").epochs},
-    }  # fmt: skip
+        "data": {
+            "name": data.name,
+            "origin": data.origin,
+            "classes": data.classes,
+            "resolution": study.training.resolution,
+            "images": dict(data.sizes),
+            "digest": data.digest,
+            "kept at": data.size,
+            "health": health,
+            "warnings": Health.of_dict(health).warnings if health else [],
+            "tiny": _tiny(run, health),
+        },
+        "recipe": {
+            "final": asdict(study.training.recipe),
+            "search epochs": run.recipe_of("base").epochs,
+            "scaling epochs": run.recipe_of("scale").epochs,
+        },
+    }
 
 
 def _tiny(run: Driver, health: dict[str, Any] | None) -> str:
@@ -185,7 +231,10 @@ def _tiny(run: Driver, health: dict[str, Any] | None) -> str:
     if not health or not health.get("boxes"):
         return ""
     counted = {int(side): count for side, count in health["boxes"]["tiny"].items()}
-    at = lambda resolution: counted[min(counted, key=lambda side: abs(side - max(sides(resolution))))]
+
+    def at(resolution):
+        return counted[min(counted, key=lambda side: abs(side - max(sides(resolution))))]
+
     largest = max((t.fidelity["resolution"] for t in run.log.of("family")), key=lambda r: max(sides(r)), default=None)
     first, last = run.study.trained.resolution, largest
     said = f"{at(first):,} of {health['boxes']['count']:,} boxes have a side under 8 pixels at {max(sides(first))}"
@@ -194,8 +243,20 @@ def _tiny(run: Driver, health: dict[str, Any] | None) -> str:
 
 def _flat(trial: Trial) -> dict[str, Any]:
     """A trial as one row of a table."""
-    keys = ("step", "number", "name", "state", "reason", "network", "recipe", "candidate", "rung", "early", "rejected",
-            "seconds")
+    keys = (
+        "step",
+        "number",
+        "name",
+        "state",
+        "reason",
+        "network",
+        "recipe",
+        "candidate",
+        "rung",
+        "early",
+        "rejected",
+        "seconds",
+    )
     row = {key: getattr(trial, key) for key in keys} | trial.cost | trial.fidelity
     row |= {"resolution": trial.arch["resolution"]} if trial.arch else {}
     return row | trial.scores | {f"decision.{key}": value for key, value in trial.decisions.items()}
@@ -219,5 +280,6 @@ def faults(trials: list[Trial]) -> list[str]:
             said.append(
                 f"{same.name} and {trial.name} differ on paper (networks {same.network} and {trial.network}, recipes "
                 f"{same.recipe} and {trial.recipe}) and trained alike to the last digit: what differs between them "
-                f"took no effect.")
+                f"took no effect."
+            )
     return said

@@ -23,8 +23,14 @@ PATIENCE = 5.0  # seconds from being asked to end to being killed
 def tidied(folder: Path) -> Iterator[None]:
     """Whatever was started with `folder` among its arguments is ended after the block, however that ends."""
     command = [sys.executable, "-I", "-S", __file__, str(folder), str(os.getpid())]
-    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               cwd="/", start_new_session=True)
+    watcher = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
     assert watcher.stdin is not None
     try:
         yield
@@ -36,8 +42,11 @@ def tidied(folder: Path) -> Iterator[None]:
 
 def running_with(folder: str, driver: int) -> list[int]:
     """Ray's processes, but for the driver, with a folder among their arguments or with files open in it."""
-    rays = ((pid, (command, *files)) for pid, command, files in _processes()
-            if command.startswith("ray::") or "/ray/" in command)
+    rays = (
+        (pid, (command, *files))
+        for pid, command, files in _processes()
+        if command.startswith("ray::") or "/ray/" in command
+    )
     return [pid for pid, signs in rays if pid not in (os.getpid(), driver) and any(folder in sign for sign in signs)]
 
 

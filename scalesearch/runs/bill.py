@@ -53,5 +53,8 @@ def bill(study: Study, base_macs: float) -> Bill | None:
     wanted = study.ray
     abreast = 1 / wanted.gpus_per_trial if wanted.gpus_per_trial else max(1.0, cores() // wanted.cpus_per_trial)
     whole: Any = tuple(one * times for times in TIMES)
-    return Bill(profile.device, (whole[0] / abreast, whole[1] / abreast),
-                (whole[0] * wanted.gpus_per_trial, whole[1] * wanted.gpus_per_trial))  # fmt: skip
+    return Bill(
+        profile.device,
+        (whole[0] / abreast, whole[1] / abreast),
+        (whole[0] * wanted.gpus_per_trial, whole[1] * wanted.gpus_per_trial),
+    )

@@ -33,10 +33,15 @@ def plan(study: Study, certificate: Certificate | None) -> list[dict[str, Any]]:
     for step in study.steps:
         macs = step.macs(study, base)
         if macs:
-            rows.append({"step": step.name, "what": step.what(study), "trials": step.networks(study) if step.networks
-                         else len(macs),
-                         "epochs": study.recipe_of(step.name).epochs if step.trains else 0,
-                         "most MACs": round(max(macs))})
+            rows.append(
+                {
+                    "step": step.name,
+                    "what": step.what(study),
+                    "trials": step.networks(study) if step.networks else len(macs),
+                    "epochs": study.recipe_of(step.name).epochs if step.trains else 0,
+                    "most MACs": round(max(macs)),
+                }
+            )
     return rows
 
 
@@ -53,8 +58,13 @@ def check_file(path: Path, budget: Budget) -> dict[str, Any]:
             return _row(path, "study", study.adapted_space.name, certificate)
         assert isinstance(study.problem, TableProblem | SpaceTableProblem)
         told = {"note": study.problem.table.told} if study.problem.table.told else {}
-        return {"file": str(path), "kind": "table study", "name": study.name,
-                "architectures": len(study.problem.table), **told}
+        return {
+            "file": str(path),
+            "kind": "table study",
+            "name": study.name,
+            "architectures": len(study.problem.table),
+            **told,
+        }
     with document.located():
         space = space_from_dict(document.data)
         return _row(path, "space" if space.decisions else "architecture", space.name, certify(space, budget))
@@ -69,10 +79,20 @@ def _is_study(data: dict[str, Any]) -> bool:
 
 def _row(path: Path, kind: str, name: str, c: Certificate) -> dict[str, Any]:
     low, high = c.interval
-    return {"file": str(path), "kind": kind, "name": name, "architectures": c.to_dict()["size"], "networks": c.networks,
-            "smallest MACs": c.smallest, "median MACs": c.median, "largest MACs": c.largest,
-            "share inside": _digits(c.inside),
-            "share low": _digits(low), "share high": _digits(high), "exact": c.exact}  # fmt: skip
+    return {
+        "file": str(path),
+        "kind": kind,
+        "name": name,
+        "architectures": c.to_dict()["size"],
+        "networks": c.networks,
+        "smallest MACs": c.smallest,
+        "median MACs": c.median,
+        "largest MACs": c.largest,
+        "share inside": _digits(c.inside),
+        "share low": _digits(low),
+        "share high": _digits(high),
+        "exact": c.exact,
+    }
 
 
 def _digits(share: float) -> float:

@@ -20,8 +20,9 @@ OURS = ("study.yaml", "training.yaml", LOCK, "splits.parquet", "data.json", "dat
 
 
 @contextmanager
-def claimed(folder: Path, document: Mapping[str, Any], resume: bool, name: str = "study",
-            beside: bool = False) -> Iterator[bool]:  # fmt: skip
+def claimed(
+    folder: Path, document: Mapping[str, Any], resume: bool, name: str = "study", beside: bool = False
+) -> Iterator[bool]:
     """The folder is this study's while the block runs, or this training's, which `name` says; true where it is this
     process's alone, as it always is but `beside` others.
 
@@ -97,8 +98,10 @@ def check_run(folder: Path) -> None:
         if path.is_fifo() or path.is_block_device() or path.is_char_device():
             raise InputError("is no file, and a run's folder holds files alone", str(path))
     if any(folder.glob("seed*.jsonl")) and not (folder / "trials.jsonl").exists():
-        raise InputError(f"{folder} holds logs of an older format, one for each seed; they can't be gone on with, "
-                         "start anew in another folder")
+        raise InputError(
+            f"{folder} holds logs of an older format, one for each seed; they can't be gone on with, "
+            "start anew in another folder"
+        )
 
 
 def _within(folder: Path) -> Iterator[str]:
@@ -110,11 +113,11 @@ def _only_ours(folder: Path) -> bool:
     return all(p.name in OURS or p.name.startswith((".study.", ".training.")) for p in folder.iterdir())
 
 
-def _check(folder: Path, there: Mapping[str, Any], document: Mapping[str, Any], resume: bool,
-           name: str) -> None:
+def _check(folder: Path, there: Mapping[str, Any], document: Mapping[str, Any], resume: bool, name: str) -> None:
     if document_digest(there) != document_digest(document):
         difference = document_difference(there, document)
         raise InputError(f"{folder} holds another {name}'s run ({difference}); give another folder with --out")
     if not resume:
-        raise InputError(f"{folder} holds a run of this {name}; go on with it by --resume, or give another folder "
-                         f"with --out")
+        raise InputError(
+            f"{folder} holds a run of this {name}; go on with it by --resume, or give another folder with --out"
+        )

@@ -72,8 +72,11 @@ def _member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> None:
 def card(row: ComparedRow, info: Info) -> str:
     """The model card of a family member."""
     name, shown, data, recipe = info.axis.name, info.axis.shown, info.data or {}, info.recipe or {}
-    scores = "Training failed." if row.test is None else (
-        f"| test {name} | {shown(row.test)} |\n| validation {name} | {shown(row.val)} |")  # fmt: skip
+    scores = (
+        "Training failed."
+        if row.test is None
+        else (f"| test {name} | {shown(row.test)} |\n| validation {name} | {shown(row.val)} |")
+    )
     found, seeds = info.found["scaling"], ", ".join(map(str, info.document.get("seeds", [0])))
     scaling = f"α = {found.alpha}, β = {found.beta}, γ = {found.gamma}" if found else ""
     return f"""# {row.name}
@@ -88,7 +91,7 @@ def card(row: ComparedRow, info: Info) -> str:
 | activations (outputs of convolution and linear) | {row.acts:,} |
 {scores}
 
-Trained for {numbered(recipe['final']['epochs'], 'epoch')}, seeds {seeds}; the weights are the
+Trained for {numbered(recipe["final"]["epochs"], "epoch")}, seeds {seeds}; the weights are the
 first seed's. Their file says how images are prepared, and what classes are called.
 
 ```python

@@ -82,8 +82,9 @@ class Mirror:
     def rest_down(self, folders: Iterable[str]) -> None:
         """Files of these folders that are not here."""
         for folder in folders:
-            there = (path.removeprefix(self.root).lstrip("/") for path in self.fs.find(f"{self.root}/{folder}",
-                                                                                       refresh=True))
+            there = (
+                path.removeprefix(self.root).lstrip("/") for path in self.fs.find(f"{self.root}/{folder}", refresh=True)
+            )
             self.down(name for name in there if not (self.folder / name).exists())
 
     def down(self, names: Iterable[str]) -> None:

@@ -27,14 +27,23 @@ class Progress:
         self.started_in: dict[str, set[tuple]] = {step: set() for step in self.titles}
         self.base_macs = study.budget.most_macs if study.budget.most_macs < inf else 0
         self.planned = {step: len(macs) for step, macs in study.planned(1.0).items()}
-        self.epochs = {} if study.training is None else {
-            step.name: study.recipe_of(step.name).epochs for step in study.steps if step.trains}
+        self.epochs = (
+            {}
+            if study.training is None
+            else {step.name: study.recipe_of(step.name).epochs for step in study.steps if step.trains}
+        )
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
         self.live = self.console.is_terminal
-        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                       TextColumn("{task.fields[state]}"),
-                       TimeElapsedColumn(), console=self.console, disable=not self.live)  # fmt: skip
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.live,
+        )
         starting = "starting" if study.evaluator.here else "starting Ray"
         self.task = self.bar.add_task(starting, total=sum(self.planned.values()), state="")
 
@@ -69,8 +78,9 @@ class Progress:
         outcome = outcome if trial.done else f"failed: {trial.reason}"
         if not self.study.evaluator.here and (not self.live or not trial.done):  # a table's rows come by the hundred
             macs = f", {trial.cost['macs']:,} MACs" if "macs" in trial.cost else ""
-            self.told(f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} "
-                      f"s{self._left()}")
+            self.told(
+                f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} s{self._left()}"
+            )
         self._show(trial.step)
 
     def told(self, line: str) -> None:
@@ -88,16 +98,22 @@ class Progress:
 
     def _show(self, step: str) -> None:
         best = f", best {shown_score(self.best[0], self.percent)} ({self.best[1]})" if self.best else ""
-        self.bar.update(self.task, description=self.titles[step], completed=self.done, total=self._total(),
-                        state=f"{len(self.running)} running{best}{self._left()}")  # fmt: skip
+        self.bar.update(
+            self.task,
+            description=self.titles[step],
+            completed=self.done,
+            total=self._total(),
+            state=f"{len(self.running)} running{best}{self._left()}",
+        )
 
     def _total(self) -> int:
         """Trials in all; a step that ended before its time counts with what it had."""
         started = [len(keys) for keys in self.started_in.values()]
         reached = max((i for i, count in enumerate(started) if count), default=0)
         planned = self.planned.values()
-        return sum(n if i < reached else max(count, n)
-                   for i, (n, count) in enumerate(zip(started, planned, strict=True)))
+        return sum(
+            n if i < reached else max(count, n) for i, (n, count) in enumerate(zip(started, planned, strict=True))
+        )
 
     def _left(self) -> str:
         """A guess: small networks take time about as the root of their MACs, which weighs done and planned work."""
@@ -108,8 +124,12 @@ class Progress:
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
     def _planned_work(self) -> float:
-        return sum(self.epochs[step.name] * sqrt(m) for step in self.study.steps if step.name in self.epochs
-                   for m in step.macs(self.study, self.base_macs))
+        return sum(
+            self.epochs[step.name] * sqrt(m)
+            for step in self.study.steps
+            if step.name in self.epochs
+            for m in step.macs(self.study, self.base_macs)
+        )
 
     def _work(self, trial: Trial) -> float:
         return trial.fidelity.get("epochs", 0) * sqrt(trial.cost.get("macs", 0))

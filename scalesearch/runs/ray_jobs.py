@@ -59,12 +59,16 @@ class Jobs:
         try:
             return Jobs(address, JobSubmissionClient(address))
         except AuthenticationError:
-            raise InputError(f"the cluster at {address} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
-                             "or RAY_AUTH_TOKEN_PATH (without them ~/.ray/auth_token is read)", "--address") from None
+            raise InputError(
+                f"the cluster at {address} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
+                "or RAY_AUTH_TOKEN_PATH (without them ~/.ray/auth_token is read)",
+                "--address",
+            ) from None
         except (ConnectionError, RuntimeError, ValueError) as error:
             said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise InputError(f"no Ray dashboard answers at {address} ({said}); give http://HEAD:8265",
-                             "--address") from None
+            raise InputError(
+                f"no Ray dashboard answers at {address} ({said}); give http://HEAD:8265", "--address"
+            ) from None
 
     def submit(self, study: Study, out: str = "", blocks: Sequence[Path] = (), resume: bool = False) -> str:
         """Send the study whole (its spaces and profiles are in it), files of a person's own `blocks`, and this package;
@@ -80,10 +84,14 @@ class Jobs:
             plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", study.name)  # a shell reads it
             out = out or f"{HOME}/{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
             command = f'python -m scalesearch{own} run study.yaml --address auto --out "{out}"'
-            environment = {"working_dir": str(sent), "py_modules": [str(package)],
-                           "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOPPING), "PYTHONUNBUFFERED": "1"}}
-            return self._send(command + " --resume" * resume, environment,
-                              {MARK: "run", "study": study.name, "out": out})
+            environment = {
+                "working_dir": str(sent),
+                "py_modules": [str(package)],
+                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOPPING), "PYTHONUNBUFFERED": "1"},
+            }
+            return self._send(
+                command + " --resume" * resume, environment, {MARK: "run", "study": study.name, "out": out}
+            )
 
     def _send(self, command: str, environment: dict[str, Any], about: dict[str, str]) -> str:
         """The job's id. A cluster that has only just started takes a while to have somebody who takes jobs."""
@@ -106,7 +114,7 @@ class Jobs:
         ours = {one.job: one for one in self.all()}
         if job not in ours:
             known = ", ".join(ours) or "none yet"
-            raise InputError(f'there is no such study at {self.address}; takes {known}', job)
+            raise InputError(f"there is no such study at {self.address}; takes {known}", job)
         return ours[job]
 
     def follow(self, job: str) -> Iterator[str]:
@@ -142,8 +150,14 @@ class Jobs:
 def _told(info: Any) -> Submitted:
     started = info.start_time / 1000 if info.start_time else None
     ended = info.end_time / 1000 if info.end_time else time.time()
-    return Submitted(info.submission_id, info.metadata.get("study", ""), info.metadata.get("out", ""),
-                     str(info.status.value), started, round(ended - started, 1) if started else None)
+    return Submitted(
+        info.submission_id,
+        info.metadata.get("study", ""),
+        info.metadata.get("out", ""),
+        str(info.status.value),
+        started,
+        round(ended - started, 1) if started else None,
+    )
 
 
 def check_ended_well(job: Submitted) -> None:

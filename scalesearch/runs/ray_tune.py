@@ -31,12 +31,16 @@ from scalesearch.searchers import WAIT, Job, Key
 from scalesearch.study import Driver, Study, seconds
 from scalesearch.training import Place
 
-QUIET = {"TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
-         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0",
-         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-         "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which a driver whose Ray was killed ends
-         "RAY_ROTATION_MAX_BYTES": "20000000", "RAY_ROTATION_BACKUP_COUNT": "1",  # of what a worker prints
-         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}  # fmt: skip
+QUIET = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which a driver whose Ray was killed ends
+    "RAY_ROTATION_MAX_BYTES": "20000000",
+    "RAY_ROTATION_BACKUP_COUNT": "1",  # of what a worker prints
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
 FEW_AHEAD = {"TUNE_MAX_PENDING_TRIALS_PG": "1"}  # what is asked for before there is room, other drivers don't get
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as Ray does by itself where these would ask their owner
 RESOURCES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
@@ -65,12 +69,18 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
             stack.enter_context(tidied(folder))
             local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE, "_temp_dir": str(folder)}
         try:
-            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL,
-                     configure_logging=False, **local)
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                configure_logging=False,
+                **local,
+            )
         except (ValueError, ConnectionError) as error:
             said = str(error).strip().splitlines()[0]
-            raise InputError(f"no Ray cluster answers at {address} ({said}); give HOST:PORT of its head",
-                             "--address") from None
+            raise InputError(
+                f"no Ray cluster answers at {address} ({said}); give HOST:PORT of its head", "--address"
+            ) from None
         if OF_A_JOB in os.environ:
             os.chdir("/")  # a second node on the same machine lays the folder that we began in down anew
         else:
@@ -87,8 +97,9 @@ def _check_reachable(address: str | None) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
-        raise InputError(f"no Ray cluster answers at {address} ({error}); give HOST:PORT of its head",
-                         "--address") from None
+        raise InputError(
+            f"no Ray cluster answers at {address} ({error}); give HOST:PORT of its head", "--address"
+        ) from None
 
 
 PLACES = {"CPU": "cpus_per_trial", "GPU": "gpus_per_trial"}  # of Ray's names, in a study
@@ -105,14 +116,18 @@ def _check_enough(study: Study, nodes: list[dict[str, float]]) -> None:
             place = "accelerator_type" if ":" in kind else PLACES.get(kind, f"resources.{kind}")
             asked = kind if ":" in kind else f"{amount:g} {kind}"
             here = ", ".join(sorted({k for node in nodes for k in node if not k.startswith(("node:", "object_store"))}))
-            raise InputError(f"a trial wants {asked}, and no node of the Ray cluster has "
-                             f"{f'more than {most:g}' if most else 'any'} (there are {here})", f"ray.{place}")
+            raise InputError(
+                f"a trial wants {asked}, and no node of the Ray cluster has "
+                f"{f'more than {most:g}' if most else 'any'} (there are {here})",
+                f"ray.{place}",
+            )
     together = ", ".join(f"{amount:g} {kind}" for kind, amount in wanted.items() if amount)
     raise InputError(f"a trial wants {together} on one node, and no node of the Ray cluster has all of these", "ray")
 
 
-def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, report: Callable[[], Any],
-         store: str = "") -> None:  # fmt: skip
+def tune(
+    driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, report: Callable[[], Any], store: str = ""
+) -> None:
     """Try `first`, and all that the driver hands out after it, until it is told to stop. `report` writes down what is
     known, `store` is where the folder is kept if not on this machine."""
     from ray import cloudpickle, tune
@@ -121,10 +136,16 @@ def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, re
         os.environ |= FEW_AHEAD
     source = _source()(driver, first, folder, observer, stop, report)
     wanted = driver.study.ray
-    place = Place(folder.resolve(), max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0,
-                  wanted.save_every, min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()),
-                  seconds(wanted.trial_timeout, "trial_timeout"), max(1, int(wanted.gpus_per_trial)),
-                  store=store)
+    place = Place(
+        folder.resolve(),
+        max(1, int(wanted.cpus_per_trial)),
+        wanted.gpus_per_trial > 0,
+        wanted.save_every,
+        min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()),
+        seconds(wanted.trial_timeout, "trial_timeout"),
+        max(1, int(wanted.gpus_per_trial)),
+        store=store,
+    )
     for block in OWN.values():  # the workers have no such module to import them from
         module = sys.modules.get(block.function.__module__)
         if module is not None and module.__name__ != "__main__":
@@ -133,15 +154,23 @@ def tune(driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, re
         place = replace(place, blocks=cloudpickle.dumps(OWN))
     trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
     taken = {RESOURCES.get(kind, kind): amount for kind, amount in wanted.wanted.items()}
-    running = lambda: len(source.jobs)
+
+    def running():
+        return len(source.jobs)
+
     with own_folder("scalesearch-tune") as scratch, counted(folder, wanted, stop, running):
         tune.Tuner(
             tune.with_resources(trainable, taken),
-            tune_config=tune.TuneConfig(search_alg=source, num_samples=-1, reuse_actors=True,
-                                        trial_dirname_creator=lambda trial: trial.trial_id),
-            run_config=tune.RunConfig(storage_path=str(scratch), name="run", verbose=0,
-                                      checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)),
-        ).fit()  # fmt: skip
+            tune_config=tune.TuneConfig(
+                search_alg=source, num_samples=-1, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(scratch),
+                name="run",
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
     if source.failure:
         raise source.failure
 
@@ -156,8 +185,9 @@ def _source() -> Any:
         a complete one.
         """
 
-        def __init__(self, driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop,
-                     report: Callable[[], Any]):  # fmt: skip
+        def __init__(
+            self, driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, report: Callable[[], Any]
+        ):
             super().__init__()  # no metric: Tune would insist on it in the results of failed trials
             self.driver, self.first, self.folder, self.observer, self.stop = driver, first, folder, observer, stop
             self.report = report
@@ -189,8 +219,9 @@ def _source() -> Any:
             """What the last steps have found, before anybody pays for the next one."""
             self.step = before
             needed = next(step.needs for step in self.driver.study.steps if step.name == before)
-            lines = [line for step in self.driver.study.steps if step.name in needed
-                     for line in step.tells(self.driver)]
+            lines = [
+                line for step in self.driver.study.steps if step.name in needed for line in step.tells(self.driver)
+            ]
             if lines:
                 self.report()
             for line in lines:

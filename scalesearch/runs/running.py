@@ -69,8 +69,15 @@ class Run:
         return [{key: row[key] for c in columns if (key := names.get(c, c)) in row} for row in rows]
 
 
-def run(study: Study | str | Path, out: str | Path | None = None, *, address: str | None = None, resume: bool = False,
-        observer: Observer | None = None, storage: str = "") -> Run:  # fmt: skip
+def run(
+    study: Study | str | Path,
+    out: str | Path | None = None,
+    *,
+    address: str | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    storage: str = "",
+) -> Run:
     """Run `study` (or the study in a file) whole and leave its family and report in the folder `out` (`reports/NAME` by
     default), or wherever else fsspec has a place for it (`s3://bucket/run`).
 
@@ -90,9 +97,11 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
     storage = with_driver(storage)
     shared = is_database(storage)
     with claimed(folder, study.document, resume or shared, beside=shared) as alone, ExitStack() as stack:
-        log = TrialLog(folder / "trials.jsonl" if alone else None, {"study": study.digest,
-                                                                    "problem": study.problem.digest},
-                       otherwise="give another folder with --out")  # fmt: skip
+        log = TrialLog(
+            folder / "trials.jsonl" if alone else None,
+            {"study": study.digest, "problem": study.problem.digest},
+            otherwise="give another folder with --out",
+        )
 
         def finished(trial: Trial) -> None:
             if mirror is not None:
@@ -102,7 +111,10 @@ def run(study: Study | str | Path, out: str | Path | None = None, *, address: st
         if alone and not shared:
             take_back_damaged(folder, log, observer.told)
         earlier, started = spent(folder).seconds, time.monotonic()
-        clock = lambda: earlier + time.monotonic() - started
+
+        def clock():
+            return earlier + time.monotonic() - started
+
         driver = Driver(study, log, finished, clock)
         if shared:
             ledger = Ledger(storage, run_id(folder, study))
@@ -175,8 +187,10 @@ class Desk:
         self._complete()
         # Two drivers may have trained one network, one of which was taken for dead: the same tensors in other words.
         if shared and (hurt := next(hurt_by(self.folder, self.driver.trials, to_the_byte=False), None)):
-            raise WorkFailed(f"{hurt[1]}; drivers may share this run, so it is left as it is: --resume without "
-                             "--storage trains it again")
+            raise WorkFailed(
+                f"{hurt[1]}; drivers may share this run, so it is left as it is: --resume without "
+                "--storage trains it again"
+            )
         with nullcontext() if self.alone else in_turn(self.folder / LOCK):
             if not self.alone:
                 self._log_all()

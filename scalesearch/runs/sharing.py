@@ -25,8 +25,12 @@ WAITS = 60.0  # seconds, for a file that somebody else has locked
 TRIES = 5  # to make the tables
 SHARED = "shared.id"
 # Of an address without a driver: that of the extra `storage`.
-DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "mysql": "mysql+pymysql",
-           "mariadb": "mysql+pymysql"}
+DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
 
 
 def is_database(storage: str) -> bool:
@@ -34,8 +38,9 @@ def is_database(storage: str) -> bool:
     if not storage or storage.startswith("journal:"):
         return False
     if "://" not in storage:
-        raise InputError(f"takes sqlite:///FILE, postgresql://…, mysql://… or journal:FILE, got {storage!r}",
-                         "--storage")
+        raise InputError(
+            f"takes sqlite:///FILE, postgresql://…, mysql://… or journal:FILE, got {storage!r}", "--storage"
+        )
     return True
 
 
@@ -57,14 +62,33 @@ class Ledger:
         self.sql, self.run, self.me = sqlalchemy, run, uuid.uuid4().hex
         long = Text().with_variant(LONGTEXT(), "mysql")  # whose text ends at 64 KiB
         tables = MetaData()
-        key: Callable[[], list[Any]] = lambda: [Column("run", String(64)), Column("step", String(64)),
-                                                Column("seed", BigInteger), Column("number", Integer)]
-        self.drivers = Table("scalesearch_drivers", tables, Column("driver", String(32), primary_key=True),
-                             Column("beat", Integer))
-        self.claims = Table("scalesearch_claims", tables, *key(), Column("driver", String(32)),
-                            UniqueConstraint("run", "step", "seed", "number"))
-        self.trials = Table("scalesearch_trials", tables, Column("id", Integer, primary_key=True, autoincrement=True),
-                            *key(), Column("line", long), UniqueConstraint("run", "step", "seed", "number"))
+
+        def key() -> list[Any]:
+            return [
+                Column("run", String(64)),
+                Column("step", String(64)),
+                Column("seed", BigInteger),
+                Column("number", Integer),
+            ]
+
+        self.drivers = Table(
+            "scalesearch_drivers", tables, Column("driver", String(32), primary_key=True), Column("beat", Integer)
+        )
+        self.claims = Table(
+            "scalesearch_claims",
+            tables,
+            *key(),
+            Column("driver", String(32)),
+            UniqueConstraint("run", "step", "seed", "number"),
+        )
+        self.trials = Table(
+            "scalesearch_trials",
+            tables,
+            Column("id", Integer, primary_key=True, autoincrement=True),
+            *key(),
+            Column("line", long),
+            UniqueConstraint("run", "step", "seed", "number"),
+        )
         with reached(url):
             waiting = {"connect_args": {"timeout": WAITS}} if url.startswith("sqlite") else {}
             self.engine = sqlalchemy.create_engine(url, **waiting)
@@ -184,8 +208,14 @@ class SharedDriver(Driver):
 
     alone = False
 
-    def __init__(self, study: Study, log: TrialLog, told: Callable[[Trial], None], ledger: Ledger,
-                 clock: Callable[[], float] = lambda: 0.0):  # fmt: skip
+    def __init__(
+        self,
+        study: Study,
+        log: TrialLog,
+        told: Callable[[Trial], None],
+        ledger: Ledger,
+        clock: Callable[[], float] = lambda: 0.0,
+    ):
         super().__init__(study, log, told, clock)
         self.ledger = ledger
         self.theirs: list[Job] = []

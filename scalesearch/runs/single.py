@@ -50,19 +50,29 @@ class Single:
     @cached_property
     def adapted(self) -> Arch:
         """The network brought to the images."""
-        return adapt(self.arch, resolution=self.resolution or self.source.resolution, classes=self.source.classes,
-                     channels=self.source.channels)
+        return adapt(
+            self.arch,
+            resolution=self.resolution or self.source.resolution,
+            classes=self.source.classes,
+            channels=self.source.channels,
+        )
 
     @property
     def document(self) -> dict[str, Any]:
         """What names it: a folder that holds another one is left alone."""
         raw = {"raw": True} if self.raw else {}
-        return {"name": self.arch.name, "network": expand(self.adapted).digest, "data": self.data,
-                "weights": self.weights, "recipe": asdict(self.recipe), "seed": self.seed, **raw}
+        return {
+            "name": self.arch.name,
+            "network": expand(self.adapted).digest,
+            "data": self.data,
+            "weights": self.weights,
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            **raw,
+        }
 
 
-def train(single: Single, folder: Path, resume: bool = False,
-          told: Told = lambda numbers, epochs: None) -> Summary:
+def train(single: Single, folder: Path, resume: bool = False, told: Told = lambda numbers, epochs: None) -> Summary:
     """Train and leave `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and `card.md` in a folder.
 
     With `resume` it goes on where a kill left it. Raises `InputError` where the folder holds anything else,
@@ -83,8 +93,21 @@ def train(single: Single, folder: Path, resume: bool = False,
                 told({"taken": taken}, single.recipe.epochs)
         adapted = single.adapted.with_(**(settings_of(folder) if single.weights else {}))
         epochs = single.recipe.epochs
-        job = Job("train", 0, adapted.name, expand(adapted).digest, {}, single.seed, adapted, cost(adapted)._asdict(),
-                  until=epochs, of=epochs, recipe=single.recipe, final=True, weights=WEIGHTS)
+        job = Job(
+            "train",
+            0,
+            adapted.name,
+            expand(adapted).digest,
+            {},
+            single.seed,
+            adapted,
+            cost(adapted)._asdict(),
+            until=epochs,
+            of=epochs,
+            recipe=single.recipe,
+            final=True,
+            weights=WEIGHTS,
+        )
         training = Training(task, single.source, adapted.sides[0], single.recipe, init=bool(single.weights))
         place = Place(folder, single.threads, single.gpu, single.save_every)
         said: dict[str, Any] = {}
@@ -160,11 +183,24 @@ def begin(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
 def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path) -> Summary:
     source, scores = single.source, outcome["scores"]
     summary: Summary = {
-        "name": arch.name, "cost": cost(arch)._asdict(), "resolution": arch.resolution, "scores": scores,
-        "weights": single.weights or None, "inherited": outcome["inherited"],
-        "data": {"name": source.name, "origin": source.origin, "digest": source.digest, "images": dict(source.sizes),
-                 "classes": list(source.class_names) or source.classes},
-        "recipe": asdict(single.recipe), "seed": single.seed, "seconds": outcome["seconds"], "used": outcome["used"]}
+        "name": arch.name,
+        "cost": cost(arch)._asdict(),
+        "resolution": arch.resolution,
+        "scores": scores,
+        "weights": single.weights or None,
+        "inherited": outcome["inherited"],
+        "data": {
+            "name": source.name,
+            "origin": source.origin,
+            "digest": source.digest,
+            "images": dict(source.sizes),
+            "classes": list(source.class_names) or source.classes,
+        },
+        "recipe": asdict(single.recipe),
+        "seed": single.seed,
+        "seconds": outcome["seconds"],
+        "used": outcome["used"],
+    }
     save_text(arch_to_yaml(trained_arch(folder / WEIGHTS, arch)), folder / "arch.yaml")
     save_text("".join(json.dumps(row) + "\n" for row in outcome["history"]), folder / "history.jsonl")
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
@@ -184,9 +220,9 @@ def _card(single: Single, arch: Arch, summary: Mapping[str, Any]) -> str:
     uses = " · ".join(f"`scalesearch {verb}`" for verb in [*verbs, "export . --to onnx -o model.onnx"])
     return f"""# {arch.name}
 
-Trained on {source.name} ({source.origin}), {numbered(source.sizes['train'], 'image')} of
-{numbered(source.classes, 'class')}, {began}, for
-{summary["used"]["epochs"]} of {numbered(recipe.epochs, 'epoch')}, seed {single.seed}.
+Trained on {source.name} ({source.origin}), {numbered(source.sizes["train"], "image")} of
+{numbered(source.classes, "class")}, {began}, for
+{summary["used"]["epochs"]} of {numbered(recipe.epochs, "epoch")}, seed {single.seed}.
 
 | | |
 |---|---|
@@ -197,4 +233,3 @@ Trained on {source.name} ({source.origin}), {numbered(source.sizes['train'], 'im
 
 {uses}
 """
-

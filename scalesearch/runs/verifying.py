@@ -72,8 +72,9 @@ class Proof:
     @cached_property
     def strangers(self) -> list[str]:
         """Trials of the log that its study would not have tried, or not so."""
-        return [trial.name for trial in self.log
-                if (job := self.replayed.get(trial.key)) is None or not _is_of(trial, job)]
+        return [
+            trial.name for trial in self.log if (job := self.replayed.get(trial.key)) is None or not _is_of(trial, job)
+        ]
 
     @property
     def same_machine(self) -> bool:
@@ -85,8 +86,11 @@ class Proof:
 
     def sample(self, count: int, seed: int) -> list[Job]:
         """So many of the trained trials, by chance; those whose parent's or teacher's weights are gone left out."""
-        there = [job for key, job in self.replayed.items() if self.log.trials[key].done and job.until and all(
-            (self.folder / path).exists() for path in needed(job))]  # fmt: skip
+        there = [
+            job
+            for key, job in self.replayed.items()
+            if self.log.trials[key].done and job.until and all((self.folder / path).exists() for path in needed(job))
+        ]
         return Random(seed).sample(there, min(count, len(there)))
 
     def again(self, jobs: list[Job], tolerance: float) -> Iterator[Verdict]:
@@ -121,6 +125,12 @@ def _off(found: Trial, logged: Trial) -> float | None:
 
 def _is_of(trial: Trial, job: Job) -> bool:
     """Whether what the log says was tried is what the job asks for."""
-    asked = replace(trial, network=job.network, decisions=dict(job.decisions), cost=dict(job.cost),
-                    arch=job.arch.to_dict() if job.arch else {}, recipe=job.recipe.digest if job.recipe else "")
+    asked = replace(
+        trial,
+        network=job.network,
+        decisions=dict(job.decisions),
+        cost=dict(job.cost),
+        arch=job.arch.to_dict() if job.arch else {},
+        recipe=job.recipe.digest if job.recipe else "",
+    )
     return json.dumps(asked.to_dict()) == json.dumps(trial.to_dict())

@@ -89,8 +89,10 @@ class Scaled:
         named = zip(("depth", "width", "resolution"), self.shares)
         axes = " and ".join(name for name, share in named if share) or "no axis"
         tried = f"none of {self.tried:,} networks around the target is" if self.tried > 1 else "it is not"
-        return (f"{tried} within {tolerance:.1%}: the steps of {axes} are too coarse here; "
-                f"the nearest has {self.macs:,} MACs ({self.deviation:+.2%})")
+        return (
+            f"{tried} within {tolerance:.1%}: the steps of {axes} are too coarse here; "
+            f"the nearest has {self.macs:,} MACs ({self.deviation:+.2%})"
+        )
 
     @property
     def deviation(self) -> float:
@@ -115,9 +117,11 @@ def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0
         raise InputError(f"takes a number of MACs, got {shown(target)}", "target")
     factor = target / cost(base).macs
     if not 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
-        raise InputError(f"{target:,} MACs are {factor:.3g} times those of {base.name}; between 1/{MOST_FACTOR} and "
-                         f"{MOST_FACTOR} times "
-                         "are taken")
+        raise InputError(
+            f"{target:,} MACs are {factor:.3g} times those of {base.name}; between 1/{MOST_FACTOR} and "
+            f"{MOST_FACTOR} times "
+            "are taken"
+        )
     found: dict[Arch, Scaled] = {}
     for widen_search in (_along, _steps_from, _lattice, _steps_from, _two_steps_from, _depth_lists):
         for arch in widen_search(base, shares, factor, list(found.values())):
@@ -127,16 +131,19 @@ def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0
         if inside:
             return replace(min(inside, key=lambda s: _untruth(s, base, factor)), tried=len(found))
     if not found:
-        raise InputError(f"{base.name} cannot be scaled to {target:,} MACs: its resolution {sized(base.resolution)} "
-                         "becomes too small for its strides")
+        raise InputError(
+            f"{base.name} cannot be scaled to {target:,} MACs: its resolution {sized(base.resolution)} "
+            "becomes too small for its strides"
+        )
     return replace(min(found.values(), key=lambda s: (abs(s.deviation), _untruth(s, base, factor))), tried=len(found))
 
 
 def realised(arch: Arch, base: Arch) -> tuple[float, float, float]:
     """The multipliers that the rounding left: layers, geometric mean of widths, resolution, each over the base's."""
     layers = sum(s.depth for s in arch.stages) / sum(s.depth for s in base.stages)
-    ratios = [math.log(w / v) for s, t in zip(arch.stages, base.stages)
-              for w, v in zip(widths(s.block), widths(t.block))]
+    ratios = [
+        math.log(w / v) for s, t in zip(arch.stages, base.stages) for w, v in zip(widths(s.block), widths(t.block))
+    ]
     return layers, math.exp(sum(ratios) / max(1, len(ratios))), arch.sides[0] / base.sides[0]
 
 
@@ -182,8 +189,9 @@ def _lattice(base: Arch, shares: Shares, factor: float, found: list[Scaled]) -> 
     Where one step of an axis is a leap (a pixel more than a multiple of the total stride), no common exponent will do.
     """
     most = Shares(1, 1, 1).multipliers(factor)
-    alphas, betas, gammas = (_evenly(high, count) if share else [1.0]
-                             for high, share, count in zip(most, shares, (9, 25, 17)))
+    alphas, betas, gammas = (
+        _evenly(high, count) if share else [1.0] for high, share, count in zip(most, shares, (9, 25, 17))
+    )
     for alpha, beta, gamma in itertools.product(alphas, betas, gammas):
         yield rounded(base, alpha, beta, gamma, shares.of_groups(factor))
 
@@ -216,7 +224,10 @@ def _depth_lists(base: Arch, shares: Shares, factor: float, found: list[Scaled])
     if not shares.depth or shares.width or shares.resolution or depth_is_inside(base):
         return
     free = [i for i, stage in enumerate(base.stages) if repeats(stage)]
-    deeper = lambda i: tuple(replace(s, depth=s.depth + (i == j)) for j, s in enumerate(base.stages))
+
+    def deeper(i):
+        return tuple(replace(s, depth=s.depth + (i == j)) for j, s in enumerate(base.stages))
+
     each = {i: cost(base.with_(stages=deeper(i))).macs - cost(base).macs for i in free}
     free = sorted((i for i in free if each[i]), key=each.__getitem__, reverse=True)
     wanted = round(cost(base).macs * (factor - 1))
@@ -235,7 +246,10 @@ def _depth_lists(base: Arch, shares: Shares, factor: float, found: list[Scaled])
 
     sign = 1 if factor >= 1 else -1
     listed = itertools.islice(changes(free, abs(wanted)), MOST_LISTS)
-    off = lambda change: abs(sum(n * each[i] for i, n in zip(free, change)) - abs(wanted))
+
+    def off(change):
+        return abs(sum(n * each[i] for i, n in zip(free, change)) - abs(wanted))
+
     for change in heapq.nsmallest(NEAREST_LISTS, listed, key=off):
         more = dict(zip(free, change))
         stages = (replace(s, depth=s.depth + sign * more.get(i, 0)) for i, s in enumerate(base.stages))
@@ -256,7 +270,10 @@ def _moves(shares: Shares, arch: Arch) -> Iterator[tuple[str, int]]:
 def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     """One step of one leaf; None where it would leave what is possible."""
     kind, i = move
-    more = lambda width: width + direction * QUANTUM
+
+    def more(width):
+        return width + direction * QUANTUM
+
     if kind == "resolution":
         step = resolution_step(arch)
         side = arch.sides[0] + direction * step
@@ -275,8 +292,9 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     else:
         step = quantum(stage.block)
         fits = all(width + direction * step >= step for width in widths(stage.block))
-        changed = replace(stage,
-                          block=with_widths(stage.block, lambda width: width + direction * step)) if fits else None
+        changed = (
+            replace(stage, block=with_widths(stage.block, lambda width: width + direction * step)) if fits else None
+        )
     return None if changed is None else arch.with_(stages=(*arch.stages[:i], changed, *arch.stages[i + 1 :]))
 
 

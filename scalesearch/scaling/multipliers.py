@@ -14,9 +14,16 @@ QUANTUM = 8  # channels come in multiples of this
 SINGLE = ("concat", "add", "upsample", "channels", "max_pool", "avg_pool", "transition", "identity", "sppf", "patchify")
 
 
-def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0, resolution: float = 1.0,
-          group: float = 1.0,
-          keep: Collection[str] = (), most_width: int | None = None) -> Arch:
+def scale(
+    arch: Arch,
+    *,
+    depth: float | Sequence[int] = 1.0,
+    width: float = 1.0,
+    resolution: float = 1.0,
+    group: float = 1.0,
+    keep: Collection[str] = (),
+    most_width: int | None = None,
+) -> Arch:
     """`arch` with its multipliers applied by EfficientNet's rounding rules.
 
     Depths are rounded up, widths to multiples of 8 and never below 90 %, resolution to whole pixels (Tan & Le 2019;
@@ -33,15 +40,19 @@ def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0,
             raise InputError(f"takes a number above 0 and of at most {MOST_FACTOR:,}, got {shown(multiplier)}", name)
     if not isinstance(depth, (int, float)):
         if len(depth) != len(arch.stages) or any(not isinstance(d, int) or d < 1 for d in depth):
-            raise InputError(f"takes a whole number of layers for each of the {len(arch.stages)} stages, got "
-                             f"{list(depth)}", "depth")
+            raise InputError(
+                f"takes a whole number of layers for each of the {len(arch.stages)} stages, got {list(depth)}", "depth"
+            )
         deeper = arch.with_(stages=tuple(replace(s, depth=d) for s, d in zip(arch.stages, depth)))
         return scale(deeper, width=width, resolution=resolution, group=group, keep=keep, most_width=most_width)
     if group != 1.0:
         arch = arch.with_(stages=tuple(replace(s, block=_regrouped(s.block, group)) for s in arch.stages))
     if most_width is not None:
         uncapped = scale(arch, depth=depth, width=width, resolution=resolution, keep=keep)
-        capped = lambda spec: with_widths(spec, lambda w: min(w, most_width))
+
+        def capped(spec):
+            return with_widths(spec, lambda w: min(w, most_width))
+
         return uncapped.with_(stages=tuple(replace(s, block=capped(s.block)) for s in uncapped.stages))
     step = resolution_step(arch)
     return arch.with_(
@@ -54,8 +65,9 @@ def scale(arch: Arch, *, depth: float | Sequence[int] = 1.0, width: float = 1.0,
 
 def _with_kept(wide: BlockSpec, before: BlockSpec, keep: Collection[str]) -> BlockSpec:
     """The head with the leaves that are to stay as they were."""
-    return with_leaves(wide, lambda field, value: before.get(field.name, field.default) if field.name in keep
-                       else value)
+    return with_leaves(
+        wide, lambda field, value: before.get(field.name, field.default) if field.name in keep else value
+    )
 
 
 def _scaled_stage(stage: Stage, depth: float, width: float, inside: bool) -> Stage:
@@ -95,8 +107,9 @@ def _regrouped(spec: BlockSpec, multiplier: float) -> BlockSpec:
         return spec
     wide = make_divisible(spec.get("group_width", QUANTUM) * multiplier)
     width = max(wide, round(spec.get("width") / wide) * wide)
-    return with_leaves(spec, lambda field, value: wide if field.name == "group_width" else width
-                       if field.name == "width" else value)
+    return with_leaves(
+        spec, lambda field, value: wide if field.name == "group_width" else width if field.name == "width" else value
+    )
 
 
 def has_groups(arch: Arch) -> bool:
@@ -120,7 +133,9 @@ def resolution_step(arch: Arch) -> int:
 
 
 def with_widths(spec: BlockSpec, change: Callable[[int], int], axis: str = "width") -> BlockSpec:
-    scales = lambda field, value: field.rule.scales == axis and isinstance(value, int) and not isinstance(value, bool)
+    def scales(field, value):
+        return field.rule.scales == axis and isinstance(value, int) and not isinstance(value, bool)
+
     return with_leaves(spec, lambda field, value: change(value) if scales(field, value) else value)
 
 

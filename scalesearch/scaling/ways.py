@@ -42,7 +42,10 @@ class ScalingSpace:
         """The digest and the network at every point that has one of its own."""
         found: dict[tuple, tuple[str, Scaled]] = {}
         seen: set[str] = set()
-        exponent = lambda multiplier: round(log(multiplier, self.factor), 6)
+
+        def exponent(multiplier):
+            return round(log(multiplier, self.factor), 6)
+
         for alpha, beta, group in self._depths_and_widths():
             for arch in self._resolutions_within(alpha, beta, group):
                 digest, gamma = expand(arch).digest, arch.sides[0] / self.base.sides[0]
@@ -62,8 +65,9 @@ class ScalingSpace:
             for width in widths(spec):
                 step = quantum(spec)
                 steps = range(width + step - width % step, int(width * most) + step, step)
-                betas |= {beta for rounded_to in steps
-                          if 1 < (beta := _first_multiplier(width, rounded_to, step)) <= most}
+                betas |= {
+                    beta for rounded_to in steps if 1 < (beta := _first_multiplier(width, rounded_to, step)) <= most
+                }
         for beta in sorted(betas):
             for alpha in alphas:
                 yield alpha, beta, 1.0
@@ -77,13 +81,22 @@ class ScalingSpace:
         depths = [stage.depth for stage in self.base.stages]
         inside = [n for stage in self.base.stages if isinstance(n := stage.block.get("repeats", 1), int)]
         apart = {abs(a - b) for a, b in itertools.combinations(depths, 2)} - {0}
-        steps = lambda n, first: ((k + first) / n for k in range(n, int(n * self.factor) + 1))
-        edges = {1.0, self.factor, *(e for n in {*depths, *apart} for e in steps(n, 0)),
-                 *(e for n in {*inside, sum(depths)} for e in steps(n, 0.5))}
+
+        def steps(n, first):
+            return ((k + first) / n for k in range(n, int(n * self.factor) + 1))
+
+        edges = {
+            1.0,
+            self.factor,
+            *(e for n in {*depths, *apart} for e in steps(n, 0)),
+            *(e for n in {*inside, sum(depths)} for e in steps(n, 0.5)),
+        }
         inner = sorted(e for e in edges if 1 <= e <= self.factor)
         tried = sorted([*inner, *((a + b) / 2 for a, b in itertools.pairwise(inner))])
-        layers = lambda alpha: [(s.depth, s.block.get("repeats", 1))
-                                for s in rounded(self.base, alpha, 1.0, 1.0).stages]
+
+        def layers(alpha):
+            return [(s.depth, s.block.get("repeats", 1)) for s in rounded(self.base, alpha, 1.0, 1.0).stages]
+
         found: dict[str, float] = {}
         for alpha in tried:
             found.setdefault(str(layers(alpha)), alpha)
@@ -97,8 +110,13 @@ class ScalingSpace:
         most = int(side * self.factor**0.5 / step) * step
         sizes = range(side, most + 1, step)
         grown = rounded(self.base, alpha, beta, 1.0, group)
-        at = lambda size: grown.with_(resolution=of_height(self.base.resolution, size, step))
-        macs = lambda size: c.macs if (c := possible_cost(at(size))) else -1
+
+        def at(size):
+            return grown.with_(resolution=of_height(self.base.resolution, size, step))
+
+        def macs(size):
+            return c.macs if (c := possible_cost(at(size))) else -1
+
         for size in sizes[bisect_left(sizes, low, key=macs) :]:
             if macs(size) > high:
                 break
@@ -125,8 +143,9 @@ class ScalingSpace:
         return Shares(depth, width, resolution, part * width)
 
     def decisions_of(self, shares: Shares) -> Decisions:
-        return self._point(shares.depth, shares.width, shares.resolution, shares.group / shares.width if shares.width
-                           else 0.0)
+        return self._point(
+            shares.depth, shares.width, shares.resolution, shares.group / shares.width if shares.width else 0.0
+        )
 
     def _point(self, *exponents: float) -> Decisions:
         return dict(zip(self.axes, exponents))

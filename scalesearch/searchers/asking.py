@@ -23,8 +23,15 @@ class Proposal(NamedTuple):
     rejected: int
 
 
-def ask(problem: Problem, with_: str, past: Past, rng: Random, seen: Collection[str], first: Sequence[Decisions] = (),
-        objectives: int = 1) -> Proposal | None:
+def ask(
+    problem: Problem,
+    with_: str,
+    past: Past,
+    rng: Random,
+    seen: Collection[str],
+    first: Sequence[Decisions] = (),
+    objectives: int = 1,
+) -> Proposal | None:
     """The first proposal inside the budget that is a network not `seen` before: of `first`, then of the searcher.
 
     A searcher that finds none for half the patience is helped by plain draws, and these by the list of all where there
@@ -53,8 +60,9 @@ def _threads(with_: str) -> Any:
     return ThreadpoolController()
 
 
-def _all(first: Sequence[Decisions], proposals: Iterable[Decisions], problem: Problem,
-         rng: Random) -> Iterator[Decisions]:
+def _all(
+    first: Sequence[Decisions], proposals: Iterable[Decisions], problem: Problem, rng: Random
+) -> Iterator[Decisions]:
     yield from first
     yield from itertools.islice(proposals, PATIENCE // 2)
     for _ in range(PATIENCE // 2):

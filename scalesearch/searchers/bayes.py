@@ -40,8 +40,9 @@ def distribution(domain: Domain, ordered: bool = False) -> Any:
             return optuna.distributions.IntDistribution(0, len(domain.options) - 1)
         return optuna.distributions.CategoricalDistribution(domain.options)
     if isinstance(domain, IntRange):
-        return optuna.distributions.IntDistribution(domain.values[0], domain.values[-1], step=domain.step,
-                                                    log=domain.log)
+        return optuna.distributions.IntDistribution(
+            domain.values[0], domain.values[-1], step=domain.step, log=domain.log
+        )
     return optuna.distributions.FloatDistribution(domain.low, domain.high, step=domain.step, log=domain.log)
 
 
@@ -63,16 +64,28 @@ def _distribution(problem: Any, name: str, ordered: bool) -> Any:
     return made[name]
 
 
-def _frozen(problem: Any, decisions: Mapping[str, Any], told: Sequence[float] | None, state: str, ordered: bool = False,
-            attributes: dict[str, Any] | None = None) -> Any:
+def _frozen(
+    problem: Any,
+    decisions: Mapping[str, Any],
+    told: Sequence[float] | None,
+    state: str,
+    ordered: bool = False,
+    attributes: dict[str, Any] | None = None,
+) -> Any:
     optuna = _optuna()
     domains = {name: problem.decisions[name].domain for name in decisions}
-    params = {name: domains[name].options.index(value) if ordered and isinstance(domains[name], Choice) else value
-              for name, value in decisions.items()}
+    params = {
+        name: domains[name].options.index(value) if ordered and isinstance(domains[name], Choice) else value
+        for name, value in decisions.items()
+    }
     return optuna.trial.create_trial(
-        params=params, distributions={name: _distribution(problem, name, ordered) for name in decisions},
-        state=optuna.trial.TrialState[state], values=list(told) if told is not None else None, system_attrs=attributes,
-        constraints={INFEASIBLE: 0.0} if state == "COMPLETE" and not ordered else None)
+        params=params,
+        distributions={name: _distribution(problem, name, ordered) for name in decisions},
+        state=optuna.trial.TrialState[state],
+        values=list(told) if told is not None else None,
+        system_attrs=attributes,
+        constraints={INFEASIBLE: 0.0} if state == "COMPLETE" and not ordered else None,
+    )
 
 
 def _directions(problem: Any, decisions: Decisions) -> list[str]:
@@ -81,27 +94,39 @@ def _directions(problem: Any, decisions: Decisions) -> list[str]:
 
 def tpe(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Tree-structured Parzen estimator (Bergstra et al. 2011; with several objectives Ozaki et al. 2022)."""
-    make = lambda optuna, seed, _: optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
+
+    def make(optuna, seed, _):
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
+
     return _proposals(problem, past, rng, make)
 
 
 def gp(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Optuna's Gaussian process with expected (hypervolume) improvement."""
-    make = lambda optuna, seed, _: optuna.samplers.GPSampler(
-        seed=seed, n_startup_trials=START, deterministic_objective=False)
+
+    def make(optuna, seed, _):
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=START, deterministic_objective=False)
+
     return _proposals(problem, past, rng, make, misses=3)  # each costs a fit
 
 
 def nsga2(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """NSGA-II (Deb et al. 2002); every `POPULATION` results are a generation."""
-    make = lambda optuna, seed, trials: optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+
+    def make(optuna, seed, trials):
+        return optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+
     return _proposals(problem, past, rng, make, generations="NSGAIISampler:generation")
 
 
 def cmaes(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """CMA-ES (Hansen & Ostermeier 2001); options are numbered in their order, `GENERATION` results a generation."""
-    make = lambda optuna, seed, trials: optuna.samplers.CmaEsSampler(
-        seed=seed, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False)
+
+    def make(optuna, seed, trials):
+        return optuna.samplers.CmaEsSampler(
+            seed=seed, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False
+        )
+
     return _proposals(problem, past, rng, make, ordered=True, evolved=_evolved)
 
 
@@ -136,9 +161,17 @@ def _notes(study: Any, trials: list[Any]) -> dict[str, Any]:
     return dict(asked.trials[-1].system_attrs)
 
 
-def _proposals(problem: Any, past: Past, rng: Random, make: Callable, *, ordered: bool = False,
-               generations: str = "", misses: int = MOST_MISSES,
-               evolved: Callable | None = None) -> Iterator[Decisions]:
+def _proposals(
+    problem: Any,
+    past: Past,
+    rng: Random,
+    make: Callable,
+    *,
+    ordered: bool = False,
+    generations: str = "",
+    misses: int = MOST_MISSES,
+    evolved: Callable | None = None,
+) -> Iterator[Decisions]:
     """What a sampler proposes; a proposal that is not taken (over budget, known) is told to it as infeasible."""
     if past.asked < START:
         while True:
@@ -152,8 +185,10 @@ def _proposals(problem: Any, past: Past, rng: Random, make: Callable, *, ordered
         trials.append(_frozen(problem, decisions, told, state, ordered, attributes))
         done += told is not None
     complete = [t for t in trials if t.state == optuna.trial.TrialState.COMPLETE]
-    study = optuna.create_study(sampler=make(optuna, rng.randrange(2**32), complete),
-                                directions=_directions(problem, (past.results or [(problem.draw(rng), 0)])[0][0]))
+    study = optuna.create_study(
+        sampler=make(optuna, rng.randrange(2**32), complete),
+        directions=_directions(problem, (past.results or [(problem.draw(rng), 0)])[0][0]),
+    )
     for trial in evolved(study, trials) if evolved else trials:
         study.add_trial(trial)
     for decisions in past.pending:
@@ -176,8 +211,9 @@ JOURNAL = "journal:"
 AT_ONCE = 500  # trials that are made into rows
 
 
-def write_storage(storage: str, name: str, problem: Any,
-                  results: Sequence[tuple[dict[str, Any], float | None]], fresh: bool = False) -> None:  # fmt: skip
+def write_storage(
+    storage: str, name: str, problem: Any, results: Sequence[tuple[dict[str, Any], float | None]], fresh: bool = False
+) -> None:
     """The finished trials of a search as the Optuna study `name` in a database (`sqlite:///FILE`, `postgresql://…`) or
     an Optuna journal (`journal:FILE`); those that it has already stay as they are. `fresh` is a SQLite file
     that nobody else knows, and the study new."""
@@ -212,30 +248,47 @@ def _add_all(study: Any, problem: Any, told: Iterable[tuple[Decisions, Sequence[
     backend.remove_session()
 
 
-def _rows(study: int, problem: Any, told: Sequence[tuple[Decisions, Sequence[float] | None]], number: int,
-          trial: int) -> dict[Any, list[dict[str, Any]]]:
+def _rows(
+    study: int, problem: Any, told: Sequence[tuple[Decisions, Sequence[float] | None]], number: int, trial: int
+) -> dict[Any, list[dict[str, Any]]]:
     """Trials by the tables of Optuna's database; the first has this number and this id."""
     from optuna.distributions import distribution_to_json
     from optuna.storages._rdb import models
 
     rows: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    alike = {state: _frozen(problem, {}, points, state) for state, points in
-             {STATE[points is not None]: points for _, points in told}.items()}
+    alike = {
+        state: _frozen(problem, {}, points, state)
+        for state, points in {STATE[points is not None]: points for _, points in told}.items()
+    }
     as_json: dict[str, str] = {}
     for i, (decisions, points) in enumerate(told):
         of, template = {"trial_id": trial + i}, alike[STATE[points is not None]]
-        rows[models.TrialModel].append({
-            **of, "number": number + i, "study_id": study, "state": template.state,
-            "datetime_start": template.datetime_start, "datetime_complete": template.datetime_complete})
+        rows[models.TrialModel].append(
+            {
+                **of,
+                "number": number + i,
+                "study_id": study,
+                "state": template.state,
+                "datetime_start": template.datetime_start,
+                "datetime_complete": template.datetime_complete,
+            }
+        )
         for name, value in decisions.items():
             domain = _distribution(problem, name, False)
             if name not in as_json:
                 as_json[name] = distribution_to_json(domain)
-            rows[models.TrialParamModel].append({**of, "param_name": name, "distribution_json": as_json[name],
-                                                 "param_value": domain.to_internal_repr(value)})
+            rows[models.TrialParamModel].append(
+                {
+                    **of,
+                    "param_name": name,
+                    "distribution_json": as_json[name],
+                    "param_value": domain.to_internal_repr(value),
+                }
+            )
         for objective, point in enumerate(points or ()):
             stored, kind = models.TrialValueModel.value_to_stored_repr(point)
             rows[models.TrialValueModel].append({**of, "objective": objective, "value": stored, "value_type": kind})
-        rows[models.TrialSystemAttributeModel] += [{**of, "key": key, "value_json": json.dumps(value)}
-                                                   for key, value in template.system_attrs.items()]
+        rows[models.TrialSystemAttributeModel] += [
+            {**of, "key": key, "value_json": json.dumps(value)} for key, value in template.system_attrs.items()
+        ]
     return {table: some for table, some in rows.items() if some}

@@ -63,8 +63,9 @@ def scheduler_of(value: Scheduler | Mapping[str, Any] | str | None) -> Scheduler
 Entry = tuple[int, int]  # a candidate's number and its rung
 
 
-def promotion(entries: Sequence[Entry], results: Mapping[Entry, Sequence[float] | None], rungs: int,
-              eta: int) -> Entry | None:
+def promotion(
+    entries: Sequence[Entry], results: Mapping[Entry, Sequence[float] | None], rungs: int, eta: int
+) -> Entry | None:
     """The next promotion that the known results justify, from the highest rung down: a candidate among the best 1/`eta`
     of its rung, each objective to be maximised, that has not been sent on. None where there is none."""
     sent = set(entries)

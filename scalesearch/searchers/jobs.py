@@ -74,12 +74,25 @@ def trial_of(job: Job, outcome: Mapping[str, Any], evaluator: Evaluator) -> Tria
     reason = outcome.get("reason") or _fault(job, outcome, digests, recipe, evaluator.score)
     scores = {key: value for key, value in (outcome.get("scores") or {}).items() if _is_finite(value)}
     return Trial(
-        step=job.step, number=job.number, name=job.name, arch=job.arch.to_dict() if job.arch else {}, **digests,
-        cost=dict(job.cost), fidelity=cast(Fidelity, evaluator.fidelity(job)), decisions=dict(job.decisions),
-        state="failed" if reason else "done", reason=reason or "", scores={} if reason else scores,
+        step=job.step,
+        number=job.number,
+        name=job.name,
+        arch=job.arch.to_dict() if job.arch else {},
+        **digests,
+        cost=dict(job.cost),
+        fidelity=cast(Fidelity, evaluator.fidelity(job)),
+        decisions=dict(job.decisions),
+        state="failed" if reason else "done",
+        reason=reason or "",
+        scores={} if reason else scores,
         history=[h for h in outcome.get("history", []) if h.get("epoch", math.inf) > job.start],
-        candidate=job.candidate, rung=job.rung, built=outcome.get("built", ""), rejected=job.rejected,
-        seconds=outcome.get("seconds", 0.0), used=outcome.get("used", {}))  # fmt: skip
+        candidate=job.candidate,
+        rung=job.rung,
+        built=outcome.get("built", ""),
+        rejected=job.rejected,
+        seconds=outcome.get("seconds", 0.0),
+        used=outcome.get("used", {}),
+    )
 
 
 def _fault(job: Job, outcome: Mapping[str, Any], used: Mapping[str, str], recipe: str, score: Score) -> str | None:

@@ -31,8 +31,13 @@ class TrialLog:
     by a mere reader. Without a path it is kept in memory alone.
     """
 
-    def __init__(self, path: Path | None = None, of: Mapping[str, Any] | None = None, repair: bool = True,
-                 otherwise: str = "give another log"):  # fmt: skip
+    def __init__(
+        self,
+        path: Path | None = None,
+        of: Mapping[str, Any] | None = None,
+        repair: bool = True,
+        otherwise: str = "give another log",
+    ):
         self.path, self.of_what = path, dict(of or {})
         self.trials: dict[Key, Trial] = {}
         self.otherwise = otherwise
@@ -62,8 +67,9 @@ class TrialLog:
         except ValueError:
             raise fault("is no log of trials", path, 1) from None
         if isinstance(header, dict) and ({"step", "number"} <= header.keys() or "search" in header):
-            raise fault("is a log of an older format, without a head; what it holds can't be gone on with, start anew",
-                        path, 1)
+            raise fault(
+                "is a log of an older format, without a head; what it holds can't be gone on with, start anew", path, 1
+            )
         if not isinstance(header, dict) or header.keys() != {"log", "of"} or not isinstance(header["of"], dict):
             raise fault("is no log of trials", path, 1)
         if header["log"] != FORMAT:
@@ -123,8 +129,12 @@ class TrialLog:
 
     def of(self, step: str, seed: int | None = None) -> list[Trial]:
         """The step's trials in the order of their numbers; those of one seed alone if given."""
-        trials = self.standing(("of", step), lambda: sorted(
-            (t for t in self.trials.values() if t.step == step), key=lambda t: (t.number, t.fidelity["seed"])))
+        trials = self.standing(
+            ("of", step),
+            lambda: sorted(
+                (t for t in self.trials.values() if t.step == step), key=lambda t: (t.number, t.fidelity["seed"])
+            ),
+        )
         return [t for t in trials if seed in (None, t.fidelity["seed"])]
 
     def __iter__(self) -> Iterator[Trial]:

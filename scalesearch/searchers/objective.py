@@ -97,15 +97,37 @@ def _point(result: Result) -> tuple[float, ...]:
 
 def found_in(trials: Iterable[Trial], problem: Problem, score: Score, exhausted: bool = False) -> Found:
     """The trials of a search of `problem` as what it found."""
-    results = [Result(t.number, t.decisions, t.network, score.of(t.scores), problem.costs(t.decisions), t.reason,
-                      t.rejected, t.early, t.fidelity.get("epochs")) for t in trials]  # fmt: skip
+    results = [
+        Result(
+            t.number,
+            t.decisions,
+            t.network,
+            score.of(t.scores),
+            problem.costs(t.decisions),
+            t.reason,
+            t.rejected,
+            t.early,
+            t.fidelity.get("epochs"),
+        )
+        for t in trials
+    ]
     return Found(results, problem.objectives, exhausted, problem)
 
 
-def search(space: Space | ScalingSpace | Problem, objective: Callable[..., Any] | None = None, *, trials: int,
-           with_: str = DEFAULT, budget: Mapping[str, Any] | None = None, objectives: Sequence[str] = (), seed: int = 0,
-           scheduler: Scheduler | Mapping[str, Any] | str | None = None, epochs: int = 1, log: str | Path | None = None,
-           observer: Callable[[Result], None] = lambda result: None) -> Found:  # fmt: skip
+def search(
+    space: Space | ScalingSpace | Problem,
+    objective: Callable[..., Any] | None = None,
+    *,
+    trials: int,
+    with_: str = DEFAULT,
+    budget: Mapping[str, Any] | None = None,
+    objectives: Sequence[str] = (),
+    seed: int = 0,
+    scheduler: Scheduler | Mapping[str, Any] | str | None = None,
+    epochs: int = 1,
+    log: str | Path | None = None,
+    observer: Callable[[Result], None] = lambda result: None,
+) -> Found:
     """Ask `objective(arch)` (a score to be large) about `trials` networks inside `budget`, chosen by the searcher
     `with_`.
 
@@ -123,14 +145,22 @@ def search(space: Space | ScalingSpace | Problem, objective: Callable[..., Any] 
     halving = scheduler_of(scheduler)
     rungs, halves = halving.rungs(epochs), halving.with_ != "none"
     if halves and len(rungs) < 2:
-        raise InputError(f"has one rung alone with epochs={epochs}; takes more than min_epochs, {halving.min_epochs}",
-                         "scheduler")
+        raise InputError(
+            f"has one rung alone with epochs={epochs}; takes more than min_epochs, {halving.min_epochs}", "scheduler"
+        )
     evaluator = _evaluator(problem, objective, halves)
-    asked = {"with": with_, "seed": seed, "objectives": list(objectives), "problem": problem.digest,
-             "budget": {k: str(v) for k, v in (budget or {}).items()}, "rungs": list(rungs)}  # fmt: skip
+    asked = {
+        "with": with_,
+        "seed": seed,
+        "objectives": list(objectives),
+        "problem": problem.digest,
+        "budget": {k: str(v) for k, v in (budget or {}).items()},
+        "rungs": list(rungs),
+    }
     first = list(problem.always.values()) if isinstance(problem, ScaleProblem) else []
-    one = Search(problem, evaluator.score, trials, with_, seed=seed, dice=str(seed), rungs=rungs, scheduler=halving,
-                 first=first)
+    one = Search(
+        problem, evaluator.score, trials, with_, seed=seed, dice=str(seed), rungs=rungs, scheduler=halving, first=first
+    )
     with opened(Path(log), asked) if log is not None else nullcontext(TrialLog()) as kept:
         for job in one.jobs(kept):
             assert isinstance(job, Job), "one at a time, nothing is waited for"

@@ -76,8 +76,10 @@ def fitted(view: View, known: Sequence[tuple[Decisions, float]]) -> Surrogate:
     fitted_to, surrogate = view.surrogate
     if surrogate is None or fitted_to != known[:size]:
         surrogate = Surrogate(len(view.names), view.groups)
-        surrogate.fit(view.encoded_list([d for d, _ in known[:size]]),
-                      gaussian_scores(np.array([score for _, score in known[:size]])))
+        surrogate.fit(
+            view.encoded_list([d for d, _ in known[:size]]),
+            gaussian_scores(np.array([score for _, score in known[:size]])),
+        )
         view.surrogate = list(known[:size]), surrogate
     return surrogate
 

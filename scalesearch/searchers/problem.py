@@ -115,8 +115,9 @@ def values(problem: Problem, decisions: Decisions, score: float) -> tuple[float,
     return (score, *(-cost for cost in problem.costs(decisions)))
 
 
-def best_first(problem: Problem, results: Sequence[tuple[Decisions, float]],
-               most: int | None = None) -> list[Decisions]:
+def best_first(
+    problem: Problem, results: Sequence[tuple[Decisions, float]], most: int | None = None
+) -> list[Decisions]:
     """The decisions of results, `most` of them, the best first: by score, or by front and room on it with several
     objectives."""
     if problem.objectives:

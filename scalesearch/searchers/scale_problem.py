@@ -27,8 +27,13 @@ class ScaleProblem(Problem):
     point.
     """
 
-    def __init__(self, space: ScalingSpace, presets: Sequence[str] = (), budget: Budget | None = None,
-                 objectives: Sequence[str] = ()):  # fmt: skip
+    def __init__(
+        self,
+        space: ScalingSpace,
+        presets: Sequence[str] = (),
+        budget: Budget | None = None,
+        objectives: Sequence[str] = (),
+    ):
         self.space, self.presets, self.budget = space, presets, budget or Budget()
         self.decisions = {name: Decision(name, FloatRange(0.0, 1.0), ((name, ()),)) for name in space.axes}
         self.memory: dict[str, Any] = {}
@@ -57,8 +62,11 @@ class ScaleProblem(Problem):
     @cached_property
     def networks(self) -> dict[str, Decisions]:
         """By their digest: what is always tried, then every distinct network within the tolerance and the budget."""
-        others = {name: d for name, d in self.space.networks.items() if name not in self.always
-                  and self.budget.admits(self.arch(d))}
+        others = {
+            name: d
+            for name, d in self.space.networks.items()
+            if name not in self.always and self.budget.admits(self.arch(d))
+        }
         return self.always | others
 
     @cached_property
@@ -74,7 +82,10 @@ class ScaleProblem(Problem):
 
     def snapped(self, decisions: Decisions) -> Decisions:
         """The nearest of the distinct networks' points."""
-        apart = lambda d: sum((d[name] - decisions[name]) ** 2 for name in d)
+
+        def apart(d):
+            return sum((d[name] - decisions[name]) ** 2 for name in d)
+
         return min(self.listed, key=apart) if self.listed else decisions
 
     def draw(self, rng: Random) -> Decisions:
@@ -84,7 +95,9 @@ class ScaleProblem(Problem):
         return self.snapped({name: share + rng.gauss(0, 0.15) for name, share in decisions.items()})
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
-        apart = lambda d: sum((d[name] - decisions[name]) ** 2 for name in d)
+        def apart(d):
+            return sum((d[name] - decisions[name]) ** 2 for name in d)
+
         yield from sorted((d for d in self.listed if d != decisions), key=apart)[:6]
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:

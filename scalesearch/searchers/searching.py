@@ -111,8 +111,9 @@ class Search:
     def _check_failures(self, known_before: int, known: int) -> None:
         if known >= known_before + MOST_FAILURES and all(values is None for values in self._results(known).values()):
             of = "" if self.step == "search" else f" of the {self.step} search"
-            raise WorkFailed(f"all {known} trials{of} failed: "
-                             f"{self.log.trials[self.step, self.seed, known - 1].reason}")
+            raise WorkFailed(
+                f"all {known} trials{of} failed: {self.log.trials[self.step, self.seed, known - 1].reason}"
+            )
 
     def _take_in(self, asked: Trial | Job, parent: str) -> None:
         entry, decisions = (asked.candidate, asked.rung), asked.decisions
@@ -172,9 +173,22 @@ class Search:
         if self.inherit and arch is not None:
             parent = self.parents[candidate] if started else self._parent(arch, number)
         return Job(
-            self.step, number, f"{self.label or self.step}-{candidate:03d}{stage}", network, decisions, self.seed, arch,
-            cost(arch)._asdict() if arch else dict(costs), until=self.rungs[rung], start=max(started, default=0),
-            of=self.rungs[-1], candidate=candidate, rung=rung, rejected=rejected, parent=parent)  # fmt: skip
+            self.step,
+            number,
+            f"{self.label or self.step}-{candidate:03d}{stage}",
+            network,
+            decisions,
+            self.seed,
+            arch,
+            cost(arch)._asdict() if arch else dict(costs),
+            until=self.rungs[rung],
+            start=max(started, default=0),
+            of=self.rungs[-1],
+            candidate=candidate,
+            rung=rung,
+            rejected=rejected,
+            parent=parent,
+        )
 
     def _parent(self, arch: Arch, number: int) -> str:
         """The finished trial that shares most parameters, block by block in its place; the same whoever ends first."""
@@ -182,8 +196,9 @@ class Search:
 
         def shared(trial: Trial) -> int:
             theirs = dict(expand(self.log.arch(trial)).blocks())
-            return sum(block_cost(b).params for path, b in blocks.items() if path in theirs
-                       and theirs[path].digest == b.digest)
+            return sum(
+                block_cost(b).params for path, b in blocks.items() if path in theirs and theirs[path].digest == b.digest
+            )
 
         known = [self._trial(i) for i in range(max(0, number - self.lag + 1))]
         done = [t for t in known if t and t.done and not t.early]

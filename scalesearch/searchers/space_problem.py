@@ -39,8 +39,13 @@ class SpaceProblem(Problem):
     def digest(self) -> str:
         """Of everything that a search of it hangs on: its decisions, some of the networks they give, the budget."""
         some = [self.space.sample(seed)[1].digest for seed in range(8)]
-        said = [(name, d.domain)
-                for name, d in self.decisions.items()], some, str(self.budget), self.budget.profile, self.objectives
+        said = (
+            [(name, d.domain) for name, d in self.decisions.items()],
+            some,
+            str(self.budget),
+            self.budget.profile,
+            self.objectives,
+        )
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def arch(self, decisions: Decisions) -> Arch:
@@ -58,8 +63,10 @@ class SpaceProblem(Problem):
     def snapped(self, decisions: Decisions) -> Decisions:
         """Decimals on a range's steps and between its ends exactly, where a searcher's arithmetic left them beside."""
         domains = {key: self.decisions[key].domain for key in decisions}
-        return {key: _nearest(domain, value) if isinstance(domain := domains[key], FloatRange) else value
-                for key, value in decisions.items()}
+        return {
+            key: _nearest(domain, value) if isinstance(domain := domains[key], FloatRange) else value
+            for key, value in decisions.items()
+        }
 
     def identity(self, decisions: Decisions) -> str | None:
         key = tuple(decisions.items())
@@ -85,8 +92,10 @@ class SpaceProblem(Problem):
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         counted = cost(self.arch(decisions))
-        return (*(math.log(1 + quantity_of(counted, key)) for key in ("params", "macs", "acts")),
-                *self._hinted(decisions))
+        return (
+            *(math.log(1 + quantity_of(counted, key)) for key in ("params", "macs", "acts")),
+            *self._hinted(decisions),
+        )
 
     @property
     def listed(self) -> Sequence[Decisions] | None:
@@ -107,8 +116,9 @@ class SpaceProblem(Problem):
         return tuple((np.array(self._flags(decisions)) @ weights + middle).tolist())
 
     def _flags(self, decisions: Decisions) -> list[float]:
-        return [float(decisions.get(name) == value) for name, d in self.decisions.items() for value in d.domain.values
-                or ()]
+        return [
+            float(decisions.get(name) == value) for name, d in self.decisions.items() for value in d.domain.values or ()
+        ]
 
 
 def _nearest(domain: FloatRange, value: float) -> float:

@@ -43,9 +43,17 @@ class Encoded:
         return len(self.codes)
 
     def joined(self, other: Encoded) -> Encoded:
-        return Encoded(*(np.concatenate(pair) for pair in (
-            (self.codes, other.codes), (self.flags, other.flags), (self.numbers, other.numbers),
-            (self.costs, other.costs))))
+        return Encoded(
+            *(
+                np.concatenate(pair)
+                for pair in (
+                    (self.codes, other.codes),
+                    (self.flags, other.flags),
+                    (self.numbers, other.numbers),
+                    (self.costs, other.costs),
+                )
+            )
+        )
 
 
 def gaussian_scores(scores: np.ndarray) -> np.ndarray:
@@ -74,8 +82,10 @@ class Surrogate:
         """Negative log posterior of the weights, and its gradient. `apart` are distances, (dimension, n, n)."""
         values, n = np.exp(theta), len(y)
         noise = values[-1]
-        kernels = [amplitude * np.exp(-np.tensordot(values[part], apart[part], 1))
-                   for part, amplitude in zip(self.parts, self._amplitudes(values))]
+        kernels = [
+            amplitude * np.exp(-np.tensordot(values[part], apart[part], 1))
+            for part, amplitude in zip(self.parts, self._amplitudes(values))
+        ]
         try:
             factor = cho_factor(sum(kernels) + (noise + JITTER) * np.eye(n), lower=True)
         except np.linalg.LinAlgError:
@@ -101,13 +111,22 @@ class Surrogate:
         apart = np.concatenate([different, ((numbers[:, None] - numbers[None]) ** 2).transpose(2, 0, 1)])
         kernels = len(self.parts)
         bounds = [(-9, 3)] * (len(self.prior) - 1 - kernels) + [(-7, 3)] * kernels + [(-9, 1)]
-        self.theta = minimize(self._loss, self.prior, args=(apart, y), jac=True, method="L-BFGS-B", bounds=bounds,
-                              options={"maxiter": FIT_STEPS}).x
+        self.theta = minimize(
+            self._loss,
+            self.prior,
+            args=(apart, y),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": FIT_STEPS},
+        ).x
 
     def scaled(self, networks: Encoded) -> list[tuple[np.ndarray, np.ndarray]]:
         """The numbers of each kind in the kernel's units, and their squares' sums."""
-        found = [networks.numbers[:, columns] * np.sqrt(np.exp(self.theta[part]))
-                 for columns, part in zip(self.groups, self.parts[1:])]
+        found = [
+            networks.numbers[:, columns] * np.sqrt(np.exp(self.theta[part]))
+            for columns, part in zip(self.groups, self.parts[1:])
+        ]
         return [(x, (x * x).sum(1)) for x in found]
 
     def kernel(self, a: Encoded, b: Encoded, scaled_b: list[tuple[np.ndarray, np.ndarray]] | None = None) -> np.ndarray:

@@ -61,8 +61,9 @@ class TableProblem(Problem):
         for name, column in self._values.items():
             options = tuple(sorted(dict.fromkeys(column), key=lambda v: (str(type(v)), v)))
             if len(options) > MOST_OPTIONS:
-                raise InputError(f'column "{name}" has {len(options):,} values; a decision has at most '
-                                 f'{MOST_OPTIONS:,}', "decisions")
+                raise InputError(
+                    f'column "{name}" has {len(options):,} values; a decision has at most {MOST_OPTIONS:,}', "decisions"
+                )
             self.decisions[name] = Decision(name, Choice(options), ((name, ()),))
         self._scores = table.column(self.score, "score")
         self._costs = np.stack([table.column(n, "objective") for n in self.objectives], 1) if self.objectives else None
@@ -110,8 +111,13 @@ class TableProblem(Problem):
         """Of everything that a search of it hangs on."""
         asked = self.score, *self.objectives, *self.numbers, self.same, sorted(self.bounds.items())
         said = hashlib.sha256(repr(asked).encode())
-        for part in (repr(self._values).encode(), self._scores, self._features, self._inside,
-                     repr(self._named).encode()):
+        for part in (
+            repr(self._values).encode(),
+            self._scores,
+            self._features,
+            self._inside,
+            repr(self._named).encode(),
+        ):
             said.update(np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else part)
         if self._costs is not None:
             said.update(np.ascontiguousarray(self._costs).tobytes())
@@ -122,8 +128,9 @@ class TableProblem(Problem):
             column = self.table.column(name, f"budget.{name}")
             if not ((column >= bound.low) & (column <= bound.high)).any():
                 nearest = min(column, key=bound.excess)
-                return InputError(f"no row of {self.table.path} is inside; the nearest has {name}: {nearest:,.6g}",
-                                  f"budget.{name}")
+                return InputError(
+                    f"no row of {self.table.path} is inside; the nearest has {name}: {nearest:,.6g}", f"budget.{name}"
+                )
         finite = ", ".join((*self.objectives, *self.numbers))
         lacking = f" and has a finite number in {finite}" if finite else ""
         place = "budget" if self.bounds else "objective"

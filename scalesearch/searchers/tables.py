@@ -51,8 +51,11 @@ class Table:
         no number the first one's. Raises `InputError` where a decision is which repetition a row is."""
         repetition = next((name for name in names if name.lower() in REPETITIONS), None)
         if repetition is not None:
-            raise InputError(f'"{repetition}" tells repetitions of one network apart and is no decision; without it '
-                             "their mean is searched", place)
+            raise InputError(
+                f'"{repetition}" tells repetitions of one network apart and is no decision; without it '
+                "their mean is searched",
+                place,
+            )
         keys = list(zip(*([comparable(v) for v in column] for column in self.decisions(names, place).values())))
         number: dict[tuple, int] = {}
         group = np.array([number.setdefault(key, len(number)) for key in keys])
@@ -86,8 +89,11 @@ class Table:
             if name not in self.columns:
                 raise InputError(unknown("column", name, self.columns), place)
             values = self.columns[name]
-            parts = {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(
-                values.reshape(len(values), -1).T)}
+            parts = (
+                {name: values}
+                if values.ndim == 1
+                else {f"{name}.{i}": part for i, part in enumerate(values.reshape(len(values), -1).T)}
+            )
             found |= {key: plain(part) for key, part in parts.items()}
         return found
 

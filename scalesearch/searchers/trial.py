@@ -111,8 +111,11 @@ class Trial:
 def trial_from(line: str | bytes) -> Trial:
     """The trial of a line of the log. Raises `InputError`, placed at its key, for what is none."""
     trial = from_json(Trial, line)
-    needed = {"fidelity": (trial.recipe, Fidelity.__annotations__, trial.fidelity),
-              "cost": (trial.arch, Cost._fields, trial.cost), "arch": (trial.recipe, ("resolution",), trial.arch)}
+    needed = {
+        "fidelity": (trial.recipe, Fidelity.__annotations__, trial.fidelity),
+        "cost": (trial.arch, Cost._fields, trial.cost),
+        "arch": (trial.recipe, ("resolution",), trial.arch),
+    }
     for place, (there, keys, told) in needed.items():
         if there and (missing := next((key for key in keys if key not in told), None)):
             raise InputError("is missing", f"{place}.{missing}")

@@ -25,8 +25,9 @@ class View:
         self.problem = problem
         self.names = list(problem.decisions)
         self.domains: dict[str, Domain] = {name: d.domain for name, d in problem.decisions.items()}
-        self.codes = {name: {value: i for i, value in enumerate(domain.values or (), 1)}
-                      for name, domain in self.domains.items()}
+        self.codes = {
+            name: {value: i for i, value in enumerate(domain.values or (), 1)} for name, domain in self.domains.items()
+        }
         self.width = 2 + max((len(codes) for codes in self.codes.values()), default=0)
         self.steps = sum(max(0, len(codes) - 1) for codes in self.codes.values())  # neighbours of a network, about
         self.alike = _same_options(self.domains)
@@ -118,8 +119,12 @@ class View:
         codes = np.array([r[0] for r in rows], dtype=np.int32)
         flags = np.zeros((len(rows), len(self.names), self.width), dtype=np.float32)
         np.put_along_axis(flags, codes[:, :, None], 1.0, axis=2)
-        return Encoded(codes, flags.reshape(len(rows), -1), (numbers - self.middle) / self.scale,
-                       np.array([r[2] for r in rows], dtype=float).reshape(len(rows), -1))
+        return Encoded(
+            codes,
+            flags.reshape(len(rows), -1),
+            (numbers - self.middle) / self.scale,
+            np.array([r[2] for r in rows], dtype=float).reshape(len(rows), -1),
+        )
 
     def encoded_list(self, decisions: Sequence[Decisions]) -> Encoded:
         """As `encoded`, one row for each, equal ones too."""
@@ -132,10 +137,14 @@ class View:
         if key not in self._rows:
             if len(self._rows) > REMEMBERED:
                 self._rows.clear()
-            codes = [self.codes[name].get(decisions[name], self.width - 1) if name in decisions else 0
-                     for name in self.names]
-            counts = [sum(decisions.get(name) == option for name in names) for names, options in self.alike
-                      for option in options]
+            codes = [
+                self.codes[name].get(decisions[name], self.width - 1) if name in decisions else 0 for name in self.names
+            ]
+            counts = [
+                sum(decisions.get(name) == option for name in names)
+                for names, options in self.alike
+                for option in options
+            ]
             places = [self._place(name, decisions) for name in self.ordered]
             numbers = [*counts, *places, *self.problem.features(decisions)]
             self._rows[key] = codes, numbers, self.problem.costs(decisions)

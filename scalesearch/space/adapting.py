@@ -35,8 +35,14 @@ def adapted_units(units: Iterable[Any], resolution: Resolution) -> tuple[Any, ..
     small = has_no_border_to_spare([_stride(unit) for unit in layers], resolution)
     fitted = [_padded(unit) for unit in layers] if small else layers
     restrided = [_restrided(unit, stride) for unit, stride in zip(fitted, strides) if not _gone(unit, stride)]
-    return (*restrided, *(_small_pool(unit, last_map(strides, resolution)) if unit.part == "head" else unit
-                          for unit in units if unit not in layers))
+    return (
+        *restrided,
+        *(
+            _small_pool(unit, last_map(strides, resolution)) if unit.part == "head" else unit
+            for unit in units
+            if unit not in layers
+        ),
+    )
 
 
 def _stride(unit: Any) -> int:
@@ -45,16 +51,22 @@ def _stride(unit: Any) -> int:
     else:
         stride = unit.blocks[unit.kind].get("stride", stem_stride(BlockSpec(unit.kind)))
     if isinstance(stride, (Open, Tie)):
-        raise InputError("is open; a space is adapted to the images' size by its strides, so they must be fixed",
-                         f"{unit.path}.stride")
+        raise InputError(
+            "is open; a space is adapted to the images' size by its strides, so they must be fixed",
+            f"{unit.path}.stride",
+        )
     return stride
 
 
 def _padded(unit: Any) -> Any:
     """As `adapting.padded` does for a network: a fixed padding of 0 becomes the usual one."""
-    keeps = lambda name, leaf: name.split(".")[-1] != "padding" or leaf != 0 or isinstance(leaf, bool)
-    blocks = {kind: {name: leaf for name, leaf in args.items() if keeps(name, leaf)}
-              for kind, args in unit.blocks.items()}
+
+    def keeps(name, leaf):
+        return name.split(".")[-1] != "padding" or leaf != 0 or isinstance(leaf, bool)
+
+    blocks = {
+        kind: {name: leaf for name, leaf in args.items() if keeps(name, leaf)} for kind, args in unit.blocks.items()
+    }
     return replace(unit, blocks=blocks)
 
 

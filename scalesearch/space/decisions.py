@@ -63,8 +63,10 @@ class Decision:
     places: tuple[tuple[str, tuple[Condition, ...]], ...]
 
     def exists(self, decisions: Mapping[str, Any]) -> bool:
-        return any(all(decisions.get(key) in allowed and key in decisions for key, allowed in conditions)
-                   for _, conditions in self.places)
+        return any(
+            all(decisions.get(key) in allowed and key in decisions for key, allowed in conditions)
+            for _, conditions in self.places
+        )
 
     @property
     def controllers(self) -> set[str]:
@@ -123,8 +125,10 @@ def _keys(leaves: Mapping[str, Leaf]) -> dict[str, str]:
         target = named.get(leaf.path, leaf.path)
         if not isinstance(leaves.get(target), (Open, Tie)):
             opened = [p for p, other in leaves.items() if isinstance(other, Open)]
-            raise InputError(f'tied to "{leaf.path}", which is no decision of this space.'
-                             f"{nearest(leaf.path, [*opened, *named])}", path)
+            raise InputError(
+                f'tied to "{leaf.path}", which is no decision of this space.{nearest(leaf.path, [*opened, *named])}',
+                path,
+            )
         return key(target, (*seen, path))
 
     return {path: key(path) for path, leaf in leaves.items() if isinstance(leaf, (Open, Tie))}
@@ -135,8 +139,9 @@ def _check_conditions(found: Mapping[str, Decision]) -> None:
         for path, conditions in decision.places:
             for key, allowed in conditions:
                 if key not in found:
-                    raise InputError(f'has a condition on "{key}", which is no decision of this space.'
-                                     f"{nearest(key, found)}", path)
+                    raise InputError(
+                        f'has a condition on "{key}", which is no decision of this space.{nearest(key, found)}', path
+                    )
                 wrong = [v for v in allowed if not contains(found[key].domain, v)]
                 if wrong:
                     raise InputError(f'has a condition on "{key}" being {wrong[0]!r}, which it never is', path)
@@ -161,7 +166,7 @@ def _dependents_last(found: Mapping[str, Decision]) -> dict[str, Decision]:
 
     def place(key: str, seen: tuple[str, ...]) -> None:
         if key in seen:
-            circle = " → ".join((*seen[seen.index(key):], key))
+            circle = " → ".join((*seen[seen.index(key) :], key))
             raise InputError(f"conditions go in a circle: {circle}", found[key].places[0][0])
         if key not in ordered:
             for controller in sorted(found[key].controllers):
@@ -187,6 +192,13 @@ def may_coincide(a: Unit, b: Unit) -> bool:
         p, q = values(x), values(y)
         return p is None or q is None or bool(p & q)
 
-    return (a.inputs == b.inputs and meet(a.depth, b.depth) and meet(a.stride, b.stride)
-            and any(all(meet(leaf, b.blocks[kind].get(name, leaf)) for name, leaf in args.items())
-                    for kind, args in a.blocks.items() if kind in b.blocks))
+    return (
+        a.inputs == b.inputs
+        and meet(a.depth, b.depth)
+        and meet(a.stride, b.stride)
+        and any(
+            all(meet(leaf, b.blocks[kind].get(name, leaf)) for name, leaf in args.items())
+            for kind, args in a.blocks.items()
+            if kind in b.blocks
+        )
+    )

@@ -141,8 +141,16 @@ def choice(*options: Any, name: str | None = None, when: dict[str, Any] | None =
     return _leaf({"choice": list(options)}, name, when, otherwise)
 
 
-def span(low: float, high: float, step: float | None = None, log: bool = False, *, name: str | None = None,
-         when: dict[str, Any] | None = None, otherwise: Any = None) -> dict:
+def span(
+    low: float,
+    high: float,
+    step: float | None = None,
+    log: bool = False,
+    *,
+    name: str | None = None,
+    when: dict[str, Any] | None = None,
+    otherwise: Any = None,
+) -> dict:
     """`{range: [low, high]}` for a space written in Python."""
     leaf: dict[str, Any] = {"range": [low, high]}
     leaf |= {"step": step} if step is not None else {}

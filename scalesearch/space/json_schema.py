@@ -73,7 +73,10 @@ class _Schemas:
     def blocks(self, part: str) -> Schema:
         """Every block that may stand in a part, by its name, as what it takes."""
         inner = "branch" if part == "stages" else part
-        make = lambda kind: lambda: self.arguments(block_fields(kind, part))
+
+        def make(kind):
+            return lambda: self.arguments(block_fields(kind, part))
+
         return {kind: self.named(f"{inner}.{kind}", make(kind)) for kind in allowed(part)}
 
     def arguments(self, fields: dict[str, Field]) -> Schema:

@@ -11,8 +11,11 @@ from scalesearch.space.decisions import Leaf
 from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
 
 MOST_VALUES = 10_000  # of one domain
-LEAF_KEYS = {"choice": ("choice", "name", "when", "else"), "range": ("range", "step", "log", "name", "when", "else"),
-             "tie": ("tie",)}  # fmt: skip
+LEAF_KEYS = {
+    "choice": ("choice", "name", "when", "else"),
+    "range": ("range", "step", "log", "name", "when", "else"),
+    "tie": ("tie",),
+}
 
 
 def leaf_of(value: Any, field: Field, place: str) -> Leaf:
@@ -20,15 +23,19 @@ def leaf_of(value: Any, field: Field, place: str) -> Leaf:
     kind = next((key for key in LEAF_KEYS if isinstance(value, dict) and key in value), None)
     with inside(place):
         if kind is None and isinstance(value, dict):
-            raise InputError(f"takes {field.wanted}, or is left open by "
-                             f"{', '.join(f'{{{key}: …}}' for key in LEAF_KEYS)}; "
-                             f"got {shown(value)}.{nearest(next(iter(value), ''), LEAF_KEYS)}")
+            raise InputError(
+                f"takes {field.wanted}, or is left open by "
+                f"{', '.join(f'{{{key}: …}}' for key in LEAF_KEYS)}; "
+                f"got {shown(value)}.{nearest(next(iter(value), ''), LEAF_KEYS)}"
+            )
         if kind is None:
             return _checked(field, value)
         for key in value:
             if key not in LEAF_KEYS[kind]:
-                raise InputError(f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}."
-                                 f"{nearest(key, LEAF_KEYS[kind])}", str(key))
+                raise InputError(
+                    f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}.{nearest(key, LEAF_KEYS[kind])}",
+                    str(key),
+                )
         if kind == "tie":
             if not isinstance(value["tie"], str):
                 raise InputError(f"takes the path or name of a decision, got {shown(value['tie'])}", "tie")
@@ -103,8 +110,9 @@ def _check_reached(low: float, high: float, step: float | None) -> None:
         raise InputError(f"is larger than the whole range, {shown(step)} from {low} to {high}", "step")
     if abs(steps - round(steps)) > 1e-6:
         below, above = (f"{low + times * step:.10g}" for times in (int(steps), int(steps) + 1))
-        raise InputError(f"misses the top, {high}: from {low} in steps of {shown(step)} the range ends at {below} or "
-                         f"{above}", "step")
+        raise InputError(
+            f"misses the top, {high}: from {low} in steps of {shown(step)} the range ends at {below} or {above}", "step"
+        )
 
 
 def _conditions(when: Any) -> tuple:

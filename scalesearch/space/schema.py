@@ -34,9 +34,18 @@ from scalesearch.space.space import Space
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
-def settings_keys(*, name: str = "arch", resolution: Sides = 224, classes: Count = 1000, channels: Count = 3,
-              padding: Literal["symmetric", "same"] = "symmetric", norm_eps: Annotated[float, Rule(low=0)] = 1e-5,
-              norm_momentum: Rate = 0.1, drop_path: Rate = 0.0, taps: tuple[int, ...] = ()) -> None:
+def settings_keys(
+    *,
+    name: str = "arch",
+    resolution: Sides = 224,
+    classes: Count = 1000,
+    channels: Count = 3,
+    padding: Literal["symmetric", "same"] = "symmetric",
+    norm_eps: Annotated[float, Rule(low=0)] = 1e-5,
+    norm_momentum: Rate = 0.1,
+    drop_path: Rate = 0.0,
+    taps: tuple[int, ...] = (),
+) -> None:
     """What an arch says beside its blocks."""
 
 
@@ -102,8 +111,10 @@ def _stages(data: Any) -> list[Unit]:
     stages = [unit for i, item in enumerate(data) if (unit := _one_stage(item, i)).present is not False]
     if all(unit.present is not True for unit in stages):
         raise InputError("needs at least one stage that is always present", "stages")
-    return [replace(unit, inputs=_sources(unit.inputs, stages, i, f"stages[{i}].inputs")) if unit.inputs else unit
-            for i, unit in enumerate(stages)]
+    return [
+        replace(unit, inputs=_sources(unit.inputs, stages, i, f"stages[{i}].inputs")) if unit.inputs else unit
+        for i, unit in enumerate(stages)
+    ]
 
 
 def _sources(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple[int, ...]:
@@ -117,9 +128,12 @@ def _sources(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple
     found = tuple(n + before if n < 0 else n for n in numbers)
     for n, number in zip(numbers, found):
         if not 0 <= number < before:
-            raise InputError(f"takes numbers of earlier stages, "
-                             f"{f'0 to {before - 1}' if before else 'of which there is none'} "
-                             f"or -1, -2, … counted back from here; got {n}", place)
+            raise InputError(
+                f"takes numbers of earlier stages, "
+                f"{f'0 to {before - 1}' if before else 'of which there is none'} "
+                f"or -1, -2, … counted back from here; got {n}",
+                place,
+            )
         if stages[number].present is not True:
             raise InputError(f"stage {number} may be absent, so nothing else can take its output", place)
     return () if found == (before - 1,) else found
@@ -138,8 +152,9 @@ def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
             said = check_arguments("an auxiliary head", own, said)
         kind, args = _block({key: value for key, value in item.items() if key not in own}, "auxiliary", place)
         after = _sources((said["after"],), stages, len(stages), f"{place}.after") or (len(stages) - 1,)
-        units.append(Unit("auxiliary", f"auxiliary.{i}", {kind: args}, kind, inputs=after,
-                          weight=said.get("weight", 0.3)))
+        units.append(
+            Unit("auxiliary", f"auxiliary.{i}", {kind: args}, kind, inputs=after, weight=said.get("weight", 0.3))
+        )
     return units
 
 
@@ -160,8 +175,10 @@ def _one_stage(data: Any, index: int) -> Unit:
         blocks_ = allowed("stages")
         wrong = next((k for k in kinds if k not in blocks_), None)
         if wrong:
-            raise InputError(f"unknown key; takes {', '.join(own)} and one block.{nearest(wrong, [*own, *blocks_])}",
-                             f"{place}.{wrong}")
+            raise InputError(
+                f"unknown key; takes {', '.join(own)} and one block.{nearest(wrong, [*own, *blocks_])}",
+                f"{place}.{wrong}",
+            )
         raise InputError(f"takes one block, got {', '.join(kinds) or 'none'}; blocks are {', '.join(blocks_)}", place)
     return Unit("stages", f"stages.{index}", blocks, kind, **leaves)
 
@@ -192,7 +209,7 @@ def _alternatives(data: Any, place: str, part: str = "stages") -> tuple[dict[str
 def _block(data: Any, part: str, place: str, beside: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
     if not isinstance(data, dict) or len(data) != 1:
         raise InputError(f"takes one block with its arguments, as {{conv: {{width: 32}}}}; got {shown(data)}", place)
-    (kind, given), = data.items()
+    ((kind, given),) = data.items()
     with inside(place):
         known = [*(beside or []), *allowed(part)]
         if kind not in allowed(part):
@@ -237,8 +254,10 @@ def arch_from_dict(data: Mapping[str, Any]) -> Arch:
     """
     space = space_from_dict(data)
     if space.decisions:
-        raise InputError(f"is still open, so this is a space of {space.size:,} architectures; sample one",
-                         next(iter(space.decisions.values())).places[0][0])
+        raise InputError(
+            f"is still open, so this is a space of {space.size:,} architectures; sample one",
+            next(iter(space.decisions.values())).places[0][0],
+        )
     return space.at({})
 
 

@@ -27,8 +27,9 @@ class Components:
         self.domains: dict[str, Domain] = {key: d.domain for key, d in decisions.items()}
         groups = _connected(decisions)
         self.free = [key for (key, *others) in groups if not others]
-        self.bound = [_Group({k: decisions[k] for k in decisions if k in set(group)})
-                      for group in groups if len(group) > 1]
+        self.bound = [
+            _Group({k: decisions[k] for k in decisions if k in set(group)}) for group in groups if len(group) > 1
+        ]
         self._indexed = [(k, self.domains[k].values, size(self.domains[k])) for k in self.free]
 
     @property
@@ -37,8 +38,10 @@ class Components:
 
     def draw(self, rng: Random) -> dict[str, Any]:
         random = rng.random
-        drawn = {key: values[int(random() * n)] if values else draw(self.domains[key], rng)
-                 for key, values, n in self._indexed}
+        drawn = {
+            key: values[int(random() * n)] if values else draw(self.domains[key], rng)
+            for key, values, n in self._indexed
+        }
         for group in self.bound:
             group.draw_into(drawn, rng)
         return drawn
@@ -68,8 +71,9 @@ class _Group:
             if i == len(controllers):
                 listed += 1
                 if listed > MOST_COMBINATIONS:
-                    raise InputError(f"more than {MOST_COMBINATIONS:,} combinations of conditions depend on each other",
-                                     keys[-1])
+                    raise InputError(
+                        f"more than {MOST_COMBINATIONS:,} combinations of conditions depend on each other", keys[-1]
+                    )
                 yield partial, [k for k in keys if k not in self.controllers and self.decisions[k].exists(partial)]
                 continue
             decision = self.decisions[controllers[i]]
@@ -119,8 +123,11 @@ def count_ambiguous(space: Any) -> int | float:
     settings = {key for key, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)}
     if joined or any(keys & settings for keys in by_unit.values()):
         if components.size > MOST_COMBINATIONS:
-            raise InputError("optional stages that can stand in for each other are tied together, in "
-                             f"{components.size:,} ways; untie them or let their choices differ", "stages")
+            raise InputError(
+                "optional stages that can stand in for each other are tied together, in "
+                f"{components.size:,} ways; untie them or let their choices differ",
+                "stages",
+            )
         return len({space._at(decisions) for decisions in components.walk()})
     letters: list[set] = []
     rest: int | float = 1
@@ -130,8 +137,10 @@ def count_ambiguous(space: Any) -> int | float:
             rest *= own.size
             continue
         if own.size > MOST_COMBINATIONS:
-            raise InputError(f"an optional stage of {own.size:,} settings can stand in for another; "
-                             "let their choices differ", unit.path)
+            raise InputError(
+                f"an optional stage of {own.size:,} settings can stand in for another; let their choices differ",
+                unit.path,
+            )
         letters.append({space._build_unit(unit, d) for d in own.walk()})
     alone = [k for k in space.decisions if k in settings]
     return _count_words(letters) * rest * math.prod(size(space.decisions[k].domain) for k in alone)

@@ -84,8 +84,12 @@ class Space:
             return Auxiliary(spec, unit.inputs[0], unit.weight)
         if unit.part != "stages":
             return spec
-        return Stage(spec, self._value(f"{unit.path}.depth", unit.depth, decisions),
-                     self._value(f"{unit.path}.stride", unit.stride, decisions), unit.inputs)
+        return Stage(
+            spec,
+            self._value(f"{unit.path}.depth", unit.depth, decisions),
+            self._value(f"{unit.path}.stride", unit.stride, decisions),
+            unit.inputs,
+        )
 
     def unit_at(self, unit: Unit, keys: tuple[str, ...], decisions: Decisions) -> Stage | Auxiliary | BlockSpec | None:
         """The unit as `decisions` have it, remembered by those of `keys` on which it depends."""
@@ -107,8 +111,14 @@ class Space:
             if part is not None:
                 parts[unit.part].append(part)
         settings = {key: self._value(key, leaf, decisions) for key, leaf in self.settings.items()}
-        arch = Arch(self.name, stem=tuple(parts["stem"]), stages=tuple(parts["stages"]), head=parts["head"][0],
-                    auxiliary=tuple(parts["auxiliary"]), **settings)
+        arch = Arch(
+            self.name,
+            stem=tuple(parts["stem"]),
+            stages=tuple(parts["stages"]),
+            head=parts["head"][0],
+            auxiliary=tuple(parts["auxiliary"]),
+            **settings,
+        )
         return arch if len(arch.stages) == len(numbers) else _renumbered(arch, numbers)
 
     def at(self, decisions: Mapping[str, Any]) -> Arch:
@@ -146,8 +156,11 @@ class Space:
                     break
                 coincide = coincide or may_coincide(a, b)
         if coincide and sum(u.present is not True for u in stages) > MOST_INTERCHANGEABLE:
-            raise InputError(f"more than {MOST_INTERCHANGEABLE} optional stages, some of which can stand in for each "
-                             "other; let their choices differ", "stages")
+            raise InputError(
+                f"more than {MOST_INTERCHANGEABLE} optional stages, some of which can stand in for each "
+                "other; let their choices differ",
+                "stages",
+            )
         return coincide
 
     def sample(self, rng: Random | int | None = None) -> tuple[Decisions, Arch]:
@@ -177,8 +190,9 @@ class Space:
     def __iter__(self) -> Iterator[Decisions]:
         """Every distinct network's decisions; for spaces small enough to walk through."""
         for decisions in self._components.walk():
-            if self._is_network(decisions) and (not self._ambiguous
-                                                or self.decisions_of(self._at(decisions)) == decisions):
+            if self._is_network(decisions) and (
+                not self._ambiguous or self.decisions_of(self._at(decisions)) == decisions
+            ):
                 yield decisions
 
     def completed(self, decisions: Mapping[str, Any], pick: Callable[[Domain], Any] | None = None) -> Decisions:
@@ -234,8 +248,9 @@ class Space:
 
     def _fits(self, placed: Mapping[str, Any]) -> bool:
         """Whether every part that stands there is one of its unit's alternatives."""
-        return all(part is None or spec_of(part).kind in unit.blocks
-                   for unit in self.units for part in [placed[unit.path]])
+        return all(
+            part is None or spec_of(part).kind in unit.blocks for unit in self.units for part in [placed[unit.path]]
+        )
 
     def _read(self, decision: Decision, decisions: Decisions, placed: Mapping[str, Any], arch: Arch) -> Any:
         for path, conditions in decision.places:
@@ -254,6 +269,7 @@ class Space:
 
 def _renumbered(arch: Arch, numbers: Sequence[int]) -> Arch:
     """Units' numbers turned into stages' numbers where optional stages have fallen away."""
+
     def sources(units: tuple[int, ...], before: int) -> tuple[int, ...]:
         found = tuple(numbers[n] for n in units)
         return () if found == (before - 1,) else found

@@ -67,14 +67,27 @@ def average_precision(truth: Boxes, found: Boxes) -> Precision:
                 values[:, k, a] = curve.recall
                 if most == MOST:
                     precision[:, :, k, a] = curve.precision
-    mean = lambda values: float(values[values > -1].mean()) if (values > -1).any() else float("nan")
-    at = lambda threshold: mean(precision[int(np.flatnonzero(np.isclose(THRESHOLDS, threshold))[0]), :, :, 0])
+
+    def mean(values):
+        return float(values[values > -1].mean()) if (values > -1).any() else float("nan")
+
+    def at(threshold):
+        return mean(precision[int(np.flatnonzero(np.isclose(THRESHOLDS, threshold))[0]), :, :, 0])
+
     small, medium, large = (mean(precision[..., a]) for a in (1, 2, 3))
-    return Precision(mean(precision[..., 0]), at(0.5), at(0.75), small, medium, large,
-                     {most: mean(values[..., 0]) for most, values in recall.items()},
-                     {int(c): mean(precision[:, :, k, 0]) for k, c in enumerate(classes)},
-                     {int(c): mean(precision[0, :, k, 0]) for k, c in enumerate(classes)},
-                     {int(c): precision[0, :, k, 0] for k, c in enumerate(classes)}, precision)
+    return Precision(
+        mean(precision[..., 0]),
+        at(0.5),
+        at(0.75),
+        small,
+        medium,
+        large,
+        {most: mean(values[..., 0]) for most, values in recall.items()},
+        {int(c): mean(precision[:, :, k, 0]) for k, c in enumerate(classes)},
+        {int(c): mean(precision[0, :, k, 0]) for k, c in enumerate(classes)},
+        {int(c): precision[0, :, k, 0] for k, c in enumerate(classes)},
+        precision,
+    )
 
 
 def arrays(boxes: Boxes) -> Boxes:
@@ -104,8 +117,16 @@ class Matched:
 
     def of(self, class_: int) -> Matched:
         rows = np.flatnonzero(self.class_ == class_)
-        return Matched(self.class_[rows], self.image[rows], self.score[rows], self.rank[rows], self.right[..., rows],
-                        self.ignored[..., rows], self.wanted_by_class, self.wanted_by_class[class_])
+        return Matched(
+            self.class_[rows],
+            self.image[rows],
+            self.score[rows],
+            self.rank[rows],
+            self.right[..., rows],
+            self.ignored[..., rows],
+            self.wanted_by_class,
+            self.wanted_by_class[class_],
+        )
 
     def curves(self, area: int, most: int) -> _Curves:
         rows = np.flatnonzero(self.rank < most)
@@ -121,7 +142,6 @@ class Matched:
             inside = places < len(rows)
             found[t, inside] = precision[t, places[inside]]
         return _Curves(found, recall[:, -1] if len(rows) else np.zeros(len(THRESHOLDS)))
-
 
     def weighted(self, rows: np.ndarray, times: np.ndarray, wanted: int) -> float:
         """Average precision of some boxes of one class where each image counts so many `times`."""
@@ -165,13 +185,24 @@ def matches(truth: Boxes, found: Boxes) -> Matched:
     order = np.lexsort((rank, found.image, -score))
     order = order[rank[order] < MOST]
     wanted = {int(c): (~aside[:, truth.class_ == c]).sum(1) for c in np.unique(truth.class_)}
-    return Matched(found.class_[order], found.image[order], score[order], rank[order], right[..., order],
-                   ignored[..., order], wanted, np.zeros(len(AREAS)))
+    return Matched(
+        found.class_[order],
+        found.image[order],
+        score[order],
+        rank[order],
+        right[..., order],
+        ignored[..., order],
+        wanted,
+        np.zeros(len(AREAS)),
+    )
 
 
 def _groups(truth: Boxes, found: Boxes, score: np.ndarray) -> Iterator[_Group]:
     """By image and class, in the order of the images."""
-    key = lambda boxes: np.stack([boxes.image, boxes.class_], 1).astype(np.int64)
+
+    def key(boxes):
+        return np.stack([boxes.image, boxes.class_], 1).astype(np.int64)
+
     every, which = np.unique(np.concatenate([key(truth), key(found)]), axis=0, return_inverse=True)
     of_truth, of_found = which[: len(truth.image)].ravel(), which[len(truth.image) :].ravel()
     best_first = np.lexsort((np.arange(len(score)), -score, of_found))
@@ -197,8 +228,15 @@ def _batches(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
         yield batch
 
 
-def _match(groups: list[_Group], truth: np.ndarray, found: np.ndarray, crowd: np.ndarray, aside: np.ndarray,
-           right: np.ndarray, ignored: np.ndarray) -> None:
+def _match(
+    groups: list[_Group],
+    truth: np.ndarray,
+    found: np.ndarray,
+    crowd: np.ndarray,
+    aside: np.ndarray,
+    right: np.ndarray,
+    ignored: np.ndarray,
+) -> None:
     """Give every found box, best first, the true one it covers most of those that are left, at every threshold; rather
     one that counts than one that is set aside. The last of equals, as pycocotools does."""
     n, d = max(len(g.truth) for g in groups), max(len(g.found) for g in groups)

@@ -133,9 +133,13 @@ def volumes(points: Sequence[Values | None], reference: Values) -> list[float]:
     return found
 
 
-def front_probability(costs: Mapping[str, float], means: Mapping[str, float], errors: Mapping[str, float],
-                      draws: int = 4000,
-                      seed: int = 0) -> dict[str, float]:
+def front_probability(
+    costs: Mapping[str, float],
+    means: Mapping[str, float],
+    errors: Mapping[str, float],
+    draws: int = 4000,
+    seed: int = 0,
+) -> dict[str, float]:
     """For each item the probability of being on the front of cost and score, its score being normal about its mean with
     its standard error: the share of `draws` in which it is."""
     names = sorted(means, key=lambda name: (costs[name], name))

@@ -47,8 +47,10 @@ def best_thresholds(truth: Boxes, found: Boxes, iou: float = 0.5) -> Thresholds:
         i = int(np.where(last, f1, -1).argmax())
         return Threshold(float(score[i]), float(right[i] / max(1, tried[i])), float(right[i] / wanted), float(f1[i]))
 
-    by_class = {class_: best(np.flatnonzero(matched.class_ == class_), int(wanted[0]))
-                for class_, wanted in matched.wanted_by_class.items()}
+    by_class = {
+        class_: best(np.flatnonzero(matched.class_ == class_), int(wanted[0]))
+        for class_, wanted in matched.wanted_by_class.items()
+    }
     every = best(np.arange(len(matched.score)), int(sum(w[0] for w in matched.wanted_by_class.values())))
     return Thresholds(every, by_class)
 
@@ -95,16 +97,23 @@ def confusion(truth: Boxes, found: Boxes, classes: int, threshold: float, iou: f
     return table
 
 
-def image_counts(truth: Boxes, found: Boxes, images: int, threshold: float,
-                 iou: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def image_counts(
+    truth: Boxes, found: Boxes, images: int, threshold: float, iou: float = 0.5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every image how many boxes above `threshold` are right, how many there are, and how many are to be found."""
     truth, found = arrays(truth), arrays(found)
     at, matched = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0]), matches(truth, found)
     real = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
     counts = ~matched.ignored[0, at] & (matched.score >= threshold)
-    number = lambda rows: np.bincount(rows, minlength=images)
-    return (number(matched.image[counts & matched.right[0, at]]), number(matched.image[counts]),
-            number(truth.image[real]))
+
+    def number(rows):
+        return np.bincount(rows, minlength=images)
+
+    return (
+        number(matched.image[counts & matched.right[0, at]]),
+        number(matched.image[counts]),
+        number(truth.image[real]),
+    )
 
 
 class Compared(NamedTuple):
@@ -120,8 +129,9 @@ class Compared(NamedTuple):
     wins: float = float("nan")
 
 
-def bootstrapped(truth: Boxes, found: Boxes, other: Boxes | None = None, samples: int = SAMPLES,
-                 seed: int = 0) -> Compared:
+def bootstrapped(
+    truth: Boxes, found: Boxes, other: Boxes | None = None, samples: int = SAMPLES, seed: int = 0
+) -> Compared:
     """Average precision of a network, beside another one on the same images where there is one."""
     several = [boxes.image for boxes in (truth, found, other) if boxes is not None]
     images = int(np.concatenate(several).max(initial=0)) + 1
@@ -138,8 +148,15 @@ def compared(own: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndar
         return Compared(float(ours), float(low), float(high))
     apart = drawn - np.asarray(other[1:])
     least, most = np.quantile(apart, [0.025, 0.975])
-    return Compared(float(ours), float(low), float(high), float(ours - other[0]), float(least), float(most),
-                    float((apart > 0).mean() + (apart == 0).mean() / 2))
+    return Compared(
+        float(ours),
+        float(low),
+        float(high),
+        float(ours - other[0]),
+        float(least),
+        float(most),
+        float((apart > 0).mean() + (apart == 0).mean() / 2),
+    )
 
 
 def resampled(truth: Boxes, found: Boxes, images: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:

@@ -26,8 +26,13 @@ class Driver:
 
     alone = True  # no other driver tries jobs of the same run
 
-    def __init__(self, study: Study, log: TrialLog, told: Callable[[Trial], None] = lambda trial: None,
-                 clock: Callable[[], float] = lambda: 0.0):  # fmt: skip
+    def __init__(
+        self,
+        study: Study,
+        log: TrialLog,
+        told: Callable[[Trial], None] = lambda trial: None,
+        clock: Callable[[], float] = lambda: 0.0,
+    ):
         self.asked, self.log, self.told, self.clock = study, log, told, clock
         self.study = replanned(study, log)
         self.memory: dict[Any, Any] = {}
@@ -107,8 +112,9 @@ class Driver:
         if not done:
             trials = self.log.of(step)
             reason = next((t.reason for t in trials if t.reason), "no network was found")
-            raise WorkFailed(f"none of the {len(trials)} trials of the {step} search came to the end of its "
-                             f"training: {reason}")
+            raise WorkFailed(
+                f"none of the {len(trials)} trials of the {step} search came to the end of its training: {reason}"
+            )
         return done
 
     def best(self, step: str) -> Trial:
@@ -119,7 +125,9 @@ class Driver:
         return bool(self._ended(step))
 
     def _ended(self, step: str) -> list[Trial]:
-        ended = lambda: compared((t for t in self.log.of(step) if not t.early), self.study.evaluator.score)
+        def ended():
+            return compared((t for t in self.log.of(step) if not t.early), self.study.evaluator.score)
+
         return self.log.standing(("ended", step), ended)
 
     def rank(self, trial: Trial) -> tuple[float, float]:
@@ -134,12 +142,18 @@ class Driver:
     @property
     def trials(self) -> list[Trial]:
         """Everything logged, in the order of steps and numbers; of a table, seed by seed."""
-        by_seed = lambda trial: trial.fidelity["seed"] if self.study.rows else 0
+
+        def by_seed(trial):
+            return trial.fidelity["seed"] if self.study.rows else 0
+
         return [trial for step in self.study.steps for trial in sorted(self.log.of(step.name), key=by_seed)]
 
     @property
     def finished(self) -> bool:
         """Whether every trial of the study is in the log."""
         planned = {step.name: len(step.macs(self.study, 1.0)) for step in self.study.steps}
-        counted = lambda step: len(self.log.of(step.name)) == planned[step.name]
+
+        def counted(step):
+            return len(self.log.of(step.name)) == planned[step.name]
+
         return all(step.ended(self) if step.ended else counted(step) for step in self.study.steps)

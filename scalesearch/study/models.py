@@ -28,14 +28,19 @@ def with_models(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return arch.name
 
     def listed(names: Any, place: str) -> Any:
-        return [named(name, f"{place}[{i}]") if _is_file(name, folder) else name
-                for i, name in enumerate(names)] if isinstance(names, list) else names
+        return (
+            [named(name, f"{place}[{i}]") if _is_file(name, folder) else name for i, name in enumerate(names)]
+            if isinstance(names, list)
+            else names
+        )
 
     def bounded(budget: Any, place: str) -> Any:
         if not isinstance(budget, dict):
             return budget
-        return {key: relative(value, f"{place}.{key}") if isinstance(value, str) and key != "device" else value
-                for key, value in budget.items()}  # fmt: skip
+        return {
+            key: relative(value, f"{place}.{key}") if isinstance(value, str) and key != "device" else value
+            for key, value in budget.items()
+        }
 
     def relative(bound: str, place: str) -> str:
         return MULTIPLE.sub(lambda match: match["times"] + named(match["file"], place), bound)

@@ -16,8 +16,11 @@ from typing import Any
 from scalesearch.errors import WorkFailed
 from scalesearch.searchers import Trial, TrialLog
 
-STAGES = {"base": ("pace",), "scale": ("pace", "base", "finalists"),
-          "family": ("pace", "base", "finalists", "scale", "transfer")}  # fmt: skip
+STAGES = {
+    "base": ("pace",),
+    "scale": ("pace", "base", "finalists"),
+    "family": ("pace", "base", "finalists", "scale", "transfer"),
+}
 OPEN: dict[str, tuple[str, ...]] = {"base": ("base", "scale"), "scale": ("scale",), "family": ()}  # searches, by stage
 AIM = 0.98  # of the hours; reports and the end of Ray take time too
 LATE = 1.1  # times the hours, which no plan may take
@@ -48,8 +51,9 @@ class Pace:
         trained = [t for t in trials if t.seconds > 0 and t.history and not t.rung]
         epochs = np.array([len(t.history) for t in trained], dtype=float)
         seconds = np.array([t.seconds for t in trained])
-        counted = np.array([[1.0, t.cost["macs"] / 1e6, t.cost["acts"] / 1e6, 1.0 / n]
-                            for t, n in zip(trained, epochs)])  # fmt: skip
+        counted = np.array(
+            [[1.0, t.cost["macs"] / 1e6, t.cost["acts"] / 1e6, 1.0 / n] for t, n in zip(trained, epochs)]
+        )
         # what is relative to a training's length counts alike for short and long ones
         self.weights = nnls(counted * (epochs / seconds)[:, None], np.ones(len(trained)))[0] if trained else None
         self.acts = sum(t.cost["acts"] for t in trained) / max(1, sum(t.cost["macs"] for t in trained))
@@ -95,7 +99,10 @@ def planned(asked: Asked, log: TrialLog, stage: str) -> tuple[Asked, list[Foreca
 def _planned_once(study: Asked, log: TrialLog, stage: str) -> tuple[Asked, Forecast]:
     trials = [t for t in log if t.step in STAGES[stage]]
     pace, whole = Pace(trials), 3600 * study.hours
-    total = lambda study: pace.elapsed + _left(study, pace, stage, trials)
+
+    def total(study):
+        return pace.elapsed + _left(study, pace, stage, trials)
+
     study = _fitting(study, stage, lambda study: total(study) <= AIM * whole)
     took = max((t.at for t in log), default=0.0)
     return study, Forecast(stage, round(pace.elapsed, 1), round(total(study), 1), whole, took)
@@ -105,8 +112,10 @@ def check_enough(asked: Asked, log: TrialLog) -> None:
     """Raises `WorkFailed` where even the least of everything takes longer than the hours."""
     least = planned(asked, log, "base")[1][0].seconds
     if least > LATE * 3600 * asked.hours:
-        raise WorkFailed(f"the least that the study asks for takes about {least / 3600:.2g} h, and budget.hours is "
-                         f"{asked.hours:g}; leave out hand-built networks or seeds, or give it more")
+        raise WorkFailed(
+            f"the least that the study asks for takes about {least / 3600:.2g} h, and budget.hours is "
+            f"{asked.hours:g}; leave out hand-built networks or seeds, or give it more"
+        )
 
 
 def forecasts(asked: Asked, log: TrialLog) -> list[Forecast]:
@@ -124,8 +133,11 @@ def _left(study: Asked, pace: Pace, stage: str, trials: list[Trial]) -> float:
     """Seconds of the run's time for all from a stage on."""
     counted = [t.cost["macs"] for t in trials if t.step == "base" and t.done] or [t.cost["macs"] for t in trials]
     base = sum(counted) / max(1, len(counted))
-    best = max((t for t in trials if t.step in ("base", "finalists") and t.done), default=None,
-               key=lambda t: study.evaluator.score.rank(t.scores))  # fmt: skip
+    best = max(
+        (t for t in trials if t.step in ("base", "finalists") and t.done),
+        default=None,
+        key=lambda t: study.evaluator.score.rank(t.scores),
+    )
     if stage != "base" and best is not None:
         base = best.cost["macs"]
     names = [step.name for step in study.steps]
@@ -153,8 +165,13 @@ def _fitting(study: Asked, stage: str, fits: Callable[[Asked], bool]) -> Asked:
 def _times(study: Asked, stage: str, factor: float) -> Asked:
     """As many trials and epochs as a factor on the time that they take makes of them; what is begun stays."""
     each = factor if stage == "family" else sqrt(factor)
-    epochs = lambda n: None if n is None else max(1, int(n * each))
-    trials = lambda n: min(MOST_TRIALS, max(4, int(n * each)))
+
+    def epochs(n):
+        return None if n is None else max(1, int(n * each))
+
+    def trials(n):
+        return min(MOST_TRIALS, max(4, int(n * each)))
+
     sections = dict(study.sections)
     for kind in [_kind(study, search) for search in OPEN[stage]]:
         options = sections[kind]

@@ -29,15 +29,34 @@ from scalesearch.yamlfile import Document, read
 from scalesearch.zoo import WEIGHTS, in_folder
 
 
-def _training_keys(*, space: dict | str, budget: dict, data: dict | str = "digits", name: str | None = None,
-                   task: str | None = None, resolution: Sides | None = None, recipe: dict | str = "quick",
-                   seeds: tuple[Natural, ...] = (0,), parallel: Count = 4,
-                   ray: dict | None = None, init: str | None = None, models: dict | None = None) -> None:  # fmt: skip
+def _training_keys(
+    *,
+    space: dict | str,
+    budget: dict,
+    data: dict | str = "digits",
+    name: str | None = None,
+    task: str | None = None,
+    resolution: Sides | None = None,
+    recipe: dict | str = "quick",
+    seeds: tuple[Natural, ...] = (0,),
+    parallel: Count = 4,
+    ray: dict | None = None,
+    init: str | None = None,
+    models: dict | None = None,
+) -> None:
     """What a study that trains says beside its steps' sections."""
 
 
-def _table_keys(*, table: dict, name: str | None = None, budget: dict | None = None, seeds: tuple[Natural, ...] = (0,),
-                space: dict | str | None = None, parallel: Count = 1, ray: dict | None = None) -> None:  # fmt: skip
+def _table_keys(
+    *,
+    table: dict,
+    name: str | None = None,
+    budget: dict | None = None,
+    seeds: tuple[Natural, ...] = (0,),
+    space: dict | str | None = None,
+    parallel: Count = 1,
+    ray: dict | None = None,
+) -> None:
     """What a study of a table says beside its steps' sections."""
 
 
@@ -98,9 +117,14 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
         training = replace(training, init=True)
     measured = MEASURES.get(sections[fidelity.Options].measure)
     study = Study(
-        **_common(given, document, 4), steps=(measured,) if measured else STEPS["training"], sections=sections,
-        space=space, training=training, objectives=options.costs(training.task.score),
-        document={**data, "space": space_data})  # fmt: skip
+        **_common(given, document, 4),
+        steps=(measured,) if measured else STEPS["training"],
+        sections=sections,
+        space=space,
+        training=training,
+        objectives=options.costs(training.task.score),
+        document={**data, "space": space_data},
+    )
     with inside("budget"):
         bounds = dict(given["budget"])
         hours = bounds.pop("hours", 0.0)
@@ -147,8 +171,9 @@ def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Docu
     sections = _sections("table", given)
     common, written, space = _common(given, document, 1), dict(data), None
     if given.get("space") is None and not columns.decisions:
-        raise InputError("needs the columns that are decisions, or a space whose decisions are columns",
-                         "table.decisions")
+        raise InputError(
+            "needs the columns that are decisions, or a space whose decisions are columns", "table.decisions"
+        )
     if given.get("space") is not None:
         written["space"], space, _ = read_space(given["space"], document.path.parent)
         for place in ("decisions", "numbers", "same"):
@@ -164,8 +189,16 @@ def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Docu
     with inside("budget"):
         bounds = given.get("budget") or {}
         budget = budget_of(bounds) if space else Budget({key: bound(value, key) for key, value in bounds.items()})
-    return Study(**common, steps=STEPS["table"], sections=sections, space=space, rows=Rows(table, columns),
-                 budget=budget, objectives=options.objective, document=written)
+    return Study(
+        **common,
+        steps=STEPS["table"],
+        sections=sections,
+        space=space,
+        rows=Rows(table, columns),
+        budget=budget,
+        objectives=options.objective,
+        document=written,
+    )
 
 
 def _common(given: Mapping[str, Any], document: Document, parallel: int) -> dict[str, Any]:
@@ -176,8 +209,12 @@ def _common(given: Mapping[str, Any], document: Document, parallel: int) -> dict
         raise InputError("takes a list of at least one seed, got []", "seeds")
     with inside("" if given.get("name") else "the file's name, which names the study,"):
         name = named(given.get("name") or document.path.stem)
-    return {"name": name, "seeds": seeds, "parallel": given.get("parallel", parallel),
-            "ray": section(Resources, given.get("ray"), "ray")}  # fmt: skip
+    return {
+        "name": name,
+        "seeds": seeds,
+        "parallel": given.get("parallel", parallel),
+        "ray": section(Resources, given.get("ray"), "ray"),
+    }
 
 
 def _sections(kind: str, given: Mapping[str, Any]) -> dict[type, Any]:
@@ -209,8 +246,10 @@ def _init(told: str, folder: Path) -> str:
         return str(path)  # a run has its own copy
     with inside("init"):
         if in_folder(path, WEIGHTS) is None or in_folder(path, "arch.yaml") is None:
-            raise InputError("takes the folder of a trained network (arch.yaml, weights.safetensors), got "
-                             f"{told!r}, which is no folder")
+            raise InputError(
+                "takes the folder of a trained network (arch.yaml, weights.safetensors), got "
+                f"{told!r}, which is no folder"
+            )
     return str(path)
 
 

@@ -36,8 +36,9 @@ class Rows:
     table: Table
     columns: Columns
 
-    def problem(self, space: Space | None, budget: Budget,
-                objectives: tuple[str, ...]) -> TableProblem | SpaceTableProblem:  # fmt: skip
+    def problem(
+        self, space: Space | None, budget: Budget, objectives: tuple[str, ...]
+    ) -> TableProblem | SpaceTableProblem:
         """The table's rows inside the budget, or the networks of a space whose scores the table holds.
 
         Raises `InputError`, placed where a study has what is wrong.
@@ -48,8 +49,8 @@ class Rows:
                 budget.check_measurable(objectives)
             return SpaceTableProblem(space, self.table, columns.score, budget, objectives)
         try:
-            return TableProblem(self.table, columns.decisions, columns.score, objectives, columns.numbers,
-                                budget.bounds,
-                                columns.same)  # fmt: skip
+            return TableProblem(
+                self.table, columns.decisions, columns.score, objectives, columns.numbers, budget.bounds, columns.same
+            )
         except InputError as error:
             raise InputError(error.message, PLACES.get(error.place, error.place)) from None

@@ -24,8 +24,7 @@ def kmeans(shapes: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
         means = shapes[rng.choice(len(shapes), count, replace=len(shapes) < count)].astype(float)
         for _ in range(ROUNDS):
             nearest = overlaps(shapes, means).argmax(1)
-            there = np.array([shapes[nearest == i].mean(0) if (nearest == i).any() else means[i]
-                              for i in range(count)])
+            there = np.array([shapes[nearest == i].mean(0) if (nearest == i).any() else means[i] for i in range(count)])
             if np.allclose(there, means):
                 break
             means = there

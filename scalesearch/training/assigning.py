@@ -23,8 +23,15 @@ class Assigned(NamedTuple):
 
 
 @torch.no_grad()
-def aligned(scores: torch.Tensor, boxes: torch.Tensor, middles: torch.Tensor, truth: torch.Tensor,
-            classes: torch.Tensor, real: torch.Tensor, least: float = 0.0) -> Assigned:
+def aligned(
+    scores: torch.Tensor,
+    boxes: torch.Tensor,
+    middles: torch.Tensor,
+    truth: torch.Tensor,
+    classes: torch.Tensor,
+    real: torch.Tensor,
+    least: float = 0.0,
+) -> Assigned:
     """Task-aligned assignment (Feng et al. 2021, §3.2): each box takes the places in it that score and overlap best.
 
     `scores` `(n, A, classes)` and `boxes` `(n, A, 4)` are what the network says, `middles` `(A, 2)`; of M true boxes
@@ -50,8 +57,14 @@ def aligned(scores: torch.Tensor, boxes: torch.Tensor, middles: torch.Tensor, tr
 
 
 @torch.no_grad()
-def by_anchor(truth: torch.Tensor, real: torch.Tensor, anchors: torch.Tensor, masks: Sequence[Sequence[int]],
-              maps: Sequence[tuple[int, int]], sides: tuple[int, int]) -> Assigned:
+def by_anchor(
+    truth: torch.Tensor,
+    real: torch.Tensor,
+    anchors: torch.Tensor,
+    masks: Sequence[Sequence[int]],
+    maps: Sequence[tuple[int, int]],
+    sides: tuple[int, int],
+) -> Assigned:
     """YOLOv3's assignment (Redmon & Farhadi 2018, §2.1): a box is found by the one anchor of all maps whose shape is
     most like its own, in the cell where its middle lies.
 

@@ -106,7 +106,10 @@ class Augmentation:
         of = torch.stack([torch.arange(n), *(torch.randperm(n) for _ in range(3))], 1)
         of = of.gather(1, torch.rand(n, 4).argsort(1))
         small = self._small(images, resolution)
-        part = lambda i: small[of[:, i].to(images.device)]
+
+        def part(i):
+            return small[of[:, i].to(images.device)]
+
         canvas = torch.cat([torch.cat([part(0), part(1)], -1), torch.cat([part(2), part(3)], -1)], -2)
         centre = (_uniform(n, -0.5, 0.5), _uniform(n, -0.5, 0.5))
         window = moves.clone()
@@ -120,8 +123,9 @@ class Augmentation:
 
     def _recoloured(self, images: torch.Tensor) -> torch.Tensor:
         n, by = len(images), self.recipe.colour
-        bright, contrast, colourful = (_uniform(n, 1 - by, 1 + by).view(-1, 1, 1, 1).to(images.device)
-                                       for _ in range(3))
+        bright, contrast, colourful = (
+            _uniform(n, 1 - by, 1 + by).view(-1, 1, 1, 1).to(images.device) for _ in range(3)
+        )
         images = (images + 1) * bright - 1
         middle = grey(images).mean((1, 2, 3), keepdim=True)
         images = middle + (images - middle) * contrast

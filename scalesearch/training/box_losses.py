@@ -35,5 +35,8 @@ def distribution_focal(logits: torch.Tensor, distance: torch.Tensor) -> torch.Te
     low = distance.long().clamp(max=logits.shape[-1] - 2)
     share = distance - low
     likely = logits.log_softmax(-1)
-    at = lambda place: likely.gather(-1, place[..., None])[..., 0]
+
+    def at(place):
+        return likely.gather(-1, place[..., None])[..., 0]
+
     return -(at(low) * (1 - share) + at(low + 1) * share)

@@ -68,19 +68,37 @@ class Boxes:
         return self[both.flatten()]._together(len(self), 2).packed()
 
     def _together(self, n: int, parts: int) -> Boxes:
-        rows = lambda t: t.view(n, parts * t.shape[1], *t.shape[2:])
-        first = lambda t: t.view(n, parts, t.shape[1])[:, 0]
-        return Boxes(rows(self.boxes), rows(self.classes), rows(self.crowd), rows(self.area), first(self.extent),
-                     first(self.photo))
+        def rows(t):
+            return t.view(n, parts * t.shape[1], *t.shape[2:])
+
+        def first(t):
+            return t.view(n, parts, t.shape[1])[:, 0]
+
+        return Boxes(
+            rows(self.boxes),
+            rows(self.classes),
+            rows(self.crowd),
+            rows(self.area),
+            first(self.extent),
+            first(self.photo),
+        )
 
     def packed(self) -> Boxes:
         """Those that are there first, and no more columns than one image needs."""
         there = self.classes >= 0
         most = max(1, int(there.sum(1).max()) if len(there) else 1)
         order = (~there).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
-        take = lambda t: t.gather(1, order)
-        return replace(self, boxes=self.boxes.gather(1, order[..., None].expand(-1, -1, 4)),
-                       classes=take(self.classes), crowd=take(self.crowd), area=take(self.area))
+
+        def take(t):
+            return t.gather(1, order)
+
+        return replace(
+            self,
+            boxes=self.boxes.gather(1, order[..., None].expand(-1, -1, 4)),
+            classes=take(self.classes),
+            crowd=take(self.crowd),
+            area=take(self.area),
+        )
 
 
 def _inverse(moves: torch.Tensor) -> torch.Tensor:

@@ -56,11 +56,17 @@ def loss(arch: Arch, out: Any, labels: Any, recipe: Recipe, weights: torch.Tenso
     logits, *others = out if isinstance(out, tuple) else (out,)
 
     def entropy(x: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(x.float(), wanted, label_smoothing=recipe.label_smoothing,
-                               reduction="mean" if weights is None and not isinstance(labels, Mixed) else "none")
+        return F.cross_entropy(
+            x.float(),
+            wanted,
+            label_smoothing=recipe.label_smoothing,
+            reduction="mean" if weights is None and not isinstance(labels, Mixed) else "none",
+        )
 
     def blended(x: torch.Tensor) -> torch.Tensor:
-        weigh = lambda each, weights: each if weights is None else each * weights
+        def weigh(each, weights):
+            return each if weights is None else each * weights
+
         if not isinstance(labels, Mixed):
             return weigh(entropy(x, labels), weights).mean()
         first = weigh(entropy(x, labels.first), weights)

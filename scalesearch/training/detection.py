@@ -50,8 +50,11 @@ def check(arch: Arch) -> None:
     """Raises `InputError` for a head that no loss is known for."""
     head = arch.head
     if head.kind not in LOSSES or head.get("boxes", "yolo") != "yolo" or head.get("new_coords", False):
-        raise InputError(f"{arch.name} has a head that is read but not trained here ({head.kind}); trained are "
-                         "yolov8, and yolo as YOLOv3 has it", "head")
+        raise InputError(
+            f"{arch.name} has a head that is read but not trained here ({head.kind}); trained are "
+            "yolov8, and yolo as YOLOv3 has it",
+            "head",
+        )
 
 
 @lru_cache(maxsize=64)
@@ -131,20 +134,32 @@ def kept(arch: Arch, out: Any, labels: Boxes, recipe: Recipe) -> Kept:
     high, wide = arch.sides
     boxes = boxes / torch.tensor([wide, high, wide, high], device=boxes.device)
     found = suppressed(boxes, scores, **MEASURED)
-    cut = [torch.minimum(torch.maximum(f.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
-           for f, photo in zip(found, labels.photo)]
-    return Kept([(own.cpu().numpy(), f.scores.cpu().numpy(), f.classes.cpu().numpy()) for own, f in zip(cut, found)],
-                loss(arch, out, labels, recipe).item() * len(labels))
+    cut = [
+        torch.minimum(torch.maximum(f.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
+        for f, photo in zip(found, labels.photo)
+    ]
+    return Kept(
+        [(own.cpu().numpy(), f.scores.cpu().numpy(), f.classes.cpu().numpy()) for own, f in zip(cut, found)],
+        loss(arch, out, labels, recipe).item() * len(labels),
+    )
 
 
 def _as_rows(parts: Sequence[Kept], labels: Boxes) -> tuple[Rows, Rows]:
     """True and found boxes in pixels of their photos."""
     extent = labels.extent.cpu().numpy().astype(float)
     image, column = (labels.classes >= 0).nonzero(as_tuple=True)
-    rows = lambda t: t[image, column].cpu().numpy()
+
+    def rows(t):
+        return t[image, column].cpu().numpy()
+
     number = image.cpu().numpy()
-    truth = Rows(number, rows(labels.classes), _pixels(rows(labels.boxes), extent[number]),
-                       crowd=rows(labels.crowd), area=rows(labels.area))
+    truth = Rows(
+        number,
+        rows(labels.classes),
+        _pixels(rows(labels.boxes), extent[number]),
+        crowd=rows(labels.crowd),
+        area=rows(labels.area),
+    )
     each = [of for part in parts for of in part.found]
     of_image = np.repeat(np.arange(len(each)), [len(scores) for _, scores, _ in each])
     boxes, scores, classes = (np.concatenate([of[i] for of in each]) if each else np.zeros(0) for i in range(3))
@@ -159,7 +174,10 @@ def _pixels(corners: np.ndarray, extent: np.ndarray) -> np.ndarray:
 def metrics(parts: Sequence[Kept], labels: Boxes) -> dict[str, float]:
     """COCO's average precision, that at half overlap, and the loss of an image."""
     found = average_precision(*_as_rows(parts, labels))
-    whole = lambda value: value if math.isfinite(value) else 0.0
+
+    def whole(value):
+        return value if math.isfinite(value) else 0.0
+
     return {"ap": whole(found.ap), "ap50": whole(found.ap50), "loss": sum(p.loss for p in parts) / max(1, len(labels))}
 
 
@@ -171,19 +189,31 @@ def details(parts: Sequence[Kept], labels: Boxes) -> tuple[dict[str, float], dic
     measured, best = average_precision(truth, found), best_thresholds(truth, found, MATCHED)
     drawn = resampled(truth, found, sum(len(part.found) for part in parts), SAMPLES)
     sure = compared(drawn)
-    scores = {"ap75": measured.ap75, "ap_small": measured.ap_small, "ap_medium": measured.ap_medium,
-              "ap_large": measured.ap_large, "recall": measured.recall[100], "f1": best.all.f1}
+    scores = {
+        "ap75": measured.ap75,
+        "ap_small": measured.ap_small,
+        "ap_medium": measured.ap_medium,
+        "ap_large": measured.ap_large,
+        "recall": measured.recall[100],
+        "f1": best.all.f1,
+    }
     classes = int(max(truth.class_.max(initial=0), found.class_.max(initial=0))) + 1
-    by_class = lambda values: [values.get(c) for c in range(classes)]
+
+    def by_class(values):
+        return [values.get(c) for c in range(classes)]
+
     told: dict[str, Any] = {
-        "ap": by_class(measured.by_class), "ap50": by_class(measured.by_class_50),
+        "ap": by_class(measured.by_class),
+        "ap50": by_class(measured.by_class_50),
         "threshold": by_class({c: row.threshold for c, row in best.by_class.items()}),
         "f1": by_class({c: row.f1 for c, row in best.by_class.items()}),
         "curves": by_class({c: [round(float(v), 4) for v in curve] for c, curve in measured.curves_50.items()}),
         "f1_curves": by_class({c: list(map(_short, curve)) for c, curve in f1_curves(truth, found, MATCHED).items()}),
-        "interval": [sure.low, sure.high], "resampled": list(map(_short, drawn.tolist())),
+        "interval": [sure.low, sure.high],
+        "resampled": list(map(_short, drawn.tolist())),
         "confusion_threshold": best.all.threshold,
-        "shown": _shown(truth, found, parts, labels, best.all.threshold)}
+        "shown": _shown(truth, found, parts, labels, best.all.threshold),
+    }
     if classes <= MOST_SHOWN:
         told["confusion"] = confusion(truth, found, classes, best.all.threshold, MATCHED).tolist()
     return {name: value for name, value in scores.items() if math.isfinite(value)}, told
@@ -201,11 +231,20 @@ def _shown(truth: Rows, found: Rows, parts: Sequence[Kept], labels: Boxes, thres
     for i in chosen:
         there = labels.classes[i] >= 0
         boxes, scores, classes = (values[each[i][1] >= threshold] for values in each[i])
-        shown.append({"image": i, "f1": round(float(worth[i]), 4),
-                      "truth": [[c, *map(_short, box)] for c, box in zip(labels.classes[i][there].tolist(),
-                                                                         labels.boxes[i][there].tolist())],
-                      "found": [[c, round(s, 3), *map(_short, box)] for c, s, box in zip(
-                          classes.tolist(), scores.tolist(), boxes.tolist())]})  # fmt: skip
+        shown.append(
+            {
+                "image": i,
+                "f1": round(float(worth[i]), 4),
+                "truth": [
+                    [c, *map(_short, box)]
+                    for c, box in zip(labels.classes[i][there].tolist(), labels.boxes[i][there].tolist())
+                ],
+                "found": [
+                    [c, round(s, 3), *map(_short, box)]
+                    for c, s, box in zip(classes.tolist(), scores.tolist(), boxes.tolist())
+                ],
+            }
+        )
     return shown
 
 

@@ -17,8 +17,14 @@ V3_BOX, V3_SURE, V3_CLASS = 2.0, 1.0, 0.5
 IGNORED = 0.5  # overlap from which a place that is not to find a box isn't told that there is none (YOLOv3, §2.1)
 
 
-def yolov8_loss(decoder: Any, out: Any, truth: torch.Tensor, classes: torch.Tensor, real: torch.Tensor,
-                weights: torch.Tensor | None = None) -> torch.Tensor:
+def yolov8_loss(
+    decoder: Any,
+    out: Any,
+    truth: torch.Tensor,
+    classes: torch.Tensor,
+    real: torch.Tensor,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """YOLOv8's loss: binary cross-entropy of classes against how well a place is aligned, CIoU and distribution focal
     loss where it is to find a box, all over the sum of what is wanted; images may weigh differently.
 
@@ -49,8 +55,14 @@ def yolov8_loss(decoder: Any, out: Any, truth: torch.Tensor, classes: torch.Tens
     return loss / total
 
 
-def yolo_loss(decoder: Any, out: Any, truth: torch.Tensor, classes: torch.Tensor, real: torch.Tensor,
-              weights: torch.Tensor | None = None) -> torch.Tensor:
+def yolo_loss(
+    decoder: Any,
+    out: Any,
+    truth: torch.Tensor,
+    classes: torch.Tensor,
+    real: torch.Tensor,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """YOLOv3's loss with CIoU for its squared error: of boxes and classes where a place is to find a box, and
     binary cross-entropy of whether there is one everywhere but where a box is found already; over the number of boxes.
     """

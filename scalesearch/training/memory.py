@@ -34,4 +34,5 @@ def largest_batch(arch: Arch, recipe: Recipe, free: int) -> int:
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that memory, of a GPU or of the machine, did not suffice."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in SAID))
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+    )

@@ -33,12 +33,21 @@ def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
         parameter.requires_grad_(level >= frozen)
         if parameter.requires_grad:
             is_weight = parameter.numel() != max(parameter.shape)  # not a bias, norm or factor per channel
-            groups[level if recipe.layer_decay < 1 or recipe.thaw else 0, not is_weight,
-                   parameter in dense].append(parameter)  # fmt: skip
-    rows = [{"params": parameters, "weight_decay": 0.0 if is_bias else recipe.weight_decay, "level": level,
-             "lr": recipe.learning_rate * (recipe.layer_decay ** (len(order) - 1 - level) if recipe.layer_decay < 1
-                                           else 1.0), "orthogonal": orthogonal, "momentum": recipe.momentum}
-            for (level, is_bias, orthogonal), parameters in sorted(groups.items(), key=lambda item: item[0])]
+            groups[level if recipe.layer_decay < 1 or recipe.thaw else 0, not is_weight, parameter in dense].append(
+                parameter
+            )
+    rows = [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if is_bias else recipe.weight_decay,
+            "level": level,
+            "lr": recipe.learning_rate
+            * (recipe.layer_decay ** (len(order) - 1 - level) if recipe.layer_decay < 1 else 1.0),
+            "orthogonal": orthogonal,
+            "momentum": recipe.momentum,
+        }
+        for (level, is_bias, orthogonal), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
     if recipe.optimizer == "muon":
         return Muon(rows, lr=recipe.learning_rate)
     fused = True if next(model.parameters()).is_cuda else None
@@ -51,13 +60,18 @@ def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
 def _dense(model: Network) -> set[torch.Tensor]:
     """Filters over all channels, and matrices, inside the stages: stem and head see other kinds of numbers, and of
     depthwise filters each is a vector of its own."""
-    return {module.weight for module in model.stages.modules()
-            if isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1}  # fmt: skip
+    return {
+        module.weight
+        for module in model.stages.modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1
+    }
 
 
-def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int,
-                depth: int) -> torch.optim.lr_scheduler.LambdaLR:  # fmt: skip
+def schedule_of(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int, depth: int
+) -> torch.optim.lr_scheduler.LambdaLR:
     """Up from zero, then down along a cosine; levels that have not thawed yet stand still."""
+
     def factor(level: int) -> Any:
         thawed = recipe.thaw * steps * (depth - 1 - level) / max(1, depth - 1) if recipe.thaw else 0.0
         return lambda step: share_of_rate(step, steps, recipe.warmup) if step >= thawed else 0.0

@@ -15,12 +15,17 @@ def resolutions(arch: Arch, recipe: Recipe) -> list[Resolution]:
     whole, start = arch.sides[0], recipe.progressive
     shares = [min(1.0, start + (1 - start) * epoch / max(1.0, GROWN * recipe.epochs)) for epoch in range(recipe.epochs)]
     wanted = [round(whole * share) for share in shares]
-    fit = {height: smaller if _same_at(arch, smaller := of_height(arch.resolution, height)) else arch.resolution
-           for height in {*wanted}}
+    fit = {
+        height: smaller if _same_at(arch, smaller := of_height(arch.resolution, height)) else arch.resolution
+        for height in {*wanted}
+    }
     return [fit[height] for height in wanted]
 
 
 def _same_at(arch: Arch, resolution: Resolution) -> bool:
     smaller = arch.with_(resolution=resolution)
-    operators = lambda one: [layer.op for _, layer, _ in expand(one).layers()]
+
+    def operators(one):
+        return [layer.op for _, layer, _ in expand(one).layers()]
+
     return possible_cost(smaller) is not None and operators(smaller) == operators(arch)

@@ -23,8 +23,16 @@ AT_ONCE = 512  # images, at most
 class Scorer:
     """Scores `network`, whose architecture is `arch`, on splits by a task's metrics."""
 
-    def __init__(self, network: nn.Module, arch: Arch, task: Behaviour, recipe: Recipe, normal: Normal,
-                 split: Callable[[str], Pictures], device: torch.device):  # fmt: skip
+    def __init__(
+        self,
+        network: nn.Module,
+        arch: Arch,
+        task: Behaviour,
+        recipe: Recipe,
+        normal: Normal,
+        split: Callable[[str], Pictures],
+        device: torch.device,
+    ):
         self.network, self.arch, self.task, self.normal = network, arch, task, normal
         self.recipe, self.split, self.device = recipe, split, device
 

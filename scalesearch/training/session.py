@@ -39,8 +39,9 @@ class Session:
     takes the file away. With `init`, what has no parent starts from `weights/init.safetensors`, as far as that fits.
     """
 
-    def __init__(self, job: Any, place: Place, data: Source, task: str, timed: bool, init: bool = False,
-                 team: Team = ALONE):  # fmt: skip
+    def __init__(
+        self, job: Any, place: Place, data: Source, task: str, timed: bool, init: bool = False, team: Team = ALONE
+    ):
         torch.set_num_threads(max(1, place.threads // team.size))
         gc.collect()  # what the training before in this process has held
         if place.gpu and torch.cuda.is_available():
@@ -50,8 +51,9 @@ class Session:
         self.left: dict[str, Any] = {}  # files that stay, and by what they are known again
         self.ended = not job.until
         device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
-        self.trainer = Trainer(job.arch, data, job.recipe, job.seed, device, task, self._normal(),
-                               self._teacher(), place.share, team)
+        self.trainer = Trainer(
+            job.arch, data, job.recipe, job.seed, device, task, self._normal(), self._teacher(), place.share, team
+        )
         wanted = job.proxies if not job.start else ()
         self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, wanted)
         self.trainer.inherit(self._parent())
@@ -184,8 +186,12 @@ class Session:
         stored = trainer.data.size or 0
         told = {"crop": side, "resize": side, "interpolation": "bilinear", "stored": stored, **trainer.normal._asdict()}
         names = {"classes": json.dumps(trainer.data.class_names)} if trainer.data.class_names else {}
-        return {"arch": json.dumps(trainer.arch.to_dict()), "norm_eps": repr(trainer.arch.norm_eps),
-                "preparation": json.dumps(told), **names}  # fmt: skip
+        return {
+            "arch": json.dumps(trainer.arch.to_dict()),
+            "norm_eps": repr(trainer.arch.norm_eps),
+            "preparation": json.dumps(told),
+            **names,
+        }
 
     def _keep(self, details: Mapping[str, Any]) -> None:
         """By class, of the test split: in a file of the run's folder, being long."""
@@ -201,17 +207,27 @@ class Session:
         high, wide = pixels.shape[:2]
         drawn = []
         for boxes in ([(c, *box) for c, *box in told["truth"]], [(c, *box) for c, _, *box in told["found"]]):
-            marks = [Mark((x1 * wide, y1 * high, (x2 - x1) * wide, (y2 - y1) * high), "", c)
-                     for c, x1, y1, x2, y2 in boxes]
+            marks = [
+                Mark((x1 * wide, y1 * high, (x2 - x1) * wide, (y2 - y1) * high), "", c) for c, x1, y1, x2, y2 in boxes
+            ]
             drawn.append(marked_uri(pixels, marks))
         return drawn
 
     def _facts(self) -> dict[str, Any]:
         """What was really built and used, told by the things themselves."""
         trainer = self.trainer
-        return {"network": expand(trainer.model.arch).digest, "built": trainer.built, "recipe": trainer.recipe.digest,
-                "inherited": round(trainer.inherited, 6), "images": len(trainer.train_labels),
-                "seconds": round(trainer.seconds, 3),
-                "used": {"device": trainer.device.type, "precision": trainer.precision,
-                         "micro_batch": min(trainer.micro_batch, trainer.recipe.batch_size),
-                         "epochs": trainer.epoch, "inherited": round(trainer.inherited, 6)}}
+        return {
+            "network": expand(trainer.model.arch).digest,
+            "built": trainer.built,
+            "recipe": trainer.recipe.digest,
+            "inherited": round(trainer.inherited, 6),
+            "images": len(trainer.train_labels),
+            "seconds": round(trainer.seconds, 3),
+            "used": {
+                "device": trainer.device.type,
+                "precision": trainer.precision,
+                "micro_batch": min(trainer.micro_batch, trainer.recipe.batch_size),
+                "epochs": trainer.epoch,
+                "inherited": round(trainer.inherited, 6),
+            },
+        }

@@ -69,8 +69,9 @@ class Behaviour(Protocol):
     def importance(self, labels: Any) -> torch.Tensor:
         """What every image weighs where its labels are to count alike."""
 
-    def loss(self, arch: Arch, out: Any, labels: Any, recipe: Recipe,
-             weights: torch.Tensor | None = None) -> torch.Tensor:
+    def loss(
+        self, arch: Arch, out: Any, labels: Any, recipe: Recipe, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Of what the network in training mode gives for a batch, whose images may weigh differently."""
 
     def distilled(self, out: Any, taught: Any) -> torch.Tensor:
@@ -151,6 +152,16 @@ class Task:
         return cast(Behaviour, importlib.import_module(f"scalesearch.training.{self.name}"))
 
 
-TASKS = {"classification": Task("classification", score="accuracy"),
-         "detection": Task("detection", score="ap", share_of_images=False, letterbox=True, without=("cutmix",),
-                           teaches=False, title="Average precision", hint="{0}+yolov8 is a detector on it")}
+TASKS = {
+    "classification": Task("classification", score="accuracy"),
+    "detection": Task(
+        "detection",
+        score="ap",
+        share_of_images=False,
+        letterbox=True,
+        without=("cutmix",),
+        teaches=False,
+        title="Average precision",
+        hint="{0}+yolov8 is a detector on it",
+    ),
+}

@@ -63,7 +63,9 @@ class Team:
         return self._together(tensor, distributed.all_reduce)
 
     def least(self, number: int) -> int:
-        smallest = lambda there: distributed.all_reduce(there, distributed.ReduceOp.MIN)
+        def smallest(there):
+            return distributed.all_reduce(there, distributed.ReduceOp.MIN)
+
         return int(self._together(torch.tensor(number), smallest))
 
     def _together(self, tensor: torch.Tensor, do: Callable[[torch.Tensor], Any]) -> torch.Tensor:
@@ -128,8 +130,7 @@ def team_of(job: Any, place: Any, training: Any) -> Iterator[Team]:
     store = distributed.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
     # files, since a pipe that nobody reads fills up
     said = [tempfile.TemporaryFile() for _ in range(1, place.processes)]  # noqa: SIM115
-    followers = [_started(rank, store.port, job, place, training, said[rank - 1])
-                 for rank in range(1, place.processes)]  # fmt: skip
+    followers = [_started(rank, store.port, job, place, training, said[rank - 1]) for rank in range(1, place.processes)]
     try:
         _gather(store, 0, place)
         yield Team(0, place.processes)
@@ -150,8 +151,12 @@ def team_of(job: Any, place: Any, training: Any) -> Iterator[Team]:
 
 
 def _started(rank: int, port: int, job: Any, place: Any, training: Any, said: IO[bytes]) -> subprocess.Popen:
-    follower = subprocess.Popen([sys.executable, "-c", f"from {__name__} import follow; follow()"],
-                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
+    follower = subprocess.Popen(
+        [sys.executable, "-c", f"from {__name__} import follow; follow()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+    )
     assert follower.stdin is not None
     told = replace(job, proxies=(), final=False, weights="")
     pickle.dump((rank, port, os.getpid(), place.blocks), follower.stdin)
@@ -164,8 +169,9 @@ def _gather(store: distributed.TCPStore, rank: int, place: Any) -> None:
     on_gpus = place.gpu and torch.cuda.is_available()
     if on_gpus:
         torch.cuda.set_device(rank)
-    distributed.init_process_group("nccl" if on_gpus else "gloo", store=store, rank=rank, timeout=PATIENCE,
-                                   world_size=place.processes)
+    distributed.init_process_group(
+        "nccl" if on_gpus else "gloo", store=store, rank=rank, timeout=PATIENCE, world_size=place.processes
+    )
 
 
 def follow() -> None:

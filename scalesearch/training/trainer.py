@@ -38,7 +38,10 @@ def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
     own = model.state_dict()
     shared = {name: tensor for name, tensor in parent.items() if name in own and own[name].shape == tensor.shape}
     model.load_state_dict(shared, strict=False)
-    count = lambda names: sum(own[name].numel() for name in names)
+
+    def count(names):
+        return sum(own[name].numel() for name in names)
+
     return count(shared) / max(1, count(own))
 
 
@@ -52,9 +55,19 @@ class Trainer:
     Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from what it saved.
     """
 
-    def __init__(self, arch: Arch, data: Source, recipe: Recipe, seed: int, device: str = "cpu",
-                 task: str = "classification", normal: Normal = NORMAL, teacher: Network | None = None,
-                 share: float = 1.0, team: Team = ALONE):
+    def __init__(
+        self,
+        arch: Arch,
+        data: Source,
+        recipe: Recipe,
+        seed: int,
+        device: str = "cpu",
+        task: str = "classification",
+        normal: Normal = NORMAL,
+        teacher: Network | None = None,
+        share: float = 1.0,
+        team: Team = ALONE,
+    ):
         random.seed(seed)
         torch.manual_seed(seed)
         self.recipe, self.device, self.data, self.seed = recipe, team.device(device), data, seed
@@ -180,8 +193,9 @@ class Trainer:
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                loss = sum(self._backward(part, len(part) / len(batch)) for part in
-                           self.team.parts(batch, self.micro_batch))
+                loss = sum(
+                    self._backward(part, len(part) / len(batch)) for part in self.team.parts(batch, self.micro_batch)
+                )
                 break
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error) or self.team.size > 1:  # the others would wait for what never comes
@@ -211,8 +225,9 @@ class Trainer:
         weights = None if self.importance is None else self.importance[which]
         with autocast(self.device, self.precision):
             out = self.trained(self.normal.of(shown))
-        loss = self.task.loss(self.arch.with_(resolution=self.resolutions[self.epoch]), out, wanted, self.recipe,
-                              weights)
+        loss = self.task.loss(
+            self.arch.with_(resolution=self.resolutions[self.epoch]), out, wanted, self.recipe, weights
+        )
         if self.teacher is not None:
             loss = loss / 2 + self.task.distilled(out, self._taught(shown)) / 2
         loss = loss * share
@@ -244,11 +259,23 @@ class Trainer:
         dice = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             dice["cuda"] = torch.cuda.get_rng_state(self.device)
-        return {"epoch": self.epoch, "position": self.position, "order": self.order, "total": self.total,
-                "best": self.best, "best_epoch": self.best_epoch, "micro_batch": self.micro_batch,
-                "recipe": self.recipe.digest, "model": self.model.state_dict(), "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
-                "scaler": self.scaler.state_dict(), "random": dice, "seconds": self.seconds}
+        return {
+            "epoch": self.epoch,
+            "position": self.position,
+            "order": self.order,
+            "total": self.total,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "micro_batch": self.micro_batch,
+            "recipe": self.recipe.digest,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": dice,
+            "seconds": self.seconds,
+        }
 
     def go_on_from(self, state: Mapping[str, Any]) -> None:
         """Take what `state` gave of the same training. Raises `TrainingFailed` where it is of another recipe."""

@@ -35,8 +35,14 @@ class Training:
     def fidelity(self, job: Any) -> dict[str, Any]:
         """Epochs trained, `of` how many the schedule has, data share, seed, resolution, and the trial whose weights it
         started from."""
-        return {"epochs": job.until, "of": job.of if job.until else 0, "data_share": job.recipe.data_share,
-                "seed": job.seed, "resolution": job.arch.resolution, "parent": job.parent}
+        return {
+            "epochs": job.until,
+            "of": job.of if job.until else 0,
+            "data_share": job.recipe.data_share,
+            "seed": job.seed,
+            "resolution": job.arch.resolution,
+            "parent": job.parent,
+        }
 
     def tries(self, job: Any, place: Place) -> Iterator[dict[str, Any]]:
         """The numbers of every epoch of `job` (a `Job` with a recipe), the last one's with its outcome."""

@@ -30,8 +30,20 @@ class Trivial:
         one, zero = torch.ones(n), torch.zeros(n)
         cos, sin = angle.cos(), angle.sin()
         turn = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero, zero, zero, one], 1)
-        move = torch.stack([one, of("shear_x") * 0.99 * tall, of("translate_x") * 0.5, of("shear_y") * 0.99 / tall, one,
-                            of("translate_y") * 0.5, zero, zero, one], 1)
+        move = torch.stack(
+            [
+                one,
+                of("shear_x") * 0.99 * tall,
+                of("translate_x") * 0.5,
+                of("shear_y") * 0.99 / tall,
+                one,
+                of("translate_y") * 0.5,
+                zero,
+                zero,
+                one,
+            ],
+            1,
+        )
         return moves @ turn.view(n, 3, 3) @ move.view(n, 3, 3)
 
     def recoloured(self, images: torch.Tensor) -> torch.Tensor:
@@ -42,8 +54,9 @@ class Trivial:
             if len(which):
                 there = which.to(images.device)
                 levels = (shown[there].clamp(-1, 1) + 1) / 2
-                strength, signed = (drawn[which].view(-1, 1, 1, 1).to(images.device)
-                                    for drawn in (self.strength, self.signed))
+                strength, signed = (
+                    drawn[which].view(-1, 1, 1, 1).to(images.device) for drawn in (self.strength, self.signed)
+                )
                 changed = change(levels, strength, signed)
                 shown[there] = changed.clamp(0, 1) * 2 - 1
         return shown

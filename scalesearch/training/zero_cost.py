@@ -68,8 +68,9 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> f
         _logits(model, images)
     for hook in hooks:
         hook.remove()
-    return torch.linalg.slogdet(agree / agree.max().clamp(min=1) + 1e-6
-                                * torch.eye(len(images), device=agree.device)).logabsdet.item()
+    return torch.linalg.slogdet(
+        agree / agree.max().clamp(min=1) + 1e-6 * torch.eye(len(images), device=agree.device)
+    ).logabsdet.item()
 
 
 def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
@@ -117,20 +118,27 @@ def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> floa
 def _before_head(model: Any, x: torch.Tensor) -> torch.Tensor:
     """What the head is given."""
     taken: list[torch.Tensor] = []
-    hook = model.head.register_forward_pre_hook(lambda module, inputs: taken.append(_flat(
-        inputs if len(inputs) > 1 else inputs[0])))
+    hook = model.head.register_forward_pre_hook(
+        lambda module, inputs: taken.append(_flat(inputs if len(inputs) > 1 else inputs[0]))
+    )
     model(x)
     hook.remove()
     return taken[0].float()
 
 
 COMPUTED: dict[str, Callable[[nn.Module, torch.Tensor, Any, Loss], float]] = {
-    "synflow": synflow, "naswot": naswot, "grad_norm": grad_norm, "jacov": jacov, "zen": zen}
+    "synflow": synflow,
+    "naswot": naswot,
+    "grad_norm": grad_norm,
+    "jacov": jacov,
+    "zen": zen,
+}
 assert tuple(COMPUTED) == PROXIES
 
 
-def proxies(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss,
-            names: Iterable[str] = PROXIES) -> dict[str, float]:  # fmt: skip
+def proxies(
+    model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss, names: Iterable[str] = PROXIES
+) -> dict[str, float]:
     """`{"proxy.synflow": …}` on the first images of a batch. One that cannot be computed is left out."""
     state = copy.deepcopy(model.state_dict())
     random, mode = torch.get_rng_state(), model.training

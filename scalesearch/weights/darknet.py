@@ -11,8 +11,9 @@ from torch import nn
 from scalesearch.errors import InputError
 
 
-def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]],
-                 part: bool = False) -> dict[str, torch.Tensor]:
+def read_darknet(
+    path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]], part: bool = False
+) -> dict[str, torch.Tensor]:
     """A Darknet .weights file by our names: per convolution its norm's bias, weight, mean and variance (or its bias),
     then its weight; of a fully connected layer the weight comes after the bias.
 
@@ -33,8 +34,9 @@ def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]]
     values = torch.frombuffer(bytearray(data[start:]), dtype=torch.float32)
     own, at = model.state_dict(), 0
     found: dict[str, torch.Tensor] = {}
-    for kind, key, is_first in ((of, key, i == 0) for block, of in blocks
-                                for i, key in enumerate(_darknet_order(block, of, own))):
+    for kind, key, is_first in (
+        (of, key, i == 0) for block, of in blocks for i, key in enumerate(_darknet_order(block, of, own))
+    ):
         if part and is_first and at == len(values):
             return found
         count = own[key].numel()
@@ -47,13 +49,16 @@ def read_darknet(path: Path, model: nn.Module, blocks: Iterator[tuple[str, str]]
             found[key] = found[key].view(-1, places.groups).T.reshape(-1)
         at += count
     if at != len(values):
-        raise InputError(f"has {len(values):,} values where the network has {at:,}; it belongs to another network",
-                         str(path))
+        raise InputError(
+            f"has {len(values):,} values where the network has {at:,}; it belongs to another network", str(path)
+        )
     return found
 
 
 def _darknet_order(block: str, kind: str, own: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    statistics = lambda norm: (f"{norm}.{part}" for part in ("weight", "running_mean", "running_var"))
+    def statistics(norm):
+        return (f"{norm}.{part}" for part in ("weight", "running_mean", "running_var"))
+
     for layer in dict.fromkeys(key.rpartition(".")[0] for key in own if key.startswith(block + ".")):
         if kind == "norm":
             yield f"{layer}.bias"

@@ -60,8 +60,11 @@ def trained_as(arch: Arch, said: Mapping[str, str], place: str, same: bool = Tru
 def _difference(theirs: Any, ours: Any, where: str = "") -> str:
     """Where two architectures first differ in what they compute, in words; nothing where they don't."""
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        each = [(f"{where}.{key}".lstrip("."), theirs.get(key), ours.get(key)) for key in {**theirs, **ours}
-                if key not in (*OF_TRAINING, *TAKEN)]
+        each = [
+            (f"{where}.{key}".lstrip("."), theirs.get(key), ours.get(key))
+            for key in {**theirs, **ours}
+            if key not in (*OF_TRAINING, *TAKEN)
+        ]
     elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         each = [(f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(theirs, ours))]
     else:
@@ -80,8 +83,9 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
     try:
         found = dict(plain(said))
         found |= {key: _sides(found[key], key != "stored") for key in ("crop", "resize", "stored") if key in found}
-        prepared = Preprocessing(**found | {"mean": tuple(map(float, found["mean"])),
-                                            "std": tuple(map(float, found["std"]))})
+        prepared = Preprocessing(
+            **found | {"mean": tuple(map(float, found["mean"])), "std": tuple(map(float, found["std"]))}
+        )
         numbers = (*prepared.mean, *prepared.std)
         possible = prepared.mean and min(prepared.std) > 0 and all(map(isfinite, numbers))
         if not possible:

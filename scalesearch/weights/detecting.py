@@ -91,8 +91,15 @@ def how_many(found: Found, every: int = 1) -> int | None:
     return total
 
 
-def detect(model: Network, found: Found, preparation: Preprocessing, threshold: Threshold = USUAL,
-           batch: int = 8, device: str = "cpu", every: int = 1) -> Iterator[Detections | Path]:
+def detect(
+    model: Network,
+    found: Found,
+    preparation: Preprocessing,
+    threshold: Threshold = USUAL,
+    batch: int = 8,
+    device: str = "cpu",
+    every: int = 1,
+) -> Iterator[Detections | Path]:
     """The boxes in every image and in every so manieth frame of every video, in order; a file in a folder that can't be
     read comes back as its path.
 
@@ -136,9 +143,11 @@ def _pictures(found: Found, every: int) -> Iterator[Picture]:
             yield Picture(path, None)
 
 
-def _ahead(pictures: Iterable[Picture], model: Network,
-           most: int) -> Iterator[tuple[Picture, tuple[np.ndarray, Placed] | None]]:
+def _ahead(
+    pictures: Iterable[Picture], model: Network, most: int
+) -> Iterator[tuple[Picture, tuple[np.ndarray, Placed] | None]]:
     """The images in order, `most` of them read while the network looks at others; None where one is none."""
+
     def taken(picture: Picture) -> tuple[np.ndarray, Placed] | None:
         try:
             return _taken(picture, model)
@@ -159,8 +168,9 @@ def _ahead(pictures: Iterable[Picture], model: Network,
 def _taken(picture: Picture, model: Network) -> tuple[np.ndarray, Placed]:
     channels = model.arch.channels
     if channels not in PHOTOS:
-        raise InputError(f"is a photo, and the network takes images of {numbered(channels, 'channel')}",
-                         str(picture.path))
+        raise InputError(
+            f"is a photo, and the network takes images of {numbered(channels, 'channel')}", str(picture.path)
+        )
     if picture.file is None:
         raise InputError("can't be read", str(picture.path))
     try:
@@ -172,14 +182,22 @@ def _taken(picture: Picture, model: Network) -> tuple[np.ndarray, Placed]:
 def batch_of(images: Sequence[np.ndarray], prepare: Preprocessing, device: str) -> torch.Tensor:
     """Images `(height, width, channels)` as a network takes them, channels last in memory."""
     there = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().div_(255)
-    mean, std = (torch.tensor(every_channel(values, there.shape[1]), device=device).view(-1, 1, 1)
-                 for values in (prepare.mean, prepare.std))
+    mean, std = (
+        torch.tensor(every_channel(values, there.shape[1]), device=device).view(-1, 1, 1)
+        for values in (prepare.mean, prepare.std)
+    )
     there = there.sub_(mean) if mean.any() else there
     return there if (std == 1).all() else there.div_(std)
 
 
-def _looked_at(model: Network, decode: nn.Module, prepare: Preprocessing, threshold: Threshold, device: str,
-               images: Sequence[tuple[Picture, np.ndarray, Placed]]) -> Iterator[Detections]:
+def _looked_at(
+    model: Network,
+    decode: nn.Module,
+    prepare: Preprocessing,
+    threshold: Threshold,
+    device: str,
+    images: Sequence[tuple[Picture, np.ndarray, Placed]],
+) -> Iterator[Detections]:
     if not images:
         return
     with torch.inference_mode():
@@ -187,11 +205,13 @@ def _looked_at(model: Network, decode: nn.Module, prepare: Preprocessing, thresh
     finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().flatten(1).all(1)
     if not finite.all():
         raise WorkFailed(f"{images[int((~finite).nonzero()[0])][0].path}: the network's outputs are no finite numbers")
-    found = suppressed(boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most,
-                       only=threshold.only)
+    found = suppressed(
+        boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most, only=threshold.only
+    )
     for (picture, _, placed), own in zip(images, found):
-        yield Detections(picture.path, placed.width, placed.height, list(brought_back(own, placed)), picture.frame,
-                         picture.seconds)
+        yield Detections(
+            picture.path, placed.width, placed.height, list(brought_back(own, placed)), picture.frame, picture.seconds
+        )
 
 
 def brought_back(found: Suppressed, placed: Placed) -> Iterator[Box]:

@@ -26,8 +26,13 @@ class Evaluation(NamedTuple):
     images: int
 
 
-def evaluate(model: Network, examples: Examples, preprocessing: Preprocessing, called: Sequence[str] | None = None,
-             device: str = "cpu") -> Evaluation:
+def evaluate(
+    model: Network,
+    examples: Examples,
+    preprocessing: Preprocessing,
+    called: Sequence[str] | None = None,
+    device: str = "cpu",
+) -> Evaluation:
     """How `model` does on images with known classes, which are those of the same name where the network's are `called`
     so, else those of the same number.
 
@@ -55,17 +60,23 @@ def numbers(examples: Examples, classes: int, called: Sequence[str] | None) -> l
     known = [name for name in names if name in theirs]
     if known:
         other = next(name for name in names if name not in theirs)
-        raise InputError(f"has a class {other!r}, which the network has none of that name for ({len(known)} others it "
-                         "has)", examples.origin)
+        raise InputError(
+            f"has a class {other!r}, which the network has none of that name for ({len(known)} others it has)",
+            examples.origin,
+        )
     if examples.classes != classes:
         unknown = next((name for name in names if name not in theirs), "")
-        raise InputError(f"has {numbered(examples.classes, 'class')}{f', as {unknown!r}' if unknown else ''}, and "
-                         f"the network {classes} of other names", examples.origin)
+        raise InputError(
+            f"has {numbered(examples.classes, 'class')}{f', as {unknown!r}' if unknown else ''}, and "
+            f"the network {classes} of other names",
+            examples.origin,
+        )
     return list(range(classes))
 
 
-def _batches(examples: Examples, preprocessing: Preprocessing,
-             channels: int) -> Iterator[tuple[torch.Tensor, list[int]]]:  # fmt: skip
+def _batches(
+    examples: Examples, preprocessing: Preprocessing, channels: int
+) -> Iterator[tuple[torch.Tensor, list[int]]]:
     images: list[torch.Tensor] = []
     labels: list[int] = []
     for image, label in examples.prepared(lambda file: as_input(file, preprocessing, channels)):

@@ -20,12 +20,17 @@ from scalesearch.machine import check_room
 
 FORMATS = "a .safetensors, .pth, .pt, .bin, .ckpt or Darknet .weights file, or hf_hub:OWNER/NAME"
 HUB = "hf_hub:"
-SUFFIXES = {".safetensors": "safetensors", ".weights": "darknet",
-            **dict.fromkeys((".pth", ".pt", ".bin", ".pkl", ".ckpt", ".tar", ".th"), "pickle")}  # fmt: skip
-OTHERS = {b"version https://git-lfs": "is a pointer of Git LFS and not the file itself: git lfs pull fetches it",
-          b"<!DOCTYPE": "is a web page, as a download that failed leaves",
-          b"<html": "is a web page, as a download that failed leaves",
-          b"\x89HDF": f"is HDF5, as Keras writes it; weights are {FORMATS}"}  # fmt: skip
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".weights": "darknet",
+    **dict.fromkeys((".pth", ".pt", ".bin", ".pkl", ".ckpt", ".tar", ".th"), "pickle"),
+}
+OTHERS = {
+    b"version https://git-lfs": "is a pointer of Git LFS and not the file itself: git lfs pull fetches it",
+    b"<!DOCTYPE": "is a web page, as a download that failed leaves",
+    b"<html": "is a web page, as a download that failed leaves",
+    b"\x89HDF": f"is HDF5, as Keras writes it; weights are {FORMATS}",
+}
 NESTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights")
 NO_WEIGHTS = ("optim", "scheduler", "lr_sched", "scaler", "amp", "callbacks", "loops", "rng", "loss", "criterion")
 AVERAGED = re.compile(r"(^|_)(ema|averaged|swa|shadow)(_|$)")
@@ -64,7 +69,7 @@ def local(source: str | Path) -> Path:
 
 
 def kind_of(path: Path) -> str:
-    """"safetensors", "pickle" (torch's) or "darknet", by the file's first bytes; by its suffix where they are none's.
+    """ "safetensors", "pickle" (torch's) or "darknet", by the file's first bytes; by its suffix where they are none's.
 
     Raises `InputError` for a file of another kind.
     """
@@ -142,20 +147,27 @@ def _pickled(path: Path) -> object:
             raise _runs_code(path, str(error)) from None
         raise InputError(f"is damaged or no file of weights: {str(error).splitlines()[0]}", str(path)) from None
     except Exception as error:
-        raise InputError(f"is damaged or no file of weights ({type(error).__name__}: "
-                         f"{str(error).splitlines()[0] if str(error) else ''})",
-                         str(path)) from None
+        raise InputError(
+            f"is damaged or no file of weights ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''})",
+            str(path),
+        ) from None
 
 
 def _runs_code(path: Path, names: str) -> InputError:
     """A whole model, and the line that takes its tensors out where it can be trusted."""
     to = path.with_name(path.stem + "_tensors.pth")
-    line = (f"from ultralytics import YOLO; torch.save(YOLO({str(path)!r}).model.state_dict(), {str(to)!r})"
-            if "ultralytics" in names else
-            f"m = torch.load({str(path)!r}, weights_only=False); m = m['model'] if isinstance(m, dict) else m; "
-            f"torch.save(m.state_dict(), {str(to)!r})")
-    return InputError("holds a whole model, and to open one runs code from the file; where you trust it, take its "
-                      f'tensors out: python -c "import torch; {line}"', str(path))
+    line = (
+        f"from ultralytics import YOLO; torch.save(YOLO({str(path)!r}).model.state_dict(), {str(to)!r})"
+        if "ultralytics" in names
+        else f"m = torch.load({str(path)!r}, weights_only=False); m = m['model'] if isinstance(m, dict) else m; "
+        f"torch.save(m.state_dict(), {str(to)!r})"
+    )
+    return InputError(
+        "holds a whole model, and to open one runs code from the file; where you trust it, take its "
+        f'tensors out: python -c "import torch; {line}"',
+        str(path),
+    )
 
 
 def _chosen(loaded: object, path: Path, raw: bool) -> Tensors:
@@ -168,8 +180,9 @@ def _chosen(loaded: object, path: Path, raw: bool) -> Tensors:
     averaged = {where: tensors for where, tensors in found.items() if any(map(AVERAGED.search, where))}
     plain = {where: tensors for where, tensors in found.items() if where not in averaged}
     if raw and averaged and not plain:
-        raise InputError(f"holds averaged weights alone, {_text(next(iter(averaged)))}; there are no others to take",
-                         str(path))
+        raise InputError(
+            f"holds averaged weights alone, {_text(next(iter(averaged)))}; there are no others to take", str(path)
+        )
     among = averaged if averaged and not raw else plain
     best = min(map(_rank, among))
     first, *others = [where for where in among if _rank(where) == best]
@@ -188,15 +201,19 @@ def _text(where: tuple[str, ...]) -> str:
     return ".".join(where) or "the others"
 
 
-def _state_dicts(value: object, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...],
-                                                                               dict[str, torch.Tensor]]]:
+def _state_dicts(
+    value: object, where: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], dict[str, torch.Tensor]]]:
     """The mappings of names to tensors inside `value`, each with where it lies; an average that lies among the others
     by its names' first part is one of its own."""
     if not isinstance(value, Mapping) or len(where) > DEEPEST:
         return
-    inner = [found for key, nested in value.items()
-             if isinstance(key, str) and not key.lower().startswith(NO_WEIGHTS)
-             for found in _state_dicts(nested, (*where, key))]  # fmt: skip
+    inner = [
+        found
+        for key, nested in value.items()
+        if isinstance(key, str) and not key.lower().startswith(NO_WEIGHTS)
+        for found in _state_dicts(nested, (*where, key))
+    ]
     tensors = {key: held for key, held in value.items() if isinstance(key, str) and isinstance(held, torch.Tensor)}
     if inner:
         yield from inner

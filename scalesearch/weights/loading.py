@@ -55,8 +55,9 @@ class _Source:
         return cls(str(source), file, found, other if found.left else "")
 
 
-def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False,
-                 raw: bool = False) -> str:
+def load_weights(
+    model: Network, source: str | Path | Mapping[str, torch.Tensor], *, replace_head: bool = False, raw: bool = False
+) -> str:
     """Load `source` into `model` (from `build`) and say whose weights they are: "scalesearch", "torchvision", "timm", …
 
     `source` is a file of weights (safetensors, torch's, Darknet's; its content tells), `hf_hub:OWNER/NAME`, or a state
@@ -82,7 +83,10 @@ def load_weights(model: Network, source: str | Path | Mapping[str, torch.Tensor]
         try:
             _load_backbone(model, classifier, found)
         except InputError as other:
-            faults = lambda fault: fault.faults if isinstance(fault, Unlike) else 1
+
+            def faults(fault):
+                return fault.faults if isinstance(fault, Unlike) else 1
+
             raise min(error, other, key=faults) from None
     return model.library
 
@@ -97,7 +101,10 @@ def _load(model: Network, source: _Source, replace_head: bool) -> None:
         library, given = "darknet", read_darknet(file, model, convolutions(arch), part=replace_head)
         names = {key: key for key in own}
         if replace_head and (left := frozenset(key for key in own.keys() - given.keys() if not key.endswith(COUNTER))):
-            layers = lambda keys: sum(own[key].ndim > 1 for key in keys)
+
+            def layers(keys):
+                return sum(own[key].ndim > 1 for key in keys)
+
             taken = f"the first {layers(given)} of {numbered(layers(own), 'layer')}, where the file ends"
             given |= {key: own[key] for key in left}
     else:
@@ -134,8 +141,11 @@ def _load_backbone(model: Network, classifier: Arch, source: _Source) -> None:
     whole = build(classifier)
     _load(whole, source, replace_head=True)
     stages = in_common(classifier, model.arch)
-    of_both = {key for key in model.state_dict() if key.startswith("stem.")
-               or (key.startswith("stages.") and int(key.split(".")[1]) < stages)}
+    of_both = {
+        key
+        for key in model.state_dict()
+        if key.startswith("stem.") or (key.startswith("stages.") and int(key.split(".")[1]) < stages)
+    }
     _become(model, model.arch.with_(**{key: getattr(whole.arch, key) for key in TAKEN}))
     model.load_state_dict({key: value for key, value in whole.state_dict().items() if key in of_both}, strict=False)
     model.library, model.weights_of = whole.library, whole.arch
@@ -144,19 +154,25 @@ def _load_backbone(model: Network, classifier: Arch, source: _Source) -> None:
     model.taken = "; ".join(filter(None, (taken, whole.taken)))
 
 
-def _trained(arch: Arch, library: str, said: Mapping[str, str], config: Mapping[str, Any] | None,
-             place: str, same: bool) -> Arch:
+def _trained(
+    arch: Arch, library: str, said: Mapping[str, str], config: Mapping[str, Any] | None, place: str, same: bool
+) -> Arch:
     """`arch` as the weights were trained with it. Raises `InputError` where they are another's."""
     if library == "scalesearch":
         return trained_as(arch, said, place, same)
     if library == "timm" and config is not None and (architecture := config.get("architecture")):
         changes = variant(arch.name, str(architecture))
         if changes is None:
-            raise InputError(f"is of timm's {architecture}, as the config.json beside it says, another network than "
-                             f"{arch.name}", place)
+            raise InputError(
+                f"is of timm's {architecture}, as the config.json beside it says, another network than {arch.name}",
+                place,
+            )
         if otherwise := changed_by(config):
-            raise InputError(f"is of timm's {architecture} with {otherwise}, as the config.json beside it says, which "
-                             f"{arch.name} here has not", place)
+            raise InputError(
+                f"is of timm's {architecture} with {otherwise}, as the config.json beside it says, which "
+                f"{arch.name} here has not",
+                place,
+            )
         return trained_with(arch.with_(padding="symmetric"), library).with_(**changes)
     return trained_with(arch, library)
 
@@ -177,26 +193,35 @@ def _variants(given: Mapping[str, torch.Tensor]) -> Iterator[dict[str, torch.Ten
         names = {name.partition(".")[2]: tensor for name, tensor in inner.items()}
 
 
-def _whose(arch: Arch, own: Mapping, given: Mapping[str, torch.Tensor], place: str,
-           likely: str) -> tuple[str, dict[str, torch.Tensor], dict[str, str]]:
+def _whose(
+    arch: Arch, own: Mapping, given: Mapping[str, torch.Tensor], place: str, likely: str
+) -> tuple[str, dict[str, torch.Tensor], dict[str, str]]:
     """The library whose names most of the tensors have (of several the `likely` one), the tensors by them, our names in
     it."""
     candidates = {"scalesearch": {key: key for key in own}}
     for library in known_to(arch):
         layers = layer_names(arch, library)
         candidates[library] = {key: tensor_name(key, layers) for key in own}
-    shared = {(library, i): len(tensors.keys() & set(names.values()))
-              for i, tensors in enumerate(_variants(given)) for library, names in candidates.items()}
+    shared = {
+        (library, i): len(tensors.keys() & set(names.values()))
+        for i, tensors in enumerate(_variants(given))
+        for library, names in candidates.items()
+    }
     library, best = max(shared, key=lambda found: (shared[found], found[0] == likely))
     if shared[library, best] < len(own) // 4:
         first = next(iter(given), "none")
-        raise Unlike(f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of "
-                     f"{', '.join(candidates)}", place, len(own))
+        raise Unlike(
+            f"is not of {arch.name}: it has names such as {first}; {arch.name} goes by the names of "
+            f"{', '.join(candidates)}",
+            place,
+            len(own),
+        )
     return library, list(_variants(given))[best], candidates[library]
 
 
-def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[str, str], replace_head: bool,
-             place: str) -> tuple[dict[str, torch.Tensor], frozenset[str]]:
+def _matched(
+    model: Network, given: Mapping[str, torch.Tensor], names: Mapping[str, str], replace_head: bool, place: str
+) -> tuple[dict[str, torch.Tensor], frozenset[str]]:
     """The network's tensors, and which of them are its own fresh ones. Raises `Unlike`."""
     own = model.state_dict()
     faults: list[str] = []
@@ -221,8 +246,10 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
             chosen[key] = ours
             fresh.add(key)
         elif key.startswith(("head.", "auxiliary.")) and len(ours) == model.arch.classes:
-            faults.append(f"{name} has {numbered(len(given[name]), 'class')}, {key} has {len(ours)}: build the "
-                          "network with as many classes, or ask for the head to be replaced")
+            faults.append(
+                f"{name} has {numbered(len(given[name]), 'class')}, {key} has {len(ours)}: build the "
+                "network with as many classes, or ask for the head to be replaced"
+            )
         else:
             faults.append(f"{name} has shape {_text(given[name])}, {key} needs {_text(ours)}")
     faults += [f"has {name}, which {model.arch.name} has no place for" + _hint(name) for name in extra]
@@ -233,9 +260,13 @@ def _matched(model: Network, given: Mapping[str, torch.Tensor], names: Mapping[s
 
 
 def _is_plain(value: object) -> bool:
-    return (isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_complex()
-            and not value.is_quantized
-            and value.device.type != "meta")
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not value.is_complex()
+        and not value.is_quantized
+        and value.device.type != "meta"
+    )
 
 
 def _no_weight(name: str, value: torch.Tensor) -> str | None:

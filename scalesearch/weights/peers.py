@@ -16,10 +16,19 @@ LIBRARIES = {"torchvision": torchvision.FAMILIES, "timm": timm.FAMILIES, "ultral
 
 
 # Networks of a family that a library has, and which it hasn't.
-ABSENT = {"torchvision": ("inception_v1_5x5", "mobilenet_v3_small_x", "mobilenet_v3_large_x", "regnet_y_4gf",
-                          "regnet_y_6_4gf",
-                          "regnet_y_800mf_pycls", "regnet_y_8gf_pycls"),
-          "timm": ("mnasnet1_3", "inception_v3_aux"), "ultralytics": ()}  # fmt: skip
+ABSENT = {
+    "torchvision": (
+        "inception_v1_5x5",
+        "mobilenet_v3_small_x",
+        "mobilenet_v3_large_x",
+        "regnet_y_4gf",
+        "regnet_y_6_4gf",
+        "regnet_y_800mf_pycls",
+        "regnet_y_8gf_pycls",
+    ),
+    "timm": ("mnasnet1_3", "inception_v3_aux"),
+    "ultralytics": (),
+}
 CIFAR = ("_cifar", "_bc100_12", "_bc250_24", "_bc190_40")
 
 
@@ -36,8 +45,13 @@ def known_to(arch: Arch) -> list[str]:
     if arch.name not in MODELS:
         return []
     known = model(arch.name)
-    same = known.with_(resolution=arch.resolution, classes=arch.classes, norm_eps=arch.norm_eps,
-                       padding=arch.padding, drop_path=arch.drop_path)
+    same = known.with_(
+        resolution=arch.resolution,
+        classes=arch.classes,
+        norm_eps=arch.norm_eps,
+        padding=arch.padding,
+        drop_path=arch.drop_path,
+    )
     return [library for library in LIBRARIES if _family(arch.name, library)] if same == arch else []
 
 
@@ -51,8 +65,9 @@ def trained_with(arch: Arch, library: str) -> Arch:
     if library not in LIBRARIES or arch.padding != model(arch.name).padding:
         return arch
     own = model(arch.name).norm_eps
-    return arch.with_(norm_eps=next((eps for prefix, eps in EPS.get(library, {}).items()
-                                     if arch.name.startswith(prefix)), own))
+    return arch.with_(
+        norm_eps=next((eps for prefix, eps in EPS.get(library, {}).items() if arch.name.startswith(prefix)), own)
+    )
 
 
 def layer_names(arch: Arch, library: str) -> dict[str, str]:
@@ -64,8 +79,9 @@ def layer_names(arch: Arch, library: str) -> dict[str, str]:
 
 
 def _layers(graph: Graph) -> set[str]:
-    return {f"{path}.{layer.name}" for path, block in graph.all_blocks() for layer in block.layers
-            if has_weights(layer.op)}
+    return {
+        f"{path}.{layer.name}" for path, block in graph.all_blocks() for layer in block.layers if has_weights(layer.op)
+    }
 
 
 def tensor_name(key: str, layers: Mapping[str, str]) -> str:
@@ -85,15 +101,18 @@ def peer_weights(arch: Arch, weights: Mapping[str, Tensor], library: str) -> dic
         known = ", ".join(known_to(arch)) or "none"
         raise InputError(f"{library} has no {arch.name}; libraries that have it: {known}")
     if arch.padding != (padding := model(arch.name).padding):
-        raise InputError(f"{library}'s {arch.name} has padding {padding!r}, and these weights were trained with "
-                         f"{arch.padding!r}")
+        raise InputError(
+            f"{library}'s {arch.name} has padding {padding!r}, and these weights were trained with {arch.padding!r}"
+        )
     if (eps := trained_with(arch, library).norm_eps) != arch.norm_eps:
-        raise InputError(f"{library}'s {arch.name} has norms with eps {eps:g}, and these weights were trained with "
-                         f"{arch.norm_eps:g}")
+        raise InputError(
+            f"{library}'s {arch.name} has norms with eps {eps:g}, and these weights were trained with {arch.norm_eps:g}"
+        )
     layers = layer_names(arch, library)
     named = {tensor_name(key, layers): tensor for key, tensor in weights.items()}
-    return {name: tensor.reshape(_peer_shape(name, tensor, library, arch)).contiguous()
-            for name, tensor in named.items()}
+    return {
+        name: tensor.reshape(_peer_shape(name, tensor, library, arch)).contiguous() for name, tensor in named.items()
+    }
 
 
 def _peer_shape(name: str, tensor: Tensor, library: str, arch: Arch) -> tuple[int, ...]:

@@ -57,8 +57,11 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
     Raises `InputError` for a file that is no image.
     """
     if channels not in PHOTOS:
-        raise InputError(f"is a photo, and the network takes images of {numbered(channels, 'channel')}, as `images` "
-                         "of an .npz file hold them", str(path))
+        raise InputError(
+            f"is a photo, and the network takes images of {numbered(channels, 'channel')}, as `images` "
+            "of an .npz file hold them",
+            str(path),
+        )
     try:
         return as_input(path, preprocessing, channels)
     except ValueError as error:
@@ -71,21 +74,24 @@ def as_input(file: File, prepare: Preprocessing, channels: int) -> torch.Tensor:
         kept = torch.from_numpy(middle(file, prepare.stored, channels).copy()).permute(2, 0, 1)[None]
         pixels = resized(kept, prepare.crop)[0]
     else:
-        taken = prepared_pixels(file, prepare.resize, prepare.crop, channels, prepare.interpolation,
-                                prepare.squash)
+        taken = prepared_pixels(file, prepare.resize, prepare.crop, channels, prepare.interpolation, prepare.squash)
         pixels = torch.from_numpy(taken.copy()).permute(2, 0, 1)
     mean, std = (torch.tensor(every_channel(values, channels)).view(-1, 1, 1) for values in (prepare.mean, prepare.std))
     return (pixels.float().div_(255) - mean) / std
 
 
-def predict(model: Network, found: Found, preprocessing: Preprocessing, top: int = 5,
-            device: str = "cpu") -> Iterator[Prediction | Path]:
+def predict(
+    model: Network, found: Found, preprocessing: Preprocessing, top: int = 5, device: str = "cpu"
+) -> Iterator[Prediction | Path]:
     """The `top` classes of every image, in order; a file in a folder that is no image comes back as its path.
 
     Raises `InputError` for a named file that is no image, before anything is predicted.
     """
     channels = model.arch.channels
-    inputs = lambda path: _inputs(path, preprocessing, channels)
+
+    def inputs(path):
+        return _inputs(path, preprocessing, channels)
+
     for path in [*found.named, *(found.in_folders[:1] if channels not in PHOTOS else ())]:
         next(inputs(path))
     model = model.eval().to(device)
@@ -111,8 +117,9 @@ def _inputs(path: Path, preprocessing: Preprocessing, channels: int) -> Iterator
         return
     images = npz_images(path)
     if images.shape[3] != channels:
-        raise InputError(f"has images of {numbered(images.shape[3], 'channel')}, and the network takes {channels}",
-                         str(path))
+        raise InputError(
+            f"has images of {numbered(images.shape[3], 'channel')}, and the network takes {channels}", str(path)
+        )
     for number, image in enumerate(images):
         yield f"{path}:{number}", as_input(image, preprocessing, channels)
 

@@ -36,8 +36,13 @@ class BoxEvaluation(NamedTuple):
     by_class: Mapping[str, Mapping[str, float]]
 
 
-def evaluate_boxes(model: Network, examples: Examples, preprocessing: Preprocessing,
-                   called: Sequence[str] | None = None, device: str = "cpu") -> BoxEvaluation:
+def evaluate_boxes(
+    model: Network,
+    examples: Examples,
+    preprocessing: Preprocessing,
+    called: Sequence[str] | None = None,
+    device: str = "cpu",
+) -> BoxEvaluation:
     """How `model` does on images with known boxes, whose classes are those of the same name where the network's are
     `called` so, else those of the same number.
 
@@ -74,9 +79,22 @@ def evaluate_boxes(model: Network, examples: Examples, preprocessing: Preprocess
     said = Boxes(table[:, 0], table[:, 1], table[:, 2:6], table[:, 6])
     measured, best, sure = average_precision(wanted, said), best_thresholds(wanted, said), bootstrapped(wanted, said)
     name = {int(number[i]): label for i, label in enumerate(examples.class_names)}
-    by_class = {name.get(c, str(c)): {"ap50": measured.by_class_50[c], **best.by_class[c]._asdict()}
-                for c in measured.by_class_50}
-    sized = [value if np.isfinite(value) else None for value in (measured.ap_small, measured.ap_medium,
-                                                                 measured.ap_large)]
-    return BoxEvaluation(measured.ap, measured.ap50, measured.ap75, sized[0], sized[1], sized[2], sure.low, sure.high,
-                         len(found), by_class)
+    by_class = {
+        name.get(c, str(c)): {"ap50": measured.by_class_50[c], **best.by_class[c]._asdict()}
+        for c in measured.by_class_50
+    }
+    sized = [
+        value if np.isfinite(value) else None for value in (measured.ap_small, measured.ap_medium, measured.ap_large)
+    ]
+    return BoxEvaluation(
+        measured.ap,
+        measured.ap50,
+        measured.ap75,
+        sized[0],
+        sized[1],
+        sized[2],
+        sure.low,
+        sure.high,
+        len(found),
+        by_class,
+    )

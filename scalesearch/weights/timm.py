@@ -11,19 +11,41 @@ from scalesearch.weights import torchvision
 from scalesearch.weights.naming import CONV_NORM, Pairs, Placed, placed, under
 
 SE = {"se.reduce": "se.conv_reduce", "se.expand": "se.conv_expand"}
-SEPARABLE = {"depthwise.conv": "conv_dw", "depthwise.norm": "bn1", "project.conv": "conv_pw", "project.norm": "bn2",
-             "pointwise.conv": "conv_pw", "pointwise.norm": "bn2"} | SE  # fmt: skip
-INVERTED = {"expand.conv": "conv_pw", "expand.norm": "bn1", "depthwise.conv": "conv_dw", "depthwise.norm": "bn2",
-            "project.conv": "conv_pwl", "project.norm": "bn3"} | SE  # fmt: skip
+SEPARABLE = {
+    "depthwise.conv": "conv_dw",
+    "depthwise.norm": "bn1",
+    "project.conv": "conv_pw",
+    "project.norm": "bn2",
+    "pointwise.conv": "conv_pw",
+    "pointwise.norm": "bn2",
+} | SE
+INVERTED = {
+    "expand.conv": "conv_pw",
+    "expand.norm": "bn1",
+    "depthwise.conv": "conv_dw",
+    "depthwise.norm": "bn2",
+    "project.conv": "conv_pwl",
+    "project.norm": "bn3",
+} | SE
 FUSED = {"fused.conv": "conv_exp", "fused.norm": "bn1", "project.conv": "conv_pwl", "project.norm": "bn2"}
 CONV = {"conv": "conv", "norm": "bn1", "fused.conv": "conv", "fused.norm": "bn1"}
-UIB = {f"{ours}.{part}": f"{theirs}.{other}" for ours, theirs in
-       (("start", "dw_start"), ("expand", "pw_exp"), ("depthwise", "dw_mid"), ("project", "pw_proj"))
-       for part, other in (("conv", "conv"), ("norm", "bn"))} | {"layer_scale": "layer_scale"}  # fmt: skip
-MQA = {"norm": "norm", "query": "attn.query.proj", "key_down.conv": "attn.key.down_conv",
-       "key_down.norm": "attn.key.norm",
-       "key": "attn.key.proj", "value_down.conv": "attn.value.down_conv", "value_down.norm": "attn.value.norm",
-       "value": "attn.value.proj", "project": "attn.output.proj", "layer_scale": "layer_scale"}  # fmt: skip
+UIB = {
+    f"{ours}.{part}": f"{theirs}.{other}"
+    for ours, theirs in (("start", "dw_start"), ("expand", "pw_exp"), ("depthwise", "dw_mid"), ("project", "pw_proj"))
+    for part, other in (("conv", "conv"), ("norm", "bn"))
+} | {"layer_scale": "layer_scale"}
+MQA = {
+    "norm": "norm",
+    "query": "attn.query.proj",
+    "key_down.conv": "attn.key.down_conv",
+    "key_down.norm": "attn.key.norm",
+    "key": "attn.key.proj",
+    "value_down.conv": "attn.value.down_conv",
+    "value_down.norm": "attn.value.norm",
+    "value": "attn.value.proj",
+    "project": "attn.output.proj",
+    "layer_scale": "layer_scale",
+}
 KINDS = {"uib": UIB, "mobile_mqa": MQA, "conv": CONV}
 
 
@@ -55,18 +77,29 @@ V3_GROUPS = {"small": (1, 2, 3, 2, 3), "large": (1, 2, 3, 4, 2, 3)}
 def mobilenet_v3(graph: Graph) -> Pairs:
     groups = V3_GROUPS["small" if "small" in graph.arch.name else "large"]
     last = f"blocks.{len(groups)}.0"
-    yield from _mobile(graph, groups,
-                       {"conv": f"{last}.conv", "norm": f"{last}.bn1", "hidden": "conv_head", "linear": "classifier"})
+    yield from _mobile(
+        graph, groups, {"conv": f"{last}.conv", "norm": f"{last}.bn1", "hidden": "conv_head", "linear": "classifier"}
+    )
 
 
-V4_GROUPS = {"conv_small": (2, 2, 6, 6), "conv_medium": (1, 2, 8, 11), "conv_large": (1, 2, 11, 13),
-             "hybrid_medium": (1, 2, 12, 16), "hybrid_large": (1, 2, 15, 18)}  # fmt: skip
+V4_GROUPS = {
+    "conv_small": (2, 2, 6, 6),
+    "conv_medium": (1, 2, 8, 11),
+    "conv_large": (1, 2, 11, 13),
+    "hybrid_medium": (1, 2, 12, 16),
+    "hybrid_large": (1, 2, 15, 18),
+}
 
 
 def mobilenet_v4(graph: Graph) -> Pairs:
     groups = V4_GROUPS[graph.arch.name.removeprefix("mobilenet_v4_")]
-    head = {"conv": "blocks.4.0.conv", "norm": "blocks.4.0.bn1", "hidden": "conv_head", "hidden_norm": "norm_head",
-            "linear": "classifier"}  # fmt: skip
+    head = {
+        "conv": "blocks.4.0.conv",
+        "norm": "blocks.4.0.bn1",
+        "hidden": "conv_head",
+        "hidden_norm": "norm_head",
+        "linear": "classifier",
+    }
     yield from _mobile(graph, groups, head)
 
 
@@ -77,9 +110,11 @@ def vgg(graph: Graph) -> Pairs:
 
 def regnet(graph: Graph) -> Pairs:
     words = {"conv": "conv", "norm": "bn"}
-    table = {f"{part}.{ours}": f"{name}.{theirs}" for ours, theirs in words.items()
-             for part, name in (("reduce", "conv1"), ("conv", "conv2"), ("expand", "conv3"),
-                                ("shortcut", "downsample"))}
+    table = {
+        f"{part}.{ours}": f"{name}.{theirs}"
+        for ours, theirs in words.items()
+        for part, name in (("reduce", "conv1"), ("conv", "conv2"), ("expand", "conv3"), ("shortcut", "downsample"))
+    }
     table |= {"se.reduce": "se.fc1", "se.expand": "se.fc2"}
     yield from under("stem.0", "stem", words)
     for b in placed(graph):
@@ -88,8 +123,13 @@ def regnet(graph: Graph) -> Pairs:
 
 
 def convnext(graph: Graph) -> Pairs:
-    table = {"depthwise": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2",
-             "layer_scale.gamma": "gamma"}
+    table = {
+        "depthwise": "conv_dw",
+        "norm": "norm",
+        "expand": "mlp.fc1",
+        "project": "mlp.fc2",
+        "layer_scale.gamma": "gamma",
+    }
     yield from under("stem.0", "stem", CONV_NORM)
     for b in placed(graph):
         yield from under(b.path, f"stages.{b.stage}.blocks.{b.depth}", table)
@@ -99,16 +139,30 @@ def convnext(graph: Graph) -> Pairs:
 
 def _numbered(*lengths: int, pool_first: tuple[int, ...] = ()) -> tuple:
     """Names of plain branches: `branch1` for one layer, `branch1.0`, `branch1.1`, … for more; a pool a number."""
-    several = lambda b, n: tuple("" if i == 0 and b in pool_first else f"branch{b}.{i}" for i in range(n))
+
+    def several(b, n):
+        return tuple("" if i == 0 and b in pool_first else f"branch{b}.{i}" for i in range(n))
+
     return tuple((f"branch{b}",) if n == 1 else several(b, n) for b, n in enumerate(lengths))
 
 
-V4_C = (("branch0",), ("branch1_0", ("branch1_1a", "branch1_1b")),
-        ("branch2_0", "branch2_1", "branch2_2", ("branch2_3a", "branch2_3b")),
-        ("", "branch3.1"))  # fmt: skip
+V4_C = (
+    ("branch0",),
+    ("branch1_0", ("branch1_1a", "branch1_1b")),
+    ("branch2_0", "branch2_1", "branch2_2", ("branch2_3a", "branch2_3b")),
+    ("", "branch3.1"),
+)
 # Per stage of v4: the index of its first block among `features`, and the branches.
-V4 = ((3, (("",), ("conv",))), (4, _numbered(2, 4)), (5, (("conv",),)), (6, _numbered(1, 2, 3, 2, pool_first=(3,))),
-      (10, _numbered(1, 3)), (11, _numbered(1, 3, 5, 2, pool_first=(3,))), (18, _numbered(2, 4)), (19, V4_C))
+V4 = (
+    (3, (("",), ("conv",))),
+    (4, _numbered(2, 4)),
+    (5, (("conv",),)),
+    (6, _numbered(1, 2, 3, 2, pool_first=(3,))),
+    (10, _numbered(1, 3)),
+    (11, _numbered(1, 3, 5, 2, pool_first=(3,))),
+    (18, _numbered(2, 4)),
+    (19, V4_C),
+)
 
 
 def inception_v4(graph: Graph) -> Pairs:
@@ -121,10 +175,15 @@ def inception_v4(graph: Graph) -> Pairs:
 
 
 STEM = {0: "conv2d_1a", 1: "conv2d_2a", 2: "conv2d_2b", 4: "conv2d_3b", 5: "conv2d_4a"}
-RESNET_V2 = (("mixed_5b", _numbered(1, 2, 3, 2, pool_first=(3,))), ("repeat.{}", _numbered(1, 2, 3)),
-             ("mixed_6a", _numbered(1, 3)),
-             ("repeat_1.{}", _numbered(1, 3)), ("mixed_7a", _numbered(2, 2, 3)), ("repeat_2.{}", _numbered(1, 3)),
-             ("block8", _numbered(1, 3)))  # fmt: skip
+RESNET_V2 = (
+    ("mixed_5b", _numbered(1, 2, 3, 2, pool_first=(3,))),
+    ("repeat.{}", _numbered(1, 2, 3)),
+    ("mixed_6a", _numbered(1, 3)),
+    ("repeat_1.{}", _numbered(1, 3)),
+    ("mixed_7a", _numbered(2, 2, 3)),
+    ("repeat_2.{}", _numbered(1, 3)),
+    ("block8", _numbered(1, 3)),
+)
 
 
 def inception_resnet_v2(graph: Graph) -> Pairs:
@@ -140,29 +199,59 @@ def inception_resnet_v2(graph: Graph) -> Pairs:
     yield "head.linear", "classif"
 
 
-FAMILIES = {"vgg": vgg, "resnet": torchvision.resnet, "resnext": torchvision.resnet, "wide_resnet": torchvision.resnet,
-            "regnet": regnet, "densenet": torchvision.densenet, "efficientnet": efficientnet,
-            "mobilenet_v1": efficientnet,
-            "mobilenet_v2": efficientnet, "mobilenet_v3": mobilenet_v3, "mobilenet_v4": mobilenet_v4,
-            "mnasnet": efficientnet,
-            "convnext": convnext, "inception_v3": torchvision.inception_v3, "inception_v4": inception_v4,
-            "inception_resnet": inception_resnet_v2}  # fmt: skip
+FAMILIES = {
+    "vgg": vgg,
+    "resnet": torchvision.resnet,
+    "resnext": torchvision.resnet,
+    "wide_resnet": torchvision.resnet,
+    "regnet": regnet,
+    "densenet": torchvision.densenet,
+    "efficientnet": efficientnet,
+    "mobilenet_v1": efficientnet,
+    "mobilenet_v2": efficientnet,
+    "mobilenet_v3": mobilenet_v3,
+    "mobilenet_v4": mobilenet_v4,
+    "mnasnet": efficientnet,
+    "convnext": convnext,
+    "inception_v3": torchvision.inception_v3,
+    "inception_v4": inception_v4,
+    "inception_resnet": inception_resnet_v2,
+}
 
 # timm's names of architectures that ours have another name for; the others are called alike.
 ARCHITECTURES = {
-    "mobilenet_v1": "mobilenetv1_100", "mobilenet_v2": "mobilenetv2_100", "mobilenet_v2_x0_35": "mobilenetv2_035",
-    "mobilenet_v2_x0_5": "mobilenetv2_050", "mobilenet_v2_x0_75": "mobilenetv2_075",
-    "mobilenet_v2_x1_4": "mobilenetv2_140", "mobilenet_v3_small": "mobilenetv3_small_100",
-    "mobilenet_v3_small_x0_5": "mobilenetv3_small_050", "mobilenet_v3_small_x0_75": "mobilenetv3_small_075",
-    "mobilenet_v3_large": "mobilenetv3_large_100", "mobilenet_v3_large_x0_75": "mobilenetv3_large_075",
-    "mobilenet_v4_conv_small": "mobilenetv4_conv_small", "mobilenet_v4_conv_medium": "mobilenetv4_conv_medium",
-    "mobilenet_v4_conv_large": "mobilenetv4_conv_large", "mobilenet_v4_hybrid_medium": "mobilenetv4_hybrid_medium",
-    "mobilenet_v4_hybrid_large": "mobilenetv4_hybrid_large", "efficientnet_v2_s": "efficientnetv2_s",
-    "efficientnet_v2_m": "efficientnetv2_m", "efficientnet_v2_l": "efficientnetv2_l", "mnasnet0_5": "mnasnet_050",
-    "mnasnet0_75": "mnasnet_075", "mnasnet1_0": "mnasnet_100", "regnet_y_400mf": "regnety_004",
-    "regnet_y_800mf": "regnety_008_tv", "regnet_y_800mf_pycls": "regnety_008", "regnet_y_1_6gf": "regnety_016",
-    "regnet_y_3_2gf": "regnety_032", "regnet_y_4gf": "regnety_040", "regnet_y_6_4gf": "regnety_064",
-    "regnet_y_8gf": "regnety_080_tv", "regnet_y_8gf_pycls": "regnety_080"}  # fmt: skip
+    "mobilenet_v1": "mobilenetv1_100",
+    "mobilenet_v2": "mobilenetv2_100",
+    "mobilenet_v2_x0_35": "mobilenetv2_035",
+    "mobilenet_v2_x0_5": "mobilenetv2_050",
+    "mobilenet_v2_x0_75": "mobilenetv2_075",
+    "mobilenet_v2_x1_4": "mobilenetv2_140",
+    "mobilenet_v3_small": "mobilenetv3_small_100",
+    "mobilenet_v3_small_x0_5": "mobilenetv3_small_050",
+    "mobilenet_v3_small_x0_75": "mobilenetv3_small_075",
+    "mobilenet_v3_large": "mobilenetv3_large_100",
+    "mobilenet_v3_large_x0_75": "mobilenetv3_large_075",
+    "mobilenet_v4_conv_small": "mobilenetv4_conv_small",
+    "mobilenet_v4_conv_medium": "mobilenetv4_conv_medium",
+    "mobilenet_v4_conv_large": "mobilenetv4_conv_large",
+    "mobilenet_v4_hybrid_medium": "mobilenetv4_hybrid_medium",
+    "mobilenet_v4_hybrid_large": "mobilenetv4_hybrid_large",
+    "efficientnet_v2_s": "efficientnetv2_s",
+    "efficientnet_v2_m": "efficientnetv2_m",
+    "efficientnet_v2_l": "efficientnetv2_l",
+    "mnasnet0_5": "mnasnet_050",
+    "mnasnet0_75": "mnasnet_075",
+    "mnasnet1_0": "mnasnet_100",
+    "regnet_y_400mf": "regnety_004",
+    "regnet_y_800mf": "regnety_008_tv",
+    "regnet_y_800mf_pycls": "regnety_008",
+    "regnet_y_1_6gf": "regnety_016",
+    "regnet_y_3_2gf": "regnety_032",
+    "regnet_y_4gf": "regnety_040",
+    "regnet_y_6_4gf": "regnety_064",
+    "regnet_y_8gf": "regnety_080_tv",
+    "regnet_y_8gf_pycls": "regnety_080",
+}
 TENSORFLOW = {"padding": "same", "norm_eps": 1e-3}  # what those ported from it have otherwise: timm's "tf_…"
 
 
@@ -186,5 +275,6 @@ def changed_by(config: Mapping[str, Any]) -> str:
     own = dict(given) if isinstance(given, Mapping) else {}
     if isinstance(config.get("global_pool"), str):
         own["global_pool"] = config["global_pool"]
-    return ", ".join(f"{key} {shown(value)}" for key, value in own.items()
-                     if key not in NEUTRAL and value not in AS_IS.get(key, ()))
+    return ", ".join(
+        f"{key} {shown(value)}" for key, value in own.items() if key not in NEUTRAL and value not in AS_IS.get(key, ())
+    )

@@ -5,11 +5,24 @@ from __future__ import annotations
 from scalesearch.arch import Graph
 from scalesearch.weights.naming import CONV_NORM, Pairs, Placed, flat, placed, under
 
-BASIC = {"conv1.conv": "conv1", "conv1.norm": "bn1", "conv2.conv": "conv2", "conv2.norm": "bn2",
-         "shortcut.conv": "downsample.0", "shortcut.norm": "downsample.1"}  # fmt: skip
-BOTTLENECK = {"reduce.conv": "conv1", "reduce.norm": "bn1", "conv.conv": "conv2", "conv.norm": "bn2",
-              "expand.conv": "conv3",
-              "expand.norm": "bn3", "shortcut.conv": "downsample.0", "shortcut.norm": "downsample.1"}  # fmt: skip
+BASIC = {
+    "conv1.conv": "conv1",
+    "conv1.norm": "bn1",
+    "conv2.conv": "conv2",
+    "conv2.norm": "bn2",
+    "shortcut.conv": "downsample.0",
+    "shortcut.norm": "downsample.1",
+}
+BOTTLENECK = {
+    "reduce.conv": "conv1",
+    "reduce.norm": "bn1",
+    "conv.conv": "conv2",
+    "conv.norm": "bn2",
+    "expand.conv": "conv3",
+    "expand.norm": "bn3",
+    "shortcut.conv": "downsample.0",
+    "shortcut.norm": "downsample.1",
+}
 SQUEEZE_EXCITE = {"se.reduce": "fc1", "se.expand": "fc2"}
 
 
@@ -95,19 +108,31 @@ def mnasnet(graph: Graph) -> Pairs:
             table = {"depthwise.conv": "3", "depthwise.norm": "4", "project.conv": "6", "project.norm": "7"}
             yield from under(b.path, "layers", table)
         else:
-            table = {"expand.conv": "0", "expand.norm": "1", "depthwise.conv": "3", "depthwise.norm": "4",
-                     "project.conv": "6",
-                     "project.norm": "7"}  # fmt: skip
+            table = {
+                "expand.conv": "0",
+                "expand.norm": "1",
+                "depthwise.conv": "3",
+                "depthwise.norm": "4",
+                "project.conv": "6",
+                "project.norm": "7",
+            }
             yield from under(b.path, f"layers.{7 + b.stage}.{b.depth}.layers", table)
     yield from under("head", "", {"conv": "layers.14", "norm": "layers.15", "linear": "classifier.1"})
 
 
 def shufflenet(graph: Graph) -> Pairs:
-    table = {"shortcut_depthwise.conv": "branch1.0", "shortcut_depthwise.norm": "branch1.1",
-             "shortcut.conv": "branch1.2",
-             "shortcut.norm": "branch1.3", "reduce.conv": "branch2.0", "reduce.norm": "branch2.1",
-             "depthwise.conv": "branch2.3",
-             "depthwise.norm": "branch2.4", "project.conv": "branch2.5", "project.norm": "branch2.6"}  # fmt: skip
+    table = {
+        "shortcut_depthwise.conv": "branch1.0",
+        "shortcut_depthwise.norm": "branch1.1",
+        "shortcut.conv": "branch1.2",
+        "shortcut.norm": "branch1.3",
+        "reduce.conv": "branch2.0",
+        "reduce.norm": "branch2.1",
+        "depthwise.conv": "branch2.3",
+        "depthwise.norm": "branch2.4",
+        "project.conv": "branch2.5",
+        "project.norm": "branch2.6",
+    }
     yield from under("stem.0", "conv1", CONV_NORM)
     for b in placed(graph):
         yield from under(b.path, f"stage{b.stage + 2}.{b.depth}", table)
@@ -119,15 +144,21 @@ def squeezenet(graph: Graph) -> Pairs:
     at = 2
     for b in placed(graph):
         at += b.depth == 0 and graph.arch.stages[b.stage].stride > 1  # the pool
-        yield from under(b.path, f"features.{at}",
-                         {"squeeze": "squeeze", "expand1": "expand1x1", "expand3": "expand3x3"})
+        yield from under(
+            b.path, f"features.{at}", {"squeeze": "squeeze", "expand1": "expand1x1", "expand3": "expand3x3"}
+        )
         at += 1
     yield "head.conv", "classifier.1"
 
 
 def convnext(graph: Graph) -> Pairs:
-    table = {"depthwise": "block.0", "norm": "block.2", "expand": "block.3", "project": "block.5",
-             "layer_scale.gamma": "layer_scale"}  # fmt: skip
+    table = {
+        "depthwise": "block.0",
+        "norm": "block.2",
+        "expand": "block.3",
+        "project": "block.5",
+        "layer_scale.gamma": "layer_scale",
+    }
     yield from under("stem.0", "features.0", CONV_NORM)
     for b in placed(graph):
         yield from under(b.path, f"features.{2 * b.stage + 1}.{b.depth}", table)
@@ -157,16 +188,36 @@ def inception_v1(graph: Graph) -> Pairs:
 
 
 # Per stage of v3: the modules of its blocks, and the names of the layers of every branch; inner lists are forks.
-A = (("branch1x1",), ("branch5x5_1", "branch5x5_2"), ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
-     ("", "branch_pool"))
+A = (
+    ("branch1x1",),
+    ("branch5x5_1", "branch5x5_2"),
+    ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
+    ("", "branch_pool"),
+)
 B = (("branch3x3",), ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"))
-C = (("branch1x1",), ("branch7x7_1", "branch7x7_2", "branch7x7_3"), tuple(f"branch7x7dbl_{i}" for i in range(1, 6)),
-     ("", "branch_pool"))
+C = (
+    ("branch1x1",),
+    ("branch7x7_1", "branch7x7_2", "branch7x7_3"),
+    tuple(f"branch7x7dbl_{i}" for i in range(1, 6)),
+    ("", "branch_pool"),
+)
 D = (("branch3x3_1", "branch3x3_2"), tuple(f"branch7x7x3_{i}" for i in range(1, 5)))
-E = (("branch1x1",), ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
-     ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")), ("", "branch_pool"))  # fmt: skip
-V3 = ((("5b",), A), (("5c", "5d"), A), (("6a",), B), (("6b",), C), (("6c", "6d"), C), (("6e",), C), (("7a",), D),
-      (("7b", "7c"), E))
+E = (
+    ("branch1x1",),
+    ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
+    ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")),
+    ("", "branch_pool"),
+)
+V3 = (
+    (("5b",), A),
+    (("5c", "5d"), A),
+    (("6a",), B),
+    (("6b",), C),
+    (("6c", "6d"), C),
+    (("6e",), C),
+    (("7a",), D),
+    (("7b", "7c"), E),
+)
 STEM_V3 = {0: "Conv2d_1a_3x3", 1: "Conv2d_2a_3x3", 2: "Conv2d_2b_3x3", 4: "Conv2d_3b_1x1", 5: "Conv2d_4a_3x3"}
 
 
@@ -193,12 +244,23 @@ def inception_v3(graph: Graph) -> Pairs:
     yield "head.linear", "fc"
 
 
-FAMILIES = {"vgg": vgg, "resnet": resnet, "resnext": resnet, "wide_resnet": resnet, "regnet": regnet,
-            "densenet": densenet,
-            "efficientnet": efficientnet, "mobilenet_v2": mobilenet_v2, "mobilenet_v3": mobilenet_v3,
-            "mnasnet": mnasnet,
-            "shufflenet": shufflenet, "squeezenet": squeezenet, "convnext": convnext, "inception_v1": inception_v1,
-            "inception_v3": inception_v3}  # fmt: skip
+FAMILIES = {
+    "vgg": vgg,
+    "resnet": resnet,
+    "resnext": resnet,
+    "wide_resnet": resnet,
+    "regnet": regnet,
+    "densenet": densenet,
+    "efficientnet": efficientnet,
+    "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v3": mobilenet_v3,
+    "mnasnet": mnasnet,
+    "shufflenet": shufflenet,
+    "squeezenet": squeezenet,
+    "convnext": convnext,
+    "inception_v1": inception_v1,
+    "inception_v3": inception_v3,
+}
 FLAT = ("classifier.0.weight",)  # linear layers there, 1×1 convolutions here
 # Names in files that torchvision still hands out, and what its networks of today call the same.
 OLD_NAMES = ((r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2"),)

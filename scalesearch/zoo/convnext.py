@@ -10,11 +10,20 @@ LAYOUTS = {"convnext_tiny": ((96, 192, 384, 768), (3, 3, 9, 3))}
 
 def convnext(name: str) -> Arch:
     widths, depths = LAYOUTS[name]
-    stages = tuple(Stage(block("convnext", width=width), depth, 2 if i else 1)
-                   for i, (width, depth) in enumerate(zip(widths, depths)))  # fmt: skip
-    return Arch(name, 224, 1000, (block("patchify", "stem", width=widths[0]),), stages,
-                block("layer_norm_classifier", "head"),
-                norm_eps=1e-6, drop_path=0.1)
+    stages = tuple(
+        Stage(block("convnext", width=width), depth, 2 if i else 1)
+        for i, (width, depth) in enumerate(zip(widths, depths))
+    )
+    return Arch(
+        name,
+        224,
+        1000,
+        (block("patchify", "stem", width=widths[0]),),
+        stages,
+        block("layer_norm_classifier", "head"),
+        norm_eps=1e-6,
+        drop_path=0.1,
+    )
 
 
 MODELS = dict.fromkeys(LAYOUTS, convnext)

@@ -18,10 +18,25 @@ from scalesearch.zoo.darknet_ends import DETECTORS, check_values, detector, endi
 from scalesearch.zoo.darknet_keys import HONOURED, REFUSED_SECTIONS, check_keys
 from scalesearch.zoo.sections import Section, read_sections
 
-ACTIVATIONS = {"linear": None, "leaky": "leaky_relu", "revleaky": "leaky_relu", "relu": "relu", "mish": "mish",
-               "swish": "silu", "silu": "silu", "logistic": "sigmoid", "relu6": "relu6", "elu": "elu", "selu": "selu",
-               "tanh": "tanh", "gelu": "gelu_tanh", "hardtan": "hardtanh", "h_swish": "hswish",
-               "hard_swish": "hswish", "h_sigmoid": "hsigmoid"}  # fmt: skip
+ACTIVATIONS = {
+    "linear": None,
+    "leaky": "leaky_relu",
+    "revleaky": "leaky_relu",
+    "relu": "relu",
+    "mish": "mish",
+    "swish": "silu",
+    "silu": "silu",
+    "logistic": "sigmoid",
+    "relu6": "relu6",
+    "elu": "elu",
+    "selu": "selu",
+    "tanh": "tanh",
+    "gelu": "gelu_tanh",
+    "hardtan": "hardtanh",
+    "h_swish": "hswish",
+    "hard_swish": "hswish",
+    "h_sigmoid": "hsigmoid",
+}
 SETTINGS = fields_of(settings_keys)
 STRIDE = fields_of(conv)["stride"]
 LEFT_OUT = ("cost", "softmax", "logistic")  # after the last layer: what is trained by, and what makes shares of logits
@@ -38,16 +53,18 @@ class _Reader:
     taps: list[int] = field(default_factory=list)
     detectors: list[Section] = field(default_factory=list)
 
-    def add(self, section: Section, kind: str, inputs: tuple[int, ...] | None = None, stride: int = 1,
-            **args: Any) -> int:
+    def add(
+        self, section: Section, kind: str, inputs: tuple[int, ...] | None = None, stride: int = 1, **args: Any
+    ) -> int:
         inputs = (self.before(section),) if inputs is None else inputs
         if len(inputs) > 1 and -1 in inputs:
             raise section.fault("takes the image itself beside another layer, which no network here does")
         if inputs == (-1,) and self.stages:
             raise section.fault("takes the image itself, which the first layer alone does here")
         try:
-            stage = Stage(block(kind, **args), 1, stride,
-                          () if inputs == (-1,) or inputs == (len(self.stages) - 1,) else inputs)
+            stage = Stage(
+                block(kind, **args), 1, stride, () if inputs == (-1,) or inputs == (len(self.stages) - 1,) else inputs
+            )
         except InputError as error:
             said = {"kernel": "size", "width": "output" if kind == "connected" else "filters", "factor": "stride"}
             raise section.fault(error.message, said.get(error.place, "")) from None
@@ -59,8 +76,9 @@ class _Reader:
         """The stage before this layer."""
         before = self.outputs[-1] if self.outputs else -1
         if before is None:
-            raise section.fault("follows a detection layer, whose output nothing takes; a [route] goes back to "
-                                "another layer")
+            raise section.fault(
+                "follows a detection layer, whose output nothing takes; a [route] goes back to another layer"
+            )
         return before
 
     def refer(self, section: Section, key: str, number: int) -> int:
@@ -109,25 +127,47 @@ class _Reader:
         dilation = dilation if size > 1 else 1
         padding = size // 2 if section.number("pad", 0) else section.number("padding", 0)
         if dilation > 1 and 2 * padding != size - 1:
-            raise section.fault("with a dilation takes pad=1 and an odd size; Darknet's own arithmetic fails otherwise",
-                                "dilation")
+            raise section.fault(
+                "with a dilation takes pad=1 and an odd size; Darknet's own arithmetic fails otherwise", "dilation"
+            )
         given: dict[str, Any] = {} if 2 * padding == size - 1 else {"padding": padding}
         down, across = (section.number(key, 0) or _stride(section) for key in ("stride_y", "stride_x"))
         given |= {"strides": (down, across)} if down != across else {}
-        self.one(section, "conv", stride=down if down == across else 1, width=section.number("filters", 1), kernel=size,
-                 groups=section.number("groups", 1), dilation=dilation, norm=bool(section.number("batch_normalize", 0)),
-                 act=activation(section, "logistic"), **given)
+        self.one(
+            section,
+            "conv",
+            stride=down if down == across else 1,
+            width=section.number("filters", 1),
+            kernel=size,
+            groups=section.number("groups", 1),
+            dilation=dilation,
+            norm=bool(section.number("batch_normalize", 0)),
+            act=activation(section, "logistic"),
+            **given,
+        )
 
     def _connected(self, section: Section) -> None:
-        self.one(section, "connected", width=section.number("output", 1), act=activation(section, "logistic"),
-                 norm=bool(section.number("batch_normalize", 0)))
+        self.one(
+            section,
+            "connected",
+            width=section.number("output", 1),
+            act=activation(section, "logistic"),
+            norm=bool(section.number("batch_normalize", 0)),
+        )
 
     def _local(self, section: Section) -> None:
         size, pad = section.number("size", 1), section.number("pad", 0)
         if pad not in (0, 1) or (pad and size != 3):
             raise section.fault("takes 0, or 1 with size=3; Darknet's own arithmetic fails otherwise", "pad")
-        self.one(section, "local", stride=_stride(section), width=section.number("filters", 1), kernel=size,
-                 padding=pad, act=activation(section, "logistic"))
+        self.one(
+            section,
+            "local",
+            stride=_stride(section),
+            width=section.number("filters", 1),
+            kernel=size,
+            padding=pad,
+            act=activation(section, "logistic"),
+        )
 
     def _yolo(self, section: Section) -> None:
         if not self.predicts:
@@ -199,8 +239,13 @@ class _Reader:
         self.outputs.append(self.before(section))
 
     def _crop(self, section: Section) -> None:
-        self.one(section, "crop", height=section.number("crop_height", 1), width=section.number("crop_width", 1),
-                 centred=not section.number("noadjust", 0))
+        self.one(
+            section,
+            "crop",
+            height=section.number("crop_height", 1),
+            width=section.number("crop_width", 1),
+            centred=not section.number("noadjust", 0),
+        )
 
     def _reorg(self, section: Section) -> None:
         self.one(section, "reorg", stride=section.number("stride", 1))
@@ -248,8 +293,11 @@ def arch_from_cfg(path: str | Path) -> Arch:
     if not body:
         raise net.fault("has no layers before its head")
     before = [(s, f) for s, f in pairwise(body) if f.name in DETECTORS]
-    reader = _Reader(predicts=bool(before) and all(is_plain(s) for s, _ in before)
-                     and len({s.text("activation", "logistic") for s, _ in before}) == 1)
+    reader = _Reader(
+        predicts=bool(before)
+        and all(is_plain(s) for s, _ in before)
+        and len({s.text("activation", "logistic") for s, _ in before}) == 1
+    )
     for section, following in zip(body, [*body[1:], None]):
         reader.read(section, following)
     if not reader.stages:
@@ -283,8 +331,9 @@ def _located(error: InputError, sections: list[Section], ends: list[Section], ne
 def convolutions(arch: Arch) -> Iterator[tuple[str, str]]:
     """Paths and kinds of the blocks with weights in the order of a Darknet file: a detector's convolution follows the
     stage it looks at."""
-    predictors = {tap: f"head.predict.{i}"
-                  for i, tap in enumerate(arch.sources[-1])} if arch.head.kind == "yolo" else {}
+    predictors = (
+        {tap: f"head.predict.{i}" for i, tap in enumerate(arch.sources[-1])} if arch.head.kind == "yolo" else {}
+    )
     for i, stage in enumerate(arch.stages):
         yield from ((f"stages.{i}.{j}", stage.block.kind) for j in range(stage.depth))
         if i in predictors:

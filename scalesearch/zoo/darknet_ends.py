@@ -19,10 +19,15 @@ CLASSES = fields_of(settings_keys)["classes"]
 def is_plain(conv: Section) -> bool:
     """Whether a layer is a 1×1 convolution with a bias alone, as a head has it."""
     padded = conv.number("padding", 0) and not conv.number("pad", 0)
-    return (conv.name == "convolutional" and conv.number("size", 1) == 1 and not conv.number("batch_normalize", 0)
-            and conv.number("groups", 1) == 1 and not padded
-            and conv.text("activation", "logistic") in ("linear", "logistic")
-            and all(conv.number(key, 1) == 1 for key in ("stride", "stride_x", "stride_y")))
+    return (
+        conv.name == "convolutional"
+        and conv.number("size", 1) == 1
+        and not conv.number("batch_normalize", 0)
+        and conv.number("groups", 1) == 1
+        and not padded
+        and conv.text("activation", "logistic") in ("linear", "logistic")
+        and all(conv.number(key, 1) == 1 for key in ("stride", "stride_x", "stride_y"))
+    )
 
 
 def ending(body: list[Section]) -> tuple[list[Section], tuple[BlockSpec, int] | None]:
@@ -33,8 +38,12 @@ def ending(body: list[Section]) -> tuple[list[Section], tuple[BlockSpec, int] | 
     if last.name == "detection":
         return body[:-1], _cells(last)
     linear = last.text("activation", "logistic") == "linear" and not last.number("batch_normalize", 0)
-    if before is not None and before.name == "avgpool" and linear and (last.name == "connected" or (
-            last.name == "convolutional" and is_plain(last))):
+    if (
+        before is not None
+        and before.name == "avgpool"
+        and linear
+        and (last.name == "connected" or (last.name == "convolutional" and is_plain(last)))
+    ):
         return body[:-2], (block("classifier", "head"), _classes(last))
     if last.name == "avgpool" and before is not None and before.name == "convolutional" and is_plain(before):
         act = None if before.text("activation", "logistic") == "linear" else "sigmoid"
@@ -52,8 +61,14 @@ def _cells(section: Section) -> tuple[BlockSpec, int]:
     if section.text("sqrt", "0") not in ("0", "1") or section.text("softmax", "0") not in ("0", "1"):
         raise section.fault("takes 0 or 1", "sqrt" if section.text("sqrt", "0") not in ("0", "1") else "softmax")
     try:
-        head = block("yolov1", "head", side=section.number("side", 7), boxes=section.number("num", 1),
-                     sqrt=bool(section.number("sqrt", 0)), softmax=bool(section.number("softmax", 0)))
+        head = block(
+            "yolov1",
+            "head",
+            side=section.number("side", 7),
+            boxes=section.number("num", 1),
+            sqrt=bool(section.number("sqrt", 0)),
+            softmax=bool(section.number("softmax", 0)),
+        )
         return head, CLASSES.check(section.number("classes", 1))
     except InputError as error:
         raise section.fault(error.message, {"boxes": "num"}.get(error.place, error.place)) from None
@@ -80,8 +95,11 @@ def check_values(conv: Section, detector: Section) -> None:
     masks, classes = _mask(detector), detector.number("classes", 20)
     wanted = len(masks) * (BOX_VALUES[boxes] + classes)
     if conv.number("filters", 1) != wanted:
-        raise conv.fault(f"must be {wanted} before [{detector.name}] with {numbered(len(masks), 'mask')} and "
-                         f"{numbered(classes, 'class')}, got {conv.number('filters', 1)}", "filters")
+        raise conv.fault(
+            f"must be {wanted} before [{detector.name}] with {numbered(len(masks), 'mask')} and "
+            f"{numbered(classes, 'class')}, got {conv.number('filters', 1)}",
+            "filters",
+        )
 
 
 def _mask(section: Section) -> tuple[int, ...]:
@@ -118,8 +136,17 @@ def detector(sections: list[Section], predicts: bool, act: str | None) -> tuple[
     if len({*new}) > 1:
         raise sections[new.index(not new[0])].fault(f"differs from the one at line {first.line}", "new_coords")
     try:
-        head = block("yolo", "head", anchors=tuple(anchors), masks=tuple(masks), boxes=DETECTORS[first.name], act=act,
-                     predicts=predicts, new_coords=new[0], **told)
+        head = block(
+            "yolo",
+            "head",
+            anchors=tuple(anchors),
+            masks=tuple(masks),
+            boxes=DETECTORS[first.name],
+            act=act,
+            predicts=predicts,
+            new_coords=new[0],
+            **told,
+        )
         return head, CLASSES.check(first.number("classes", 20))
     except InputError as error:
         raise error if error.in_a_file else first.fault(error.message, "anchors") from None

@@ -8,18 +8,19 @@ from __future__ import annotations
 from scalesearch.arch import Arch, BlockSpec, Stage, block
 
 #                          growth stem  layers per block
-LAYOUTS = {"densenet121": (32,    64,   (6, 12, 24, 16)),
-           "densenet161": (48,    96,   (6, 12, 36, 24)),
-           "densenet169": (32,    64,   (6, 12, 32, 32)),
-           "densenet201": (32,    64,   (6, 12, 48, 32))}  # fmt: skip
+LAYOUTS = {
+    "densenet121": (32, 64, (6, 12, 24, 16)),
+    "densenet161": (48, 96, (6, 12, 36, 24)),
+    "densenet169": (32, 64, (6, 12, 32, 32)),
+    "densenet201": (32, 64, (6, 12, 48, 32)),
+}
 #                                depth growth
-CIFAR = {"densenet_bc100_12":   (100,  12),
-         "densenet_bc250_24":   (250,  24),
-         "densenet_bc190_40":   (190,  40)}  # fmt: skip
+CIFAR = {"densenet_bc100_12": (100, 12), "densenet_bc250_24": (250, 24), "densenet_bc190_40": (190, 40)}
 
 
-def _arch(name: str, resolution: int, classes: int, stem: tuple[BlockSpec, ...], growth: int,
-          layers: tuple[int, ...]) -> Arch:
+def _arch(
+    name: str, resolution: int, classes: int, stem: tuple[BlockSpec, ...], growth: int, layers: tuple[int, ...]
+) -> Arch:
     stages = []
     for i, depth in enumerate(layers):
         stages += [Stage(block("transition"), 1, 2)] if i else []

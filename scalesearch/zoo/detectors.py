@@ -30,8 +30,11 @@ def detector_on(backbone: Arch, head: str) -> Arch:
     resolution = max(64, round(min(backbone.sides) / 32) * 32)
     body = replace(backbone, resolution=resolution, auxiliary=())
     if not _fits(body):
-        body = replace(body, stem=tuple(map(padded, body.stem)),
-                       stages=tuple(replace(stage, block=padded(stage.block)) for stage in body.stages))
+        body = replace(
+            body,
+            stem=tuple(map(padded, body.stem)),
+            stages=tuple(replace(stage, block=padded(stage.block)) for stage in body.stages),
+        )
     found = _at_strides(body)
     last = max((found[stride] for stride in STRIDES if stride in found), default=len(body.stages) - 1)
     stages = list(body.stages[: last + 1])
@@ -44,8 +47,13 @@ def detector_on(backbone: Arch, head: str) -> Arch:
         if stride not in found:
             found[stride] = add("conv", found[stride // 2], stride=2, width=WIDTHS[STRIDES.index(stride)], act="silu")
     p3, p4, p5 = (found[stride] for stride in STRIDES)
-    lateral = lambda tap, width: add("conv", tap, width=width, kernel=1, act="silu")
-    join = lambda a, b, width: add("c2f", add("concat", a, b), width=width, skip=False)
+
+    def lateral(tap, width):
+        return add("conv", tap, width=width, kernel=1, act="silu")
+
+    def join(a, b, width):
+        return add("c2f", add("concat", a, b), width=width, skip=False)
+
     fine, middle, coarse = WIDTHS
     c5 = add("sppf", lateral(p5, coarse), width=coarse)
     c4, c3 = lateral(p4, middle), lateral(p3, fine)
@@ -61,12 +69,19 @@ def detector_on(backbone: Arch, head: str) -> Arch:
 def in_common(classifier: Arch, detector: Arch) -> int:
     """How many of a classifier's stages a detector begins with, the stem before them; convolutions in the detector
     may keep the border of their maps where the classifier's don't."""
-    alike = lambda ours, theirs: ours in (theirs, padded(theirs))
+
+    def alike(ours, theirs):
+        return ours in (theirs, padded(theirs))
+
     if len(classifier.stem) != len(detector.stem) or not all(map(alike, detector.stem, classifier.stem)):
         return 0
     pairs = zip(detector.stages, classifier.stages)
-    return sum(1 for _ in takewhile(lambda pair: alike(pair[0].block, pair[1].block)
-                                    and replace(pair[0], block=pair[1].block) == pair[1], pairs))
+    return sum(
+        1
+        for _ in takewhile(
+            lambda pair: alike(pair[0].block, pair[1].block) and replace(pair[0], block=pair[1].block) == pair[1], pairs
+        )
+    )
 
 
 def _at_strides(arch: Arch) -> dict[int, int]:
@@ -81,8 +96,9 @@ def _at_strides(arch: Arch) -> dict[int, int]:
             found[min(arch.sides) // shape[1]] = i
     first = STRIDES[0]
     if first not in found and first // 2 not in found:
-        raise InputError(f"{arch.name} has no map at stride {first // 2} or {first}, which a detector begins with",
-                         "backbone")
+        raise InputError(
+            f"{arch.name} has no map at stride {first // 2} or {first}, which a detector begins with", "backbone"
+        )
     return found
 
 

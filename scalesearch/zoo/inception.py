@@ -35,89 +35,162 @@ AVG_POOL = layer("avg_pool", kernel=3)
 AVG_POOL_INSIDE = layer("avg_pool", kernel=3, count_pad=False)
 
 #      1×1  3×3 reduce, 3×3  5×5 reduce, 5×5  pool  stride of the pool before
-V1 = ((64,  96,  128,        16, 32,          32,   2),
-      (128, 128, 192,        32, 96,          64,   1),
-      (192, 96,  208,        16, 48,          64,   2),
-      (160, 112, 224,        24, 64,          64,   1),
-      (128, 128, 256,        24, 64,          64,   1),
-      (112, 144, 288,        32, 64,          64,   1),
-      (256, 160, 320,        32, 128,         128,  1),
-      (256, 160, 320,        32, 128,         128,  2),
-      (384, 192, 384,        48, 128,         128,  1))  # fmt: skip
+V1 = (
+    (64, 96, 128, 16, 32, 32, 2),
+    (128, 128, 192, 32, 96, 64, 1),
+    (192, 96, 208, 16, 48, 64, 2),
+    (160, 112, 224, 24, 64, 64, 1),
+    (128, 128, 256, 24, 64, 64, 1),
+    (112, 144, 288, 32, 64, 64, 1),
+    (256, 160, 320, 32, 128, 128, 1),
+    (256, 160, 320, 32, 128, 128, 2),
+    (384, 192, 384, 48, 128, 128, 1),
+)
 
 
 def inception_v1(name: str) -> Arch:
     paper = name.startswith("inception_v1_5x5")
-    pool = lambda kernel: Stage(block("max_pool", kernel=kernel, padding=0, ceil=True), 1, 2)
-    stem = (stem_conv(64, 7, 2), block("max_pool", "stem", kernel=3, padding=0, ceil=True), stem_conv(64, 1),
-            stem_conv(192, 3))
+
+    def pool(kernel):
+        return Stage(block("max_pool", kernel=kernel, padding=0, ceil=True), 1, 2)
+
+    stem = (
+        stem_conv(64, 7, 2),
+        block("max_pool", "stem", kernel=3, padding=0, ceil=True),
+        stem_conv(64, 1),
+        stem_conv(192, 3),
+    )
     stages: list[Stage] = []
     auxiliary = []
     for i, (one, reduce3, three, reduce5, five, pooled, stride) in enumerate(V1):
         last_pool = i == 7 and not paper
         stages += [pool(2 if last_pool else 3)] if stride == 2 else []
-        stages.append(module((conv(one, 1),), (conv(reduce3, 1), conv(three, 3)),
-                             (conv(reduce5, 1), conv(five, 5 if paper else 3)),
-                             (MAX_POOL, conv(pooled, 1))))
+        stages.append(
+            module(
+                (conv(one, 1),),
+                (conv(reduce3, 1), conv(three, 3)),
+                (conv(reduce5, 1), conv(five, 5 if paper else 3)),
+                (MAX_POOL, conv(pooled, 1)),
+            )
+        )
         if name.endswith("_aux") and i in (2, 5):  # 4a and 4d
             auxiliary.append(Auxiliary(block("googlenet_auxiliary", "auxiliary"), len(stages) - 1))
-    return Arch(name, 224, 1000, stem, tuple(stages), block("classifier", "head", dropout=0.2), norm_eps=1e-3,
-                auxiliary=tuple(auxiliary))
+    return Arch(
+        name,
+        224,
+        1000,
+        stem,
+        tuple(stages),
+        block("classifier", "head", dropout=0.2),
+        norm_eps=1e-3,
+        auxiliary=tuple(auxiliary),
+    )
 
 
 def v3_stem() -> tuple[BlockSpec, ...]:
     pool = block("max_pool", "stem", kernel=3, padding=0)
-    return (stem_conv(32, 3, 2, valid=True), stem_conv(32, 3, valid=True), stem_conv(64, 3), pool,
-            stem_conv(80, 1), stem_conv(192, 3, valid=True), pool)  # fmt: skip
+    return (
+        stem_conv(32, 3, 2, valid=True),
+        stem_conv(32, 3, valid=True),
+        stem_conv(64, 3),
+        pool,
+        stem_conv(80, 1),
+        stem_conv(192, 3, valid=True),
+        pool,
+    )
 
 
 def inception_v3(name: str) -> Arch:
     def a(pooled: int, depth: int = 1) -> Stage:
-        return module((conv(64, 1),), (conv(48, 1), conv(64, 5)), (conv(64, 1), conv(96, 3), conv(96, 3)),
-                      (AVG_POOL, conv(pooled, 1)), depth=depth)
+        return module(
+            (conv(64, 1),),
+            (conv(48, 1), conv(64, 5)),
+            (conv(64, 1), conv(96, 3), conv(96, 3)),
+            (AVG_POOL, conv(pooled, 1)),
+            depth=depth,
+        )
 
     def c(width: int, depth: int = 1) -> Stage:
-        return module((conv(192, 1),), (conv(width, 1), conv(width, 1, 7), conv(192, 7, 1)),
-                      (conv(width, 1), conv(width, 7, 1), conv(width, 1, 7), conv(width, 7, 1), conv(192, 1, 7)),
-                      (AVG_POOL, conv(192, 1)), depth=depth)
+        return module(
+            (conv(192, 1),),
+            (conv(width, 1), conv(width, 1, 7), conv(192, 7, 1)),
+            (conv(width, 1), conv(width, 7, 1), conv(width, 1, 7), conv(width, 7, 1), conv(192, 1, 7)),
+            (AVG_POOL, conv(192, 1)),
+            depth=depth,
+        )
 
     forks = split(conv(384, 1, 3), conv(384, 3, 1))
     stages = (
-        a(32), a(64, depth=2),
-        module((conv(384, 3, valid=True),), (conv(64, 1), conv(96, 3), conv(96, 3, valid=True)), (VALID_POOL,),
-               stride=2),
-        c(128), c(160, depth=2), c(192),
-        module((conv(192, 1), conv(320, 3, valid=True)),
-               (conv(192, 1), conv(192, 1, 7), conv(192, 7, 1), conv(192, 3, valid=True)), (VALID_POOL,), stride=2),
-        module((conv(320, 1),), (conv(384, 1), forks), (conv(448, 1), conv(384, 3), forks), (AVG_POOL, conv(192, 1)),
-               depth=2),
-    )  # fmt: skip
-    auxiliary = (Auxiliary(block("inception_v3_auxiliary", "auxiliary"), after=5,
-                           weight=0.4),) if name.endswith("_aux") else ()
-    return Arch(name, 299, 1000, v3_stem(), stages, block("classifier", "head", dropout=0.5), norm_eps=1e-3,
-                auxiliary=auxiliary)
+        a(32),
+        a(64, depth=2),
+        module(
+            (conv(384, 3, valid=True),), (conv(64, 1), conv(96, 3), conv(96, 3, valid=True)), (VALID_POOL,), stride=2
+        ),
+        c(128),
+        c(160, depth=2),
+        c(192),
+        module(
+            (conv(192, 1), conv(320, 3, valid=True)),
+            (conv(192, 1), conv(192, 1, 7), conv(192, 7, 1), conv(192, 3, valid=True)),
+            (VALID_POOL,),
+            stride=2,
+        ),
+        module(
+            (conv(320, 1),),
+            (conv(384, 1), forks),
+            (conv(448, 1), conv(384, 3), forks),
+            (AVG_POOL, conv(192, 1)),
+            depth=2,
+        ),
+    )
+    auxiliary = (
+        (Auxiliary(block("inception_v3_auxiliary", "auxiliary"), after=5, weight=0.4),) if name.endswith("_aux") else ()
+    )
+    return Arch(
+        name, 299, 1000, v3_stem(), stages, block("classifier", "head", dropout=0.5), norm_eps=1e-3, auxiliary=auxiliary
+    )
 
 
 def inception_v4(name: str) -> Arch:
     stem = (stem_conv(32, 3, 2, valid=True), stem_conv(32, 3, valid=True), stem_conv(64, 3))
     stages = (
         module((VALID_POOL,), (conv(96, 3, valid=True),), stride=2),
-        module((conv(64, 1), conv(96, 3, valid=True)),
-               (conv(64, 1), conv(64, 1, 7), conv(64, 7, 1), conv(96, 3, valid=True))),
+        module(
+            (conv(64, 1), conv(96, 3, valid=True)),
+            (conv(64, 1), conv(64, 1, 7), conv(64, 7, 1), conv(96, 3, valid=True)),
+        ),
         module((conv(192, 3, valid=True),), (VALID_POOL,), stride=2),
-        module((conv(96, 1),), (conv(64, 1), conv(96, 3)), (conv(64, 1), conv(96, 3), conv(96, 3)),
-               (AVG_POOL_INSIDE, conv(96, 1)), depth=4),
-        module((conv(384, 3, valid=True),), (conv(192, 1), conv(224, 3), conv(256, 3, valid=True)), (VALID_POOL,),
-               stride=2),
-        module((conv(384, 1),), (conv(192, 1), conv(224, 1, 7), conv(256, 7, 1)),
-               (conv(192, 1), conv(192, 7, 1), conv(224, 1, 7), conv(224, 7, 1), conv(256, 1, 7)),
-               (AVG_POOL_INSIDE, conv(128, 1)), depth=7),
-        module((conv(192, 1), conv(192, 3, valid=True)),
-               (conv(256, 1), conv(256, 1, 7), conv(320, 7, 1), conv(320, 3, valid=True)), (VALID_POOL,), stride=2),
-        module((conv(256, 1),), (conv(384, 1), split(conv(256, 1, 3), conv(256, 3, 1))),
-               (conv(384, 1), conv(448, 3, 1), conv(512, 1, 3), split(conv(256, 1, 3), conv(256, 3, 1))),
-               (AVG_POOL_INSIDE, conv(256, 1)), depth=3),
-    )  # fmt: skip
+        module(
+            (conv(96, 1),),
+            (conv(64, 1), conv(96, 3)),
+            (conv(64, 1), conv(96, 3), conv(96, 3)),
+            (AVG_POOL_INSIDE, conv(96, 1)),
+            depth=4,
+        ),
+        module(
+            (conv(384, 3, valid=True),), (conv(192, 1), conv(224, 3), conv(256, 3, valid=True)), (VALID_POOL,), stride=2
+        ),
+        module(
+            (conv(384, 1),),
+            (conv(192, 1), conv(224, 1, 7), conv(256, 7, 1)),
+            (conv(192, 1), conv(192, 7, 1), conv(224, 1, 7), conv(224, 7, 1), conv(256, 1, 7)),
+            (AVG_POOL_INSIDE, conv(128, 1)),
+            depth=7,
+        ),
+        module(
+            (conv(192, 1), conv(192, 3, valid=True)),
+            (conv(256, 1), conv(256, 1, 7), conv(320, 7, 1), conv(320, 3, valid=True)),
+            (VALID_POOL,),
+            stride=2,
+        ),
+        module(
+            (conv(256, 1),),
+            (conv(384, 1), split(conv(256, 1, 3), conv(256, 3, 1))),
+            (conv(384, 1), conv(448, 3, 1), conv(512, 1, 3), split(conv(256, 1, 3), conv(256, 3, 1))),
+            (AVG_POOL_INSIDE, conv(256, 1)),
+            depth=3,
+        ),
+    )
     return Arch(name, 299, 1000, stem, stages, block("classifier", "head"), norm_eps=1e-3)
 
 
@@ -127,20 +200,37 @@ def inception_resnet_v2(name: str) -> Arch:
 
     c = ((conv(192, 1),), (conv(192, 1), conv(224, 1, 3), conv(256, 3, 1)))
     stages = (
-        module((conv(96, 1),), (conv(48, 1), conv(64, 5)), (conv(64, 1), conv(96, 3), conv(96, 3)),
-               (AVG_POOL_INSIDE, conv(64, 1))),
+        module(
+            (conv(96, 1),),
+            (conv(48, 1), conv(64, 5)),
+            (conv(64, 1), conv(96, 3), conv(96, 3)),
+            (AVG_POOL_INSIDE, conv(64, 1)),
+        ),
         residual(0.17, (conv(32, 1),), (conv(32, 1), conv(32, 3)), (conv(32, 1), conv(48, 3), conv(64, 3)), depth=10),
-        module((conv(384, 3, valid=True),), (conv(256, 1), conv(256, 3), conv(384, 3, valid=True)), (VALID_POOL,),
-               stride=2),
+        module(
+            (conv(384, 3, valid=True),), (conv(256, 1), conv(256, 3), conv(384, 3, valid=True)), (VALID_POOL,), stride=2
+        ),
         residual(0.10, (conv(192, 1),), (conv(128, 1), conv(160, 1, 7), conv(192, 7, 1)), depth=20),
-        module((conv(256, 1), conv(384, 3, valid=True)), (conv(256, 1), conv(288, 3, valid=True)),
-               (conv(256, 1), conv(288, 3), conv(320, 3, valid=True)), (VALID_POOL,), stride=2),
-        residual(0.20, *c, depth=9), residual(1.0, *c, act=None),
+        module(
+            (conv(256, 1), conv(384, 3, valid=True)),
+            (conv(256, 1), conv(288, 3, valid=True)),
+            (conv(256, 1), conv(288, 3), conv(320, 3, valid=True)),
+            (VALID_POOL,),
+            stride=2,
+        ),
+        residual(0.20, *c, depth=9),
+        residual(1.0, *c, act=None),
         Stage(block("conv", width=1536, kernel=1)),
-    )  # fmt: skip
+    )
     return Arch(name, 299, 1000, v3_stem(), stages, block("classifier", "head"), norm_eps=1e-3)
 
 
-MODELS = {"inception_v1": inception_v1, "inception_v1_aux": inception_v1, "inception_v1_5x5": inception_v1,
-          "inception_v3": inception_v3, "inception_v3_aux": inception_v3, "inception_v4": inception_v4,
-          "inception_resnet_v2": inception_resnet_v2}  # fmt: skip
+MODELS = {
+    "inception_v1": inception_v1,
+    "inception_v1_aux": inception_v1,
+    "inception_v1_5x5": inception_v1,
+    "inception_v3": inception_v3,
+    "inception_v3_aux": inception_v3,
+    "inception_v4": inception_v4,
+    "inception_resnet_v2": inception_resnet_v2,
+}

@@ -12,36 +12,30 @@ from scalesearch.arch import Arch, Stage, block, make_divisible
 
 MULTIPLIERS = {"": 1.0, "_x0_35": 0.35, "_x0_5": 0.5, "_x0_75": 0.75, "_x1_4": 1.4}
 #     width depth stride
-V1 = ((64,   1,   1),
-      (128,  2,   2),
-      (256,  2,   2),
-      (512,  6,   2),
-      (1024, 2,   2))  # fmt: skip
+V1 = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
 #     expand width depth stride
-V2 = ((1,     16,  1,    1),
-      (6,     24,  2,    2),
-      (6,     32,  3,    2),
-      (6,     64,  4,    2),
-      (6,     96,  3,    1),
-      (6,    160,  3,    2),
-      (6,    320,  1,    1))  # fmt: skip
+V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 #           kernel expand width  se    act      depth stride
-V3_SMALL = ((3,    1,     16,   0.25, "relu",   1,    2),
-            (3,    4.5,   24,   0,    "relu",   1,    2),
-            (3,    3.67,  24,   0,    "relu",   1,    1),
-            (5,    4,     40,   0.25, "hswish", 1,    2),
-            (5,    6,     40,   0.25, "hswish", 2,    1),
-            (5,    3,     48,   0.25, "hswish", 2,    1),
-            (5,    6,     96,   0.25, "hswish", 3,    2))  # fmt: skip
-V3_LARGE = ((3,    1,     16,   0,    "relu",   1,    1),
-            (3,    4,     24,   0,    "relu",   1,    2),
-            (3,    3,     24,   0,    "relu",   1,    1),
-            (5,    3,     40,   0.25, "relu",   3,    2),
-            (3,    6,     80,   0,    "hswish", 1,    2),
-            (3,    2.5,   80,   0,    "hswish", 1,    1),
-            (3,    2.3,   80,   0,    "hswish", 2,    1),
-            (3,    6,     112,  0.25, "hswish", 2,    1),
-            (5,    6,     160,  0.25, "hswish", 3,    2))  # fmt: skip
+V3_SMALL = (
+    (3, 1, 16, 0.25, "relu", 1, 2),
+    (3, 4.5, 24, 0, "relu", 1, 2),
+    (3, 3.67, 24, 0, "relu", 1, 1),
+    (5, 4, 40, 0.25, "hswish", 1, 2),
+    (5, 6, 40, 0.25, "hswish", 2, 1),
+    (5, 3, 48, 0.25, "hswish", 2, 1),
+    (5, 6, 96, 0.25, "hswish", 3, 2),
+)
+V3_LARGE = (
+    (3, 1, 16, 0, "relu", 1, 1),
+    (3, 4, 24, 0, "relu", 1, 2),
+    (3, 3, 24, 0, "relu", 1, 1),
+    (5, 3, 40, 0.25, "relu", 3, 2),
+    (3, 6, 80, 0, "hswish", 1, 2),
+    (3, 2.5, 80, 0, "hswish", 1, 1),
+    (3, 2.3, 80, 0, "hswish", 2, 1),
+    (3, 6, 112, 0.25, "hswish", 2, 1),
+    (5, 6, 160, 0.25, "hswish", 3, 2),
+)
 #              rows      last width, hidden
 V3 = {"small": (V3_SMALL, 576, 1024), "large": (V3_LARGE, 960, 1280)}
 
@@ -51,32 +45,46 @@ def _multiplier(name: str) -> float:
 
 
 def mobilenet_v1(name: str) -> Arch:
-    wide = lambda width: make_divisible(width * _multiplier(name))
+    def wide(width):
+        return make_divisible(width * _multiplier(name))
+
     stem = (block("conv", "stem", width=wide(32), stride=2, act="relu6"),)
     stages = tuple(Stage(block("separable", width=wide(w), act="relu6"), depth, stride) for w, depth, stride in V1)
     return Arch(name, 224, 1000, stem, stages, block("classifier", "head"))
 
 
 def mobilenet_v2(name: str) -> Arch:
-    wide = lambda width: make_divisible(width * _multiplier(name))
+    def wide(width):
+        return make_divisible(width * _multiplier(name))
+
     stem = (block("conv", "stem", width=wide(32), stride=2, act="relu6"),)
-    stages = tuple(Stage(block("inverted_residual", width=wide(w), expand=e), depth, stride)
-                   for e, w, depth, stride in V2)
+    stages = tuple(
+        Stage(block("inverted_residual", width=wide(w), expand=e), depth, stride) for e, w, depth, stride in V2
+    )
     head = block("classifier", "head", width=max(1280, wide(1280)), act="relu6", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head)
 
 
 def mobilenet_v3(name: str) -> Arch:
     multiplier = _multiplier(name)
-    wide = lambda width: make_divisible(width * multiplier)
+
+    def wide(width):
+        return make_divisible(width * multiplier)
+
     rows, last, hidden = V3["small" if "small" in name else "large"]
     stem = (block("conv", "stem", width=16 if multiplier < 0.75 else wide(16), stride=2, act="hswish"),)
-    stages = tuple(Stage(block("bneck", width=wide(w), kernel=k, expand=e, se_ratio=se, act=act), depth, stride)
-                   for k, e, w, se, act, depth, stride in rows)  # fmt: skip
+    stages = tuple(
+        Stage(block("bneck", width=wide(w), kernel=k, expand=e, se_ratio=se, act=act), depth, stride)
+        for k, e, w, se, act, depth, stride in rows
+    )
     head = block("classifier", "head", width=wide(last), hidden=hidden, act="hswish", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head, norm_eps=1e-3, norm_momentum=0.01)
 
 
-MAKERS = {"mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenet_v2, "mobilenet_v3_small": mobilenet_v3,
-          "mobilenet_v3_large": mobilenet_v3}  # fmt: skip
+MAKERS = {
+    "mobilenet_v1": mobilenet_v1,
+    "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v3_small": mobilenet_v3,
+    "mobilenet_v3_large": mobilenet_v3,
+}
 MODELS = {base + suffix: make for base, make in MAKERS.items() for suffix in MULTIPLIERS}

@@ -25,9 +25,21 @@ from scalesearch.zoo import (
 from scalesearch.zoo.detectors import HEADS, SEPARATOR, detector_on, in_common
 from scalesearch.zoo.published_figures import published as published
 
-FAMILIES = {"vgg": vgg, "resnet": resnet, "inception": inception, "densenet": densenet, "mobilenet": mobilenet,
-            "mobilenet_v4": mobilenet_v4, "efficientnet": efficientnet, "mnasnet": mnasnet, "regnet": regnet,
-            "shufflenet": shufflenet, "squeezenet": squeezenet, "convnext": convnext, "yolo": yolo}  # fmt: skip
+FAMILIES = {
+    "vgg": vgg,
+    "resnet": resnet,
+    "inception": inception,
+    "densenet": densenet,
+    "mobilenet": mobilenet,
+    "mobilenet_v4": mobilenet_v4,
+    "efficientnet": efficientnet,
+    "mnasnet": mnasnet,
+    "regnet": regnet,
+    "shufflenet": shufflenet,
+    "squeezenet": squeezenet,
+    "convnext": convnext,
+    "yolo": yolo,
+}
 MODELS = {name: make for family in FAMILIES.values() for name, make in family.MODELS.items()}
 
 

@@ -14,13 +14,32 @@ from scalesearch.errors import InputError, shown
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
-VOC = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
-       "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")  # in Darknet's order
+VOC = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)  # in Darknet's order
 TIMM_CROP = 0.875  # timm's default share of the resized image
 
 
-def preparing(arch: Arch, library: str, config: Mapping[str, Any] | None = None,
-              place: Path = Path()) -> Preprocessing:
+def preparing(arch: Arch, library: str, config: Mapping[str, Any] | None = None, place: Path = Path()) -> Preprocessing:
     """How images are prepared for weights of `arch` that have a library's names, at the arch's resolution.
 
     A `config` at `place` (timm's `config.json`) says so itself; else it is what the published figure was measured with;
@@ -59,11 +78,13 @@ def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preproce
             raise ValueError("values that make no sense")
         if (mode := told.get("crop_mode") or "center") not in ("center", "squash"):
             raise ValueError(f'a crop_mode other than "center" and "squash", {shown(mode)}')
-        return Preprocessing(arch.resolution, _whole(arch.resolution, crop), interpolation, mean, std,
-                             squash=mode == "squash")
+        return Preprocessing(
+            arch.resolution, _whole(arch.resolution, crop), interpolation, mean, std, squash=mode == "squash"
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"says of the weights' images what cannot be read ({type(error).__name__}: {error})",
-                         str(place)) from None
+        raise InputError(
+            f"says of the weights' images what cannot be read ({type(error).__name__}: {error})", str(place)
+        ) from None
 
 
 @cache

@@ -12,13 +12,14 @@ from scalesearch.arch import Arch, Stage, block
 
 #                              block       arguments                       blocks per stage
 LAYOUTS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
-           "resnet18":        ("basic",      {},                            (2, 2, 2, 2)),
-           "resnet34":        ("basic",      {},                            (3, 4, 6, 3)),
-           "resnet50":        ("bottleneck", {},                            (3, 4, 6, 3)),
-           "resnet101":       ("bottleneck", {},                            (3, 4, 23, 3)),
-           "resnet152":       ("bottleneck", {},                            (3, 8, 36, 3)),
-           "resnext50_32x4d": ("bottleneck", {"ratio": 0.5, "groups": 32},  (3, 4, 6, 3)),
-           "wide_resnet50_2": ("bottleneck", {"ratio": 0.5},                (3, 4, 6, 3))}  # fmt: skip
+    "resnet18": ("basic", {}, (2, 2, 2, 2)),
+    "resnet34": ("basic", {}, (3, 4, 6, 3)),
+    "resnet50": ("bottleneck", {}, (3, 4, 6, 3)),
+    "resnet101": ("bottleneck", {}, (3, 4, 23, 3)),
+    "resnet152": ("bottleneck", {}, (3, 8, 36, 3)),
+    "resnext50_32x4d": ("bottleneck", {"ratio": 0.5, "groups": 32}, (3, 4, 6, 3)),
+    "wide_resnet50_2": ("bottleneck", {"ratio": 0.5}, (3, 4, 6, 3)),
+}
 WIDTHS = {"basic": (64, 128, 256, 512), "bottleneck": (256, 512, 1024, 2048)}
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # layers: 6n + 2
 
@@ -26,15 +27,19 @@ CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # layers: 6n + 2
 def resnet(name: str) -> Arch:
     kind, arguments, depths = LAYOUTS[name]
     stem = (block("conv", "stem", width=64, kernel=7, stride=2), block("max_pool", "stem", kernel=3, stride=2))
-    stages = [Stage(block(kind, width=width, **arguments), depth, stride=1 if i == 0 else 2)
-              for i, (width, depth) in enumerate(zip(WIDTHS[kind], depths))]  # fmt: skip
+    stages = [
+        Stage(block(kind, width=width, **arguments), depth, stride=1 if i == 0 else 2)
+        for i, (width, depth) in enumerate(zip(WIDTHS[kind], depths))
+    ]
     return Arch(name, 224, 1000, stem, tuple(stages), block("classifier", "head"))
 
 
 def cifar_resnet(name: str) -> Arch:
     depth = (int(name.removeprefix("resnet").removesuffix("_cifar")) - 2) // 6
-    stages = [Stage(block("basic", width=width, shortcut="padding"), depth, stride)
-              for width, stride in ((16, 1), (32, 2), (64, 2))]  # fmt: skip
+    stages = [
+        Stage(block("basic", width=width, shortcut="padding"), depth, stride)
+        for width, stride in ((16, 1), (32, 2), (64, 2))
+    ]
     return Arch(name, 32, 10, (block("conv", "stem", width=16),), tuple(stages), block("classifier", "head"))
 
 

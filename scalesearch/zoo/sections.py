@@ -10,9 +10,18 @@ from scalesearch.errors import InputError, shown
 
 MOST_BYTES = 4_000_000
 # Sections under all names that either fork has for them.
-ALIASES = {"network": "net", "conv": "convolutional", "conn": "connected", "max": "maxpool", "avg": "avgpool",
-           "soft": "softmax", "local_avg": "local_avgpool", "lrn": "normalization", "deconv": "deconvolutional",
-           "silence": "empty"}  # fmt: skip
+ALIASES = {
+    "network": "net",
+    "conv": "convolutional",
+    "conn": "connected",
+    "max": "maxpool",
+    "avg": "avgpool",
+    "soft": "softmax",
+    "local_avg": "local_avgpool",
+    "lrn": "normalization",
+    "deconv": "deconvolutional",
+    "silence": "empty",
+}
 
 
 class Section(NamedTuple):

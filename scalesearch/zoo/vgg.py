@@ -5,18 +5,17 @@ from __future__ import annotations
 from scalesearch.arch import Arch, Stage, block
 
 # convolutions per run         64 128 256 512 512
-DEPTHS = {"vgg11": (1, 1, 2, 2, 2),
-          "vgg13": (2, 2, 2, 2, 2),
-          "vgg16": (2, 2, 3, 3, 3),
-          "vgg19": (2, 2, 4, 4, 4)}  # fmt: skip
+DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
 
 
 def vgg(name: str) -> Arch:
     norm = name.endswith("_bn")
     depths = DEPTHS[name.removesuffix("_bn")]
-    stages = [Stage(block("vgg", width=width, norm=norm), depth, stride=1 if i == 0 else 2)
-              for i, (width, depth) in enumerate(zip(WIDTHS, depths))]  # fmt: skip
+    stages = [
+        Stage(block("vgg", width=width, norm=norm), depth, stride=1 if i == 0 else 2)
+        for i, (width, depth) in enumerate(zip(WIDTHS, depths))
+    ]
     return Arch(name, 224, 1000, (), tuple(stages), block("vgg_classifier", "head"))
 
 

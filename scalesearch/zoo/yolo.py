@@ -23,12 +23,14 @@ class Rows:
         self.stages: list[Stage] = []
 
     def add(self, kind: str, depth: int = 1, stride: int = 1, inputs: tuple[int, ...] = (), **args: Any) -> int:
-        self.stages.append(Stage(block(kind, **args), depth, stride, () if inputs == (len(self.stages) - 1,
-                                 ) else inputs))
+        self.stages.append(
+            Stage(block(kind, **args), depth, stride, () if inputs == (len(self.stages) - 1,) else inputs)
+        )
         return len(self.stages) - 1
 
-    def conv(self, width: int, kernel: int = 3, stride: int = 1, inputs: tuple[int, ...] = (),
-             act: str = "leaky_relu") -> int:
+    def conv(
+        self, width: int, kernel: int = 3, stride: int = 1, inputs: tuple[int, ...] = (), act: str = "leaky_relu"
+    ) -> int:
         return self.add("conv", 1, stride, inputs, width=width, kernel=kernel, act=act)
 
 
@@ -89,11 +91,13 @@ def yolov3_tiny(name: str) -> Arch:
 
 
 #         depth, width multiple, maximum of channels
-YOLOV8 = {"n": (0.33, 0.25, 1024),
-          "s": (0.33, 0.50, 1024),
-          "m": (0.67, 0.75, 768),
-          "l": (1.00, 1.00, 512),
-          "x": (1.00, 1.25, 512)}  # fmt: skip
+YOLOV8 = {
+    "n": (0.33, 0.25, 1024),
+    "s": (0.33, 0.50, 1024),
+    "m": (0.67, 0.75, 768),
+    "l": (1.00, 1.00, 512),
+    "x": (1.00, 1.25, 512),
+}
 YOLOV8_CLS = YOLOV8 | {"m": (0.67, 0.75, 1024), "l": (1.00, 1.00, 1024), "x": (1.00, 1.25, 1024)}
 #           width repeats
 BACKBONE = ((128, 3), (256, 6), (512, 6), (1024, 3))
@@ -118,7 +122,10 @@ def _yolov8_backbone(wide, deep) -> tuple[Rows, list[int]]:
 def yolov8(name: str) -> Arch:
     wide, deep = _multiples(YOLOV8[name.removeprefix("yolov8")])
     rows, (_, p3, p4, _) = _yolov8_backbone(wide, deep)
-    c2f = lambda width: rows.add("c2f", width=wide(width), repeats=deep(3), skip=False)
+
+    def c2f(width):
+        return rows.add("c2f", width=wide(width), repeats=deep(3), skip=False)
+
     p5 = rows.add("sppf", width=wide(1024))
     rows.add("concat", inputs=(rows.add("upsample"), p4))
     n4 = c2f(512)
@@ -137,7 +144,14 @@ def yolov8_cls(name: str) -> Arch:
 
 
 # The classifiers that detectors stand on.
-BACKBONES = dict.fromkeys(("yolov3", "yolov3_spp"), "darknet53") | {f"yolov8{size}": f"yolov8{size}_cls"
-                                                                   for size in YOLOV8}
-MODELS = {"darknet53": darknet53, "yolov3": yolov3, "yolov3_tiny": yolov3_tiny, "yolov3_spp": yolov3,
-          **{f"yolov8{size}": yolov8 for size in YOLOV8}, **{f"yolov8{size}_cls": yolov8_cls for size in YOLOV8}}
+BACKBONES = dict.fromkeys(("yolov3", "yolov3_spp"), "darknet53") | {
+    f"yolov8{size}": f"yolov8{size}_cls" for size in YOLOV8
+}
+MODELS = {
+    "darknet53": darknet53,
+    "yolov3": yolov3,
+    "yolov3_tiny": yolov3_tiny,
+    "yolov3_spp": yolov3,
+    **{f"yolov8{size}": yolov8 for size in YOLOV8},
+    **{f"yolov8{size}_cls": yolov8_cls for size in YOLOV8},
+}

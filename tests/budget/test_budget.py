@@ -27,39 +27,72 @@ from scalesearch.errors import InputError
 from scalesearch.space.schema import load_space, space_from_dict
 
 
-@pytest.mark.parametrize("written, quantity, low, high", [
-    (600_000_000, "macs", 0, 6e8), ("600M", "macs", 0, 6e8), ("≤ 600M", "macs", 0, 6e8), ("<=600M", "macs", 0, 6e8),
-    ("≥ 1.5G", "macs", 1.5e9, math.inf),
-    ("570M..630M", "macs", 5.7e8, 6.3e8), ("600M ± 2%", "macs", 5.88e8, 6.12e8),
-    ("2x base ± 2%", "macs", 1.96e6, 2.04e6),
-    ("≤ 1.5 x base", "params", 0, 1.5e6), ("5ms", "latency", 0, 0.005), ("200us..1ms", "latency", 2e-4, 1e-3),
-    ("64MB", "memory", 0, 64e6),
-    ("4MiB", "size", 0, 4 * 2**20), ("1_000_000", "params", 0, 1e6),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "written, quantity, low, high",
+    [
+        (600_000_000, "macs", 0, 6e8),
+        ("600M", "macs", 0, 6e8),
+        ("≤ 600M", "macs", 0, 6e8),
+        ("<=600M", "macs", 0, 6e8),
+        ("≥ 1.5G", "macs", 1.5e9, math.inf),
+        ("570M..630M", "macs", 5.7e8, 6.3e8),
+        ("600M ± 2%", "macs", 5.88e8, 6.12e8),
+        ("2x base ± 2%", "macs", 1.96e6, 2.04e6),
+        ("≤ 1.5 x base", "params", 0, 1.5e6),
+        ("5ms", "latency", 0, 0.005),
+        ("200us..1ms", "latency", 2e-4, 1e-3),
+        ("64MB", "memory", 0, 64e6),
+        ("4MiB", "size", 0, 4 * 2**20),
+        ("1_000_000", "params", 0, 1e6),
+    ],
+)
 def test_bounds_are_read_as_people_write_them(written, quantity, low, high):
     found = bound(written, quantity, lambda name, key: 1e6)
-    assert found.low == pytest.approx(low) and found.high == pytest.approx(high)
+    assert found.low == pytest.approx(low)
+    assert found.high == pytest.approx(high)
 
 
-@pytest.mark.parametrize("written, quantity", [
-    ("lots", "macs"), (-1, "macs"), (0, "params"), (True, "macs"), ("600X", "macs"), ("630M..570M", "macs"),
-    (5, "latency"), ("5", "latency"),
-    ("5ms", "macs"), ("", "macs"), (None, "macs"), ([1], "macs"), ("2x base", "macs"), (float("nan"), "macs"),
-    ("1..2..3", "macs"),
-    ("600M ± 1.2.3%", "macs"), ("600M ± .%", "macs"), (10**400, "macs"), ("1e400", "macs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "written, quantity",
+    [
+        ("lots", "macs"),
+        (-1, "macs"),
+        (0, "params"),
+        (True, "macs"),
+        ("600X", "macs"),
+        ("630M..570M", "macs"),
+        (5, "latency"),
+        ("5", "latency"),
+        ("5ms", "macs"),
+        ("", "macs"),
+        (None, "macs"),
+        ([1], "macs"),
+        ("2x base", "macs"),
+        (float("nan"), "macs"),
+        ("1..2..3", "macs"),
+        ("600M ± 1.2.3%", "macs"),
+        ("600M ± .%", "macs"),
+        (10**400, "macs"),
+        ("1e400", "macs"),
+    ],
+)
 def test_other_bounds_are_refused_where_they_stand(written, quantity):
     with pytest.raises(InputError) as caught:
         bound(written, quantity)
     assert caught.value.place == quantity
 
 
-@pytest.mark.parametrize("data, message", [
-    ({"macs": "0x resnet18"}, "macs: takes"), ({"macs": "2x resnet19"}, 'macs: unknown network "resnet19"'),
-    ({"latency": "5ms", "device": None}, "latency: needs"),
-    ({"latency": "5ms", "device": 3}, "device: takes the file"), ({"macs": "2x yolov8m ± 1e9%"}, "macs: takes"),
-    ({"latency": "2x resnet18", "device": {"version": 1}}, "latency: takes 5ms"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ({"macs": "0x resnet18"}, "macs: takes"),
+        ({"macs": "2x resnet19"}, 'macs: unknown network "resnet19"'),
+        ({"latency": "5ms", "device": None}, "latency: needs"),
+        ({"latency": "5ms", "device": 3}, "device: takes the file"),
+        ({"macs": "2x yolov8m ± 1e9%"}, "macs: takes"),
+        ({"latency": "2x resnet18", "device": {"version": 1}}, "latency: takes 5ms"),
+    ],
+)
 def test_other_budgets_are_refused_where_they_stand(data, message):
     with pytest.raises(InputError, match=message):
         budget_of(data)
@@ -85,11 +118,18 @@ def test_any_text_is_a_bound_or_an_input_error(text):
 def test_every_quantity_bounds_what_it_says():
     arch = zoo.model("mobilenet_v2").with_(resolution=64)
     counted = cost(arch)
-    measured = {"macs": counted.macs, "params": counted.params, "acts": counted.acts, "size": 4 * counted.params,
-                "memory": peak_memory(arch)}
+    measured = {
+        "macs": counted.macs,
+        "params": counted.params,
+        "acts": counted.acts,
+        "size": 4 * counted.params,
+        "memory": peak_memory(arch),
+    }
     for key, value in measured.items():
-        assert Budget({key: Bound(high=value)}).admits(arch) and not Budget({key: Bound(high=value - 1)}).admits(arch)
-        assert Budget({key: Bound(low=value)}).admits(arch) and not Budget({key: Bound(low=value + 1)}).admits(arch)
+        assert Budget({key: Bound(high=value)}).admits(arch)
+        assert not Budget({key: Bound(high=value - 1)}).admits(arch)
+        assert Budget({key: Bound(low=value)}).admits(arch)
+        assert not Budget({key: Bound(low=value + 1)}).admits(arch)
 
 
 def test_unknown_quantities_and_latency_without_a_device_are_refused():
@@ -101,35 +141,61 @@ def test_unknown_quantities_and_latency_without_a_device_are_refused():
 
 # Counting and drawing, against listing everything.
 
+
 def small_space():
     """Ties, conditions, an open resolution and an optional stage: all that a unit's cost may hang on."""
-    return space_from_dict({
-        "name": "s", "resolution": {"choice": [16, 32]}, "classes": 10,
-        "stem": {"conv": {"width": {"choice": [8, 16], "name": "w"}, "stride": 2}},
-        "stages": [
-            {"depth": {"range": [1, 3]},
-             "mbconv": {"width": {"choice": [8, 16, 24]}, "kernel": {"choice": [3, 5], "name": "k"},
-                                                    "expand": {"choice": [1, 4], "when": {"k": [3]}, "else": 2}}},
-            {"present": {"choice": [True, False]}, "stride": 2,
-             "mbconv": {"width": {"choice": [32, 40]}, "kernel": {"choice": [3, 5], "name": "k"}}},
-            {"stride": 2, "conv": {"width": {"choice": [8, 16], "name": "w"}}},
-        ],
-        "head": {"classifier": {}}})
+    return space_from_dict(
+        {
+            "name": "s",
+            "resolution": {"choice": [16, 32]},
+            "classes": 10,
+            "stem": {"conv": {"width": {"choice": [8, 16], "name": "w"}, "stride": 2}},
+            "stages": [
+                {
+                    "depth": {"range": [1, 3]},
+                    "mbconv": {
+                        "width": {"choice": [8, 16, 24]},
+                        "kernel": {"choice": [3, 5], "name": "k"},
+                        "expand": {"choice": [1, 4], "when": {"k": [3]}, "else": 2},
+                    },
+                },
+                {
+                    "present": {"choice": [True, False]},
+                    "stride": 2,
+                    "mbconv": {"width": {"choice": [32, 40]}, "kernel": {"choice": [3, 5], "name": "k"}},
+                },
+                {"stride": 2, "conv": {"width": {"choice": [8, 16], "name": "w"}}},
+            ],
+            "head": {"classifier": {}},
+        }
+    )
 
 
 def doubled_space():
     """Stages that can stand in for each other, layers that may be in either, and residuals that fall away in single
     blocks."""
-    stage = {"depth": {"range": [1, 2]},
-             "mbconv": {"width": 16, "expand": {"choice": [1, 2]}, "skip": {"choice": [True, False]}}}
-    return space_from_dict({
-        "name": "d", "resolution": 32, "classes": 10, "stem": {"conv": {"width": 8, "stride": 2}},
-        "stages": [{**stage, "stride": 2}, stage, {**stage, "present": {"choice": [True, False]}}],
-        "head": {"classifier": {}}})
+    stage = {
+        "depth": {"range": [1, 2]},
+        "mbconv": {"width": 16, "expand": {"choice": [1, 2]}, "skip": {"choice": [True, False]}},
+    }
+    return space_from_dict(
+        {
+            "name": "d",
+            "resolution": 32,
+            "classes": 10,
+            "stem": {"conv": {"width": 8, "stride": 2}},
+            "stages": [{**stage, "stride": 2}, stage, {**stage, "present": {"choice": [True, False]}}],
+            "head": {"classifier": {}},
+        }
+    )
 
 
-SPACES = {"small": small_space, "tiny": lambda: space_from_dict(TINY_SPACE), "doubles": doubled_space,
-          "macro": lambda: load_space(ROOT / "search_spaces" / "nasbench_macro.yaml")}
+SPACES = {
+    "small": small_space,
+    "tiny": lambda: space_from_dict(TINY_SPACE),
+    "doubles": doubled_space,
+    "macro": lambda: load_space(ROOT / "search_spaces" / "nasbench_macro.yaml"),
+}
 
 
 @pytest.mark.parametrize("name", ["small", "tiny"])  # where every way is another network
@@ -153,14 +219,24 @@ def test_the_ladder_knows_every_reading_of_every_network(name):
     space = SPACES[name]()
     ladder = Ladder(space)
     networks = {expand(space._at(d)).digest: space._at(d) for d in space}
-    readings = [ladder.readings(tuple(b.digest for _, b in expand(arch).blocks() if b.layers))
-                for arch in networks.values()]
-    assert min(readings) >= 1 and sum(readings) == Band(ladder,
-                                                        [(AXES["macs"], 0, ladder.extremes(AXES["macs"])[1])]).weight
+    readings = [
+        ladder.readings(tuple(b.digest for _, b in expand(arch).blocks() if b.layers)) for arch in networks.values()
+    ]
+    assert min(readings) >= 1
+    assert sum(readings) == Band(ladder, [(AXES["macs"], 0, ladder.extremes(AXES["macs"])[1])]).weight
 
 
-@pytest.mark.parametrize("name, share", [("small", 0.05), ("small", 0.5), ("tiny", 0.05), ("tiny", 0.5),
-                                         ("doubles", 0.5), pytest.param("macro", 0.05, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name, share",
+    [
+        ("small", 0.05),
+        ("small", 0.5),
+        ("tiny", 0.05),
+        ("tiny", 0.5),
+        ("doubles", 0.5),
+        pytest.param("macro", 0.05, marks=pytest.mark.slow),
+    ],
+)
 def test_draws_inside_a_budget_are_uniform_over_networks(name, share, monkeypatch):
     """Chi-square against the listed feasible set, shallow and small networks no likelier than others."""
     space = SPACES[name]()
@@ -197,10 +273,12 @@ def test_one_in_a_million_is_drawn_fast_and_its_share_is_told():
         start = time.perf_counter()
         drawn = [space._at(feasible.draw(rng)) for _ in range(200)]
         assert time.perf_counter() - start < 10  # a second or so; the rate is in benchmarks/sampling.py
-        assert all(feasible.budget.admits(arch) for arch in drawn) and len({expand(a).digest for a in drawn}) > 100
+        assert all(feasible.budget.admits(arch) for arch in drawn)
+        assert len({expand(a).digest for a in drawn}) > 100
         certificate = certify(space, feasible.budget)
         low, high = certificate.interval
-        assert 0 < certificate.inside < most_share and low <= certificate.inside <= high
+        assert 0 < certificate.inside < most_share
+        assert low <= certificate.inside <= high
 
 
 def test_certified_share_agrees_with_counting(monkeypatch):
@@ -208,11 +286,16 @@ def test_certified_share_agrees_with_counting(monkeypatch):
     costs = [cost(space._at(d)).macs for d in space]
     budget = Budget.at_most(macs=sorted(costs)[len(costs) // 4])
     exact = certify(space, budget)
-    assert exact.exact and exact.networks <= len(costs) and exact.smallest == min(costs) and exact.largest == max(costs)
+    assert exact.exact
+    assert exact.networks <= len(costs)
+    assert exact.smallest == min(costs)
+    assert exact.largest == max(costs)
     monkeypatch.setattr("scalesearch.budget.feasibility.WALKED", 0)
     told = certify(space, budget)
     share = sum(c <= budget.bounds["macs"].high for c in costs) / len(costs)
-    assert not told.exact and told.climbed and (told.smallest, told.largest) == (min(costs), max(costs))
+    assert not told.exact
+    assert told.climbed
+    assert (told.smallest, told.largest) == (min(costs), max(costs))
     assert told.interval[0] - 0.02 <= share <= told.interval[1] + 0.02
 
 
@@ -221,9 +304,13 @@ def test_every_network_is_inside_a_wide_budget(monkeypatch):
     assert certify(doubled_space(), budget_of({"macs": "≤ 1T"})).inside == 1.0
 
 
-@pytest.mark.parametrize("budget",
-                         [pytest.param({"macs": "≥ 400M", "memory": "3.3MB"}, marks=pytest.mark.slow),
-                          {"macs": "400M ± 1%", "params": "≤ 4M", "acts": "≤ 6429722"}])
+@pytest.mark.parametrize(
+    "budget",
+    [
+        pytest.param({"macs": "≥ 400M", "memory": "3.3MB"}, marks=pytest.mark.slow),
+        {"macs": "400M ± 1%", "params": "≤ 4M", "acts": "≤ 6429722"},
+    ],
+)
 def test_bounds_that_leave_little_together_leave_something(budget):
     feasible = Feasible(load_space(MBCONV), budget)
     assert feasible.budget.admits(feasible.space._at(feasible.draw(Random(0))))
@@ -231,15 +318,26 @@ def test_bounds_that_leave_little_together_leave_something(budget):
 
 def test_draws_hang_on_the_dice_alone():
     """A walk through the inside of a bound that no ladder knows: the same after other draws as without them."""
-    space = space_from_dict({"name": "w", "resolution": 32, "classes": 10,
-                             "stem": {"conv": {"width": {"choice": [8, 16, 24, 32]}, "stride": 2}},
-                             "stages": [{"depth": {"range": [1, 6]},
-                                         "mbconv": {"width": {"choice": [8, 16, 24, 32]},
-                                                    "kernel": {"choice": [3, 5, 7]}}},
-                                        {"stride": 2, "depth": {"range": [1, 6]},
-                                         "mbconv": {"width": {"choice": [8, 16, 24, 32]},
-                                                    "expand": {"choice": [1, 2, 3, 4, 6]}}}],
-                             "head": {"classifier": {}}})
+    space = space_from_dict(
+        {
+            "name": "w",
+            "resolution": 32,
+            "classes": 10,
+            "stem": {"conv": {"width": {"choice": [8, 16, 24, 32]}, "stride": 2}},
+            "stages": [
+                {
+                    "depth": {"range": [1, 6]},
+                    "mbconv": {"width": {"choice": [8, 16, 24, 32]}, "kernel": {"choice": [3, 5, 7]}},
+                },
+                {
+                    "stride": 2,
+                    "depth": {"range": [1, 6]},
+                    "mbconv": {"width": {"choice": [8, 16, 24, 32]}, "expand": {"choice": [1, 2, 3, 4, 6]}},
+                },
+            ],
+            "head": {"classifier": {}},
+        }
+    )
     memory = sorted(peak_memory(space.sample(seed)[1]) for seed in range(60))
     budget = Budget({"memory": Bound(high=memory[1])})
     one, other = Feasible(space, budget), Feasible(space, budget)
@@ -251,8 +349,9 @@ def test_draws_hang_on_the_dice_alone():
 def test_an_empty_budget_is_refused_in_seconds_with_the_nearest(written):
     space = load_space(MBCONV)
     start = time.perf_counter()
-    with pytest.raises(InputError,
-                       match=r"no network of .* the nearest budget that one meets is \{macs: \d+\}") as caught:
+    with pytest.raises(
+        InputError, match=r"no network of .* the nearest budget that one meets is \{macs: \d+\}"
+    ) as caught:
         certify(space, budget_of({"macs": written}))
     assert time.perf_counter() - start < 20
     low, high = Ladder(space).extremes(AXES["macs"])
@@ -267,7 +366,8 @@ def test_bounds_that_no_ladder_knows_are_met_too():
     feasible, rng = Feasible(space, budget), Random(0)
     for _ in range(5):
         arch = space.at(feasible.draw(rng))
-        assert peak_memory(arch) <= 300_000 and cost(arch).params <= 2_000_000
+        assert peak_memory(arch) <= 300_000
+        assert cost(arch).params <= 2_000_000
 
 
 def test_a_walk_inside_stays_inside(monkeypatch):
@@ -281,9 +381,16 @@ def test_a_walk_inside_stays_inside(monkeypatch):
 
 
 def test_spaces_with_open_decimals_are_not_climbed_and_still_drawn_from():
-    space = space_from_dict({"name": "d", "resolution": 16, "classes": 4,
-                             "stem": {"conv": {"width": {"range": [8, 64]}}}, "stages": [{"conv": {"width": 8}}],
-                             "head": {"classifier": {"dropout": {"range": [0.0, 0.5]}}}})
+    space = space_from_dict(
+        {
+            "name": "d",
+            "resolution": 16,
+            "classes": 4,
+            "stem": {"conv": {"width": {"range": [8, 64]}}},
+            "stages": [{"conv": {"width": 8}}],
+            "head": {"classifier": {"dropout": {"range": [0.0, 0.5]}}},
+        }
+    )
     with pytest.raises(TooEntangled):
         Ladder(space)
     budget = Budget.at_most(macs=400_000)
@@ -300,8 +407,10 @@ def test_networks_that_are_one_by_structure_are_counted_once(name, distinct):
 
 def test_a_sum_is_the_same_whatever_the_order_of_its_terms():
     space = load_space(ROOT / "search_spaces" / "nasbench201.yaml")
-    cell = lambda *ops: expand(space.at(dict(zip(("edge01", "edge02", "edge12", "edge03", "edge13", "edge23"),
-                                                 ops)))).digest
+
+    def cell(*ops):
+        return expand(space.at(dict(zip(("edge01", "edge02", "edge12", "edge03", "edge13", "edge23"), ops)))).digest
+
     conv, pool, skip, none = "nor_conv_3x3", "avg_pool_3x3", "skip_connect", "none"
     # node 1 and node 2 change places
     assert cell(conv, pool, none, skip, conv, skip) == cell(pool, conv, none, skip, skip, conv)
@@ -323,7 +432,9 @@ def test_a_certificate_counts_networks_and_says_how_many_points_there_are():
     divisible = sum(math.prod(sum(w % g == 0 for w in stage) for stage in widths) for g in groups)
     exact = divisible * math.prod(len(d.domain.values) for k, d in space.decisions.items() if k.endswith("depth"))
     found = certify(space, {"macs": "<= 1000G"})
-    assert (found.size, found.networks) == (11_612_160, exact) and exact == 2_675_520 and found.inside == 1
+    assert (found.size, found.networks) == (11_612_160, exact)
+    assert exact == 2_675_520
+    assert found.inside == 1
     rng = Random(0)
     for _ in range(200):
         decisions, arch = space.sample(rng)
@@ -332,32 +443,55 @@ def test_a_certificate_counts_networks_and_says_how_many_points_there_are():
     assert all(possible_cost(space.at(d)) is not None for d in space.neighbours(decisions))
 
 
-@pytest.mark.parametrize("widths, groups, networks", [([16, 24, 40], [8, 16], 4), ([8, 24, 40], [8], 3),
-                                                      ([12, 20], [4, 5, 6], 4)])
+@pytest.mark.parametrize(
+    "widths, groups, networks", [([16, 24, 40], [8, 16], 4), ([8, 24, 40], [8], 3), ([12, 20], [4, 5, 6], 4)]
+)
 def test_small_spaces_count_their_networks_too(widths, groups, networks):
     """Three siblings: listed spaces, where a width and its groups may not meet."""
-    space = space_from_dict({"resolution": 16, "classes": 4, "stem": [{"conv": {"width": 8}}], "stages": [
-        {"regnet": {"width": {"choice": widths}, "group_width": {"choice": groups}}}],
-        "head": {"classifier": {}}})  # fmt: skip
+    space = space_from_dict(
+        {
+            "resolution": 16,
+            "classes": 4,
+            "stem": [{"conv": {"width": 8}}],
+            "stages": [{"regnet": {"width": {"choice": widths}, "group_width": {"choice": groups}}}],
+            "head": {"classifier": {}},
+        }
+    )
     found = certify(space, {})
-    assert found.networks == len(list(space)) == networks and found.size == len(widths) * len(groups)
+    assert found.networks == len(list(space)) == networks
+    assert found.size == len(widths) * len(groups)
 
 
 def test_where_shapes_hardly_ever_meet_a_draw_says_why():
-    space = space_from_dict({"resolution": 16, "classes": 4, "stages": [
-        {"regnet": {"width": {"choice": [24, 40]}, "group_width": 16}}], "head": {"classifier": {}}})
+    space = space_from_dict(
+        {
+            "resolution": 16,
+            "classes": 4,
+            "stages": [{"regnet": {"width": {"choice": [24, 40]}, "group_width": 16}}],
+            "head": {"classifier": {}},
+        }
+    )
     with pytest.raises(InputError, match="cannot be cut into groups of 16"):
         space.sample(0)
 
 
 def test_a_space_that_cannot_be_climbed_counts_its_networks_by_draws():
     """Its points that are no networks are left out of share, median and ends, and their number is estimated."""
-    stage = lambda inputs: {"regnet": {"width": {"choice": [48, 64, 80, 96, 112]}, "group_width": {"choice": [16, 24]}},
-                            "present": {"choice": [True, False]}} | inputs  # fmt: skip
+
+    def stage(inputs):
+        return {
+            "regnet": {"width": {"choice": [48, 64, 80, 96, 112]}, "group_width": {"choice": [16, 24]}},
+            "present": {"choice": [True, False]},
+        } | inputs
+
     stages = [{"conv": {"width": 16}}, *(stage({}) for _ in range(5)), {"conv": {"width": 8}, "inputs": [0]}]
-    space = space_from_dict({"resolution": 16, "classes": 4, "stem": [{"conv": {"width": 8}}], "stages": stages,
-                             "head": {"classifier": {}}})  # fmt: skip
+    space = space_from_dict(
+        {"resolution": 16, "classes": 4, "stem": [{"conv": {"width": 8}}], "stages": stages, "head": {"classifier": {}}}
+    )
     found = certify(space, {"macs": "<= 1T"})
-    assert not found.climbed and not found.exact and found.inside == 1
-    assert 0 < found.networks < found.size and found.counted < 2_000
+    assert not found.climbed
+    assert not found.exact
+    assert found.inside == 1
+    assert 0 < found.networks < found.size
+    assert found.counted < 2_000
     assert found.networks / found.size == pytest.approx(found.counted / 2_000, abs=0.06)

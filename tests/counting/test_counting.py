@@ -25,20 +25,37 @@ from scalesearch.space.schema import load_space, space_from_dict
 
 # params, MACs at native resolution; torchvision 0.28 and (mobilenet_v1) timm 1.0.31, counted by fvcore
 KNOWN = {
-    "vgg16": (138357544, 15470264320), "vgg16_bn": (138365992, 15470264320), "resnet18": (11689512, 1814073344),
-    "resnet50": (25557032, 4089184256), "resnet152": (60192808, 11513626624), "mobilenet_v1": (4231976, 568740352),
-    "mobilenet_v2": (3504872, 300774272), "efficientnet_b0": (5288548, 385814752),
+    "vgg16": (138357544, 15470264320),
+    "vgg16_bn": (138365992, 15470264320),
+    "resnet18": (11689512, 1814073344),
+    "resnet50": (25557032, 4089184256),
+    "resnet152": (60192808, 11513626624),
+    "mobilenet_v1": (4231976, 568740352),
+    "mobilenet_v2": (3504872, 300774272),
+    "efficientnet_b0": (5288548, 385814752),
     "efficientnet_b1": (7794184, 686802832),
-    "efficientnet_b2": (9109994, 993561872), "efficientnet_b4": (19341616, 4393771024),
+    "efficientnet_b2": (9109994, 993561872),
+    "efficientnet_b4": (19341616, 4393771024),
     "efficientnet_b7": (66347960, 37745884192),
-}  # fmt: skip
+}
 # published params of the rest of the family (torchvision 0.28 meta, num_params)
-PARAMS = {"efficientnet_b3": 12233232, "efficientnet_b5": 30389784, "efficientnet_b6": 43040704, "vgg13": 133047848,
-          "vgg19_bn": 143678248, "resnet34": 21797672, "resnet101": 44549160}  # fmt: skip
+PARAMS = {
+    "efficientnet_b3": 12233232,
+    "efficientnet_b5": 30389784,
+    "efficientnet_b6": 43040704,
+    "vgg13": 133047848,
+    "vgg19_bn": 143678248,
+    "resnet34": 21797672,
+    "resnet101": 44549160,
+}
 
 
-LAST_MAP = {"mnasnet0_5": 1280 * 49, "mnasnet1_0": 1280 * 49, "shufflenet_v2_x0_5": 1024 * 49,
-            "shufflenet_v2_x1_0": 1024 * 49}
+LAST_MAP = {
+    "mnasnet0_5": 1280 * 49,
+    "mnasnet1_0": 1280 * 49,
+    "shufflenet_v2_x0_5": 1024 * 49,
+    "shufflenet_v2_x1_0": 1024 * 49,
+}
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -62,23 +79,45 @@ def test_zoo_equals_every_reference_row(reference):
         assert counted.fvcore_total - uncounted_pool == int(row["fvcore_total"]), row["name"]
 
 
-@pytest.mark.parametrize("name",
-                         ["vgg11", "vgg11_bn", "resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2",
-                          "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name", ["vgg11", "vgg11_bn", "resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2", "efficientnet_b0"]
+)
 def test_counts_equal_fvcores_at_a_small_resolution(name):
     assert_counts_agree(zoo.model(name).with_(resolution=64))
     assert_counts_agree(zoo.model(name).with_(resolution=65, padding="same", channels=1, classes=7))
 
 
 # one or two of each family at native resolution; test_weights holds all of them against the peers
-NATIVE = ["vgg16_bn", "resnet50", "resnext50_32x4d", "resnet56_cifar", "inception_v1_aux", "inception_v3",
-          "inception_v4",
-          "inception_resnet_v2", "densenet121", "densenet_bc100_12", "mobilenet_v1", "mobilenet_v2_x1_4",
-          "mobilenet_v3_large",
-          "mobilenet_v4_conv_medium", "mobilenet_v4_hybrid_medium", "efficientnet_b0", "efficientnet_b4",
-          "efficientnet_v2_s",
-          "mnasnet1_0", "regnet_y_1_6gf", "shufflenet_v2_x1_0", "squeezenet1_1", "convnext_tiny", "darknet53", "yolov3",
-          "yolov3_tiny", "yolov8n", "yolov8m_cls"]  # fmt: skip
+NATIVE = [
+    "vgg16_bn",
+    "resnet50",
+    "resnext50_32x4d",
+    "resnet56_cifar",
+    "inception_v1_aux",
+    "inception_v3",
+    "inception_v4",
+    "inception_resnet_v2",
+    "densenet121",
+    "densenet_bc100_12",
+    "mobilenet_v1",
+    "mobilenet_v2_x1_4",
+    "mobilenet_v3_large",
+    "mobilenet_v4_conv_medium",
+    "mobilenet_v4_hybrid_medium",
+    "efficientnet_b0",
+    "efficientnet_b4",
+    "efficientnet_v2_s",
+    "mnasnet1_0",
+    "regnet_y_1_6gf",
+    "shufflenet_v2_x1_0",
+    "squeezenet1_1",
+    "convnext_tiny",
+    "darknet53",
+    "yolov3",
+    "yolov3_tiny",
+    "yolov8n",
+    "yolov8m_cls",
+]
 
 
 @pytest.mark.slow
@@ -93,8 +132,9 @@ def test_counts_equal_fvcores_on_random_architectures(path):
     space = load_space(path)
 
     @settings(max_examples=60 if path == MBCONV else 1, derandomize=True)
-    @given(seed=st.integers(0, 2**32), resolution=st.sampled_from([64, 96]),
-           padding=st.sampled_from(["symmetric", "same"]))
+    @given(
+        seed=st.integers(0, 2**32), resolution=st.sampled_from([64, 96]), padding=st.sampled_from(["symmetric", "same"])
+    )
     def check(seed, resolution, padding):
         arch = space.sample(seed)[1].with_(padding=padding)
         arch = arch if arch.resolution <= 32 or path.stem.startswith("inception") else arch.with_(resolution=resolution)
@@ -107,8 +147,11 @@ def test_counts_equal_fvcores_on_random_architectures(path):
 def everything(x: SymTensor, *, width: int = 16, stride: int = 1) -> SymTensor:
     """Every operator of the vocabulary in one block."""
     y = x.conv(width, (1, 7), name="wide", padding=(0, 3)).norm(name="n1").act("leaky_relu", name="a1")
-    y = y.conv(width, 3, groups=4, dilation=2, bias=True,
-               name="dilated").norm(groups=4, name="n2").act("gelu", name="a2")
+    y = (
+        y.conv(width, 3, groups=4, dilation=2, bias=True, name="dilated")
+        .norm(groups=4, name="n2")
+        .act("gelu", name="a2")
+    )
     a, b = y.split([width // 2, width // 2], name="halves")
     a = a.max_pool(3, 1, 1, name="max").act("hswish", name="a3")
     b = b.avg_pool(3, 1, 1, count_pad=False, name="avg").act("hsigmoid", name="a4")
@@ -125,8 +168,13 @@ def everything(x: SymTensor, *, width: int = 16, stride: int = 1) -> SymTensor:
     up = y.upsample(2, name="up").upsample(2, "bilinear", name="up2").adaptive_pool((h, w), name="fit")
     y = y.conv(width, name="again").act("silu", name="a7").drop_path() + up
     y = y.conv(width, 3, stride, name="end").act("relu", name="a8")
-    y = y + (y.unfold(3, 1, 1, name="windows").unflatten(0, (width, 9)).split((1, 8), dim=1)[0].flatten(0, 1)
-             .spread_like(y, name="corner"))
+    y = y + (
+        y.unfold(3, 1, 1, name="windows")
+        .unflatten(0, (width, 9))
+        .split((1, 8), dim=1)[0]
+        .flatten(0, 1)
+        .spread_like(y, name="corner")
+    )
     gate = y.global_pool().flatten().linear(4 * width, name="fc1").dropout(0.1).linear(width, bias=False, name="fc2")
     return y * gate.unflatten(0, (width, 1, 1), name="gate")
 
@@ -139,16 +187,18 @@ def everything_block(monkeypatch):
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 def test_every_operator_is_counted_built_and_measured_alike(everything_block, padding):
-    arch = Arch("all", 25, 10, (), (Stage(everything_block, 2, 2),), block("classifier", "head"), padding=padding,
-                drop_path=0.2)
+    arch = Arch(
+        "all", 25, 10, (), (Stage(everything_block, 2, 2),), block("classifier", "head"), padding=padding, drop_path=0.2
+    )
     assert_counts_agree(arch)
     for training in (False, True):
         predicted, measured = peak_memory(arch, 4, training), measured_peak(build(arch), (3, 25, 25), 4, training)
         assert predicted == pytest.approx(measured, rel=0.1)
 
 
-@pytest.mark.parametrize("name",
-                         ["vgg11_bn", "resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2", "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name", ["vgg11_bn", "resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2", "efficientnet_b0"]
+)
 @pytest.mark.parametrize("batch", [1, 5])
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 def test_peak_memory_is_within_a_tenth_of_torchs(name, batch, training):
@@ -219,8 +269,19 @@ def wasteful_block():
     del BLOCKS["wasteful"]
 
 
-@pytest.mark.parametrize("odd", [{"groups": 0}, {"groups": -1}, {"stride": 0}, {"stride": -2}, {"kernel": -1},
-                                 {"groups": 5}, {"stride": 99}, {"kernel": 0}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"groups": 0},
+        {"groups": -1},
+        {"stride": 0},
+        {"stride": -2},
+        {"kernel": -1},
+        {"groups": 5},
+        {"stride": 99},
+        {"kernel": 0},
+    ],
+)
 def test_what_no_convolution_can_be_is_refused_counted_or_recorded(odd):
     def bent(x: SymTensor, *, width: int) -> SymTensor:
         return x.conv(width, **odd)
@@ -256,9 +317,10 @@ def test_parts_add_up_to_the_whole():
 def test_what_macs_leave_out_is_named():
     left_out = uncounted(expand(zoo.model("efficientnet_b0")))
     assert set(left_out) == {"norm", "silu", "sigmoid", "adaptive_avg_pool", "mul", "add"}
-    assert left_out["add"] == sum(c * s * s
-                                  for c, s in [(24, 56), (40, 28), (80, 14), (80, 14), (112, 14),
-                                               (112, 14)]) + 3 * 192 * 49
+    assert (
+        left_out["add"]
+        == sum(c * s * s for c, s in [(24, 56), (40, 28), (80, 14), (80, 14), (112, 14), (112, 14)]) + 3 * 192 * 49
+    )
 
 
 def test_a_resolution_too_small_for_the_strides_is_refused_with_the_smallest_that_works():

@@ -21,15 +21,24 @@ def tiny(seed=0):
     return space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1).sample(seed)[1]
 
 
-@pytest.mark.parametrize("change, message",
-                         [({"overhead": "abc"}, "overhead takes a number"), ({"slope": None}, "slope takes"),
-                          ({"overhead": math.nan}, "overhead"),
-                                             ({"blocks": {}}, "it has no blocks"),
-                                             ({"blocks": {"a": {"kind": "conv", "seconds": 1, "features": ["x"] * 3}}},
-                                              "block 'a'")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"overhead": "abc"}, "overhead takes a number"),
+        ({"slope": None}, "slope takes"),
+        ({"overhead": math.nan}, "overhead"),
+        ({"blocks": {}}, "it has no blocks"),
+        ({"blocks": {"a": {"kind": "conv", "seconds": 1, "features": ["x"] * 3}}}, "block 'a'"),
+    ],
+)
 def test_numbers_of_profiles_are_checked(tmp_path, change, message):
-    good = {"version": 1, "device": "cpu", "threads": 1, "batch": 1,
-            "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    good = {
+        "version": 1,
+        "device": "cpu",
+        "threads": 1,
+        "batch": 1,
+        "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}},
+    }
     (tmp_path / "p.json").write_text(json.dumps(good))
     assert load_profile("p.json", tmp_path).predict(expand(tiny())) > 0
     (tmp_path / "p.json").write_text(json.dumps(good | change))
@@ -39,11 +48,17 @@ def test_numbers_of_profiles_are_checked(tmp_path, change, message):
 
 def test_a_study_holds_the_profiles_that_it_names(tmp_path):
     """So it is another study when the file changes, and its run's folder needs no file beside it."""
-    text = {"version": 1, "device": "cpu", "threads": 1, "batch": 1,
-            "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    text = {
+        "version": 1,
+        "device": "cpu",
+        "threads": 1,
+        "batch": 1,
+        "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}},
+    }
     (tmp_path / "p.json").write_text(json.dumps(text))
-    path = write_study(tmp_path, budget={"latency": "9s", "device": "p.json"},
-                       scale={"budget": {"latency": "9s", "device": "p.json"}})
+    path = write_study(
+        tmp_path, budget={"latency": "9s", "device": "p.json"}, scale={"budget": {"latency": "9s", "device": "p.json"}}
+    )
     study = load_study(path)
     (tmp_path / "p.json").write_text(json.dumps(text | {"slope": 2.0}))
     assert load_study(path).digest != study.digest
@@ -52,10 +67,15 @@ def test_a_study_holds_the_profiles_that_it_names(tmp_path):
     assert load_study(tmp_path / "again.yaml").digest == study.digest
 
 
-@pytest.mark.parametrize("text, message",
-                         [("", "is no JSON"), ("[]", "is no device profile"),
-                          ('{"version": 1, "blocks": {"a": {}}}', "lacks kind"),
-                                           ('{"version": 1, "blocks": {}, "x": 1}', "is no device profile")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "is no JSON"),
+        ("[]", "is no device profile"),
+        ('{"version": 1, "blocks": {"a": {}}}', "lacks kind"),
+        ('{"version": 1, "blocks": {}, "x": 1}', "is no device profile"),
+    ],
+)
 def test_other_files_are_no_profiles(tmp_path, text, message):
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(InputError, match=message):

@@ -52,10 +52,17 @@ def test_a_column_is_named_in_any_case_and_must_be_one(tmp_path):
     assert "t.csv: label: has two columns called label" in refused("data", str(path))
 
 
-@pytest.mark.parametrize("labels, found", [
-    (("001", "1"), {"001", "1"}), (("1e3", "1000"), {"1e3", "1000"}), (("True", "false"), {"True", "false"}),
-    (("1.0", "0.0"), {"1", "0"}), (("NA", "null"), {"NA", "null"}), ((" cat ", "dog"), {"cat", "dog"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "labels, found",
+    [
+        (("001", "1"), {"001", "1"}),
+        (("1e3", "1000"), {"1e3", "1000"}),
+        (("True", "false"), {"True", "false"}),
+        (("1.0", "0.0"), {"1", "0"}),
+        (("NA", "null"), {"NA", "null"}),
+        ((" cat ", "dog"), {"cat", "dog"}),
+    ],
+)
 def test_labels_are_what_is_written(labels, found, tmp_path):
     folder(tmp_path, COUNTS)
     called = dict(zip(COUNTS, labels))
@@ -79,8 +86,10 @@ def test_encodings_of_spreadsheets(encoding, tmp_path):
 
 def test_class_names_that_look_alike_are_one_class(tmp_path):
     folder(tmp_path, COUNTS)
-    rows = [(name, ("Lo\u0308we" if i % 2 else "L\u00f6we") if label == "cat" else label)
-            for i, (name, label) in enumerate(ROWS)]  # fmt: skip
+    rows = [
+        (name, ("Lo\u0308we" if i % 2 else "L\u00f6we") if label == "cat" else label)
+        for i, (name, label) in enumerate(ROWS)
+    ]
     assert classes(table(tmp_path / "t.csv", rows)) == ("L\u00f6we", "dog")
 
 
@@ -103,7 +112,8 @@ def test_names_in_a_table_lead_to_the_folder_beside_it(form, suffix, tmp_path):
                 path.rename(data / "part2" / path.name)
         table(data / "labels.csv", rows, "id,label")
     found = data_set({"source": str(data), "image": "id"})
-    assert found.health.images == (100 if form == "splits" else 50) and not found.health.unreadable
+    assert found.health.images == (100 if form == "splits" else 50)
+    assert not found.health.unreadable
 
 
 def test_a_table_beside_one_folder_of_images_is_found(tmp_path):
@@ -132,7 +142,8 @@ def test_classes_without_an_image_are_left_out_and_told(tmp_path):
     rows = [(encoded(label, i), n) for n, label in ((0, "cat"), (2, "eel")) for i in range(20)]
     path = parquet(tmp_path / "t.parquet", rows, names=["cat", "dog", "eel"])
     found = json.loads(invoke("data", str(path), "--json").stdout)
-    assert list(found["classes"]) == ["cat", "eel"] and found["absent"] == ["dog"]
+    assert list(found["classes"]) == ["cat", "eel"]
+    assert found["absent"] == ["dog"]
     assert "left out, having no image: 1 class that is spoken of (dog)" in found["warnings"]
 
 
@@ -155,7 +166,8 @@ def test_files_called_in_no_encoding_are_told_and_their_splits_kept(tmp_path):
     photos = folder(tmp_path / "photos", COUNTS)
     (photos / "cat" / "000.png").rename(photos / "cat" / b"\xff\xfe.png".decode(errors="surrogateescape"))
     opened = data_set(str(photos))
-    assert opened.health.images == 50 and "cat/\\xff\\xfe.png" in opened.index.names
+    assert opened.health.images == 50
+    assert "cat/\\xff\\xfe.png" in opened.index.names
     (tmp_path / "run").mkdir()
     opened.keep_splits(tmp_path / "run")
     opened.keep_splits(tmp_path / "run")

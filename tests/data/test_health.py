@@ -40,9 +40,15 @@ def told(path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_images_come_upright(orientation, tmp_path):
     upright = picture("cat", 1, (48, 32))
-    back = {2: [Image.Transpose.FLIP_LEFT_RIGHT], 3: [Image.Transpose.ROTATE_180],
-            4: [Image.Transpose.FLIP_TOP_BOTTOM], 5: [Image.Transpose.TRANSPOSE],
-            6: [Image.Transpose.ROTATE_90], 7: [Image.Transpose.TRANSVERSE], 8: [Image.Transpose.ROTATE_270]}
+    back = {
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }
     stored = upright
     for step in back.get(orientation, []):
         stored = stored.transpose(step)
@@ -66,7 +72,8 @@ def test_modes_are_brought_to_eight_bits_and_told(photos):
     base.save(photos / "cat" / "moving.gif", save_all=True, append_images=[picture("dog", 1)])
     found = told(photos)
     assert found["modes"] == {"RGB": 50, "grey": 1, "CMYK": 1, "palette": 2, "alpha": 1, "16-bit": 1}
-    assert found["animated"] == ["cat/moving.gif"] and found["unreadable"] == []
+    assert found["animated"] == ["cat/moving.gif"]
+    assert found["unreadable"] == []
     assert (middle(photos / "cat" / "clear.png", 20, 3) == 255).all()
     assert middle(photos / "cat" / "deep.png", 20, 1).mean() == pytest.approx(127, abs=2)
     first = middle(photos / "cat" / "moving.gif", 20, 3).astype(int)
@@ -83,7 +90,8 @@ def test_sixteen_bits_of_netpbm_files(head, channels, tmp_path):
 def test_grey_images_are_of_one_channel(tmp_path):
     for path in folder(tmp_path, COUNTS).rglob("*.png"):
         Image.open(path).convert("L").save(path)
-    assert source(str(tmp_path)).channels == 1 and load(source(str(tmp_path)))["val"][0].shape[1] == 1
+    assert source(str(tmp_path)).channels == 1
+    assert load(source(str(tmp_path)))["val"][0].shape[1] == 1
 
 
 def test_broken_files_are_named_skipped_up_to_a_share_and_then_refused(photos):
@@ -93,10 +101,12 @@ def test_broken_files_are_named_skipped_up_to_a_share_and_then_refused(photos):
     (photos / "dog" / "cut.jpg").write_bytes((photos / "dog" / "whole.jpg").read_bytes()[:-600])
     Image.new("L", (20_000, 10_000)).save(photos / "dog" / "huge.png")  # 200 megapixels
     said = refused("data", str(photos))
-    assert "4 of 55 files cannot be read, over 2.0% of them" in said and "cat/empty.jpg (it is empty)" in said
+    assert "4 of 55 files cannot be read, over 2.0% of them" in said
+    assert "cat/empty.jpg (it is empty)" in said
     found = told_anyway(photos)
     assert found["unreadable"] == ["cat/empty.jpg", "cat/text.jpg", "dog/cut.jpg", "dog/huge.png"]
-    assert found["images"] == 51 and found["files"] == 55
+    assert found["images"] == 51
+    assert found["files"] == 55
     assert found["reasons"]["dog/huge.png"].startswith("it has 20000 × 10000 pixels; at most 150,000,000")
     lived_with = source({"source": str(photos), "unreadable": 0.1})
     assert sum(lived_with.sizes.values()) == 51
@@ -130,27 +140,33 @@ def test_duplicates_stay_on_one_side_and_leaks_are_told(tmp_path):
     shutil.copy(train / "dog" / "020.png", train / "cat" / "wrong.png")
     found = told(tmp_path)
     assert {frozenset(pair) for pair in found["leaks"]} == {
-        frozenset(("train/cat/001.png", "test/cat/same.png")), frozenset(("train/dog/002.png", "test/dog/near.jpg"))}
-    assert len(found["duplicates"]) == 13 and [*found["conflicts"][0]] == ["train/cat/wrong.png", "train/dog/020.png"]
+        frozenset(("train/cat/001.png", "test/cat/same.png")),
+        frozenset(("train/dog/002.png", "test/dog/near.jpg")),
+    }
+    assert len(found["duplicates"]) == 13
+    assert [*found["conflicts"][0]] == ["train/cat/wrong.png", "train/dog/020.png"]
     assert found["left_out"] == ["train/cat/001.png"]
     opened = data_set(str(tmp_path))
     side = dict(zip(opened.index.names, opened.splits))
     assert all(side[a] == side[b] for a, b in found["duplicates"] if [a, b] not in found["leaks"])
 
 
-@pytest.mark.parametrize("case, words", [
-    ("empty", "has no images in it (files ending in .bmp"),
-    ("loose", "has 3 images that lie in no class; put each into a folder called as its class"),
-    ("one class", 'has images of one class, "cat"; a classifier needs two or more'),
-    ("test only", 'class "eel" has no image for training, but some for the test'),
-    ("too few", "leaves no image for val: too few images in each class (2 in all)"),
-    ("numbers and names", "labels are numbers in test (as 0) and names in train (as cat); write them alike"),
-    ("no label column", "no column says the label; it has image, species2; name one (`label:` in a study"),
-    ("no such column", 'unknown column "kind"; takes image, species2'),
-    ("no file", 'unknown data set "'),
-    ("not a table", "is damaged or no parquet file"),
-    ("pickled npz", "is damaged or no .npz file of plain arrays"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "case, words",
+    [
+        ("empty", "has no images in it (files ending in .bmp"),
+        ("loose", "has 3 images that lie in no class; put each into a folder called as its class"),
+        ("one class", 'has images of one class, "cat"; a classifier needs two or more'),
+        ("test only", 'class "eel" has no image for training, but some for the test'),
+        ("too few", "leaves no image for val: too few images in each class (2 in all)"),
+        ("numbers and names", "labels are numbers in test (as 0) and names in train (as cat); write them alike"),
+        ("no label column", "no column says the label; it has image, species2; name one (`label:` in a study"),
+        ("no such column", 'unknown column "kind"; takes image, species2'),
+        ("no file", 'unknown data set "'),
+        ("not a table", "is damaged or no parquet file"),
+        ("pickled npz", "is damaged or no .npz file of plain arrays"),
+    ],
+)
 def test_what_is_no_data_set_is_refused_in_a_line(case, words, tmp_path):
     path, more = tmp_path / "d", []
     path.mkdir()
@@ -185,9 +201,10 @@ def test_what_is_no_data_set_is_refused_in_a_line(case, words, tmp_path):
 def test_odd_classes_are_lived_with_and_told(tmp_path):
     folder(tmp_path, {"cat": 20, "Cat": 12, "dog": 1})
     found = told(tmp_path)
-    assert found["classes"]["dog"] == {"train": 1, "val": 0, "test": 0} and found["missing"] == {"val": ["dog"],
-                                                                                                 "test": ["dog"]}
-    assert found["small"] == {"Cat": 8, "dog": 1} and found["alike"] == [["Cat", "cat"]]
+    assert found["classes"]["dog"] == {"train": 1, "val": 0, "test": 0}
+    assert found["missing"] == {"val": ["dog"], "test": ["dog"]}
+    assert found["small"] == {"Cat": 8, "dog": 1}
+    assert found["alike"] == [["Cat", "cat"]]
 
 
 def test_files_of_other_kinds_are_told_by_their_suffix(photos):
@@ -195,7 +212,8 @@ def test_files_of_other_kinds_are_told_by_their_suffix(photos):
     (photos / "dog" / "notes.txt").touch()
     (photos / "dog" / ".DS_Store").touch()
     found = told(photos)
-    assert found["ignored"] == {".heic": 1, ".txt": 1} and found["images"] == 50
+    assert found["ignored"] == {".heic": 1, ".txt": 1}
+    assert found["images"] == 50
     assert "2 files of other kinds or beside the splits are not read: .heic (1), .txt (1)" in found["warnings"]
 
 
@@ -203,8 +221,9 @@ def test_classes_may_be_called_as_splits_are(tmp_path):
     assert set(told(folder(tmp_path, {"train": 20, "test": 20}))["classes"]) == {"train", "test"}
 
 
-@pytest.mark.parametrize("head, row", [
-    ("path;label", "{};{}"), ("\ufeffpath,label", '"{}",{}'), ("label\tpath", "{1}\t{0}")])  # fmt: skip
+@pytest.mark.parametrize(
+    "head, row", [("path;label", "{};{}"), ("\ufeffpath,label", '"{}",{}'), ("label\tpath", "{1}\t{0}")]
+)
 def test_tables_as_spreadsheets_write_them(head, row, tmp_path):
     folder(tmp_path, COUNTS)
     rows = [row.format(f"{label}/{i:03}.png", label) for label, count in COUNTS.items() for i in range(count)]
@@ -215,8 +234,10 @@ def test_tables_as_spreadsheets_write_them(head, row, tmp_path):
 def test_labels_as_columns_have_them(tmp_path):
     folder(tmp_path, COUNTS)
     names = [f"{label}/{i:03}.png" for label, count in COUNTS.items() for i in range(count)]
-    write = lambda label: (tmp_path / "t.csv").write_text(
-        "\n".join(["path,label", *(f"{name},{label(name)}" for name in names)]))
+
+    def write(label):
+        return (tmp_path / "t.csv").write_text("\n".join(["path,label", *(f"{name},{label(name)}" for name in names)]))
+
     write(lambda name: 1.0 if name.startswith("cat") else 0.0)
     assert set(told(tmp_path / "t.csv")["classes"]) == {"0", "1"}
     write(lambda name: "" if name == names[3] else name[:3])
@@ -236,8 +257,10 @@ def test_links_are_followed_once_and_a_dangling_one_is_a_broken_file(tmp_path):
     (photos / "cat" / "again").symlink_to(photos / "cat")
     (photos / "cat" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     found = told(photos)
-    assert found["images"] == 60 and sum(found["classes"]["eel"].values()) == 10
-    assert found["unreadable"] == ["cat/gone.png"] and "No such file" in found["reasons"]["cat/gone.png"]
+    assert found["images"] == 60
+    assert sum(found["classes"]["eel"].values()) == 10
+    assert found["unreadable"] == ["cat/gone.png"]
+    assert "No such file" in found["reasons"]["cat/gone.png"]
 
 
 def test_a_table_with_missing_files_names_them(tmp_path):
@@ -262,7 +285,8 @@ def test_two_processes_that_need_the_images_decode_them_once(photos):
     for process in running:
         process.join()
     files = list(Path(os.environ["SCALESEARCH_CACHE"], "pixels").glob("*.npy"))
-    assert len(sums) == 1 and len(files) == 1
+    assert len(sums) == 1
+    assert len(files) == 1
 
 
 def test_images_are_read_again_when_a_file_changes_and_not_else(photos, monkeypatch):
@@ -280,8 +304,11 @@ def test_images_are_read_again_when_a_file_changes_and_not_else(photos, monkeypa
 def test_a_disk_without_room_is_said_before_anything_is_written(photos, monkeypatch):
     full = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)
     monkeypatch.setattr(pixels_module.shutil, "disk_usage", lambda path: full)
-    with pytest.raises(WorkFailed, match=r"the 50 images of .* take 0 MB at 20 × 20 pixels, and .* has 0 MB free; make "
-                                         "room, or name another folder by SCALESEARCH_CACHE"):
+    with pytest.raises(
+        WorkFailed,
+        match=r"the 50 images of .* take 0 MB at 20 × 20 pixels, and .* has 0 MB free; make "
+        "room, or name another folder by SCALESEARCH_CACHE",
+    ):
         source(str(photos)).load()
 
     def refuse(*_):
@@ -329,5 +356,6 @@ def test_splits_are_found_beside_other_folders(tmp_path):
     for seed, name in enumerate(("training_set", "test set", "papers")):
         folder(tmp_path / name, COUNTS if name != "papers" else {"scans": 3}, seed)
     found = told(tmp_path)
-    assert set(found["classes"]) == {"cat", "dog"} and found["ignored"] == {"papers/": 3}
+    assert set(found["classes"]) == {"cat", "dog"}
+    assert found["ignored"] == {"papers/": 3}
     assert found["splits"] == {"train": "the data's own", "val": "cut from training", "test": "the data's own"}

@@ -34,8 +34,13 @@ def test_class_folders_are_split_by_class_and_the_same_whatever_files_are_called
     for path in one.rglob("*.png"):
         (other / path.parent.name).mkdir(parents=True, exist_ok=True)
         path.rename(other / path.parent.name / f"x{path.stem[::-1]}.png")
-    digests = lambda d: {split: {d.scan.digests[i] for i, s in enumerate(d.splits) if s == split}
-                         for split in ("train", "val", "test")}
+
+    def digests(d):
+        return {
+            split: {d.scan.digests[i] for i, s in enumerate(d.splits) if s == split}
+            for split in ("train", "val", "test")
+        }
+
     folder(one, COUNTS)
     a, b = data_set(str(one)), data_set(str(other))
     assert digests(a) == digests(b)
@@ -46,8 +51,11 @@ def test_folders_of_splits_keep_them_and_validation_comes_out_of_training(tmp_pa
     for seed, split in enumerate(("train", "validation")):
         folder(tmp_path / split, COUNTS, seed)
     opened = data_set(str(tmp_path))
-    assert opened.health.splits == {"train": "the data's own", "val": "cut from training",
-                                    "test": "the data's own validation split"}
+    assert opened.health.splits == {
+        "train": "the data's own",
+        "val": "cut from training",
+        "test": "the data's own validation split",
+    }
     assert source(str(tmp_path)).sizes == {"train": 17 + 26, "val": 3 + 4, "test": 50}
     folder(tmp_path / "test", COUNTS, 2)
     assert source(str(tmp_path)).sizes == {"train": 50, "val": 50, "test": 50}
@@ -61,7 +69,8 @@ def test_pixels_are_those_of_the_files_in_every_split(tmp_path):
         assert pixels.shape == (len(labels), 3, 20, 20)
         for row, label, image in zip(pixels.rows, labels, pixels.numpy()):
             kind, name = names[row].split("/")
-            assert kind == ("cat", "dog")[label] and split == opened.splits[row]
+            assert kind == ("cat", "dog")[label]
+            assert split == opened.splits[row]
             whole = np.asarray(picture(kind, int(name[:3])))[:, 2:22]
             assert np.array_equal(image.transpose(1, 2, 0), whole)
 
@@ -79,12 +88,17 @@ def test_tables_and_arrays(form, tmp_path):
         import pyarrow.parquet as pq
 
         folder(tmp_path, COUNTS)
-        pq.write_table(pa.table({"where": [f"{label}/{i:03}.png" for label, i in rows],
-                                 "kind": [label for label, _ in rows]}), tmp_path / "t.parquet")
+        pq.write_table(
+            pa.table({"where": [f"{label}/{i:03}.png" for label, i in rows], "kind": [label for label, _ in rows]}),
+            tmp_path / "t.parquet",
+        )
         found = source({"source": str(tmp_path / "t.parquet"), "image": "where", "label": "kind"})
     elif form == "parquet of bytes":
-        path = parquet(tmp_path / "t.parquet", [(encoded(label, i), ["cat", "dog"].index(label)) for label, i in rows],
-                       names=["cat", "dog"])
+        path = parquet(
+            tmp_path / "t.parquet",
+            [(encoded(label, i), ["cat", "dog"].index(label)) for label, i in rows],
+            names=["cat", "dog"],
+        )
         found = source(str(path))
     elif form == "npz":
         images = np.stack([np.asarray(picture(label, i)).transpose(2, 0, 1) for label, i in rows])
@@ -92,11 +106,14 @@ def test_tables_and_arrays(form, tmp_path):
         found = source(str(tmp_path / "t.npz"))
     else:
         for seed, split in enumerate(("train", "test")):
-            parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet",
-                    [(encoded(label, 100 * seed + i), label) for label, i in rows])
+            parquet(
+                tmp_path / "data" / f"{split}-00000-of-00001.parquet",
+                [(encoded(label, 100 * seed + i), label) for label, i in rows],
+            )
         found = source(str(tmp_path))
         assert found.sizes == {"train": 17 + 26, "val": 3 + 4, "test": 50}
-    assert found.class_names == ("cat", "dog") and found.channels == 3
+    assert found.class_names == ("cat", "dog")
+    assert found.channels == 3
     assert sum(found.sizes.values()) == (100 if form == "one file a split" else 50)
     pixels, labels = load(found)["train"]
     red = pixels.numpy()[:, 0].mean((1, 2))
@@ -108,7 +125,8 @@ def test_any_number_of_channels(tmp_path):
     np.savez(tmp_path / "t.npz", images=images, labels=np.arange(40) % 2)
     found = source(str(tmp_path / "t.npz"))
     pixels, _ = load(found)["train"]
-    assert found.channels == 5 and pixels.shape[1:] == (5, 12, 12)
+    assert found.channels == 5
+    assert pixels.shape[1:] == (5, 12, 12)
     assert np.array_equal(pixels.numpy(), images[pixels.rows])
     smaller, _ = load(source(str(tmp_path / "t.npz"), 6))["train"]
     assert smaller.shape[1:] == (5, 6, 6)
@@ -123,8 +141,11 @@ def _cifar(tmp_path, fine: bool, binary: bool):
         images, labels = rng.integers(0, 255, (40, 3072), dtype=np.uint8), (np.arange(40) % 4).tolist()
         told[part] = images, labels
         heads = np.array(labels, np.uint8)[:, None].repeat(2 if fine else 1, 1)
-        files[part + ".bin" * binary] = np.concatenate([heads, images], 1).tobytes() if binary else pickle.dumps(
-            {b"data": images, key: labels}, protocol=2)
+        files[part + ".bin" * binary] = (
+            np.concatenate([heads, images], 1).tobytes()
+            if binary
+            else pickle.dumps({b"data": images, key: labels}, protocol=2)
+        )
     called = [b"ant", b"bee", b"cow", b"doe"]
     if binary:
         files["fine_label_names.txt" if fine else "batches.meta.txt"] = b"\n".join(called) + b"\n"
@@ -149,10 +170,12 @@ def test_cifars_own_archives(fine, binary, packed, tmp_path):
             archive.extractall(tmp_path, filter="data")
         path = tmp_path / "cifar"
     opened = data_set(str(path))
-    assert opened.index.classes == ("ant", "bee", "cow", "doe") and {*opened.index.splits} == {"train", "test"}
+    assert opened.index.classes == ("ant", "bee", "cow", "doe")
+    assert {*opened.index.splits} == {"train", "test"}
     pixels, labels = load(source(str(path)))["test"]
     images, wanted = told["test" if fine else "test_batch"]
-    assert np.array_equal(pixels.numpy(), images.reshape(-1, 3, 32, 32)) and labels.tolist() == wanted
+    assert np.array_equal(pixels.numpy(), images.reshape(-1, 3, 32, 32))
+    assert labels.tolist() == wanted
 
 
 class Harmful:
@@ -163,7 +186,8 @@ class Harmful:
 def test_no_pickle_runs_code(tmp_path, capsys):
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Harmful(), b"labels": []}))
     said = refused("data", str(tmp_path))
-    assert "it wants builtins.print, which would mean running code from it" in said and "code ran" not in said
+    assert "it wants builtins.print, which would mean running code from it" in said
+    assert "code ran" not in said
 
 
 def test_what_unpacks_to_more_than_there_is_room_for_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
@@ -173,8 +197,7 @@ def test_what_unpacks_to_more_than_there_is_room_for_is_refused_before_it_is_unp
     with monkeypatch.context() as tight:
         tight.setattr("scalesearch.machine.free_memory", lambda: len(images.tobytes()) - 1)
         tight.setattr("numpy.load", lambda *_, **__: pytest.fail("it was unpacked"))
-        assert "a.npz: would take 4,9" in refused(
-            "data", str(tmp_path / "a.npz"))
+        assert "a.npz: would take 4,9" in refused("data", str(tmp_path / "a.npz"))
     assert npz_images(tmp_path / "a.npz").shape == (100, 128, 128, 3)
 
 
@@ -220,15 +243,22 @@ def test_a_configuration_of_the_hubs_is_named_where_there_are_several(name, tmp_
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text("0" * 40)
     for seed, (size, split) in enumerate((s, p) for s in ("160px", "320px") for p in ("train", "validation", "test")):
-        rows = [(encoded(label, 100 * seed + i), -1 if split == "test" else n)
-                for n, label in enumerate(("cat", "dog")) for i in range(20)]
+        rows = [
+            (encoded(label, 100 * seed + i), -1 if split == "test" else n)
+            for n, label in enumerate(("cat", "dog"))
+            for i in range(20)
+        ]
         parquet(home / "snapshots" / ("0" * 40) / name.format(size=size, split=split), rows, names=["cat", "dog"])
     with pytest.raises(InputError, match="has several configurations: 160px, 320px; name one as hf:some/pets/160px"):
         data_set("hf:some/pets")
     found = data_set("hf:some/pets/320px")
-    assert found.health.splits == {"train": "the data's own", "val": "cut from training",
-                                   "test": "the data's own validation split"}
-    assert len({*found.index.names}) == 80 and found.index.names[0].startswith("train")
+    assert found.health.splits == {
+        "train": "the data's own",
+        "val": "cut from training",
+        "test": "the data's own validation split",
+    }
+    assert len({*found.index.names}) == 80
+    assert found.index.names[0].startswith("train")
 
 
 def test_a_name_is_looked_for_where_data_lies(tmp_path, monkeypatch):
@@ -236,17 +266,20 @@ def test_a_name_is_looked_for_where_data_lies(tmp_path, monkeypatch):
     folder(tmp_path / "imagenette", COUNTS)
     assert source("imagenette").class_names == ("cat", "dog")
     said = refused("data", "cifar1")
-    assert 'unknown data set "cifar1"' in said and 'Did you mean "cifar10"?' in said
+    assert 'unknown data set "cifar1"' in said
+    assert 'Did you mean "cifar10"?' in said
 
 
 def test_json_of_the_command(tmp_path):
     folder(tmp_path / "p", COUNTS)
     done = invoke("data", str(tmp_path / "p"), "--json", "--html", str(tmp_path / "page.html"))
     told = json.loads(done.stdout)
-    assert told["images"] == 50 and told["classes"]["cat"] == {"train": 14, "val": 3, "test": 3}
+    assert told["images"] == 50
+    assert told["classes"]["cat"] == {"train": 14, "val": 3, "test": 3}
     assert told["unreadable"] == told["turned"] == told["duplicates"] == told["leaks"] == told["warnings"] == []
     page = (tmp_path / "page.html").read_text()
-    assert page.count("data:image/webp;base64,") == 12 and "Nothing is broken" in page
+    assert page.count("data:image/webp;base64,") == 12
+    assert "Nothing is broken" in page
     assert "nothing is broken" in invoke("data", str(tmp_path / "p")).stdout
 
 
@@ -277,4 +310,5 @@ def test_rows_of_images_without_names_and_unknown_splits(tmp_path):
     assert sum(source(str(tmp_path / "t.parquet")).sizes.values()) == 50
     pq.write_table(pa.table(columns | {"split": ["train"] * 49 + ["tset"]}), tmp_path / "t.parquet")
     assert 'split: unknown split "tset"; takes train, val, test. Did you mean "test"?' in refused(
-        "data", str(tmp_path / "t.parquet"))
+        "data", str(tmp_path / "t.parquet")
+    )

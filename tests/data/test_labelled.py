@@ -21,10 +21,12 @@ from scalesearch.data.sources import data_set
 from scalesearch.errors import InputError
 
 # name of the photo: its sides, and its boxes by class, in pixels: left, top, right, bottom
-PHOTOS = {"a": ((40, 30), [("cat", 4, 6, 20, 24), ("dog", 10, 0, 40, 30)]),
-          "b": ((24, 48), [("dog", 0, 12, 12, 36)]),
-          "c": ((32, 32), []),
-          "d": ((60, 20), [("cat", 30, 5, 45, 15), ("cat", 0, 0, 15, 10)])}  # fmt: skip
+PHOTOS = {
+    "a": ((40, 30), [("cat", 4, 6, 20, 24), ("dog", 10, 0, 40, 30)]),
+    "b": ((24, 48), [("dog", 0, 12, 12, 36)]),
+    "c": ((32, 32), []),
+    "d": ((60, 20), [("cat", 30, 5, 45, 15), ("cat", 0, 0, 15, 10)]),
+}
 CLASSES = ["cat", "dog"]
 
 
@@ -48,7 +50,9 @@ def voc(folder: Path) -> Path:
         photo(folder / "JPEGImages" / f"{name}.png", sides, boxes)
         objects = "".join(
             f"<object><name>{c}</name><bndbox><xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{right}</xmax>"
-            f"<ymax>{bottom}</ymax></bndbox></object>" for c, x, y, right, bottom in boxes)
+            f"<ymax>{bottom}</ymax></bndbox></object>"
+            for c, x, y, right, bottom in boxes
+        )
         size = f"<size><width>{sides[0]}</width><height>{sides[1]}</height></size>"
         write(folder / "Annotations" / f"{name}.xml", f"<annotation>{size}{objects}</annotation>")
     return folder
@@ -63,8 +67,10 @@ def write(path: Path, text: str) -> Path:
 def yolo(folder: Path) -> Path:
     for name, ((wide, high), boxes) in PHOTOS.items():
         photo(folder / "images" / f"{name}.png", (wide, high), boxes)
-        lines = [f"{CLASSES.index(c)} {(x + r) / 2 / wide} {(y + b) / 2 / high} {(r - x) / wide} {(b - y) / high}"
-                 for c, x, y, r, b in boxes]
+        lines = [
+            f"{CLASSES.index(c)} {(x + r) / 2 / wide} {(y + b) / 2 / high} {(r - x) / wide} {(b - y) / high}"
+            for c, x, y, r, b in boxes
+        ]
         write(folder / "labels" / f"{name}.txt", "\n".join(lines) + "\n")
     write(folder / "data.yaml", "train: images\nnames: [cat, dog]\n")
     return folder
@@ -75,8 +81,10 @@ def coco(folder: Path) -> Path:
     for number, (name, (sides, boxes)) in enumerate(PHOTOS.items(), 100):
         photo(folder / "photos" / f"{name}.png", sides, boxes)
         told["images"].append({"id": number, "file_name": f"photos/{name}.png", "width": sides[0], "height": sides[1]})
-        told["annotations"] += [{"image_id": number, "category_id": {"cat": 7, "dog": 9}[c],
-                                 "bbox": [x, y, r - x, b - y]} for c, x, y, r, b in boxes]
+        told["annotations"] += [
+            {"image_id": number, "category_id": {"cat": 7, "dog": 9}[c], "bbox": [x, y, r - x, b - y]}
+            for c, x, y, r, b in boxes
+        ]
     write(folder / "annotations" / "instances.json", json.dumps(told))
     return folder
 
@@ -114,8 +122,13 @@ def test_targets_lie_where_the_boxes_are_in_the_pixels(size, tmp_path):
         assert (images[i] == LETTERBOX).all(2).any() == (opened.scan.widths[i] * high != opened.scan.heights[i] * wide)
 
 
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 300), st.integers(1, 300),
-       st.tuples(*[st.floats(0, 0.9)] * 4))
+@given(
+    st.integers(1, 400),
+    st.integers(1, 400),
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.tuples(*[st.floats(0, 0.9)] * 4),
+)
 def test_areas_and_extents_lead_back_to_the_photo(wide, high, rows, columns, share):
     box = Box(0, share[0], share[1], min(share[2] + 0.05, 1 - share[0]), min(share[3] + 0.05, 1 - share[1]))
     truth = boxed_index("x", [Labelled(Path("x.png"), "x", None, [box], (wide, high))], ["thing"]).truth
@@ -125,7 +138,8 @@ def test_areas_and_extents_lead_back_to_the_photo(wide, high, rows, columns, sha
     assert told.area[0, 0] == pytest.approx(box.width * wide * box.height * high, rel=1e-4)
     assert (x2 - x1) * told.extent[0, 0] == pytest.approx(box.width * wide, rel=1e-3, abs=1e-3)
     assert (y2 - y1) * told.extent[0, 1] == pytest.approx(box.height * high, rel=1e-3, abs=1e-3)
-    assert lies.left <= x1 * columns + 1e-3 and y2 * rows <= rows - lies.top + 1e-3
+    assert lies.left <= x1 * columns + 1e-3
+    assert y2 * rows <= rows - lies.top + 1e-3
 
 
 def test_a_photo_on_its_side_has_boxes_as_it_stands(tmp_path):
@@ -151,8 +165,10 @@ def test_what_can_be_put_right_is_and_is_told(tmp_path):
     write(folder / "labels" / "z.txt", "0 0.5 0.5 0.5 0.5\n")
     boxes = json.loads(invoke("data", str(folder), "--json", "--val", "0.3", "--test", "0.3").stdout)["boxes"]
     assert boxes["outside"] == boxes["empty"] == boxes["twice"] == ["images/a.png"]
-    assert boxes["unlabelled"] == ["images/b.png"] and boxes["absent"] == ["labels/z.txt"]
-    assert boxes["count"] == 4 and boxes["images"] == 2
+    assert boxes["unlabelled"] == ["images/b.png"]
+    assert boxes["absent"] == ["labels/z.txt"]
+    assert boxes["count"] == 4
+    assert boxes["images"] == 2
 
 
 def test_a_polygon_is_the_box_around_it(tmp_path):
@@ -174,7 +190,7 @@ BAD = {
     "nothing there": ("data.yaml", "path: gone\ntrain: fotos\nnames: [cat, dog]\n", "data.yaml:2", "not there"),
     "names that lack one": ("data.yaml", "train: images\nnames: {0: cat, 2: dog}\n", "data.yaml:2", "numbers classes"),
     "nc beside names": ("data.yaml", "train: images\nnc: 3\nnames: [cat, dog]\n", "data.yaml:2", "nc"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -184,26 +200,38 @@ def test_yolo_labels_that_are_none_are_refused_where_they_stand(case, tmp_path):
     (tmp_path / "other").mkdir()
     write(folder / file, text)
     told = refused("data", str(folder / "data.yaml"))
-    assert place in told and said in told
+    assert place in told
+    assert said in told
 
 
-@pytest.mark.parametrize("text, said", [
-    ("<annotation><object></object></annotation>", "a.xml: object 1"),
-    ("<annotation><object><name>cat</name><bndbox><xmin>x</xmin></bndbox></object></annotation>", "xmin is a number"),
-    ("<annotation>", "is no XML"),
-    ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "declares entities")])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("<annotation><object></object></annotation>", "a.xml: object 1"),
+        (
+            "<annotation><object><name>cat</name><bndbox><xmin>x</xmin></bndbox></object></annotation>",
+            "xmin is a number",
+        ),
+        ("<annotation>", "is no XML"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "declares entities"),
+    ],
+)
 def test_an_annotation_that_is_none_is_refused(text, said, tmp_path):
     folder = voc(tmp_path / "set")
     write(folder / "Annotations" / "a.xml", text)
     assert said in refused("data", str(folder))
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda t: t["annotations"][0].update(category_id=1), "annotations[0]: category_id 1 is of none"),
-    (lambda t: t["annotations"][1].update(image_id=1), "annotations[1]: image_id 1 is of none"),
-    (lambda t: t["annotations"][0].update(bbox=[1, 2, 3]), "annotations[0]: bbox is"),
-    (lambda t: t["images"][0].update(file_name="../x.png"), "images[0]: file_name is"),
-    (lambda t: t.pop("categories"), "needs lists called")])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda t: t["annotations"][0].update(category_id=1), "annotations[0]: category_id 1 is of none"),
+        (lambda t: t["annotations"][1].update(image_id=1), "annotations[1]: image_id 1 is of none"),
+        (lambda t: t["annotations"][0].update(bbox=[1, 2, 3]), "annotations[0]: bbox is"),
+        (lambda t: t["images"][0].update(file_name="../x.png"), "images[0]: file_name is"),
+        (lambda t: t.pop("categories"), "needs lists called"),
+    ],
+)
 def test_a_coco_file_that_is_none_is_refused(change, said, tmp_path):
     file = coco(tmp_path / "set") / "annotations" / "instances.json"
     told = json.loads(file.read_text())
@@ -218,7 +246,10 @@ def test_real_photos_of_blood_cells(tmp_path):
     totals = {name: sum(counted.values()) for name, counted in told["classes"].items()}
     assert totals == {"Platelets": 361, "RBC": 4155 - 2, "WBC": 372}
     assert {split: sum(c[split] for c in told["classes"].values()) for split in told["splits"]}.keys() == {
-        "train", "val", "test"}
+        "train",
+        "val",
+        "test",
+    }
     assert len(told["boxes"]["empty"]) == 2
 
 
@@ -234,8 +265,9 @@ def test_whatever_is_written_is_read_or_refused(tmp_path_factory, kind, rng):
     text = bytearray(whole)
     for _ in range(rng.randint(1, 3)):
         at = rng.randrange(len(text) + 1)
-        text[at : at + rng.randint(0, 8)] = rng.choice((b"", b"nan", b"-1", b"[]", b"null", b"9" * 400, b"\xff", b"../",
-                                                        b"<", b'"', b"{", b"1e309", text[:20]))  # fmt: skip
+        text[at : at + rng.randint(0, 8)] = rng.choice(
+            (b"", b"nan", b"-1", b"[]", b"null", b"9" * 400, b"\xff", b"../", b"<", b'"', b"{", b"1e309", text[:20])
+        )
     path.write_bytes(bytes(text))
     with suppress(InputError):
         data_set(str(folder)).health.warnings  # noqa: B018

@@ -30,25 +30,43 @@ print(json.dumps([[[names[c], float(s), *map(float, b)] for b, s, c in zip(*imag
 
 
 def detector(head):
-    arch = arch_from_dict({
-        "name": "d", "resolution": [64, 96], "classes": 3, "stem": [{"conv": {"width": 8, "stride": 4}}],
-        "stages": [{"stride": 2, "conv": {"width": 16}}, {"stride": 2, "conv": {"width": 16}}], "taps": [0, 1],
-        "head": head})
+    arch = arch_from_dict(
+        {
+            "name": "d",
+            "resolution": [64, 96],
+            "classes": 3,
+            "stem": [{"conv": {"width": 8, "stride": 4}}],
+            "stages": [{"stride": 2, "conv": {"width": 16}}, {"stride": 2, "conv": {"width": 16}}],
+            "taps": [0, 1],
+            "head": head,
+        }
+    )
     torch.manual_seed(2)
     return liven(ss.build(arch)).eval()
 
 
-HEADS = {"yolov8": {"yolov8": {"bins": 4}},
-         "yolo": {"yolo": {"anchors": [[8, 12], [20, 14], [40, 60]], "masks": [[0, 1], [2]]}},
-         "new_coords": {"yolo": {"anchors": [[8, 12], [20, 14], [40, 60]], "masks": [[0, 1], [2]], "act": "sigmoid",
-                                 "new_coords": True, "scale_xy": [2.0, 2.0]}}}  # fmt: skip
+HEADS = {
+    "yolov8": {"yolov8": {"bins": 4}},
+    "yolo": {"yolo": {"anchors": [[8, 12], [20, 14], [40, 60]], "masks": [[0, 1], [2]]}},
+    "new_coords": {
+        "yolo": {
+            "anchors": [[8, 12], [20, 14], [40, 60]],
+            "masks": [[0, 1], [2]],
+            "act": "sigmoid",
+            "new_coords": True,
+            "scale_xy": [2.0, 2.0],
+        }
+    },
+}
 
 
 def alike(found, boxes, scores, classes):
     for own, b, s, c in zip(found, boxes, scores, classes, strict=True):
         count = len(own.scores)
-        assert torch.equal(s[:count], own.scores) and (s[count:] == 0).all()
-        assert torch.allclose(b[:count], own.boxes) and torch.equal(c[:count], own.classes)
+        assert torch.equal(s[:count], own.scores)
+        assert (s[count:] == 0).all()
+        assert torch.allclose(b[:count], own.boxes)
+        assert torch.equal(c[:count], own.classes)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -68,19 +86,40 @@ def test_inside_or_after_it_is_the_same(head):
 def test_onnxruntime_alone_finds_the_same_boxes(head, tmp_path):
     network = detector(HEADS[head])
     (tmp_path / "d.yaml").write_text(arch_to_yaml(network.arch))
-    said = {"preparation": json.dumps({"crop": [64, 96], "resize": [64, 96], "mean": [0, 0, 0], "std": [1, 1, 1]}),
-            "classes": json.dumps(["cat", "dog", "eel"])}
+    said = {
+        "preparation": json.dumps({"crop": [64, 96], "resize": [64, 96], "mean": [0, 0, 0], "std": [1, 1, 1]}),
+        "classes": json.dumps(["cat", "dog", "eel"]),
+    }
     save_file(network.state_dict(), tmp_path / "w.safetensors", said)
     x = np.random.default_rng(0).random((3, 3, 64, 96), dtype=np.float32)
     np.save(tmp_path / "x.npy", x)
     with torch.no_grad():
         boxes, scores = decoder(network.arch)(network(torch.from_numpy(x)))
     least = round(float(scores.amax(-1).quantile(0.4)), 3)
-    invoke("export", str(tmp_path / "d.yaml"), "--weights", str(tmp_path / "w.safetensors"), "--to", "onnx", "--boxes",
-           "--confidence", str(least), "--iou", "0.4", "--most", "15", "-o", str(tmp_path / "d.onnx"))
+    invoke(
+        "export",
+        str(tmp_path / "d.yaml"),
+        "--weights",
+        str(tmp_path / "w.safetensors"),
+        "--to",
+        "onnx",
+        "--boxes",
+        "--confidence",
+        str(least),
+        "--iou",
+        "0.4",
+        "--most",
+        "15",
+        "-o",
+        str(tmp_path / "d.onnx"),
+    )
     (tmp_path / "alone.py").write_text(ALONE)
-    done = subprocess.run([sys.executable, "-I", str(tmp_path / "alone.py"), str(tmp_path / "d.onnx"),
-                           str(tmp_path / "x.npy")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", str(tmp_path / "alone.py"), str(tmp_path / "d.onnx"), str(tmp_path / "x.npy")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for own, rows in zip(suppressed(boxes, scores, least, 0.4, 15), json.loads(done.stdout), strict=True):
         assert len(rows) == len(own.scores) > 1
         assert [row[0] for row in rows] == [["cat", "dog", "eel"][c] for c in own.classes.tolist()]
@@ -92,8 +131,17 @@ def test_pt2_has_them_inside_too(tmp_path):
     network = detector(HEADS["yolov8"])
     (tmp_path / "d.yaml").write_text(arch_to_yaml(network.arch))
     save_file(network.state_dict(), tmp_path / "w.safetensors")
-    invoke("export", str(tmp_path / "d.yaml"), "--weights", str(tmp_path / "w.safetensors"), "--to", "pt2", "--boxes",
-           "-o", str(tmp_path / "d.pt2"))
+    invoke(
+        "export",
+        str(tmp_path / "d.yaml"),
+        "--weights",
+        str(tmp_path / "w.safetensors"),
+        "--to",
+        "pt2",
+        "--boxes",
+        "-o",
+        str(tmp_path / "d.pt2"),
+    )
     files = {"arch": ""}
     again = torch.export.load(tmp_path / "d.pt2", extra_files=files).module()
     x = torch.rand(3, 3, 64, 96)
@@ -120,16 +168,44 @@ print(d.CLASSES, d.PREPARATION["mean"])
 def test_a_python_file_has_them_inside_and_needs_torch_alone(head, tmp_path):
     network = detector(HEADS[head])
     (tmp_path / "d.yaml").write_text(arch_to_yaml(network.arch))
-    said = {"preparation": json.dumps({"crop": [64, 96], "resize": [64, 96], "mean": [0, 0, 0], "std": [1, 1, 1]}),
-            "classes": json.dumps(["cat", 'a "dog"', "eel"])}
+    said = {
+        "preparation": json.dumps({"crop": [64, 96], "resize": [64, 96], "mean": [0, 0, 0], "std": [1, 1, 1]}),
+        "classes": json.dumps(["cat", 'a "dog"', "eel"]),
+    }
     save_file(network.state_dict(), tmp_path / "w.safetensors", said)
-    invoke("export", str(tmp_path / "d.yaml"), "--weights", str(tmp_path / "w.safetensors"), "--to", "py", "--boxes",
-           "--confidence", "0.1", "--iou", "0.4", "--most", "15", "-o", str(tmp_path / "d.py"))
+    invoke(
+        "export",
+        str(tmp_path / "d.yaml"),
+        "--weights",
+        str(tmp_path / "w.safetensors"),
+        "--to",
+        "py",
+        "--boxes",
+        "--confidence",
+        "0.1",
+        "--iou",
+        "0.4",
+        "--most",
+        "15",
+        "-o",
+        str(tmp_path / "d.py"),
+    )
     torch.save(network.state_dict(), tmp_path / "w.pth")
     torch.save(x := torch.rand(3, 3, 64, 96), tmp_path / "x.pt")
     (tmp_path / "plain.py").write_text(PLAIN)
-    done = subprocess.run([sys.executable, "-I", str(tmp_path / "plain.py"), str(tmp_path), str(tmp_path / "w.pth"),
-                           str(tmp_path / "x.pt")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            str(tmp_path / "plain.py"),
+            str(tmp_path),
+            str(tmp_path / "w.pth"),
+            str(tmp_path / "x.pt"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == """['cat', 'a "dog"', 'eel'] [0, 0, 0]\n"""
     with torch.no_grad():
         ours = detector_of(network, 0.1, 0.4, 15)(x)
@@ -143,5 +219,6 @@ def test_mistakes_are_one_line(tmp_path):
     assert "resnet18 is no detector" in refused("export", "resnet18", "--to", "onnx", "--boxes", "-o", out)
     assert "resnet18 is no detector" in refused("export", "resnet18", "--to", "py", "--boxes")
     weights = str(tmp_path / "a.safetensors")
-    assert "--boxes: is for --to onnx, --to pt2 and --to py" in refused("export", "yolov8n", "--to", "safetensors",
-                                                                        "--boxes", "-o", weights)
+    assert "--boxes: is for --to onnx, --to pt2 and --to py" in refused(
+        "export", "yolov8n", "--to", "safetensors", "--boxes", "-o", weights
+    )

@@ -19,8 +19,15 @@ from scalesearch.export.files import write
 from scalesearch.export.python import to_python
 from scalesearch.weights.loading import load_weights
 
-SMALL = {"resnet20_cifar": 32, "mobilenet_v4_hybrid_medium": 64, "shufflenet_v2_x0_5": 64, "yolov8n": 64,
-         "inception_v3": 96, "densenet_bc100_12": 32, "convnext_tiny": 64}  # fmt: skip
+SMALL = {
+    "resnet20_cifar": 32,
+    "mobilenet_v4_hybrid_medium": 64,
+    "shufflenet_v2_x0_5": 64,
+    "yolov8n": 64,
+    "inception_v3": 96,
+    "densenet_bc100_12": 32,
+    "convnext_tiny": 64,
+}
 
 
 def network(name, resolution=None):
@@ -35,8 +42,9 @@ def outputs(model, x) -> tuple:
 
 
 def images(model, batch=3):
-    return torch.randn(batch, 3, model.arch.resolution, model.arch.resolution,
-                       generator=torch.Generator().manual_seed(9))
+    return torch.randn(
+        batch, 3, model.arch.resolution, model.arch.resolution, generator=torch.Generator().manual_seed(9)
+    )
 
 
 def close(a, b, tolerance=1e-4) -> bool:
@@ -72,11 +80,13 @@ def test_onnx_takes_another_opset_and_refuses_an_unknown_one(tmp_path):
     for opset in (7, 99):
         with pytest.raises(InputError, match=f"--opset: takes 18 to 23, got {opset}"):
             write(model, "onnx", tmp_path / "other.onnx", opset=opset)
-    assert not (tmp_path / "other.onnx").exists() and len(list(tmp_path.iterdir())) == 1
+    assert not (tmp_path / "other.onnx").exists()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize(("name", "library"),
-                         [("resnet18", "timm"), ("mobilenet_v3_small", "torchvision"), ("mobilenet_v3_small", "timm")])
+@pytest.mark.parametrize(
+    ("name", "library"), [("resnet18", "timm"), ("mobilenet_v3_small", "torchvision"), ("mobilenet_v3_small", "timm")]
+)
 def test_a_peers_file_loads_into_the_peer(name, library, tmp_path, torchvision_models):
     model = network(name, 64)
     if library == "timm":
@@ -99,10 +109,26 @@ def standalone(source, path):
     return module.build()
 
 
-FAMILY_MEMBERS = ["vgg11_bn", "resnet18", "inception_v1_aux", "inception_v3", "inception_resnet_v2", "densenet121",
-                  "mobilenet_v2",
-                  "mobilenet_v4_conv_small", "efficientnet_b0", "efficientnet_v2_s", "mnasnet0_5", "regnet_y_400mf",
-                  "shufflenet_v2_x0_5", "squeezenet1_1", "convnext_tiny", "darknet53", "yolov3_tiny", "yolov8n"]
+FAMILY_MEMBERS = [
+    "vgg11_bn",
+    "resnet18",
+    "inception_v1_aux",
+    "inception_v3",
+    "inception_resnet_v2",
+    "densenet121",
+    "mobilenet_v2",
+    "mobilenet_v4_conv_small",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "mnasnet0_5",
+    "regnet_y_400mf",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "convnext_tiny",
+    "darknet53",
+    "yolov3_tiny",
+    "yolov8n",
+]
 
 
 @pytest.mark.slow
@@ -121,24 +147,47 @@ def test_the_python_file_is_the_network(name, tmp_path):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         alone(x[:1])
     assert counter.get_total_flops() == 2 * ss.cost(model.arch).macs
-    code = ("import sys, ast; "
-            "print({(n.names[0].name if isinstance(n, ast.Import) else n.module).split('.')[0] "
-            "for n in ast.walk(ast.parse(open('model.py').read())) if isinstance(n, (ast.Import, ast.ImportFrom))})")
-    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
-                           check=True).stdout
+    code = (
+        "import sys, ast; "
+        "print({(n.names[0].name if isinstance(n, ast.Import) else n.module).split('.')[0] "
+        "for n in ast.walk(ast.parse(open('model.py').read())) if isinstance(n, (ast.Import, ast.ImportFrom))})"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     assert eval(found) <= {"torch", "collections", "math", "__future__"}
-    ruff = subprocess.run([sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E4,E7,E9,F,I,UP,C4",
-                           "model.py"],
-                          cwd=tmp_path, capture_output=True, text=True, check=False)  # fmt: skip
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E4,E7,E9,F,I,UP,C4", "model.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ruff.returncode == 0, ruff.stdout
 
 
 def test_the_python_file_of_a_module_with_identities(tmp_path):
-    arch = ss.space_from_dict({"name": "mixed", "resolution": 8, "classes": 3,
-                               "stages": [{"conv": {"width": 8}}, {"inception": {"branches": [
-        [{"identity": {}}], [{"identity": {}}, {"conv": {"width": 8}}], [{"se": {"reduction": 4}}]]}},
-        {"inception_residual": {"branches": [[{"identity": {}}, {"conv": {"width": 8, "kernel": 1}}]]}}],
-        "head": {"classifier": {}}}).at({})
+    arch = ss.space_from_dict(
+        {
+            "name": "mixed",
+            "resolution": 8,
+            "classes": 3,
+            "stages": [
+                {"conv": {"width": 8}},
+                {
+                    "inception": {
+                        "branches": [
+                            [{"identity": {}}],
+                            [{"identity": {}}, {"conv": {"width": 8}}],
+                            [{"se": {"reduction": 4}}],
+                        ]
+                    }
+                },
+                {"inception_residual": {"branches": [[{"identity": {}}, {"conv": {"width": 8, "kernel": 1}}]]}},
+            ],
+            "head": {"classifier": {}},
+        }
+    ).at({})
     torch.manual_seed(0)
     model = liven(ss.build(arch)).eval()
     alone = standalone(to_python(arch), tmp_path / "model.py").eval()
@@ -165,7 +214,10 @@ def test_the_command_offers_what_can_be_written():
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     model = network("resnet20_cifar")
-    full = lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+
+    def full(*_, **__):
+        return (_ for _ in ()).throw(OSError(28, "No space left on device"))
+
     monkeypatch.setattr(torch.export, "save", full)
     with pytest.raises(OSError, match="No space left"):
         write(model, "pt2", tmp_path / "m.pt2")

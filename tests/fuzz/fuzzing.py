@@ -51,6 +51,7 @@ def command(*arguments: str) -> Outcome:
 
 def _file(name: str, make: Callable[[random.Random], bytes], *asked: str) -> Callable:
     """A kind of which an input is one file; of the command's words `@name` is a path in its folder."""
+
     def laid(dice: random.Random, folder: Path) -> tuple[str, ...]:
         (folder / name).write_bytes(make(dice))
         return tuple(str(folder / word.removeprefix("@")) if word.startswith("@") else word for word in asked)
@@ -67,7 +68,7 @@ KINDS: dict[str, Callable[[random.Random, Path], tuple[str, ...]]] = {
     "image": inputs.image,
     "boxes": inputs.boxes,
     "run": inputs.run,
-}  # fmt: skip
+}
 
 
 def tried(kind: str, number: int, folder: Path) -> Outcome:

@@ -19,10 +19,38 @@ from PIL import Image
 from scalesearch.yamlfile import dump
 
 ROOT = Path(__file__).parents[2]
-ODD = [None, True, -1, 0, 1, 3, 2**40, 1e99, float("nan"), float("inf"), "", "x", "é\u202e\x00", "x" * 2000,
-       "!!python/x", "../../etc/passwd", "<script>", [], {}, [[]], {"choice": []}, {"choice": [1, 1]},
-       {"range": [3, 1]}, {"range": [1, 10**9]}, {"choice": [8, 16], "name": "e"}, "600M", "≤ 5M", "2x resnet18",
-       "1..0", {"conv": {}}]
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    2**40,
+    1e99,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "é\u202e\x00",
+    "x" * 2000,
+    "!!python/x",
+    "../../etc/passwd",
+    "<script>",
+    [],
+    {},
+    [[]],
+    {"choice": []},
+    {"choice": [1, 1]},
+    {"range": [3, 1]},
+    {"range": [1, 10**9]},
+    {"choice": [8, 16], "name": "e"},
+    "600M",
+    "≤ 5M",
+    "2x resnet18",
+    "1..0",
+    {"conv": {}},
+]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 ARCHS = sorted((ROOT / "reports").glob("*.phi*.yaml"))
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -94,8 +122,15 @@ def _places(data: Any) -> Any:
 def mutated_bytes(raw: bytes, dice: random.Random) -> bytes:
     """Cut, flipped, doubled or with something strange in between."""
     raw, at = bytearray(raw), dice.randrange(max(1, len(raw)))
-    strange = (b"\t", b"\x00", b"\xff\xfe", b"&a [*a, *a]\n", b"!!python/object/apply:os.system [x]\n", b"{" * 300,
-               b"---\n")
+    strange = (
+        b"\t",
+        b"\x00",
+        b"\xff\xfe",
+        b"&a [*a, *a]\n",
+        b"!!python/object/apply:os.system [x]\n",
+        b"{" * 300,
+        b"---\n",
+    )
     match dice.randrange(5):
         case 0:
             return bytes(raw[:at])
@@ -136,8 +171,10 @@ def cfg(dice: random.Random) -> bytes:
     for _ in range(dice.choice((1, 2, 5))):
         at = dice.randrange(len(lines))
         key = lines[at].partition("=")[0]
-        lines[at] = dice.choice([f"{key}={value}" for value in (-1, 0, 10**9, "x", "", "1,2,3", 1.5)]
-                                + ["", "[what]", lines[at] * 2, dice.choice(lines)])  # fmt: skip
+        lines[at] = dice.choice(
+            [f"{key}={value}" for value in (-1, 0, 10**9, "x", "", "1,2,3", 1.5)]
+            + ["", "[what]", lines[at] * 2, dice.choice(lines)]
+        )
     raw = "\n".join(lines).encode()
     return mutated_bytes(raw, dice) if dice.random() < 0.3 else raw
 
@@ -159,8 +196,15 @@ def weights(dice: random.Random, folder: Path) -> tuple[str, ...]:
     if kind == "w.pth":
         raw = mutated_bytes(_checkpoint(dice.choice(("bare", "wrapped"))), dice)
     else:
-        raw = save(_state(), {"preparation": json.dumps({"crop": 32, "resize": 32, "interpolation": "bilinear",
-                                                         "mean": [0.5] * 3, "std": [0.2] * 3}), "classes": "[1]"})
+        raw = save(
+            _state(),
+            {
+                "preparation": json.dumps(
+                    {"crop": 32, "resize": 32, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.2] * 3}
+                ),
+                "classes": "[1]",
+            },
+        )
         raw = mutated_bytes(raw, dice) if dice.random() < 0.5 else _with_header(raw, dice)
     (folder / kind).write_bytes(raw)
     return "export", "resnet20_cifar", "--to", "py", "--weights", str(folder / kind), "-o", str(folder / "model.py")
@@ -217,9 +261,13 @@ def boxes(dice: random.Random, folder: Path) -> tuple[str, ...]:
     for name in ("annotations", "Annotations", "labels"):
         (folder / name).mkdir(exist_ok=True)
     if kind == "coco":
-        told = {"images": [{"id": i, "file_name": f"{i}.png", "width": 24, "height": 20} for i in range(6)],
-                "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": [2, 3, 10, 10], "iscrowd": 0}
-                                for i in range(6)], "categories": [{"id": 1, "name": "cat"}]}  # fmt: skip
+        told = {
+            "images": [{"id": i, "file_name": f"{i}.png", "width": 24, "height": 20} for i in range(6)],
+            "annotations": [
+                {"id": i, "image_id": i, "category_id": 1, "bbox": [2, 3, 10, 10], "iscrowd": 0} for i in range(6)
+            ],
+            "categories": [{"id": 1, "name": "cat"}],
+        }
         raw = json.dumps(told).encode()
         raw = mutated_bytes(raw, dice) if dice.random() < 0.3 else json.dumps(mutated_data(told, dice)).encode()
         (folder / "annotations" / "all.json").write_bytes(raw)
@@ -258,8 +306,10 @@ def _run_folder() -> dict[str, bytes]:
         (home / "run" / "study.yaml").write_text(dump(dict(study.document)))
         left = {name: (home / "run" / name).read_bytes() for name in ("trials.jsonl", "study.yaml", "data.json")}
     recalled = {"classes": ["cat", "dog"], "recall": [0.5, 1.0], "confusion": [[1, 1], [0, 2]]}
-    return left | {"by_class/family/tiny-phi0-s0.json": json.dumps(recalled).encode(),
-                   "spent.json": b'{"seconds": 3.5, "gpu_seconds": 0.0}'}  # fmt: skip
+    return left | {
+        "by_class/family/tiny-phi0-s0.json": json.dumps(recalled).encode(),
+        "spent.json": b'{"seconds": 3.5, "gpu_seconds": 0.0}',
+    }
 
 
 def run(dice: random.Random, folder: Path) -> tuple[str, ...]:
@@ -283,5 +333,3 @@ def run(dice: random.Random, folder: Path) -> tuple[str, ...]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(raw)
     return "report", str(folder)
-
-

@@ -20,6 +20,10 @@ def test_mutated_files_end_in_success_or_a_located_error(kind, tmp_path, monkeyp
     outcomes = {number: tried(kind, number, tmp_path) for number in range(NUMBER.get(kind, 40))}
     faults = {number: outcome.fault for number, outcome in outcomes.items() if outcome.fault}
     assert not faults
-    assert {0, 2} >= {o.exit for o in outcomes.values()} and any(o.exit == 2 for o in outcomes.values())
-    assert all(o.said.startswith("scalesearch: ") and len(o.said.splitlines()) <= 3 for o in outcomes.values()
-               if o.exit == 2 and kind != "image")
+    assert {0, 2} >= {o.exit for o in outcomes.values()}
+    assert any(o.exit == 2 for o in outcomes.values())
+    assert all(
+        o.said.startswith("scalesearch: ") and len(o.said.splitlines()) <= 3
+        for o in outcomes.values()
+        if o.exit == 2 and kind != "image"
+    )

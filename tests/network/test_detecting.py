@@ -55,23 +55,40 @@ def test_suppression_is_ultralytics(every_class, seed, torchvision_models, monke
     boxes = torch.cat([centre - size / 2, centre + size / 2], -1)
     expected = nms.non_max_suppression(given, 0.6, 0.3, multi_label=every_class, max_det=50, max_wh=1000)
     for ours, rows in zip(suppressed(boxes, scores, 0.6, 0.3, 50, every_class), expected, strict=True):
-        assert len(ours.scores) == len(rows) == 50 and torch.equal(ours.scores, rows[:, 4])
-        assert torch.allclose(ours.boxes, rows[:, :4], atol=1e-3) and torch.equal(ours.classes, rows[:, 5].long())
+        assert len(ours.scores) == len(rows) == 50
+        assert torch.equal(ours.scores, rows[:, 4])
+        assert torch.allclose(ours.boxes, rows[:, :4], atol=1e-3)
+        assert torch.equal(ours.classes, rows[:, 5].long())
 
 
 def detector(boxes="yolo", **head):
     masks = head.pop("masks", [[0, 1], [2]])
-    arch = arch_from_dict({
-        "name": "d", "resolution": [32, 48], "classes": 3, "stem": [{"conv": {"width": 8, "stride": 2}}],
-        "stages": [{"stride": 2, "conv": {"width": 8}}, {"stride": 2, "conv": {"width": 8}}], "taps": [0, 1],
-        "head": {"yolo": {"anchors": [[4, 6], [10.5, 7], [20, 30]], "masks": masks, "boxes": boxes, **head}}})
+    arch = arch_from_dict(
+        {
+            "name": "d",
+            "resolution": [32, 48],
+            "classes": 3,
+            "stem": [{"conv": {"width": 8, "stride": 2}}],
+            "stages": [{"stride": 2, "conv": {"width": 8}}, {"stride": 2, "conv": {"width": 8}}],
+            "taps": [0, 1],
+            "head": {"yolo": {"anchors": [[4, 6], [10.5, 7], [20, 30]], "masks": masks, "boxes": boxes, **head}},
+        }
+    )
     torch.manual_seed(1)
     return arch, liven(ss.build(arch)).eval()
 
 
-@pytest.mark.parametrize("head", [
-    {}, {"scale_xy": [1.05, 1.2]}, {"act": "sigmoid", "new_coords": True, "scale_xy": [2.0, 2.0]},
-    {"boxes": "gaussian"}, {"boxes": "region"}, {"boxes": "region", "softmax": True}])
+@pytest.mark.parametrize(
+    "head",
+    [
+        {},
+        {"scale_xy": [1.05, 1.2]},
+        {"act": "sigmoid", "new_coords": True, "scale_xy": [2.0, 2.0]},
+        {"boxes": "gaussian"},
+        {"boxes": "region"},
+        {"boxes": "region", "softmax": True},
+    ],
+)
 def test_anchors_are_read_as_darknet_reads_them(head):
     """`get_yolo_box`, `get_gaussian_yolo_box`, `get_region_box` and what their layers do before."""
     arch, network = detector(**head)
@@ -117,10 +134,16 @@ def test_anchors_are_read_as_darknet_reads_them(head):
 @pytest.mark.parametrize("sqrt", [True, False])
 def test_yolov1_is_read_as_darknet_reads_it(sqrt):
     """`get_detection_detections`."""
-    arch = arch_from_dict({
-        "name": "v1", "resolution": [32, 48], "classes": 2, "stem": [{"conv": {"width": 4, "stride": 2}}],
-        "stages": [{"connected": {"width": 2 * 2 * (2 + 5 * 3)}}],
-        "head": {"yolov1": {"side": 2, "boxes": 3, "sqrt": sqrt}}})
+    arch = arch_from_dict(
+        {
+            "name": "v1",
+            "resolution": [32, 48],
+            "classes": 2,
+            "stem": [{"conv": {"width": 4, "stride": 2}}],
+            "stages": [{"connected": {"width": 2 * 2 * (2 + 5 * 3)}}],
+            "head": {"yolov1": {"side": 2, "boxes": 3, "sqrt": sqrt}},
+        }
+    )
     values = torch.rand(1, 68)
     boxes, scores = decoder(arch)(values)
     v, n = values[0].tolist(), 0

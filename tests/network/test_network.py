@@ -21,22 +21,25 @@ from scalesearch.space.schema import load_space
 SMALL = {"vgg11_bn": 32, "resnet18": 40, "resnet50": 40, "mobilenet_v1": 40, "mobilenet_v2": 40, "efficientnet_b0": 40}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name != "mobilenet_v2" else [])
-                        for name in SMALL])
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name != "mobilenet_v2" else []) for name in SMALL]
+)
 def model(request):
     torch.manual_seed(0)
     return liven(build(zoo.model(request.param).with_(resolution=SMALL[request.param], classes=10))).eval()
 
 
 def image(model, batch=2):
-    return torch.randn(batch, 3, model.arch.resolution, model.arch.resolution,
-                       generator=torch.Generator().manual_seed(1))
+    return torch.randn(
+        batch, 3, model.arch.resolution, model.arch.resolution, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def test_parameters_are_named_by_where_they_stand():
     model = build(zoo.model("efficientnet_b0"))
     assert model.stages[2][1].expand.conv.weight is dict(model.named_parameters())["stages.2.1.expand.conv.weight"]
-    assert isinstance(model.stem, nn.Sequential) and model.head.linear.out_features == 1000
+    assert isinstance(model.stem, nn.Sequential)
+    assert model.head.linear.out_features == 1000
 
 
 def test_compiles_exports_copies_and_saves(model, tmp_path):
@@ -46,10 +49,12 @@ def test_compiles_exports_copies_and_saves(model, tmp_path):
     torch.testing.assert_close(torch.compile(model, backend="aot_eager")(x), expected)
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), expected)
     torch.testing.assert_close(copy.deepcopy(model)(x), expected)
-    torch.testing.assert_close(copy.deepcopy(model).to(memory_format=torch.channels_last)(x), expected, rtol=1e-3,
-                               atol=1e-4)
-    torch.testing.assert_close(copy.deepcopy(model).to(torch.float64)(x.double()).float(), expected, rtol=1e-3,
-                               atol=1e-4)
+    torch.testing.assert_close(
+        copy.deepcopy(model).to(memory_format=torch.channels_last)(x), expected, rtol=1e-3, atol=1e-4
+    )
+    torch.testing.assert_close(
+        copy.deepcopy(model).to(torch.float64)(x.double()).float(), expected, rtol=1e-3, atol=1e-4
+    )
     save_weights(model.state_dict(), tmp_path / "w.safetensors")
     torch.save(model.state_dict(), tmp_path / "w.pt")
     for state in (load_file(tmp_path / "w.safetensors"), torch.load(tmp_path / "w.pt", weights_only=True)):
@@ -63,7 +68,8 @@ def test_a_stage_can_be_frozen_hooked_and_replaced(model):
     model.stages[1].register_forward_hook(lambda module, args, out: seen.append(tuple(out.shape)))
     model.stages[0].requires_grad_(False)
     model(image(model)).sum().backward()
-    assert seen and all(p.grad is None for p in model.stages[0].parameters())
+    assert seen
+    assert all(p.grad is None for p in model.stages[0].parameters())
     assert any(p.grad is not None for p in model.stages[1].parameters())
     model.stages[1] = nn.Identity()
     assert len(list(model.stages)) == len(model.arch.stages)
@@ -80,9 +86,14 @@ def test_drop_path_grows_linearly_and_acts_in_training_alone():
     assert not torch.equal(model.train()(x), model(x))
 
 
-@pytest.mark.parametrize("name",
-                         ["mobilenet_v2", pytest.param("resnet18", marks=pytest.mark.slow),
-                          pytest.param("efficientnet_b0", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v2",
+        pytest.param("resnet18", marks=pytest.mark.slow),
+        pytest.param("efficientnet_b0", marks=pytest.mark.slow),
+    ],
+)
 def test_initialisation_is_hes_by_fan_out(name):
     torch.manual_seed(0)
     for module in build(zoo.model(name)).modules():
@@ -100,7 +111,8 @@ def test_standalone_file_equals_the_network(model, padding, tmp_path):
     torch.save(x, tmp_path / "x.pt")
     scored, trained, params = standalone(to_python(arch), tmp_path)
     torch.manual_seed(5)
-    assert torch.equal(network.eval()(x), scored) and torch.equal(network.train()(x), trained)
+    assert torch.equal(network.eval()(x), scored)
+    assert torch.equal(network.train()(x), trained)
     assert params == sum(p.numel() for p in network.parameters())
 
 

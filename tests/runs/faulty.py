@@ -51,13 +51,27 @@ def trap(x, *, width: Width, stride: int = 1):
 
 
 STUDY = {
-    "name": "faulty", "data": "digits", "resolution": 16, "budget": {"macs": "1M"}, "parallel": 2,
-    "space": {"name": "traps", "resolution": 16, "classes": 10, "stem": {"conv": {"width": 8, "stride": 2}},
-              "stages": [{"trap": {"width": {"choice": list(range(8, 80, 8))}}}], "head": {"classifier": {}}},
-    "search": {"with": "random", "trials": 9, "epochs": 1}, "finalists": {"top": 0},
-    "scale": {"with": "random", "trials": 4, "tolerance": 0.5, "epochs": 1}, "family": {"phi": [0]}, "compare": [],
-    "recipe": {"epochs": 1, "data_share": 0.2}, "ray": {"trial_timeout": "30s"},
-}  # fmt: skip
+    "name": "faulty",
+    "data": "digits",
+    "resolution": 16,
+    "budget": {"macs": "1M"},
+    "parallel": 2,
+    "space": {
+        "name": "traps",
+        "resolution": 16,
+        "classes": 10,
+        "stem": {"conv": {"width": 8, "stride": 2}},
+        "stages": [{"trap": {"width": {"choice": list(range(8, 80, 8))}}}],
+        "head": {"classifier": {}},
+    },
+    "search": {"with": "random", "trials": 9, "epochs": 1},
+    "finalists": {"top": 0},
+    "scale": {"with": "random", "trials": 4, "tolerance": 0.5, "epochs": 1},
+    "family": {"phi": [0]},
+    "compare": [],
+    "recipe": {"epochs": 1, "data_share": 0.2},
+    "ray": {"trial_timeout": "30s"},
+}
 
 
 if __name__ == "__main__":
@@ -70,5 +84,6 @@ if __name__ == "__main__":
         STUDY["ray"]["gpus_per_trial"] = 0.5
     path.write_text(yamlfile.dump(STUDY))
     done = ss.run(path, folder)
-    print(json.dumps({t.decisions["stages.0.trap.width"]: [t.state, t.reason] for t in done.trials
-                      if t.step == "base"}))  # fmt: skip
+    print(
+        json.dumps({t.decisions["stages.0.trap.width"]: [t.state, t.reason] for t in done.trials if t.step == "base"})
+    )

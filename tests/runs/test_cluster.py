@@ -49,37 +49,60 @@ def cluster(tmp_path_factory):
     there = {process.pid for process in psutil.process_iter()}
     session = Path("/tmp") / f"rc{os.getpid()}"
     with pytest.MonkeyPatch.context() as patched:
-        for key, value in (("RAY_AUTH_MODE", "token"), ("RAY_AUTH_TOKEN", TOKEN), ("RAY_USAGE_STATS_ENABLED", "0"),
-                           ("PATH", f"{RAY.parent}{os.pathsep}{os.environ['PATH']}"),
-                           ("HOME", str(tmp_path_factory.mktemp("home"))),
-                           ("SCALESEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))):  # fmt: skip
+        for key, value in (
+            ("RAY_AUTH_MODE", "token"),
+            ("RAY_AUTH_TOKEN", TOKEN),
+            ("RAY_USAGE_STATS_ENABLED", "0"),
+            ("PATH", f"{RAY.parent}{os.pathsep}{os.environ['PATH']}"),
+            ("HOME", str(tmp_path_factory.mktemp("home"))),
+            ("SCALESEARCH_CACHE", str(tmp_path_factory.mktemp("cache"))),
+        ):
             patched.setenv(key, value)
         try:
-            head = ray("start", "--head", f"--port={port}", "--dashboard-host=127.0.0.1",
-                       f"--dashboard-port={dashboard}", "--include-dashboard=true", "--num-cpus=1",
-                       f"--temp-dir={session}", "--node-ip-address=127.0.0.1")  # fmt: skip
+            head = ray(
+                "start",
+                "--head",
+                f"--port={port}",
+                "--dashboard-host=127.0.0.1",
+                f"--dashboard-port={dashboard}",
+                "--include-dashboard=true",
+                "--num-cpus=1",
+                f"--temp-dir={session}",
+                "--node-ip-address=127.0.0.1",
+            )
             assert head.returncode == 0, head.stdout + head.stderr
             second = ray("start", f"--address=127.0.0.1:{port}", "--num-cpus=1", "--node-ip-address=127.0.0.1")
             assert second.returncode == 0, second.stdout + second.stderr
             yield f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}"
         finally:  # also where it did not start as a whole: what is left would be in the way of other Rays' ports
-            ours = [p for p in psutil.process_iter(["cmdline"]) if p.pid not in there
-                    and any(str(session) in part or f":{port}" in part for part in p.info["cmdline"] or [])]
+            ours = [
+                p
+                for p in psutil.process_iter(["cmdline"])
+                if p.pid not in there
+                and any(str(session) in part or f":{port}" in part for part in p.info["cmdline"] or [])
+            ]
             for process in ours:
                 process.kill()
             shutil.rmtree(session, ignore_errors=True)
 
 
 def command(*arguments: str, **more) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "scalesearch", *arguments], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **more)
+    return subprocess.Popen(
+        [sys.executable, "-m", "scalesearch", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
 
 
 def done(*arguments: str, code: int = 0) -> subprocess.CompletedProcess:
     """In a process of its own: Ray keeps the token that it once had, and other tests want a Ray without one."""
-    ended = subprocess.run([sys.executable, "-m", "scalesearch", *arguments], capture_output=True, text=True,
-                           timeout=400)
-    assert ended.returncode == code and "Traceback" not in ended.stderr, ended.stderr
+    ended = subprocess.run(
+        [sys.executable, "-m", "scalesearch", *arguments], capture_output=True, text=True, timeout=400
+    )
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr, ended.stderr
     return ended
 
 
@@ -97,14 +120,18 @@ def test_a_study_survives_the_terminal_and_comes_home(cluster, study, finished, 
     os.killpg(terminal.pid, signal.SIGKILL)  # as a terminal that is closed
     terminal.wait()
     (job,) = listed(address)
-    assert job["study"] == "small" and job["status"] == "RUNNING"
+    assert job["study"] == "small"
+    assert job["status"] == "RUNNING"
     done("fetch", job["job"], "--address", address, "--out", str(tmp_path / "early"))
     assert (tmp_path / "early" / "study.yaml").exists()
     said = done("attach", job["job"], "--address", address)
-    assert "[1/18]" in said.stdout and "[18/18]" in said.stdout and "fetch" in said.stderr
+    assert "[1/18]" in said.stdout
+    assert "[18/18]" in said.stdout
+    assert "fetch" in said.stderr
     home = tmp_path / "home"
     done("fetch", job["job"], "--address", address, "--out", str(home))
-    assert essence(home) == essence(finished[0]) and (home / "report.html").exists()
+    assert essence(home) == essence(finished[0])
+    assert (home / "report.html").exists()
     assert (home / "family" / "small-phi1" / "weights.safetensors").exists()
     assert listed(address)[0]["status"] == "SUCCEEDED"
 
@@ -121,7 +148,8 @@ def test_a_job_is_stopped_saved_and_gone_on_with_where_it_was(cluster, study, fi
             break
         time.sleep(0.2)
     assert "stopped" in done("stop", job, "--address", address).stdout
-    assert 3 < len(TrialLog(out / "trials.jsonl", repair=False)) < 18 and (out / "report.html").exists()
+    assert 3 < len(TrialLog(out / "trials.jsonl", repair=False)) < 18
+    assert (out / "report.html").exists()
     again = done(*submitted, "--resume").stdout.strip()
     done("attach", again, "--address", address)
     assert essence(out) == essence(finished[0])
@@ -146,8 +174,10 @@ def test_a_run_joins_a_cluster_whose_nodes_come_and_go(cluster, study, finished,
     for raylet in new:
         raylet.kill()
     _, said = process.communicate(timeout=400)
-    assert process.returncode == 0 and new, said
-    assert essence(out) == essence(finished[0]) and (out / "report.html").exists()
+    assert process.returncode == 0, said
+    assert new, said
+    assert essence(out) == essence(finished[0])
+    assert (out / "report.html").exists()
 
 
 @pytest.mark.slow
@@ -175,9 +205,12 @@ def test_a_cluster_that_has_just_started_is_waited_for_and_no_name_is_a_command(
     monkeypatch.setattr(ray_jobs, "LOOK", 0.0)
     client = Client()
     named = replace(load_study(study), name='x"; touch /tmp/owned; `id` $(id) "')
-    assert ray_jobs.Jobs("http://x", client).submit(named) == "job" and client.tries == 3
-    assert re.fullmatch(r'python -m scalesearch run study.yaml --address auto --out "\$HOME/scalesearch/[\w.-]+"',
-                        client.sent["entrypoint"])
+    assert ray_jobs.Jobs("http://x", client).submit(named) == "job"
+    assert client.tries == 3
+    assert re.fullmatch(
+        r'python -m scalesearch run study.yaml --address auto --out "\$HOME/scalesearch/[\w.-]+"',
+        client.sent["entrypoint"],
+    )
 
 
 def test_what_is_packed_comes_out_among_other_lines(tmp_path):
@@ -226,16 +259,27 @@ register_block(gate)
 def test_blocks_of_ones_own_are_run_from_files_that_are_named_alone(tmp_path):
     space = TINY_SPACE | {"stages": [{"gate": {"width": {"choice": [8, 16, 24, 32]}}}]}
     (tmp_path / "own.py").write_text(OWN)
-    text = {"name": "own", "space": space, "data": "digits", "resolution": 16, "budget": {"macs": "1M"},
-            "search": {"with": "random", "trials": 2, "epochs": 1}, "finalists": {"top": 0},
-            "scale": {"with": "random", "trials": 4, "tolerance": 0.5, "epochs": 1}, "family": {"phi": [0]},
-            "recipe": {"epochs": 1, "data_share": 0.2}}  # fmt: skip
+    text = {
+        "name": "own",
+        "space": space,
+        "data": "digits",
+        "resolution": 16,
+        "budget": {"macs": "1M"},
+        "search": {"with": "random", "trials": 2, "epochs": 1},
+        "finalists": {"top": 0},
+        "scale": {"with": "random", "trials": 4, "tolerance": 0.5, "epochs": 1},
+        "family": {"phi": [0]},
+        "recipe": {"epochs": 1, "data_share": 0.2},
+    }
     (tmp_path / "study.yaml").write_text(yamlfile.dump(text))
     assert "space.stages[0].gate: unknown" in refused("run", str(tmp_path / "study.yaml"), "--dry-run")
     done("--blocks", str(tmp_path / "own.py"), "run", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "run"))
     assert all(t.done for t in TrialLog(tmp_path / "run" / "trials.jsonl"))
-    for name, content, words in (("bad", "1 / 0", "bad.py:1: ZeroDivisionError"), ("no", "", "registers no block"),
-                                 ("syntax", "def", "SyntaxError")):
+    for name, content, words in (
+        ("bad", "1 / 0", "bad.py:1: ZeroDivisionError"),
+        ("no", "", "registers no block"),
+        ("syntax", "def", "SyntaxError"),
+    ):
         (tmp_path / f"{name}.py").write_text(content)
         assert words in refused("--blocks", str(tmp_path / f"{name}.py"), "zoo")
 
@@ -248,5 +292,6 @@ def test_recipes_for_clusters_are_what_their_tools_read():
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     validate(yamlfile.read(docs / "cluster.yaml").data, schema)
     job = yamlfile.read(docs / "rayjob.yaml").data  # held against KubeRay's own schema when it was written
-    assert job["kind"] == "RayJob" and {"headGroupSpec", "workerGroupSpecs"} <= job["spec"]["rayClusterSpec"].keys()
+    assert job["kind"] == "RayJob"
+    assert {"headGroupSpec", "workerGroupSpecs"} <= job["spec"]["rayClusterSpec"].keys()
     subprocess.run(["bash", "-n", str(docs / "slurm.sh")], check=True)

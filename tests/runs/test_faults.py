@@ -67,13 +67,18 @@ def test_signals_end_a_run_saved_and_told_how_to_go_on(study, finished, tmp_path
         helpers = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, number)
         _, said = process.communicate(timeout=60)
-        assert process.returncode == 128 + number and "Traceback" not in said, said
-        assert (out / "report.html").exists() and gone(helpers) and left_over() <= before
+        assert process.returncode == 128 + number, said
+        assert "Traceback" not in said, said
+        assert (out / "report.html").exists()
+        assert gone(helpers)
+        assert left_over() <= before
         command = shlex.split(said.split("go on with: ")[1])
-        assert command[:2] == ["scalesearch", "run"] and command[-1] == "--resume"
+        assert command[:2] == ["scalesearch", "run"]
+        assert command[-1] == "--resume"
         again = [sys.executable, "-m", *command]
     done = subprocess.run(again, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0 and essence(out) == essence(finished[0])
+    assert done.returncode == 0
+    assert essence(out) == essence(finished[0])
 
 
 @pytest.mark.slow
@@ -88,7 +93,9 @@ def test_a_second_ctrl_c_ends_it_at_once(study, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
     assert gone(helpers)
 
 
@@ -96,7 +103,8 @@ def test_a_second_ctrl_c_ends_it_at_once(study, tmp_path):
 def test_a_limit_holds_across_resumes(study, finished, tmp_path):
     out = tmp_path / "run"
     said = finish(start(study, out, "--set", "ray.max_wall_time=8s"))
-    assert "max_wall_time (8s) is used up" in said and 0 < len(TrialLog(out / "trials.jsonl")) < 18
+    assert "max_wall_time (8s) is used up" in said
+    assert 0 < len(TrialLog(out / "trials.jsonl")) < 18
     spent = json.loads((out / "spent.json").read_text())["seconds"]
     assert 8 <= spent < 20
     finish(start(study, out, "--resume"))
@@ -117,13 +125,16 @@ def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path
     assert process.returncode == 0, err
     told = {int(width): tuple(outcome) for width, outcome in json.loads(out).items()}
     assert {width for width, (state, _) in told.items() if state == "done"} == {8, 40, 56}
-    assert "it took longer than trial_timeout, at File" in told[16][1] and "faulty.py" in told[16][1]
+    assert "it took longer than trial_timeout, at File" in told[16][1]
+    assert "faulty.py" in told[16][1]
     assert told[24][1].startswith("the process died: segmentation fault, at File")
     assert told[32][1] == "its process was killed 3 times, or its machine has gone"
     assert told[48][1].startswith("RuntimeError: on purpose (faulty.py:")
     assert told[64][1].startswith("MemoryError:")
     assert told[72][1].startswith("the loss became nan in epoch 1 of 1")
-    assert "Traceback" not in err and left_over() <= before and largest < 500_000_000
+    assert "Traceback" not in err
+    assert left_over() <= before
+    assert largest < 500_000_000
 
 
 def test_only_rays_own_processes_are_ended(tmp_path):
@@ -132,14 +143,19 @@ def test_only_rays_own_processes_are_ended(tmp_path):
     (tmp_path / "a" / "log").write_text("x")
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "agent.py").write_text("import time\ntime.sleep(60)")
-    looks = subprocess.Popen([sys.executable, "-c", "import sys, time; f = open(sys.argv[1]); time.sleep(60)",
-                              str(tmp_path / "a" / "log")])
-    agent, other = (subprocess.Popen([sys.executable, str(tmp_path / "ray" / "agent.py"), str(tmp_path / name)])
-                    for name in ("a", "b"))
+    looks = subprocess.Popen(
+        [sys.executable, "-c", "import sys, time; f = open(sys.argv[1]); time.sleep(60)", str(tmp_path / "a" / "log")]
+    )
+    agent, other = (
+        subprocess.Popen([sys.executable, str(tmp_path / "ray" / "agent.py"), str(tmp_path / name)])
+        for name in ("a", "b")
+    )
     try:
         with tidied(tmp_path / "a"):
             pass
-        assert agent.wait(1) == -signal.SIGTERM and looks.poll() is None and other.poll() is None
+        assert agent.wait(1) == -signal.SIGTERM
+        assert looks.poll() is None
+        assert other.poll() is None
         assert not (tmp_path / "a").exists()
     finally:
         looks.kill(), other.kill(), agent.kill()
@@ -154,7 +170,8 @@ def test_a_trial_that_wants_too_much_of_a_gpu_fails_and_what_one_leaves_there_go
     assert done.returncode == 0, done.stderr
     told = {int(width): tuple(outcome) for width, outcome in json.loads(done.stdout).items()}
     assert {width for width, (state, _) in told.items() if state == "done"} == {8, 40, 56, 88}
-    assert told[80][1].startswith("OutOfMemoryError:") and "Traceback" not in done.stderr
+    assert told[80][1].startswith("OutOfMemoryError:")
+    assert "Traceback" not in done.stderr
     deadline = time.monotonic() + 30
     while (left := torch.cuda.mem_get_info()[0]) < free - (1 << 28) and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -164,13 +181,18 @@ def test_a_trial_that_wants_too_much_of_a_gpu_fails_and_what_one_leaves_there_go
 def test_what_no_node_can_give_is_refused():
     nodes = [{"CPU": 4.0, "memory": 1e9, "node:1": 1.0}, {"CPU": 2.0, "GPU": 1.0, "accelerator_type:A100": 1.0}]
     study = load_study("effnet_phi")
-    wants = lambda **asked: _check_enough(replace(study, ray=Resources(**asked)), nodes)
+
+    def wants(**asked):
+        return _check_enough(replace(study, ray=Resources(**asked)), nodes)
+
     wants(cpus_per_trial=4)
     wants(cpus_per_trial=2, gpus_per_trial=0.25, accelerator_type="A100")
-    for asked, said in (({"cpus_per_trial": 5}, "ray.cpus_per_trial: a trial wants 5 CPU, and no node .* more than 4"),
-                        ({"cpus_per_trial": 4, "gpus_per_trial": 1}, "ray: a trial wants 4 CPU, 1 GPU on one node"),
-                        ({"resources": {"tpu": 1}}, "ray.resources.tpu: a trial wants 1 tpu"),
-                        ({"accelerator_type": "H100"}, "ray.accelerator_type: a trial wants .*H100, .* any .*A100")):
+    for asked, said in (
+        ({"cpus_per_trial": 5}, "ray.cpus_per_trial: a trial wants 5 CPU, and no node .* more than 4"),
+        ({"cpus_per_trial": 4, "gpus_per_trial": 1}, "ray: a trial wants 4 CPU, 1 GPU on one node"),
+        ({"resources": {"tpu": 1}}, "ray.resources.tpu: a trial wants 1 tpu"),
+        ({"accelerator_type": "H100"}, "ray.accelerator_type: a trial wants .*H100, .* any .*A100"),
+    ):
         with pytest.raises(InputError, match=said):
             wants(**asked)
 
@@ -179,7 +201,8 @@ def test_what_no_node_can_give_is_refused():
 def test_too_much_is_refused_in_seconds(study, tmp_path):
     started = time.monotonic()
     said = refused("run", str(study), "--out", str(tmp_path / "run"), "--set", "ray.cpus_per_trial=1000")
-    assert "ray.cpus_per_trial: a trial wants 1000 CPU" in said and time.monotonic() - started < 30
+    assert "ray.cpus_per_trial: a trial wants 1000 CPU" in said
+    assert time.monotonic() - started < 30
     assert not (tmp_path / "run").exists()
 
 
@@ -198,7 +221,8 @@ def test_no_times(told, study):
 
 def test_gpu_hours_are_a_limit_too():
     limits = Resources(gpus_per_trial=0.5, max_gpu_hours=2)
-    assert not limits.reached(1e9, 7199) and "max_gpu_hours (2) are used up" in limits.reached(0, 7200)
+    assert not limits.reached(1e9, 7199)
+    assert "max_gpu_hours (2) are used up" in limits.reached(0, 7200)
     assert "max_wall_time (1m) is used up" in Resources(max_wall_time="1m").reached(60, 0)
 
 
@@ -223,8 +247,10 @@ def test_a_worker_that_is_killed_costs_nothing_but_its_time(study, finished, tmp
             killed += 1
         time.sleep(0.1)
     _, said = process.communicate(timeout=400)
-    assert process.returncode == 0 and killed == 3, said
-    assert essence(out) == essence(finished[0]) and "Traceback" not in said
+    assert process.returncode == 0, said
+    assert killed == 3, said
+    assert essence(out) == essence(finished[0])
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow
@@ -242,13 +268,15 @@ def test_a_resume_looks_at_what_was_left(study, finished, tmp_path):
         path.write_bytes(b"cut")
     (out / "family" / members[1] / "arch.yaml").unlink()
     said = finish(start(study, out, "--resume"))
-    assert f"{cut} has 500 bytes, and " in said and f"{members[0]} is trained again" in said
+    assert f"{cut} has 500 bytes, and " in said
+    assert f"{members[0]} is trained again" in said
     assert f"{foreign} holds something else than was written; {members[1]} is trained again" in said
     for member in members:
         there, as_left = (folder / "family" / member for folder in (out, whole))
         assert same_weights(there / "weights.safetensors", as_left / "weights.safetensors")
         assert all((there / name).read_bytes() == (as_left / name).read_bytes() for name in ("model.py", "arch.yaml"))
-    assert (out / "report.html").stat().st_size > 100_000 and (out / "optuna.db").read_bytes().startswith(b"SQLite")
+    assert (out / "report.html").stat().st_size > 100_000
+    assert (out / "optuna.db").read_bytes().startswith(b"SQLite")
     assert essence(out) == essence(whole)
     assert "is trained again" not in finish(start(study, out, "--resume"))
 
@@ -260,12 +288,15 @@ def test_the_end_of_ray_itself_loses_nothing(study, finished, tmp_path):
     wait_for(out / "trials.jsonl", 4, process)
     helpers = psutil.Process(process.pid).children(recursive=True)
     listening = [c.laddr.ip for p in helpers for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-    assert len(listening) > 4 and all(ip.removeprefix("::ffff:") == "127.0.0.1" for ip in listening)
+    assert len(listening) > 4
+    assert all(ip.removeprefix("::ffff:") == "127.0.0.1" for ip in listening)
     next(p for p in helpers if p.name() == "gcs_server").kill()
     process.communicate(timeout=120)
     before = (out / "trials.jsonl").read_bytes()
-    assert process.returncode != 0 and gone(helpers)
+    assert process.returncode != 0
+    assert gone(helpers)
     assert all(t.done for t in TrialLog(out / "trials.jsonl", repair=False))  # nobody is blamed for it
     finish(start(study, out, "--resume"))
-    assert essence(out) == essence(finished[0]) and (out / "trials.jsonl").read_bytes().startswith(before)
+    assert essence(out) == essence(finished[0])
+    assert (out / "trials.jsonl").read_bytes().startswith(before)
     assert not {name for name in left_over() if f"-{process.pid}-" in name}

@@ -22,9 +22,16 @@ from scalesearch.searchers.log import TrialLog
 def searched(table, tmp_path_factory):
     """A study that needs no Ray and takes some seconds."""
     path = tmp_path_factory.mktemp("searched") / "searched.yaml"
-    path.write_text(yamlfile.dump({"name": "searched", "table": {"file": str(table), "decisions": ["ops"],
-                                                                 "score": "acc"},
-                                   "search": {"with": "predictor", "trials": 60}, "seeds": [*range(8)]}))  # fmt: skip
+    path.write_text(
+        yamlfile.dump(
+            {
+                "name": "searched",
+                "table": {"file": str(table), "decisions": ["ops"], "score": "acc"},
+                "search": {"with": "predictor", "trials": 60},
+                "seeds": [*range(8)],
+            }
+        )
+    )
     return path
 
 
@@ -54,7 +61,8 @@ def test_a_driver_killed_at_twenty_random_moments_loses_nothing(searched, alone,
             process.communicate()
             kills += 1
         else:  # it came to its end
-            assert process.returncode == 0 and told(folder) == alone
+            assert process.returncode == 0
+            assert told(folder) == alone
             folder = next(folders)
             continue
         if before:
@@ -71,13 +79,16 @@ def test_a_full_disk_and_a_line_that_was_cut_lose_nothing(searched, alone, tmp_p
         time.sleep(0.01)
     psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (log.stat().st_size + 1000,) * 2)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 1 and said.strip().splitlines()[-1] == "scalesearch: [Errno 27] File too large"
+    assert process.returncode == 1
+    assert said.strip().splitlines()[-1] == "scalesearch: [Errno 27] File too large"
     before = log.read_bytes()
-    assert before.endswith(b"\n") and 20 < before.count(b"\n") < 400
+    assert before.endswith(b"\n")
+    assert 20 < before.count(b"\n") < 400
     with open(log, "ab") as file:
         file.write(before.splitlines()[-1][:57])  # as a kill in the middle of writing would leave it
     finish(start(searched, folder, "--resume"))
-    assert told(folder) == alone and log.read_bytes().startswith(before)
+    assert told(folder) == alone
+    assert log.read_bytes().startswith(before)
 
 
 def test_a_locked_database_is_waited_for(searched, alone, tmp_path):
@@ -98,5 +109,6 @@ def test_a_clock_that_jumps_back_changes_nothing(searched, alone, tmp_path, monk
     clock = itertools.count(2e9, -3600)
     monkeypatch.setattr(time, "time", lambda: float(next(clock)))
     run = ss.run(searched, tmp_path / "run")
-    assert told(tmp_path / "run") == alone and all(t.seconds >= 0 for t in run.trials)
+    assert told(tmp_path / "run") == alone
+    assert all(t.seconds >= 0 for t in run.trials)
     assert run.summary["seconds"] >= 0

@@ -33,12 +33,15 @@ def test_a_run_leaves_what_it_promises(finished):
     assert {step: len(log.of(step)) for step in STEPS} == STEPS
     assert all(t.state == "done" and t.cost["macs"] <= 500_000 for t in log.of("base"))
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["finished"] and summary["trials"] == STEPS
+    assert summary["finished"]
+    assert summary["trials"] == STEPS
     names = {"small-phi0", "small-phi1", "shufflenet_v2_x0_5", "resnet20_cifar"}
     assert {row["name"] for row in summary["rows"]} == names
     with open(folder / "trials.csv") as file:
         assert len(list(csv.DictReader(file))) == sum(STEPS.values())
-    assert "small-phi1" in said and "[18/18]" in said and "report" in said
+    assert "small-phi1" in said
+    assert "[18/18]" in said
+    assert "report" in said
     assert not list(folder.rglob("*.tmp"))
 
 
@@ -57,7 +60,8 @@ def test_family_members_are_ready_to_use_elsewhere(finished, tmp_path):
         torch.save(x, tmp_path / "x.pt")
         scored, _, params = standalone((member / "model.py").read_text(), tmp_path)
         assert torch.equal(network(x), scored)
-        assert params == summary[name]["params"] and f"{params:,}" in (member / "card.md").read_text()
+        assert params == summary[name]["params"]
+        assert f"{params:,}" in (member / "card.md").read_text()
 
 
 def test_searches_lie_in_sqlite_as_optuna_studies(finished):
@@ -83,7 +87,8 @@ def test_killed_and_resumed_it_equals_the_uninterrupted_run(study, finished, tmp
     started = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert len(started) > 4 and not psutil.wait_procs(started, timeout=20)[1], "what it started has gone with it"
+    assert len(started) > 4, "what it started has gone with it"
+    assert not psutil.wait_procs(started, timeout=20)[1], "what it started has gone with it"
     assert not list(Path(tempfile.gettempdir()).glob(f"scalesearch-ray-{process.pid}-*"))
     before = log.read_bytes().splitlines() if log.exists() else []
     said = finish(start(study, out, "--resume"))
@@ -103,14 +108,17 @@ def test_a_folder_that_holds_a_run_is_not_written_over(study, finished, tmp_path
     folder = finished[0]
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
     again = start(study, folder)
-    assert "go on with it by --resume" in again.communicate()[1] and again.returncode == 2
+    assert "go on with it by --resume" in again.communicate()[1]
+    assert again.returncode == 2
     other = start(study, folder, "--resume", "--set", "seeds=[1]")
-    assert "holds another study" in other.communicate()[1] and other.returncode == 2
+    assert "holds another study" in other.communicate()[1]
+    assert other.returncode == 2
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("mine")
     foreign = start(study, tmp_path / "full")
-    assert "holds something else" in foreign.communicate()[1] and foreign.returncode == 2
+    assert "holds something else" in foreign.communicate()[1]
+    assert foreign.returncode == 2
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.tex"]
 
 
@@ -121,7 +129,8 @@ def test_a_network_that_fails_is_recorded_and_the_study_goes_on(study, tmp_path)
     assert said.returncode == 1
     assert "none of the 5 trials of the base search came to the end of its training: the loss became nan" in err
     log = TrialLog(tmp_path / "run" / "trials.jsonl")
-    assert all(t.state == "failed" and "epoch 1" in t.reason for t in log) and "Traceback" not in err
+    assert all(t.state == "failed" and "epoch 1" in t.reason for t in log)
+    assert "Traceback" not in err
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -131,18 +140,31 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 @pytest.mark.parametrize("width", [1400, 400])
 def test_report_opens_in_a_browser_without_a_network(finished, tmp_path, width):
     page = finished[0] / "report.html"
-    flags = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-             "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
-             f"--window-size={width},1000",
-             "--virtual-time-budget=8000"]  # fmt: skip
+    flags = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--window-size={width},1000",
+        "--virtual-time-budget=8000",
+    ]
     dom = subprocess.run([*flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120).stdout
-    assert dom.count("main-svg") >= 4 and "small-phi1" in dom
-    assert 'class="drawn"' in dom and "EfficientNet's coefficients" in dom
+    assert dom.count("main-svg") >= 4
+    assert "small-phi1" in dom
+    assert 'class="drawn"' in dom
+    assert "EfficientNet's coefficients" in dom
     assert dom.count('class="ternary') + dom.count("ternarylayer") >= 1
     assert ('class="scroll cut"' in dom) == (width == 400)  # wide tables say that they scroll, where they do
     text = page.read_text()
-    assert 'src="' not in text and "http://" not in text and "https://" not in text and len(text) < 2_000_000
+    assert 'src="' not in text
+    assert "http://" not in text
+    assert "https://" not in text
+    assert len(text) < 2_000_000
     shot = tmp_path / "shot.png"
     subprocess.run([*flags, f"--screenshot={shot}", page.as_uri()], capture_output=True, timeout=120)
     assert shot.stat().st_size > 20_000

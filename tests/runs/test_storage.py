@@ -43,8 +43,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def postgres():
     """The URL of a PostgreSQL server of this module's own, on loopback."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
-        Path(p) for p in [shutil.which("initdb")] if p]  # fmt: skip
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(p) for p in [shutil.which("initdb")] if p]
     if not found:
         pytest.skip("PostgreSQL is not installed")
     binaries, folder = found[-1].resolve().parent, Path(tempfile.mkdtemp(prefix="pg"))
@@ -53,10 +52,22 @@ def postgres():
         shutil.chown(folder, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
     port = free_port()
-    do = lambda *words: subprocess.run([*as_user, *map(str, words)], check=True, capture_output=True, cwd="/")
+
+    def do(*words):
+        return subprocess.run([*as_user, *map(str, words)], check=True, capture_output=True, cwd="/")
+
     do(binaries / "initdb", "-D", folder / "data", "-U", "someone", "--auth=trust")
-    do(binaries / "pg_ctl", "-D", folder / "data", "-w", "-o", f"-h 127.0.0.1 -p {port} -k {folder}", "-l",
-       folder / "log", "start")
+    do(
+        binaries / "pg_ctl",
+        "-D",
+        folder / "data",
+        "-w",
+        "-o",
+        f"-h 127.0.0.1 -p {port} -k {folder}",
+        "-l",
+        folder / "log",
+        "start",
+    )
     yield f"postgresql+psycopg://someone@127.0.0.1:{port}/postgres"
     do(binaries / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
     shutil.rmtree(folder)
@@ -73,12 +84,32 @@ def mysql():
     if os.geteuid() == 0:
         shutil.chown(folder, "mysql")
         as_user = ["--user=mysql"]
-    subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={folder / 'data'}", *as_user,
-                    "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={folder / 'data'}",
+            *as_user,
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ],
+        check=True,
+        capture_output=True,
+    )
     process = subprocess.Popen(
-        [server, "--no-defaults", f"--datadir={folder / 'data'}", *as_user, "--bind-address=127.0.0.1",
-         f"--port={port}", f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        [
+            server,
+            "--no-defaults",
+            f"--datadir={folder / 'data'}",
+            *as_user,
+            "--bind-address=127.0.0.1",
+            f"--port={port}",
+            f"--socket={folder / 'socket'}",
+            f"--pid-file={folder / 'pid'}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     url = f"mysql+pymysql://root@127.0.0.1:{port}"
     engine = sqlalchemy.create_engine(url)
     try:
@@ -114,8 +145,12 @@ def store():
     server.start()
     host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patched:
-        for key, value in (("AWS_ENDPOINT_URL", f"http://{host}:{port}"), ("AWS_ACCESS_KEY_ID", "k"),
-                           ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_DEFAULT_REGION", "us-east-1")):  # fmt: skip
+        for key, value in (
+            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+            ("AWS_ACCESS_KEY_ID", "k"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+        ):
             patched.setenv(key, value)
         import s3fs
 
@@ -131,8 +166,11 @@ def searched(table, tmp_path):
     """A study of a table, which needs no Ray."""
     path = tmp_path / "searched.yaml"
     facts = {"file": str(table), "decisions": ["ops"], "score": "acc"}
-    path.write_text(yamlfile.dump({"name": "searched", "table": facts, "search": {"with": "evolution", "trials": 30},
-                                   "seeds": [0, 1]}))
+    path.write_text(
+        yamlfile.dump(
+            {"name": "searched", "table": facts, "search": {"with": "evolution", "trials": 30}, "seeds": [0, 1]}
+        )
+    )
     return path
 
 
@@ -144,11 +182,13 @@ def test_a_run_lives_in_a_store_and_comes_back_from_it(searched, tmp_path, monke
     assert [t.scores for t in there.trials] == [t.scores for t in here.trials]
     mirror = Mirror(url)
     names = {path.rpartition("/")[2] for path in mirror.fs.find(mirror.root)}
-    assert {"study.yaml", "trials.jsonl", "report.html", "summary.json"} <= names and "run.lock" not in names
+    assert {"study.yaml", "trials.jsonl", "report.html", "summary.json"} <= names
+    assert "run.lock" not in names
     with pytest.raises(InputError, match="--resume"):
         ss.run(searched, url)
     mirror.fs.rm(f"{mirror.root}/trials.jsonl")  # as where a machine was lost before its first report
     shutil.rmtree(mirror.folder)
+
     class Watching(Silent):
         def known(self, trials):
             self.trials = trials
@@ -162,8 +202,9 @@ def test_a_run_lives_in_a_store_and_comes_back_from_it(searched, tmp_path, monke
 
 def test_what_is_no_store_or_leads_out_of_it_is_said(searched, tmp_path, monkeypatch):
     monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "cache"))
-    assert "--out: nothere://x cannot be reached (Protocol not known" in refused("run", str(searched), "--out",
-                                                                                "nothere://x")
+    assert "--out: nothere://x cannot be reached (Protocol not known" in refused(
+        "run", str(searched), "--out", "nothere://x"
+    )
     mirror = Mirror("memory://runs/two", tmp_path / "two")
     (tmp_path / "two").mkdir()
     with pytest.raises(InputError, match="leads out of it"):
@@ -175,10 +216,15 @@ def test_what_is_no_store_or_leads_out_of_it_is_said(searched, tmp_path, monkeyp
     assert mirror.fs.modified(f"{mirror.root}/a") == before  # nothing has changed
 
 
-@pytest.mark.parametrize("storage, said", [
-    ("here", "--storage: takes sqlite:///FILE"), ("sqlite:////no/where/x.db", "--storage: sqlite:////no/where/x.db is"),
-    ("postgresql+psycopg://me:secret@127.0.0.1:1/x", "--storage: postgresql+psycopg://me:***@127.0.0.1:1/x is no"),
-    ("nosql://x", "--storage: nosql://x is no database")])  # fmt: skip
+@pytest.mark.parametrize(
+    "storage, said",
+    [
+        ("here", "--storage: takes sqlite:///FILE"),
+        ("sqlite:////no/where/x.db", "--storage: sqlite:////no/where/x.db is"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/x", "--storage: postgresql+psycopg://me:***@127.0.0.1:1/x is no"),
+        ("nosql://x", "--storage: nosql://x is no database"),
+    ],
+)
 def test_no_storage(storage, said, searched, tmp_path):
     assert said in refused("run", str(searched), "--out", str(tmp_path / "run"), "--storage", storage)
 
@@ -219,11 +265,15 @@ def test_a_claim_is_one_drivers_until_that_is_dead(database, monkeypatch):
     monkeypatch.setattr(sharing, "DEAD", 0.3)
     one, two, elsewhere = Ledger(database, "a"), Ledger(database, "a"), Ledger(database, "b")
     key = ("base", 0, 3)
-    assert one.claim(key) and not two.claim(key) and one.claim(key) and elsewhere.claim(key)
+    assert one.claim(key)
+    assert not two.claim(key)
+    assert one.claim(key)
+    assert elsewhere.claim(key)
     with one.alive():
         monkeypatch.setattr(sharing, "BEAT", 0.05)
         assert not two.claim(key)
-    assert two.claim(key) and not one.claim(key)  # one has left
+    assert two.claim(key)
+    assert not one.claim(key)
     assert not one.claim(key)
     time.sleep(0.5)
     assert one.claim(key)  # two has not been heard of
@@ -232,8 +282,9 @@ def test_a_claim_is_one_drivers_until_that_is_dead(database, monkeypatch):
 def test_drivers_side_by_side_try_every_job_once(searched, database, tmp_path):
     study = load_study(searched)
     alone = ss.run(study, tmp_path / "alone")
-    drivers = [SharedDriver(study, TrialLog(), lambda trial: None, Ledger(database, run_id(tmp_path, study)))
-               for _ in range(3)]
+    drivers = [
+        SharedDriver(study, TrialLog(), lambda trial: None, Ledger(database, run_id(tmp_path, study))) for _ in range(3)
+    ]
     tried, asked = Counter(), [None]
     while asked:
         asked = [(driver, job) for driver in drivers if (job := driver.next()) is not None]
@@ -241,7 +292,8 @@ def test_drivers_side_by_side_try_every_job_once(searched, database, tmp_path):
             if isinstance(job, Job):
                 tried[job.key] += 1
                 driver.finish(job, outcome_of(study.evaluator, job, Place(tmp_path)))
-    assert set(tried.values()) == {1} and len(tried) == len(alone.trials)
+    assert set(tried.values()) == {1}
+    assert len(tried) == len(alone.trials)
     for driver in drivers:
         assert [(t.key, t.scores) for t in driver.trials] == [(t.key, t.scores) for t in alone.trials]
 
@@ -249,14 +301,23 @@ def test_drivers_side_by_side_try_every_job_once(searched, database, tmp_path):
 def test_a_long_trial_comes_back_whole(database):
     ledger = Ledger(database, "long")
     trial = Trial("base", 0, "base-000", {}, "", "", {}, {"seed": 0}, reason="é" * 200_000)
-    assert ledger.tell(trial) and [t.reason for t in ledger.news()] == [trial.reason]
+    assert ledger.tell(trial)
+    assert [t.reason for t in ledger.news()] == [trial.reason]
 
 
-@pytest.mark.parametrize("short, long", [
-    ("postgresql://me@db/x", "postgresql+psycopg://me@db/x"), ("postgres://db/x", "postgresql+psycopg://db/x"),
-    ("mysql://me@db/x", "mysql+pymysql://me@db/x"), ("mariadb://db/x", "mysql+pymysql://db/x"),
-    ("mysql+mysqldb://db/x", "mysql+mysqldb://db/x"), ("sqlite:///x.db", "sqlite:///x.db"), ("here", "here"),
-    ("journal:x", "journal:x")])  # fmt: skip
+@pytest.mark.parametrize(
+    "short, long",
+    [
+        ("postgresql://me@db/x", "postgresql+psycopg://me@db/x"),
+        ("postgres://db/x", "postgresql+psycopg://db/x"),
+        ("mysql://me@db/x", "mysql+pymysql://me@db/x"),
+        ("mariadb://db/x", "mysql+pymysql://db/x"),
+        ("mysql+mysqldb://db/x", "mysql+mysqldb://db/x"),
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ("here", "here"),
+        ("journal:x", "journal:x"),
+    ],
+)
 def test_an_address_without_a_driver_gets_that_of_the_extra(short, long):
     assert with_driver(short) == long
 
@@ -274,15 +335,20 @@ def test_two_runs_share_a_study_by_a_database(study, postgres, tmp_path):
     keys = [(t["step"], t["fidelity"]["seed"], t["number"]) for t in map(json.loads, lines)]
     assert len(keys) == len(set(keys)) == 18
     with sqlalchemy.create_engine(postgres).connect() as connection:
-        claims = connection.execute(sqlalchemy.text("select driver, step from scalesearch_claims where run like :run"),
-                                    {"run": f"%{(out / 'shared.id').read_text()}"}).fetchall()
-    assert len({driver for driver, _ in claims}) == 2 and len(claims) == 18
+        claims = connection.execute(
+            sqlalchemy.text("select driver, step from scalesearch_claims where run like :run"),
+            {"run": f"%{(out / 'shared.id').read_text()}"},
+        ).fetchall()
+    assert len({driver for driver, _ in claims}) == 2
+    assert len(claims) == 18
     weights = next((out / "family").glob("*/weights.safetensors"))
     shutil.copy(weights, tmp_path / "before.safetensors")
     os.truncate(weights, 100)
     again = start(study, out, *options, "--resume")
     _, said = again.communicate(timeout=300)
-    assert again.returncode == 1 and f"{weights} has 100 bytes" in said and "Traceback" not in said
+    assert again.returncode == 1
+    assert f"{weights} has 100 bytes" in said
+    assert "Traceback" not in said
     finish(start(study, out, *options[2:], "--resume"))
     assert same_weights(weights, tmp_path / "before.safetensors")
 
@@ -301,7 +367,8 @@ def test_a_run_in_an_object_store_goes_on_on_another_machine(study, finished, st
     finish(start(study, url, "--resume"))
     mirror = Mirror(url, tmp_path / "home")
     mirror.all_down()
-    assert essence(tmp_path / "home") == essence(finished[0]) and (tmp_path / "home" / "report.html").exists()
+    assert essence(tmp_path / "home") == essence(finished[0])
+    assert (tmp_path / "home" / "report.html").exists()
     assert (tmp_path / "home" / "family" / "small-phi1" / "weights.safetensors").exists()
     assert not mirror.has("checkpoints")
     name = "family/small-phi1/weights.safetensors"
@@ -309,4 +376,3 @@ def test_a_run_in_an_object_store_goes_on_on_another_machine(study, finished, st
     assert "small-phi1 is trained again" in finish(start(study, url, "--resume"))
     mirror.all_down()
     assert same_weights(tmp_path / "home" / name, finished[0] / name)
-

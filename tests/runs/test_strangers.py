@@ -22,8 +22,13 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.yamlfile import dump
 
-EVIL = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</script><script>alert(1)//", "{{7*7}}",
-        "' onmouseover='alert(1)"]  # fmt: skip
+EVIL = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</script><script>alert(1)//",
+    "{{7*7}}",
+    "' onmouseover='alert(1)",
+]
 
 
 class Tags(HTMLParser):
@@ -62,8 +67,9 @@ def left(tmp_path_factory):
     head = json.dumps({"log": 2, "of": {"study": study.digest, "problem": study.problem.digest}})
     (place / "trials.jsonl").write_text("\n".join([head, *lines]) + "\n")
     (place / "by_class" / "family").mkdir(parents=True)
-    (place / "by_class" / "family" / "study-phi0-s0.json").write_text(json.dumps(
-        {"classes": [], "recall": [0.5] * 10, "confusion": [[1] * 10] * 10}))
+    (place / "by_class" / "family" / "study-phi0-s0.json").write_text(
+        json.dumps({"classes": [], "recall": [0.5] * 10, "confusion": [[1] * 10] * 10})
+    )
     return place
 
 
@@ -83,8 +89,11 @@ def test_nothing_is_written_or_read_where_a_link_leads_out_of_a_runs_folder(name
         outside.write_text("mine")
     there.symlink_to(outside)
     known = [outside.read_text() if outside.is_file() else list(outside.iterdir())]
-    for command in (["report", str(theirs)], ["verify", str(theirs)],
-                    ["run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume"]):
+    for command in (
+        ["report", str(theirs)],
+        ["verify", str(theirs)],
+        ["run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume"],
+    ):
         assert f"{there}: is a link that leads out of the run's folder" in refused(*command)
     assert known == [outside.read_text() if outside.is_file() else list(outside.iterdir())]
 
@@ -103,46 +112,57 @@ def test_what_is_no_file_is_not_waited_for(theirs):
     assert "trials.jsonl: is no file" in refused("report", str(theirs))
 
 
-@pytest.mark.parametrize("key, value, said", [
-    ("number", "x", "trials.jsonl:2: number: should be a valid integer, got 'x'"),
-    ("number", -1, "2: number: should be greater than or equal to 0, got -1"),
-    ("fidelity", {}, "2: fidelity.seed: is missing"),
-    ("fidelity", {"seed": 0}, "2: fidelity.epochs: is missing"),
-    ("fidelity", {"seed": 0, "resolution": [3, "a"]}, "2: fidelity.resolution: should be a valid integer"),
-    ("cost", {"macs": 3}, "2: cost.params: is missing"),
-    ("cost", {"macs": math.nan}, "2: cost.macs: should be finite"),
-    ("scores", {"val_accuracy": "high"}, "2: scores.val_accuracy: should be a valid number or a valid integer"),
-    ("scores", {}, "trials.jsonl: base-001.scores.val_accuracy: is missing, and the trial is done"),
-    ("arch", {}, "2: arch.resolution: is missing"),
-    ("arch", {"resolution": [], "name": "x"}, "arch: an architecture needs \"stages\""),
-    ("decisions", [], "2: decisions: should be an object"),
-    ("decisions", {"stages.0.depth": {}}, "2: decisions.stages.0.depth: should be"),
-    ("decisions", {}, "base-001.decisions.stem.0.conv.width: is missing"),
-    ("decisions", {"stem.0.conv.width": 11}, "base-001.decisions.stem.0.conv.width: takes one of 8, 16, got 11"),
-    ("decisions", {"what": 1}, "base-001.decisions.what: is no decision of this space"),
-    ("used", {"weights": {"file": 3}}, "2: used.weights.file: should be a valid string, got 3"),
-    ("state", "over", "2: state: should be 'done' or 'failed', got 'over'"),
-    ("etats", "done", "2: etats: is no key of it"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("number", "x", "trials.jsonl:2: number: should be a valid integer, got 'x'"),
+        ("number", -1, "2: number: should be greater than or equal to 0, got -1"),
+        ("fidelity", {}, "2: fidelity.seed: is missing"),
+        ("fidelity", {"seed": 0}, "2: fidelity.epochs: is missing"),
+        ("fidelity", {"seed": 0, "resolution": [3, "a"]}, "2: fidelity.resolution: should be a valid integer"),
+        ("cost", {"macs": 3}, "2: cost.params: is missing"),
+        ("cost", {"macs": math.nan}, "2: cost.macs: should be finite"),
+        ("scores", {"val_accuracy": "high"}, "2: scores.val_accuracy: should be a valid number or a valid integer"),
+        ("scores", {}, "trials.jsonl: base-001.scores.val_accuracy: is missing, and the trial is done"),
+        ("arch", {}, "2: arch.resolution: is missing"),
+        ("arch", {"resolution": [], "name": "x"}, 'arch: an architecture needs "stages"'),
+        ("decisions", [], "2: decisions: should be an object"),
+        ("decisions", {"stages.0.depth": {}}, "2: decisions.stages.0.depth: should be"),
+        ("decisions", {}, "base-001.decisions.stem.0.conv.width: is missing"),
+        ("decisions", {"stem.0.conv.width": 11}, "base-001.decisions.stem.0.conv.width: takes one of 8, 16, got 11"),
+        ("decisions", {"what": 1}, "base-001.decisions.what: is no decision of this space"),
+        ("used", {"weights": {"file": 3}}, "2: used.weights.file: should be a valid string, got 3"),
+        ("state", "over", "2: state: should be 'done' or 'failed', got 'over'"),
+        ("etats", "done", "2: etats: is no key of it"),
+    ],
+)
 def test_a_log_that_was_edited_is_told_by_its_line_and_key(key, value, said, theirs):
     log = theirs / "trials.jsonl"
     head, *lines = log.read_text().splitlines()
     lines[0] = json.dumps(json.loads(lines[0]) | {key: value})
     if key == "arch" and value:  # of the network that the study went on with
-        lines = [json.dumps(told | {key: value} if (told := json.loads(line))["step"] == "base" else told)
-                 for line in lines]
+        lines = [
+            json.dumps(told | {key: value} if (told := json.loads(line))["step"] == "base" else told) for line in lines
+        ]
     log.write_text("\n".join([head, *lines]) + "\n")
     assert said in refused("report", str(theirs))
     if key == "decisions" and "base-001" in said:
         assert said in refused("run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume")
 
 
-@pytest.mark.parametrize("key, value, said", [
-    ("candidate", 999, "candidate: 999 at rung 0 can't have been asked for here"),
-    ("candidate", 0, "candidate: 0 at rung 0 can't have been asked for here"),
-    ("name", "../../outside", "name: is no name that a search gives: '../../outside'"),
-    ("fidelity", {"parent": "../../outside"}, "fidelity.parent: is no earlier trial of the search: '../../outside'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("candidate", 999, "candidate: 999 at rung 0 can't have been asked for here"),
+        ("candidate", 0, "candidate: 0 at rung 0 can't have been asked for here"),
+        ("name", "../../outside", "name: is no name that a search gives: '../../outside'"),
+        (
+            "fidelity",
+            {"parent": "../../outside"},
+            "fidelity.parent: is no earlier trial of the search: '../../outside'",
+        ),
+    ],
+)
 def test_a_run_does_not_go_on_with_what_its_search_cannot_have_asked_for(key, value, said, theirs):
     log = theirs / "trials.jsonl"
     head, *lines = log.read_text().splitlines()
@@ -160,18 +180,36 @@ def test_weights_that_lie_outside_are_not_looked_at(file, theirs, tmp_path):
     assert damaged(theirs, {"file": file}).endswith("lies outside of the run's folder")
 
 
-@pytest.mark.parametrize("name, text, said", [
-    ("trials.jsonl", "[" * 100_000, "trials.jsonl:1: is no log of trials"),
-    ("trials.jsonl", '{"log": 2, "of": {}}\n' + "[" * 100_000 + "\n", "trials.jsonl:2: is no JSON: recursion limit"),
-    ("by_class/family/study-phi0-s0.json", "{}", "study-phi0-s0.json: classes: is missing"),
-    ("by_class/family/study-phi0-s0.json", '{"classes": [], "recall": ["x"]}', "recall.0: should be a valid number"),
-    ("by_class/family/study-phi0-s0.json", '{"classes": ["a"], "recall": [1.0, 1.0]}', "recall: has more than 1 class"),
-    ("by_class/family/study-phi0-s0.json", '{"classes": ["a"], "recall": [1.0], "confusion": [[1], [2]]}',
-     "confusion: should have as many columns as rows"),
-    ("by_class/family/study-phi0-s0.json", '{"classes": ["a"], "ap50": [1.0]}', "interval: is missing"),
-    ("data.json", "{}", "data.json: facts: is missing"),
-    ("data.json", "[" * 100_000, "data.json: is no JSON"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        ("trials.jsonl", "[" * 100_000, "trials.jsonl:1: is no log of trials"),
+        (
+            "trials.jsonl",
+            '{"log": 2, "of": {}}\n' + "[" * 100_000 + "\n",
+            "trials.jsonl:2: is no JSON: recursion limit",
+        ),
+        ("by_class/family/study-phi0-s0.json", "{}", "study-phi0-s0.json: classes: is missing"),
+        (
+            "by_class/family/study-phi0-s0.json",
+            '{"classes": [], "recall": ["x"]}',
+            "recall.0: should be a valid number",
+        ),
+        (
+            "by_class/family/study-phi0-s0.json",
+            '{"classes": ["a"], "recall": [1.0, 1.0]}',
+            "recall: has more than 1 class",
+        ),
+        (
+            "by_class/family/study-phi0-s0.json",
+            '{"classes": ["a"], "recall": [1.0], "confusion": [[1], [2]]}',
+            "confusion: should have as many columns as rows",
+        ),
+        ("by_class/family/study-phi0-s0.json", '{"classes": ["a"], "ap50": [1.0]}', "interval: is missing"),
+        ("data.json", "{}", "data.json: facts: is missing"),
+        ("data.json", "[" * 100_000, "data.json: is no JSON"),
+    ],
+)
 def test_other_files_of_a_run_are_told_by_their_key(name, text, said, theirs):
     (theirs / name).write_text(text)
     assert said in refused("report", str(theirs))
@@ -186,7 +224,9 @@ def test_what_a_run_has_spent_is_nothing_where_it_cannot_be_read(text, theirs):
 @pytest.mark.parametrize("evil", EVIL)
 def test_names_and_reasons_of_a_log_are_text_in_its_report(evil, tmp_path):
     plain, page = report_of(tmp_path / "a", "plain"), report_of(tmp_path / "b", evil)
-    assert Tags(page).found == Tags(plain).found and "<script>alert" not in page and "<img src=x" not in page
+    assert Tags(page).found == Tags(plain).found
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
 
 
 @pytest.mark.parametrize("evil", EVIL)
@@ -206,7 +246,8 @@ def test_classes_and_files_are_text_in_the_page_of_their_health(evil, tmp_path):
         (data / "dog" / f"{name}-again.png").write_bytes((data / "dog" / "000.png").read_bytes())
         page = tmp_path / f"{len(pages)}.html"
         done = invoke("data", str(data), "--html", str(page))
-        assert done.exit_code == 2 and page.exists(), done.stderr  # more than 2 % are unreadable
+        assert done.exit_code == 2, done.stderr
+        assert page.exists(), done.stderr  # more than 2 % are unreadable
         pages.append(Tags(page.read_text()).found)
     assert pages[0] == pages[1]
 

@@ -34,12 +34,19 @@ def test_a_run_comes_out_again_to_the_last_bit(finished):
     folder, _ = finished
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     found = json.loads(invoke("verify", str(folder), "-n", "4", "--json").stdout)
-    assert found["verified"] and found["same_machine"] and found["tolerance"] == 0 and found["trials"] == 18
-    assert len(found["again"]) == 4 and all(v["off"] == 0 and v["network"] and v["recipe"] for v in found["again"])
+    assert found["verified"]
+    assert found["same_machine"]
+    assert found["tolerance"] == 0
+    assert found["trials"] == 18
+    assert len(found["again"]) == 4
+    assert all(v["off"] == 0 and v["network"] and v["recipe"] for v in found["again"])
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    assert len({v["name"] for v in found["again"]}) > 1 and len(Proof.of(folder).replayed) == 18
-    assert "18 of 18 trials are what the study's seeds lead to; 1 trained again, to within 0" in invoke(
-        "verify", str(folder), "-n", "1").stdout
+    assert len({v["name"] for v in found["again"]}) > 1
+    assert len(Proof.of(folder).replayed) == 18
+    assert (
+        "18 of 18 trials are what the study's seeds lead to; 1 trained again, to within 0"
+        in invoke("verify", str(folder), "-n", "1").stdout
+    )
 
 
 def test_a_changed_score_is_found_and_a_tolerance_bears_it(finished, tmp_path):
@@ -49,8 +56,11 @@ def test_a_changed_score_is_found_and_a_tolerance_bears_it(finished, tmp_path):
     folder = changed(finished[0], tmp_path / "run", "compare", better)
     code, found, said = told(folder, "-n", "18")
     faults = [v for v in found["again"] if v["fault"]]
-    assert code == 1 and len(faults) == 1 and faults[0]["step"] == "compare"
-    assert faults[0]["off"] == pytest.approx(0.01) and "its scores are up to 0.01 off" in said
+    assert code == 1
+    assert len(faults) == 1
+    assert faults[0]["step"] == "compare"
+    assert faults[0]["off"] == pytest.approx(0.01)
+    assert "its scores are up to 0.01 off" in said
     assert told(folder, "-n", "18", "--tolerance", "0.02")[0] == 0
 
 
@@ -59,7 +69,8 @@ def test_a_trial_that_the_study_would_not_have_tried_is_found(finished, tmp_path
         trial["recipe"] = "0" * 16
 
     code, found, said = told(changed(finished[0], tmp_path / "run", "base", other), "-n", "1")
-    assert code == 1 and found["strangers"] == ["base-000"]
+    assert code == 1
+    assert found["strangers"] == ["base-000"]
     assert "base-000: is not what the study's seeds lead to" in said
 
 

@@ -22,9 +22,15 @@ from scalesearch.scaling.ways import ScalingSpace
 from scalesearch.space.schema import load_space
 
 # width and depth multiplier, resolution (Tan & Le 2019, reference code) → published params
-PUBLISHED = {1: (1.0, 1.1, 240, 7794184), 2: (1.1, 1.2, 260, 9109994), 3: (1.2, 1.4, 300, 12233232),
-             4: (1.4, 1.8, 380, 19341616),
-             5: (1.6, 2.2, 456, 30389784), 6: (1.8, 2.6, 528, 43040704), 7: (2.0, 3.1, 600, 66347960)}  # fmt: skip
+PUBLISHED = {
+    1: (1.0, 1.1, 240, 7794184),
+    2: (1.1, 1.2, 260, 9109994),
+    3: (1.2, 1.4, 300, 12233232),
+    4: (1.4, 1.8, 380, 19341616),
+    5: (1.6, 2.2, 456, 30389784),
+    6: (1.8, 2.6, 528, 43040704),
+    7: (2.0, 3.1, 600, 66347960),
+}
 
 
 @pytest.mark.parametrize("member", PUBLISHED)
@@ -35,9 +41,15 @@ def test_efficientnets_come_out_of_b0_by_scaling_alone(member):
     assert cost(arch) == cost(zoo.model(f"efficientnet_b{member}"))
 
 
-@pytest.mark.parametrize("family, keep",
-                         [("mobilenet_v1", ()), ("mobilenet_v2", ("head",)), ("mobilenet_v3_small", ("hidden",)),
-                                          ("mobilenet_v3_large", ("hidden",))])
+@pytest.mark.parametrize(
+    "family, keep",
+    [
+        ("mobilenet_v1", ()),
+        ("mobilenet_v2", ("head",)),
+        ("mobilenet_v3_small", ("hidden",)),
+        ("mobilenet_v3_large", ("hidden",)),
+    ],
+)
 @pytest.mark.parametrize("width", [0.35, 0.5, 0.75, 1.4])
 def test_width_multipliers_of_mobilenets_are_scaling(family, keep, width):
     """v2 keeps its head where it shrinks; v3, by timm's rule, the hidden layer always and the stem below 0.75."""
@@ -46,21 +58,28 @@ def test_width_multipliers_of_mobilenets_are_scaling(family, keep, width):
     assert cost(scale(zoo.model(family), width=width, keep=kept)) == cost(member)
 
 
-@pytest.mark.parametrize("base, depths, member",
-                         [("resnet50", [3, 4, 23, 3], "resnet101"), ("resnet50", [3, 8, 36, 3], "resnet152"),
-                                                  ("resnet18", [3, 4, 6, 3], "resnet34")])
+@pytest.mark.parametrize(
+    "base, depths, member",
+    [
+        ("resnet50", [3, 4, 23, 3], "resnet101"),
+        ("resnet50", [3, 8, 36, 3], "resnet152"),
+        ("resnet18", [3, 4, 6, 3], "resnet34"),
+    ],
+)
 def test_depth_lists_of_resnets_are_scaling(base, depths, member):
     assert cost(scale(zoo.model(base), depth=depths)) == cost(zoo.model(member))
     with pytest.raises(InputError, match="each of the 4 stages"):
         scale(zoo.model(base), depth=[1, 2])
 
 
-@pytest.mark.parametrize("size, depth, width, most",
-                         [("s", 1, 2, None), ("m", 2, 3, 576), ("l", 3, 4, 512), ("x", 3, 5, 640)])
+@pytest.mark.parametrize(
+    "size, depth, width, most", [("s", 1, 2, None), ("m", 2, 3, 576), ("l", 3, 4, 512), ("x", 3, 5, 640)]
+)
 def test_yolov8_s_to_x_are_n_scaled(size, depth, width, most):
     """Ultralytics' depth, width and max_channels, as multiples of n's."""
-    assert cost(scale(zoo.model("yolov8n"), depth=depth, width=width,
-                      most_width=most)) == cost(zoo.model(f"yolov8{size}"))
+    assert cost(scale(zoo.model("yolov8n"), depth=depth, width=width, most_width=most)) == cost(
+        zoo.model(f"yolov8{size}")
+    )
     classifier = scale(zoo.model("yolov8n_cls"), depth=depth, width=width, keep=("head",))
     assert cost(classifier) == cost(zoo.model(f"yolov8{size}_cls"))
 
@@ -72,18 +91,22 @@ def test_group_widths_are_an_axis_of_their_own():
     assert all(s.block.get("group_width") == 16 and s.block.get("width") % 16 == 0 for s in wide.stages)
     assert cost(wide).macs > cost(base).macs
     space = ScalingSpace(base)
-    assert space.axes == ("depth", "width", "resolution", "group") and {d["group"]
-                                                                        for d in space.networks.values()} == {0.0, 1.0}
+    assert space.axes == ("depth", "width", "resolution", "group")
+    assert {d["group"] for d in space.networks.values()} == {0.0, 1.0}
     fast = scale_to(base, 4 * cost(base).macs, PRESETS["fast"])
-    assert abs(fast.deviation) <= 0.02 and fast.arch.stages[0].block.get("group_width") > 8
+    assert abs(fast.deviation) <= 0.02
+    assert fast.arch.stages[0].block.get("group_width") > 8
 
 
 def test_fast_scaling_grows_activations_least():
     """dWr: acts grow about as the root of the MACs (Dollár et al. 2021, table 2)."""
     base = zoo.model("efficientnet_b0")
-    acts = {name: cost(scale_to(base, 8 * cost(base).macs, PRESETS[name]).arch).acts / cost(base).acts
-            for name in ("fast", "efficientnet", "depth")}
-    assert acts["fast"] < acts["efficientnet"] < acts["depth"] and acts["fast"] < 8**0.7
+    acts = {
+        name: cost(scale_to(base, 8 * cost(base).macs, PRESETS[name]).arch).acts / cost(base).acts
+        for name in ("fast", "efficientnet", "depth")
+    }
+    assert acts["fast"] < acts["efficientnet"] < acts["depth"]
+    assert acts["fast"] < 8**0.7
 
 
 # to a quarter or sixteenfold they take minutes
@@ -96,7 +119,9 @@ def test_the_zoo_meets_its_targets(name):
     base = zoo.model(name)
     for factor in (0.25, 16):
         scaled = scale_to(base, round(cost(base).macs * factor), PRESETS["efficientnet"])
-        assert abs(scaled.deviation) <= 0.02 and scaled.miss(0.02) == "" and scaled.macs == cost(scaled.arch).macs
+        assert abs(scaled.deviation) <= 0.02
+        assert scaled.miss(0.02) == ""
+        assert scaled.macs == cost(scaled.arch).macs
 
 
 def test_a_miss_says_why():
@@ -108,7 +133,9 @@ def test_a_miss_says_why():
 @given(st.floats(1, 4000))
 def test_channel_rounding_keeps_the_published_promises(value):
     rounded = make_divisible(value)
-    assert rounded % 8 == 0 and rounded >= max(8, 0.9 * value) and abs(rounded - value) <= max(8, 0.1 * value + 8)
+    assert rounded % 8 == 0
+    assert rounded >= max(8, 0.9 * value)
+    assert abs(rounded - value) <= max(8, 0.1 * value + 8)
 
 
 def test_scaling_by_one_changes_nothing():
@@ -151,7 +178,8 @@ def test_closed_loop_scaling_of_random_bases(seed, i, j):
     low, high = sorted((i, j))
     shares = Shares(low / 12, (high - low) / 12, (12 - high) / 12)
     scaled = scale_to(base, 2 * cost(base).macs, shares)
-    assert scaled.macs == cost(scaled.arch).macs and scaled.target == 2 * cost(base).macs
+    assert scaled.macs == cost(scaled.arch).macs
+    assert scaled.target == 2 * cost(base).macs
     # two axes or more are fine enough; one alone (whole pixels, layers, 8 channels) may not be
     assert abs(scaled.deviation) <= (0.02 if sum(s > 0 for s in shares) > 1 else 0.25)
     depth, width, resolution = realised(scaled.arch, base)
@@ -180,7 +208,8 @@ def test_no_network_near_a_factor_is_missing(name):
         grown = rounded(base, alpha, beta, 1.0).with_(resolution=size)
         if (counted := possible_cost(grown)) and abs(counted.macs / space.target - 1) <= 0.02:
             met.add(expand(grown).digest)
-    assert len(met) > 10 and met <= space.networks.keys()
+    assert len(met) > 10
+    assert met <= space.networks.keys()
 
 
 @pytest.mark.parametrize("factor, depths", [(1.2, [1, 1, 2, 2, 5]), (1.4, [1, 1, 2, 2, 9])])
@@ -192,11 +221,17 @@ def test_depths_are_enumerated_before_a_miss_is_claimed(factor, depths):
     assert [s.depth for s in base.stages] <= [s.depth for s in found.arch.stages]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({"width": math.nan}, "width: takes a number above 0"), ({"depth": -3}, "depth: takes"),
-    ({"resolution": math.inf}, "resolution: takes"),
-    ({"width": "2"}, "width: takes"), ({"depth": None}, "depth: takes"), ({"width": 0}, "width: takes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"width": math.nan}, "width: takes a number above 0"),
+        ({"depth": -3}, "depth: takes"),
+        ({"resolution": math.inf}, "resolution: takes"),
+        ({"width": "2"}, "width: takes"),
+        ({"depth": None}, "depth: takes"),
+        ({"width": 0}, "width: takes"),
+    ],
+)
 def test_multipliers_are_numbers(arguments, message):
     with pytest.raises(InputError, match=message):
         scale(zoo.model("resnet18"), **arguments)
@@ -205,8 +240,11 @@ def test_multipliers_are_numbers(arguments, message):
 def test_targets_and_presets_are_checked():
     base = zoo.model("resnet18")
     assert scale_to(base, 2 * cost(base).macs, "uniform").shares == PRESETS["uniform"]
-    for target, shares, message in (("600M", "depth", "target: takes a number"),
-                                    (10**9, "dept", 'unknown preset "dept"'), (math.nan, "depth", "target")):
+    for target, shares, message in (
+        ("600M", "depth", "target: takes a number"),
+        (10**9, "dept", 'unknown preset "dept"'),
+        (math.nan, "depth", "target"),
+    ):
         with pytest.raises(InputError, match=message):
             scale_to(base, target, shares)
     assert scale_to(zoo.model("vgg16"), 4096 * cost(zoo.model("vgg16")).macs, "resolution").arch.resolution <= 8192
@@ -214,17 +252,29 @@ def test_targets_and_presets_are_checked():
 
 def test_scaling_space_is_a_space_of_counted_networks():
     space = ScalingSpace(load_space(MBCONV).sample(3)[1].with_(resolution=32))
-    members = [space.at({"depth": i / 2, "width": j / 2, "resolution": (2 - i - j) / 2}) for i in range(3)
-               for j in range(3 - i)]
-    assert len(members) == 6 and all(abs(m.deviation) < 0.1 for m in members)
+    members = [
+        space.at({"depth": i / 2, "width": j / 2, "resolution": (2 - i - j) / 2})
+        for i in range(3)
+        for j in range(3 - i)
+    ]
+    assert len(members) == 6
+    assert all(abs(m.deviation) < 0.1 for m in members)
     with pytest.raises(InputError):
         space.at({"depth": 0.7, "width": -0.1, "resolution": 0.4})
 
 
-@pytest.mark.parametrize("name",
-                         ["densenet161", "regnet_y_3_2gf", "yolov8n", *(pytest.param(name, marks=pytest.mark.slow)
-                                                                        for name in (
-    "inception_v3", "mobilenet_v4_hybrid_medium", "inception_v1"))])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "densenet161",
+        "regnet_y_3_2gf",
+        "yolov8n",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("inception_v3", "mobilenet_v4_hybrid_medium", "inception_v1")
+        ),
+    ],
+)
 def test_branched_networks_scale_by_what_they_repeat(name):
     """Reductions, pools and joints stay single, C2f deepens inside, detectors keep to multiples of the total stride."""
     base = zoo.model(name)
@@ -237,8 +287,9 @@ def test_branched_networks_scale_by_what_they_repeat(name):
     if name == "yolov8n":
         assert wide.arch.resolution % 32 == 0
         assert all(s.depth == 1 for s in wide.arch.stages if s.block.kind != "conv")
-        assert any(s.block.get("repeats", 1) > t.block.get("repeats", 1)
-                   for s, t in zip(grown.arch.stages, base.stages))
+        assert any(
+            s.block.get("repeats", 1) > t.block.get("repeats", 1) for s, t in zip(grown.arch.stages, base.stages)
+        )
     if name.startswith("regnet"):
         assert all(s.block.get("width") % 24 == 0 for s in wide.arch.stages)
 

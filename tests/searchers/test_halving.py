@@ -39,12 +39,16 @@ def test_with_several_objectives_the_front_is_sent_on():
 
 def test_searchers_learn_from_one_rung():
     results = {(i, 0): (0.1,) for i in range(12)} | {(i, 1): (0.5,) for i in range(4)}
-    assert modelled_rung(results, 2, 10) == 0 and modelled_rung(results, 2, 4) == 1
+    assert modelled_rung(results, 2, 10) == 0
+    assert modelled_rung(results, 2, 4) == 1
 
 
 def test_rungs_and_brackets():
-    assert Scheduler("asha", 3, 1).rungs(9) == (1, 3, 9) and Scheduler("asha", 3, 2).rungs(10) == (2, 6, 10)
+    assert Scheduler("asha", 3, 1).rungs(9) == (1, 3, 9)
+    assert Scheduler("asha", 3, 2).rungs(10) == (2, 6, 10)
     assert Scheduler().rungs(7) == (7,)
     firsts = [Scheduler("hyperband", 3).first_rung(i, 3) for i in range(17)]
     # Li et al. 2018, n = ⌈(s_max+1)/(s+1)·η^s⌉
-    assert firsts.count(0) == 9 and firsts.count(1) == 5 and firsts.count(2) == 3
+    assert firsts.count(0) == 9
+    assert firsts.count(1) == 5
+    assert firsts.count(2) == 3

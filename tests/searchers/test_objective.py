@@ -36,7 +36,8 @@ class TestEverySearcherOnATable:
     def test_ends_when_everything_was_asked_about(self, table, name):
         bounds = dict([bound_of("flops<=11")])
         found = search(problem(table, bounds=bounds), trials=1_000, with_=name)
-        assert found.exhausted and len(found.results) == 5
+        assert found.exhausted
+        assert len(found.results) == 5
 
     def test_resumes_by_replaying_its_log(self, table, name, tmp_path):
         options = {"trials": 14, "with_": name, "seed": 3}
@@ -54,7 +55,8 @@ class TestEverySearcherOnATable:
             return problem(table).measured(decisions)
 
         found = search(problem(table), fragile, trials=20, with_=name)
-        assert len(found.results) == 20 and 0 < len(found.scored) < 20
+        assert len(found.results) == 20
+        assert 0 < len(found.scored) < 20
         assert {r.reason for r in found.results if r.score is None} == {"ArithmeticError: boom"}
 
     def test_takes_several_objectives_or_says_that_it_does_not(self, table, name):
@@ -66,21 +68,27 @@ class TestEverySearcherOnATable:
         front = found.front
         assert all(a.costs < b.costs and a.score < b.score for a, b in itertools.pairwise(front))
         volumes = found.volumes()
-        assert volumes == sorted(volumes) and volumes[-1] > 0
+        assert volumes == sorted(volumes)
+        assert volumes[-1] > 0
 
 
 def test_the_default_beats_the_others_where_there_is_structure(table):
-    best = {name: np.mean([search(problem(table), trials=30, with_=name, seed=s).best.score for s in range(6)])
-            for name in ("predictor", "random")}
+    best = {
+        name: np.mean([search(problem(table), trials=30, with_=name, seed=s).best.score for s in range(6)])
+        for name in ("predictor", "random")
+    }
     assert best["predictor"] == 10.0 > best["random"]
 
 
 @pytest.mark.skipif(not NAS.exists(), reason=f"{NAS} is not there")
-@pytest.mark.parametrize("file, keys, column, final, bounds, queries, least", [
-    ("nasbench201_cifar10.npz", "ops", "valid12", "test200", {}, 100, 94.2),
-    ("nasbench_macro.npz", "arch", "test_acc", "test_acc", {}, 50, 93.10),
-    ("nasbench_macro.npz", "arch", "test_acc", "test_acc", dict([bound_of("flops<=60M")]), 100, 92.54),
-])
+@pytest.mark.parametrize(
+    "file, keys, column, final, bounds, queries, least",
+    [
+        ("nasbench201_cifar10.npz", "ops", "valid12", "test200", {}, 100, 94.2),
+        ("nasbench_macro.npz", "arch", "test_acc", "test_acc", {}, 50, 93.10),
+        ("nasbench_macro.npz", "arch", "test_acc", "test_acc", dict([bound_of("flops<=60M")]), 100, 92.54),
+    ],
+)
 def test_published_tables_are_searched_well(file, keys, column, final, bounds, queries, least):
     """A few seeds, as a guard; the figures over 300 seeds are in benchmarks/README.md."""
     table = read_table(NAS / file)
@@ -95,9 +103,14 @@ def test_bad_scores_are_failures_and_a_broken_objective_is_said():
     answers = iter([0.5, math.nan, math.inf, None, "fine", -math.inf, 0.7] * 3)
     found = search(space, lambda arch: next(answers), trials=14, with_="random")
     assert [r.reason for r in found.results[:7]] == [
-        "", "the score is nan", "the score is inf", "the objective gave no score",
+        "",
+        "the score is nan",
+        "the score is inf",
+        "the objective gave no score",
         "the objective gave 'fine', which is no number",
-        "the score is -inf", ""]
+        "the score is -inf",
+        "",
+    ]
     assert found.best.score == 0.7
     with pytest.raises(WorkFailed, match="all 10 trials failed: ZeroDivisionError"):
         search(space, lambda arch: 1 / 0, trials=14, with_="random")
@@ -117,14 +130,19 @@ def test_logs_of_other_searches_are_refused(table, tmp_path):
     search(problem(table), trials=3, with_="random", log=log)
     with pytest.raises(InputError, match='"seed" was 0, is 1'):
         search(problem(table), trials=3, with_="random", seed=1, log=log)
-    for other in (problem(table, bounds=dict([bound_of("flops<=14")])),
-                  TableProblem(read_table(table), ["ops"], "flops")):
+    for other in (
+        problem(table, bounds=dict([bound_of("flops<=14")])),
+        TableProblem(read_table(table), ["ops"], "flops"),
+    ):
         with pytest.raises(InputError, match="what is searched has changed"):
             search(other, trials=3, with_="random", log=log)
-    for text, expected in (("no log", "no log of trials"), ('{"search": 5}', "older format"),
-                           ("[]", "no log of trials"),
-                           ('{"step": "base", "number": 0}', "older format"),
-                           ('{"log": 3, "of": {}}', "of format 3, and this version writes 2")):
+    for text, expected in (
+        ("no log", "no log of trials"),
+        ('{"search": 5}', "older format"),
+        ("[]", "no log of trials"),
+        ('{"step": "base", "number": 0}', "older format"),
+        ('{"log": 3, "of": {}}', "of format 3, and this version writes 2"),
+    ):
         log.write_text(f"{text}\n")
         with pytest.raises(InputError, match=expected):
             search(problem(table), trials=3, with_="random", log=log)
@@ -156,10 +174,13 @@ def test_an_objective_may_do_with_its_decisions_what_it_likes(table, tmp_path):
     assert all(set(r.decisions) == {f"ops.{i}" for i in range(4)} for r in found.results)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({}, "objective: needs a function"),
-    ({"objective": abs, "objectives": ["flops"]}, 'objectives: unknown quantity "flops"'),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({}, "objective: needs a function"),
+        ({"objective": abs, "objectives": ["flops"]}, 'objectives: unknown quantity "flops"'),
+    ],
+)
 def test_faults_in_a_search_of_a_space(arguments, message):
     with pytest.raises(InputError, match=message):
         search(space_from_dict(TINY_SPACE), trials=3, **arguments)
@@ -167,11 +188,17 @@ def test_faults_in_a_search_of_a_space(arguments, message):
 
 def test_any_quantity_is_an_objective():
     """Memory, and latency where the budget names the device."""
-    profile = {"version": 1, "device": "cpu", "threads": 1, "batch": 1,
-               "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}}}
+    profile = {
+        "version": 1,
+        "device": "cpu",
+        "threads": 1,
+        "batch": 1,
+        "blocks": {"a": {"kind": "conv", "seconds": 1e-3, "features": [1, 2, 3]}},
+    }
     space, budget = space_from_dict(TINY_SPACE), {"latency": "9s", "device": profile}
-    found = search(space, lambda arch: cost(arch).params, trials=3, budget=budget, objectives=["memory", "latency"],
-                   with_="random")
+    found = search(
+        space, lambda arch: cost(arch).params, trials=3, budget=budget, objectives=["memory", "latency"], with_="random"
+    )
     assert all(memory > 0 and latency > 0 for memory, latency in (r.costs for r in found.results))
     with pytest.raises(InputError, match="objectives: latency needs"):
         search(space, lambda arch: 1.0, trials=3, objectives=["latency"])

@@ -37,16 +37,22 @@ def test_an_objective_with_asha_is_asked_again_with_more_epochs(space):
     found = ss.search(space, objective, trials=12, with_="random", scheduler=ASHA, epochs=9)
     by_epochs = {e: [d for d, epochs in asked if epochs == e] for e in (1, 3, 9)}
     counts = [len(by_epochs[e]) for e in (1, 3, 9)]
-    assert counts[0] == 12 and 4 <= counts[1] < 8 and 1 <= counts[2] < counts[1]  # sent on as results came in
+    assert counts[0] == 12
+    assert 4 <= counts[1] < 8
+    assert 1 <= counts[2] < counts[1]
     assert set(by_epochs[9]) < set(by_epochs[3]) < set(by_epochs[1])
     best = sorted(by_epochs[1], key=lambda d: int(d, 16) % 1000)[-4:]
     assert set(best) <= set(by_epochs[3])
-    assert {r.epochs for r in found.scored} == {9} and found.best.identity in by_epochs[9]
-    assert len(found.results) == sum(counts) and sum(r.early for r in found.results) == sum(counts[:2])
+    assert {r.epochs for r in found.scored} == {9}
+    assert found.best.identity in by_epochs[9]
+    assert len(found.results) == sum(counts)
+    assert sum(r.early for r in found.results) == sum(counts[:2])
 
 
 def test_a_search_with_asha_resumes_by_replaying(space, tmp_path):
-    objective = lambda arch, epochs: promise(arch) * epochs
+    def objective(arch, epochs):
+        return promise(arch) * epochs
+
     options = {"with_": "evolution", "scheduler": ASHA, "epochs": 9, "objectives": ["macs"]}
     whole = ss.search(space, objective, trials=14, **options, log=tmp_path / "whole.jsonl")
     lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)
@@ -68,7 +74,8 @@ def test_ways_to_scale_are_searched_by_an_objective_of_ones_own(space, tmp_path)
     presets = {ss.expand(ss.scale_to(base, ways.target, name, 0.3).arch).digest for name in TRIED_ALWAYS}
     assert presets <= {r.identity for r in found.results}
     within = [abs(ss.cost(a).macs / macs / 2 - 1) <= 0.3 for a in archs if ss.expand(a).digest not in presets]
-    assert all(within) and all(r.costs == (ss.cost(a).acts,) for r, a in zip(found.results, archs))
+    assert all(within)
+    assert all(r.costs == (ss.cost(a).acts,) for r, a in zip(found.results, archs))
     assert found.best.score == max(ss.cost(a).params for a in archs)
     assert ss.search(ways, lambda arch: 0.0, trials=8, objectives=["acts"], log=log).results == found.results
     bounded = ss.search(ways, promise, trials=6, budget={"acts": "≤ 1.7x base"}, with_="random")
@@ -80,18 +87,25 @@ def test_ways_to_scale_are_searched_by_an_objective_of_ones_own(space, tmp_path)
 def test_every_log_says_its_format_and_of_what_it_is(space, tmp_path):
     ss.search(space, promise, trials=3, with_="random", log=tmp_path / "l")
     log = TrialLog(tmp_path / "l", repair=False)
-    assert log.of_what["with"] == "random" and log.of_what["rungs"] == [1] and len(log) == 3
+    assert log.of_what["with"] == "random"
+    assert log.of_what["rungs"] == [1]
+    assert len(log) == 3
     with pytest.raises(InputError, match=r'another search \("rungs" was \[1\]'):
-        ss.search(space, lambda arch, epochs: 1.0, trials=3, with_="random", log=tmp_path / "l", scheduler=ASHA,
-                  epochs=9)
+        ss.search(
+            space, lambda arch, epochs: 1.0, trials=3, with_="random", log=tmp_path / "l", scheduler=ASHA, epochs=9
+        )
 
 
-@pytest.mark.parametrize("scheduler, message", [
-    ({"with": "ahsa"}, r'scheduler.with: unknown scheduler "ahsa".*Did you mean "asha"'),
-    ({"etta": 3}, r'scheduler.etta: unknown key.*Did you mean "eta"'),
-    ("ahsa", r'scheduler.with: unknown scheduler "ahsa"'), (5, "scheduler: takes .*got 5"),
-    ("asha", "scheduler: has one rung alone with epochs=1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "scheduler, message",
+    [
+        ({"with": "ahsa"}, r'scheduler.with: unknown scheduler "ahsa".*Did you mean "asha"'),
+        ({"etta": 3}, r'scheduler.etta: unknown key.*Did you mean "eta"'),
+        ("ahsa", r'scheduler.with: unknown scheduler "ahsa"'),
+        (5, "scheduler: takes .*got 5"),
+        ("asha", "scheduler: has one rung alone with epochs=1"),
+    ],
+)
 def test_faults_in_a_scheduler_are_placed(space, scheduler, message):
     with pytest.raises(InputError, match=message):
         ss.search(space, promise, trials=3, scheduler=scheduler)
@@ -105,17 +119,23 @@ def test_a_table_has_no_epochs(table):
 
 
 def test_where_nobody_comes_to_the_end_it_is_said(space):
-    objective = lambda arch, epochs: promise(arch) if epochs < 9 else None
+    def objective(arch, epochs):
+        return promise(arch) if epochs < 9 else None
+
     found = ss.search(space, objective, trials=12, with_="random", scheduler=ASHA, epochs=9)
     assert not found.scored
     with pytest.raises(WorkFailed, match="the objective gave no score"):
         found.best  # noqa: B018
 
 
-@pytest.mark.parametrize("numbers, message", [
-    ({"trials": "9"}, "trials: takes a whole number, got '9'"), ({"trials": 0}, "trials: must be at least 1"),
-    ({"trials": 3, "epochs": 0}, "epochs: must be at least 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "numbers, message",
+    [
+        ({"trials": "9"}, "trials: takes a whole number, got '9'"),
+        ({"trials": 0}, "trials: must be at least 1"),
+        ({"trials": 3, "epochs": 0}, "epochs: must be at least 1"),
+    ],
+)
 def test_numbers_of_a_search_are_checked(space, numbers, message):
     with pytest.raises(InputError, match=message):
         ss.search(space, promise, **numbers)
@@ -142,7 +162,8 @@ def test_asking_stays_cheap_with_thousands_of_results(space, table):
 
     start = time.perf_counter()
     found = ss.search(problem(table), trials=256, with_="random")
-    assert len(found.results) == 256 and time.perf_counter() - start < 5
+    assert len(found.results) == 256
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("text", ['{"my": "results"}', "line one\nline two", "1", "{"])

@@ -36,8 +36,10 @@ from scalesearch.study.reading import load_study
 def problems():
     space = space_from_dict(TINY_SPACE).adapted(resolution=16, classes=10, channels=1)
     base = space.sample(0)[1]
-    return {"base": SpaceProblem(space, Budget.at_most(macs=10**9)),
-            "scale": ScaleProblem(ScalingSpace(base, tolerance=0.3))}
+    return {
+        "base": SpaceProblem(space, Budget.at_most(macs=10**9)),
+        "scale": ScaleProblem(ScalingSpace(base, tolerance=0.3)),
+    }
 
 
 NOTHING = Past()
@@ -107,8 +109,9 @@ def test_what_is_asked_for_is_what_a_log_may_hold(name):
     assert low["head.classifier.dropout"] == 0.001
 
 
-@pytest.mark.parametrize("seed, factor, tolerance",
-                         [pytest.param(0, 2.0, 0.02, marks=pytest.mark.slow), (1, 2.0, 0.05), (2, 1.5, 0.02)])
+@pytest.mark.parametrize(
+    "seed, factor, tolerance", [pytest.param(0, 2.0, 0.02, marks=pytest.mark.slow), (1, 2.0, 0.05), (2, 1.5, 0.02)]
+)
 def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
     """Widths alone may land on the target in several ways, which have the same shares: they are no less distinct."""
     base = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3).sample(seed)[1]
@@ -116,9 +119,11 @@ def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
     target = factor * cost(base).macs
     for name, point in problem.networks.items():
         arch = problem.arch(point)
-        assert expand(arch).digest == name == problem.identity(point) and problem.snapped(point) == point
+        assert expand(arch).digest == name == problem.identity(point)
+        assert problem.snapped(point) == point
         assert name in problem.always or abs(cost(arch).macs / target - 1) <= tolerance
-        assert max(realised(arch, base)) > 1 and all(0 <= exponent <= 1 for exponent in point.values())
+        assert max(realised(arch, base)) > 1
+        assert all(0 <= exponent <= 1 for exponent in point.values())
     assert len({ScalingSpace.shares(d) for d in problem.networks.values()}) < len(problem.networks)
     space = ScalingSpace(base, factor, tolerance)
     assert all(expand(space.at(d).arch).digest == name for name, d in problem.networks.items())  # whoever asks first
@@ -138,10 +143,14 @@ def test_of_a_sparse_table_neighbours_are_the_nearest_rows(sparse):
     found = TableProblem(read_table(sparse), ["ops"], "acc")
     assert found.sparse
     here = found.at_row(found.rows[7])
-    apart = lambda one: sum(a != b for a, b in zip(one.values(), here.values()))
+
+    def apart(one):
+        return sum(a != b for a, b in zip(one.values(), here.values()))
+
     near = list(found.neighbours(here))
     others = sorted(apart(d) for d in found.listed if d != here)
-    assert [apart(d) for d in near] == others[: len(near)] and len(near) == 24
+    assert [apart(d) for d in near] == others[: len(near)]
+    assert len(near) == 24
     rng = Random(0)
     assert all(found.inside(found.mutated(here, rng)) for _ in range(50))
 
@@ -163,10 +172,12 @@ def test_predictions_of_a_pool_are_the_same_however_the_results_came(sparse, ste
     at_once(decisions[5:9], known[slice(5, 9)], y[5:9])  # others, and fewer
     anew, _ = at_once(decisions[:upto], known, y)
     assert (anew == again).all()
-    assert (mean == again).all() and (deviation == deviation_again).all()
+    assert (mean == again).all()
+    assert (deviation == deviation_again).all()
     surrogate.condition(known, y)
     plain, plain_deviation = surrogate.predict(view.encoded_pool)
-    assert np.allclose(mean, plain, atol=1e-6) and np.allclose(deviation, plain_deviation, atol=1e-5)
+    assert np.allclose(mean, plain, atol=1e-6)
+    assert np.allclose(deviation, plain_deviation, atol=1e-5)
 
 
 def test_a_problem_that_was_searched_before_is_searched_alike(sparse):

@@ -14,8 +14,7 @@ points = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=10)
 
 @given(points)
 def test_hypervolume_is_the_share_of_cells_that_are_dominated(items):
-    cells = sum(any(all(c < v for c, v in zip(cell, item)) for item in items)
-                for cell in np.ndindex(6, 6, 6))
+    cells = sum(any(all(c < v for c, v in zip(cell, item)) for item in items) for cell in np.ndindex(6, 6, 6))
     assert hypervolume(items, (0, 0, 0)) == pytest.approx(cells)
 
 
@@ -39,7 +38,10 @@ def test_ranks_of_two_values(items):
 @given(points)
 def test_ranks_peel_fronts_off(items):
     rank = ranks(items)
-    beats = lambda a, b: all(x >= y for x, y in zip(a, b)) and a != b
+
+    def beats(a, b):
+        return all(x >= y for x, y in zip(a, b)) and a != b
+
     for i, item in enumerate(items):
         above = [rank[j] for j, other in enumerate(items) if beats(other, item)]
         assert rank[i] == (max(above) + 1 if above else 0)
@@ -49,9 +51,13 @@ def test_ranks_peel_fronts_off(items):
 def test_probability_of_being_on_the_front():
     costs, means = {"a": 1, "b": 2, "c": 3}, {"a": 0.5, "b": 0.5, "c": 0.9}
     sure = front_probability(costs, means, {"a": 1e-9, "b": 1e-9, "c": 1e-9})
-    assert sure["a"] == 1.0 and sure["c"] == 1.0 and 0.4 < sure["b"] < 0.6  # a tie, told apart by nothing
+    assert sure["a"] == 1.0
+    assert sure["c"] == 1.0
+    assert 0.4 < sure["b"] < 0.6
     unsure = front_probability(costs, means, {"a": 0.1, "b": 0.1, "c": 1.0})
-    assert unsure["a"] == 1.0 and 0.4 < unsure["b"] < 0.6 and 0.5 < unsure["c"] < 0.8
+    assert unsure["a"] == 1.0
+    assert 0.4 < unsure["b"] < 0.6
+    assert 0.5 < unsure["c"] < 0.8
 
 
 def test_correlations_and_intervals_are_the_textbooks():
@@ -61,11 +67,14 @@ def test_correlations_and_intervals_are_the_textbooks():
     x = rng.normal(size=30)
     y = x + rng.normal(size=30)
     found = correlation(list(x), list(y))
-    assert found.value == pytest.approx(stats.spearmanr(x, y).statistic) and found.low < found.value < found.high
-    assert correlation([1, 2, 3], [1, 2, 3]).value is None and spearman([1, 1], [1, 2]) == 0
+    assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert found.low < found.value < found.high
+    assert correlation([1, 2, 3], [1, 2, 3]).value is None
+    assert spearman([1, 1], [1, 2]) == 0
     values = [0.9, 0.91, 0.94]
-    assert interval(values) == pytest.approx(stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))[1]
-                                             - np.mean(values))
+    assert interval(values) == pytest.approx(
+        stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))[1] - np.mean(values)
+    )
     assert interval([0.5]) is None
     assert standard_error([0.5], 100) == pytest.approx(0.05)
 

@@ -26,15 +26,23 @@ def boxes(*rows, scored=False):
 
 
 TRUTH = boxes((0, 0, 0, 0, 10, 10), (0, 1, 20, 0, 10, 10), (1, 0, 0, 0, 10, 10), (1, 0, 30, 0, 10, 10))
-FOUND = boxes((0, 0, 0, 0, 10, 10, 0.9), (0, 0, 20, 0, 10, 10, 0.8), (1, 0, 1, 0, 10, 10, 0.7),
-              (1, 0, 60, 0, 5, 5, 0.6), (1, 0, 30, 0, 10, 9, 0.5), (1, 1, 50, 50, 5, 5, 0.3), scored=True)
+FOUND = boxes(
+    (0, 0, 0, 0, 10, 10, 0.9),
+    (0, 0, 20, 0, 10, 10, 0.8),
+    (1, 0, 1, 0, 10, 10, 0.7),
+    (1, 0, 60, 0, 5, 5, 0.6),
+    (1, 0, 30, 0, 10, 9, 0.5),
+    (1, 1, 50, 50, 5, 5, 0.3),
+    scored=True,
+)
 
 
 def test_the_best_threshold_of_a_class():
     found = best_thresholds(TRUTH, FOUND)
     # of class 0: right, wrong, right, wrong, right of three: F1 1/2, 2/5, 4/6, 4/7, 6/8
     assert found.by_class[0] == pytest.approx((0.5, 3 / 5, 1.0, 0.75))
-    assert found.by_class[1][:1] == (0.3,) and found.by_class[1].f1 == 0.0
+    assert found.by_class[1][:1] == (0.3,)
+    assert found.by_class[1].f1 == 0.0
     assert found.all == pytest.approx((0.5, 3 / 5, 3 / 4, 6 / 9))
 
 
@@ -45,7 +53,8 @@ def test_f1_at_every_confidence_is_that_of_the_boxes_kept(seed):
     curves, best = f1_curves(truth, found), best_thresholds(truth, found)
     assert curves.keys() == best.by_class.keys()
     for class_, curve in curves.items():
-        assert curve.max() <= best.by_class[class_].f1 + 1e-9 and curve[-1] == 0
+        assert curve.max() <= best.by_class[class_].f1 + 1e-9
+        assert curve[-1] == 0
         own, said = np.flatnonzero(truth.class_ == class_), np.flatnonzero(found.class_ == class_)
         alone = Boxes(truth.image[own], truth.class_[own], truth.box[own])
         of_class = Boxes(found.image[said], found.class_[said], found.box[said], found.score[said])
@@ -53,14 +62,16 @@ def test_f1_at_every_confidence_is_that_of_the_boxes_kept(seed):
             right, tried, wanted = (n.sum() for n in image_counts(alone, of_class, 12, CONFIDENCES[i]))
             assert curve[i] == pytest.approx(2 * right / (tried + wanted))
     assert f1_curves(TRUTH, FOUND)[0][[0, 50, 60, 61, 75, 85, 95]] == pytest.approx(
-        [6 / 8, 6 / 8, 4 / 7, 4 / 6, 2 / 5, 2 / 4, 0])
+        [6 / 8, 6 / 8, 4 / 7, 4 / 6, 2 / 5, 2 / 4, 0]
+    )
 
 
 def test_networks_are_compared_on_the_same_images():
     truth, good, bad = some(3, 60)
     ours, theirs = (resampled(truth, found, 60, 100) for found in (good, bad))
     assert compared(ours, theirs) == bootstrapped(truth, good, bad, samples=100)
-    assert len(ours) == 101 and compared(ours).wins != compared(ours).wins
+    assert len(ours) == 101
+    assert compared(ours).wins != compared(ours).wins
 
 
 def test_what_is_taken_for_what():
@@ -68,15 +79,26 @@ def test_what_is_taken_for_what():
     assert table.tolist() == [[3, 0, 0], [1, 0, 0], [1, 0, 0]]
     assert confusion(TRUTH, FOUND, 2, 0.75).tolist() == [[1, 0, 2], [1, 0, 0], [0, 0, 0]]
     right, tried, wanted = image_counts(TRUTH, FOUND, 3, 0.4)
-    assert right.tolist() == [1, 2, 0] and tried.tolist() == [2, 3, 0] and wanted.tolist() == [2, 2, 0]
+    assert right.tolist() == [1, 2, 0]
+    assert tried.tolist() == [2, 3, 0]
+    assert wanted.tolist() == [2, 2, 0]
 
 
 def some(seed, images=12):
     rng = np.random.default_rng(seed)
-    own = [(i, rng.integers(3), *rng.uniform(0, 80, 2), *rng.uniform(5, 20, 2)) for i in range(images)
-           for _ in range(rng.integers(1, 5))]
-    noise = lambda scale: [(i, c, *(np.array(box) + rng.normal(0, scale, 4)).clip(1), rng.uniform())
-                           for i, c, *box in own if rng.random() < 0.8]
+    own = [
+        (i, rng.integers(3), *rng.uniform(0, 80, 2), *rng.uniform(5, 20, 2))
+        for i in range(images)
+        for _ in range(rng.integers(1, 5))
+    ]
+
+    def noise(scale):
+        return [
+            (i, c, *(np.array(box) + rng.normal(0, scale, 4)).clip(1), rng.uniform())
+            for i, c, *box in own
+            if rng.random() < 0.8
+        ]
+
     return boxes(*own), boxes(*noise(1.0), scored=True), boxes(*noise(3.0), scored=True)
 
 
@@ -87,9 +109,11 @@ def test_samples_are_average_precision_of_images_drawn_again(seed):
     compared = bootstrapped(truth, good, bad, samples=50)
     assert compared.ap == pytest.approx(average_precision(truth, good).ap)
     assert compared.more == pytest.approx(compared.ap - average_precision(truth, bad).ap)
-    assert compared.low <= compared.high and 0 <= compared.wins <= 1
+    assert compared.low <= compared.high
+    assert 0 <= compared.wins <= 1
     same = bootstrapped(truth, good, good, samples=20)
-    assert same.wins == 0.5 and same.more == same.more_low == same.more_high == 0
+    assert same.wins == 0.5
+    assert same.more == same.more_low == same.more_high == 0
 
 
 def test_a_sample_equals_the_images_written_out():
@@ -104,10 +128,12 @@ def test_a_sample_equals_the_images_written_out():
         return Boxes(image, b.class_[which], b.box[which], None if b.score is None else b.score[which])
 
     assert _precisions(truth, good, times[None])[0] == pytest.approx(
-        average_precision(repeated(truth), repeated(good)).ap, abs=1e-9)
+        average_precision(repeated(truth), repeated(good)).ap, abs=1e-9
+    )
 
 
 def test_a_much_better_network_wins_surely():
     truth, good, bad = some(3, 60)
     compared = bootstrapped(truth, good, bad, samples=200)
-    assert compared.wins > 0.97 and compared.more_low > 0
+    assert compared.wins > 0.97
+    assert compared.more_low > 0

@@ -25,6 +25,7 @@ def run_of(folder, outcome=outcome_of, **changes):
 
 def test_a_hand_built_network_stands_with_the_recipe_that_suits_it_best(tmp_path):
     """Told by validation; a recipe is as long as the study's own."""
+
     def outcome(job):
         said = outcome_of(job)
         ahead = 0.2 if job.recipe.trivial == job.name.startswith("resnet18") else 0.1  # the other one's test is better
@@ -32,36 +33,54 @@ def test_a_hand_built_network_stands_with_the_recipe_that_suits_it_best(tmp_path
 
     run = run_of(tmp_path, outcome, compare=TWO)
     trials = run.log.of("compare")
-    assert len(trials) == 2 * 2 * 2 and {t.fidelity["epochs"] for t in trials} == {1}
+    assert len(trials) == 2 * 2 * 2
+    assert {t.fidelity["epochs"] for t in trials} == {1}
     assert {t.recipe for t in trials if t.decisions} == {compare._others(run.study)["imagenet"].digest}
     rows = {row.name: row for row in compare.rows(run) if row.kind == "hand-built"}
-    assert rows.keys() == {"mobilenet_v1", "resnet18"} and all(row.seeds == 2 for row in rows.values())
-    assert rows["resnet18"].recipe == "imagenet" and rows["mobilenet_v1"].recipe == "quick"
+    assert rows.keys() == {"mobilenet_v1", "resnet18"}
+    assert all(row.seeds == 2 for row in rows.values())
+    assert rows["resnet18"].recipe == "imagenet"
+    assert rows["mobilenet_v1"].recipe == "quick"
     assert all(row.val == 0.2 and row.test == pytest.approx(0.3) for row in rows.values())
 
 
 def test_volumes_say_whose_front_dominates(tmp_path):
     ahead = {"family": 0.3, "compare": 0.6}
-    outcome = lambda job: outcome_of(job) | {"scores": {
-        "val_accuracy": 0.1 + outcome_of(job)["scores"]["val_accuracy"] / 100, "val_loss": 1.0,
-        "test_accuracy": ahead.get(job.step, 0.1) + outcome_of(job)["scores"]["test_accuracy"] / 10}}
+
+    def outcome(job):
+        return outcome_of(job) | {
+            "scores": {
+                "val_accuracy": 0.1 + outcome_of(job)["scores"]["val_accuracy"] / 100,
+                "val_loss": 1.0,
+                "test_accuracy": ahead.get(job.step, 0.1) + outcome_of(job)["scores"]["test_accuracy"] / 10,
+            }
+        }
+
     run = run_of(tmp_path, outcome)
     found = compare.volumes(run)
     rows = compare.rows(run)
     cheapest = max(rows, key=lambda r: r.macs)
-    assert found.family >= 0 and found.hand_built >= 0 and cheapest.test
+    assert found.family >= 0
+    assert found.hand_built >= 0
+    assert cheapest.test
     best = "hand-built networks" if found.hand_built > found.family else "family"
     assert any(line.startswith(f"Over all budgets met, the front of the {best}") for line in compare.says(run))
 
 
 def test_the_named_ways_to_scale_are_trained_whole_and_paired_by_seed(tmp_path):
     scale = {"with": "tpe", "trials": 7, "tolerance": 0.3, "rivals": True}
-    outcome = lambda job: outcome_of(job) | {"scores": outcome_of(job)["scores"] | {
-        "test_accuracy": {"family": 0.6, "rivals": 0.5}.get(job.step, 0.1) + 0.01 * job.seed}}
+
+    def outcome(job):
+        return outcome_of(job) | {
+            "scores": outcome_of(job)["scores"]
+            | {"test_accuracy": {"family": 0.6, "rivals": 0.5}.get(job.step, 0.1) + 0.01 * job.seed}
+        }
+
     run = run_of(tmp_path, outcome, scale=scale)
     found = rivals.rivals(run)
     own = [r for r in found if r.name.endswith(" (found)")]
-    assert len(found) > len(own) and all(r.seeds == 2 for r in found)
+    assert len(found) > len(own)
+    assert all(r.seeds == 2 for r in found)
     assert all(r.behind == pytest.approx(0 if r in own else 0.1) for r in found)
     assert all(r.interval == pytest.approx(0, abs=1e-6) for r in found)
     named = {part for r in found for part in r.name.removesuffix(" (found)").split(" and ")}
@@ -74,17 +93,26 @@ def test_what_started_from_weights_says_how_much_of_it(tmp_path):
     began.mkdir()
     (began / "arch.yaml").write_text(arch_to_yaml(ss.load("resnet18")))
     (began / "weights.safetensors").touch()
-    outcome = lambda job: outcome_of(job) | {"used": {"inherited": {"family": 0.9}.get(job.step, 0.02)}}
+
+    def outcome(job):
+        return outcome_of(job) | {"used": {"inherited": {"family": 0.9}.get(job.step, 0.02)}}
+
     run = run_of(tmp_path, outcome, init="net")
     said = next(line for line in compare.says(run) if line.startswith("Trainings started from the weights in"))
-    assert "-phi2 90%" in said and "mobilenet_v1 2%" in said and "resnet18 2%" in said
+    assert "-phi2 90%" in said
+    assert "mobilenet_v1 2%" in said
+    assert "resnet18 2%" in said
     assert not any("started from" in line for line in compare.says(run_of(tmp_path / "net")))
 
 
 def test_stages_that_shall_not_learn_must_be_there(tmp_path):
-    frozen = lambda stage: str(write_study(tmp_path, recipe={"epochs": 1, "freeze_until": stage}))
+    def frozen(stage):
+        return str(write_study(tmp_path, recipe={"epochs": 1, "freeze_until": stage}))
+
     said = refused("run", frozen("stages.9"), "--dry-run")
-    assert "study.yaml:" in said and "recipe.freeze_until: takes stem, stages.0" in said and "'stages.9'" in said
+    assert "study.yaml:" in said
+    assert "recipe.freeze_until: takes stem, stages.0" in said
+    assert "'stages.9'" in said
     said = refused("run", frozen("stages.3"), "--dry-run")
     assert "compare: " in said or "recipe.freeze_until" in said
 
@@ -92,9 +120,12 @@ def test_stages_that_shall_not_learn_must_be_there(tmp_path):
 def test_presets_change_several_keys_at_once_and_what_is_set_comes_last(tmp_path):
     path = write_study(tmp_path, presets={"small": {"budget.macs": "600k", "recipe": {"epochs": 3}}})
     plain, small = load_study(path), load_study(path, {"preset": "small"})
-    assert plain.trained.recipe.epochs == 1 and small.trained.recipe.epochs == 3 and small.budget.most_macs == 600_000
+    assert plain.trained.recipe.epochs == 1
+    assert small.trained.recipe.epochs == 3
+    assert small.budget.most_macs == 600_000
     assert load_study(path, {"preset": "small", "recipe.epochs": 2}).trained.recipe.epochs == 2
-    assert "presets" not in small.document and plain.digest != small.digest
+    assert "presets" not in small.document
+    assert plain.digest != small.digest
     said = refused("run", str(path), "--set", "preset=smal", "--dry-run")
     assert 'unknown preset "smal"; takes small. Did you mean "small"?' in said
 
@@ -111,13 +142,18 @@ def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
     """An architecture's YAML, a Darknet .cfg and a trained network's folder beside zoo names; a run needs the files no
     more."""
     (tmp_path / "mine.yaml").write_text(arch_to_yaml(ss.load("resnet20_cifar").with_(name="mine")))
-    (tmp_path / "dark.cfg").write_text("[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=8\nsize=3\n"
-                                       "pad=1\nactivation=leaky\n[avgpool]\n[connected]\noutput=7\nactivation=linear\n")
+    (tmp_path / "dark.cfg").write_text(
+        "[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=8\nsize=3\n"
+        "pad=1\nactivation=leaky\n[avgpool]\n[connected]\noutput=7\nactivation=linear\n"
+    )
     trained = tmp_path / "net"
     trained.mkdir()
     (trained / "arch.yaml").write_text(arch_to_yaml(ss.load("squeezenet1_1").with_(name="squeezed")))
-    path = write_study(tmp_path, compare=["mobilenet_v1", "mine.yaml", "dark.cfg", "net"],
-                       budget={"macs": "<= 0.5 x mine.yaml", "params": "≤ 1x resnet18"})
+    path = write_study(
+        tmp_path,
+        compare=["mobilenet_v1", "mine.yaml", "dark.cfg", "net"],
+        budget={"macs": "<= 0.5 x mine.yaml", "params": "≤ 1x resnet18"},
+    )
     study = load_study(path)
     expected = ss.cost(study.networks["mine"]).macs
     assert study.budget.most_macs == pytest.approx(0.5 * expected)
@@ -131,11 +167,15 @@ def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
     assert load_study(again).budget.most_macs == study.budget.most_macs
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"compare": ["none.yaml"]}, "none.yaml: cannot be read"),
-    ({"compare": {"networks": ["none.cfg"]}}, "none.cfg: cannot be read"),
-    ({"budget": {"macs": "2x none.cfg"}}, "none.cfg: cannot be read"),
-    ({"models": {"resnet18": {}}}, "models.resnet18: is a network's"),
-    ({"models": {"mine": {"stages": []}}}, "models.mine")])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"compare": ["none.yaml"]}, "none.yaml: cannot be read"),
+        ({"compare": {"networks": ["none.cfg"]}}, "none.cfg: cannot be read"),
+        ({"budget": {"macs": "2x none.cfg"}}, "none.cfg: cannot be read"),
+        ({"models": {"resnet18": {}}}, "models.resnet18: is a network's"),
+        ({"models": {"mine": {"stages": []}}}, "models.mine"),
+    ],
+)
 def test_models_that_are_none_are_located(changes, said, tmp_path):
     assert said in refused("run", str(write_study(tmp_path, **changes)), "--dry-run")

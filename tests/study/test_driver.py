@@ -61,7 +61,8 @@ def test_scaling_trials_are_on_budget_and_hold_the_presets(study, whole, tmp_pat
     for trial in log.of("scale"):
         assert abs(trial.cost["macs"] / (2 * base) - 1) <= 0.3 or tuple(trial.decisions.values()) in always
     for phi, member in family.members(driver).items():
-        assert member.target == round(base * 2**phi) and (phi or member.macs == base)
+        assert member.target == round(base * 2**phi)
+        assert phi or member.macs == base
 
 
 def test_what_is_concluded_follows_the_log(study, tmp_path):
@@ -71,9 +72,11 @@ def test_what_is_concluded_follows_the_log(study, tmp_path):
     assert finalists.base_of(driver) is first is driver.best("base")
     driver.keep(replace(first, scores={"val_accuracy": -1.0}))
     second = driver.best("base")
-    assert finalists.base_of(driver) is second is not first and len(driver.log.of("base")) == 12
+    assert finalists.base_of(driver) is second is not first
+    assert len(driver.log.of("base")) == 12
     driver.log.forget(second)
-    assert second not in driver.log.of("base") and driver.best("base") is finalists.base_of(driver) is not second
+    assert second not in driver.log.of("base")
+    assert driver.best("base") is finalists.base_of(driver) is not second
 
 
 def test_a_searched_out_space_ends_the_search(tmp_path):
@@ -84,18 +87,25 @@ def test_a_searched_out_space_ends_the_search(tmp_path):
     assert {t.network for t in log.of("base")} == inside
 
 
-@pytest.mark.parametrize("trials, message", [
-    (12, "none of the 12 trials of the base search came to the end of its training: the loss became nan"),
-    (40, "all 10 trials of the base search failed: the loss became nan"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "trials, message",
+    [
+        (12, "none of the 12 trials of the base search came to the end of its training: the loss became nan"),
+        (40, "all 10 trials of the base search failed: the loss became nan"),
+    ],
+)
 def test_all_failing_is_said(tmp_path, trials, message):
     driver = Driver(load_study(write_study(tmp_path), {"search.trials": trials}), TrialLog(tmp_path / "trials.jsonl"))
-    fail_all = lambda: [driver.finish(job, {"reason": "the loss became nan"}) for job in iter(driver.next, None)]
+
+    def fail_all():
+        return [driver.finish(job, {"reason": "the loss became nan"}) for job in iter(driver.next, None)]
+
     with pytest.raises(WorkFailed, match=message):
         fail_all()
 
 
 def test_repositorys_study_is_what_the_readme_says():
     study = load_study(ROOT / "studies" / "effnet_phi.yaml")
-    assert len(study.options(compare.Options).networks) >= 6 and study.options(family.Options).phi == (0, 1, 2, 3)
+    assert len(study.options(compare.Options).networks) >= 6
+    assert study.options(family.Options).phi == (0, 1, 2, 3)
     assert study.options(scale.Options).tolerance == 0.02

@@ -67,8 +67,9 @@ def faulty(data: dict, rng: Random) -> dict:
 @pytest.mark.parametrize("seed", range(100))
 def test_faulty_files_are_told_by_the_schema_as_by_the_checks(seed, tmp_path):
     rng = Random(seed)
-    kind, path = rng.choice([e for e in EXAMPLES
-                             if e[1].name in ("space.yaml", "mbconv.yaml", "study.yaml", "inception.yaml")])
+    kind, path = rng.choice(
+        [e for e in EXAMPLES if e[1].name in ("space.yaml", "mbconv.yaml", "study.yaml", "inception.yaml")]
+    )
     data = faulty(yamlfile.read(path).data, rng)
     broken = tmp_path / path.name
     broken.write_text(yamlfile.dump(data))
@@ -80,8 +81,11 @@ def test_faulty_files_are_told_by_the_schema_as_by_the_checks(seed, tmp_path):
 
 
 def test_a_study_of_a_table_is_valid():
-    data = {"table": {"file": "t.npz", "decisions": ["ops"], "score": "acc"},
-            "search": {"trials": 5, "objective": ["flops"]},
-            "budget": {"flops": "≤ 60M"}, "seeds": [0, 1]}
+    data = {
+        "table": {"file": "t.npz", "decisions": ["ops"], "score": "acc"},
+        "search": {"trials": 5, "objective": ["flops"]},
+        "budget": {"flops": "≤ 60M"},
+        "seeds": [0, 1],
+    }
     assert not list(VALIDATORS["study"].iter_errors(data))
     assert list(VALIDATORS["study"].iter_errors(data | {"recipe": "quick"}))

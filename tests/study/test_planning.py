@@ -46,7 +46,8 @@ def test_a_run_takes_the_hours_that_it_has(hours, workers, tmp_path):
     study = asked(tmp_path, hours)
     driver = played(study, TrialLog(), workers)
     took = max(t.at for t in driver.log) / 3600
-    assert took == pytest.approx(hours, rel=0.1) and driver.finished
+    assert took == pytest.approx(hours, rel=0.1)
+    assert driver.finished
     told = forecasts(study, driver.log)
     assert [f.before for f in told] == ["base", "scale", "family"]
     assert all(f.seconds == pytest.approx(f.took, rel=0.15) for f in told)
@@ -77,6 +78,7 @@ def test_no_hours(hours, tmp_path):
 
 
 def test_epochs_are_planned_once(tmp_path):
-    path = write_study(tmp_path, budget={"macs": 700_000, "hours": 1}, search={"trials": 4, "epochs": "auto"},
-                       recipe={"epochs": 16})
+    path = write_study(
+        tmp_path, budget={"macs": 700_000, "hours": 1}, search={"trials": 4, "epochs": "auto"}, recipe={"epochs": 16}
+    )
     assert "search.epochs: takes no auto beside budget.hours" in refused("check", str(path))

@@ -25,11 +25,19 @@ from scalesearch.study.reading import load_study
 from scalesearch.study.steps import base as base_step, finalists, transfer
 from scalesearch.training.recipe import PROXIES
 
-FULL = {"search": {"with": "predictor", "trials": 14, "epochs": 9, "objective": ["accuracy", "params"], "screen": 6,
-                   "inherit": True,
-                   "scheduler": {"with": "asha", "eta": 3}},
-        "finalists": {"top": 2, "seeds": [0, 1, 2]},
-        "scale": {"trials": 6, "tolerance": 0.3, "phi": [1, 2], "transfer": 4}}
+FULL = {
+    "search": {
+        "with": "predictor",
+        "trials": 14,
+        "epochs": 9,
+        "objective": ["accuracy", "params"],
+        "screen": 6,
+        "inherit": True,
+        "scheduler": {"with": "asha", "eta": 3},
+    },
+    "finalists": {"top": 2, "seeds": [0, 1, 2]},
+    "scale": {"trials": 6, "tolerance": 0.3, "phi": [1, 2], "transfer": 4},
+}
 
 
 def scored(job: Job) -> dict:
@@ -37,8 +45,9 @@ def scored(job: Job) -> dict:
     said = outcome_of(job)
     said["scores"] = {k: v * (0.5 + 0.05 * job.until) for k, v in said["scores"].items()} if job.until else {}
     said["scores"] |= {f"proxy.{name}": float(len(name) + said["seconds"] * cost(job.arch).params) for name in PROXIES}
-    said["history"] = [{"epoch": e, "train_loss": Random(f"{job.name} {e}").random()}
-                       for e in range(job.start + 1, job.until + 1)]
+    said["history"] = [
+        {"epoch": e, "train_loss": Random(f"{job.name} {e}").random()} for e in range(job.start + 1, job.until + 1)
+    ]
     return said
 
 
@@ -51,13 +60,17 @@ def full(tmp_path_factory):
 
 def test_the_steps_of_a_full_study(full):
     study, log = full
-    assert base_step.rungs(study) == (1, 3, 9) and len(log.of("screen")) == 6
+    assert base_step.rungs(study) == (1, 3, 9)
+    assert len(log.of("screen")) == 6
     base = log.of("base")
     by_rung = [sum(t.rung == r for t in base) for r in range(3)]
-    assert by_rung[0] == 14 and 14 // 3 <= by_rung[1] < 14 and 1 <= by_rung[2] < by_rung[1]
-    assert len(log.of("finalists")) == 3 * min(2, by_rung[2]) and {t.fidelity["seed"]
-                                                                   for t in log.of("finalists")} == {0, 1, 2}
-    assert len(log.of("transfer")) == 4 and all(t.decisions["phi"] == 2 for t in log.of("transfer"))
+    assert by_rung[0] == 14
+    assert 14 // 3 <= by_rung[1] < 14
+    assert 1 <= by_rung[2] < by_rung[1]
+    assert len(log.of("finalists")) == 3 * min(2, by_rung[2])
+    assert {t.fidelity["seed"] for t in log.of("finalists")} == {0, 1, 2}
+    assert len(log.of("transfer")) == 4
+    assert all(t.decisions["phi"] == 2 for t in log.of("transfer"))
     assert all(t.fidelity["resolution"] == t.arch["resolution"] for t in log)
 
 
@@ -65,9 +78,12 @@ def test_early_trials_never_look_final(full):
     study, log = full
     driver = Driver(study, log)
     early = [t for t in log.of("base") if t.early]
-    assert early and driver.best("base") not in early and finalists.base_of(driver) not in early
+    assert early
+    assert driver.best("base") not in early
+    assert finalists.base_of(driver) not in early
     levels = {t.level for t in compared(log.of("base"), study.evaluator.score)}
-    assert len(levels) == 1 and levels.pop()[:2] == (9, 9)
+    assert len(levels) == 1
+    assert levels.pop()[:2] == (9, 9)
     assert all(t.fidelity["epochs"] < t.fidelity["of"] == 9 for t in early)
 
 
@@ -87,9 +103,9 @@ def test_with_too_few_to_halve_somebody_comes_to_the_end(tmp_path):
 
 @pytest.mark.parametrize("trials", [6, 12])
 def test_where_the_first_to_come_to_the_end_fails_the_next_best_comes(tmp_path, trials):
-    study = load_study(write_study(tmp_path,
-                                   search={"with": "random", "trials": trials, "epochs": 9,
-                                           "scheduler": {"with": "asha"}}))
+    study = load_study(
+        write_study(tmp_path, search={"with": "random", "trials": trials, "epochs": 9, "scheduler": {"with": "asha"}})
+    )
     lost = []
 
     def outcome(job):
@@ -99,16 +115,25 @@ def test_where_the_first_to_come_to_the_end_fails_the_next_best_comes(tmp_path, 
         return scored(job)
 
     log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=outcome)
-    assert lost and Driver(study, log).best("base").state == "done"
+    assert lost
+    assert Driver(study, log).best("base").state == "done"
     with pytest.raises(WorkFailed, match=r"none of the .* came to the end of its training: nan"):
-        drive(study, tmp_path / "all.jsonl", Random(0), outcome=lambda job: {"reason": "nan"} if job.until == 9
-              else scored(job))
+        drive(
+            study,
+            tmp_path / "all.jsonl",
+            Random(0),
+            outcome=lambda job: {"reason": "nan"} if job.until == 9 else scored(job),
+        )
 
 
 def test_finalists_alone_of_what_is_searched_are_scored_on_the_test_split(tmp_path):
     study, final = load_study(write_study(tmp_path, finalists={"top": 2, "seeds": [0, 1]})), set()
-    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=lambda job: final.add((job.step, job.final))
-                or outcome_of(job))
+    log = drive(
+        study,
+        tmp_path / "trials.jsonl",
+        Random(0),
+        outcome=lambda job: final.add((job.step, job.final)) or outcome_of(job),
+    )
     assert final == {("base", False), ("finalists", True), ("scale", False), ("family", True), ("compare", True)}
     assert len(log.of("finalists")) == 4
 
@@ -118,29 +143,50 @@ def test_a_network_keeps_its_parent_and_is_compared_with_such_as_have_one(full, 
     parents = {}
     for trial in log.of("base"):
         assert parents.setdefault(trial.candidate, trial.fidelity["parent"]) == trial.fidelity["parent"]
-    study = load_study(write_study(tmp_path, search={"with": "random", "trials": 12, "inherit": True},
-                                   finalists={"top": 3, "seeds": [0]}))
-    favoured = lambda job: (said := outcome_of(job)) | ({} if job.parent
-                                                        else {"scores": {**said["scores"], "val_accuracy": 0.99}})
+    study = load_study(
+        write_study(
+            tmp_path, search={"with": "random", "trials": 12, "inherit": True}, finalists={"top": 3, "seeds": [0]}
+        )
+    )
+
+    def favoured(job):
+        return (said := outcome_of(job)) | ({} if job.parent else {"scores": {**said["scores"], "val_accuracy": 0.99}})
+
     driver = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0), outcome=favoured))
     assert {bool(t.fidelity["parent"]) for t in driver.log.of("base")} == {True, False}
-    assert driver.best("base").fidelity["parent"] and all(f.searched < 0.99 for f in finalists.finalists(driver))
+    assert driver.best("base").fidelity["parent"]
+    assert all(f.searched < 0.99 for f in finalists.finalists(driver))
 
 
 def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
     study, log = full
     child = next(t for t in log.of("base") if t.fidelity["parent"])
-    job = Job("base", child.number, child.name, child.network, child.decisions, 0, arch_from_dict(child.arch),
-              recipe=study.recipe_of("base"), until=9, of=9, parent="base-000")
+    job = Job(
+        "base",
+        child.number,
+        child.name,
+        child.network,
+        child.decisions,
+        0,
+        arch_from_dict(child.arch),
+        recipe=study.recipe_of("base"),
+        until=9,
+        of=9,
+        parent="base-000",
+    )
     trial = Driver(study, TrialLog(tmp_path / "trials.jsonl")).finish(job, scored(job) | {"inherited": 0.0})
-    assert trial.state == "failed" and "nothing was inherited from base-000" in trial.reason
+    assert trial.state == "failed"
+    assert "nothing was inherited from base-000" in trial.reason
 
 
 def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
     study, log = full
     driver = Driver(study, log)
     assert faults(driver.trials) == []
-    alike = lambda job: scored(job) | {"history": [{"epoch": 1.0, "train_loss": 0.5}]}
+
+    def alike(job):
+        return scored(job) | {"history": [{"epoch": 1.0, "train_loss": 0.5}]}
+
     other = load_study(write_study(tmp_path))
     silent = drive(other, tmp_path / "trials.jsonl", Random(0), outcome=alike)
     assert "took no effect" in faults(Driver(other, silent).trials)[0]
@@ -150,19 +196,26 @@ def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
     assert "base-0 and base-1 are the same network" in faults(Driver(study, twice).trials)[0]
 
 
-@pytest.mark.parametrize("said, reason", [
-    ({"scores": {"val_accuracy": math.nan}}, "val_accuracy is nan"),
-    ({"scores": {"val_accuracy": math.inf}}, "val_accuracy is inf"),
-    ({"scores": {}}, "gave no score"), ({}, "gave no score"), ({"scores": None}, "gave no score"),
-    ({"reason": "boom"}, "boom"),
-    ({"scores": {"val_accuracy": 0.5}, "network": "0" * 16}, "another network was trained"),
-    ({"scores": {"val_accuracy": 0.5}, "recipe": "0" * 16}, "another recipe was used"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "said, reason",
+    [
+        ({"scores": {"val_accuracy": math.nan}}, "val_accuracy is nan"),
+        ({"scores": {"val_accuracy": math.inf}}, "val_accuracy is inf"),
+        ({"scores": {}}, "gave no score"),
+        ({}, "gave no score"),
+        ({"scores": None}, "gave no score"),
+        ({"reason": "boom"}, "boom"),
+        ({"scores": {"val_accuracy": 0.5}, "network": "0" * 16}, "another network was trained"),
+        ({"scores": {"val_accuracy": 0.5}, "recipe": "0" * 16}, "another recipe was used"),
+    ],
+)
 def test_outcomes_that_are_none_are_failures_with_a_reason(tmp_path, said, reason):
     study = load_study(write_study(tmp_path))
     driver = Driver(study, TrialLog(tmp_path / "trials.jsonl"))
     trial = driver.finish(driver.next(), said)
-    assert trial.state == "failed" and reason in trial.reason and not trial.scores
+    assert trial.state == "failed"
+    assert reason in trial.reason
+    assert not trial.scores
     _, line = (tmp_path / "trials.jsonl").read_text().splitlines()
     json.loads(line, parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
 
@@ -173,29 +226,37 @@ def test_findings_of_a_full_study(full):
     names = {p["name"] for p in base_step.proxies(driver)}
     assert names == {*PROXIES, "params", "macs"}
     found = finalists.finalists(driver)
-    assert {f.seeds for f in found} == {3} and found[0].chosen and not any(f.chosen for f in found[1:])
+    assert {f.seeds for f in found} == {3}
+    assert found[0].chosen
+    assert not any(f.chosen for f in found[1:])
     assert transfer.transfers(driver)[0].ranks.pairs == 4
     volumes = [v for _, v in base_step.front_volumes(driver)]
     assert volumes == sorted(volumes)
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"search": {"scheduler": {"with": "ahsa"}}},
-     'search.scheduler.with: unknown scheduler "ahsa".*Did you mean "asha"'),
-    ({"search": {"scheduler": {"etta": 2}}}, 'search.scheduler.etta: unknown key.*Did you mean "eta"'),
-    ({"search": {"objective": ["macs"]}}, "search.objective: must hold accuracy"),
-    ({"search": {"objective": ["accuracy", "latency"]}}, "search.objective: latency needs"),
-    ({"search": {"objective": ["accuracy", "mac"]}}, r'search.objective\[1\]: unknown objective "mac"'),
-    ({"search": {"with": "cmaes", "objective": ["accuracy", "macs"]}}, "takes one objective"),
-    ({"search": {"proxies": ["zenn"]}}, 'unknown proxy "zenn"'),
-    ({"search": {"screen": 4, "proxies": []}}, "search.screen: needs proxies"),
-    ({"scale": {"phi": [2]}}, "scale.phi: must hold 1"), ({"finalists": {"top": 2, "seeds": []}}, "finalists.seeds"),
-    ({"budget": {"macs": "2x resnet19 ± 2%"}}, 'budget.macs: unknown network "resnet19"'),
-    ({"budget": {"latency": "5ms"}}, "budget.latency: needs"),
-    ({"budget": {"latency": "5ms", "device": "none.json"}}, "cannot be read"),
-    ({"scale": {"budget": {"actts": 1}}}, "scale.budget.actts: unknown quantity"),
-    ({"scale": {"budget": {"acts": "2x bse"}}}, 'scale.budget.acts: unknown network "bse"'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"search": {"scheduler": {"with": "ahsa"}}},
+            'search.scheduler.with: unknown scheduler "ahsa".*Did you mean "asha"',
+        ),
+        ({"search": {"scheduler": {"etta": 2}}}, 'search.scheduler.etta: unknown key.*Did you mean "eta"'),
+        ({"search": {"objective": ["macs"]}}, "search.objective: must hold accuracy"),
+        ({"search": {"objective": ["accuracy", "latency"]}}, "search.objective: latency needs"),
+        ({"search": {"objective": ["accuracy", "mac"]}}, r'search.objective\[1\]: unknown objective "mac"'),
+        ({"search": {"with": "cmaes", "objective": ["accuracy", "macs"]}}, "takes one objective"),
+        ({"search": {"proxies": ["zenn"]}}, 'unknown proxy "zenn"'),
+        ({"search": {"screen": 4, "proxies": []}}, "search.screen: needs proxies"),
+        ({"scale": {"phi": [2]}}, "scale.phi: must hold 1"),
+        ({"finalists": {"top": 2, "seeds": []}}, "finalists.seeds"),
+        ({"budget": {"macs": "2x resnet19 ± 2%"}}, 'budget.macs: unknown network "resnet19"'),
+        ({"budget": {"latency": "5ms"}}, "budget.latency: needs"),
+        ({"budget": {"latency": "5ms", "device": "none.json"}}, "cannot be read"),
+        ({"scale": {"budget": {"actts": 1}}}, "scale.budget.actts: unknown quantity"),
+        ({"scale": {"budget": {"acts": "2x bse"}}}, 'scale.budget.acts: unknown network "bse"'),
+    ],
+)
 def test_faults_in_these_options_are_located(tmp_path, changes, message):
     with pytest.raises(InputError, match=message) as caught:
         load_study(write_study(tmp_path, **changes))
@@ -212,8 +273,8 @@ def test_scaling_keeps_to_a_budget_relative_to_its_base(tmp_path):
     study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 1.6x base"}}))
     log = drive(study, tmp_path / "trials.jsonl", Random(0))
     driver = Driver(study, log)
-    assert log.of("scale") and all(t.cost["acts"] <= 1.6 * finalists.base_of(driver).cost["acts"]
-                                   for t in log.of("scale"))
+    assert log.of("scale")
+    assert all(t.cost["acts"] <= 1.6 * finalists.base_of(driver).cost["acts"] for t in log.of("scale"))
     study = load_study(write_study(tmp_path, scale={"trials": 8, "tolerance": 0.3, "budget": {"acts": "≤ 0.1x base"}}))
     with pytest.raises(WorkFailed, match=r"scale.budget: none of the .* networks near φ = 1 has acts ≤"):
         drive(study, tmp_path / "none.jsonl", Random(0))

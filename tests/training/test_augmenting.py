@@ -42,7 +42,8 @@ def test_mirroring_is_what_the_data_allows():
     assert torch.equal(changed(flips, x, mirror=False)[0], normalised(x))
     mirrored = torch.tensor([torch.allclose(a, b.flip(-1), atol=1e-5) for a, b in zip(shown, normalised(x))])
     same = torch.tensor([torch.allclose(a, b, atol=1e-5) for a, b in zip(shown, normalised(x))])
-    assert (mirrored ^ same).all() and 16 < mirrored.sum() < 48
+    assert (mirrored ^ same).all()
+    assert 16 < mirrored.sum() < 48
 
 
 @pytest.mark.parametrize("name", [*RECIPES])
@@ -50,7 +51,9 @@ def test_equal_dice_equal_images_and_moves_say_where_pixels_come_from(name):
     x = images(16, 32)
     recipe = RECIPES[name]
     (a, _), (b, _), (c, _) = (changed(recipe, x, 24, seed=s) for s in (0, 0, 1))
-    assert torch.equal(a, b) and not torch.equal(a, c) and a.shape == (16, 3, 24, 24)
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert a.shape == (16, 3, 24, 24)
     plain = {"colour": 0.0, "hue": 0.0, "erase": 0.0, "trivial": False, "mosaic": 0.0}
     only_moves = Augmentation(Recipe(**{**vars(recipe), **plain}), True)
     torch.manual_seed(0)
@@ -67,8 +70,10 @@ def test_crops_are_of_the_area_asked_for_and_inside(least):
     moves = Augmentation(Recipe(shift=0.0, rotate=0.0, zoom=0.0, crop=least), True)._moves(200, 1.0)
     wide, high = moves[:, 0, 0].abs(), moves[:, 1, 1].abs()
     area = wide * high
-    assert area.min() >= least * 0.75 and area.max() <= 1 + 1e-5
-    assert ((moves[:, 0, 2].abs() + wide) <= 1 + 1e-5).all() and ((moves[:, 1, 2].abs() + high) <= 1 + 1e-5).all()
+    assert area.min() >= least * 0.75
+    assert area.max() <= 1 + 1e-5
+    assert ((moves[:, 0, 2].abs() + wide) <= 1 + 1e-5).all()
+    assert ((moves[:, 1, 2].abs() + high) <= 1 + 1e-5).all()
 
 
 @pytest.mark.parametrize("kind", COLOURS)
@@ -84,11 +89,15 @@ def test_trivialaugments_colours_are_torchvisions(kind, strength, sign, torchvis
     ours = ((drawn.recoloured(normalised(x)) + 1) * 127.5).round()
     factor = 1 + 0.99 * sign * strength
     theirs = {
-        "brightness": lambda: peer.adjust_brightness(x, factor), "contrast": lambda: peer.adjust_contrast(x, factor),
-        "saturation": lambda: peer.adjust_saturation(x, factor), "sharpness": lambda: peer.adjust_sharpness(x, factor),
+        "brightness": lambda: peer.adjust_brightness(x, factor),
+        "contrast": lambda: peer.adjust_contrast(x, factor),
+        "saturation": lambda: peer.adjust_saturation(x, factor),
+        "sharpness": lambda: peer.adjust_sharpness(x, factor),
         "posterize": lambda: peer.posterize(x, 8 - round(6 * strength)),
-        "solarize": lambda: peer.solarize(x, 255 * (1 - strength)), "autocontrast": lambda: peer.autocontrast(x),
-        "equalize": lambda: peer.equalize(x)}[kind]().float()
+        "solarize": lambda: peer.solarize(x, 255 * (1 - strength)),
+        "autocontrast": lambda: peer.autocontrast(x),
+        "equalize": lambda: peer.equalize(x),
+    }[kind]().float()
     inner = (slice(None), slice(None), slice(1, -1), slice(1, -1)) if kind == "sharpness" else ...  # theirs keeps edges
     difference = (ours - theirs)[inner].abs()
     assert difference.max() <= 2  # theirs rounds greys on the way
@@ -105,8 +114,9 @@ def test_trivialaugments_turn_is_a_turn_about_the_middle(torchvision_models):
     ours = F.grid_sample(x.float(), grid, align_corners=False)
     theirs = peer.rotate(x.float(), -30, InterpolationMode.BILINEAR)
     middle = (slice(None), slice(None), slice(8, 25), slice(8, 25))
-    assert (ours - theirs)[middle].abs().max() < 1.0 or (
-        ours - peer.rotate(x.float(), 30, InterpolationMode.BILINEAR))[middle].abs().max() < 1.0
+    assert (ours - theirs)[middle].abs().max() < 1.0 or (ours - peer.rotate(x.float(), 30, InterpolationMode.BILINEAR))[
+        middle
+    ].abs().max() < 1.0
 
 
 @given(st.integers(8, 64), st.integers(8, 64))
@@ -115,9 +125,13 @@ def test_images_that_are_not_square_are_turned_as_their_pixels_are(height, width
     other."""
     torch.manual_seed(0)
     to_pixels = torch.diag(torch.tensor([width / 2, height / 2]))
-    in_pixels = lambda moves: to_pixels @ moves[:, :, :2] @ torch.linalg.inv(to_pixels)
-    turned = in_pixels(Augmentation(Recipe(shift=0.0, rotate=90.0, zoom=0.0, flip=True), True)._moves(
-        50, height / width))
+
+    def in_pixels(moves):
+        return to_pixels @ moves[:, :, :2] @ torch.linalg.inv(to_pixels)
+
+    turned = in_pixels(
+        Augmentation(Recipe(shift=0.0, rotate=90.0, zoom=0.0, flip=True), True)._moves(50, height / width)
+    )
     assert torch.allclose(turned @ turned.mT, torch.eye(2).expand(50, 2, 2), atol=1e-5)
     for kind in ("rotate", "shear_x", "shear_y"):
         drawn = Trivial(1)
@@ -148,7 +162,8 @@ def test_blends_are_of_the_shares_told(name):
     x = torch.arange(12.0).view(12, 1, 1, 1).expand(12, 3, 32, 32) / 6 - 1  # every image one shade
     shown, order, share = Augmentation(Recipe(**{name: 1.0}), True).mixed(x)
     told = share * x[:, 0, 0, 0] + (1 - share) * x[order][:, 0, 0, 0]
-    assert torch.allclose(shown.mean((1, 2, 3)), told, atol=1e-5) and 0.2 < share.mean() < 0.8
+    assert torch.allclose(shown.mean((1, 2, 3)), told, atol=1e-5)
+    assert 0.2 < share.mean() < 0.8
     if name == "cutmix":
         assert all(len(image.unique()) <= 2 for image in shown)
     assert Augmentation(PLAIN, True).mixed(x) is None
@@ -160,7 +175,8 @@ def test_erasing_takes_a_rectangle_of_some_images():
     shown, _ = Augmentation(Recipe(shift=0.0, rotate=0.0, zoom=0.0, flip=False, erase=0.25), True)(x, 32)
     gone = (shown != -1).all(1)
     share = gone.float().mean((1, 2))
-    assert 0.18 < (share > 0).float().mean() < 0.32 and share.max() < 0.45
+    assert 0.18 < (share > 0).float().mean() < 0.32
+    assert share.max() < 0.45
     rows = gone.any(2).sum(1) * gone.any(1).sum(1)
     assert torch.equal(rows, gone.sum((1, 2)))  # a full rectangle
 

@@ -39,9 +39,14 @@ PLAIN = {"shift": 0.0, "rotate": 0.0, "zoom": 0.0, "flip": False}
 def boxes_of(*images, width=8):
     """`Boxes` of images, each a list of (class, x1, y1, x2, y2) as shares."""
     n = len(images)
-    raw = Targets(np.zeros((n, width, 4), np.float32), np.full((n, width), -1, np.int64), np.zeros((n, width), bool),
-                  np.zeros((n, width), np.float32), np.full((n, 2), 64, np.float32),
-                  np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1)))
+    raw = Targets(
+        np.zeros((n, width, 4), np.float32),
+        np.full((n, width), -1, np.int64),
+        np.zeros((n, width), bool),
+        np.zeros((n, width), np.float32),
+        np.full((n, 2), 64, np.float32),
+        np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1)),
+    )
     for i, image in enumerate(images):
         for k, (class_, *corners) in enumerate(image):
             raw.boxes[i, k], raw.classes[i, k] = corners, class_
@@ -64,8 +69,9 @@ def test_gradients_against_finite_differences():
     # of one aspect: the weight of the aspects' part has no gradient, which differences would show
     squares = torch.cat([low, low + side], -1)
     other = torch.cat([low + 0.2, low + 0.2 + 1.3 * side], -1)
-    assert torch.autograd.gradcheck(lambda x: complete_iou(x + 0 * x.detach(), other), squares.requires_grad_(),
-                                    atol=1e-4)
+    assert torch.autograd.gradcheck(
+        lambda x: complete_iou(x + 0 * x.detach(), other), squares.requires_grad_(), atol=1e-4
+    )
     logits = torch.randn(5, 16, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(distribution_focal, (logits, torch.rand(5, dtype=torch.float64) * 14))
 
@@ -121,13 +127,15 @@ def test_images_without_boxes_have_a_loss_and_weights_count(name, loss):
     corners, classes = truths(1)
     none = torch.full_like(classes, -1)
     empty = loss(decoder(arch), out, corners * 96, none, none >= 0)
-    assert torch.isfinite(empty) and empty > 0
+    assert torch.isfinite(empty)
+    assert empty > 0
     empty.backward()
     whole = loss(decoder(arch), out, corners * 96, classes, classes >= 0)
     same = loss(decoder(arch), out, corners * 96, classes, classes >= 0, torch.ones(3))
     first = loss(decoder(arch), out, corners * 96, classes, classes >= 0, torch.tensor([1.0, 0, 0]))
     alone = loss(decoder(arch), [part[:1] for part in out], corners[:1] * 96, classes[:1], classes[:1] >= 0)
-    assert same.item() == pytest.approx(whole.item()) and first.item() == pytest.approx(alone.item(), rel=1e-4)
+    assert same.item() == pytest.approx(whole.item())
+    assert first.item() == pytest.approx(alone.item(), rel=1e-4)
 
 
 @settings(max_examples=40)
@@ -143,7 +151,8 @@ def test_what_holds_of_every_assignment(seed, most, least):
     at = torch.rand(n, len(middles), 4) * 24
     boxes = torch.cat([middles - at[..., :2], middles + at[..., 2:]], -1)
     found = aligned(scores, boxes, middles, truth, classes, real, least)
-    assert (found.quality[found.positive] >= 0).all() and (found.quality <= 1 + 1e-5).all()
+    assert (found.quality[found.positive] >= 0).all()
+    assert (found.quality <= 1 + 1e-5).all()
     for i in range(n):
         for m in range(most):
             places = (found.positive[i] & (found.which[i] == m)).nonzero().flatten()
@@ -152,9 +161,13 @@ def test_what_holds_of_every_assignment(seed, most, least):
             assert ((middles[places] - centre).abs() < half / 2).all()
     # Boxes that are none, and the order of those that are, change nothing.
     order = torch.randperm(most)
-    pad = lambda t, value: torch.cat([t[:, order], torch.full_like(t[:, :2], value)], 1)
+
+    def pad(t, value):
+        return torch.cat([t[:, order], torch.full_like(t[:, :2], value)], 1)
+
     other = aligned(scores, boxes, middles, pad(truth, 0), pad(classes, -1), pad(real, False), least)
-    assert torch.equal(found.positive, other.positive) and torch.allclose(found.quality, other.quality, atol=1e-6)
+    assert torch.equal(found.positive, other.positive)
+    assert torch.allclose(found.quality, other.quality, atol=1e-6)
 
 
 def test_a_box_is_found_by_the_anchor_of_its_shape_in_its_cell():
@@ -166,8 +179,9 @@ def test_a_box_is_found_by_the_anchor_of_its_shape_in_its_cell():
     # 42 × 38 is anchor 2 of the map of 4 × 4, in column and row 1; of two in one cell the last is found
     assert places == {0 * 16 + 1 * 4 + 1: 0, 2 * 16 + 0: 2}
     # an anchor that no map has is nobody's
-    small = by_anchor(torch.tensor([[[0.0, 0, 20, 20]]]), torch.tensor([[True]]), anchors, [[2, 3], [0]],
-                      [(4, 4), (8, 8)], (128, 128))
+    small = by_anchor(
+        torch.tensor([[[0.0, 0, 20, 20]]]), torch.tensor([[True]]), anchors, [[2, 3], [0]], [(4, 4), (8, 8)], (128, 128)
+    )
     assert small.positive.sum() == 1
 
 
@@ -180,13 +194,19 @@ def test_anchors_are_the_middles_of_groups_of_shapes():
     head = block("yolo", "head", anchors=((1, 1), (2, 2), (3, 3), (4, 4)), masks=((2, 3), (1,)))
     told = boxes_of([(0, 0.0, 0.0, w / 128, h / 64) for w, h in groups.clip(max=60)])
     fitted = fitted_anchors(head, told, (64, 128))
-    assert fitted.get("anchors")[0] == (1, 1) and fitted.get("anchors")[1] == pytest.approx((10, 12), abs=0.1)
+    assert fitted.get("anchors")[0] == (1, 1)
+    assert fitted.get("anchors")[1] == pytest.approx((10, 12), abs=0.1)
     assert fitted_anchors(head, boxes_of([]), (64, 128)) == head
 
 
-CHANGES = {"still": {}, "flipped": {"flip": True}, "moved": {"shift": 0.3, "zoom": 0.4},
-           "mosaic": {"mosaic": 1.0}, "mosaic, moved": {"mosaic": 1.0, "shift": 0.2, "zoom": 0.5, "flip": True},
-           "blended": {"mixup": 8.0}}  # fmt: skip
+CHANGES = {
+    "still": {},
+    "flipped": {"flip": True},
+    "moved": {"shift": 0.3, "zoom": 0.4},
+    "mosaic": {"mosaic": 1.0},
+    "mosaic, moved": {"mosaic": 1.0, "shift": 0.2, "zoom": 0.5, "flip": True},
+    "blended": {"mixup": 8.0},
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -195,8 +215,12 @@ def test_boxes_go_where_their_pixels_go(name, sides):
     """Images are white in their boxes and black elsewhere: what the boxes say afterwards is drawn and held against what
     the images show."""
     high, wide = sides
-    told = [[(0, 8 / wide, 8 / high, 24 / wide, 32 / high), (1, 40 / wide, 16 / high, 56 / wide, 40 / high)],
-            [(2, 16 / wide, 20 / high, 48 / wide, 28 / high)], [], [(1, 0.0, 0.0, 20 / wide, 20 / high)]]
+    told = [
+        [(0, 8 / wide, 8 / high, 24 / wide, 32 / high), (1, 40 / wide, 16 / high, 56 / wide, 40 / high)],
+        [(2, 16 / wide, 20 / high, 48 / wide, 28 / high)],
+        [],
+        [(1, 0.0, 0.0, 20 / wide, 20 / high)],
+    ]
     images = torch.zeros(4, 3, high, wide, dtype=torch.uint8)
     for image, boxes in zip(images, told):
         for _, x1, y1, x2, y2 in boxes:
@@ -221,7 +245,8 @@ def test_no_mosaics_late_in_a_training():
     assert recipe.plain_from == 7
     x = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     augmentation = Augmentation(recipe, False, letterbox=True)
-    assert augmentation(x, 32, late=True)[1].of.shape == (4, 1) and augmentation(x, 32)[1].of.shape == (4, 4)
+    assert augmentation(x, 32, late=True)[1].of.shape == (4, 1)
+    assert augmentation(x, 32)[1].of.shape == (4, 4)
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov3_tiny", "mobilenet_v3_small+yolov8", "resnet18+yolo"])
@@ -229,13 +254,14 @@ def test_a_head_that_knows_nothing_finds_next_to_nothing(name):
     model = build(ss.load(name, resolution=96, classes=7))
     detection.started(model)
     boxes, scores = decoder(model.arch)(model.train()(torch.randn(2, 3, 96, 96)))
-    assert scores.mean() < 0.01 and torch.isfinite(boxes).all()
+    assert scores.mean() < 0.01
+    assert torch.isfinite(boxes).all()
     if model.arch.head.kind == "yolo":  # its sizes are exponentials, so it says little else at first, too
-        assert scores.max() < 0.2 and all(len(found.scores) == 0 for found in suppressed(boxes, scores))
+        assert scores.max() < 0.2
+        assert all(len(found.scores) == 0 for found in suppressed(boxes, scores))
 
 
-@pytest.mark.parametrize("cfg, said", [
-    ("region", "read but not trained"), ("gaussian", "read but not trained")])
+@pytest.mark.parametrize("cfg, said", [("region", "read but not trained"), ("gaussian", "read but not trained")])
 def test_heads_that_are_not_trained_say_so(cfg, said):
     arch = ss.load("yolov3_tiny")
     args = dict(arch.head.args) | {"boxes": cfg}
@@ -268,16 +294,35 @@ def eight(tmp_path):
 def test_eight_photos_are_learnt_by_heart(name, epochs, rate, tmp_path, monkeypatch):
     monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "cache"))
     there = eight(tmp_path / "set")
-    source = Source("eight", 160, 3, 80, True, dict.fromkeys(("train", "val", "test"), 8),
-                    lambda: dict.fromkeys(("train", "val", "test"), there), "eight", "detection", digest=name)
-    recipe = Recipe(epochs=epochs, batch_size=8, learning_rate=rate, warmup=0.05, weight_decay=0.0, clip_norm=10.0,
-                    ema_span=0.02, **PLAIN)
+    source = Source(
+        "eight",
+        160,
+        3,
+        80,
+        True,
+        dict.fromkeys(("train", "val", "test"), 8),
+        lambda: dict.fromkeys(("train", "val", "test"), there),
+        "eight",
+        "detection",
+        digest=name,
+    )
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=8,
+        learning_rate=rate,
+        warmup=0.05,
+        weight_decay=0.0,
+        clip_norm=10.0,
+        ema_span=0.02,
+        **PLAIN,
+    )
     trainer = Trainer(ss.load(name, resolution=160), source, recipe, 0, task="detection")
     while not trainer.done:
         trainer.run_epoch()
     scores, details = trainer.scorer.final_scores("test")
     assert scores["test_ap50"] >= 0.95
-    assert scores["test_f1"] > 0.9 and details["interval"][0] <= scores["test_ap"] <= details["interval"][1]
+    assert scores["test_f1"] > 0.9
+    assert details["interval"][0] <= scores["test_ap"] <= details["interval"][1]
     wrong = np.array(details["confusion"])
     assert wrong.trace() / wrong[:-1].sum() > 0.85
 
@@ -294,8 +339,18 @@ def squares(n=24):
         told.append([(class_, x / 64, y / 64, (x + side) / 64, (y + side) / 64)])
     raw = boxes_of(*told)
     there = Pixels(pixels, np.arange(n)), Targets(*(value.numpy() for value in vars(raw).values()))
-    return Source("squares", 64, 3, 2, True, dict.fromkeys(("train", "val", "test"), n),
-                  lambda: dict.fromkeys(("train", "val", "test"), there), "squares", "detection", digest="squares")
+    return Source(
+        "squares",
+        64,
+        3,
+        2,
+        True,
+        dict.fromkeys(("train", "val", "test"), n),
+        lambda: dict.fromkeys(("train", "val", "test"), there),
+        "squares",
+        "detection",
+        digest="squares",
+    )
 
 
 @pytest.mark.parametrize("head", ["yolov8", "yolo"])
@@ -313,21 +368,30 @@ def test_a_training_goes_on_to_the_last_bit(head):
     for _ in range(2):
         second.run_epoch()
     assert all(torch.equal(a, b) for a, b in zip(whole.weights().values(), second.weights().values()))
-    assert whole.scores("val") == second.scores("val") and math.isfinite(whole.scores("val")["val_loss"])
+    assert whole.scores("val") == second.scores("val")
+    assert math.isfinite(whole.scores("val")["val_loss"])
 
 
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
 def test_rare_classes_count_alike(balance):
     told = boxes_of([(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(1, 0, 0, 0.5, 0.5)], [])
     weights = detection.importance(told)
-    assert weights.mean().item() == pytest.approx(1) and weights[3] == pytest.approx(3 * weights[0].item())
-    trainer = Trainer(ss.load("resnet20_cifar+yolov8", resolution=64, classes=2), squares(),
-                      Recipe(epochs=1, batch_size=8, balance=balance), 0, task="detection")
+    assert weights.mean().item() == pytest.approx(1)
+    assert weights[3] == pytest.approx(3 * weights[0].item())
+    trainer = Trainer(
+        ss.load("resnet20_cifar+yolov8", resolution=64, classes=2),
+        squares(),
+        Recipe(epochs=1, batch_size=8, balance=balance),
+        0,
+        task="detection",
+    )
     assert math.isfinite(trainer.run_epoch()["train_loss"])
 
 
 def test_a_batch_is_taken_in_parts_where_memory_asks_for_it():
     recipe = Recipe(epochs=1, batch_size=8, micro_batch=4, **PLAIN)
-    trainer = Trainer(ss.load("resnet20_cifar+yolov8", resolution=64, classes=2), squares(), recipe, 0,
-                      task="detection")
-    assert trainer.micro_batch == 4 and math.isfinite(trainer.run_epoch()["train_loss"])
+    trainer = Trainer(
+        ss.load("resnet20_cifar+yolov8", resolution=64, classes=2), squares(), recipe, 0, task="detection"
+    )
+    assert trainer.micro_batch == 4
+    assert math.isfinite(trainer.run_epoch()["train_loss"])

@@ -23,7 +23,8 @@ def test_directions_stay_and_their_lengths_become_alike(shape):
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     rotated = u.T @ found @ v.T  # diagonal where the singular vectors are the same
     assert torch.allclose(rotated, torch.diag(rotated.diagonal()), atol=1e-4)
-    assert rotated.diagonal().min() > 0.6 and rotated.diagonal().max() < 1.3
+    assert rotated.diagonal().min() > 0.6
+    assert rotated.diagonal().max() < 1.3
 
 
 def test_a_step_is_as_long_as_adamws():
@@ -34,7 +35,8 @@ def test_a_step_is_as_long_as_adamws():
     weight.grad = torch.randn_like(weight)
     optimizer.step()
     step = (weight - before).flatten(1)
-    assert step.square().mean().sqrt().item() == pytest.approx(0.2 * 0.01, rel=0.25) and weight.grad is None
+    assert step.square().mean().sqrt().item() == pytest.approx(0.2 * 0.01, rel=0.25)
+    assert weight.grad is None
 
 
 def test_what_is_no_matrix_learns_by_adamw():
@@ -44,7 +46,10 @@ def test_what_is_no_matrix_learns_by_adamw():
     groups = trainer.optimizer.param_groups
     matrices = [names[id(w)] for group in groups if group["orthogonal"] for w in group["params"]]
     others = [names[id(w)] for group in groups if not group["orthogonal"] for w in group["params"]]
-    assert all(".expand." in name or ".project." in name for name in matrices) and matrices
-    assert any(".depthwise." in name for name in others) and any(name.startswith("stem.") for name in others)
-    assert any(name.startswith("head.") for name in others) and len(matrices) + len(others) == len(names)
+    assert all(".expand." in name or ".project." in name for name in matrices)
+    assert matrices
+    assert any(".depthwise." in name for name in others)
+    assert any(name.startswith("stem.") for name in others)
+    assert any(name.startswith("head.") for name in others)
+    assert len(matrices) + len(others) == len(names)
     assert trainer.run_epoch()["train_loss"] < 3

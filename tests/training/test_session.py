@@ -60,14 +60,17 @@ def test_weights_are_inherited_where_blocks_are_shared(tmp_path):
     parent = build(arch)
     child = build(arch.with_(stages=(arch.stages[0],)))
     share = inherit(child, parent.state_dict())
-    assert torch.equal(child.stem[0].conv.weight, parent.stem[0].conv.weight) and 0 < share < 1
-    assert inherit(build(arch), parent.state_dict()) == 1.0 and inherit(build(arch), {}) == 0.0
+    assert torch.equal(child.stem[0].conv.weight, parent.stem[0].conv.weight)
+    assert 0 < share < 1
+    assert inherit(build(arch), parent.state_dict()) == 1.0
+    assert inherit(build(arch), {}) == 0.0
 
 
 def test_what_was_used_is_told_by_the_thing_itself():
     arch = tiny()
     told = outcome(arch, until=1)
-    assert told["network"] == expand(arch).digest and told["recipe"] == QUICK.digest
+    assert told["network"] == expand(arch).digest
+    assert told["recipe"] == QUICK.digest
     assert told["built"] != outcome(tiny(7), until=1)["built"]
 
 

@@ -38,7 +38,9 @@ def test_the_word_stands_in_the_tasks_own_file_and_row_alone():
 
 def test_a_score_turned_so_that_large_is_good():
     up, down = Score("a", "loss"), Score("a", "loss", larger=False)
-    assert up.of({"a": 0.3}) == 0.3 and down.of({"a": 0.3}) == -0.3 and up.of({}) is None
+    assert up.of({"a": 0.3}) == 0.3
+    assert down.of({"a": 0.3}) == -0.3
+    assert up.of({}) is None
     tries = [{"a": 0.2, "loss": 1.0}, {"a": 0.2, "loss": 0.5}, {}, {"a": 0.4, "loss": 9.0}]
     assert sorted(tries, key=up.rank) == [tries[2], tries[0], tries[1], tries[3]]
     assert max(tries, key=down.rank) == tries[1]
@@ -57,10 +59,12 @@ def regression(monkeypatch):
     module.details = lambda outs, labels: ({}, {})
     module.metrics = lambda outs, labels: {
         "deviation": (torch.cat(outs)[:, 0] - labels).abs().mean().item(),
-        "loss": F.mse_loss(torch.cat(outs)[:, 0], labels).item()}
+        "loss": F.mse_loss(torch.cat(outs)[:, 0], labels).item(),
+    }
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(TASKS, "regression", Task(
-        "regression", score="deviation", larger=False, percent=False, share_of_images=False))
+    monkeypatch.setitem(
+        TASKS, "regression", Task("regression", score="deviation", larger=False, percent=False, share_of_images=False)
+    )
     monkeypatch.setitem(SOURCES, "numbers", replace(SOURCES["digits"], name="numbers", task="regression"))
 
     def number(x, *, classes: Count):
@@ -88,8 +92,14 @@ def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
 
     def outcome(job):
         said = outcome_of(job)["scores"]
-        return {"scores": {"val_deviation": said["val_accuracy"], "val_loss": said["val_loss"],
-                           "test_deviation": said["test_accuracy"]}, "seconds": 1.0}
+        return {
+            "scores": {
+                "val_deviation": said["val_accuracy"],
+                "val_loss": said["val_loss"],
+                "test_deviation": said["test_accuracy"],
+            },
+            "seconds": 1.0,
+        }
 
     run = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0), outcome=outcome))
     least = min(t.scores["val_deviation"] for t in run.log.of("base"))
@@ -99,7 +109,8 @@ def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
     assert "validation deviation" in info.lead
     assert summary["scaling"]["deviation"] == run.best("scale").scores["val_deviation"]
     rows = summary["rows"]
-    assert {"val_deviation", "test_deviation"} <= set(rows[0]) and not {"val", "test"} & set(rows[0])
+    assert {"val_deviation", "test_deviation"} <= set(rows[0])
+    assert not {"val", "test"} & set(rows[0])
     on_front = [r for r in rows if r["on_front_macs"]]
     assert min(rows, key=lambda r: r["test_deviation"]) in on_front
 
@@ -111,6 +122,7 @@ def test_a_study_says_its_task_or_the_head_does(tmp_path, regression):
         load_study(path, {"task": "classifcation"})
     with pytest.raises(InputError, match=r"head: .* is for classification, and the study for regression"):
         load_study(path, {"task": "regression", "data": "numbers"})
-    with pytest.raises(InputError,
-                       match="data: numbers has labels for regression, and the study is for classification"):
+    with pytest.raises(
+        InputError, match="data: numbers has labels for regression, and the study is for classification"
+    ):
         load_study(path, {"data": "numbers"})

@@ -49,11 +49,15 @@ def test_a_student_is_nearer_to_its_teacher_which_sees_its_own_resolution():
     teacher.register_forward_hook(lambda module, inputs, out: seen.append(inputs[0].shape[-1]))
     images, _ = student.sample(64)
     larger = torch.nn.functional.interpolate(images, (24, 24), mode="bilinear", antialias=True)
-    far = lambda one: classification.distilled(one.model.eval()(images), teacher(larger)).item()
+
+    def far(one):
+        return classification.distilled(one.model.eval()(images), teacher(larger)).item()
+
     while not student.done:
         student.run_epoch()
         alone.run_epoch()
-    assert far(student) < far(alone) / 2 and set(seen) == {24}
+    assert far(student) < far(alone) / 2
+    assert set(seen) == {24}
     assert all(p.grad is None for p in teacher.parameters())
 
 
@@ -70,11 +74,13 @@ def test_a_study_trains_smaller_members_with_the_largest_and_tells_the_gain(tmp_
 
     run = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0), outcome=outcome))
     largest = "study-phi2"
-    assert {row[0] for row in seen} == {0.0, 1.0} and {row[1] for row in seen} == {largest}
+    assert {row[0] for row in seen} == {0.0, 1.0}
+    assert {row[1] for row in seen} == {largest}
     assert {row[2] for row in seen} == {f"family/{largest}/weights.safetensors"}
     assert {row[3] for row in seen if row[3]} == {f"family/study-phi{n}/distilled.safetensors" for n in (0, 1)}
     found = distill.distilled(run)
-    assert [d.phi for d in found] == [0.0, 1.0] and all(d.gain == pytest.approx(0.1) and d.seeds == 2 for d in found)
+    assert [d.phi for d in found] == [0.0, 1.0]
+    assert all(d.gain == pytest.approx(0.1) and d.seeds == 2 for d in found)
 
 
 def test_a_job_with_a_teacher_reads_its_weights(tmp_path):
@@ -84,10 +90,22 @@ def test_a_job_with_a_teacher_reads_its_weights(tmp_path):
 
     save_tensors(build(teacher).state_dict(), tmp_path / "family" / "t.safetensors")
     arch = tiny()
-    job = Job("distill", 0, "s", "", {}, 0, arch, recipe=SHORT, teacher=teacher, teacher_weights="family/t.safetensors",
-              weights="out.safetensors")
+    job = Job(
+        "distill",
+        0,
+        "s",
+        "",
+        {},
+        0,
+        arch,
+        recipe=SHORT,
+        teacher=teacher,
+        teacher_weights="family/t.safetensors",
+        weights="out.safetensors",
+    )
     session = Session(job, Place(tmp_path), source("digits"), "classification", False)
-    assert math.isfinite(session.epoch()["train_loss"]) and (tmp_path / "out.safetensors").exists()
+    assert math.isfinite(session.epoch()["train_loss"])
+    assert (tmp_path / "out.safetensors").exists()
 
 
 def test_trials_of_a_study_start_from_the_network_that_it_names(tmp_path):
@@ -99,7 +117,8 @@ def test_trials_of_a_study_start_from_the_network_that_it_names(tmp_path):
 
     save_tensors(build(arch).state_dict(), began / "weights.safetensors", {"norm_eps": repr(arch.norm_eps)})
     study = load_study(write_study(tmp_path, init="net"))
-    assert study.training.init and study.document["init"] == str(began)
+    assert study.training.init
+    assert study.document["init"] == str(began)
     from scalesearch.runs.single import begin, initial
 
     begin(arch, str(began / "weights.safetensors"), tmp_path)
@@ -107,7 +126,9 @@ def test_trials_of_a_study_start_from_the_network_that_it_names(tmp_path):
     job = Job("base", 0, "b", "", {}, 0, arch, recipe=SHORT)
     session = Session(job, Place(tmp_path), source("digits"), "classification", False, init=True)
     assert session.trainer.inherited > 0.99  # all but what is as fresh weights are
-    assert all(torch.equal(value, there[name]) for name, value in session.trainer.model.state_dict().items()
-               if name in there)
+    assert all(
+        torch.equal(value, there[name]) for name, value in session.trainer.model.state_dict().items() if name in there
+    )
     assert "takes the folder of a trained network" in refused(
-        "run", str(write_study(tmp_path / "net", init="nowhere")), "--dry-run")
+        "run", str(write_study(tmp_path / "net", init="nowhere")), "--dry-run"
+    )

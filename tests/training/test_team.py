@@ -18,8 +18,18 @@ from scalesearch.study import recipe_of
 from scalesearch.training import TASKS, Place, Training
 from scalesearch.training.team import Team
 
-PLAIN = {"epochs": 1, "data_share": 0.1, "optimizer": "sgd", "learning_rate": 0.01, "shift": 0.0, "rotate": 0.0,
-         "zoom": 0.0, "flip": False, "dropout": 0.0, "drop_path": 0.0}  # fmt: skip
+PLAIN = {
+    "epochs": 1,
+    "data_share": 0.1,
+    "optimizer": "sgd",
+    "learning_rate": 0.01,
+    "shift": 0.0,
+    "rotate": 0.0,
+    "zoom": 0.0,
+    "flip": False,
+    "dropout": 0.0,
+    "drop_path": 0.0,
+}
 
 
 def training_of(**recipe):
@@ -29,8 +39,21 @@ def training_of(**recipe):
 def job_of(training, name="resnet20_cifar"):
     arch = adapt(zoo.model(name), resolution=16, classes=10, channels=1)
     arch = arch.with_(drop_path=0.0)
-    return Job("base", 0, name, expand(arch).digest, {}, 0, arch, cost(arch)._asdict(), until=training.recipe.epochs,
-               of=training.recipe.epochs, recipe=training.recipe, final=True, weights=f"weights/{name}.safetensors")
+    return Job(
+        "base",
+        0,
+        name,
+        expand(arch).digest,
+        {},
+        0,
+        arch,
+        cost(arch)._asdict(),
+        until=training.recipe.epochs,
+        of=training.recipe.epochs,
+        recipe=training.recipe,
+        final=True,
+        weights=f"weights/{name}.safetensors",
+    )
 
 
 def outcome(training, job, place):
@@ -38,8 +61,9 @@ def outcome(training, job, place):
     return last["outcome"], load_file(place.folder / job.weights)
 
 
-@pytest.mark.parametrize("changes", [pytest.param({}, marks=pytest.mark.slow),
-                                     {"batch_size": 51, "micro_batch": 7, "clip_norm": 0.1}])
+@pytest.mark.parametrize(
+    "changes", [pytest.param({}, marks=pytest.mark.slow), {"batch_size": 51, "micro_batch": 7, "clip_norm": 0.1}]
+)
 def test_two_processes_come_to_what_one_does(changes, tmp_path):
     """By SGD: Adam makes steps of one length of whatever rounding leaves of a gradient that is 0."""
     whole = {key: value for key, value in changes.items() if key != "micro_batch"}  # norms see the whole part
@@ -48,7 +72,8 @@ def test_two_processes_come_to_what_one_does(changes, tmp_path):
     alone, own = outcome(one, job_of(one), Place(tmp_path / "one"))
     shared, theirs = outcome(two, job_of(two), Place(tmp_path / "two", processes=2))
     assert [*shared["history"][0].values()] == pytest.approx([*alone["history"][0].values()], abs=1e-5)
-    assert own.keys() == theirs.keys() and shared["built"] == alone["built"]
+    assert own.keys() == theirs.keys()
+    assert shared["built"] == alone["built"]
     assert all(torch.allclose(own[key], theirs[key], rtol=1e-5, atol=1e-5) for key in own)
 
 
@@ -61,10 +86,12 @@ def test_a_training_of_two_goes_on_where_it_was_stopped(tmp_path):
     place.folder.mkdir()
     place.stop.touch()
     *_, last = training.tries(job, place)
-    assert last == {"outcome": {"stopped": True}} and place.unfinished(job.key).exists()
+    assert last == {"outcome": {"stopped": True}}
+    assert place.unfinished(job.key).exists()
     place.stop.unlink()
     again, theirs = outcome(training, job, place)
-    assert again["history"] == whole["history"] and again["scores"] == whole["scores"]
+    assert again["history"] == whole["history"]
+    assert again["scores"] == whole["scores"]
     assert all(map(torch.equal, own.values(), theirs.values()))
 
 

@@ -33,7 +33,8 @@ def test_digits_are_whole_and_the_splits_apart():
     splits = load(source("digits"))
     assert [len(splits[name][1]) for name in ("train", "val", "test")] == [1077, 360, 360]
     images = {name: {image.tobytes() for image in images.numpy()} for name, (images, _) in splits.items()}
-    assert not images["train"] & images["test"] and not images["val"] & images["test"]
+    assert not images["train"] & images["test"]
+    assert not images["val"] & images["test"]
 
 
 def test_same_seed_same_numbers_and_another_seed_others(arch):
@@ -50,8 +51,10 @@ def test_learns(arch):
 def test_weight_decay_spares_norms_and_biases(arch):
     trainer = Trainer(arch, source("digits"), SHORT, 0)
     decayed, spared = trainer.optimizer.param_groups
-    assert decayed["weight_decay"] == SHORT.weight_decay and spared["weight_decay"] == 0
-    assert all(p.ndim > 1 for p in decayed["params"]) and all(p.ndim == 1 for p in spared["params"])
+    assert decayed["weight_decay"] == SHORT.weight_decay
+    assert spared["weight_decay"] == 0
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim == 1 for p in spared["params"])
     assert len(decayed["params"]) + len(spared["params"]) == len(list(trainer.model.parameters()))
 
 
@@ -59,8 +62,11 @@ def test_learning_rate_warms_up_and_falls_to_zero(arch):
     trainer = Trainer(arch, source("digits"), replace(SHORT, epochs=10), 0)
     rates = [share_of_rate(step, trainer.steps, trainer.recipe.warmup) for step in range(trainer.steps + 1)]
     top = rates.index(max(rates))
-    assert top == pytest.approx(0.15 * trainer.steps, abs=1) and rates[top] == pytest.approx(1, abs=0.05)
-    assert rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True) and rates[-1] < 1e-9
+    assert top == pytest.approx(0.15 * trainer.steps, abs=1)
+    assert rates[top] == pytest.approx(1, abs=0.05)
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] < 1e-9
 
 
 def test_the_average_is_scored_and_handed_out(arch):

@@ -59,13 +59,24 @@ def test_parts_of_a_batch_add_up_to_it(without_norm):
     whole, parts = (Trainer(without_norm, DIGITS, replace(recipe, micro_batch=m), 0) for m in (None, 20))
     batch = torch.arange(48)
     a, b = whole._step(batch), parts._step(batch)
-    assert parts.micro_batch == 20 and whole.micro_batch == 48 and torch.allclose(a, b, rtol=1e-5)
+    assert parts.micro_batch == 20
+    assert whole.micro_batch == 48
+    assert torch.allclose(a, b, rtol=1e-5)
     for p, q in zip(whole.model.parameters(), parts.model.parameters()):
         assert torch.allclose(p, q, atol=1e-6)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError(
-    "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: "
+            "you tried to allocate 9 bytes"
+        ),
+    ],
+)
 def test_where_memory_runs_out_after_all_the_batch_is_halved_and_then_the_training_fails_alone(without_norm, error):
     trainer = Trainer(without_norm, DIGITS, replace(STILL, batch_size=48), 0)
     holds = 20
@@ -77,7 +88,9 @@ def test_where_memory_runs_out_after_all_the_batch_is_halved_and_then_the_traini
         return forward(x)
 
     trainer.model.forward = full
-    assert torch.isfinite(trainer._step(torch.arange(48))) and trainer.micro_batch == 12 and ran_out(error)
+    assert torch.isfinite(trainer._step(torch.arange(48)))
+    assert trainer.micro_batch == 12
+    assert ran_out(error)
     holds = 0
     with pytest.raises(TrainingFailed, match="one image alone needs more memory than there is"):
         trainer._step(torch.arange(48))
@@ -91,8 +104,17 @@ def unequal(counts=(400, 40)):
     labels = np.repeat(np.arange(2), counts)
     images = np.random.default_rng(0).integers(0, 120, (len(labels), 1, 8, 8)) + labels[:, None, None, None] * 60
     split = images.astype(np.uint8), labels.astype(np.int64)
-    return Source("unequal", 8, 1, 2, False, dict.fromkeys(("train", "val", "test"), len(labels)),
-                  lambda: dict.fromkeys(("train", "val", "test"), split), "made here", digest="unequal")
+    return Source(
+        "unequal",
+        8,
+        1,
+        2,
+        False,
+        dict.fromkeys(("train", "val", "test"), len(labels)),
+        lambda: dict.fromkeys(("train", "val", "test"), split),
+        "made here",
+        digest="unequal",
+    )
 
 
 def test_rare_classes_weigh_more_or_are_drawn_more_often():
@@ -113,8 +135,10 @@ def test_scores_by_class_are_counted_right():
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 2])
     out = torch.eye(8)[[0, 0, 0, 1, 1, 1, 0]]
     scores, kept = classification.details([out[:3], out[3:]], labels)
-    assert scores["balanced_accuracy"] == pytest.approx((3 / 4 + 1 + 0) / 3) and scores["top5"] >= 6 / 7 - 1e-6
-    assert kept["recall"][:4] == [0.75, 1.0, 0.0, None] and kept["confusion"][0][:3] == [3, 1, 0]
+    assert scores["balanced_accuracy"] == pytest.approx((3 / 4 + 1 + 0) / 3)
+    assert scores["top5"] >= 6 / 7 - 1e-6
+    assert kept["recall"][:4] == [0.75, 1.0, 0.0, None]
+    assert kept["confusion"][0][:3] == [3, 1, 0]
 
 
 def test_rates_fall_towards_the_stem_and_stages_thaw_from_the_head(arch):
@@ -145,8 +169,9 @@ def test_what_is_frozen_stays_with_its_statistics(arch):
         Trainer(arch, DIGITS, replace(SHORT, freeze_until="stage.9"), 0)
 
 
-@pytest.mark.parametrize("own, phi, wanted", [(None, 0, (0.2, 0.2)), (None, 2, (0.4, 0.3)), (0.5, 2, (0.7, 0.6)),
-                                              (None, 100, (0.8, 0.8))])  # fmt: skip
+@pytest.mark.parametrize(
+    "own, phi, wanted", [(None, 0, (0.2, 0.2)), (None, 2, (0.4, 0.3)), (0.5, 2, (0.7, 0.6)), (None, 100, (0.8, 0.8))]
+)
 def test_dropping_grows_with_phi_from_the_networks_own_rates_or_the_recipes(own, phi, wanted):
     recipe = replace(SHORT, drop_path=own, dropout=own, drop_path_growth=0.1, dropout_growth=0.05)
     arch = adapt(ss.load("efficientnet_b0"), resolution=32, classes=10, channels=1)
@@ -170,7 +195,9 @@ def test_blends_of_rare_and_frequent_classes_weigh_by_both():
 def test_resolution_grows_and_is_whole_at_the_end(arch):
     trainer = Trainer(arch, DIGITS, replace(SHORT, epochs=9, progressive=0.5), 0)
     sides = trainer.resolutions
-    assert sides[0] == 8 and sides[-3:] == [16] * 3 and sides == sorted(sides)
+    assert sides[0] == 8
+    assert sides[-3:] == [16] * 3
+    assert sides == sorted(sides)
     assert torch.isfinite(trainer._step(torch.arange(32)))
 
 
@@ -180,7 +207,8 @@ def test_a_network_that_would_be_another_one_at_smaller_images_is_trained_on_who
     vgg = adapt(ss.load("vgg11_bn"), resolution=side, classes=10, channels=1)
     recipe = replace(SHORT, epochs=3, progressive=0.5, data_share=0.05, batch_size=8)
     trainer = Trainer(vgg, DIGITS, recipe, 0)
-    assert {*trainer.resolutions} == sides and trainer.run_epoch()["train_loss"] > 0
+    assert {*trainer.resolutions} == sides
+    assert trainer.run_epoch()["train_loss"] > 0
 
 
 def test_training_ends_on_a_plateau_if_asked(arch):
@@ -194,11 +222,13 @@ def test_training_ends_on_a_plateau_if_asked(arch):
 def test_every_recipe_trains_and_says_how(name, arch):
     trainer = Trainer(arch, DIGITS, replace(RECIPES[name], epochs=1, data_share=0.1), 0)
     numbers = trainer.run_epoch()
-    assert numbers["train_loss"] > 0 and 0 <= numbers["val_accuracy"] <= 1
+    assert numbers["train_loss"] > 0
+    assert 0 <= numbers["val_accuracy"] <= 1
 
 
-@pytest.mark.parametrize("name, optimizer", [("quick", "adamw"), ("cifar", "sgd"), ("imagenet", "adamw"),
-                                             ("quick", "muon")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, optimizer", [("quick", "adamw"), ("cifar", "sgd"), ("imagenet", "adamw"), ("quick", "muon")]
+)
 def test_going_on_inside_an_epoch_comes_to_the_same_bit(name, optimizer, arch):
     recipe = replace(RECIPES[name], epochs=3, data_share=0.2, batch_size=32, optimizer=optimizer)
     through = Trainer(arch, DIGITS, recipe, 0)
@@ -238,8 +268,13 @@ def test_kill_inside_an_epoch_costs_nothing_but_seconds(tmp_path):
     checkpoint, positions = tmp_path / "cut" / "checkpoints" / "unfinished-train-0-0.pt", []
     for way in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        process = subprocess.Popen([*command, *(["--resume"] if positions else [])], cwd=ROOT,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [*command, *(["--resume"] if positions else [])],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             if checkpoint.exists() and checkpoint.stat().st_mtime_ns > before + 300_000_000:
@@ -249,7 +284,8 @@ def test_kill_inside_an_epoch_costs_nothing_but_seconds(tmp_path):
         os.kill(process.pid, way)
         said = process.communicate(timeout=20)[1]
         if way != signal.SIGKILL:
-            assert process.returncode == 128 + way and "interrupted; what is unfinished is saved" in said
+            assert process.returncode == 128 + way
+            assert "interrupted; what is unfinished is saved" in said
         positions.append(torch.load(checkpoint, weights_only=True)["position"])
     assert any(positions)  # within an epoch: 0 is its end
     invoke(*base, "--out", str(tmp_path / "cut"), "--resume")
@@ -257,4 +293,5 @@ def test_kill_inside_an_epoch_costs_nothing_but_seconds(tmp_path):
     assert (whole / "history.jsonl").read_text() == (cut / "history.jsonl").read_text()
     assert same_weights(whole / "weights.safetensors", cut / "weights.safetensors")
     scores = [json.loads((folder / "summary.json").read_text())["scores"] for folder in (whole, cut)]
-    assert scores[0] == scores[1] and not (cut / "checkpoints").exists()
+    assert scores[0] == scores[1]
+    assert not (cut / "checkpoints").exists()

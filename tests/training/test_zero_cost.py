@@ -27,10 +27,12 @@ def test_proxies_leave_the_network_and_the_dice_as_they_were():
     images, labels = torch.randn(16, 1, 16, 16), torch.arange(16) % 10
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     found = proxies(model, images, labels, F.cross_entropy)
-    assert set(found) == {f"proxy.{name}" for name in PROXIES} and all(map(math.isfinite, found.values()))
-    assert all(torch.equal(before[k], v)
-               for k, v in model.state_dict().items()) and torch.equal(state, torch.get_rng_state())
-    assert all(p.grad is None for p in model.parameters()) and proxies(model, images, labels, F.cross_entropy) == found
+    assert set(found) == {f"proxy.{name}" for name in PROXIES}
+    assert all(map(math.isfinite, found.values()))
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(p.grad is None for p in model.parameters())
+    assert proxies(model, images, labels, F.cross_entropy) == found
 
 
 def test_synflow_sees_a_deeper_network_as_larger():
@@ -43,8 +45,9 @@ def test_synflow_sees_a_deeper_network_as_larger():
     assert found[0] < found[1]
 
 
-@pytest.mark.parametrize("name",
-                         ["inception_v1_aux", "mobilenet_v4_hybrid_medium", "convnext_tiny", "vgg11", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["inception_v1_aux", "mobilenet_v4_hybrid_medium", "convnext_tiny", "vgg11", "densenet121"]
+)
 def test_proxies_take_any_network(name):
     model = build(adapt(zoo.model(name), resolution=32, classes=10))
     found = proxies(model, torch.randn(4, 3, 32, 32), torch.arange(4), F.cross_entropy)

@@ -35,21 +35,30 @@ def as_it_was(network):
     return {key: value.clone() for key, value in network.state_dict().items()}
 
 
-@pytest.mark.parametrize(("name", "classifier", "library", "stages"), [
-    ("resnet18+yolov8", "resnet18", "scalesearch", 4),
-    ("resnet18+yolov8", "resnet18", "torchvision", 4),
-    ("mobilenet_v3_small+yolo", "mobilenet_v3_small", "timm", 7),
-    ("inception_v3_aux+yolov8", "inception_v3_aux", "torchvision", 8),  # whose borders the detector keeps
-    ("yolov8n", "yolov8n_cls", "ultralytics", 9),
-    ("yolov8m", "yolov8m_cls", "ultralytics", 7),  # the rest is wider than the detector's
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "classifier", "library", "stages"),
+    [
+        ("resnet18+yolov8", "resnet18", "scalesearch", 4),
+        ("resnet18+yolov8", "resnet18", "torchvision", 4),
+        ("mobilenet_v3_small+yolo", "mobilenet_v3_small", "timm", 7),
+        ("inception_v3_aux+yolov8", "inception_v3_aux", "torchvision", 8),  # whose borders the detector keeps
+        ("yolov8n", "yolov8n_cls", "ultralytics", 9),
+        ("yolov8m", "yolov8m_cls", "ultralytics", 7),  # the rest is wider than the detector's
+    ],
+)
 def test_stem_and_stages_come_from_the_classifier_and_the_rest_is_fresh(name, classifier, library, stages):
     whole = filled(trained_with(ss.load(classifier, classes=7), library))
     theirs = whole.state_dict()
     network = detector(name)
     before = as_it_was(network)
-    assert load_weights(network, theirs if library == "scalesearch" else peer_weights(whole.arch, theirs, library),
-                        replace_head=True) == library
+    assert (
+        load_weights(
+            network,
+            theirs if library == "scalesearch" else peer_weights(whole.arch, theirs, library),
+            replace_head=True,
+        )
+        == library
+    )
     assert network.taken == f"the backbone, {stages} stages of {classifier}"
     assert network.arch.norm_eps == whole.arch.norm_eps
     for key, value in network.state_dict().items():
@@ -60,12 +69,15 @@ def test_stem_and_stages_come_from_the_classifier_and_the_rest_is_fresh(name, cl
     assert not network.fresh >= {key for key in before if key.startswith("stages.0.")}
 
 
-@pytest.mark.parametrize(("name", "classifier", "said"), [
-    ("resnet18+yolov8", "resnet34", "has stages.0.2.conv1.conv.weight, which resnet18 has no place for"),
-    ("resnet18+yolov8", "resnet50", "is not of resnet18: it has names such as"),
-    ("yolov8s", "yolov8n_cls", "needs 32×3×3×3"),
-    ("yolov3_tiny", "darknet53", "is not of yolov3_tiny"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "classifier", "said"),
+    [
+        ("resnet18+yolov8", "resnet34", "has stages.0.2.conv1.conv.weight, which resnet18 has no place for"),
+        ("resnet18+yolov8", "resnet50", "is not of resnet18: it has names such as"),
+        ("yolov8s", "yolov8n_cls", "needs 32×3×3×3"),
+        ("yolov3_tiny", "darknet53", "is not of yolov3_tiny"),
+    ],
+)
 def test_another_classifiers_weights_are_refused_by_a_tensor(name, classifier, said):
     network = detector(name)
     before = as_it_was(network)
@@ -103,7 +115,8 @@ def test_a_detectors_own_weights_go_before_its_backbones():
     whole = filled(ss.load("resnet18+yolov8", classes=3))
     network = detector("resnet18+yolov8")
     load_weights(network, whole.state_dict(), replace_head=True)
-    assert not network.taken and not network.fresh
+    assert not network.taken
+    assert not network.fresh
     assert all(value.equal(whole.state_dict()[key]) for key, value in network.state_dict().items())
 
 
@@ -111,8 +124,11 @@ def in_darknets_order(network, blocks):
     """The values in the order of Darknet's convolutions: bias, weight, mean, variance of the norm, then the kernel."""
     values, state = [], network.state_dict()
     for block, _ in blocks:
-        for conv in [key.removesuffix("conv.weight") for key in state
-                     if key.startswith(block + ".") and key.endswith("conv.weight")]:
+        for conv in [
+            key.removesuffix("conv.weight")
+            for key in state
+            if key.startswith(block + ".") and key.endswith("conv.weight")
+        ]:
             parts = ("norm.bias", "norm.weight", "norm.running_mean", "norm.running_var", "conv.weight")
             values += [state[conv + part].flatten() for part in parts]
     return torch.cat(values)
@@ -128,8 +144,11 @@ def test_darknet_files_that_end_with_the_backbone(tmp_path):
     assert load_weights(network, file, replace_head=True) == "darknet"
     assert network.taken == "the first 52 of 75 layers, where the file ends"
     theirs = whole.state_dict()
-    assert all(value.equal(theirs[key]) for key, value in network.state_dict().items()
-               if key in theirs and not key.startswith("head.") and not key.endswith("num_batches_tracked"))
+    assert all(
+        value.equal(theirs[key])
+        for key, value in network.state_dict().items()
+        if key in theirs and not key.startswith("head.") and not key.endswith("num_batches_tracked")
+    )
     assert any(key.startswith("stages.11.") for key in network.fresh)
     with pytest.raises(InputError, match="cut short"):
         load_weights(detector("yolov3"), file)
@@ -151,19 +170,42 @@ stages:
 head: {classifier: {}}
 """)
     quick = ("--set=epochs=1", "--set=batch_size=64", "--resolution")
-    done = invoke("train", str(tmp_path / "mine.yaml"), "--data", "digits", "--out", str(tmp_path / "it"), *quick, "32",
-                  "--set=data_share=0.2")  # fmt: skip
+    done = invoke(
+        "train",
+        str(tmp_path / "mine.yaml"),
+        "--data",
+        "digits",
+        "--out",
+        str(tmp_path / "it"),
+        *quick,
+        "32",
+        "--set=data_share=0.2",
+    )
     assert done.exit_code == 0, done.output
     data = str(rectangles(tmp_path / "data"))
     left = str(tmp_path / "it" / "weights.safetensors")
-    made = invoke("train", str(tmp_path / "it") + "+yolov8", "--data", data, "--weights", left, "--out",
-                  str(tmp_path / "out"), *quick, "64")  # fmt: skip
+    made = invoke(
+        "train",
+        str(tmp_path / "it") + "+yolov8",
+        "--data",
+        data,
+        "--weights",
+        left,
+        "--out",
+        str(tmp_path / "out"),
+        *quick,
+        "64",
+    )
     assert made.exit_code == 0, made.output
     assert "took the backbone, 2 stages of mine" in made.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert 0 < summary["inherited"] < 0.1
-    normal = lambda folder: json.loads(told(folder / "weights.safetensors")["preparation"])["mean"]
+
+    def normal(folder):
+        return json.loads(told(folder / "weights.safetensors")["preparation"])["mean"]
+
     assert normal(tmp_path / "out") == normal(tmp_path / "it")
     other = str(tmp_path / "out" / "weights.safetensors")
-    assert "misses" in refused("train", str(tmp_path / "mine.yaml"), "--data", "digits", "--weights", other, "--out",
-                               str(tmp_path / "no"))
+    assert "misses" in refused(
+        "train", str(tmp_path / "mine.yaml"), "--data", "digits", "--weights", other, "--out", str(tmp_path / "no")
+    )

@@ -37,20 +37,27 @@ class Settings:
 
 WRAPPED = {
     "best.pth.tar": {"state_dict": TRAINED, "epoch": 9, "best_acc1": torch.tensor(71.0)},
-    "a.PTH": TRAINED, "no_suffix": TRAINED, "epoch.10": {"net": TRAINED},
-    "net.pth": {"net": TRAINED, "acc": 1.0}, "state.pth": {"model_state": TRAINED}, "params.pth": {"params": TRAINED},
+    "a.PTH": TRAINED,
+    "no_suffix": TRAINED,
+    "epoch.10": {"net": TRAINED},
+    "net.pth": {"net": TRAINED, "acc": 1.0},
+    "state.pth": {"model_state": TRAINED},
+    "params.pth": {"params": TRAINED},
     "own_word.pth": {"my_network": TRAINED, "optimizer": {"state": {0: {"exp_avg": torch.ones(1)}}}},
     "lightning.ckpt": {"state_dict": under("model."), "callbacks": {"x": {"best": torch.ones(1)}}},
-    "compiled.pth": under("_orig_mod."), "both.pth": {"model": under("module._orig_mod.")},
-    "three.pth": under("model.module._orig_mod."), "deep.pth": {"checkpoint": {"model": {"state_dict": TRAINED}}},
+    "compiled.pth": under("_orig_mod."),
+    "both.pth": {"model": under("module._orig_mod.")},
+    "three.pth": under("model.module._orig_mod."),
+    "deep.pth": {"checkpoint": {"model": {"state_dict": TRAINED}}},
     "thop.pth": TRAINED | {"total_ops": torch.zeros(1), "features.total_params": torch.zeros(1)},
     "counted.pth": TRAINED | {"stem.0.norm.num_batches_tracked": torch.tensor(3)},
     "args.pth": {"model": TRAINED, "args": argparse.Namespace(lr=0.1, out=pathlib.Path("x")), "settings": Settings()},
-    "ema_alone.pth": {"state_dict_ema": TRAINED}, "ema.pth": {"state_dict": ZERO, "state_dict_ema": TRAINED},
+    "ema_alone.pth": {"state_dict_ema": TRAINED},
+    "ema.pth": {"state_dict": ZERO, "state_dict_ema": TRAINED},
     "torchvision.pth": {"model": ZERO, "model_ema": under("module.") | {"n_averaged": torch.tensor(1)}},
     "side_by_side.ckpt": {"state_dict": under("model.", ZERO) | under("model_ema.")},
     "swa.pth": {"model": ZERO, "ema": {"decay": 0.9, "shadow": TRAINED}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRAPPED)
@@ -75,10 +82,21 @@ def test_the_average_is_taken_and_said_or_the_others_by_raw(tmp_path):
     torch.save({"state_dict": ZERO, "state_dict_ema": TRAINED}, tmp_path / "both.pth")
     network = ss.build(ss.load("squeezenet1_1", classes=10))
     load_weights(network, tmp_path / "both.pth", raw=True)
-    assert network.head.conv.weight.abs().max() == 0 and network.taken == "state_dict and not state_dict_ema"
+    assert network.head.conv.weight.abs().max() == 0
+    assert network.taken == "state_dict and not state_dict_ema"
     Image.new("RGB", (64, 64)).save(tmp_path / "i.png")
-    base = ("predict", "squeezenet1_1", str(tmp_path / "i.png"), "--weights", str(tmp_path / "both.pth"), "--classes",
-            "10", "--resolution", "64", "--json")  # fmt: skip
+    base = (
+        "predict",
+        "squeezenet1_1",
+        str(tmp_path / "i.png"),
+        "--weights",
+        str(tmp_path / "both.pth"),
+        "--classes",
+        "10",
+        "--resolution",
+        "64",
+        "--json",
+    )
     averaged, raw = invoke(*base), invoke(*base, "--raw")
     assert "both.pth: took state_dict_ema and not state_dict, which --raw takes" in averaged.stderr
     assert {round(best["probability"], 4) for best in json.loads(raw.stdout)[0]["top"]} == {0.1}
@@ -103,18 +121,27 @@ def test_a_whole_model_is_refused_with_the_line_that_takes_its_tensors_out(tmp_p
             load_weights(network, tmp_path / name)
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull fetches it"),
-    (b"<!DOCTYPE html><html>404</html>", "is a web page"), (b"\x89HDF\r\n\x1a\n" + bytes(40), "is HDF5")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull fetches it"),
+        (b"<!DOCTYPE html><html>404</html>", "is a web page"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(40), "is HDF5"),
+    ],
+)
 def test_what_lies_there_in_place_of_weights_is_called_by_its_name(content, said, tmp_path):
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(InputError, match=said):
         load_weights(ss.build(ss.load("squeezenet1_1", classes=10)), tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize(("key", "value", "said"), [
-    ("stem.0.conv.weight", float("nan"), r"stem.0.conv.weight has NaN or infinite values, 1 of 1,728"),
-    ("head.conv.bias", float("-inf"), r"head.conv.bias has NaN or infinite values, 1 of 10")])
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("stem.0.conv.weight", float("nan"), r"stem.0.conv.weight has NaN or infinite values, 1 of 1,728"),
+        ("head.conv.bias", float("-inf"), r"head.conv.bias has NaN or infinite values, 1 of 10"),
+    ],
+)
 def test_tensors_with_no_numbers_in_them_are_named_and_refused(key, value, said, tmp_path):
     state = {name: tensor.clone() for name, tensor in TRAINED.items()}
     state[key].flatten()[0] = value
@@ -139,8 +166,11 @@ def test_torchvisions_own_file_of_densenet_has_names_of_its_own(torchvision_mode
 
     torch.manual_seed(0)
     peer = liven(torchvision_models.densenet121(weights=None)).eval()
-    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", key): value for key, value in
-           peer.state_dict().items() if "num_batches" not in key}  # fmt: skip
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", key): value
+        for key, value in peer.state_dict().items()
+        if "num_batches" not in key
+    }
     network = ss.build(ss.load("densenet121")).eval()
     assert load_weights(network, old) == "torchvision"
     x = torch.randn(1, 3, 64, 64)
@@ -148,13 +178,24 @@ def test_torchvisions_own_file_of_densenet_has_names_of_its_own(torchvision_mode
         assert (network(x) - peer(x)).abs().max() <= 1e-4 * peer(x).abs().max()
 
 
-@pytest.mark.parametrize("change", [
-    lambda arch: arch["stages"][0]["mbconv"].update(act="relu"), lambda arch: arch["stages"][0].update(stride=1),
-    lambda arch: arch["stem"][0]["conv"].update(act="hswish")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arch: arch["stages"][0]["mbconv"].update(act="relu"),
+        lambda arch: arch["stages"][0].update(stride=1),
+        lambda arch: arch["stem"][0]["conv"].update(act="hswish"),
+    ],
+)
 def test_our_own_file_says_of_which_network_it_is(change, tmp_path):
     """All these have the same tensors and other outputs."""
-    said = {"name": "a", "resolution": 32, "classes": 4, "stem": [{"conv": {"width": 8}}], "stages": [
-        {"stride": 2, "mbconv": {"width": 16}}], "head": {"classifier": {}}}  # fmt: skip
+    said = {
+        "name": "a",
+        "resolution": 32,
+        "classes": 4,
+        "stem": [{"conv": {"width": 8}}],
+        "stages": [{"stride": 2, "mbconv": {"width": 16}}],
+        "head": {"classifier": {}},
+    }
     network = ss.build(arch_from_dict(said))
     write(network, "safetensors", tmp_path / "w.safetensors")
     load_weights(ss.build(arch_from_dict({**said, "name": "b", "resolution": 64})), tmp_path / "w.safetensors")
@@ -171,8 +212,14 @@ def test_an_eps_that_makes_no_sense_is_a_located_error(eps, tmp_path):
     save_file(TRAINED, tmp_path / "w.safetensors", {"norm_eps": eps})
     Image.new("RGB", (64, 64)).save(tmp_path / "i.png")
     assert "w.safetensors: says of its network what cannot be read" in refused(
-        "predict", "squeezenet1_1", str(tmp_path / "i.png"), "--weights", str(tmp_path / "w.safetensors"), "--classes",
-        "10")  # fmt: skip
+        "predict",
+        "squeezenet1_1",
+        str(tmp_path / "i.png"),
+        "--weights",
+        str(tmp_path / "w.safetensors"),
+        "--classes",
+        "10",
+    )
 
 
 def test_suffix_and_form_agree_in_what_export_writes(tmp_path):
@@ -183,6 +230,8 @@ def test_suffix_and_form_agree_in_what_export_writes(tmp_path):
     assert "conv_stem.weight" in load_file(tmp_path / "x.safetensors")
     for form, name in (("safetensors", "x.pth"), ("onnx", "x.safetensors"), ("py", "x.onnx"), ("pt2", "x.pt")):
         said = refused("export", "squeezenet1_1", "--to", form, "-o", str(tmp_path / f"no_{name}"))
-        assert f"--to {form} takes a file that ends in" in said and not (tmp_path / f"no_{name}").exists()
-    assert "is not in the range" in refused("export", "squeezenet1_1", "--to", "safetensors", "-o", str(out), "--seed",
-                                            "9" * 20)
+        assert f"--to {form} takes a file that ends in" in said
+        assert not (tmp_path / f"no_{name}").exists()
+    assert "is not in the range" in refused(
+        "export", "squeezenet1_1", "--to", "safetensors", "-o", str(out), "--seed", "9" * 20
+    )

@@ -75,7 +75,8 @@ def test_boxes_are_where_ultralytics_finds_them(peer, weights, tmp_path, monkeyp
             out = peer(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255)[0]
         (expected,) = nms.non_max_suppression(out, 0.3, 0.5, max_wh=1000)
         own = [row for row in rows if row["image"] == str(path)]
-        assert placed.pixels == (1, 1) and len(own) == len(expected) > 1
+        assert placed.pixels == (1, 1)
+        assert len(own) == len(expected) > 1
         for row, (x, y, right, bottom, score, class_) in zip(own, expected.tolist()):
             assert (row["class"], row["score"]) == (int(class_), pytest.approx(score, abs=1e-4))
             x, right = (min(max(v - placed.left, 0), placed.width) for v in (x, right))
@@ -83,7 +84,8 @@ def test_boxes_are_where_ultralytics_finds_them(peer, weights, tmp_path, monkeyp
             own_box = [row["x"], row["y"], row["x"] + row["width"], row["y"] + row["height"]]
             assert own_box == pytest.approx([x, y, right, bottom], abs=0.05)
             total += 1
-    assert total > 6 and {row["name"] for row in rows} <= {*ss.zoo.class_names(ss.load("yolov8n"))}
+    assert total > 6
+    assert {row["name"] for row in rows} <= {*ss.zoo.class_names(ss.load("yolov8n"))}
 
 
 def test_boxes_are_in_the_photos_own_pixels(weights, tmp_path):
@@ -95,12 +97,14 @@ def test_boxes_are_in_the_photos_own_pixels(weights, tmp_path):
     large = detect(tmp_path / "large.png", *given)
     best, four = small[0], large[0]
     assert [four[k] / 4 for k in ("x", "y", "width", "height")] == pytest.approx(
-        [best[k] for k in ("x", "y", "width", "height")], abs=3)
+        [best[k] for k in ("x", "y", "width", "height")], abs=3
+    )
     exif = Image.Exif()
     exif[0x0112] = 6
     image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
     assert [row | {"image": ""} for row in detect(tmp_path / "turned.png", *given)] == [
-        row | {"image": ""} for row in small]
+        row | {"image": ""} for row in small
+    ]
 
 
 def test_what_is_found_is_drawn_and_written_down(weights, tmp_path):
@@ -109,8 +113,20 @@ def test_what_is_found_is_drawn_and_written_down(weights, tmp_path):
     photo(folder / "a.png"), photo(folder / "b.png", 64, 64, 3)
     (folder / "broken.jpg").write_bytes(b"no image")
     out = tmp_path / "found"
-    done = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder), "--weights", str(weights), "--confidence",
-                  "0.3", "--out", str(out), "--json")
+    done = invoke(
+        "detect",
+        "yolov8n",
+        "--resolution",
+        SIDES,
+        str(folder),
+        "--weights",
+        str(weights),
+        "--confidence",
+        "0.3",
+        "--out",
+        str(out),
+        "--json",
+    )
     rows = json.loads(done.stdout)
     assert "broken.jpg: is no image that can be read; skipped" in done.stderr
     coco = json.loads((out / "coco.json").read_text())
@@ -120,28 +136,36 @@ def test_what_is_found_is_drawn_and_written_down(weights, tmp_path):
     lines = (out / "labels" / "a.txt").read_text().splitlines()
     own = [row for row in rows if row["image"].endswith("a.png")]
     class_, x, y, width, height = map(float, lines[0].split())
-    assert len(lines) == len(own) and class_ == own[0]["class"]
+    assert len(lines) == len(own)
+    assert class_ == own[0]["class"]
     assert (x - width / 2) * 128 == pytest.approx(own[0]["x"], abs=0.01)
     assert (y - height / 2) * 96 == pytest.approx(own[0]["y"], abs=0.01)
     drawn, before = (np.asarray(Image.open(p).convert("RGB")).astype(int) for p in (out / "a.jpg", folder / "a.png"))
-    assert drawn.shape == before.shape and np.abs(drawn - before).max() > 60
+    assert drawn.shape == before.shape
+    assert np.abs(drawn - before).max() > 60
     before = {p: p.read_bytes() for p in folder.iterdir()}
     for other in (folder, tmp_path / "mine"):
         (tmp_path / "mine").mkdir(exist_ok=True)
         (tmp_path / "mine" / "coco.json").write_text('{"images": []}')
         assert "holds something else; give another folder" in refused(
-            "detect", "yolov8n", str(folder), "--weights", str(weights), "--out", str(other))
+            "detect", "yolov8n", str(folder), "--weights", str(weights), "--out", str(other)
+        )
     assert before == {p: p.read_bytes() for p in folder.iterdir()}
-    again = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder / "a.png"), "--weights", str(weights),
-                   "--out", str(out))
-    assert again.exit_code == 0 and len(json.loads((out / "coco.json").read_text())["images"]) == 1
+    again = invoke(
+        "detect", "yolov8n", "--resolution", SIDES, str(folder / "a.png"), "--weights", str(weights), "--out", str(out)
+    )
+    assert again.exit_code == 0
+    assert len(json.loads((out / "coco.json").read_text())["images"]) == 1
     one = own[0]["name"]
     only = detect(folder / "a.png", "--weights", weights, "--confidence", 0.3, "--only", one)
-    assert only == [row for row in detect(folder / "a.png", "--weights", weights, "--confidence", 0.3)
-                    if row["name"] == one]
+    assert only == [
+        row for row in detect(folder / "a.png", "--weights", weights, "--confidence", 0.3) if row["name"] == one
+    ]
     Image.new("RGB", (70_000, 3)).save(folder / "long.png")
     done = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder), "--weights", str(weights), "--out", str(out))
-    assert done.exit_code == 0 and "long.png: can't be drawn as a JPEG" in done.stderr and (out / "b.jpg").exists()
+    assert done.exit_code == 0
+    assert "long.png: can't be drawn as a JPEG" in done.stderr
+    assert (out / "b.jpg").exists()
 
 
 def video(path, pictures, rotation=0, codec="ffv1", pixels="bgr0"):
@@ -161,8 +185,9 @@ def video(path, pictures, rotation=0, codec="ffv1", pixels="bgr0"):
 
 def plain(rows):
     """Without the file, and as exact as batches of another size leave it."""
-    return [{key: round(v, 3) if isinstance(v, float) else v for key, v in row.items() if key != "image"}
-            for row in rows]
+    return [
+        {key: round(v, 3) if isinstance(v, float) else v for key, v in row.items() if key != "image"} for row in rows
+    ]
 
 
 def test_a_video_is_as_many_photos(weights, tmp_path):
@@ -172,7 +197,8 @@ def test_a_video_is_as_many_photos(weights, tmp_path):
     single = [row | {"frame": i, "seconds": i / 10} for i, path in enumerate(photos) for row in detect(path, *given)]
     clip = video(tmp_path / "clip.mkv", pictures)
     rows = detect(clip, *given)
-    assert {row["image"] for row in rows} == {str(clip)} and len(rows) > 5
+    assert {row["image"] for row in rows} == {str(clip)}
+    assert len(rows) > 5
     assert plain(rows) == plain(single)
     assert plain(detect(clip, *given, "--every", 2)) == plain(r for r in single if r["frame"] % 2 == 0)
     lying = video(tmp_path / "lying.mov", [np.rot90(p, -1) for p in pictures], 90, "qtrle", "rgb24")
@@ -187,16 +213,37 @@ def test_what_is_found_in_a_video_is_drawn_and_written_down(weights, tmp_path):
     photo(folder / "clip.png", seed=7)
     video(folder / "clip.avi", [noise(seed, 127, 97) for seed in range(6)])
     (folder / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:1,\n{folder / 'clip.avi'}\n#EXT-X-ENDLIST\n")
-    done = invoke("detect", "yolov8n", "--resolution", SIDES, str(folder), "--weights", str(weights), "--confidence",
-                  "0.3", "--out", str(out), "--every", "2", "--json")
+    done = invoke(
+        "detect",
+        "yolov8n",
+        "--resolution",
+        SIDES,
+        str(folder),
+        "--weights",
+        str(weights),
+        "--confidence",
+        "0.3",
+        "--out",
+        str(out),
+        "--every",
+        "2",
+        "--json",
+    )
     assert "list.mp4: is no video that can be read; skipped" in done.stderr
     coco = json.loads((out / "coco.json").read_text())
     assert [(i["drawn"], i.get("frame"), i.get("seconds")) for i in coco["images"]] == [
-        ("clip.mp4", 0, 0), ("clip.mp4", 2, 0.2), ("clip.mp4", 4, 0.4), ("clip-1.jpg", None, None)]
+        ("clip.mp4", 0, 0),
+        ("clip.mp4", 2, 0.2),
+        ("clip.mp4", 4, 0.4),
+        ("clip-1.jpg", None, None),
+    ]
     labels = {"clip_000000.txt", "clip_000002.txt", "clip_000004.txt", "clip-1.txt"}
     assert {path.name for path in (out / "labels").iterdir()} == labels
-    assert len(coco["annotations"]) == len(json.loads(done.stdout)) == sum(
-        len((out / "labels" / name).read_text().splitlines()) for name in labels)
+    assert (
+        len(coco["annotations"])
+        == len(json.loads(done.stdout))
+        == sum(len((out / "labels" / name).read_text().splitlines()) for name in labels)
+    )
     with av.open(str(out / "clip.mp4")) as drawn:
         stream = drawn.streams.video[0]
         there = [frame.to_ndarray(format="rgb24").astype(int) for frame in drawn.decode(stream)]
@@ -215,8 +262,9 @@ def test_what_is_no_video_is_said(weights, tmp_path, monkeypatch):
         broken = tmp_path / f"{name}.mp4"
         assert f"{broken}: is no video that can be read" in refused("detect", "yolov8n", str(broken), *given)
     monkeypatch.setitem(sys.modules, "av", None)
-    assert "a video needs PyAV: pip install 'scalesearch[video]'" in refused("detect", "yolov8n",
-                                                                             str(tmp_path / "c.mp4"), *given)
+    assert "a video needs PyAV: pip install 'scalesearch[video]'" in refused(
+        "detect", "yolov8n", str(tmp_path / "c.mp4"), *given
+    )
 
 
 def test_mistakes_are_one_line(weights, tmp_path):
@@ -228,10 +276,14 @@ def test_mistakes_are_one_line(weights, tmp_path):
     assert "--only: unknown " in refused(*given, "--only", "unicorn")
     assert "is no file and no folder" in refused("detect", "yolov8n", "nowhere.jpg", "--weights", str(weights))
     (tmp_path / "b.jpg").write_bytes(b"x")
-    assert "b.jpg: is no image that can be read" in refused("detect", "yolov8n", str(tmp_path / "b.jpg"), "--weights",
-                                                            str(weights))
-    huge = {key: value * 1e20 if key.endswith("conv.weight") else value
-            for key, value in torch.load(weights, weights_only=True).items()}
+    assert "b.jpg: is no image that can be read" in refused(
+        "detect", "yolov8n", str(tmp_path / "b.jpg"), "--weights", str(weights)
+    )
+    huge = {
+        key: value * 1e20 if key.endswith("conv.weight") else value
+        for key, value in torch.load(weights, weights_only=True).items()
+    }
     save_file(huge, tmp_path / "huge.safetensors")
     failed = invoke("detect", "yolov8n", good, "--weights", str(tmp_path / "huge.safetensors"))
-    assert failed.exit_code == 1 and "a.png: the network's outputs are no finite numbers" in failed.stderr
+    assert failed.exit_code == 1
+    assert "a.png: the network's outputs are no finite numbers" in failed.stderr

@@ -42,12 +42,18 @@ def test_images_are_prepared_as_torchvision_prepares_them(size, interpolation, t
 def test_images_are_prepared_as_timms_config_says(mode, size, tmp_path, torchvision_models):
     from timm.data import create_transform
 
-    said = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5], "crop_pct": 0.75, "crop_mode": mode,
-            "interpolation": "bicubic"}
+    said = {
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.5, 0.5, 0.5],
+        "crop_pct": 0.75,
+        "crop_mode": mode,
+        "interpolation": "bicubic",
+    }
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": said}))
     prepare = preparing(ss.load("resnet18", resolution=48), "timm", timm_config(tmp_path / "model.safetensors"))
-    theirs = create_transform(48, mean=said["mean"], std=said["std"], crop_pct=0.75, crop_mode=mode,
-                              interpolation="bicubic")
+    theirs = create_transform(
+        48, mean=said["mean"], std=said["std"], crop_pct=0.75, crop_mode=mode, interpolation="bicubic"
+    )
     path = image(tmp_path / "a.png", size)
     assert torch.allclose(prepared(path, prepare, 3), theirs(Image.open(path).convert("RGB")), atol=1e-5)
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": said | {"crop_mode": "border"}}))
@@ -62,23 +68,54 @@ def test_preparation_is_that_of_the_weights(tmp_path):
     assert preparing(ss.load("inception_v3"), "torchvision")[2:5] == ("bilinear", (0.5,) * 3, (0.5,) * 3)
     assert preparing(ss.load("mobilenet_v4_conv_large"), "timm")[:2] == (384, 404)
     assert preparing(ss.load("yolov8n_cls"), "ultralytics").mean == (0.0, 0.0, 0.0)
-    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {
-        "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "crop_pct": 0.5, "interpolation": "bicubic"}}))  # fmt: skip
-    assert preparing(b0, "timm", timm_config(tmp_path / "model.safetensors")) [:5] == (
-        224, 448, "bicubic", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {"pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "crop_pct": 0.5, "interpolation": "bicubic"}}
+        )
+    )
+    assert preparing(b0, "timm", timm_config(tmp_path / "model.safetensors"))[:5] == (
+        224,
+        448,
+        "bicubic",
+        (0.1, 0.2, 0.3),
+        (1.0, 1.0, 1.0),
+    )
     for other in ('{"lr": 0.1}', "[]", "no json", '{"architectures": ["ResNet"]}'):
         (tmp_path / "config.json").write_text(other)
         assert timm_config(tmp_path / "model.safetensors") is None
-    assert class_names(b0)[:2] == ("tench", "goldfish") and len(class_names(b0)) == 1000
+    assert class_names(b0)[:2] == ("tench", "goldfish")
+    assert len(class_names(b0)) == 1000
 
 
-@pytest.mark.parametrize("said", ["[1]", "5", "{", '{"mean": [0.5]}', *(
-    json.dumps({"crop": 64, "resize": 64, "mean": [0, 0, 0], "std": [1, 1, 1], **odd}) for odd in (
-        {"stored": [1, 2, 3]}, {"crop": [64]}, {"stored": [5, 0]}, {"crop": -3}, {"resize": "all"}, {"std": [0, 1, 1]},
-        {"unknown": 1}, {"crop": 0}, {"mean": "x"}))])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[1]",
+        "5",
+        "{",
+        '{"mean": [0.5]}',
+        *(
+            json.dumps({"crop": 64, "resize": 64, "mean": [0, 0, 0], "std": [1, 1, 1], **odd})
+            for odd in (
+                {"stored": [1, 2, 3]},
+                {"crop": [64]},
+                {"stored": [5, 0]},
+                {"crop": -3},
+                {"resize": "all"},
+                {"std": [0, 1, 1]},
+                {"unknown": 1},
+                {"crop": 0},
+                {"mean": "x"},
+            )
+        ),
+    ],
+)
 def test_words_of_a_file_about_its_images_that_make_no_sense_are_refused(said, tmp_path):
-    save_file(ss.build(ss.load("squeezenet1_1", resolution=64)).state_dict(), tmp_path / "w.safetensors",
-              {"preparation": said})
+    save_file(
+        ss.build(ss.load("squeezenet1_1", resolution=64)).state_dict(),
+        tmp_path / "w.safetensors",
+        {"preparation": said},
+    )
     with pytest.raises(InputError, match=r"w\.safetensors: says of its images what cannot be read"):
         preparation_of(ss.load("squeezenet1_1", resolution=64), "scalesearch", tmp_path / "w.safetensors")
 
@@ -104,7 +141,8 @@ def test_predict_gives_the_networks_own_probabilities(weights, tmp_path):
     assert [best["probability"] for best in row["top"]] == pytest.approx(expected.values[0].tolist(), rel=1e-4)
     assert row["top"][0]["name"] == class_names(model.arch)[row["top"][0]["class"]]
     table = invoke(*arguments, "--top", "2").stdout
-    assert class_names(model.arch)[row["top"][0]["class"]] in table and "%" in table
+    assert class_names(model.arch)[row["top"][0]["class"]] in table
+    assert "%" in table
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"thing{i}" for i in range(1000)), encoding="utf-8-sig")  # as editors on Windows do
     assert f"thing{row['top'][0]['class']}" in invoke(*arguments, "--names", str(names)).stdout
@@ -123,17 +161,22 @@ def test_a_folder_is_walked_and_what_is_no_image_is_skipped_and_counted(weights,
     (folder / "notes.txt").write_text("no image either")
     done = invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]), "--resolution", "64", "--json")
     rows = json.loads(done.stdout)
-    assert len(rows) == 21 and [r["image"] for r in rows] == sorted(r["image"] for r in rows)
-    assert done.stderr.count("skipped") == 2 and "05b.png: is no image" in done.stderr
-    assert "21 images, 2 skipped" in invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]),
-                                            "--resolution", "64").stderr
+    assert len(rows) == 21
+    assert [r["image"] for r in rows] == sorted(r["image"] for r in rows)
+    assert done.stderr.count("skipped") == 2
+    assert "05b.png: is no image" in done.stderr
+    assert (
+        "21 images, 2 skipped"
+        in invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]), "--resolution", "64").stderr
+    )
 
 
 def test_sixteen_bit_grey_is_not_cut_off(tmp_path):
     levels = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
     Image.fromarray(levels).save(tmp_path / "deep.png")
     x = prepared(tmp_path / "deep.png", Preprocessing(64, 64, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
-    assert x.mean().item() == pytest.approx(0.5, abs=0.01) and x.max() > 0.99
+    assert x.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert x.max() > 0.99
 
 
 def test_names_with_brackets_are_printed_as_they_are(weights, tmp_path):
@@ -147,8 +190,9 @@ def test_mistakes_are_one_line(weights, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("x")
     base = ("predict", "squeezenet1_1")
-    assert "bad.png: is no image that can be read" in refused(*base, good, str(bad), "--weights", path, "--resolution",
-                                                              "64")
+    assert "bad.png: is no image that can be read" in refused(
+        *base, good, str(bad), "--weights", path, "--resolution", "64"
+    )
     assert "nowhere: is no file and no folder" in refused(*base, "nowhere", "--weights", path)
     assert "none.pth: is no file" in refused(*base, good, "--weights", "none.pth")
     assert "yolov8n is no classifier; detect finds boxes" in refused("predict", "yolov8n", good, "--weights", path)
@@ -159,13 +203,15 @@ def test_mistakes_are_one_line(weights, tmp_path):
     for values in ("nan,0,0", "0,inf,0"):
         assert "--mean: takes 3 finite numbers" in refused(*base, good, "--weights", path, "--mean", values)
     assert "--resize: takes at least 64, the side of what is cut out of it, got 40" in refused(
-        *base, good, "--weights", path, "--resolution", "64", "--resize", "40")
+        *base, good, "--weights", path, "--resolution", "64", "--resize", "40"
+    )
     assert "--device tpu: cannot be used" in refused(*base, good, "--weights", path, "--device", "tpu")
     (tmp_path / "empty").mkdir()
     assert "has no images in it" in refused(*base, str(tmp_path / "empty"), "--weights", path)
     (tmp_path / "names.txt").write_text("one\ntwo")
-    assert "has 2 lines, and the network 1,000 classes" in refused(*base, good, "--weights", path, "--names",
-                                                                  str(tmp_path / "names.txt"))
+    assert "has 2 lines, and the network 1,000 classes" in refused(
+        *base, good, "--weights", path, "--names", str(tmp_path / "names.txt")
+    )
 
 
 @pytest.mark.parametrize(("size", "crop"), [((1, 60_000), 32), ((60_000, 1), 32), ((3, 9_000), 224), ((700, 40), 64)])
@@ -178,7 +224,8 @@ def test_a_thin_image_takes_no_more_memory_than_its_middle(size, crop, tmp_path)
     x = prepared(tmp_path / "thin.png", Preprocessing(crop, crop + 8, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
-    assert x.shape == (3, crop, crop) and torch.allclose(x[:, 0, 0] * 255, torch.tensor([10.0, 200.0, 90.0]), atol=1e-3)
+    assert x.shape == (3, crop, crop)
+    assert torch.allclose(x[:, 0, 0] * 255, torch.tensor([10.0, 200.0, 90.0]), atol=1e-3)
 
 
 def test_the_middle_of_a_thin_image_is_that_of_the_whole_resized():
@@ -204,7 +251,8 @@ def test_an_image_that_memory_does_not_do_for_is_skipped_as_others_are(weights, 
 
     monkeypatch.setattr(Image.Image, "resize", resize)
     done = invoke("predict", "squeezenet1_1", str(folder), "--weights", str(weights[1]), "--resolution", "64")
-    assert "a.png: is no image that can be read; skipped" in done.stderr and "1 image, 1 skipped" in done.stderr
+    assert "a.png: is no image that can be read; skipped" in done.stderr
+    assert "1 image, 1 skipped" in done.stderr
 
 
 def test_outputs_that_are_no_numbers_are_said_and_never_printed(tmp_path):
@@ -214,9 +262,18 @@ def test_outputs_that_are_no_numbers_are_said_and_never_printed(tmp_path):
     huge["stem.0.conv.weight"].fill_(3e38)
     save_file(huge, tmp_path / "huge.safetensors")
     picture = image(tmp_path / "a.png")
-    done = invoke("predict", "squeezenet1_1", str(picture), "--weights", str(tmp_path / "huge.safetensors"), "--json",
-                  "--resolution", "64")
-    assert done.exit_code == 1 and "a.png: the network's outputs are no finite numbers" in done.stderr
+    done = invoke(
+        "predict",
+        "squeezenet1_1",
+        str(picture),
+        "--weights",
+        str(tmp_path / "huge.safetensors"),
+        "--json",
+        "--resolution",
+        "64",
+    )
+    assert done.exit_code == 1
+    assert "a.png: the network's outputs are no finite numbers" in done.stderr
     assert "NaN" not in done.stdout
 
 
@@ -227,7 +284,10 @@ def test_images_of_too_many_pixels_are_refused_by_our_own_limit(tmp_path, monkey
     import zlib
 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", theirs)
-    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     (tmp_path / "bomb.png").write_bytes(png)

@@ -19,18 +19,33 @@ from scalesearch.zoo import MODELS
 # Other architectures than the one that our network is, with the same tensors: all there are in timm 1.0.31
 # (`test_no_other_architecture_of_timm_has_the_tensors_of_a_zoo_network` looks for more).
 OTHERS = {
-    "efficientnet_blur_b0": "efficientnet_b0", "mobilenetv4_conv_aa_large": "mobilenet_v4_conv_large",
+    "efficientnet_blur_b0": "efficientnet_b0",
+    "mobilenetv4_conv_aa_large": "mobilenet_v4_conv_large",
     "mobilenetv4_conv_aa_medium": "mobilenet_v4_conv_medium",
     "mobilenetv4_conv_blur_medium": "mobilenet_v4_conv_medium",
-    "resnetaa50": "resnet50", "resnetblur18": "resnet18", "resnetblur50": "resnet50",
+    "resnetaa50": "resnet50",
+    "resnetblur18": "resnet18",
+    "resnetblur50": "resnet50",
     **{f"tf_efficientnet_b{i}": f"efficientnet_b{i}" for i in range(8)},
     **{f"tf_efficientnetv2_{size}": f"efficientnet_v2_{size}" for size in "sml"},
-    "tf_mobilenetv3_large_075": "mobilenet_v3_large_x0_75", "tf_mobilenetv3_large_100": "mobilenet_v3_large",
-    "tf_mobilenetv3_small_075": "mobilenet_v3_small_x0_75", "tf_mobilenetv3_small_100": "mobilenet_v3_small",
-}  # fmt: skip
+    "tf_mobilenetv3_large_075": "mobilenet_v3_large_x0_75",
+    "tf_mobilenetv3_large_100": "mobilenet_v3_large",
+    "tf_mobilenetv3_small_075": "mobilenet_v3_small_x0_75",
+    "tf_mobilenetv3_small_100": "mobilenet_v3_small",
+}
 OURS = {ARCHITECTURES.get(name, name): name for name in MODELS}
-KIN = ("vgg", "resnet", "resnext", "regnet", "densenet", "efficientnet", "mobilenet", "mnasnet", "convnext_",
-       "inception")
+KIN = (
+    "vgg",
+    "resnet",
+    "resnext",
+    "regnet",
+    "densenet",
+    "efficientnet",
+    "mobilenet",
+    "mnasnet",
+    "convnext_",
+    "inception",
+)
 
 
 def laid(folder, architecture, config=None):
@@ -55,8 +70,9 @@ def difference(peer, network, side):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", OTHERS)
-def test_an_architecture_with_a_networks_tensors_has_its_outputs_or_is_refused(architecture, tmp_path,
-                                                                               torchvision_models):
+def test_an_architecture_with_a_networks_tensors_has_its_outputs_or_is_refused(
+    architecture, tmp_path, torchvision_models
+):
     peer = laid(tmp_path, architecture)
     network = ss.build(ss.load(OTHERS[architecture], resolution=75))  # odd maps, where paddings differ
     if not architecture.startswith("tf_"):
@@ -73,8 +89,11 @@ def test_no_other_architecture_of_timm_has_the_tensors_of_a_zoo_network(torchvis
     import timm
 
     def signature(named):
-        return frozenset((name, tuple(n for n in shape if n > 1)) for name, shape in named
-                         if not name.endswith("num_batches_tracked"))
+        return frozenset(
+            (name, tuple(n for n in shape if n > 1))
+            for name, shape in named
+            if not name.endswith("num_batches_tracked")
+        )
 
     def on_meta(make):
         with torch.device("meta"):
@@ -105,7 +124,8 @@ def test_what_is_taken_from_tensorflow_stays_through_our_own_file(tmp_path, torc
     load_weights(network, tmp_path / "model.safetensors")
     write(network, "safetensors", tmp_path / "own.safetensors")
     again = ss.build(ss.load("mobilenet_v3_small_x0_75", resolution=64))
-    assert load_weights(again, tmp_path / "own.safetensors") == "timm" and again.arch.padding == "same"
+    assert load_weights(again, tmp_path / "own.safetensors") == "timm"
+    assert again.arch.padding == "same"
     assert difference(peer, again, 64) < 1e-4
     namespace = {}
     exec(to_python(network.arch), namespace)
@@ -116,9 +136,14 @@ def test_what_is_taken_from_tensorflow_stays_through_our_own_file(tmp_path, torc
         peer_weights(network.arch, network.state_dict(), "timm")
 
 
-@pytest.mark.parametrize(("said", "what"), [
-    ({"model_args": {"act_layer": "silu"}}, "act_layer 'silu'"), ({"global_pool": "catavgmax"}, "global_pool 'catavg"),
-    ({"model_args": {"output_stride": 16, "num_classes": 10}}, "output_stride 16")])
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({"model_args": {"act_layer": "silu"}}, "act_layer 'silu'"),
+        ({"global_pool": "catavgmax"}, "global_pool 'catavg"),
+        ({"model_args": {"output_stride": 16, "num_classes": 10}}, "output_stride 16"),
+    ],
+)
 def test_a_config_that_changes_the_network_is_refused_by_its_key(said, what, tmp_path, torchvision_models):
     laid(tmp_path, "mobilenetv3_small_050", config={"architecture": "mobilenetv3_small_050", **said})
     network = ss.build(ss.load("mobilenet_v3_small_x0_5", resolution=64))

@@ -22,16 +22,33 @@ from scalesearch.weights.peers import known_to, layer_names, peer_weights, tenso
 from scalesearch.zoo.darknet import convolutions
 
 ONE_OF_EACH = {  # member: resolution; at least one per family and source
-    "vgg11_bn": 224, "resnet18": 96, "resnext50_32x4d": 64, "inception_v1": 96, "inception_v1_aux": 96,
+    "vgg11_bn": 224,
+    "resnet18": 96,
+    "resnext50_32x4d": 64,
+    "inception_v1": 96,
+    "inception_v1_aux": 96,
     "inception_v3": 128,
-    "inception_v4": 128, "inception_resnet_v2": 128, "densenet121": 64, "mobilenet_v1_x0_5": 96,
+    "inception_v4": 128,
+    "inception_resnet_v2": 128,
+    "densenet121": 64,
+    "mobilenet_v1_x0_5": 96,
     "mobilenet_v2_x0_35": 96,
-    "mobilenet_v3_small": 96, "mobilenet_v3_large_x0_5": 96, "mobilenet_v4_conv_small": 96,
+    "mobilenet_v3_small": 96,
+    "mobilenet_v3_large_x0_5": 96,
+    "mobilenet_v4_conv_small": 96,
     "mobilenet_v4_hybrid_medium": 96,
-    "efficientnet_b0": 96, "efficientnet_b5": 64, "efficientnet_v2_s": 64, "mnasnet0_5": 96, "regnet_y_400mf": 96,
-    "regnet_y_800mf_pycls": 64, "shufflenet_v2_x0_5": 96, "squeezenet1_1": 96, "convnext_tiny": 64, "yolov8n": 96,
+    "efficientnet_b0": 96,
+    "efficientnet_b5": 64,
+    "efficientnet_v2_s": 64,
+    "mnasnet0_5": 96,
+    "regnet_y_400mf": 96,
+    "regnet_y_800mf_pycls": 64,
+    "shufflenet_v2_x0_5": 96,
+    "squeezenet1_1": 96,
+    "convnext_tiny": 64,
+    "yolov8n": 96,
     "yolov8n_cls": 96,
-}  # fmt: skip
+}
 
 
 def makers(name, torchvision_models):
@@ -118,8 +135,9 @@ def test_gradients_of_a_training_step_are_the_peers(name, torchvision_models):
         assert (parameter.grad - expected).abs().max() <= 1e-4 * expected.abs().max() + 1e-7, key
 
 
-@pytest.mark.parametrize("name",
-                         ["resnet18", "vgg11", "mobilenet_v3_small", "convnext_tiny", "mobilenet_v4_conv_small"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vgg11", "mobilenet_v3_small", "convnext_tiny", "mobilenet_v4_conv_small"]
+)
 def test_weights_go_out_by_a_peers_names_and_come_back(name, torchvision_models):
     arch = ss.load(name)
     with torch.device("meta"):
@@ -204,20 +222,32 @@ def test_damaged_and_dangerous_files_are_refused(network, tmp_path, capfd):
     (tmp_path / "empty.pth").write_bytes(b"")
     (tmp_path / "image.png").write_bytes(b"x")
     torch.save([1, 2], tmp_path / "list.pth")
-    for file in ("code.pth", "code2.pth", "cut.pth", "cut.safetensors", "noise.pth", "noise.safetensors", "empty.pth",
-                 "image.png",
-                 "list.pth", "none.pth"):  # fmt: skip
+    for file in (
+        "code.pth",
+        "code2.pth",
+        "cut.pth",
+        "cut.safetensors",
+        "noise.pth",
+        "noise.safetensors",
+        "empty.pth",
+        "image.png",
+        "list.pth",
+        "none.pth",
+    ):
         with pytest.raises(InputError) as caught:
             load_weights(network, tmp_path / file)
-        assert file in str(caught.value) and "\n" not in str(caught.value), caught.value
+        assert file in str(caught.value), caught.value
+        assert "\n" not in str(caught.value), caught.value
         assert not changed(network)
     assert "must not run" not in "".join(capfd.readouterr())
 
 
 def test_a_checkpoint_that_unpacks_to_more_than_there_is_room_for_is_refused(network, tmp_path, monkeypatch):
     torch.save({"w": torch.zeros(1 << 20)}, tmp_path / "a.pth")
-    with zipfile.ZipFile(tmp_path / "a.pth") as plain, zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED,
-                                                                       compresslevel=9) as packed:
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as plain,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
+    ):
         for member in plain.infolist():
             packed.writestr(member.filename, plain.read(member))
     assert (tmp_path / "b.pth").stat().st_size < 10_000
@@ -302,7 +332,8 @@ def test_darknet_order_covers_every_weight_of_yolov3():
             return darknet_bytes(torch.zeros(counted))
 
     assert set(read_darknet(Enough(), network, convolutions(arch))) == {
-        key for key in network.state_dict() if not key.endswith("num_batches_tracked")}  # fmt: skip
+        key for key in network.state_dict() if not key.endswith("num_batches_tracked")
+    }
 
 
 def test_the_hub_is_asked_for_and_says_when_it_cannot_be_reached(network, monkeypatch):
@@ -330,7 +361,8 @@ def test_weights_of_a_library_keep_their_eps_and_preparation_through_our_own_fil
     assert network.arch.norm_eps == 1e-5
     write(network, "safetensors", tmp_path / "w.safetensors")
     again = ss.build(ss.load("mobilenet_v3_small_x0_35", resolution=64)).eval()
-    assert load_weights(again, tmp_path / "w.safetensors") == "timm" and again.arch.norm_eps == 1e-5
+    assert load_weights(again, tmp_path / "w.safetensors") == "timm"
+    assert again.arch.norm_eps == 1e-5
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(network(x), again(x))
@@ -360,4 +392,5 @@ def test_random_damage_is_always_a_located_error(network, tmp_path):
                 load_weights(network, tmp_path / "d.pth")
             except InputError as error:
                 said.append(str(error))
-    assert said and all("d.pth" in text and "\n" not in text for text in said)
+    assert said
+    assert all("d.pth" in text and "\n" not in text for text in said)

@@ -71,7 +71,9 @@ def test_layers_refer_back_and_absolutely(tmp_path):
     arch = ss.load(cfg(tmp_path, text + HEAD))
     assert shapes(arch) == [(16, 64, 64), (16, 32, 32), (16, 32, 32), (16, 32, 32), (8, 32, 32), (24, 32, 32)]
     assert [stage.inputs for stage in arch.stages][3:] == [(2, 1), (), (4, 2)]
-    assert arch.classes == 10 and arch.head.kind == "classifier" and arch.resolution == 64
+    assert arch.classes == 10
+    assert arch.head.kind == "classifier"
+    assert arch.resolution == 64
     assert ss.cost(arch).params == (27 * 16 + 32) + (9 * 16 * 16 + 32) + (24 * 10 + 10)
 
 
@@ -97,29 +99,34 @@ classes=1
 """
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (("[maxpool]", "[lstm]"), r"net.cfg:14: \[lstm\]: is recurrent, and networks here take one image at a time"),
-    (("[maxpool]", "[maxpol]"), r'net.cfg:14: \[maxpol\]: unknown section.*Did you mean "maxpool"'),
-    (("from=-2", "from=-9"), r"net.cfg:25: \[shortcut\] from: refers to layer -9; there are 0 to 2 or -1 to -3"),
-    (("from=-2\n", "from=-3\nalpha=0.5\n"), r"net.cfg:26: \[shortcut\] alpha: changes the network and is not supp"),
-    (("from=-2\n", "from=-3\nactivaton=relu\n"), r'\[shortcut\] activaton: is no key .* Did you mean "activation"'),
-    (("from=-2\n", "from=-2\nweights_type=per_feature\n"), r"weights_type: changes the network .*; none is"),
-    (("pad=1\nactivation=mish", "pad=1\nshare_index=0\nactivation=mish"), r"share_index: changes the network"),
-    (("layers=-1\n", "layers=40\n"), r"net.cfg:28: \[route\] layers: refers to layer 40"),
-    (("layers = -1, 0", "layers = -1, x"), r"net.cfg:32: \[route\] layers: takes whole numbers, got '-1, x'"),
-    (("layers = -1, 0", "layers = -1, 0"), r"net.cfg:31: \[route\]: cannot concatenate maps of"),
-    (("groups=2", "groups=5"), r"net.cfg:27: \[route\]: cannot take part 1 of 5 of 16 channels"),
-    (("filters=16\n", "filters=0\n"), r"net.cfg:8: \[convolutional\] filters: must be at least 1, got 0"),
-    (("activation=leaky", "activation=lekay"),
-     r'net.cfg:12: \[convolutional\] activation: unknown activation "lekay".*"leaky"'),
-    (("height = 64", "height = 9000"), r"net.cfg:4: \[net\] height: must be at most 8,192"),
-    (("stride=2", "stride=0"), r"net.cfg:16: \[maxpool\] stride: must be at least 1, got 0"),
-    (("channels=3", "channels=-3"), r"net.cfg:5: \[net\] channels: must be at least 1, got -3"),
-    (("filters=16 ; another comment\n", ""), r"net.cfg:17: \[convolutional\]: needs filters="),
-    (("[maxpool]", "[__class__]"), r"net.cfg:14: \[__class__\]: unknown section"),
-    (("[net]", "[layer]"), r"net.cfg:1: a Darknet .cfg begins with \[net\]"),
-    (("# a comment", "comment"), r"net.cfg:2: takes \[section\] or key=value, got 'comment'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[maxpool]", "[lstm]"), r"net.cfg:14: \[lstm\]: is recurrent, and networks here take one image at a time"),
+        (("[maxpool]", "[maxpol]"), r'net.cfg:14: \[maxpol\]: unknown section.*Did you mean "maxpool"'),
+        (("from=-2", "from=-9"), r"net.cfg:25: \[shortcut\] from: refers to layer -9; there are 0 to 2 or -1 to -3"),
+        (("from=-2\n", "from=-3\nalpha=0.5\n"), r"net.cfg:26: \[shortcut\] alpha: changes the network and is not supp"),
+        (("from=-2\n", "from=-3\nactivaton=relu\n"), r'\[shortcut\] activaton: is no key .* Did you mean "activation"'),
+        (("from=-2\n", "from=-2\nweights_type=per_feature\n"), r"weights_type: changes the network .*; none is"),
+        (("pad=1\nactivation=mish", "pad=1\nshare_index=0\nactivation=mish"), r"share_index: changes the network"),
+        (("layers=-1\n", "layers=40\n"), r"net.cfg:28: \[route\] layers: refers to layer 40"),
+        (("layers = -1, 0", "layers = -1, x"), r"net.cfg:32: \[route\] layers: takes whole numbers, got '-1, x'"),
+        (("layers = -1, 0", "layers = -1, 0"), r"net.cfg:31: \[route\]: cannot concatenate maps of"),
+        (("groups=2", "groups=5"), r"net.cfg:27: \[route\]: cannot take part 1 of 5 of 16 channels"),
+        (("filters=16\n", "filters=0\n"), r"net.cfg:8: \[convolutional\] filters: must be at least 1, got 0"),
+        (
+            ("activation=leaky", "activation=lekay"),
+            r'net.cfg:12: \[convolutional\] activation: unknown activation "lekay".*"leaky"',
+        ),
+        (("height = 64", "height = 9000"), r"net.cfg:4: \[net\] height: must be at most 8,192"),
+        (("stride=2", "stride=0"), r"net.cfg:16: \[maxpool\] stride: must be at least 1, got 0"),
+        (("channels=3", "channels=-3"), r"net.cfg:5: \[net\] channels: must be at least 1, got -3"),
+        (("filters=16 ; another comment\n", ""), r"net.cfg:17: \[convolutional\]: needs filters="),
+        (("[maxpool]", "[__class__]"), r"net.cfg:14: \[__class__\]: unknown section"),
+        (("[net]", "[layer]"), r"net.cfg:1: a Darknet .cfg begins with \[net\]"),
+        (("# a comment", "comment"), r"net.cfg:2: takes \[section\] or key=value, got 'comment'"),
+    ],
+)
 def test_faults_are_located(tmp_path, change, message):
     text = CFG.replace(*change) + HEAD
     with pytest.raises(InputError) as caught:
@@ -128,16 +135,21 @@ def test_faults_are_located(tmp_path, change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    (DETECTOR.replace("filters=18", "filters=17"),
-     r"filters: must be 18 before \[yolo\] with 3 masks and 1 class, got 17"),
-    (DETECTOR.replace("1,1, 2,2, 3,3", "1,1, 2"), r"anchors: takes pairs"),
-    (DETECTOR.replace("mask=0,1,2", "mask=0,1,7"), r"mask: names an anchor"),
-    (DETECTOR + "[route]\nlayers=-2\n" + DETECTOR, r"refers to layer -2, which is a detection layer"),
-    (DETECTOR + "[convolutional]\nfilters=4\nsize=1\n", r"follows a detection layer, whose output nothing takes"),
-    ("[softmax]\n[upsample]\n", r"\[softmax\]: stands only at the end of a network"),
-    ("[yolo]\nmask=0\nanchors=1,1\nclasses=1\n", r":33: \[yolo\]: takes 6 channels of predictions, got 24"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            DETECTOR.replace("filters=18", "filters=17"),
+            r"filters: must be 18 before \[yolo\] with 3 masks and 1 class, got 17",
+        ),
+        (DETECTOR.replace("1,1, 2,2, 3,3", "1,1, 2"), r"anchors: takes pairs"),
+        (DETECTOR.replace("mask=0,1,2", "mask=0,1,7"), r"mask: names an anchor"),
+        (DETECTOR + "[route]\nlayers=-2\n" + DETECTOR, r"refers to layer -2, which is a detection layer"),
+        (DETECTOR + "[convolutional]\nfilters=4\nsize=1\n", r"follows a detection layer, whose output nothing takes"),
+        ("[softmax]\n[upsample]\n", r"\[softmax\]: stands only at the end of a network"),
+        ("[yolo]\nmask=0\nanchors=1,1\nclasses=1\n", r":33: \[yolo\]: takes 6 channels of predictions, got 24"),
+    ],
+)
 def test_heads_are_checked(tmp_path, text, message):
     body = CFG.replace("layers = -1, 0", "layers = -1, 2")
     with pytest.raises(InputError, match=message):

@@ -15,33 +15,54 @@ from scalesearch.errors import InputError
 from scalesearch.space.schema import arch_from_dict, load_space
 
 # Networks that no library has: the papers' parameters, in millions as printed, and to the digit where a count is known.
-PAPERS = {"resnet20_cifar": (0.27, 269_722), "resnet32_cifar": (0.46, 464_154), "resnet44_cifar": (0.66, 658_586),
-          "resnet56_cifar": (0.85, 853_018), "resnet110_cifar": (1.7, 1_727_962), "densenet_bc100_12": (0.8, 769_162),
-          "densenet_bc250_24": (15.3, None), "densenet_bc190_40": (25.6, None), "inception_v1_5x5": (7.0, 7_005_832),
-          "darknet53": (41.6, 41_609_928), "yolov3_spp": (63.0, None)}  # fmt: skip
+PAPERS = {
+    "resnet20_cifar": (0.27, 269_722),
+    "resnet32_cifar": (0.46, 464_154),
+    "resnet44_cifar": (0.66, 658_586),
+    "resnet56_cifar": (0.85, 853_018),
+    "resnet110_cifar": (1.7, 1_727_962),
+    "densenet_bc100_12": (0.8, 769_162),
+    "densenet_bc250_24": (15.3, None),
+    "densenet_bc190_40": (25.6, None),
+    "inception_v1_5x5": (7.0, 7_005_832),
+    "darknet53": (41.6, 41_609_928),
+    "yolov3_spp": (63.0, None),
+}
 SPACE_OF = {
     "vgg": ["vgg11", "vgg13_bn", "vgg16", "vgg19_bn"],
     "resnet": ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2"],
     "resnet_cifar": ["resnet20_cifar", "resnet110_cifar"],
-    "inception": ["inception_v1", "inception_v1_5x5"], "inception_v3": ["inception_v3"],
+    "inception": ["inception_v1", "inception_v1_5x5"],
+    "inception_v3": ["inception_v3"],
     "inception_v4": ["inception_v4"],
     "inception_resnet_v2": ["inception_resnet_v2"],
     "densenet": ["densenet121", "densenet161", "densenet169", "densenet201"],
     "densenet_cifar": ["densenet_bc100_12", "densenet_bc250_24", "densenet_bc190_40"],
-    "mbconv": ["efficientnet_b0"], "efficientnet": [f"efficientnet_b{i}" for i in range(8)],
+    "mbconv": ["efficientnet_b0"],
+    "efficientnet": [f"efficientnet_b{i}" for i in range(8)],
     "efficientnet_v2": [f"efficientnet_v2_{size}" for size in "sml"],
-    "mobilenet_v1": ["mobilenet_v1", "mobilenet_v1_x0_35"], "mobilenet_v2": ["mobilenet_v2", "mobilenet_v2_x1_4"],
+    "mobilenet_v1": ["mobilenet_v1", "mobilenet_v1_x0_35"],
+    "mobilenet_v2": ["mobilenet_v2", "mobilenet_v2_x1_4"],
     "mobilenet_v3_small": ["mobilenet_v3_small", "mobilenet_v3_small_x0_5"],
     "mobilenet_v3_large": ["mobilenet_v3_large", "mobilenet_v3_large_x0_75"],
     "mobilenetv4": ["mobilenet_v4_conv_small", "mobilenet_v4_conv_medium", "mobilenet_v4_conv_large"],
     "mobilenetv4_hybrid": ["mobilenet_v4_hybrid_medium", "mobilenet_v4_hybrid_large"],
-    "mnasnet": ["mnasnet0_5", "mnasnet1_3"], "shufflenet": ["shufflenet_v2_x0_5", "shufflenet_v2_x2_0"],
+    "mnasnet": ["mnasnet0_5", "mnasnet1_3"],
+    "shufflenet": ["shufflenet_v2_x0_5", "shufflenet_v2_x2_0"],
     "regnet": ["regnet_y_400mf", "regnet_y_800mf", "regnet_y_800mf_pycls", "regnet_y_3_2gf", "regnet_y_8gf"],
-    "squeezenet": ["squeezenet1_0", "squeezenet1_1"], "convnext": ["convnext_tiny"], "darknet": ["darknet53"],
-    "yolo": [f"yolov8{size}" for size in "nsmlx"], "yolo_cls": [f"yolov8{size}_cls" for size in "nsmlx"],
-    "yolov3": ["yolov3"], "yolov3_spp": ["yolov3_spp"], "yolov3_tiny": ["yolov3_tiny"], "nasbench201": [],
-    "nasbench_macro": [], "small_images": [], "yolo_small": [],
-}  # fmt: skip
+    "squeezenet": ["squeezenet1_0", "squeezenet1_1"],
+    "convnext": ["convnext_tiny"],
+    "darknet": ["darknet53"],
+    "yolo": [f"yolov8{size}" for size in "nsmlx"],
+    "yolo_cls": [f"yolov8{size}_cls" for size in "nsmlx"],
+    "yolov3": ["yolov3"],
+    "yolov3_spp": ["yolov3_spp"],
+    "yolov3_tiny": ["yolov3_tiny"],
+    "nasbench201": [],
+    "nasbench_macro": [],
+    "small_images": [],
+    "yolo_small": [],
+}
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -81,7 +102,8 @@ def test_random_points_are_found_again(path):
     space = load_space(path)
     for seed in range(3):
         decisions, arch = space.sample(seed)
-        assert space.decisions_of(arch) == decisions and space.at(decisions) == arch
+        assert space.decisions_of(arch) == decisions
+        assert space.at(decisions) == arch
 
 
 def table(name):
@@ -119,8 +141,9 @@ def test_nasbench201_is_the_published_table():
     for ops, params, flops in zip(*(found[column].tolist()[::4] for column in ("ops", "params", "flops"))):
         e01, e02, e12, _e03, e13, e23 = ops
         dead = (e01 and not (e13 or (e12 and e23))) or (e02 and not e23) or (e12 and not e23)
-        counted = ss.cost(space.at(dict(zip(("edge01", "edge02", "edge12", "edge03", "edge13", "edge23"),
-                                            (names[o] for o in ops)))))
+        counted = ss.cost(
+            space.at(dict(zip(("edge01", "edge02", "edge12", "edge03", "edge13", "edge23"), (names[o] for o in ops))))
+        )
         assert counted.params <= params
         if not dead:
             compared += 1
@@ -131,23 +154,56 @@ def test_nasbench201_is_the_published_table():
 def test_modules_of_a_persons_own_design_mix_and_can_be_searched():
     """Residual, dense, inception and attention pieces in one architecture; branches with open widths, kernels and
     layers."""
-    module = {"inception": {"branches": [
-        [{"conv": {"width": {"choice": [8, 16]}, "kernel": [1, 5]}}, {"conv": {"width": 8, "kernel": [5, 1]}}],
-        [{"choice": [{"identity": {}}, {"max_pool": {"kernel": 3}},
-                     {"conv": {"width": {"choice": [8, 16]}, "dilation": 2}}]}],
-        [{"inception": {"branches": [[{"conv": {"width": 8, "kernel": 1}}],
-                                     [{"eca": {"kernel": {"choice": [3, 5]}}}]]}}]]}}
-    space = ss.space_from_dict({
-        "name": "mixed", "resolution": 32, "classes": 10, "stem": {"conv": {"width": 16}},
-        "stages": [{"depth": 2, "basic": {"width": 16}}, module, {"depth": 3, "dense": {"growth": 8}},
-                   {"inputs": [1, 2], "concat": {}}, {"cbam": {}}, {"stride": 2, "convnext": {"width": 32}},
-                   {"mhsa": {"heads": 4}}],
-        "head": {"classifier": {}}})  # fmt: skip
+    module = {
+        "inception": {
+            "branches": [
+                [{"conv": {"width": {"choice": [8, 16]}, "kernel": [1, 5]}}, {"conv": {"width": 8, "kernel": [5, 1]}}],
+                [
+                    {
+                        "choice": [
+                            {"identity": {}},
+                            {"max_pool": {"kernel": 3}},
+                            {"conv": {"width": {"choice": [8, 16]}, "dilation": 2}},
+                        ]
+                    }
+                ],
+                [
+                    {
+                        "inception": {
+                            "branches": [
+                                [{"conv": {"width": 8, "kernel": 1}}],
+                                [{"eca": {"kernel": {"choice": [3, 5]}}}],
+                            ]
+                        }
+                    }
+                ],
+            ]
+        }
+    }
+    space = ss.space_from_dict(
+        {
+            "name": "mixed",
+            "resolution": 32,
+            "classes": 10,
+            "stem": {"conv": {"width": 16}},
+            "stages": [
+                {"depth": 2, "basic": {"width": 16}},
+                module,
+                {"depth": 3, "dense": {"growth": 8}},
+                {"inputs": [1, 2], "concat": {}},
+                {"cbam": {}},
+                {"stride": 2, "convnext": {"width": 32}},
+                {"mhsa": {"heads": 4}},
+            ],
+            "head": {"classifier": {}},
+        }
+    )
     assert space.size == 2 * (1 + 1 + 2) * 2
     archs = {arch.digest: (decisions, arch) for decisions, arch in ((d, space.at(d)) for d in space)}
     assert len(archs) == space.size
     for decisions, arch in archs.values():
-        assert ss.cost(arch).macs > 0 and space.decisions_of(arch) == decisions
+        assert ss.cost(arch).macs > 0
+        assert space.decisions_of(arch) == decisions
         assert arch_from_dict(arch.to_dict()) == arch
     assert any("stages.1.inception.branches.1.0" in d for d, _ in archs.values())
 
@@ -155,8 +211,14 @@ def test_modules_of_a_persons_own_design_mix_and_can_be_searched():
 def test_inception_follows_the_paper_and_not_a_chain():
     """Branches look at the module's input side by side, and the residual's activation stands after the addition."""
     branches = tuple((layer("conv", width=8, kernel=k),) for k in (1, 3))
-    arch = Arch("x", 8, 2, (), (Stage(block("inception", branches=branches)), Stage(block("basic", width=16))),
-                block("classifier", "head"))
+    arch = Arch(
+        "x",
+        8,
+        2,
+        (),
+        (Stage(block("inception", branches=branches)), Stage(block("basic", width=16))),
+        block("classifier", "head"),
+    )
     module, residual = expand(arch).stages[0][0], expand(arch).stages[1][0]
     assert [x.inputs for x in module.layers if type(x.op).__name__ == "Conv"] == [(-1,), (-1,)]
     assert [type(x.op).__name__ for x in residual.layers][-2:] == ["Add", "Act"]
@@ -166,29 +228,57 @@ def test_stage_inputs_are_checked():
     def network(**stage):
         return {"resolution": 8, "stages": [{"conv": {"width": 8}}, {**stage}], "head": {"classifier": {}}}
 
-    for stage, message in (({"inputs": [3], "concat": {}},
-                            r"stages\[1\].inputs: takes numbers of earlier stages, 0 to 0"),
-                           ({"inputs": [-2, 0], "concat": {}}, "got -2"),
-                           ({"inputs": {"choice": [0]}, "concat": {}}, r"stages\[1\].inputs")):  # fmt: skip
+    for stage, message in (
+        ({"inputs": [3], "concat": {}}, r"stages\[1\].inputs: takes numbers of earlier stages, 0 to 0"),
+        ({"inputs": [-2, 0], "concat": {}}, "got -2"),
+        ({"inputs": {"choice": [0]}, "concat": {}}, r"stages\[1\].inputs"),
+    ):
         with pytest.raises(InputError, match=message):
             ss.space_from_dict(network(**stage))
     with pytest.raises(InputError, match="conv takes one input, got 2; concat or add joins them"):
-        ss.cost(arch_from_dict({"resolution": 8, "stages": [{"conv": {"width": 8}}, {"conv": {"width": 8}},
-                                                            {"inputs": [0, 1], "conv": {"width": 8}}],
-                                                            "head": {"classifier": {}}}))
+        ss.cost(
+            arch_from_dict(
+                {
+                    "resolution": 8,
+                    "stages": [
+                        {"conv": {"width": 8}},
+                        {"conv": {"width": 8}},
+                        {"inputs": [0, 1], "conv": {"width": 8}},
+                    ],
+                    "head": {"classifier": {}},
+                }
+            )
+        )
 
 
 def test_optional_stages_shift_the_numbers_of_those_after():
-    space = ss.space_from_dict({"resolution": 8, "stages": [
-        {"conv": {"width": 8}}, {"present": {"choice": [True, False]}, "basic": {"width": 8}}, {"conv": {"width": 16}},
-        {"inputs": [0, 2], "concat": {}}], "head": {"classifier": {}}})  # fmt: skip
+    space = ss.space_from_dict(
+        {
+            "resolution": 8,
+            "stages": [
+                {"conv": {"width": 8}},
+                {"present": {"choice": [True, False]}, "basic": {"width": 8}},
+                {"conv": {"width": 16}},
+                {"inputs": [0, 2], "concat": {}},
+            ],
+            "head": {"classifier": {}},
+        }
+    )
     assert [arch.stages[-1].inputs for arch in (space.at(d) for d in space)] == [(0, 2), (0, 1)]
     for d in space:
         assert space.decisions_of(space.at(d)) == d
     with pytest.raises(InputError, match=r"stages\[2\].inputs: stage 1 may be absent"):
-        ss.space_from_dict({"resolution": 8,
-                            "stages": [{"conv": {"width": 8}}, {"present": {"choice": [True, False]}, "se": {}},
-                                                        {"inputs": [0, 1], "concat": {}}], "head": {"classifier": {}}})
+        ss.space_from_dict(
+            {
+                "resolution": 8,
+                "stages": [
+                    {"conv": {"width": 8}},
+                    {"present": {"choice": [True, False]}, "se": {}},
+                    {"inputs": [0, 1], "concat": {}},
+                ],
+                "head": {"classifier": {}},
+            }
+        )
 
 
 def test_published_figures_name_their_source():

@@ -56,8 +56,16 @@ def mhsa(x: SymTensor, *, heads: Count = 4, layer_scale: Ratio = 0.0) -> SymTens
     return residual(x, y.layer_scale(layer_scale) if layer_scale else y)
 
 
-def mobile_mqa(x: SymTensor, *, heads: Count = 4, key_width: Count = 64, value_width: Count = 64, kv_stride: Stride = 1,
-               kernel: Kernel = 3, layer_scale: Ratio = 1e-5) -> SymTensor:
+def mobile_mqa(
+    x: SymTensor,
+    *,
+    heads: Count = 4,
+    key_width: Count = 64,
+    value_width: Count = 64,
+    kv_stride: Stride = 1,
+    kernel: Kernel = 3,
+    layer_scale: Ratio = 1e-5,
+) -> SymTensor:
     """Mobile multi-query attention (MobileNetV4, Qin et al. 2024, §4.2): heads share one key and one value, which a
     strided depthwise convolution brings down to a coarser map."""
     y = x.norm()

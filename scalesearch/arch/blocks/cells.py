@@ -22,9 +22,16 @@ def _edge(x: SymTensor, operation: Operation, name: str) -> SymTensor | None:
         return x.act("relu").conv(x.channels, 1 if operation == "nor_conv_1x1" else 3).norm()
 
 
-def nasbench201(x: SymTensor, *, edge01: Operation, edge02: Operation, edge12: Operation, edge03: Operation,
-                edge13: Operation,
-                edge23: Operation) -> SymTensor:
+def nasbench201(
+    x: SymTensor,
+    *,
+    edge01: Operation,
+    edge02: Operation,
+    edge12: Operation,
+    edge03: Operation,
+    edge13: Operation,
+    edge23: Operation,
+) -> SymTensor:
     """NAS-Bench-201's cell (Dong & Yang 2020, fig. 1): four nodes, each the sum of what comes in along its edges.
 
     A node without an incoming edge is zero; an edge whose output goes nowhere falls away.

@@ -10,9 +10,15 @@ from scalesearch.arch.symbolic import SymTensor
 from scalesearch.signature import Kernel, Ratio, Rule, Stride, Width
 
 
-def convnext(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 7,
-             expand: Annotated[float, Rule(low=0.125, high=64)] = 4,
-             layer_scale: Ratio = 1e-6) -> SymTensor:
+def convnext(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    kernel: Kernel = 7,
+    expand: Annotated[float, Rule(low=0.125, high=64)] = 4,
+    layer_scale: Ratio = 1e-6,
+) -> SymTensor:
     """Depthwise k×k → layer norm → linear ×expand → GELU → linear back → layer scale → add.
 
     A stride or a new width is a layer-normalised stride × stride convolution before (§2.2, separate downsampling).

@@ -15,8 +15,15 @@ def connected(x: SymTensor, *, width: Width, norm: bool = False, act: ActName | 
     return x.act(act) if act else x
 
 
-def local(x: SymTensor, *, width: Width, kernel: Kernel = 3, stride: Stride = 1, padding: Natural = 1,
-          act: ActName | None = None) -> SymTensor:
+def local(
+    x: SymTensor,
+    *,
+    width: Width,
+    kernel: Kernel = 3,
+    stride: Stride = 1,
+    padding: Natural = 1,
+    act: ActName | None = None,
+) -> SymTensor:
     """A convolution with weights and a bias of its own at every place (locally connected; YOLOv1, Redmon et al. 2015).
 
     Its parameters hang on the resolution.
@@ -71,8 +78,11 @@ def reorg(x: SymTensor, *, stride: Count = 2) -> SymTensor:
     if c % stride**2:
         raise ShapeError(f"reorg by {stride} takes a multiple of {stride**2} channels, got {c}")
     x = x.flatten(name="values").unflatten(0, (c // stride**2, h, stride, w, stride), name="rows")
-    return x.permute(2, 4, 0, 1, 3).flatten(name="sorted").unflatten(
-        0, (c * stride**2, h // stride, w // stride), name="map")
+    return (
+        x.permute(2, 4, 0, 1, 3)
+        .flatten(name="sorted")
+        .unflatten(0, (c * stride**2, h // stride, w // stride), name="map")
+    )
 
 
 def space_to_depth(x: SymTensor, *, stride: Count = 2) -> SymTensor:
@@ -102,8 +112,10 @@ def _fitted(x: SymTensor, shape: tuple[int, ...]) -> SymTensor:
     if x.shape[1:] != shape[1:]:
         stride = x.shape[1] // shape[1]
         if stride < 1 or any(-(-there // stride) != wanted for there, wanted in zip(x.shape[1:], shape[1:])):
-            raise ShapeError(f"cannot add a map of {x.shape} to one of {shape}: it takes one as large, or a whole "
-                             "number of times as large")
+            raise ShapeError(
+                f"cannot add a map of {x.shape} to one of {shape}: it takes one as large, or a whole "
+                "number of times as large"
+            )
         x = x.avg_pool(1, stride, name="every")
     missing = shape[0] - x.channels
     if missing < 0:

@@ -12,9 +12,17 @@ from scalesearch.signature import Count, Rate, Width
 Init = Literal["normal", "uniform"]
 
 
-def classifier(x: SymTensor, *, classes: Count, width: Width | None = None, hidden: Width | None = None,
-               hidden_norm: bool = False, dropout: Rate = 0.0, act: ActName = "silu",
-               init: Init = "normal") -> SymTensor:
+def classifier(
+    x: SymTensor,
+    *,
+    classes: Count,
+    width: Width | None = None,
+    hidden: Width | None = None,
+    hidden_norm: bool = False,
+    dropout: Rate = 0.0,
+    act: ActName = "silu",
+    init: Init = "normal",
+) -> SymTensor:
     """Optional 1×1 convolution to `width`, global pool, optional hidden layer, dropout, linear.
 
     `hidden` is MobileNetV3's layer after the pool, with a norm MobileNetV4's. `init` of the linear layer: "normal" σ =
@@ -67,8 +75,9 @@ def maps(xs: list[SymTensor], *, classes: Count) -> list[SymTensor]:
     return xs
 
 
-def vgg_classifier(x: SymTensor, *, classes: Count, pool: Count = 7, hidden: Width = 4096,
-                   dropout: Rate = 0.5) -> SymTensor:
+def vgg_classifier(
+    x: SymTensor, *, classes: Count, pool: Count = 7, hidden: Width = 4096, dropout: Rate = 0.5
+) -> SymTensor:
     """VGG's last max pool and three fully connected layers; `pool` is the side of the map they look at."""
     x = x.max_pool(2) if min(x.shape[1:]) > 1 else x
     x = x.adaptive_pool(pool, name="adaptive_pool").flatten()
@@ -78,8 +87,9 @@ def vgg_classifier(x: SymTensor, *, classes: Count, pool: Count = 7, hidden: Wid
     return x.linear(classes, name="fc3")
 
 
-def googlenet_auxiliary(x: SymTensor, *, classes: Count, pool: Count = 4, width: Width = 128, hidden: Width = 1024,
-                        dropout: Rate = 0.7) -> SymTensor:
+def googlenet_auxiliary(
+    x: SymTensor, *, classes: Count, pool: Count = 4, width: Width = 128, hidden: Width = 1024, dropout: Rate = 0.7
+) -> SymTensor:
     """GoogLeNet's auxiliary classifier: pool to `pool`×`pool`, 1×1 convolution, two linear layers (Szegedy et al. 2014,
     §5).
 

@@ -27,8 +27,9 @@ def inception(x: SymTensor, *, branches: Branches, stride: Stride = 1) -> SymTen
     return _branches(x, branches, stride)
 
 
-def inception_residual(x: SymTensor, *, branches: Branches, scale: Ratio = 1.0,
-                       act: ActName | None = "relu") -> SymTensor:
+def inception_residual(
+    x: SymTensor, *, branches: Branches, scale: Ratio = 1.0, act: ActName | None = "relu"
+) -> SymTensor:
     """Parallel branches, concatenated, a 1×1 convolution back to the input's width, times `scale`, added to the input
     (Inception-ResNet, Szegedy et al. 2016, fig. 16)."""
     y = _branches(x, branches, 1).conv(x.channels, bias=True, name="project")

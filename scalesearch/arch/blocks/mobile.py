@@ -18,8 +18,17 @@ from scalesearch.signature import Kernel, Ratio, Rule, Share, Stride, Width
 Expand = Annotated[float, Rule(low=0.125, high=64)]
 
 
-def mbconv(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, expand: Expand = 6,
-           se_ratio: Share = 0.25, act: ActName = "silu", skip: bool = True) -> SymTensor:
+def mbconv(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    kernel: Kernel = 3,
+    expand: Expand = 6,
+    se_ratio: Share = 0.25,
+    act: ActName = "silu",
+    skip: bool = True,
+) -> SymTensor:
     """Expand 1×1 → depthwise k×k → squeeze-excite → project 1×1 → add (MnasNet, Tan et al. 2019; EfficientNet).
 
     `se_ratio` is relative to the block's input channels; 0 leaves squeeze-excite out.
@@ -32,14 +41,31 @@ def mbconv(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3
     return residual(x, y) if skip and stride == 1 and x.channels == width else y
 
 
-def inverted_residual(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, expand: Expand = 6,
-                      act: ActName = "relu6", skip: bool = True) -> SymTensor:
+def inverted_residual(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    kernel: Kernel = 3,
+    expand: Expand = 6,
+    act: ActName = "relu6",
+    skip: bool = True,
+) -> SymTensor:
     """MobileNetV2's bottleneck (Sandler et al. 2018, table 1): MBConv with ReLU6 and no squeeze-excite."""
     return mbconv(x, width=width, stride=stride, kernel=kernel, expand=expand, se_ratio=0.0, act=act, skip=skip)
 
 
-def fused_mbconv(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, expand: Expand = 4,
-                 se_ratio: Share = 0.0, act: ActName = "silu", skip: bool = True) -> SymTensor:
+def fused_mbconv(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    kernel: Kernel = 3,
+    expand: Expand = 4,
+    se_ratio: Share = 0.0,
+    act: ActName = "silu",
+    skip: bool = True,
+) -> SymTensor:
     """MBConv with expansion and depthwise fused into one k×k convolution (EfficientNetV2, Tan & Le 2021, fig. 2).
 
     At `expand: 1` the one convolution carries the block, as in the paper's first stage.
@@ -53,9 +79,17 @@ def fused_mbconv(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kern
     return residual(x, y) if skip and stride == 1 and x.channels == width else y
 
 
-def bneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, expand: Expand = 6,
-          se_ratio: Share = 0.0,
-          act: ActName = "relu", skip: bool = True) -> SymTensor:
+def bneck(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    kernel: Kernel = 3,
+    expand: Expand = 6,
+    se_ratio: Share = 0.0,
+    act: ActName = "relu",
+    skip: bool = True,
+) -> SymTensor:
     """MobileNetV3's bottleneck (Howard et al. 2019, fig. 4): squeeze-excite on the expanded channels, gated by
     h-sigmoid.
 
@@ -72,8 +106,18 @@ def bneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
 DepthwiseKernel = Literal[0, 3, 5, 7, 9]
 
 
-def uib(x: SymTensor, *, width: Width, stride: Stride = 1, start: DepthwiseKernel = 0, middle: DepthwiseKernel = 3,
-        expand: Expand = 4, layer_scale: Ratio = 0.0, act: ActName = "relu", skip: bool = True) -> SymTensor:
+def uib(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    start: DepthwiseKernel = 0,
+    middle: DepthwiseKernel = 3,
+    expand: Expand = 4,
+    layer_scale: Ratio = 0.0,
+    act: ActName = "relu",
+    skip: bool = True,
+) -> SymTensor:
     """Universal inverted bottleneck (MobileNetV4, Qin et al. 2024, fig. 4): optional depthwise → expand 1×1 → optional
     depthwise → project 1×1 → add.
 

@@ -19,8 +19,9 @@ def depthwise(x: SymTensor, kernel: int, stride: int, *, name: str = "depthwise"
     return x.conv_norm(x.channels, kernel, stride, groups=x.channels, name=name)
 
 
-def squeeze_excite(x: SymTensor, width: int, *, act: ActName = "silu", gate: ActName = "sigmoid",
-                   name="se") -> SymTensor:
+def squeeze_excite(
+    x: SymTensor, width: int, *, act: ActName = "silu", gate: ActName = "sigmoid", name="se"
+) -> SymTensor:
     """Global pool → reduce to `width` → expand back → gate each channel (Hu et al. 2018)."""
     with x.inside(name):
         s = x.global_pool()

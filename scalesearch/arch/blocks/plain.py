@@ -11,19 +11,45 @@ from scalesearch.signature import Count, Kernel, Kernels, Natural, Stride, Width
 Padding = Natural | Literal["same"] | None
 
 
-def conv(x: SymTensor, *, width: Width, kernel: Kernels = 3, stride: Stride = 1, dilation: Count = 1,
-         groups: Count = 1, norm: bool = True, bias: bool | None = None, act: ActName | None = "relu",
-         padding: Natural | None = None, strides: tuple[Stride, Stride] | None = None) -> SymTensor:
+def conv(
+    x: SymTensor,
+    *,
+    width: Width,
+    kernel: Kernels = 3,
+    stride: Stride = 1,
+    dilation: Count = 1,
+    groups: Count = 1,
+    norm: bool = True,
+    bias: bool | None = None,
+    act: ActName | None = "relu",
+    padding: Natural | None = None,
+    strides: tuple[Stride, Stride] | None = None,
+) -> SymTensor:
     """Convolution, normalisation, activation; `bias` is on exactly where there is no norm unless given.
 
     `kernel` is a side, or height and width; `padding` defaults to what keeps the map's size at stride 1. `strides` are
     those down and across, in place of one for both.
     """
     if norm:
-        return x.conv_norm(width, kernel, strides or stride, groups=groups, dilation=dilation, padding=padding,
-                           bias=bias or False, act=act)
-    x = x.conv(width, kernel, strides or stride, groups=groups, dilation=dilation, padding=padding,
-               bias=True if bias is None else bias)
+        return x.conv_norm(
+            width,
+            kernel,
+            strides or stride,
+            groups=groups,
+            dilation=dilation,
+            padding=padding,
+            bias=bias or False,
+            act=act,
+        )
+    x = x.conv(
+        width,
+        kernel,
+        strides or stride,
+        groups=groups,
+        dilation=dilation,
+        padding=padding,
+        bias=True if bias is None else bias,
+    )
     return x.act(act) if act else x
 
 
@@ -37,14 +63,22 @@ def channels_last_norm(x: SymTensor, name: str = "norm") -> SymTensor:
     return x.permute(1, 2, 0, name=f"{name}_in").layer_norm(name).permute(2, 0, 1, name=f"{name}_out")
 
 
-def max_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None,
-             ceil: bool = False) -> SymTensor:
+def max_pool(
+    x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None, ceil: bool = False
+) -> SymTensor:
     """Max pooling; `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps what overhangs."""
     return x.max_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil)
 
 
-def avg_pool(x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None, ceil: bool = False,
-             count_pad: bool = True) -> SymTensor:
+def avg_pool(
+    x: SymTensor,
+    *,
+    kernel: Count = 3,
+    stride: Stride = 2,
+    padding: Padding = None,
+    ceil: bool = False,
+    count_pad: bool = True,
+) -> SymTensor:
     """Average pooling; `padding` defaults to half the kernel; `count_pad` averages the padding's zeros too."""
     return x.avg_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil, count_pad)
 
@@ -54,8 +88,9 @@ def identity(x: SymTensor) -> SymTensor:
     return x
 
 
-def vgg(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, norm: bool = False,
-        act: ActName = "relu") -> SymTensor:
+def vgg(
+    x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, norm: bool = False, act: ActName = "relu"
+) -> SymTensor:
     """One convolution of a VGG run; stride 2 is the 2×2 max pool between runs (Simonyan & Zisserman 2014, table 1)."""
     x = x.max_pool(stride) if stride > 1 else x
     x = x.conv(width, kernel, bias=True)
@@ -63,8 +98,9 @@ def vgg(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, n
     return x.act(act)
 
 
-def separable(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
-              act: ActName = "relu") -> SymTensor:
+def separable(
+    x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, act: ActName = "relu"
+) -> SymTensor:
     """Depthwise then pointwise convolution, each with norm and activation (MobileNet, Howard et al. 2017, fig. 3)."""
     x = x.conv_norm(x.channels, kernel, stride, groups=x.channels, act=act, name="depthwise")
     return x.conv_norm(width, act=act, name="pointwise")

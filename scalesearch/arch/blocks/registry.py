@@ -117,8 +117,11 @@ def normal_form(kind: str, args: dict[str, Any]) -> BlockSpec:
 
 
 def _nested(name: str, args: dict[str, Any]) -> Branches:
-    kinds = {tuple(map(int, key.split(".")[1:])): kind for key, kind in args.items()
-             if key.startswith(name + ".") and key.count(".") == 2}  # fmt: skip
+    kinds = {
+        tuple(map(int, key.split(".")[1:])): kind
+        for key, kind in args.items()
+        if key.startswith(name + ".") and key.count(".") == 2
+    }
     branches: dict[int, list[BlockSpec]] = {}
     for (b, i), kind in sorted(kinds.items()):
         prefix = f"{name}.{b}.{i}.{kind}."
@@ -149,8 +152,9 @@ def with_leaves(spec: BlockSpec, change: Callable[[Field, Any], Any]) -> BlockSp
         if value is REQUIRED:  # the classes, which a head is given
             continue
         nested = is_branches(field)
-        args[name] = tuple(tuple(with_leaves(layer, change) for layer in b)
-                           for b in value) if nested else change(field, value)
+        args[name] = (
+            tuple(tuple(with_leaves(layer, change) for layer in b) for b in value) if nested else change(field, value)
+        )
     return normal_form(spec.kind, args)
 
 
@@ -190,8 +194,9 @@ def apply(spec: BlockSpec, x: SymTensor, stride: int, *names: str | int) -> SymT
         return row.function(x, **given)
 
 
-def run(spec: BlockSpec, inputs: Sequence[SymTensor], stride: int | None = None,
-        classes: int | None = None) -> tuple[SymTensor, ...]:
+def run(
+    spec: BlockSpec, inputs: Sequence[SymTensor], stride: int | None = None, classes: int | None = None
+) -> tuple[SymTensor, ...]:
     """The outputs of one block on its inputs, whatever kind of tensors they are.
 
     Raises `ShapeError` where shapes don't meet.
@@ -207,8 +212,13 @@ def run(spec: BlockSpec, inputs: Sequence[SymTensor], stride: int | None = None,
 
 
 @lru_cache(maxsize=1 << 16)
-def record(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, stride: int | None = None,
-           classes: int | None = None) -> BlockGraph:
+def record(
+    spec: BlockSpec,
+    in_shapes: tuple[Shape, ...],
+    same: bool = False,
+    stride: int | None = None,
+    classes: int | None = None,
+) -> BlockGraph:
     """The graph of one block on the shapes of its inputs; remembered, since networks and spaces repeat themselves."""
     tape = Tape(same)
     outputs = run(spec, [Recorded(tape, shape, -1 - i) for i, shape in enumerate(in_shapes)], stride, classes)
@@ -217,8 +227,13 @@ def record(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, st
 
 
 @lru_cache(maxsize=1 << 17)
-def out_shape(spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool = False, stride: int | None = None,
-              classes: int | None = None) -> Shape:
+def out_shape(
+    spec: BlockSpec,
+    in_shapes: tuple[Shape, ...],
+    same: bool = False,
+    stride: int | None = None,
+    classes: int | None = None,
+) -> Shape:
     """The shape of the first output of one block, nothing recorded. Raises `ShapeError` where shapes don't meet."""
     padding = Padding(same)
     return run(spec, [SymTensor(padding, shape) for shape in in_shapes], stride, classes)[0].shape

@@ -25,8 +25,15 @@ def _padded_shortcut(x: SymTensor, width: int, stride: int) -> SymTensor:
     return x if x.channels == width else x.pad_channels(before, width - x.channels - before)
 
 
-def basic(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, act: ActName = "relu",
-          shortcut: Literal["projection", "padding"] = "projection") -> SymTensor:
+def basic(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    kernel: Kernel = 3,
+    act: ActName = "relu",
+    shortcut: Literal["projection", "padding"] = "projection",
+) -> SymTensor:
     """Two k×k convolutions beside a shortcut, the activation after the addition.
 
     Where the shapes differ the shortcut is a 1×1 projection, or padded with zero channels (§3.3, options B and A).
@@ -36,9 +43,16 @@ def basic(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
     return residual((_shortcut if shortcut == "projection" else _padded_shortcut)(x, width, stride), y).act(act)
 
 
-def bottleneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3,
-               ratio: Annotated[float, Rule(low=0.001, high=16)] = 0.25, groups: Count = 1,
-               act: ActName = "relu") -> SymTensor:
+def bottleneck(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    kernel: Kernel = 3,
+    ratio: Annotated[float, Rule(low=0.001, high=16)] = 0.25,
+    groups: Count = 1,
+    act: ActName = "relu",
+) -> SymTensor:
     """1×1 down to `ratio`·width, k×k with the stride (ResNet v1.5), 1×1 back up to width, beside a shortcut.
 
     `groups` 32 and `ratio` 0.5 is ResNeXt (Xie et al. 2017), `ratio` 0.5 alone Wide ResNet (Zagoruyko & Komodakis
@@ -51,8 +65,16 @@ def bottleneck(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel
     return residual(_shortcut(x, width, stride), y).act(act)
 
 
-def regnet(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, group_width: Count = 8,
-           se_ratio: Share = 0.25, act: ActName = "relu") -> SymTensor:
+def regnet(
+    x: SymTensor,
+    *,
+    width: Width,
+    stride: Stride = 1,
+    kernel: Kernel = 3,
+    group_width: Count = 8,
+    se_ratio: Share = 0.25,
+    act: ActName = "relu",
+) -> SymTensor:
     """A bottleneck of ratio 1 with groups of `group_width` channels and squeeze-excite (RegNetY, Radosavovic et al.
     2020).
 

@@ -74,9 +74,19 @@ def add(xs: list[SymTensor], *, act: ActName | None = None) -> SymTensor:
 BOX_VALUES = {"yolo": 5, "region": 5, "gaussian": 9}  # of an anchor beside its classes: box, objectness, and deviations
 
 
-def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks,
-         boxes: Literal["yolo", "region", "gaussian"] = "yolo", predicts: bool = True, act: ActName | None = None,
-         new_coords: bool = False, scale_xy: tuple[Ratio, ...] = (), softmax: bool = False) -> list[SymTensor]:
+def yolo(
+    xs: list[SymTensor],
+    *,
+    classes: Count,
+    anchors: Anchors,
+    masks: Masks,
+    boxes: Literal["yolo", "region", "gaussian"] = "yolo",
+    predicts: bool = True,
+    act: ActName | None = None,
+    new_coords: bool = False,
+    scale_xy: tuple[Ratio, ...] = (),
+    softmax: bool = False,
+) -> list[SymTensor]:
     """One 1×1 convolution per map to 5 + classes values (box, objectness, classes) for each of its anchors (YOLOv3).
 
     `anchors` are widths and heights in pixels, `masks` which of them belong to which map. Outputs as many maps as
@@ -97,8 +107,9 @@ def yolo(xs: list[SymTensor], *, classes: Count, anchors: Anchors, masks: Masks,
     return [x.act(act, name=f"act.{i}") for i, x in enumerate(xs)] if act else xs
 
 
-def yolov1(x: SymTensor, *, classes: Count, side: Count = 7, boxes: Count = 2, sqrt: bool = True,
-           softmax: bool = False) -> SymTensor:
+def yolov1(
+    x: SymTensor, *, classes: Count, side: Count = 7, boxes: Count = 2, sqrt: bool = True, softmax: bool = False
+) -> SymTensor:
     """A vector of predictions as YOLOv1 has them (Redmon et al. 2015, §2): for each of `side`² cells the shares of the
     classes, then for each its `boxes`' confidences, then their centres, widths and heights.
 

@@ -97,14 +97,28 @@ def jobs(run: Driver) -> Jobs:
     problem = study.problem
     assert isinstance(problem, SpaceProblem)
     search = Search(
-        problem, study.evaluator.score, options.trials, options.with_, NAME, study.seeds[0], f"{study.seeds[0]}-{NAME}",
-        study.parallel, levels, options.halving, _screened(run, problem), options.inherit)  # fmt: skip
+        problem,
+        study.evaluator.score,
+        options.trials,
+        options.with_,
+        NAME,
+        study.seeds[0],
+        f"{study.seeds[0]}-{NAME}",
+        study.parallel,
+        levels,
+        options.halving,
+        _screened(run, problem),
+        options.inherit,
+    )
     for job in search.jobs(run.log):
         if isinstance(job, Job):
             job = replace(
-                job, recipe=recipe, proxies=options.proxies,
+                job,
+                recipe=recipe,
+                proxies=options.proxies,
                 checkpoint=f"checkpoints/{NAME}-{job.candidate:03d}.pt" if len(levels) > 1 else "",
-                weights=f"weights/{job.name}.safetensors" if options.inherit and job.until == levels[-1] else "")
+                weights=f"weights/{job.name}.safetensors" if options.inherit and job.until == levels[-1] else "",
+            )
         yield job
 
 
@@ -143,9 +157,13 @@ def proxies(run: Driver) -> list[dict[str, Any]]:
     trials = compared(run.log.of(NAME), run.study.evaluator.score)
     computed = [t for t in run.log.of(NAME) if t.done and any(key.startswith("proxy.") for key in t.scores)]
     first = {t.candidate: t.scores for t in computed}
-    by_proxy: Callable[[str],
-                       Callable[[Trial], float | None]] = lambda key: lambda t: first.get(t.candidate, {}).get(key)
-    by_count: Callable[[str], Callable[[Trial], float | None]] = lambda key: lambda t: t.cost[key]
+
+    def by_proxy(key: str) -> Callable[[Trial], float | None]:
+        return lambda t: first.get(t.candidate, {}).get(key)
+
+    def by_count(key: str) -> Callable[[Trial], float | None]:
+        return lambda t: t.cost[key]
+
     readings = {name: by_proxy(f"proxy.{name}") for name in run.study.options(Options).proxies}
     readings |= {key: by_count(key) for key in ("params", "macs")}
     found = []
@@ -172,8 +190,10 @@ def short(run: Driver, step: str, wanted: int) -> list[str]:
     done = len({t.candidate for t in run.log.of(step)})
     if not run.finished or done >= wanted:
         return []
-    return [f"The {step} search ended after {done} of {numbered(wanted, 'trial')}: it found no further distinct "
-            "network inside the budget."]
+    return [
+        f"The {step} search ended after {done} of {numbered(wanted, 'trial')}: it found no further distinct "
+        "network inside the budget."
+    ]
 
 
 STEP = Step(

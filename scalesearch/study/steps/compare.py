@@ -104,8 +104,10 @@ def jobs(run: Driver) -> Jobs:
 def _others(study: Study) -> dict[str, Recipe]:
     """The further recipes, as long as the study's own."""
     own = study.recipe_of(NAME)
-    alike = {name: replace(RECIPES[name], epochs=own.epochs, data_share=own.data_share)
-             for name in study.options(Options).recipes}
+    alike = {
+        name: replace(RECIPES[name], epochs=own.epochs, data_share=own.data_share)
+        for name in study.options(Options).recipes
+    }
     return {name: recipe for name, recipe in alike.items() if recipe != own}
 
 
@@ -115,13 +117,18 @@ def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
     for trial in run.log.of(NAME):
         recipe = trial.decisions.get("recipe", "")
         tried.setdefault(trial.name.removesuffix(f"{UNDER}{recipe}") if recipe else trial.name, {}).setdefault(
-            recipe, []).append(trial)
-    score = lambda trials: (sum(t.done for t in trials), mean([run.score(t) for t in trials if t.done] or [-inf]))
+            recipe, []
+        ).append(trial)
+
+    def score(trials):
+        return (sum(t.done for t in trials), mean([run.score(t) for t in trials if t.done] or [-inf]))
+
     best = {name: max(recipes.items(), key=lambda item: score(item[1])) for name, recipes in tried.items()}
     own = run.study.document.get("recipe", "quick")
     called = own if isinstance(own, str) else own.get("base", "quick")
-    return {name: ((recipe or called) if len(tried[name]) > 1 else "", trials)
-            for name, (recipe, trials) in best.items()}  # fmt: skip
+    return {
+        name: ((recipe or called) if len(tried[name]) > 1 else "", trials) for name, (recipe, trials) in best.items()
+    }
 
 
 def rows(run: Driver) -> list[ComparedRow]:
@@ -130,16 +137,34 @@ def rows(run: Driver) -> list[ComparedRow]:
     for trial in run.log.of(family.NAME):
         by_name.setdefault(trial.name, []).append(trial)
     found = [_row(run, name, trials) for name, trials in by_name.items()]
-    found += [replace(_row(run, name, trials), recipe=recipe)
-              for name, (recipe, trials) in _best_recipes(run).items()]
+    found += [replace(_row(run, name, trials), recipe=recipe) for name, (recipe, trials) in _best_recipes(run).items()]
     scored = {r.name: r for r in found if r.test is not None}
-    value = lambda r: run.study.trained.task.tested.turned(r.test)
-    best = lambda key: {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
+
+    def value(r):
+        return run.study.trained.task.tested.turned(r.test)
+
+    def best(key):
+        return {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
+
     fronts = {key: best(key) for key in ("macs", "params")}
-    likely = front_probability({n: r.macs for n, r in scored.items()}, {n: value(r) for n, r in scored.items()},
-                               {n: r.test_error or 0.0 for n, r in scored.items()}) if scored else {}  # fmt: skip
-    marked = [replace(r, on_front_macs=r.name in fronts["macs"], on_front_params=r.name in fronts["params"],
-                      front_probability=likely.get(r.name)) for r in found]  # fmt: skip
+    likely = (
+        front_probability(
+            {n: r.macs for n, r in scored.items()},
+            {n: value(r) for n, r in scored.items()},
+            {n: r.test_error or 0.0 for n, r in scored.items()},
+        )
+        if scored
+        else {}
+    )
+    marked = [
+        replace(
+            r,
+            on_front_macs=r.name in fronts["macs"],
+            on_front_params=r.name in fronts["params"],
+            front_probability=likely.get(r.name),
+        )
+        for r in found
+    ]
     return sorted(marked, key=lambda r: (r.macs, r.name))
 
 
@@ -147,22 +172,44 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     task, done = run.study.trained.task, [t for t in trials if t.done]
     arch = run.log.arch(trials[0])
     counted = cost(arch)
-    of_split = lambda split: [t.scores[task.key(split)] for t in done]
-    average = lambda scores: round(mean(scores), 6) if scores else None
+
+    def of_split(split):
+        return [t.scores[task.key(split)] for t in done]
+
+    def average(scores):
+        return round(mean(scores), 6) if scores else None
+
     tested, images = of_split("test"), task.images(run.study.trained.data, "test")
     half, error = interval(tested), round(standard_error(tested, images), 6) if done else None
     row = ComparedRow(
-        name=name, kind="hand-built", resolution=arch.resolution, params=counted.params, macs=counted.macs,
-        acts=counted.acts, state="done" if done else "failed", seeds=len(done), val=average(of_split("val")),
-        test=average(tested), test_interval=half and round(half, 6), test_error=error,
-        seconds=round(sum(t.seconds for t in trials), 2))
+        name=name,
+        kind="hand-built",
+        resolution=arch.resolution,
+        params=counted.params,
+        macs=counted.macs,
+        acts=counted.acts,
+        state="done" if done else "failed",
+        seeds=len(done),
+        val=average(of_split("val")),
+        test=average(tested),
+        test_interval=half and round(half, 6),
+        test_error=error,
+        seconds=round(sum(t.seconds for t in trials), 2),
+    )
     if trials[0].step != family.NAME:
         return row
     phi = trials[0].decisions["phi"]
     member, (depth, width, _) = family.members(run)[phi], realised(arch, scale.space_of(run).base)
     return replace(
-        row, kind="family", phi=phi, target=member.target, deviation=round(member.deviation, 5), depth=round(depth, 3),
-        width=round(width, 3), miss=member.miss(run.study.options(scale.Options).tolerance))  # fmt: skip
+        row,
+        kind="family",
+        phi=phi,
+        target=member.target,
+        deviation=round(member.deviation, 5),
+        depth=round(depth, 3),
+        width=round(width, 3),
+        miss=member.miss(run.study.options(scale.Options).tolerance),
+    )
 
 
 @dataclass(frozen=True)
@@ -179,7 +226,10 @@ def volumes(run: Driver) -> Volumes | None:
     scored = [row for row in rows(run) if row.test is not None]
     if len({row.kind for row in scored}) < 2:
         return None
-    value = lambda row: run.study.trained.task.tested.turned(row.test)
+
+    def value(row):
+        return run.study.trained.task.tested.turned(row.test)
+
     points = {kind: [(value(r), -log2(r.macs)) for r in scored if r.kind == kind] for kind in ("family", "hand-built")}
     every = [point for found in points.values() for point in found]
     reference = min(v for v, _ in every) - 1e-9, min(m for _, m in every) - 1e-9
@@ -196,8 +246,10 @@ def _inherited(run: Driver) -> list[str]:
         return []
     trials = {t.name: t for step in (family.NAME, NAME) for t in run.log.of(step) if t.done}
     shares = ", ".join(f"{name} {trial.used.get('inherited', 0):.0%}" for name, trial in trials.items())
-    return [f"Trainings started from the weights in {run.study.document['init']} wherever name and shape are a "
-            f"network's own; of its parameters these are: {shares}."]  # fmt: skip
+    return [
+        f"Trainings started from the weights in {run.study.document['init']} wherever name and shape are a "
+        f"network's own; of its parameters these are: {shares}."
+    ]
 
 
 def says(run: Driver) -> list[str]:
@@ -205,11 +257,15 @@ def says(run: Driver) -> list[str]:
     found = volumes(run)
     if found is None or not run.finished:
         return missed
-    better, worse = ("family", "hand-built networks") if found.family > found.hand_built else (
-        "hand-built networks", "family")
-    return [*missed, f"Over all budgets met, the front of the {better} dominates more than that of the {worse}: "
-                     f"hypervolume {max(found.family, found.hand_built):.4g} against "
-                     f"{min(found.family, found.hand_built):.4g}."]
+    better, worse = (
+        ("family", "hand-built networks") if found.family > found.hand_built else ("hand-built networks", "family")
+    )
+    return [
+        *missed,
+        f"Over all budgets met, the front of the {better} dominates more than that of the {worse}: "
+        f"hypervolume {max(found.family, found.hand_built):.4g} against "
+        f"{min(found.family, found.hand_built):.4g}.",
+    ]
 
 
 def macs(study: Study, base_macs: float) -> list[float]:

@@ -41,8 +41,19 @@ def jobs(run: Driver) -> Jobs:
     for number, trial in enumerate(evenly(_inherited(run), count(run.study))):
         arch, seed = run.log.arch(trial), trial.fidelity["seed"]
         name = f"{NAME}-{trial.candidate:03d}"
-        yield from run.once(job_of(run.study, NAME, number, name, arch, trial.decisions, seed,
-                                   candidate=trial.candidate, recipe=run.recipe_of(NAME)))
+        yield from run.once(
+            job_of(
+                run.study,
+                NAME,
+                number,
+                name,
+                arch,
+                trial.decisions,
+                seed,
+                candidate=trial.candidate,
+                recipe=run.recipe_of(NAME),
+            )
+        )
 
 
 def inheritance(run: Driver) -> Inheritance | None:
@@ -51,8 +62,9 @@ def inheritance(run: Driver) -> Inheritance | None:
     if not pairs:
         return None
     bias = [a - b for a, b in pairs]
-    return Inheritance(len(pairs), mean(bias), interval(bias),
-                       correlation([a for a, _ in pairs], [b for _, b in pairs]))
+    return Inheritance(
+        len(pairs), mean(bias), interval(bias), correlation([a for a, _ in pairs], [b for _, b in pairs])
+    )
 
 
 def concludes(run: Driver) -> dict[str, Any]:

@@ -41,8 +41,9 @@ def jobs(run: Driver) -> Jobs:
         return
     members, recipe = family.members(run), run.study.recipe_of(NAME)
     teacher = members[max(members)].arch
-    if not any(t.done and t.name == teacher.name and t.fidelity["seed"] == run.study.seeds[0]
-               for t in run.log.of(family.NAME)):
+    if not any(
+        t.done and t.name == teacher.name and t.fidelity["seed"] == run.study.seeds[0] for t in run.log.of(family.NAME)
+    ):
         return  # whose weights are kept
     rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in smaller]
     recipes = {row[0]: recipe.grown(row[2]["phi"]) for row in rows}
@@ -54,7 +55,10 @@ def jobs(run: Driver) -> Jobs:
 def distilled(run: Driver) -> list[Distilled]:
     """By φ."""
     task = run.study.trained.task
-    score = lambda trial: task.tested.turned(trial.scores[task.tested.key])
+
+    def score(trial):
+        return task.tested.turned(trial.scores[task.tested.key])
+
     alone = {(t.name, t.fidelity["seed"]): score(t) for t in run.log.of(family.NAME) if t.done}
     found = []
     for phi in _smaller(run.study):
@@ -62,8 +66,16 @@ def distilled(run: Driver) -> list[Distilled]:
         pairs = [(score(t), alone[t.name, t.fidelity["seed"]]) for t in trials if (t.name, t.fidelity["seed"]) in alone]
         if pairs:
             gains = [a - b for a, b in pairs]
-            found.append(Distilled(trials[0].name, phi, len(pairs), task.tested.turned(mean(a for a, _ in pairs)),
-                                   mean(gains), interval(gains)))
+            found.append(
+                Distilled(
+                    trials[0].name,
+                    phi,
+                    len(pairs),
+                    task.tested.turned(mean(a for a, _ in pairs)),
+                    mean(gains),
+                    interval(gains),
+                )
+            )
     return found
 
 

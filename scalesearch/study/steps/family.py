@@ -35,9 +35,10 @@ def check(study: Study) -> None:
         raise InputError(f"networks for {task.name} learn from labels alone here; leave it out", f"{NAME}.distill")
     largest = study.options(scale.Options).factor ** max(phi, default=0)
     if largest > MOST_FACTOR:
-        raise InputError(f"the largest member would have {largest:,.0f} times the base's MACs; at most "
-                         f"{MOST_FACTOR:,} times",
-                         f"{NAME}.phi")  # fmt: skip
+        raise InputError(
+            f"the largest member would have {largest:,.0f} times the base's MACs; at most {MOST_FACTOR:,} times",
+            f"{NAME}.phi",
+        )
 
 
 def members(run: Driver) -> dict[float, Scaled]:
@@ -45,8 +46,10 @@ def members(run: Driver) -> dict[float, Scaled]:
     study, options, best, space = run.study, run.study.options(scale.Options), run.best(scale.NAME), scale.space_of(run)
     base, shares = space.base, scale.shares_of(run)
     macs = cost(base).macs
-    found = {0.0: Scaled(base, macs, macs, shares),
-             1.0: Scaled(run.log.arch(best), best.cost["macs"], space.target, shares)}  # fmt: skip
+    found = {
+        0.0: Scaled(base, macs, macs, shares),
+        1.0: Scaled(run.log.arch(best), best.cost["macs"], space.target, shares),
+    }
 
     def member(phi: float) -> Scaled:
         scaled = found.get(phi) or scale_to(base, round(macs * options.factor**phi), shares, options.tolerance)
@@ -58,8 +61,13 @@ def members(run: Driver) -> dict[float, Scaled]:
 def jobs(run: Driver) -> Jobs:
     rows = [(member.arch.name, member.arch, {"phi": phi}) for phi, member in members(run).items()]
     recipe = run.study.recipe_of(NAME)
-    yield from with_every_seed(run, NAME, rows, weights="family/{name}/weights.safetensors",
-                               recipes={row[0]: recipe.grown(row[2]["phi"]) for row in rows})
+    yield from with_every_seed(
+        run,
+        NAME,
+        rows,
+        weights="family/{name}/weights.safetensors",
+        recipes={row[0]: recipe.grown(row[2]["phi"]) for row in rows},
+    )
 
 
 def macs(study: Study, base_macs: float) -> list[float]:

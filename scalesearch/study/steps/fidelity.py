@@ -105,8 +105,18 @@ def jobs(run: Driver) -> Jobs:
             other = arch.with_(resolution=resolution)
             if possible_cost(other) is not None:
                 told = {**decisions, "training": name}
-                yield from run.once(job_of(run.study, NAME, number, f"{NAME}-{candidate:03d} {name}", other, told,
-                                           recipe=recipe, candidate=candidate))
+                yield from run.once(
+                    job_of(
+                        run.study,
+                        NAME,
+                        number,
+                        f"{NAME}-{candidate:03d} {name}",
+                        other,
+                        told,
+                        recipe=recipe,
+                        candidate=candidate,
+                    )
+                )
             number += 1
 
 
@@ -130,8 +140,13 @@ def settings(run: Driver) -> list[Setting]:
 def chosen_epochs(run: Driver) -> int:
     """The fewest epochs that rank networks like the whole training (ρ ≥ 0.9); all of them where none do."""
     full = run.study.recipe_of(NAME).epochs
-    good = [s.epochs for s in settings(run) if s.data_share == run.study.trained.recipe.data_share
-            and s.resolution == run.study.trained.resolution and (s.ranks.value or 0.0) >= ENOUGH]
+    good = [
+        s.epochs
+        for s in settings(run)
+        if s.data_share == run.study.trained.recipe.data_share
+        and s.resolution == run.study.trained.resolution
+        and (s.ranks.value or 0.0) >= ENOUGH
+    ]
     return min([*good, full])
 
 
@@ -143,8 +158,11 @@ def check(study: Study) -> None:
 
 def tells(run: Driver) -> list[str]:
     found = settings(run)
-    said = [f"{s.name} ({s.price or 0:.0%} of the price) ranks as the full training with ρ = {s.ranks}"
-            for s in found if s.name != FULL]
+    said = [
+        f"{s.name} ({s.price or 0:.0%} of the price) ranks as the full training with ρ = {s.ranks}"
+        for s in found
+        if s.name != FULL
+    ]
     if found and only_epochs(run.study):
         said.append(f"the searches train for {numbered(chosen_epochs(run), 'epoch')}")
     return said

@@ -54,8 +54,9 @@ def jobs(run: Driver) -> Jobs:
     best = sorted(run.final(base.NAME), key=run.rank, reverse=True)[: options.top]
     for number, (trial, seed) in enumerate(itertools.product(best, options.seeds)):
         name = f"finalist-{trial.candidate:03d}-s{seed}"
-        job = job_of(study, NAME, number, name, run.log.arch(trial), trial.decisions, seed, final=True,
-                     candidate=trial.candidate)
+        job = job_of(
+            study, NAME, number, name, run.log.arch(trial), trial.decisions, seed, final=True, candidate=trial.candidate
+        )
         yield from run.once(job)
 
 

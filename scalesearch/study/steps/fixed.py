@@ -13,9 +13,16 @@ from scalesearch.study.study import Study
 from scalesearch.training import Recipe
 
 
-def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decisions: Mapping[str, Any],
-           seed: int | None = None,
-           **more: Any) -> Job:  # fmt: skip
+def job_of(
+    study: Study,
+    step: str,
+    number: int,
+    name: str,
+    arch: Arch,
+    decisions: Mapping[str, Any],
+    seed: int | None = None,
+    **more: Any,
+) -> Job:
     """A network to train whole under the step's recipe, with the study's first seed if none is given."""
     seed = study.seeds[0] if seed is None else seed
     given = {"recipe": study.recipe_of(step), **more}
@@ -23,8 +30,13 @@ def job_of(study: Study, step: str, number: int, name: str, arch: Arch, decision
     return Job(step, number, name, expand(arch).digest, dict(decisions), seed, arch, cost(arch)._asdict(), **given)
 
 
-def with_every_seed(run: Driver, step: str, rows: Sequence[tuple[str, Arch, dict[str, Any]]],
-                    weights: str = "", recipes: Mapping[str, Recipe] | None = None) -> Jobs:
+def with_every_seed(
+    run: Driver,
+    step: str,
+    rows: Sequence[tuple[str, Arch, dict[str, Any]]],
+    weights: str = "",
+    recipes: Mapping[str, Recipe] | None = None,
+) -> Jobs:
     """Final trainings, scored on the test split too; `weights` is the file that the first seed's are kept in, `{name}`
     in it. `recipes` of some networks are their own."""
     study = run.study

@@ -46,7 +46,10 @@ def says(run: Driver) -> list[str]:
     told = forecasts(run.asked, run.log)
     if not told:
         return []
-    hours = lambda seconds: f"{seconds / 3600:.3g} h"
+
+    def hours(seconds):
+        return f"{seconds / 3600:.3g} h"
+
     after = "; ".join(f"forecast after {hours(f.at)}, before the {f.before} step: {hours(f.seconds)}" for f in told)
     if not run.finished:
         return [f"{hours(told[0].asked)} were asked for; {after}."]

@@ -40,8 +40,15 @@ def jobs(run: Driver) -> Jobs:
         target = round(cost(base).macs * growth.factor**phi)
         arch = base if phi == 0 else scale_to(base, target, PRESETS["efficientnet"], growth.tolerance).arch
         for factor in options.rates:
-            job = job_of(study, NAME, number, f"phi{phi:g} rate ×{factor:g}", arch, {"phi": phi, "rate": factor},
-                         recipe=replace(recipe.grown(phi), learning_rate=recipe.learning_rate * factor))
+            job = job_of(
+                study,
+                NAME,
+                number,
+                f"phi{phi:g} rate ×{factor:g}",
+                arch,
+                {"phi": phi, "rate": factor},
+                recipe=replace(recipe.grown(phi), learning_rate=recipe.learning_rate * factor),
+            )
             yield from run.once(job)
             number += 1
 
@@ -72,12 +79,16 @@ def moves(found: list[Swept]) -> str:
     if len(found) < 2:
         return ""
     if all(s.top is None for s in found) and len({s.best for s in found}) == 1:
-        return (f"At every φ the best learning rate of those tried is the recipe's × {found[0].best:g}, at an end of "
-                "the sweep: whether the optimum moves needs a wider one.")
+        return (
+            f"At every φ the best learning rate of those tried is the recipe's × {found[0].best:g}, at an end of "
+            "the sweep: whether the optimum moves needs a wider one."
+        )
     tops = [math.log2(s.best) if s.top is None else s.top for s in found]
     span = max(tops) - min(tops)
-    at = ", ".join(f"φ = {s.phi:g}: ×{2**top:.2g}" + (" (an end of the sweep)" if s.top is None else "")
-                   for s, top in zip(found, tops, strict=True))
+    at = ", ".join(
+        f"φ = {s.phi:g}: ×{2**top:.2g}" + (" (an end of the sweep)" if s.top is None else "")
+        for s, top in zip(found, tops, strict=True)
+    )
     said = "stays where it is" if span <= STILL else f"moves by a factor of {2**span:.2g}"
     return f"The best learning rate {said} from φ = {found[0].phi:g} to {found[-1].phi:g} (of the recipe's, {at})."
 

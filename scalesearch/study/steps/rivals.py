@@ -41,8 +41,8 @@ def jobs(run: Driver) -> Jobs:
     if not _wanted(run.study):
         return
     rows: list[tuple[str, Arch, dict[str, Any]]] = [
-        (name, arch.with_(name=name), {}) for name, arch in _named(run).items()
-        if expand(arch).digest != _own(run)]  # fmt: skip
+        (name, arch.with_(name=name), {}) for name, arch in _named(run).items() if expand(arch).digest != _own(run)
+    ]
     recipe = run.study.recipe_of(NAME).grown(1.0)
     yield from with_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
 
@@ -69,7 +69,10 @@ def rivals(run: Driver) -> list[Rival]:
     if not _wanted(run.study) or not run.log.of(family.NAME):
         return []
     task = run.study.trained.task
-    score = lambda trial: task.tested.turned(trial.scores[task.tested.key])
+
+    def score(trial):
+        return task.tested.turned(trial.scores[task.tested.key])
+
     found = {t.fidelity["seed"]: score(t) for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0}
     tried: dict[str, list[Trial]] = defaultdict(list)
     for trial in run.log.of(NAME):
@@ -81,8 +84,16 @@ def rivals(run: Driver) -> list[Rival]:
     made = []
     for name, trials in tried.items():
         ahead = [found[t.fidelity["seed"]] - score(t) for t in trials]
-        made.append(Rival(name, trials[0].cost["macs"], len(trials), task.tested.turned(mean(map(score, trials))),
-                          mean(ahead), interval(ahead)))
+        made.append(
+            Rival(
+                name,
+                trials[0].cost["macs"],
+                len(trials),
+                task.tested.turned(mean(map(score, trials))),
+                mean(ahead),
+                interval(ahead),
+            )
+        )
     return sorted(made, key=lambda r: r.behind)
 
 

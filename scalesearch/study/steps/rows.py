@@ -45,8 +45,9 @@ def check(study: Study) -> None:
         check_searcher(options.with_, 1 + len(options.objective))
     score = study.rows.columns.score
     if score in options.objective:
-        raise InputError(f'holds the score "{score}"; takes the columns that are to be small beside it',
-                         "search.objective")
+        raise InputError(
+            f'holds the score "{score}"; takes the columns that are to be small beside it', "search.objective"
+        )
     distinct(options.objective, "search.objective")
     assert study.problem is not None  # its own faults are told now
 
@@ -54,8 +55,17 @@ def check(study: Study) -> None:
 def jobs(run: Driver) -> Jobs:
     study, options = run.study, run.study.options(Options)
     for seed in study.seeds:
-        yield from Search(study.problem, study.evaluator.score, options.trials, options.with_, NAME, seed, str(seed),
-                          study.parallel, label=f"seed{seed}").jobs(run.log)  # fmt: skip
+        yield from Search(
+            study.problem,
+            study.evaluator.score,
+            options.trials,
+            options.with_,
+            NAME,
+            seed,
+            str(seed),
+            study.parallel,
+            label=f"seed{seed}",
+        ).jobs(run.log)
 
 
 def found(run: Driver) -> dict[int, Found]:
@@ -83,8 +93,14 @@ def says(run: Driver) -> list[str]:
     assert rows is not None
     if table.told:
         apart = table.spread.get(rows.columns.score)
-        said.append(f"The table has {table.told}" + (f" ({rows.columns.score}: ± {apart:.4g}, the standard deviation "
-                                                     "between rows of one network)." if apart is not None else "."))
+        said.append(
+            f"The table has {table.told}"
+            + (
+                f" ({rows.columns.score}: ± {apart:.4g}, the standard deviation between rows of one network)."
+                if apart is not None
+                else "."
+            )
+        )
     return said
 
 
@@ -92,23 +108,37 @@ def concludes(run: Driver) -> dict[str, Any]:
     """Per seed the network that the search ends with, its final score; over the seeds their mean with its interval."""
     rows: list[dict[str, Any]] = []
     study, problem = run.study, run.study.problem
-    assert study.rows is not None and isinstance(problem, TableProblem | SpaceTableProblem)
+    assert study.rows is not None
+    assert isinstance(problem, TableProblem | SpaceTableProblem)
     final = problem.table.column(study.rows.columns.final or study.rows.columns.score, "table.final")
     whole, reference = _whole_volume(problem) if study.objectives else (0.0, ())
     for seed, one in ((seed, one) for seed, one in found(run).items() if one.scored):
         best = one.best
         told = float(final[problem.row(best.decisions)])
-        row = {"seed": seed, "queries": len(one.results), "failed": len(one.results) - len(one.scored),
-               "score": best.score,
-               "final": told if math.isfinite(told) else None, "decisions": best.decisions, "exhausted": one.exhausted}
+        row = {
+            "seed": seed,
+            "queries": len(one.results),
+            "failed": len(one.results) - len(one.scored),
+            "score": best.score,
+            "final": told if math.isfinite(told) else None,
+            "decisions": best.decisions,
+            "exhausted": one.exhausted,
+        }
         if one.objectives:
             points = [(r.score or 0.0, *(-c for c in r.costs)) for r in one.scored]
-            row |= {"on front": len(one.front), "hypervolume": one.volumes()[-1],
-                    "hypervolume share": hypervolume(points, reference) / whole if whole else None}  # fmt: skip
+            row |= {
+                "on front": len(one.front),
+                "hypervolume": one.volumes()[-1],
+                "hypervolume share": hypervolume(points, reference) / whole if whole else None,
+            }
         rows.append(row)
     finals = [row["final"] for row in rows if row["final"] is not None]
-    return {"searcher": study.options(Options).with_, "rows": rows, "mean": mean(finals) if finals else None,
-            "interval": interval(finals) if finals else None}  # fmt: skip
+    return {
+        "searcher": study.options(Options).with_,
+        "rows": rows,
+        "mean": mean(finals) if finals else None,
+        "interval": interval(finals) if finals else None,
+    }
 
 
 def _whole_volume(problem: TableProblem | SpaceTableProblem) -> tuple[float, tuple[float, ...]]:

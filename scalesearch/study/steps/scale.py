@@ -87,9 +87,12 @@ def check(study: Study) -> None:
         with inside("with"):
             check_searcher(options.with_)
         if options.trials < len(TRIED_ALWAYS):
-            raise InputError(f"must be at least {len(TRIED_ALWAYS)}, got {options.trials}: EfficientNet's "
-                             f"coefficients, depth, "
-                             "width and resolution alone are always among them", "trials")  # fmt: skip
+            raise InputError(
+                f"must be at least {len(TRIED_ALWAYS)}, got {options.trials}: EfficientNet's "
+                f"coefficients, depth, "
+                "width and resolution alone are always among them",
+                "trials",
+            )
         if 1 not in options.phi:
             raise InputError("must hold 1, where the coefficients are searched", "phi")
         distinct(options.phi, "phi")
@@ -101,8 +104,9 @@ def check(study: Study) -> None:
 def space_of(run: Driver) -> ScalingSpace:
     """The ways to scale the base; asked for when it is chosen."""
     base, options = base_of(run), run.study.options(Options)
-    return run.remembered((NAME, base.network),
-                          lambda: ScalingSpace(run.log.arch(base), options.factor, options.tolerance))
+    return run.remembered(
+        (NAME, base.network), lambda: ScalingSpace(run.log.arch(base), options.factor, options.tolerance)
+    )
 
 
 def problem_of(run: Driver) -> ScaleProblem:
@@ -118,8 +122,17 @@ def jobs(run: Driver) -> Jobs:
         raise WorkFailed(f"scale.budget: none of the {there:,} networks near φ = 1 has {problem.budget}")
     recipe = run.recipe_of(NAME)
     search = Search(
-        problem, study.evaluator.score, options.trials, options.with_, NAME, study.seeds[0], f"{study.seeds[0]}-{NAME}",
-        study.parallel, (recipe.epochs,), first=list(problem.always.values()))  # fmt: skip
+        problem,
+        study.evaluator.score,
+        options.trials,
+        options.with_,
+        NAME,
+        study.seeds[0],
+        f"{study.seeds[0]}-{NAME}",
+        study.parallel,
+        (recipe.epochs,),
+        first=list(problem.always.values()),
+    )
     for job in search.jobs(run.log):
         yield replace(job, recipe=recipe.grown(1.0)) if isinstance(job, Job) else job
 
@@ -132,9 +145,14 @@ def shares_of(run: Driver) -> Shares:
 def preset_networks(run: Driver) -> dict[str, Scaled]:
     """What each named way to scale makes of the base at φ = 1."""
     space = space_of(run)
-    scaled = lambda shares: scale_to(space.base, space.target, shares, space.tolerance)
-    return run.remembered((NAME, "presets"), lambda: {
-        name: scaled(shares) for name, shares in watched(PRESETS.items(), "scaling the base", len(PRESETS))})
+
+    def scaled(shares):
+        return scale_to(space.base, space.target, shares, space.tolerance)
+
+    return run.remembered(
+        (NAME, "presets"),
+        lambda: {name: scaled(shares) for name, shares in watched(PRESETS.items(), "scaling the base", len(PRESETS))},
+    )
 
 
 def scaling(run: Driver) -> Scaling | None:
@@ -148,13 +166,32 @@ def scaling(run: Driver) -> Scaling | None:
     for trial in run.log.of(NAME):
         a, b, c, _ = ScalingSpace.shares(trial.decisions)
         off = round(trial.cost["macs"] / space.target - 1, 5)
-        points.append(Point(trial.name, a, b, c, trial.cost["macs"], off, trial.scores.get(score.key),
-                            tuple(presets.get(trial.network, ()))))  # fmt: skip
+        points.append(
+            Point(
+                trial.name,
+                a,
+                b,
+                c,
+                trial.cost["macs"],
+                off,
+                trial.scores.get(score.key),
+                tuple(presets.get(trial.network, ())),
+            )
+        )
     alpha, beta, gamma = (round(m, 4) for m in shares_of(run).multipliers(space.factor))
     errors = tuple(round(e, 4) for e in _errors(run, [t for t in run.log.of(NAME) if t.done]))
-    return Scaling(alpha, beta, gamma, errors, len(points), best.name, best.scores[score.key], space.target,
-                   space.tolerance,
-                   tuple(points))  # fmt: skip
+    return Scaling(
+        alpha,
+        beta,
+        gamma,
+        errors,
+        len(points),
+        best.name,
+        best.scores[score.key],
+        space.target,
+        space.tolerance,
+        tuple(points),
+    )
 
 
 def _errors(run: Driver, trials: list[Trial]) -> list[float]:
@@ -164,8 +201,10 @@ def _errors(run: Driver, trials: list[Trial]) -> list[float]:
     images = training.task.images(training.data, "val")
     scores = np.array([run.score(t) for t in trials])
     errors = np.array([standard_error([abs(score)], images) for score in scores])
-    wins = np.bincount(rng.normal(scores, errors, (LIKELY_DRAWS, len(trials))).argmax(1),
-                       minlength=len(trials)) / LIKELY_DRAWS
+    wins = (
+        np.bincount(rng.normal(scores, errors, (LIKELY_DRAWS, len(trials))).argmax(1), minlength=len(trials))
+        / LIKELY_DRAWS
+    )
     points = np.array([ScalingSpace.shares(t.decisions).multipliers(space_of(run).factor) for t in trials])
     return np.sqrt(wins @ (points - wins @ points) ** 2).tolist()
 
@@ -176,11 +215,13 @@ def sentence(run: Driver) -> str:
     if found is None:
         return ""
     ea, eb, ec = found.errors
-    said = (f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = "
-            f"{found.gamma:.3f} ± {ec:.3f} "
-            f"(resolution), found in {numbered(found.trials, 'trial')} of "
-            f"{numbered(run.recipe_of(NAME).epochs, 'epoch')}: {task.shown(found.score)} "
-            f"validation {task.score}")  # fmt: skip
+    said = (
+        f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = "
+        f"{found.gamma:.3f} ± {ec:.3f} "
+        f"(resolution), found in {numbered(found.trials, 'trial')} of "
+        f"{numbered(run.recipe_of(NAME).epochs, 'epoch')}: {task.shown(found.score)} "
+        f"validation {task.score}"
+    )
     reference = next((p.score for p in found.points if "efficientnet" in p.presets and p.score is not None), None)
     if reference is None:
         return said + "."
@@ -190,9 +231,16 @@ def sentence(run: Driver) -> str:
 def says(run: Driver) -> list[str]:
     """The searches that ended early, and every way to scale whose axes are too coarse for its budget."""
     found = scaling(run)
-    misses = [f"{' and '.join(p.presets) or p.name} alone cannot reach {found.target:,} MACs within "
-              f"{found.tolerance:.0%}: "
-              f"the nearest network has {p.macs:,} ({p.deviation:+.2%})." for p in found.misses] if found else []
+    misses = (
+        [
+            f"{' and '.join(p.presets) or p.name} alone cannot reach {found.target:,} MACs within "
+            f"{found.tolerance:.0%}: "
+            f"the nearest network has {p.macs:,} ({p.deviation:+.2%})."
+            for p in found.misses
+        ]
+        if found
+        else []
+    )
     return [*short(run, NAME, run.study.options(Options).trials), *misses]
 
 

@@ -30,8 +30,18 @@ def jobs(run: Driver) -> Jobs:
         seen.add(asked.identity)
         arch = study.problem.arch(asked.decisions)
         assert arch is not None
-        yield job_of(study, NAME, number, f"{NAME}-{number:03d}", arch, asked.decisions, until=0, candidate=number,
-                     rejected=asked.rejected, proxies=options.proxies)  # fmt: skip
+        yield job_of(
+            study,
+            NAME,
+            number,
+            f"{NAME}-{number:03d}",
+            arch,
+            asked.decisions,
+            until=0,
+            candidate=number,
+            rejected=asked.rejected,
+            proxies=options.proxies,
+        )
 
 
 def what(study: Study) -> str:

@@ -49,21 +49,36 @@ def jobs(run: Driver) -> Jobs:
             seen.add(expand(arch).digest)
             name = f"phi{phi:g}-{trial.name}"
             decisions = {**trial.decisions, "phi": phi}
-            yield from run.once(job_of(run.study, NAME, number, name, arch, decisions, candidate=trial.candidate,
-                                       recipe=run.recipe_of(NAME).grown(phi)))
+            yield from run.once(
+                job_of(
+                    run.study,
+                    NAME,
+                    number,
+                    name,
+                    arch,
+                    decisions,
+                    candidate=trial.candidate,
+                    recipe=run.recipe_of(NAME).grown(phi),
+                )
+            )
             number += 1
 
 
 def transfers(run: Driver) -> list[Transfer]:
     """Per larger φ that was tried."""
-    raw = lambda trial: run.study.evaluator.score.turned(run.score(trial))
+
+    def raw(trial):
+        return run.study.evaluator.score.turned(run.score(trial))
+
     small = {t.candidate: raw(t) for t in run.log.of(scale.NAME) if t.done}
     by_phi: dict[float, list[tuple[str, float, float]]] = defaultdict(list)
     for trial in run.log.of(NAME):
         if trial.done and trial.candidate in small:
             by_phi[trial.decisions["phi"]].append((trial.name, small[trial.candidate], raw(trial)))
-    return [Transfer(phi, correlation([a for _, a, _ in pairs], [b for _, _, b in pairs]), tuple(pairs))
-            for phi, pairs in by_phi.items()]  # fmt: skip
+    return [
+        Transfer(phi, correlation([a for _, a, _ in pairs], [b for _, _, b in pairs]), tuple(pairs))
+        for phi, pairs in by_phi.items()
+    ]
 
 
 def concludes(run: Driver) -> dict[str, Any]:
@@ -85,7 +100,8 @@ STEP = Step(
     what=lambda study: f"choices at φ = {', '.join(f'{phi:g}' for phi in _larger(study))}",
     epochs=lambda study: study.options(scale.Options).epochs,
     concludes=concludes,
-    tells=lambda run: [f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}"
-                       for t in transfers(run)],
+    tells=lambda run: [
+        f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}" for t in transfers(run)
+    ],
     decided=("phi",),
 )
