@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from scalesearch import yamlfile
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 
 STUDY = {
     "name": "chaos",

@@ -188,7 +188,7 @@ def photos(folder: Path, count: int, sides: tuple[int, int] = (640, 480)) -> Pat
 
 def training(folder: Path, side: int, batch: int) -> None:
     from scalesearch.data.sources import source
-    from scalesearch.training.recipe import RECIPES
+    from scalesearch.trials.recipe import RECIPES
     from scalesearch.training.trainer import Trainer
 
     recipe = replace(RECIPES["detect"], epochs=4, batch_size=batch, plain_end=0.0, precision="fp32")

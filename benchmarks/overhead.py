@@ -19,7 +19,7 @@ from scalesearch import yamlfile
 from scalesearch.runs import ray_tune
 from scalesearch.runs.running import Silent
 from scalesearch.runs.stopping import Stop
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import base

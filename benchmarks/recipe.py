@@ -26,7 +26,7 @@ from scalesearch.network import Network
 from scalesearch.scaling import PRESETS, scale, scale_to
 from scalesearch.study.steps.rates import _top
 from scalesearch.training.optimizing import schedule_of
-from scalesearch.training.recipe import RECIPES, Recipe
+from scalesearch.trials.recipe import RECIPES, Recipe
 from scalesearch.training.trainer import Trainer, TrainingFailed
 
 FAMILY = Path(__file__).parent.parent / "reports" / "cifar10_phi_cpu.phi0.yaml"

@@ -21,7 +21,7 @@ from statistics import median
 from scalesearch import yamlfile
 from scalesearch.arch import expand
 from scalesearch.runs.leaving import write_report
-from scalesearch.searchers import Job, TrialLog
+from scalesearch.trials import Job, TrialLog
 from scalesearch.study import Driver, load_study
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"

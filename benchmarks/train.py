@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 import scalesearch as ss
 from scalesearch.arch import adapt
 from scalesearch.data.sources import data_set, load, source
-from scalesearch.training.recipe import RECIPES
+from scalesearch.trials.recipe import RECIPES
 from scalesearch.training.trainer import Trainer
 
 _library = torch.library.Library("torchvision", "FRAGMENT")  # its operators don't load beside CPU torch; none is needed

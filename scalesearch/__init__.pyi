@@ -13,7 +13,7 @@ from .space import (
     space_from_dict as space_from_dict,
     span as span,
 )
-from .study import Study as Study, load_study as load_study
+from .study import Study as Study, load_study as load_study, register_evaluator as register_evaluator
 from .weights import load_weights as load_weights
 from .zoo import load as load, register_network as register_network
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from scalesearch.errors import InputError
 
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 READER = 10.0  # seconds that a pipe may wait for who reads from it
-SHORT = 24  # characters of a path, up to which Ray's sockets can lie below it
+LONGEST_HOME = 24  # characters of a path, up to which Ray's sockets can lie below it
+SETTLED = 10.0  # seconds after which a folder that was made is locked too
+OWNER = ".owner.lock"  # in a process's folder, held as long as the process lives
 
 
 @contextmanager
@@ -79,12 +80,16 @@ def _pour(source: Path, target: Path) -> None:
 
 
 def cache_folder(kind: str) -> Path:
-    """Where what can be made again is kept on this machine: `$SCALESEARCH_CACHE`, or the user's folder of caches.
+    """Returns the folder for data of one `kind` that can be made again: below `$SCALESEARCH_CACHE`, or the user's
+    cache folder as the platform has it.
 
-    Raises `InputError` where it cannot be made.
+    Raises:
+        InputError: If the folder cannot be made.
     """
-    named = os.environ.get("SCALESEARCH_CACHE")
-    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scalesearch"
+    from platformdirs import user_cache_path
+
+    configured = os.environ.get("SCALESEARCH_CACHE")
+    base = Path(configured) if configured else user_cache_path("scalesearch")
     try:
         (base / kind).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -95,46 +100,71 @@ def cache_folder(kind: str) -> Path:
 
 
 @contextmanager
-def in_turn(path: Path) -> Iterator[None]:
-    """One process after another: whoever finds the file at `path` taken waits."""
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def file_lock(path: Path) -> Iterator[None]:
+    """Holds the lock file at `path` while the block runs; waits for another process that holds it."""
+    from filelock import FileLock
+
+    with FileLock(path):
         yield
 
 
 @contextmanager
-def locked(path: Path, otherwise: str) -> Iterator[bool]:
-    """The file at `path` is this process's alone while the block runs, else `InputError(otherwise)`; where nothing is
-    said otherwise, false."""
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if otherwise:
-                raise InputError(otherwise) from None
-            yield False
-            return
-        yield True
+def exclusive_lock(path: Path, message: str) -> Iterator[None]:
+    """Holds the lock file at `path` while the block runs.
+
+    Raises:
+        InputError: With `message`, if another process holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(message) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
-def own_folder(name: str) -> Iterator[Path]:
-    """A folder for what this process needs while the block runs, whose path is short enough for sockets in it; those of
-    processes that were killed before they could take theirs away go too."""
+def process_folder(name: str) -> Iterator[Path]:
+    """Yields a temporary folder of this process whose path is short enough for sockets below it.
+
+    The folder is locked as long as its process lives. Folders of the same `name` whose lock is free belong to
+    processes that were killed, and are removed; a lock tells that also where process numbers don't: in containers that
+    share the folder for temporary files, and on systems without `/proc`.
+    """
     home = Path(tempfile.gettempdir())
-    home = home if len(str(home)) <= SHORT else Path("/tmp")
-    for left in home.glob(f"{name}-*-*"):
-        if left.name.split("-")[-2].isdecimal() and not Path(f"/proc/{left.name.split('-')[-2]}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+    home = home if len(str(home)) <= LONGEST_HOME else Path("/tmp")
+    _remove_abandoned(home, name)
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=home))
     try:
-        yield folder
+        with file_lock(folder / OWNER):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def stamp(path: Path) -> dict[str, Any]:
-    """By what a file can be known again: its size in `bytes` and its `sha256`."""
+def _remove_abandoned(home: Path, name: str) -> None:
+    for folder in home.glob(f"{name}-*-*"):
+        with suppress(InputError, OSError):
+            made = time.time() - folder.stat().st_mtime > SETTLED  # else its process may be about to lock it
+            if made and (folder / OWNER).is_file():
+                with exclusive_lock(folder / OWNER, "in use"):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Stamp(TypedDict):
+    """A file's size in bytes and its digest, by which damage is noticed."""
+
+    bytes: int
+    sha256: str
+
+
+def stamp(path: Path) -> Stamp:
+    """Returns the size and the digest of a file."""
     with open(path, "rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 

@@ -10,8 +10,8 @@ from helpers import TINY_SPACE
 
 from scalesearch import yamlfile
 from scalesearch.arch.expansion import expand
-from scalesearch.searchers.jobs import WAIT, Job
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.job import WAIT, Job
+from scalesearch.trials.log import TrialLog
 from scalesearch.study.driver import Driver
 
 STUDY = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers import TINY_SPACE
 
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 
 COMMAND = [sys.executable, "-m", "scalesearch", "run"]
 STUDY = {

@@ -30,7 +30,7 @@ DOORS = {
     "fsspec": {"runs/mirror.py"},
     "sqlalchemy": {"runs/sharing.py"},
     "onnx": {"export/files.py"},
-    "pydantic": {"shapes.py"},
+    "pydantic": {"typed_json.py"},
     "huggingface_hub": {"hub.py"},
 }
 

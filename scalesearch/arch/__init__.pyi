@@ -31,6 +31,7 @@ from .blocks.registry import (
     allowed as allowed,
     block as block,
     block_fields as block_fields,
+    head_task as head_task,
     is_branches as is_branches,
     layer as layer,
     load_blocks as load_blocks,
@@ -38,7 +39,6 @@ from .blocks.registry import (
     record as record,
     register_block as register_block,
     run as run,
-    task_of as task_of,
     value_at as value_at,
     with_leaves as with_leaves,
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scalesearch.arch.arch import Arch, BlockSpec, Resolution, sides
-from scalesearch.arch.blocks.registry import BLOCKS, block, normal_form, task_of, with_leaves
+from scalesearch.arch.blocks.registry import BLOCKS, block, normal_form, with_leaves
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 
@@ -87,7 +87,7 @@ def adapt(arch: Arch, *, resolution: Resolution, classes: int, channels: int = 3
     A network whose strides already leave a map of 2×2 keeps them all; where maps become small, "valid" padding goes.
     Detectors keep their strides, which their maps are known by. Raises `InputError` for images smaller than 2×2.
     """
-    if task_of(arch) == "detection":
+    if BLOCKS[arch.head.kind].keeps_strides:
         return arch.with_(resolution=resolution, classes=classes, channels=channels)
     strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
     adapted = adapted_strides(strides, resolution)

@@ -68,13 +68,13 @@ def detect(
 
     Boxes are in the photo's own pixels as it stands upright: x and y of the first corner, width, height.
     """
-    from scalesearch.arch import task_of
     from scalesearch.data import SUFFIXES, VIDEO_SUFFIXES
+    from scalesearch.trials import task_of
     from scalesearch.weights import Detections, Threshold, detect as detected, find, how_many, is_video
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
-    if task_of(arch) != "detection":
+    if task_of(arch).verb != "detect":
         raise InputError(f"{arch.name} is no detector; predict is for classifiers", "detect")
     found = find(images, SUFFIXES | VIDEO_SUFFIXES)
     if out is not None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +16,38 @@ from scalesearch import __version__
 PACKAGES = ("torch", "ray", "optuna", "fvcore")
 
 
+class OneLineGroup(click.Group):
+    """A group of commands whose usage errors are one line, as all other errors are."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Runs a command and exits; without `standalone_mode` exceptions are the caller's, as click has it."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, False, **extra)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "scalesearch"
+            text = " ".join(error.format_message().split())
+            click.echo(f"scalesearch: {text} See `{command} --help`.", err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("scalesearch: aborted", err=True)
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
 @click.group(
+    cls=OneLineGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=True,
     no_args_is_help=True,

@@ -92,14 +92,6 @@ def with_bar(items: Iterable[Any], what: str, total: int | None) -> Iterable[Any
     return track(items, what, total=total, console=console, disable=quiet, transient=True)
 
 
-def _one_line(error: click.UsageError, file: Any = None) -> None:
-    command = error.ctx.command_path if error.ctx else "scalesearch"
-    click.echo(f"scalesearch: {' '.join(error.format_message().split())} See `{command} --help`.", err=True)
-
-
-setattr(click.UsageError, "show", _one_line)  # noqa: B010  # ours are one line, so are click's
-
-
 class Number(click.ParamType):
     """A finite decimal between bounds; 2% is a number."""
 

@@ -130,7 +130,7 @@ def run(
     """
     from dataclasses import asdict
 
-    from scalesearch.runs import bill, certified, plan
+    from scalesearch.runs import certified, estimate, plan
     from scalesearch.study import find_study, load_study
 
     study = find_study(study)
@@ -155,17 +155,17 @@ def run(
         _run(loaded, out, address, storage, resume, as_json, shlex.join(again))
         return
     rows = plan(loaded, certificate)
-    charge = bill(loaded, min(loaded.budget.most_macs, certificate.largest)) if certificate else None
+    costs = estimate(loaded, min(loaded.budget.most_macs, certificate.largest)) if certificate else None
     if certificate is None:
         print_rows(rows, as_json)
     elif as_json:
-        billed = asdict(charge) if charge else None
+        billed = asdict(costs) if costs else None
         click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict(), "bill": billed}, indent=2))
     else:
         print_rows(rows, False)
         click.echo(certificate_lines(certificate, loaded))
-        if charge:
-            click.echo(f"bill: {charge}")
+        if costs:
+            click.echo(f"bill: {costs}")
         if loaded.hours:
             click.echo(
                 f"planned for {loaded.hours:g} h, by the pace that is measured first; what stands above is the "
@@ -176,9 +176,9 @@ def run(
 def _run(
     study: Any, out: str | None, address: str | None, storage: str, resume: bool, as_json: bool, again: str
 ) -> None:
-    from scalesearch.runs import Progress, run as run_study
+    from scalesearch.runs import ProgressDisplay, run as run_study
 
-    progress = Progress(study)
+    progress = ProgressDisplay(study)
     try:
         with progress:
             finished = run_study(study, out, address=address, resume=resume, observer=progress, storage=storage)
@@ -234,12 +234,12 @@ def fidelity(
     Some networks of the space inside the budget are trained each way. A study that says `epochs: auto` takes the fewest
     epochs with Spearman's ρ of 0.9 or more by itself.
     """
-    from scalesearch.runs import Progress, run as run_study
+    from scalesearch.runs import ProgressDisplay, run as run_study
     from scalesearch.study import find_study, load_study
 
     measure = "rates" if recipe else "trainings"
     loaded = load_study(find_study(study), {**dict(map(setting, settings)), "fidelity.measure": measure})
-    progress = Progress(loaded)
+    progress = ProgressDisplay(loaded)
     with progress:
         done = run_study(
             loaded,
@@ -285,16 +285,16 @@ def fidelity(
 @guarded_command
 def report(folder: str) -> None:
     """Write the report of a run's FOLDER again, also while it runs."""
-    from scalesearch.runs import at_home, check_run, kept_source, write_report
-    from scalesearch.searchers import TrialLog
+    from scalesearch.runs import check_run, kept_source, local_copy, write_report
     from scalesearch.study import Driver, load_study
+    from scalesearch.trials import TrialLog
 
-    with at_home(folder, back=True) as here:
+    with local_copy(folder, write_back=True) as here:
         if not (here / "study.yaml").exists():
             raise InputError("is no run's folder: it has no study.yaml", folder)
         check_run(here)
         log = TrialLog(here / "trials.jsonl", repair=False)
-        study = load_study(here / "study.yaml", kept=kept_source(here))
+        study = load_study(here / "study.yaml", known_data=kept_source(here))
         write_report(Driver(study, log), here)
     click.echo(f"{folder.rstrip('/')}/report.html")
 
@@ -317,11 +317,11 @@ def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json:
     """
     from dataclasses import asdict
 
-    from scalesearch.runs import Proof, at_home
+    from scalesearch.runs import Verification, local_copy
     from scalesearch.watched import watched
 
-    with at_home(folder) as here:
-        proof = Proof.of(here)
+    with local_copy(folder) as here:
+        proof = Verification.of(here)
         allowed = tolerance if tolerance is not None else 0.0 if proof.same_machine else ELSEWHERE
         jobs = proof.sample(count, seed)
         verdicts = list(watched(proof.again(jobs, allowed), "training again", len(jobs)))

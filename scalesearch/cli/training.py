@@ -83,6 +83,7 @@ def train(
     from scalesearch.machine import cores
     from scalesearch.runs import Single, train as trained
     from scalesearch.study import recipe_of
+    from scalesearch.trials import TASKS
     from scalesearch.zoo import load
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -94,7 +95,7 @@ def train(
     side = resolution or facts.resolution
     arch = load(model)
     usual = "finetune" if weights else "cifar" if min(sides(side)) <= SMALL else "imagenet"
-    base = recipe or ("detect" if facts.task == "detection" else usual)
+    base = recipe or (TASKS[facts.task].recipe if facts.task in TASKS else "") or usual
     changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
     single = Single(
         arch,
@@ -132,6 +133,14 @@ def train(
     click.echo(f"network {folder}")
 
 
+def kept_splits(model: Path) -> Path | None:
+    """Returns the splits that a trained network's folder was made with: its own, or those of the run that it is in."""
+    if not model.is_dir():
+        return None
+    folders = (model, *model.resolve().parents[1:2])  # a network lies in RUN/family/NAME
+    return next((path for folder in folders if (path := folder / "splits.parquet").exists()), None)
+
+
 @main.command()
 @click.argument("model")
 @click.option("--data", "data_", required=True, help="As for train.")
@@ -164,22 +173,17 @@ def evaluate(
     Images are prepared as for `predict` or `detect`. Classes are matched by their names where weights and data have
     them. Of detectors it is COCO's average precision, and the confidence that suits each class best.
     """
-    from scalesearch.arch import task_of
     from scalesearch.data import examples
+    from scalesearch.trials import task_of
     from scalesearch.weights import evaluate as evaluated, evaluate_boxes
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
-    finds_boxes = task_of(arch) == "detection"
+    finds_boxes = task_of(arch).labels == "boxes"
     if not finds_boxes:
         check_classifier(arch, "evaluate")
     given = ready(arch, own_weights(model, weights), device, raw)
-    near = (
-        (Path(model) / "splits.parquet", Path(model).resolve().parents[1] / "splits.parquet")
-        if Path(model).is_dir()
-        else ()
-    )
-    shown = examples(told_data(data_, said), split, next((path for path in near if path.exists()), None))
+    shown = examples(told_data(data_, said), split, kept_splits(Path(model)))
     if finds_boxes:
         _say_boxes(
             arch.name,

@@ -170,10 +170,10 @@ def classifier(model: str, resolution: Any, classes: int | None, verb: str) -> A
 
 def check_classifier(arch: Any, verb: str) -> None:
     """Raises `InputError` for a network that is for something else."""
-    from scalesearch.arch import task_of
+    from scalesearch.trials import task_of
 
-    if task_of(arch) != "classification":
-        other = "detect finds boxes" if task_of(arch) == "detection" else f"{verb} is for classifiers"
+    if (task := task_of(arch)).verb != "predict":
+        other = f"{task.verb} finds boxes" if task.verb else f"{verb} is for classifiers"
         raise InputError(f"{arch.name} is no classifier; {other}", verb)
 
 

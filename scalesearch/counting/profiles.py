@@ -20,7 +20,7 @@ from scalesearch.arch import BlockGraph, Graph
 from scalesearch.counting.counts import block_cost
 from scalesearch.errors import InputError, shown
 from scalesearch.files import save_text
-from scalesearch.shapes import plain
+from scalesearch.typed_json import plain
 
 VERSION = 1
 MOST_BYTES = 64 * 2**20

@@ -11,7 +11,7 @@ from scalesearch.data.images import sides_of
 from scalesearch.data.index import Index, split_called
 from scalesearch.data.labelled import Box, Labelled, boxed_index, is_there
 from scalesearch.errors import InputError, numbered, shown
-from scalesearch.shapes import plain
+from scalesearch.typed_json import plain
 
 ROBOFLOW = "_annotations.coco.json"
 MOST = 10**9  # pixels, of a side or an area

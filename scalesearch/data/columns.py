@@ -21,7 +21,7 @@ from scalesearch.data.images import SUFFIXES, File
 from scalesearch.data.index import SPLITS, Files, Index, index, split_called, stamp_of, told_of
 from scalesearch.errors import InputError, unknown
 from scalesearch.files import whole
-from scalesearch.shapes import plain
+from scalesearch.typed_json import plain
 
 TABLES = (".parquet", ".csv", ".tsv")
 # What columns are usually called, but for case, spaces, hyphens and underscores.

@@ -17,7 +17,7 @@ from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan
 from scalesearch.data.splits import counts
 from scalesearch.errors import InputError, numbered
-from scalesearch.shapes import Natural
+from scalesearch.typed_json import Natural
 
 Names = tuple[str, str]
 SIDES = range(96, 1281, 32)  # resolutions that small boxes are counted at

@@ -15,7 +15,7 @@ from scalesearch.data.images import Sides, letterboxed, middle
 from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan, in_order
 from scalesearch.errors import WorkFailed
-from scalesearch.files import cache_folder, in_turn, whole
+from scalesearch.files import cache_folder, file_lock, whole
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def stored(index: Index, scan: Scan, size: Sides, channels: int, whole: bool = F
     """
     path = store_path(scan.digest, size, channels, whole)
     shape = (len(index), *((size, size) if isinstance(size, int) else size), channels)
-    with in_turn(path.with_suffix(".lock")):
+    with file_lock(path.with_suffix(".lock")):
         if not path.exists():
             _make(index, scan, path, shape, whole)
     return np.load(path, mmap_mode="r")

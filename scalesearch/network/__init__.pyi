@@ -10,6 +10,7 @@ from .latency import (
 from .modules import (
     HELPERS as HELPERS,
     Network as Network,
+    Outputs as Outputs,
     build as build,
     drop_path_rates as drop_path_rates,
     same_pad as same_pad,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import fx, nn
@@ -18,6 +18,7 @@ from scalesearch.arch import Arch, BlockGraph, Graph, expand, operators as ops
 from scalesearch.network.constructors import constructor, method
 
 M = TypeVar("M", bound=nn.Module)
+Outputs: TypeAlias = torch.Tensor | Sequence[torch.Tensor]  # logits, those of auxiliary heads too, or maps of boxes
 
 
 def same_pad(x: torch.Tensor, kernel, stride, dilation, value: float = 0.0) -> torch.Tensor:

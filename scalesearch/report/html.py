@@ -11,18 +11,19 @@ from markupsafe import Markup
 
 from scalesearch.arch import pixels
 from scalesearch.errors import numbered
+from scalesearch.plain_data import PlainDict
 from scalesearch.report import figures
-from scalesearch.report.info import Info
-from scalesearch.searchers import DEFAULT
+from scalesearch.study import Info
 from scalesearch.yamlfile import dump
 
 HERE = Path(__file__).parent
 DASH = "–"
+TRIALS_PLACE = 100  # on the page, of the scores over trials and class by class, among the steps' pieces
 NO_EFFECT = (None, "", "none", 0)  # values that switch a part of a recipe off
 
 
 def page(info: Info) -> str:
-    """The report's HTML, with the sections that the study has."""
+    """Returns the report's HTML, with the pieces of the study's steps."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {
         "score": info.axis.shown,
@@ -35,12 +36,17 @@ def page(info: Info) -> str:
         "whole": lambda v: DASH if v is None else f"{v:.0%}",
         "difference": info.axis.difference,
     }
-    template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     drawn = figures.figures(info)
+    shared = {"info": info, "found": info.found, "figures": drawn}
+    pieces = [
+        (piece.order, Markup(environment.from_string(piece.template.read_text(encoding="utf-8")).render(shared)))
+        for piece in info.fragments
+    ]
+    template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        info=info,
-        found=info.found,
-        figures=drawn,
+        shared,
+        first=[piece for order, piece in pieces if order < TRIALS_PLACE],
+        last=[piece for order, piece in pieces if order >= TRIALS_PLACE],
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         against={name.removeprefix("against "): drawn[name] for name in drawn if name.startswith("against ")},
         script=Markup(figures.script()),
@@ -63,7 +69,7 @@ def _readable(document: Any) -> Any:
     return document
 
 
-def _splits(data: dict[str, Any]) -> str:
+def _splits(data: PlainDict) -> str:
     """Which numbers come from which images."""
     images, origins = data["images"], (data["health"] or {}).get("splits", {})
     told = {
@@ -78,6 +84,7 @@ def _splits(data: dict[str, Any]) -> str:
 
 
 def provenance(info: Info) -> list[tuple[str, Any]]:
+    """Returns how the numbers were obtained, as pairs of a title and a text."""
     study, data, recipe = info.document, info.data or {}, info.recipe or {}
     rejected = sum(t["rejected"] for t in info.trials)
     kept = f"; contents {data['digest']}, kept at {pixels(data['kept at'])} pixels" if data.get("digest") else ""
@@ -91,11 +98,7 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
             + (f"; {info.early} of them stopped early, in no front" if info.early else "")
             + f"; {rejected:,} proposals were over budget or known already and were never trained",
         ),
-        (
-            "searchers",
-            f"base: {study.get('search', {}).get('with', DEFAULT)}; scaling: "
-            f"{study.get('scale', {}).get('with', DEFAULT)}",
-        ),
+        ("searchers", "; ".join(f"{title}: {name}" for title, name in info.searchers.items())),
         ("seeds", ", ".join(map(str, study.get("seeds", [0])))),
         (
             "recipe",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from scalesearch.budget import Budget, Certificate, certify
+from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import SpaceTableProblem, TableProblem
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys, space_from_dict
@@ -14,16 +14,19 @@ from scalesearch.yamlfile import read
 
 
 def certified(study: Study, path: Path) -> Certificate | None:
-    """The certificate of a training study's budget in its space. Raises `InputError`, located in the file, where
-    nothing is inside."""
+    """Returns the certificate of a training study's budget in its space; None for a study of a table.
+
+    Raises:
+        InputError: Located in the file, if no network is inside the budget.
+    """
     if study.training is None:
         return None
     with read(path).located():
         return certify(study.adapted_space, study.budget)
 
 
-def plan(study: Study, certificate: Certificate | None) -> list[dict[str, Any]]:
-    """One row per step: what is tried, how often, for how long, under which bound of MACs."""
+def plan(study: Study, certificate: Certificate | None) -> list[PlainDict]:
+    """Returns one row per step: what is tried, how often, for how long, under which bound of MACs."""
     if certificate is None:
         (step,) = study.steps
         each = len(step.macs(study, 0.0)) // len(study.seeds)
@@ -37,7 +40,7 @@ def plan(study: Study, certificate: Certificate | None) -> list[dict[str, Any]]:
                 {
                     "step": step.name,
                     "what": step.what(study),
-                    "trials": step.networks(study) if step.networks else len(macs),
+                    "trials": step.networks(study),
                     "epochs": study.recipe_of(step.name).epochs if step.trains else 0,
                     "most MACs": round(max(macs)),
                 }
@@ -45,8 +48,8 @@ def plan(study: Study, certificate: Certificate | None) -> list[dict[str, Any]]:
     return rows
 
 
-def check_file(path: Path, budget: Budget) -> dict[str, Any]:
-    """A row about a space or an architecture under `budget`, or about a study under its own.
+def check_file(path: Path, budget: Budget) -> PlainDict:
+    """Returns a row about a space or an architecture under `budget`, or about a study under its own.
 
     Raises `InputError` with file and line for the first fault.
     """
@@ -57,27 +60,27 @@ def check_file(path: Path, budget: Budget) -> dict[str, Any]:
         if certificate is not None:
             return _row(path, "study", study.adapted_space.name, certificate)
         assert isinstance(study.problem, TableProblem | SpaceTableProblem)
-        told = {"note": study.problem.table.told} if study.problem.table.told else {}
+        note = {"note": study.problem.table.repetitions} if study.problem.table.repetitions else {}
         return {
             "file": str(path),
             "kind": "table study",
             "name": study.name,
             "architectures": len(study.problem.table),
-            **told,
+            **note,
         }
     with document.located():
         space = space_from_dict(document.data)
         return _row(path, "space" if space.decisions else "architecture", space.name, certify(space, budget))
 
 
-def _is_study(data: dict[str, Any]) -> bool:
+def _is_study(data: PlainDict) -> bool:
     """Whether a file's keys are more a study's than a space's; one of them may be misspelt."""
     of_spaces = {*fields_of(settings_keys), "stem", "stages", "head"}
     of_studies = study_fields(kind_of(data)).keys()
     return "table" in data or len((of_studies - of_spaces) & set(data)) > len((of_spaces - of_studies) & set(data))
 
 
-def _row(path: Path, kind: str, name: str, c: Certificate) -> dict[str, Any]:
+def _row(path: Path, kind: str, name: str, c: Certificate) -> PlainDict:
     low, high = c.interval
     return {
         "file": str(path),

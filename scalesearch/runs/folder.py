@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from scalesearch.arch import Arch, task_of
+from scalesearch.arch import Arch
 from scalesearch.errors import InputError
-from scalesearch.files import locked, save_text, stamp
+from scalesearch.files import exclusive_lock, save_text, stamp
+from scalesearch.plain_data import PlainMapping
 from scalesearch.study import document_difference, document_digest
+from scalesearch.trials import task_of
 from scalesearch.yamlfile import dump, read
 
 LOCK = "run.lock"
@@ -20,14 +21,20 @@ OURS = ("study.yaml", "training.yaml", LOCK, "splits.parquet", "data.json", "dat
 
 
 @contextmanager
-def claimed(
-    folder: Path, document: Mapping[str, Any], resume: bool, name: str = "study", beside: bool = False
-) -> Iterator[bool]:
-    """The folder is this study's while the block runs, or this training's, which `name` says; true where it is this
-    process's alone, as it always is but `beside` others.
+def claimed(folder: Path, document: PlainMapping, resume: bool, name: str = "study") -> Iterator[None]:
+    """Makes the folder this study's, and this process's alone, while the block runs.
 
-    Raises `InputError` where it holds another study's run, this one's without `resume`, or anything else, and where
-    another process is at work in it. Where the block raises one and nothing was found yet, nothing is left behind.
+    If the block raises an `InputError` and nothing was found yet, nothing is left behind.
+
+    Args:
+        folder: The run's folder; it is made where it isn't there.
+        document: What is run: another one's folder is refused.
+        resume: Whether a run of the same document may be there already.
+        name: What is run: `study`, or `training` of one network.
+
+    Raises:
+        InputError: If the folder holds another run, this one's without `resume`, or anything else, and if another
+            process is at work in it.
     """
     file = folder / f"{name}.yaml"
     if not file.exists() and folder.exists() and (not folder.is_dir() or not _only_ours(folder)):
@@ -38,14 +45,14 @@ def claimed(
         (folder / LOCK).open("a").close()
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}", "--out") from None
-    with locked(folder / LOCK, "" if beside else f"another run is at work in {folder}") as alone:
+    with exclusive_lock(folder / LOCK, f"another run is at work in {folder}"):
         fresh = not file.exists()
         if fresh:
             save_text(dump(dict(document)), file)
         else:
             _check(folder, read(file).data, document, resume, name)
         try:
-            yield alone
+            yield
         except InputError:
             if fresh and _only_ours(folder):
                 for path in list(folder.iterdir()):
@@ -54,34 +61,34 @@ def claimed(
             raise
 
 
-def damaged(folder: Path, left: Mapping[str, Any]) -> str:
-    """What has become of a file that was left with this stamp, in words; nothing where it is as it was."""
-    path = folder / left["file"]
+def damage(folder: Path, stamped: PlainMapping) -> str:
+    """Returns in words what has become of a file with this stamp; nothing if it is as it was."""
+    path = folder / stamped["file"]
     if not path.resolve().is_relative_to(folder.resolve()):
         return f"{path} lies outside of the run's folder"
     if not path.is_file():
         return f"{path} is gone"
-    there = stamp(path)
-    if left.get("bytes", there["bytes"]) != there["bytes"]:
-        return f"{path} has {there['bytes']:,} bytes, and {left['bytes']:,} were written"
-    known = left.get("sha256", there["sha256"]) == there["sha256"]
-    return "" if known else f"{path} holds something else than was written"
+    now = stamp(path)
+    if stamped.get("bytes", now["bytes"]) != now["bytes"]:
+        return f"{path} has {now['bytes']:,} bytes, and {stamped['bytes']:,} were written"
+    unchanged = stamped.get("sha256", now["sha256"]) == now["sha256"]
+    return "" if unchanged else f"{path} holds something else than was written"
 
 
 def trained_arch(weights: Path, arch: Arch) -> Arch:
-    """`arch` with the head that was trained, as its weights' file has it: a detector's anchors are fitted to its data.
-    Itself where there is no such file."""
-    if task_of(arch) == "classification" or not weights.exists():
+    """Returns `arch` with the head that was trained, as its weights' file has it: anchors are fitted to the data.
+    Without such a file it is `arch` itself."""
+    if not task_of(arch).fits_head or not weights.exists():
         return arch
     from scalesearch.weights import arch_said, told
 
-    said = arch_said(told(weights), str(weights))
-    return arch.with_(head=said.head) if said else arch
+    saved = arch_said(told(weights), str(weights))
+    return arch.with_(head=saved.head) if saved else arch
 
 
 def check_free(folder: Path) -> None:
-    """Raises `InputError` where results cannot be laid: for a folder that holds anything but an earlier copy of a run,
-    and for one where a run is at work."""
+    """Raises `InputError` for a folder in which results can't be put: one that holds anything but an earlier copy of a
+    run, and one where a run is at work."""
     if folder.exists() and not (folder / "study.yaml").exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
     if (folder / LOCK).exists():
@@ -89,8 +96,8 @@ def check_free(folder: Path) -> None:
 
 
 def check_run(folder: Path) -> None:
-    """Raises `InputError` where a folder is not to be worked in: where something in it leads out of it or is no file,
-    as of a stranger's it may, and where a version before 0.2 searched a table, with a log for each seed."""
+    """Raises `InputError` for a folder that is not to be worked in: if a link leads out of it or something in it is no
+    file, as may be in a stranger's, and if a version before 0.2 searched a table, with a log for each seed."""
     home = folder.resolve()
     for path in map(Path, _within(folder)):
         if path.is_symlink() and not path.resolve().is_relative_to(home):
@@ -113,9 +120,9 @@ def _only_ours(folder: Path) -> bool:
     return all(p.name in OURS or p.name.startswith((".study.", ".training.")) for p in folder.iterdir())
 
 
-def _check(folder: Path, there: Mapping[str, Any], document: Mapping[str, Any], resume: bool, name: str) -> None:
-    if document_digest(there) != document_digest(document):
-        difference = document_difference(there, document)
+def _check(folder: Path, existing: PlainMapping, document: PlainMapping, resume: bool, name: str) -> None:
+    if document_digest(existing) != document_digest(document):
+        difference = document_difference(existing, document)
         raise InputError(f"{folder} holds another {name}'s run ({difference}); give another folder with --out")
     if not resume:
         raise InputError(

@@ -14,31 +14,31 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from scalesearch.errors import InputError
 from scalesearch.files import cache_folder
-from scalesearch.searchers import Job, Trial, TrialLog, trial_from
-from scalesearch.shapes import plain
-from scalesearch.training import Place
+from scalesearch.plain_data import PlainDict
+from scalesearch.trials import Job, Place, Trial, TrialLog, trial_from
+from scalesearch.typed_json import plain
 from scalesearch.yamlfile import fault
 
-ALONE = ("run.lock", "stop")  # of this machine
+LOCAL = ("run.lock", "stop")  # files that concern this machine alone
 LOOK = 5.0  # seconds between two looks at whether a run elsewhere is to stop
 LOG, TRIALS = "trials.jsonl", "trials"
 
 
 def is_remote(out: str | Path | None) -> bool:
+    """Returns whether a run's place is an address of fsspec's and not a folder of this machine."""
     return "://" in str(out or "")
 
 
 def working_folder(url: str) -> Path:
-    """Of this machine, for the run at `url`."""
+    """Returns the folder of this machine for the run at `url`."""
     return cache_folder("runs") / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
 
 
 class Mirror:
-    """A folder of this machine and where it is kept. Raises `InputError` where there is no way to the store."""
+    """A folder of this machine and the store where it is kept. Raises `InputError` if there is no way to the store."""
 
     def __init__(self, url: str, folder: Path | None = None):
         import fsspec
@@ -50,45 +50,44 @@ class Mirror:
         except ImportError as error:
             raise InputError(f"{error}".splitlines()[0], "--out") from None
         except Exception as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{url} cannot be reached ({said})", "--out") from None
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{url} cannot be reached ({reason})", "--out") from None
         self.folder = folder or working_folder(url)
-        self.known: dict[str, tuple[int, int]] = {}
+        self._stamps: dict[str, tuple[int, int]] = {}  # of the files that are equal in both places
 
     def all_down(self) -> None:
-        """What the store has takes the place of what is here; trials that came after its log are added to that."""
+        """Replaces the folder by what the store has; trials that came after its log are added to that."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         names = [path.removeprefix(self.root).lstrip("/") for path in self.fs.find(self.root, refresh=True)]
-        self.down(name for name in names if name not in ALONE and not name.startswith(f"{TRIALS}/"))
-        whole = [self._trial(name) for name in sorted(names) if name.startswith(f"{TRIALS}/")]
-        if not whole:
+        self.down(name for name in names if name not in LOCAL and not name.startswith(f"{TRIALS}/"))
+        trials = [self._trial(name) for name in sorted(names) if name.startswith(f"{TRIALS}/")]
+        if not trials:
             return
-        log = TrialLog(self.folder / LOG, whole[0][0])
-        for _, trial in whole:
+        log = TrialLog(self.folder / LOG, trials[0][0])
+        for _, trial in trials:
             if trial.key not in log.trials:
                 log.append(trial)
 
-    def _trial(self, name: str) -> tuple[dict[str, Any], Trial]:
-        """One that was kept in a file of its own, and of what its log is."""
+    def _trial(self, name: str) -> tuple[PlainDict, Trial]:
+        """Returns a trial that was kept in a file of its own, and the subject of its log."""
         try:
-            told = plain(self.fs.cat_file(f"{self.root}/{name}"))
-            return dict(told["of"]), trial_from(json.dumps(told["trial"]))
+            payload = plain(self.fs.cat_file(f"{self.root}/{name}"))
+            return dict(payload["of"]), trial_from(json.dumps(payload["trial"]))
         except InputError as error:
             raise error.in_file(f"{self.root}/{name}") from None
         except (ValueError, TypeError, KeyError):
             raise fault("is no trial", f"{self.root}/{name}") from None
 
     def rest_down(self, folders: Iterable[str]) -> None:
-        """Files of these folders that are not here."""
+        """Takes those files of these folders from the store that are not here."""
         for folder in folders:
-            there = (
-                path.removeprefix(self.root).lstrip("/") for path in self.fs.find(f"{self.root}/{folder}", refresh=True)
-            )
-            self.down(name for name in there if not (self.folder / name).exists())
+            paths = self.fs.find(f"{self.root}/{folder}", refresh=True)
+            names = [path.removeprefix(self.root).lstrip("/") for path in paths]
+            self.down(name for name in names if not (self.folder / name).exists())
 
     def down(self, names: Iterable[str]) -> None:
-        """Take files from the store, those that are there."""
+        """Takes files from the store, as far as it has them."""
         for name in names:
             path = self.folder / name
             if self._outside(path):
@@ -96,70 +95,70 @@ class Mirror:
             with suppress(FileNotFoundError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self.fs.get_file(f"{self.root}/{name}", str(path))
-                self.known[name] = _stamp(path)
+                self._stamps[name] = _stamp(path)
 
     def up(self, names: Iterable[str] | None = None) -> None:
-        """Bring files there that have changed; all of the folder without their names."""
+        """Brings files that have changed into the store; without names all of the folder."""
         if names is None:
             names = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
         for name in names:
             path = self.folder / name
-            if name in ALONE or path.name.startswith(".") or not path.is_file() or self.known.get(name) == _stamp(path):
+            local = name in LOCAL or path.name.startswith(".") or not path.is_file()
+            if local or self._stamps.get(name) == _stamp(path):
                 continue
             stamp = _stamp(path)
             self.fs.makedirs(f"{self.root}/{name}".rpartition("/")[0], exist_ok=True)
             self.fs.put_file(str(path), f"{self.root}/{name}")
-            self.known[name] = stamp
+            self._stamps[name] = stamp
 
     def keep(self, trial: Trial, log: TrialLog) -> None:
-        """A trial by itself, so that no log has to be written whole for each."""
-        line = json.dumps({"of": log.of_what, "trial": trial.to_dict()}, ensure_ascii=False)
+        """Brings a trial into the store by itself, so that no log has to be written whole for each."""
+        line = json.dumps({"of": log.subject, "trial": trial.to_dict()}, ensure_ascii=False)
         self.fs.makedirs(f"{self.root}/{TRIALS}", exist_ok=True)
         self.fs.pipe_file(f"{self.root}/{TRIALS}/{'-'.join(map(str, trial.key))}.json", line.encode())
 
     def remove(self, name: str) -> None:
+        """Removes a file or a folder from the store, if it is there."""
         with suppress(FileNotFoundError):
             self.fs.rm(f"{self.root}/{name}", recursive=True)
 
     def touch(self, name: str) -> None:
+        """Makes a file in the store that says all by being there."""
         self.fs.makedirs(self.root, exist_ok=True)
         self.fs.pipe_file(f"{self.root}/{name}", b"1")
 
     def has(self, name: str) -> bool:
+        """Returns whether the store has a file, asked anew."""
         self.fs.invalidate_cache()
-        return self.fs.exists(f"{self.root}/{name}")
+        return bool(self.fs.exists(f"{self.root}/{name}"))
 
     def _outside(self, path: Path) -> bool:
         return not path.resolve().is_relative_to(self.folder.resolve())
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    told = path.stat()
-    return told.st_mtime_ns, told.st_size
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
-def needed(job: Job) -> list[str]:
-    """The files of a run's folder that a training starts from."""
-    parent = f"weights/{job.parent}.safetensors" if job.parent else ""
-    return [name for name in (parent, job.teacher_weights) if name]
-
-
-class Errand:
-    """What a job in this process takes from the store before it begins, and brings there on the way."""
+class JobFiles:
+    """The files that a job in this process takes from the store before it begins, and brings there on the way."""
 
     def __init__(self, url: str):
         self.mirror, self.stop = Mirror(url), threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def begin(self, job: Job, place: Place) -> None:
-        made = place.unfinished(job.key), place.by_class(job.step, job.name, job.seed)
-        saved, kept = (path.relative_to(place.folder).as_posix() for path in made)
-        self.made = [name for name in (saved, job.weights, job.checkpoint, kept) if name]
-        there = [*needed(job), "weights/init.safetensors", *([job.checkpoint] if job.checkpoint else [])]
-        self.mirror.down([*(name for name in there if not (place.folder / name).exists()), saved])
+        """Takes what a job starts from."""
+        paths = place.unfinished(job.key), place.by_class(job.step, job.name, job.seed)
+        unfinished, by_class = (path.relative_to(place.folder).as_posix() for path in paths)
+        self.written = [name for name in (unfinished, job.weights, job.checkpoint, by_class) if name]
+        needed = [*job.needed_files, "weights/init.safetensors", *([job.checkpoint] if job.checkpoint else [])]
+        self.mirror.down([*(name for name in needed if not (place.folder / name).exists()), unfinished])
 
     def bring(self) -> None:
-        self.mirror.up(self.made)
+        """Brings what the job has written so far into the store."""
+        self.mirror.up(self.written)
 
     def _watch(self) -> None:
         while not self.stop.wait(LOOK):
@@ -169,13 +168,13 @@ class Errand:
 
 
 @contextmanager
-def at_home(out: str | Path, back: bool = False) -> Iterator[Path]:
-    """The folder of a run on this machine, of one elsewhere a copy; what changes in that may go `back` in the end."""
+def local_copy(out: str | Path, write_back: bool = False) -> Iterator[Path]:
+    """Yields the folder of a run, or a copy on this machine if it is kept elsewhere; changes may be written back."""
     if not is_remote(out):
         yield Path(out)
         return
     mirror = Mirror(str(out))
     mirror.all_down()
     yield mirror.folder
-    if back:
+    if write_back:
         mirror.up()

@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a live line on a terminal, a line per trial elsewhere."""
+"""Progress of a run on stderr: a live line on a terminal, a line per trial elsewhere. A listener of its events."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
 from scalesearch.errors import numbered
-from scalesearch.searchers import Job, Trial
 from scalesearch.study import Study
-from scalesearch.training import shown_score
+from scalesearch.trials import Event, Job, Key, Trial, format_score
 
 
-class Progress:
-    """Which step, trials done, running and left, best so far, time left."""
+class ProgressDisplay:
+    """Shows which step is under way, trials done, running and remaining, the best so far, and the time left."""
 
     def __init__(self, study: Study):
         self.study, self.started_at = study, time.monotonic()
         self.titles = {step.name: step.title for step in study.steps}
         self.percent = study.training is not None and study.training.task.percent
-        self.running: set[tuple] = set()
-        self.done, self.worked, self.known_work = 0, 0.0, 0.0
-        self.started_in: dict[str, set[tuple]] = {step: set() for step in self.titles}
+        self.running: set[Key] = set()
+        self.done, self.resumed, self.work, self.resumed_work = 0, 0, 0.0, 0.0
+        self.begun: dict[str, set[Key]] = {step: set() for step in self.titles}
         self.base_macs = study.budget.most_macs if study.budget.most_macs < inf else 0
-        self.planned = {step: len(macs) for step, macs in study.planned(1.0).items()}
+        self.planned = {step.name: step.trials(study) for step in study.steps}
         self.epochs = (
             {}
             if study.training is None
@@ -44,51 +43,57 @@ class Progress:
             console=self.console,
             disable=not self.live,
         )
-        starting = "starting" if study.evaluator.here else "starting Ray"
+        starting = "starting" if study.evaluator.in_process else "starting Ray"
         self.task = self.bar.add_task(starting, total=sum(self.planned.values()), state="")
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         self.bar.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
 
-    def known(self, trials: list[Trial]) -> None:
-        """Trials that an earlier run finished."""
-        self.done, self.known_work = len(trials), sum(map(self._work, trials))
-        for trial in trials:
-            self.started_in[trial.step].add(trial.key)
-            self._note(trial)
-        if trials:
-            self.console.print(f"going on after {numbered(len(trials), 'finished trial')}")
+    def __call__(self, event: Event) -> None:
+        """Takes in an event of the run."""
+        if event.kind == "message":
+            self.console.print(event.text, markup=False, soft_wrap=True)
+        elif event.kind == "started" and event.job is not None:
+            self._start(event.job)
+        elif event.kind == "finished" and event.trial is not None:
+            self._finish(event.trial, event.resumed)
 
-    def started(self, job: Job) -> None:
+    def _start(self, job: Job) -> None:
+        if self.resumed and not self.work and not self.running:
+            self.console.print(f"going on after {numbered(self.resumed, 'finished trial')}")
         self.running.add(job.key)
-        self.started_in[job.step].add(job.key)
+        self.begun[job.step].add(job.key)
         self._show(job.step)
 
-    def finished(self, trial: Trial) -> None:
+    def _finish(self, trial: Trial, resumed: bool) -> None:
         self.running.discard(trial.key)
-        self.started_in[trial.step].add(trial.key)
-        self.done, self.worked = self.done + 1, self.worked + self._work(trial)
+        self.begun[trial.step].add(trial.key)
+        self.done += 1
         self._note(trial)
+        if resumed:
+            self.resumed += 1
+            self.resumed_work += self._work(trial)
+            return
+        self.work += self._work(trial)
         score = trial.scores.get(self.study.evaluator.score.key)
-        outcome = "screened" if score is None else shown_score(score, self.percent)
+        outcome = "screened" if score is None else format_score(score, self.percent)
         outcome = outcome if trial.done else f"failed: {trial.reason}"
-        if not self.study.evaluator.here and (not self.live or not trial.done):  # a table's rows come by the hundred
+        # scores of a table come by the hundred
+        if not self.study.evaluator.in_process and (not self.live or not trial.done):
             macs = f", {trial.cost['macs']:,} MACs" if "macs" in trial.cost else ""
-            self.told(
-                f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} s{self._left()}"
+            line = (
+                f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} s{self._remaining()}"
             )
+            self.console.print(line, markup=False, soft_wrap=True)
         self._show(trial.step)
-
-    def told(self, line: str) -> None:
-        self.console.print(line, markup=False, soft_wrap=True)
 
     def _note(self, trial: Trial) -> None:
         self.base_macs = self.base_macs or trial.cost.get("macs", 0)
-        if trial.step in self.epochs:  # which `auto` has as many of as were found enough
+        if trial.step in self.epochs:  # of which `auto` has as many as were found enough
             self.epochs[trial.step] = trial.fidelity.get("of") or self.epochs[trial.step]
         score = trial.scores.get(self.study.evaluator.score.key)
         if score is None or trial.early:
@@ -97,30 +102,28 @@ class Progress:
             self.best = score, trial.name
 
     def _show(self, step: str) -> None:
-        best = f", best {shown_score(self.best[0], self.percent)} ({self.best[1]})" if self.best else ""
+        best = f", best {format_score(self.best[0], self.percent)} ({self.best[1]})" if self.best else ""
         self.bar.update(
             self.task,
             description=self.titles[step],
             completed=self.done,
             total=self._total(),
-            state=f"{len(self.running)} running{best}{self._left()}",
+            state=f"{len(self.running)} running{best}{self._remaining()}",
         )
 
     def _total(self) -> int:
-        """Trials in all; a step that ended before its time counts with what it had."""
-        started = [len(keys) for keys in self.started_in.values()]
-        reached = max((i for i, count in enumerate(started) if count), default=0)
+        """Returns trials in all; a step that ended before its time counts with what it had."""
+        begun = [len(keys) for keys in self.begun.values()]
+        reached = max((i for i, count in enumerate(begun) if count), default=0)
         planned = self.planned.values()
-        return sum(
-            n if i < reached else max(count, n) for i, (n, count) in enumerate(zip(started, planned, strict=True))
-        )
+        return sum(n if i < reached else max(count, n) for i, (n, count) in enumerate(zip(begun, planned, strict=True)))
 
-    def _left(self) -> str:
-        """A guess: small networks take time about as the root of their MACs, which weighs done and planned work."""
-        if self.worked == 0:
+    def _remaining(self) -> str:
+        """Returns a guess in words: small networks take time about as the root of their MACs, which weighs all work."""
+        if self.work == 0:
             return ""
-        spent = time.monotonic() - self.started_at
-        seconds = spent / self.worked * max(0.0, self._planned_work() - self.known_work - self.worked)
+        seconds_per_work = (time.monotonic() - self.started_at) / self.work
+        seconds = seconds_per_work * max(0.0, self._planned_work() - self.resumed_work - self.work)
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
     def _planned_work(self) -> float:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.files import own_folder, save_text
-from scalesearch.runs import packed
+from scalesearch.files import process_folder, save_text
+from scalesearch.plain_data import PlainDict
+from scalesearch.runs import archive
 from scalesearch.study import Study
 from scalesearch.yamlfile import dump
 
@@ -65,15 +66,15 @@ class Jobs:
                 "--address",
             ) from None
         except (ConnectionError, RuntimeError, ValueError) as error:
-            said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(
-                f"no Ray dashboard answers at {address} ({said}); give http://HEAD:8265", "--address"
+                f"no Ray dashboard answers at {address} ({reason}); give http://HEAD:8265", "--address"
             ) from None
 
     def submit(self, study: Study, out: str = "", blocks: Sequence[Path] = (), resume: bool = False) -> str:
         """Send the study whole (its spaces and profiles are in it), files of a person's own `blocks`, and this package;
         the job's id."""
-        with own_folder("scalesearch-submit") as folder:
+        with process_folder("scalesearch-submit") as folder:
             package, sent = folder / "package" / MARK, folder / "job"
             shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
             sent.mkdir()
@@ -81,8 +82,8 @@ class Jobs:
             for number, path in enumerate(blocks):
                 shutil.copy(path, sent / f"blocks{number}.py")
             own = "".join(f" --blocks blocks{number}.py" for number in range(len(blocks)))
-            plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", study.name)  # a shell reads it
-            out = out or f"{HOME}/{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
+            shell_name = re.sub(r"[^A-Za-z0-9_.-]+", "-", study.name)  # a shell reads it
+            out = out or f"{HOME}/{shell_name}-{time.strftime('%Y%m%d-%H%M%S')}"
             command = f'python -m scalesearch{own} run study.yaml --address auto --out "{out}"'
             environment = {
                 "working_dir": str(sent),
@@ -93,12 +94,12 @@ class Jobs:
                 command + " --resume" * resume, environment, {MARK: "run", "study": study.name, "out": out}
             )
 
-    def _send(self, command: str, environment: dict[str, Any], about: dict[str, str]) -> str:
+    def _send(self, command: str, environment: PlainDict, metadata: dict[str, str]) -> str:
         """The job's id. A cluster that has only just started takes a while to have somebody who takes jobs."""
         deadline = time.monotonic() + STARTING
         while True:
             try:
-                return self.client.submit_job(entrypoint=command, runtime_env=environment, metadata=about)
+                return self.client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata)
             except RuntimeError as error:
                 if NOBODY_YET not in str(error) or time.monotonic() > deadline:
                     raise
@@ -106,26 +107,26 @@ class Jobs:
 
     def all(self) -> list[Submitted]:
         """Ours, the newest first."""
-        ours = [_told(info) for info in self.client.list_jobs() if MARK in (info.metadata or {})]
+        ours = [_submitted(info) for info in self.client.list_jobs() if MARK in (info.metadata or {})]
         return sorted(ours, key=lambda job: job.started or 0.0, reverse=True)
 
     def one(self, job: str) -> Submitted:
         """Raises `InputError` for a job that is not ours, with those that are."""
         ours = {one.job: one for one in self.all()}
         if job not in ours:
-            known = ", ".join(ours) or "none yet"
-            raise InputError(f"there is no such study at {self.address}; takes {known}", job)
+            names = ", ".join(ours) or "none yet"
+            raise InputError(f"there is no such study at {self.address}; takes {names}", job)
         return ours[job]
 
     def follow(self, job: str) -> Iterator[str]:
         """What the job says, line by line, from its beginning to its end."""
-        shown = 0
+        printed = 0
         while True:
             ended = str(self.client.get_job_status(job).value) in ENDED
-            said = self.client.get_job_logs(job)
-            whole = len(said) if ended else said.rfind("\n") + 1
-            yield from said[shown:whole].splitlines()
-            shown = max(shown, whole)
+            logs = self.client.get_job_logs(job)
+            end = len(logs) if ended else logs.rfind("\n") + 1
+            yield from logs[printed:end].splitlines()
+            printed = max(printed, end)
             if ended:
                 return
             time.sleep(LOOK)
@@ -138,16 +139,16 @@ class Jobs:
 
     def fetch(self, job: str, to: Path) -> None:
         """Bring the job's run folder home, as it is now. Raises `WorkFailed` where there is nothing to bring."""
-        there = self.one(job)
-        sent = dict(self.client.get_job_info(job).runtime_env or {})
-        command = f'python -m {packed.__name__} "{there.out}"'
-        courier = self._send(command, sent, {"carries": job})
-        said = list(self.follow(courier))
+        submitted = self.one(job)
+        environment = dict(self.client.get_job_info(job).runtime_env or {})
+        command = f'python -m {archive.__name__} "{submitted.out}"'
+        courier = self._send(command, environment, {"carries": job})
+        lines = list(self.follow(courier))
         self.client.delete_job(courier)
-        packed.unpack(said, to, f"{job} has left nothing in {there.out} yet")
+        archive.unpack(lines, to, f"{job} has left nothing in {submitted.out} yet")
 
 
-def _told(info: Any) -> Submitted:
+def _submitted(info: Any) -> Submitted:
     started = info.start_time / 1000 if info.start_time else None
     ended = info.end_time / 1000 if info.end_time else time.time()
     return Submitted(

@@ -1,4 +1,4 @@
-"""Ray Tune tries what the driver hands out. The only importer of ray.
+"""Ray Tune tries what the driver hands out: one of the two importers of ray.
 
 One Tune run serves all steps of a study, so its actors (and the torch in them) are started once and reused from trial
 to trial.
@@ -6,30 +6,31 @@ to trial.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from scalesearch.arch import OWN
 from scalesearch.errors import InputError
-from scalesearch.files import own_folder
+from scalesearch.files import process_folder
 from scalesearch.machine import cores
-from scalesearch.runs.afterwards import tidied
-from scalesearch.runs.last_words import last_words
-from scalesearch.runs.spent import counted
+from scalesearch.plain_data import PlainDict
+from scalesearch.runs.failures import failure_reason
+from scalesearch.runs.ledger import limits_enforced
+from scalesearch.runs.ray_cleanup import cleaned_up
 from scalesearch.runs.stopping import Stop
 from scalesearch.runs.worker import Worker
-from scalesearch.searchers import WAIT, Job, Key
 from scalesearch.study import Driver, Study, seconds
-from scalesearch.training import Place
+from scalesearch.trials import WAIT, Event, Job, Key, Outcome, Place, Wait
 
 QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
@@ -37,11 +38,10 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which a driver whose Ray was killed ends
-    "RAY_ROTATION_MAX_BYTES": "20000000",
-    "RAY_ROTATION_BACKUP_COUNT": "1",  # of what a worker prints
+    "RAY_ROTATION_MAX_BYTES": "20000000",  # of what a worker prints
+    "RAY_ROTATION_BACKUP_COUNT": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-FEW_AHEAD = {"TUNE_MAX_PENDING_TRIALS_PG": "1"}  # what is asked for before there is room, other drivers don't get
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as Ray does by itself where these would ask their owner
 RESOURCES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
 OF_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set where we are a job's process; Ray takes its files away when it leaves
@@ -49,9 +49,32 @@ TRIES = 3  # of a job whose process is killed, or whose machine goes
 OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
 
 
+class _OutputWithoutRay(io.TextIOBase):
+    """Standard output without what Ray's own threads print there about dead workers, which no option turns off."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.current_thread().name.startswith("ray_") else self.stream.write(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+
 @contextmanager
 def cluster(study: Study, address: str | None) -> Iterator[None]:
-    """Ray, at `address` or here, while the block runs. Raises `InputError` where it is silent or too small."""
+    """Connects to the Ray cluster at `address`, or starts Ray here, while the block runs.
+
+    Raises:
+        InputError: If the cluster doesn't answer, or no node of it has what a trial takes.
+    """
     os.environ |= QUIET if address not in (None, "local") else {**QUIET, **ON_LOOPBACK}
     import ray
 
@@ -59,14 +82,13 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with suppress(AttributeError):  # what Ray says of dead workers would stand in our output; no option turns it off
-        ray._private.worker._worker_logs_enabled = False
     _check_reachable(address)
     with ExitStack() as stack:
-        local: dict[str, Any] = {}
+        stack.enter_context(redirect_stdout(cast(TextIO, _OutputWithoutRay(sys.stdout))))
+        local: PlainDict = {}
         if address in (None, "local"):
-            folder = stack.enter_context(own_folder("scalesearch-ray"))
-            stack.enter_context(tidied(folder))
+            folder = stack.enter_context(process_folder("scalesearch-ray"))
+            stack.enter_context(cleaned_up(folder))
             local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE, "_temp_dir": str(folder)}
         try:
             ray.init(
@@ -77,10 +99,8 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
                 **local,
             )
         except (ValueError, ConnectionError) as error:
-            said = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"no Ray cluster answers at {address} ({said}); give HOST:PORT of its head", "--address"
-            ) from None
+            reason = str(error).strip().splitlines()[0]
+            raise _no_cluster(address, reason) from None
         if OF_A_JOB in os.environ:
             os.chdir("/")  # a second node on the same machine lays the folder that we began in down anew
         else:
@@ -89,63 +109,58 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
         yield
 
 
+def _no_cluster(address: str | None, reason: object) -> InputError:
+    return InputError(f"no Ray cluster answers at {address} ({reason}); give HOST:PORT of its head", "--address")
+
+
 def _check_reachable(address: str | None) -> None:
-    """Ray itself waits for minutes where nobody answers."""
+    """Raises `InputError` at once where Ray itself would wait for minutes, since nobody answers."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if not colon:
         return
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"no Ray cluster answers at {address} ({error}); give HOST:PORT of its head", "--address"
-        ) from None
+        raise _no_cluster(address, error) from None
 
 
 PLACES = {"CPU": "cpus_per_trial", "GPU": "gpus_per_trial"}  # of Ray's names, in a study
 
 
 def _check_enough(study: Study, nodes: list[dict[str, float]]) -> None:
-    """Raises `InputError` where no node has what a trial wants."""
-    wanted = study.ray.wanted
-    if any(all(node.get(kind, 0) >= amount for kind, amount in wanted.items()) for node in nodes):
+    """Raises `InputError` if no node has what a trial takes."""
+    amounts = study.ray.amounts
+    if any(all(node.get(kind, 0) >= amount for kind, amount in amounts.items()) for node in nodes):
         return
-    for kind, amount in wanted.items():
+    for kind, amount in amounts.items():
         most = max((node.get(kind, 0) for node in nodes), default=0)
         if amount > most:
             place = "accelerator_type" if ":" in kind else PLACES.get(kind, f"resources.{kind}")
             asked = kind if ":" in kind else f"{amount:g} {kind}"
-            here = ", ".join(sorted({k for node in nodes for k in node if not k.startswith(("node:", "object_store"))}))
+            kinds = {k for node in nodes for k in node if not k.startswith(("node:", "object_store"))}
             raise InputError(
                 f"a trial wants {asked}, and no node of the Ray cluster has "
-                f"{f'more than {most:g}' if most else 'any'} (there are {here})",
+                f"{f'more than {most:g}' if most else 'any'} (there are {', '.join(sorted(kinds))})",
                 f"ray.{place}",
             )
-    together = ", ".join(f"{amount:g} {kind}" for kind, amount in wanted.items() if amount)
+    together = ", ".join(f"{amount:g} {kind}" for kind, amount in amounts.items() if amount)
     raise InputError(f"a trial wants {together} on one node, and no node of the Ray cluster has all of these", "ray")
 
 
-def tune(
-    driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, report: Callable[[], Any], store: str = ""
-) -> None:
-    """Try `first`, and all that the driver hands out after it, until it is told to stop. `report` writes down what is
-    known, `store` is where the folder is kept if not on this machine."""
+def tune(driver: Driver, first: Job | Wait, place: Place, stop: Stop, report: Callable[[], object]) -> None:
+    """Tries `first`, and all that the driver hands out after it, until it is asked to stop.
+
+    Args:
+        driver: Hands out the jobs and takes their results.
+        first: The first of them.
+        place: The run's folder, and the address where it is kept if that is not this machine.
+        stop: Says whether to end.
+        report: Writes down what is known, between two steps.
+    """
     from ray import cloudpickle, tune
 
-    if not driver.alone:
-        os.environ |= FEW_AHEAD
-    source = _source()(driver, first, folder, observer, stop, report)
-    wanted = driver.study.ray
-    place = Place(
-        folder.resolve(),
-        max(1, int(wanted.cpus_per_trial)),
-        wanted.gpus_per_trial > 0,
-        wanted.save_every,
-        min(1.0, wanted.gpus_per_trial or wanted.cpus_per_trial / cores()),
-        seconds(wanted.trial_timeout, "trial_timeout"),
-        max(1, int(wanted.gpus_per_trial)),
-        store=store,
-    )
+    jobs = JobSource(driver, first, place, stop, report)
+    place = _worker_place(driver.study, place)
     for block in OWN.values():  # the workers have no such module to import them from
         module = sys.modules.get(block.function.__module__)
         if module is not None and module.__name__ != "__main__":
@@ -153,16 +168,18 @@ def tune(
     if place.processes > 1 and OWN:
         place = replace(place, blocks=cloudpickle.dumps(OWN))
     trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
-    taken = {RESOURCES.get(kind, kind): amount for kind, amount in wanted.wanted.items()}
-
-    def running():
-        return len(source.jobs)
-
-    with own_folder("scalesearch-tune") as scratch, counted(folder, wanted, stop, running):
+    resources = {RESOURCES.get(kind, kind): amount for kind, amount in driver.study.ray.amounts.items()}
+    with (
+        process_folder("scalesearch-tune") as scratch,
+        limits_enforced(place.folder, driver.study.ray, stop, lambda: len(jobs.running)),
+    ):
         tune.Tuner(
-            tune.with_resources(trainable, taken),
+            tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
-                search_alg=source, num_samples=-1, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+                search_alg=_searcher(jobs),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 storage_path=str(scratch),
@@ -171,83 +188,132 @@ def tune(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    if source.failure:
-        raise source.failure
+    if jobs.failure:
+        raise jobs.failure
 
 
-def _source() -> Any:
+def _worker_place(study: Study, place: Place) -> Place:
+    """Returns the folder and the resources of one trial."""
+    resources = study.ray
+    return Place(
+        place.folder.resolve(),
+        max(1, int(resources.cpus_per_trial)),
+        resources.gpus_per_trial > 0,
+        resources.save_every,
+        min(1.0, resources.gpus_per_trial or resources.cpus_per_trial / cores()),
+        seconds(resources.trial_timeout, "trial_timeout"),
+        max(1, int(resources.gpus_per_trial)),
+        store=place.store,
+    )
+
+
+class JobSource:
+    """What Tune asks for jobs and tells what came of them. An exception is kept in `failure`, as Tune would wrap or
+    swallow it, and raised when Tune has ended."""
+
+    def __init__(self, driver: Driver, first: Job | Wait, place: Place, stop: Stop, report: Callable[[], object]):
+        self.driver, self.place, self.stop, self.report = driver, place, stop, report
+        self.first: Job | Wait | None = first
+        self.running: dict[str, Job] = {}
+        self.again: list[Job] = []  # whose process was killed
+        self.tries: Counter[Key] = Counter()
+        self.step = ""
+        self.failure: Exception | None = None
+
+    def next(self, trial_id: str) -> Job | Wait | None:
+        """Returns the next job, `WAIT` while there is none yet, or None at the end."""
+        job = None
+        try:
+            if self.failure is None and not self.stop:
+                job = self.again.pop() if self.again else self.first or self.driver.next()
+                self.first = None
+        except Exception as failure:
+            self.failure = failure
+        if job is None and (self.failure or self.stop or not self.running):
+            return None
+        if not isinstance(job, Job):  # one that is under way may have to be tried again
+            return WAIT
+        if job.step != self.step:
+            self._enter(job.step)
+        self.running[trial_id] = job
+        self.driver.notify(Event("started", job.step, job))
+        return job
+
+    def _enter(self, name: str) -> None:
+        """Tells what the last steps have found, before anybody pays for the next one."""
+        self.step = name
+        steps = self.driver.study.steps
+        needs = next(step.needs for step in steps if step.name == name)
+        lines = [line for step in steps if step.name in needs for line in step.log_lines(self.driver)]
+        if lines:
+            self.report()
+        for line in lines:
+            self.driver.message(line)
+
+    def progress(self, trial_id: str, numbers: PlainDict) -> None:
+        """Takes in the numbers of an epoch."""
+        job = self.running.get(trial_id)
+        if job is not None and "epoch" in numbers:
+            keys = (*EPOCH_KEYS, *(key for key in numbers if key.startswith("val_")))
+            self.driver.notify(Event("epoch", job.step, job, numbers={k: numbers[k] for k in keys if k in numbers}))
+
+    def finish(self, trial_id: str, result: PlainDict | None, error: bool) -> None:
+        """Takes in what came of a job; one whose process was killed is tried again, twice."""
+        job = self.running.pop(trial_id, None)
+        try:
+            if job is not None and self.failure is None:
+                self._finish(job, None if error else result)
+        except Exception as failure:
+            self.failure = failure
+
+    def _finish(self, job: Job, result: PlainDict | None) -> None:
+        outcome = self._outcome(job, result)
+        if outcome is None:
+            self.tries[job.key] += 1
+            if self.tries[job.key] < TRIES:
+                self.again.append(job)
+                return
+            outcome = {"reason": f"its process was killed {TRIES} times, or its machine has gone"}
+        if "stopped" not in outcome:
+            self.driver.finish(job, outcome)
+            self.place.unfinished(job.key).unlink(missing_ok=True)
+
+    def _outcome(self, job: Job, result: PlainDict | None) -> Outcome | None:
+        """Returns what came of a job; None if its process was killed, which may be no fault of the job's."""
+        if result and "outcome" in result:
+            return cast(Outcome, json.loads(result["outcome"]))
+        reason = failure_reason(job, self.place)
+        return {"reason": reason} if reason else None
+
+
+EPOCH_KEYS = ("epoch", "train_loss")
+
+
+def _searcher(jobs: JobSource) -> Any:
     from ray.tune.search import Searcher
 
     class Source(Searcher):
-        """Tune's way to ask the driver for jobs and to tell it what came of them.
+        """Tune's interface to a `JobSource`.
 
         Ray's own `OptunaSearch` passes on neither constraints nor user attributes, and takes an early-stopped trial for
         a complete one.
         """
 
-        def __init__(
-            self, driver: Driver, first: Any, folder: Path, observer: Any, stop: Stop, report: Callable[[], Any]
-        ):
+        def __init__(self, jobs: JobSource):
             super().__init__()  # no metric: Tune would insist on it in the results of failed trials
-            self.driver, self.first, self.folder, self.observer, self.stop = driver, first, folder, observer, stop
-            self.report = report
-            self.jobs: dict[str, Job] = {}
-            self.again: list[Job] = []  # whose process was killed
-            self.tries: Counter[Key] = Counter()
-            self.step = ""
-            self.failure: Exception | None = None  # Tune would wrap or swallow it; it is raised when Tune has ended
+            self.jobs = jobs
 
         def suggest(self, trial_id: str) -> Any:
-            job = None
-            try:
-                if self.failure is None and not self.stop:
-                    job = self.again.pop() if self.again else self.first or self.driver.next()
-                    self.first = None
-            except Exception as failure:
-                self.failure = failure
-            if job is None and (self.failure or self.stop or not self.jobs):
-                return Searcher.FINISHED
-            if job is None or job is WAIT:  # one that is under way may have to be tried again
-                return None
-            if job.step != self.step:
-                self._tell(before=job.step)
-            self.jobs[trial_id] = job
-            self.observer.started(job)
-            return {"job": job}
+            job = self.jobs.next(trial_id)
+            return Searcher.FINISHED if job is None else {"job": job} if isinstance(job, Job) else None
 
-        def _tell(self, before: str) -> None:
-            """What the last steps have found, before anybody pays for the next one."""
-            self.step = before
-            needed = next(step.needs for step in self.driver.study.steps if step.name == before)
-            lines = [
-                line for step in self.driver.study.steps if step.name in needed for line in step.tells(self.driver)
-            ]
-            if lines:
-                self.report()
-            for line in lines:
-                self.observer.told(line)
+        def on_trial_result(self, trial_id: str, result: PlainDict) -> None:
+            self.jobs.progress(trial_id, result)
 
-        def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-            job = self.jobs.pop(trial_id, None)
-            try:
-                if job is not None and self.failure is None:
-                    place = Place(self.folder)
-                    words = last_words(place.last_words(job.key))
-                    outcome = _outcome(result, error, words)
-                    if outcome is None:
-                        self.tries[job.key] += 1
-                        if self.tries[job.key] < TRIES:
-                            self.again.append(job)
-                            return
-                        outcome = {"reason": f"its process was killed {TRIES} times, or its machine has gone"}
-                    if "stopped" in outcome:
-                        return
-                    self.driver.finish(job, outcome)
-                    place.unfinished(job.key).unlink(missing_ok=True)
-            except Exception as failure:
-                self.failure = failure
+        def on_trial_complete(self, trial_id: str, result: PlainDict | None = None, error: bool = False) -> None:
+            self.jobs.finish(trial_id, result, error)
 
-        def __getstate__(self) -> dict:
+        def __getstate__(self) -> PlainDict:
             """Nothing, when Tune writes down its own state: the trial log is what a run resumes from."""
             return {}
 
@@ -257,14 +323,7 @@ def _source() -> Any:
         def restore(self, checkpoint_path: str) -> None:
             """Nothing, likewise."""
 
-    return Source
-
-
-def _outcome(result: dict | None, error: bool, words: str) -> dict[str, Any] | None:
-    """What came of a job; none where its process was killed, which may be no fault of the job's."""
-    if error or not result or "outcome" not in result:
-        return {"reason": words} if words else None
-    return json.loads(result["outcome"])
+    return Source(jobs)
 
 
 def _trainable() -> type:
@@ -274,15 +333,15 @@ def _trainable() -> type:
         """A process of Ray's with a `Worker` in it. It is sent there as it stands here, globals copied, so that all it
         does is in modules that are imported there."""
 
-        def setup(self, config: dict[str, Any], **given: Any) -> None:
-            self.worker = Worker(**given)
+        def setup(self, config: PlainDict, **arguments: Any) -> None:
+            self.worker = Worker(**arguments)
             self.reset_config(config)
 
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
+        def reset_config(self, new_config: PlainDict) -> bool:
             self.worker.take(new_config["job"])
             return True
 
-        def step(self) -> dict[str, Any]:
+        def step(self) -> PlainDict:
             return self.worker.step()
 
     return Train

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -17,16 +16,17 @@ from scalesearch.counting import cost
 from scalesearch.data import Source
 from scalesearch.errors import InputError, Interrupted, WorkFailed, inside, numbered
 from scalesearch.files import save_text
-from scalesearch.runs.folder import claimed, damaged, trained_arch
+from scalesearch.plain_data import PlainDict, PlainMapping
+from scalesearch.runs.folder import claimed, damage, trained_arch
 from scalesearch.runs.images import keep_data
 from scalesearch.runs.stopping import stopping
-from scalesearch.searchers import Job, Used
-from scalesearch.shapes import Natural, Number, from_json
 from scalesearch.space import arch_to_yaml
-from scalesearch.training import TASKS, Place, Recipe, Training
+from scalesearch.training import Training
+from scalesearch.trials import TASKS, Job, Outcome, Place, Recipe, Used, task_of
+from scalesearch.typed_json import Natural, Number, from_json
 from scalesearch.zoo import WEIGHTS
 
-Told = Callable[[Mapping[str, Any], int], None]  # an epoch's numbers, and how many epochs there are
+OnEpoch = Callable[[PlainMapping, int], None]  # an epoch's numbers, and how many epochs there are
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Single:
 
     arch: Arch
     source: Source
-    data: Any
+    data: PlainDict | str
     recipe: Recipe
     weights: str = ""
     seed: int = 0
@@ -58,7 +58,7 @@ class Single:
         )
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> PlainDict:
         """What names it: a folder that holds another one is left alone."""
         raw = {"raw": True} if self.raw else {}
         return {
@@ -72,7 +72,9 @@ class Single:
         }
 
 
-def train(single: Single, folder: Path, resume: bool = False, told: Told = lambda numbers, epochs: None) -> Summary:
+def train(
+    single: Single, folder: Path, resume: bool = False, on_epoch: OnEpoch = lambda numbers, epochs: None
+) -> Summary:
     """Train and leave `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and `card.md` in a folder.
 
     With `resume` it goes on where a kill left it. Raises `InputError` where the folder holds anything else,
@@ -90,7 +92,7 @@ def train(single: Single, folder: Path, resume: bool = False, told: Told = lambd
         if single.weights and not initial(folder).exists():
             taken = begin(single.arch, single.weights, folder, single.raw)
             if taken:
-                told({"taken": taken}, single.recipe.epochs)
+                on_epoch({"taken": taken}, single.recipe.epochs)
         adapted = single.adapted.with_(**(settings_of(folder) if single.weights else {}))
         epochs = single.recipe.epochs
         job = Job(
@@ -110,17 +112,17 @@ def train(single: Single, folder: Path, resume: bool = False, told: Told = lambd
         )
         training = Training(task, single.source, adapted.sides[0], single.recipe, init=bool(single.weights))
         place = Place(folder, single.threads, single.gpu, single.save_every)
-        said: dict[str, Any] = {}
+        outcome: Outcome = {}
         with stopping(folder) as stop:
-            for said in training.tries(job, place):
-                if "train_loss" in said:
-                    told(said, single.recipe.epochs)
-        outcome = said["outcome"]
+            for report in training.evaluate(job, place):
+                if "train_loss" in report.numbers:
+                    on_epoch(report.numbers, single.recipe.epochs)
+                outcome = report.outcome or outcome
         if "stopped" in outcome:
             raise Interrupted(stop.signal)
         if "scores" not in outcome:
             raise WorkFailed(f"the training of {single.arch.name} failed: {outcome['reason']}")
-        return _leave(single, adapted, outcome, folder)
+        return _write(single, adapted, outcome, folder)
 
 
 class Summary(TypedDict):
@@ -132,8 +134,8 @@ class Summary(TypedDict):
     scores: dict[str, Number]
     weights: str | None
     inherited: Number
-    data: dict[str, Any]
-    recipe: dict[str, Any]
+    data: PlainDict
+    recipe: PlainDict
     seed: Natural
     seconds: Number
     used: Used
@@ -145,15 +147,15 @@ def _finished(folder: Path) -> Summary | None:
         summary = from_json(Summary, (folder / "summary.json").read_bytes())
     except (OSError, InputError):
         return None
-    left = summary["used"].get("weights", {"file": WEIGHTS})
-    return summary if left["file"] == WEIGHTS and not damaged(folder, left) else None
+    weights = summary["used"].get("weights", {"file": WEIGHTS})
+    return summary if weights["file"] == WEIGHTS and not damage(folder, weights) else None
 
 
 def initial(folder: Path) -> Path:
     return folder / "weights" / "init.safetensors"
 
 
-def settings_of(folder: Path) -> dict[str, Any]:
+def settings_of(folder: Path) -> PlainDict:
     """The norms' eps and the padding that the weights which trainings start from were trained with."""
     from scalesearch.weights import arch_said, told
 
@@ -175,12 +177,12 @@ def begin(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
     prepared = preparation_of(model.weights_of.with_(resolution=arch.resolution), library, file)._asdict()
     path = initial(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {key: value for key, value in model.state_dict().items() if key not in model.fresh}
-    save_tensors(kept, path, {"preparation": json.dumps(prepared), "arch": json.dumps(model.arch.to_dict())})
+    tensors = {key: value for key, value in model.state_dict().items() if key not in model.fresh}
+    save_tensors(tensors, path, {"preparation": json.dumps(prepared), "arch": json.dumps(model.arch.to_dict())})
     return model.taken
 
 
-def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path) -> Summary:
+def _write(single: Single, arch: Arch, outcome: Outcome, folder: Path) -> Summary:
     source, scores = single.source, outcome["scores"]
     summary: Summary = {
         "name": arch.name,
@@ -210,14 +212,13 @@ def _leave(single: Single, arch: Arch, outcome: Mapping[str, Any], folder: Path)
     return summary
 
 
-def _card(single: Single, arch: Arch, summary: Mapping[str, Any]) -> str:
+def _card(single: Single, arch: Arch, summary: Summary) -> str:
     counted, source, recipe = summary["cost"], single.source, single.recipe
     scores = "\n".join(f"| {key.replace('_', ' ')} | {value:.4f} |" for key, value in summary["scores"].items())
     part = f"from {single.weights} ({summary['inherited']:.0%} of its parameters)"
     began = part if single.weights else "from nothing"
-    finds = source.task == "detection"
-    verbs = ["detect . PHOTO"] if finds else ["predict . PHOTO", "evaluate . --data DATA"]
-    uses = " · ".join(f"`scalesearch {verb}`" for verb in [*verbs, "export . --to onnx -o model.onnx"])
+    commands = (*task_of(arch).card_commands, "export . --to onnx -o model.onnx")
+    uses = " · ".join(f"`scalesearch {command}`" for command in commands)
     return f"""# {arch.name}
 
 Trained on {source.name} ({source.origin}), {numbered(source.sizes["train"], "image")} of

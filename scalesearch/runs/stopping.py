@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from scalesearch.training import Place
+from scalesearch.trials import Place
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,18 +20,19 @@ class Stop:
     def __init__(self, folder: Path):
         self.file = Place(folder).stop
         self.signal, self.limit = 0, ""
-        self.tell: Callable[[], None] = lambda: None  # those who do not see this folder
+        self.announce: Callable[[], None] = lambda: None  # to workers that do not see this folder
 
     def __bool__(self) -> bool:
         return bool(self.signal or self.limit)
 
     def ask(self, limit: str) -> None:
-        """End gracefully: whatever is being trained is saved where it is, and nothing new begins."""
+        """Ends the run gracefully: whatever is being trained is saved where it is, and nothing new begins."""
         self.limit = self.limit or limit
         self.file.touch()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number == self.signal == signal.SIGINT:  # the second time: at once
+        """Asks the run to end; a second Ctrl-C raises `KeyboardInterrupt`."""
+        if number == self.signal == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
         self.file.touch()
@@ -39,8 +40,8 @@ class Stop:
 
 @contextmanager
 def stopping(folder: Path) -> Iterator[Stop]:
-    """While the block runs, the first Ctrl-C or SIGTERM asks all trials of the folder to save and end; a second Ctrl-C
-    ends it at once."""
+    """Lets the first Ctrl-C or SIGTERM in the block ask all trials of the folder to save and end; a second Ctrl-C ends
+    the block at once."""
     stop = Stop(folder)
     stop.file.unlink(missing_ok=True)
     in_charge = threading.current_thread() is threading.main_thread()

@@ -1,4 +1,4 @@
-"""A run proven: what it says that it tried is decided again from its seeds, and some of it trained again."""
+"""The verification of a run: what it says that it tried is decided again from its seeds, and some trained again."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from pathlib import Path
 from random import Random
 
 from scalesearch.errors import InputError
-from scalesearch.files import own_folder
+from scalesearch.files import process_folder
 from scalesearch.report import environment
 from scalesearch.runs.folder import check_run
 from scalesearch.runs.images import keep_data
-from scalesearch.runs.mirror import needed
-from scalesearch.searchers import Job, Trial, TrialLog, trial_of
-from scalesearch.shapes import plain
 from scalesearch.study import Driver, Study, load_study
-from scalesearch.training import Place
+from scalesearch.trials import Job, Key, Place, Trial, TrialLog, outcome_of, trial_of
+from scalesearch.typed_json import plain
 
 UNSTEADY = ("latency",)  # scores that no two runs share
 
@@ -39,7 +37,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Proof:
+class Verification:
     """A run's folder with its study, its log, and the images that it was of.
 
     Raises `InputError` where there is no run, and where its images have changed.
@@ -50,70 +48,77 @@ class Proof:
     log: TrialLog
 
     @staticmethod
-    def of(folder: Path) -> Proof:
+    def of(folder: Path) -> Verification:
         if not (folder / "study.yaml").exists():
             raise InputError("is no run's folder: it has no study.yaml", str(folder))
         check_run(folder)
         study = load_study(folder / "study.yaml")
         if study.training is None:
             raise InputError("is a run over a table: nothing was trained", str(folder))
-        keep_data(study.training.data, study.document.get("data"), folder)
-        return Proof(folder, study, TrialLog(folder / "trials.jsonl", {"study": study.digest}, repair=False))
+        keep_data(study.training.data, study.document.get("data", ""), folder)
+        return Verification(folder, study, TrialLog(folder / "trials.jsonl", {"study": study.digest}, repair=False))
 
     @cached_property
-    def replayed(self) -> dict[tuple, Job]:
-        """The jobs that the study's seeds lead to, as far as the log has their results, by key."""
-        driver, found = Driver(self.study, TrialLog()), {}
+    def replayed(self) -> dict[Key, Job]:
+        """By key the jobs that the study's seeds lead to, as far as the log has their results."""
+        driver, jobs = Driver(self.study, TrialLog()), {}
         while isinstance(job := driver.next(), Job) and job.key in self.log.trials:
-            found[job.key] = job
+            jobs[job.key] = job
             driver.log.append(self.log.trials[job.key])
-        return found
+        return jobs
 
     @cached_property
     def strangers(self) -> list[str]:
-        """Trials of the log that its study would not have tried, or not so."""
+        """Names of the trials of the log that its study would not have tried, or not so."""
         return [
             trial.name for trial in self.log if (job := self.replayed.get(trial.key)) is None or not _is_of(trial, job)
         ]
 
     @property
     def same_machine(self) -> bool:
-        """Whether the run was on a machine of this kind, with the same libraries: numbers are then the same."""
+        """Whether the run was on a machine of this kind with the same libraries, so that its numbers are the same."""
         try:
             return plain((self.folder / "summary.json").read_bytes())["environment"] == environment()
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def sample(self, count: int, seed: int) -> list[Job]:
-        """So many of the trained trials, by chance; those whose parent's or teacher's weights are gone left out."""
-        there = [
+        """Returns some of the trained trials, drawn at random, but for those whose parent's or teacher's weights are gone."""
+        available = [
             job
             for key, job in self.replayed.items()
-            if self.log.trials[key].done and job.until and all((self.folder / path).exists() for path in needed(job))
+            if self.log.trials[key].done
+            and job.until
+            and all((self.folder / path).exists() for path in job.needed_files)
         ]
-        return Random(seed).sample(there, min(count, len(there)))
+        return Random(seed).sample(available, min(count, len(available)))
 
     def again(self, jobs: list[Job], tolerance: float) -> Iterator[Verdict]:
-        """Train each again, from its first epoch, in a folder that goes afterwards; scores may be `tolerance` off."""
+        """Trains each job again, from its first epoch, in a folder that is removed afterwards.
+
+        Args:
+            jobs: What is trained again.
+            tolerance: By how much scores may differ from those in the log.
+        """
         for job in jobs:
-            with own_folder("scalesearch-verify") as scratch:
+            with process_folder("scalesearch-verify") as scratch:
                 yield self._verdict(job, scratch, tolerance)
 
     def _verdict(self, job: Job, scratch: Path, tolerance: float) -> Verdict:
-        wanted = self.study.ray
-        for path in needed(job):
+        resources = self.study.ray
+        for path in job.needed_files:
             (scratch / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(self.folder / path, scratch / path)
-        place = Place(scratch, max(1, int(wanted.cpus_per_trial)), wanted.gpus_per_trial > 0)
+        place = Place(scratch, max(1, int(resources.cpus_per_trial)), resources.gpus_per_trial > 0)
         whole = replace(job, start=0, weights="", checkpoint="")
-        *_, last = self.study.evaluator.tries(whole, place)
-        found, logged = trial_of(whole, last["outcome"], self.study.evaluator), self.log.trials[job.key]
+        outcome = outcome_of(self.study.evaluator, whole, place)
+        found, logged = trial_of(whole, outcome, self.study.evaluator), self.log.trials[job.key]
         network, recipe = found.network == logged.network, found.recipe == logged.recipe
         off = _off(found, logged)
-        said = found.reason or ("another network" if not network else "another recipe" if not recipe else "")
-        if not said and off is not None and off > tolerance:
-            said = f"its scores are up to {off:.2g} off"
-        return Verdict(job.name, job.step, job.seed, network, recipe, off, said)
+        fault = found.reason or ("another network" if not network else "another recipe" if not recipe else "")
+        if not fault and off is not None and off > tolerance:
+            fault = f"its scores are up to {off:.2g} off"
+        return Verdict(job.name, job.step, job.seed, network, recipe, off, fault)
 
 
 def _off(found: Trial, logged: Trial) -> float | None:

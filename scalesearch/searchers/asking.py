@@ -37,7 +37,7 @@ def ask(
     A searcher that finds none for half the patience is helped by plain draws, and these by the list of all where there
     is one. None where nothing is left.
     """
-    if not problem.left(seen):
+    if not problem.has_unseen(seen):
         return None
     proposals = searcher(with_, objectives)(problem, past, rng)
     # models are small; on cores that are busy training, more threads wait for each other

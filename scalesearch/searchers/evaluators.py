@@ -1,63 +1,55 @@
-"""What a try scores, and at which fidelity: training on data (in `training/`), a Python function, a table's column."""
+"""Evaluators that train nothing: a person's Python function, and a table's column."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from scalesearch.searchers.table_problem import RowsProblem
-from scalesearch.training import Place, Score
+from scalesearch.trials import Fidelity, Job, Outcome, Place, Progress, Score
 
-
-class Evaluator(Protocol):
-    """Scores jobs. `here` says whether that is so cheap that it needs no worker of its own."""
-
-    @property
-    def score(self) -> Score:
-        """What tries are compared by."""
-
-    @property
-    def here(self) -> bool: ...
-
-    def fidelity(self, job: Any) -> dict[str, Any]:
-        """What a job's score is measured with, its seed at least."""
-
-    def tries(self, job: Any, place: Place) -> Iterator[dict[str, Any]]:
-        """What comes of a job step by step: numbers, and at the end `{"outcome": {"scores": …}}` or `{"outcome":
-        {"reason": …}}`."""
-
-
-OWN = Score("score")
+FUNCTION_SCORE = Score("score")
 
 
 @dataclass(frozen=True)
 class Function:
-    """A person's own function of a network, or of decisions; where searches stop some early, of the epochs too.
+    """Scores networks by a person's own function: an `Evaluator`.
 
-    One that raises, or whose score is no finite number, is that trial's failure and no other's.
+    A function that raises, or whose score is no finite number, is that trial's failure and no other's.
+
+    Attributes:
+        function: Called with the network, and with the epochs where `with_epochs`.
+        score: What the function's score is called.
+        with_epochs: Whether searches stop some trials early, so that the function is told for how many epochs to train.
+        of_decisions: Whether it is called with the decisions in place of the network.
+        in_process: Functions run in the process that searches.
     """
 
     function: Callable[..., Any]
-    score: Score = OWN
-    halves: bool = False
+    score: Score = FUNCTION_SCORE
+    with_epochs: bool = False
     of_decisions: bool = False
-    here: bool = True
+    in_process: bool = True
 
-    def fidelity(self, job: Any) -> dict[str, Any]:
-        return {"seed": job.seed} | ({"epochs": job.until, "of": job.of} if self.halves else {})
+    def fidelity(self, job: Job) -> Fidelity:
+        """Returns the seed, and the epochs where the function is told them."""
+        if not self.with_epochs:
+            return {"seed": job.seed}
+        return {"seed": job.seed, "epochs": job.until, "of": job.of}
 
-    def tries(self, job: Any, place: Place) -> Iterator[dict[str, Any]]:
+    def evaluate(self, job: Job, place: Place) -> Iterator[Progress]:
+        """Calls the function once; the report has the outcome."""
         subject = dict(job.decisions) if self.of_decisions or job.arch is None else job.arch
         try:
-            score = self.function(subject, job.until) if self.halves else self.function(subject)
+            score = self.function(subject, job.until) if self.with_epochs else self.function(subject)
         except Exception as error:  # whatever goes wrong in it
-            yield {"outcome": {"reason": f"{type(error).__name__}: {error}"[:500]}}
+            yield Progress(outcome={"reason": f"{type(error).__name__}: {error}"[:500]})
         else:
-            yield {"outcome": self._outcome(score)}
+            yield Progress(outcome=self._outcome(score))
 
-    def _outcome(self, score: Any) -> dict[str, Any]:
+    def _outcome(self, score: Any) -> Outcome:
         if score is None:
             return {"reason": "the objective gave no score"}
         try:
@@ -68,11 +60,5 @@ class Function:
 
 
 def column(problem: RowsProblem) -> Function:
-    """The scores in a table, looked up by decisions."""
+    """Returns the evaluator that looks scores up in a table, by decisions."""
     return Function(problem.measured, Score(problem.score), of_decisions=True)
-
-
-def outcome_of(evaluator: Evaluator, job: Any, place: Place) -> dict[str, Any]:
-    """What comes of a job in this process."""
-    *_, last = evaluator.tries(job, place)
-    return last["outcome"]

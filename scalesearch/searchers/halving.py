@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from scalesearch.errors import InputError, inside, shown, unknown
 from scalesearch.signature import Count, Rule, section
-from scalesearch.statistics import standing
+from scalesearch.statistics import sort_keys
 
 SCHEDULERS = ("none", "asha", "hyperband")
 
@@ -78,7 +78,7 @@ def promotion(
 
 
 def _best(there: Sequence[tuple[int, Sequence[float]]], count: int) -> Iterator[int]:
-    keys = standing([values for _, values in there])
+    keys = sort_keys([values for _, values in there])
     order = sorted(range(len(there)), key=lambda i: (keys[i], -there[i][0]), reverse=True)
     return (there[i][0] for i in order[:count])
 

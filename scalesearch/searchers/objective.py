@@ -12,21 +12,18 @@ from typing import Any
 from scalesearch.budget import budget_of, relative_to
 from scalesearch.errors import InputError, WorkFailed, inside
 from scalesearch.scaling import ScalingSpace
-from scalesearch.searchers.evaluators import Function, column, outcome_of
+from scalesearch.searchers.evaluators import Function, column
 from scalesearch.searchers.halving import Scheduler, scheduler_of
-from scalesearch.searchers.jobs import Job, trial_of
-from scalesearch.searchers.log import TrialLog, opened
 from scalesearch.searchers.problem import Decisions, Problem
 from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
 from scalesearch.searchers.searching import Search
 from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.table import DEFAULT, check_searcher
 from scalesearch.searchers.table_problem import SpaceTableProblem
-from scalesearch.searchers.trial import Trial
 from scalesearch.signature import Count, check_arguments, fields_of
 from scalesearch.space import Space
 from scalesearch.statistics import front, ranks, volumes
-from scalesearch.training import Place, Score
+from scalesearch.trials import Job, Place, Score, Trial, TrialLog, opened_log, outcome_of, trial_of
 from scalesearch.zoo import Networks
 
 
@@ -143,13 +140,13 @@ def search(
     check_arguments("a search", fields_of(_numbers), {"trials": trials, "epochs": epochs})
     problem = _problem(space, budget or {}, tuple(objectives))
     halving = scheduler_of(scheduler)
-    rungs, halves = halving.rungs(epochs), halving.with_ != "none"
-    if halves and len(rungs) < 2:
+    rungs, with_epochs = halving.rungs(epochs), halving.with_ != "none"
+    if with_epochs and len(rungs) < 2:
         raise InputError(
             f"has one rung alone with epochs={epochs}; takes more than min_epochs, {halving.min_epochs}", "scheduler"
         )
-    evaluator = _evaluator(problem, objective, halves)
-    asked = {
+    evaluator = _evaluator(problem, objective, with_epochs)
+    subject = {
         "with": with_,
         "seed": seed,
         "objectives": list(objectives),
@@ -159,15 +156,23 @@ def search(
     }
     first = list(problem.always.values()) if isinstance(problem, ScaleProblem) else []
     one = Search(
-        problem, evaluator.score, trials, with_, seed=seed, dice=str(seed), rungs=rungs, scheduler=halving, first=first
+        problem,
+        evaluator.score,
+        trials,
+        with_,
+        seed=seed,
+        seed_key=str(seed),
+        rungs=rungs,
+        scheduler=halving,
+        first=first,
     )
-    with opened(Path(log), asked) if log is not None else nullcontext(TrialLog()) as kept:
-        for job in one.jobs(kept):
+    with opened_log(Path(log), subject) if log is not None else nullcontext(TrialLog()) as trial_log:
+        for job in one.jobs(trial_log):
             assert isinstance(job, Job), "one at a time, nothing is waited for"
             trial = trial_of(job, outcome_of(evaluator, job, Place()), evaluator)
-            kept.append(trial)
+            trial_log.append(trial)
             observer(found_in([trial], problem, evaluator.score).results[0])
-    tried = [t for t in kept.of("search") if t.candidate < trials]
+    tried = [t for t in trial_log.of("search") if t.candidate < trials]
     return found_in(tried, problem, evaluator.score, one.exhausted)
 
 
@@ -202,11 +207,11 @@ def _problem(space: Space | ScalingSpace | Problem, budget: Mapping[str, Any], o
     return space
 
 
-def _evaluator(problem: Any, objective: Callable[..., Any] | None, halves: bool) -> Function:
+def _evaluator(problem: Any, objective: Callable[..., Any] | None, with_epochs: bool) -> Function:
     if objective is not None:
-        return Function(objective, halves=halves, of_decisions=isinstance(problem, SpaceTableProblem))
+        return Function(objective, with_epochs=with_epochs, of_decisions=isinstance(problem, SpaceTableProblem))
     if not hasattr(problem, "measured"):
         raise InputError("needs a function that scores a network; only tables know their scores", "objective")
-    if halves:
+    if with_epochs:
         raise InputError("a table has one score for each network, whatever the epochs", "scheduler")
     return column(problem)

@@ -12,7 +12,7 @@ from typing import Any
 
 from scalesearch.arch import Arch
 from scalesearch.space import check_decisions
-from scalesearch.statistics import standing
+from scalesearch.statistics import sort_keys
 
 Decisions = dict[str, Any]
 
@@ -72,8 +72,8 @@ class Problem:
         """Whether they are inside the budget."""
         return self.identity(decisions) is not None
 
-    def left(self, seen: Collection[str]) -> bool:
-        """Whether a network not `seen` may be left."""
+    def has_unseen(self, seen: Collection[str]) -> bool:
+        """Returns whether there may be a network that is not among those `seen`."""
         return self.listed is None or any(self.identity(d) not in seen for d in self.listed)
 
     def arch(self, decisions: Decisions) -> Arch | None:
@@ -121,7 +121,7 @@ def best_first(
     """The decisions of results, `most` of them, the best first: by score, or by front and room on it with several
     objectives."""
     if problem.objectives:
-        keys: Sequence[Any] = standing([values(problem, decisions, score) for decisions, score in results])
+        keys: Sequence[Any] = sort_keys([values(problem, decisions, score) for decisions, score in results])
     else:
         keys = [score for _, score in results]
     return [results[i][0] for i in heapq.nlargest(most or len(results), range(len(results)), key=keys.__getitem__)]

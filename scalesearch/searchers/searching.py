@@ -1,8 +1,8 @@
-"""The one search: proposals of a searcher, promotions as results justify them, until there are neither.
+"""The one search: a searcher's proposals, and promotions as results justify them, until there are neither.
 
-What it asks for is a function of the results with lower numbers alone: proposal n may be asked for when all results up
-to n − `lag` are known, and is shown exactly those. So the outcome doesn't depend on how many are tried at a time or
-which ends first, and going on after a kill is running again with the logged results at hand.
+Which job comes next depends on the results with lower numbers alone: proposal n may be asked for when all results up
+to n − `lag` are known, and sees exactly those. So the outcome doesn't depend on how many jobs run at a time or on
+which ends first, and resuming after a kill is running again with the logged results at hand.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ from scalesearch.counting import block_cost, cost
 from scalesearch.errors import InputError, WorkFailed, shown
 from scalesearch.searchers.asking import ask
 from scalesearch.searchers.halving import Entry, Scheduler, modelled_rung, promotion
-from scalesearch.searchers.jobs import WAIT, Job, Jobs, Wait
-from scalesearch.searchers.log import TrialLog
 from scalesearch.searchers.problem import Decisions, Past, Problem
 from scalesearch.searchers.table import DEFAULT
-from scalesearch.searchers.trial import Trial
-from scalesearch.training import Score
+from scalesearch.trials import WAIT, Job, Jobs, Score, Trial, TrialLog, Wait
 
 ENOUGH = 10  # scores at a rung before searchers learn from it and not from the one below
 NAME = re.compile(r"[\w+-]+")
@@ -36,7 +33,7 @@ Results = dict[Entry, tuple[float, ...] | None]  # every objective of a result, 
 class Search:
     """`trials` networks of a problem, proposed by the searcher `with_`, each tried at the epochs of `rungs` as far as
     the scheduler sends it on. `first` are proposed before the searcher is asked; with `inherit` networks start from the
-    weights of earlier ones. `dice` is what chance hangs on beside the number of a proposal.
+    weights of earlier ones. `seed_key` seeds the random numbers, together with a proposal's number.
     """
 
     problem: Problem
@@ -45,7 +42,7 @@ class Search:
     with_: str = DEFAULT
     step: str = "search"
     seed: int = 0
-    dice: str = ""
+    seed_key: str = ""
     lag: int = 1
     rungs: tuple[int, ...] = (1,)
     scheduler: Scheduler = field(default_factory=Scheduler)
@@ -59,28 +56,32 @@ class Search:
     seen: set[str] = field(default_factory=set, init=False)
     exhausted: bool = field(default=False, init=False)
     results: Results = field(default_factory=dict, init=False)  # of the first numbers, as far as they were looked at
-    told: list[tuple[Decisions, float | None]] = field(default_factory=list, init=False)  # their scores, likewise
+    scores: list[tuple[Decisions, float | None]] = field(default_factory=list, init=False)  # their scores, likewise
     complete: int = field(default=0, init=False)  # how many numbers from 0 have results
 
     def jobs(self, log: TrialLog) -> Jobs:
-        """What to try next; `WAIT` while results are missing that it hangs on. Raises `WorkFailed` if all fail."""
-        self.log, known_before = log, len(log.of(self.step, self.seed))
+        """Yields what to try next, or `WAIT` while results are missing that it depends on.
+
+        Raises:
+            WorkFailed: If the first ten trials all fail.
+        """
+        self.log, results_before = log, len(log.of(self.step, self.seed))
         for number in itertools.count():
             known = max(0, number - self.lag + 1)
-            yield from self._known(known)
+            yield from self._wait_for(known)
             logged = self._trial(number)
             if logged:
                 self._check(logged)
-                self._take_in(logged, logged.fidelity.get("parent", ""))
+                self._register(logged, logged.fidelity.get("parent", ""))
                 continue
-            self._check_failures(known_before, known)
+            self._check_failures(results_before, known)
             job = self._next(number, known)
             if job is None and known < number:
-                yield from self._known(number)
+                yield from self._wait_for(number)
                 job = self._next(number, number)
             if job is None:
                 break
-            self._take_in(job, job.parent)
+            self._register(job, job.parent)
             yield job
 
     def _check(self, logged: Trial) -> None:
@@ -101,25 +102,25 @@ class Search:
     def _trial(self, number: int) -> Trial | None:
         return self.log.trials.get((self.step, self.seed, number))
 
-    def _known(self, upto: int) -> Iterator[Wait]:
+    def _wait_for(self, upto: int) -> Iterator[Wait]:
         while self.complete < upto:
             if self._trial(self.complete):
                 self.complete += 1
             else:
                 yield WAIT
 
-    def _check_failures(self, known_before: int, known: int) -> None:
-        if known >= known_before + MOST_FAILURES and all(values is None for values in self._results(known).values()):
+    def _check_failures(self, results_before: int, known: int) -> None:
+        if known >= results_before + MOST_FAILURES and all(values is None for values in self._results(known).values()):
             of = "" if self.step == "search" else f" of the {self.step} search"
             raise WorkFailed(
                 f"all {known} trials{of} failed: {self.log.trials[self.step, self.seed, known - 1].reason}"
             )
 
-    def _take_in(self, asked: Trial | Job, parent: str) -> None:
-        entry, decisions = (asked.candidate, asked.rung), asked.decisions
+    def _register(self, item: Trial | Job, parent: str) -> None:
+        entry, decisions = (item.candidate, item.rung), item.decisions
         self.entries.append(entry)
-        self.names[entry] = asked.name
-        if asked.candidate == len(self.candidates):
+        self.names[entry] = item.name
+        if item.candidate == len(self.candidates):
             self.candidates.append(decisions)
             self.parents.append(parent)
             self.seen.add(self.problem.identity(decisions) or "")
@@ -127,19 +128,19 @@ class Search:
                 self.first = self.first[self.first.index(decisions) + 1 :]
 
     def _next(self, number: int, known: int) -> Job | None:
-        """A promotion, or a new network, or, where no network came to the end, the best one's next rung."""
+        """Returns a promotion, or a new network, or, where no network came to the end, the best one's next rung."""
         results = self._results(known)
         entry = self._promotion(results, self.scheduler.eta)
         if entry is None and len(self.candidates) < self.trials and not self.exhausted:
-            rng, objectives = Random(f"{self.dice}-{number}"), 1 + len(self.problem.objectives)
-            asked = ask(self.problem, self.with_, self._past(results), rng, self.seen, self.first, objectives)
-            if asked is not None:
+            rng, objectives = Random(f"{self.seed_key}-{number}"), 1 + len(self.problem.objectives)
+            proposal = ask(self.problem, self.with_, self._past(results), rng, self.seen, self.first, objectives)
+            if proposal is not None:
                 candidate = len(self.candidates)
                 entry = candidate, self.scheduler.first_rung(candidate, len(self.rungs))
-                return self._job(number, entry, asked.decisions, asked.identity, asked.rejected)
+                return self._job(number, entry, proposal.decisions, proposal.identity, proposal.rejected)
             self.exhausted = True
-        ended = (values is not None for (_, rung), values in results.items() if rung == len(self.rungs) - 1)
-        if entry is None and known == len(self.entries) and not any(ended):
+        reached_end = (values is not None for (_, rung), values in results.items() if rung == len(self.rungs) - 1)
+        if entry is None and known == len(self.entries) and not any(reached_end):
             entry = self._promotion(results, 1)  # somebody must come to the end
         if entry is None:
             return None
@@ -147,19 +148,19 @@ class Search:
         return self._job(number, entry, decisions, self.problem.identity(decisions) or "")
 
     def _results(self, known: int) -> Results:
-        """Of the numbers below `known`."""
+        """Returns the results of the numbers below `known`."""
         for number in range(len(self.results), known):
             values = self.results[self.entries[number]] = self._values(number)
-            self.told.append((self.candidates[self.entries[number][0]], None if values is None else values[0]))
+            self.scores.append((self.candidates[self.entries[number][0]], None if values is None else values[0]))
         return self.results if known == len(self.results) else dict(itertools.islice(self.results.items(), known))
 
     def _promotion(self, results: Results, eta: int) -> Entry | None:
-        """Networks that started from inherited weights and those that did not are not compared with each other."""
+        """Returns the next promotion; networks with inherited weights are compared among themselves alone."""
         if len(self.rungs) == 1:
             return None
         for inherited in (True, False):
-            alike = {entry: values for entry, values in results.items() if bool(self.parents[entry[0]]) == inherited}
-            if entry := promotion(self.entries, alike, len(self.rungs), eta):
+            group = {entry: values for entry, values in results.items() if bool(self.parents[entry[0]]) == inherited}
+            if entry := promotion(self.entries, group, len(self.rungs), eta):
                 return entry
         return None
 
@@ -167,11 +168,11 @@ class Search:
         candidate, rung = entry
         arch = self.problem.arch(decisions)
         costs = zip(self.problem.objectives, self.problem.costs(decisions), strict=True)
-        started = [self.rungs[r] for c, r in self.entries if c == candidate and r < rung] if rung else []
+        lower_rungs = [self.rungs[r] for c, r in self.entries if c == candidate and r < rung] if rung else []
         stage = f"-e{self.rungs[rung]}" if len(self.rungs) > 1 else ""
         parent = ""
         if self.inherit and arch is not None:
-            parent = self.parents[candidate] if started else self._parent(arch, number)
+            parent = self.parents[candidate] if lower_rungs else self._parent(arch, number)
         return Job(
             self.step,
             number,
@@ -182,7 +183,7 @@ class Search:
             arch,
             cost(arch)._asdict() if arch else dict(costs),
             until=self.rungs[rung],
-            start=max(started, default=0),
+            start=max(lower_rungs, default=0),
             of=self.rungs[-1],
             candidate=candidate,
             rung=rung,
@@ -191,17 +192,19 @@ class Search:
         )
 
     def _parent(self, arch: Arch, number: int) -> str:
-        """The finished trial that shares most parameters, block by block in its place; the same whoever ends first."""
+        """Returns the name of the finished trial that shares most parameters, block by block in its place."""
         blocks = dict(expand(arch).blocks())
 
         def shared(trial: Trial) -> int:
-            theirs = dict(expand(self.log.arch(trial)).blocks())
+            earlier = dict(expand(self.log.arch(trial)).blocks())
             return sum(
-                block_cost(b).params for path, b in blocks.items() if path in theirs and theirs[path].digest == b.digest
+                block_cost(b).params
+                for path, b in blocks.items()
+                if path in earlier and earlier[path].digest == b.digest
             )
 
-        known = [self._trial(i) for i in range(max(0, number - self.lag + 1))]
-        done = [t for t in known if t and t.done and not t.early]
+        visible = [self._trial(i) for i in range(max(0, number - self.lag + 1))]
+        done = [t for t in visible if t and t.done and not t.early]
         best = max(done, key=lambda t: (shared(t), t.number), default=None)
         return best.name if best is not None and shared(best) else ""
 
@@ -213,12 +216,14 @@ class Search:
         return (score, *(-c for c in self.problem.costs(self.candidates[self.entries[number][0]])))
 
     def _past(self, results: Results) -> Past:
-        """The results of one fidelity, and what is under way."""
-        waiting = [c for c, _ in self.entries[len(results) :]]
+        """Returns the results of one fidelity, and what is under way."""
+        pending = [c for c, _ in self.entries[len(results) :]]
         if len(self.rungs) == 1 and not self.inherit:
-            return Past(self.told[: len(results)], [self.candidates[c] for c in waiting])
+            return Past(self.scores[: len(results)], [self.candidates[c] for c in pending])
         rung = modelled_rung(results, len(self.rungs), ENOUGH)
-        there = {c: None if values is None else values[0] for (c, r), values in results.items() if r == rung}
-        inherited = 2 * sum(bool(self.parents[c]) for c in there) >= len(there)
-        alike = [(self.candidates[c], score) for c, score in there.items() if bool(self.parents[c]) == inherited]
-        return Past(alike, [self.candidates[c] for c in sorted({*waiting} - there.keys())])
+        at_rung = {c: None if values is None else values[0] for (c, r), values in results.items() if r == rung}
+        inherited = 2 * sum(bool(self.parents[c]) for c in at_rung) >= len(at_rung)
+        results_alike = [
+            (self.candidates[c], score) for c, score in at_rung.items() if bool(self.parents[c]) == inherited
+        ]
+        return Past(results_alike, [self.candidates[c] for c in sorted({*pending} - at_rung.keys())])

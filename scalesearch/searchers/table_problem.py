@@ -38,7 +38,7 @@ class TableProblem(Problem):
 
     `score` names the column to be large, `objectives` those to be small beside it. `numbers` are columns that are known
     of a network before any training, such as params and MACs. Rows of equal decisions are taken together, as their mean
-    (`table.told` says so); of those that differ, rows of equal `same` are one network; those that lack it
+    (`table.repetitions` says so); of those that differ, rows of equal `same` are one network; those that lack it
     stand for themselves. Rows without a finite cost or number are outside. Raises `InputError`, placed at the argument
     that is wrong.
     """

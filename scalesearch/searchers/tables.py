@@ -73,8 +73,8 @@ class Table:
         return Table(self.path, merged, np.bincount(group), spread)
 
     @property
-    def told(self) -> str:
-        """That rows are means, in words; nothing where each is one."""
+    def repetitions(self) -> str:
+        """In words that rows are means of several; nothing if each is one."""
         if self.repeats is None:
             return ""
         least, most = self.repeats.min(), self.repeats.max()

@@ -29,7 +29,7 @@ def adapted_units(units: Iterable[Any], resolution: Resolution) -> tuple[Any, ..
     """
     units = list(units)
     layers = [unit for unit in units if unit.part in ("stem", "stages")]
-    if any(unit.part == "head" and BLOCKS[unit.kind].task == "detection" for unit in units):
+    if any(unit.part == "head" and BLOCKS[unit.kind].keeps_strides for unit in units):
         return tuple(units)
     strides = adapted_strides([_stride(unit) for unit in layers], resolution)
     small = has_no_border_to_spare([_stride(unit) for unit in layers], resolution)

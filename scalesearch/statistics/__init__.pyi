@@ -12,7 +12,7 @@ from .pareto import (
     front_probability as front_probability,
     hypervolume as hypervolume,
     ranks as ranks,
-    standing as standing,
+    sort_keys as sort_keys,
     undominated as undominated,
     volumes as volumes,
 )

@@ -72,7 +72,7 @@ def crowding(points: Points) -> list[float]:
     return found.tolist()
 
 
-def standing(points: Points) -> list[tuple[float, float]]:
+def sort_keys(points: Points) -> list[tuple[float, float]]:
     """What points are to be sorted by: the front first, then room around. One value alone is sorted by itself."""
     if not points:
         return []

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalesearch.errors import InputError, shown, unknown
+from scalesearch.plain_data import PlainDict, PlainMapping
 
 
-def document_digest(document: Mapping[str, Any]) -> str:
+def document_digest(document: PlainMapping) -> str:
     """16 hex digits that name what a study asks for, wherever it runs."""
     asked = {key: value for key, value in document.items() if key != "ray"}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
@@ -25,7 +26,7 @@ def document_difference(there: Any, wanted: Any, place: str = "") -> str:
     return f"{place} was {shown(there)}, is {shown(wanted)}"
 
 
-def lay_over(data: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def lay_over(data: PlainDict, settings: PlainMapping) -> None:
     """Change a study's data by `settings` (`{"search.trials": 4}`), those of a preset that they name first, and take
     its presets away: what is left is what runs. Raises `InputError` for a preset that there is not."""
     presets = data.pop("presets", None) or {}
@@ -39,7 +40,7 @@ def lay_over(data: dict[str, Any], settings: Mapping[str, Any]) -> None:
         override(data, dotted, value)
 
 
-def override(data: dict[str, Any], dotted: str, value: Any) -> None:
+def override(data: PlainDict, dotted: str, value: Any) -> None:
     """Lay `search.trials` = 4 over the data of a study. Raises `InputError` where that leads through no mapping."""
     *outer, last = dotted.split(".")
     for key in outer:

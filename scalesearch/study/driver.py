@@ -2,77 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.searchers import WAIT, Job, Jobs, Key, Trial, TrialLog, Wait, compared, trial_of
-from scalesearch.study.planning import STAGES, check_enough, planned, replanned
+from scalesearch.study.planning import check_enough, plan_at, replanned
 from scalesearch.study.step import Step
 from scalesearch.study.study import AUTO, Study
-from scalesearch.training import Recipe
+from scalesearch.trials import (
+    WAIT,
+    Event,
+    Job,
+    Jobs,
+    Key,
+    Observer,
+    Outcome,
+    Recipe,
+    Trial,
+    TrialLog,
+    Wait,
+    comparable_trials,
+    trial_of,
+)
 
 T = TypeVar("T")
 
 
 class Driver:
-    """Hands out the jobs of a study and takes their results into the log. `study` is what was `asked` for, with a plan
-    for its hours as far as there is one.
+    """Hands out the jobs of a study and takes their results into the log.
 
-    `next()` gives a job, `WAIT` while results are missing that the next one needs, or None at the end. `told` is called
-    with every trial that is logged. `memory` keeps what steps have worked out from results that won't change.
+    Attributes:
+        requested: The study as its file has it.
+        study: The same, with trials and epochs as planned so far where it has hours.
+        log: Every trial.
+        notify: Hears of every trial that is logged, and of whatever else is told.
+        clock: Returns the seconds that the run has been at work.
     """
-
-    alone = True  # no other driver tries jobs of the same run
 
     def __init__(
         self,
         study: Study,
         log: TrialLog,
-        told: Callable[[Trial], None] = lambda trial: None,
+        notify: Observer = lambda event: None,
         clock: Callable[[], float] = lambda: 0.0,
     ):
-        self.asked, self.log, self.told, self.clock = study, log, told, clock
+        self.requested, self.log, self.notify, self.clock = study, log, notify, clock
         self.study = replanned(study, log)
-        self.memory: dict[Any, Any] = {}
-        self._asked: list[Key] = []
+        self._memory: dict[Hashable, object] = {}  # what steps have worked out from results that won't change
+        self._handed_out: list[Key] = []
+        self._under_way: list[str] = []  # steps that have begun and not ended
         self._jobs = self._all_steps()
 
     def next(self) -> Job | Wait | None:
+        """Returns a job, `WAIT` while results are missing that the next one depends on, or None at the end."""
         return next(self._jobs, None)
 
-    def finish(self, job: Job, outcome: Mapping[str, Any]) -> Trial:
-        """Log what came of `job`, as `trial_of` has it."""
+    def finish(self, job: Job, outcome: Outcome) -> Trial:
+        """Logs what came of `job` and returns it as a trial."""
         trial = replace(trial_of(job, outcome, self.study.evaluator), at=round(self.clock(), 3))
-        return self.keep(trial)
-
-    def keep(self, trial: Trial) -> Trial:
         self.log.append(trial)
-        self.told(trial)
+        self.notify(Event("finished", job.step, job, trial))
         return trial
+
+    def message(self, text: str) -> None:
+        """Passes a line on to whoever watches."""
+        self.notify(Event("message", text=text))
 
     def _all_steps(self) -> Jobs:
         for step in self.study.steps:
-            yield from self._all_known(step.needs)
-            if self.asked.hours and step.name in STAGES:
-                check_enough(self.asked, self.log)
-                self.study = planned(self.asked, self.log, step.name)[0]
+            yield from self._wait_for(step.needs)
+            if self.requested.hours and step.planned_from:
+                check_enough(self.requested, self.log)
+                self.study = plan_at(self.requested, self.log, step.name)[0]
             for job in step.jobs(self):
                 if isinstance(job, Job):
-                    self._asked.append(job.key)
+                    self._hand_out(job)
                 yield job
-        yield from self._all_known(tuple(step.name for step in self.study.steps))
+        yield from self._wait_for(tuple(step.name for step in self.study.steps))
 
-    def _all_known(self, steps: tuple[str, ...]) -> Iterator[Wait]:
-        while not all(key in self.log.trials for key in self._asked if key[0] in steps):
+    def _hand_out(self, job: Job) -> None:
+        self._handed_out.append(job.key)
+        if job.step not in self._under_way:
+            self._under_way.append(job.step)
+            self.notify(Event("started", job.step))
+
+    def _wait_for(self, steps: tuple[str, ...]) -> Iterator[Wait]:
+        while not all(key in self.log.trials for key in self._handed_out if key[0] in steps):
             yield WAIT
+        for step in [step for step in self._under_way if step in steps]:
+            self._under_way.remove(step)
+            self.notify(Event("finished", step))
 
     def check(self) -> None:
         """Raises `InputError`, placed in the log, for a trial that its step can't have tried, or not so."""
         for step in self.study.steps:
             trials = self.log.of(step.name)
-            problem = step.stored(self) if step.stored and trials else None
+            problem = step.problem(self) if trials else None
             for trial in trials:
                 with self.log.line(trial, "decisions"):
                     if problem is not None:
@@ -82,33 +108,34 @@ class Driver:
                     self._check_scores(step, trial)
 
     def _check_scores(self, step: Step, trial: Trial) -> None:
-        wanted = [self.study.evaluator.score.key] if step.trains and trial.fidelity.get("epochs", 1) else []
-        wanted += [self.study.trained.task.tested.key] if step.tested else []
-        if trial.done and (missing := next((key for key in wanted if key not in trial.scores), None)):
+        required = [self.study.evaluator.score.key] if step.trains and trial.fidelity.get("epochs", 1) else []
+        required += [self.study.trained.task.tested.key] if step.tested else []
+        if trial.done and (missing := next((key for key in required if key not in trial.scores), None)):
             raise InputError("is missing, and the trial is done", missing)
 
     # What steps are made with.
 
     def recipe_of(self, step: str) -> Recipe:
-        """The recipe of a step; with `epochs: auto`, for as many epochs as the fidelity step has found enough."""
+        """Returns the recipe of a step; with `epochs: auto`, for as many epochs as were found enough."""
         recipe = self.study.recipe_of(step)
-        asked = next((s.epochs(self.study) for s in self.study.steps if s.name == step), None)
-        enough = next((s.enough for s in self.study.steps if s.enough), None)
-        return replace(recipe, epochs=enough(self)) if asked == AUTO and enough else recipe
+        epochs = next((s.epochs(self.study) for s in self.study.steps if s.name == step), None)
+        enough = next((e for s in self.study.steps if (e := s.enough_epochs(self))), None) if epochs == AUTO else None
+        return replace(recipe, epochs=enough) if enough else recipe
 
     def once(self, job: Job) -> Iterator[Job]:
-        """The job, if its result is not known."""
+        """Yields the job if its result is not known."""
         if job.key not in self.log.trials:
             yield job
 
-    def remembered(self, key: Any, make: Callable[[], T]) -> T:
-        if key not in self.memory:
-            self.memory[key] = make()
-        return self.memory[key]
+    def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Returns what `compute` works out from results that won't change, worked out once."""
+        if key not in self._memory:
+            self._memory[key] = compute()
+        return cast(T, self._memory[key])
 
     def final(self, step: str) -> list[Trial]:
-        """A search's trials that were trained to the end, alike. Raises `WorkFailed` where none succeeded."""
-        done = self._ended(step)
+        """Returns a search's trials that were trained to the end, alike. Raises `WorkFailed` if none succeeded."""
+        done = self._final(step)
         if not done:
             trials = self.log.of(step)
             reason = next((t.reason for t in trials if t.reason), "no network was found")
@@ -118,42 +145,39 @@ class Driver:
         return done
 
     def best(self, step: str) -> Trial:
-        """The step's best trial, of those trained to the end. Raises `WorkFailed` where none succeeded."""
+        """Returns the step's best trial of those trained to the end. Raises `WorkFailed` if none succeeded."""
         return max(self.final(step), key=self.rank)
 
     def has_best(self, step: str) -> bool:
-        return bool(self._ended(step))
+        """Returns whether a trial of the step has come to the end of its training."""
+        return bool(self._final(step))
 
-    def _ended(self, step: str) -> list[Trial]:
-        def ended():
-            return compared((t for t in self.log.of(step) if not t.early), self.study.evaluator.score)
+    def _final(self, step: str) -> list[Trial]:
+        def final_trials() -> list[Trial]:
+            return comparable_trials((t for t in self.log.of(step) if not t.early), self.study.evaluator.score)
 
-        return self.log.standing(("ended", step), ended)
+        return self.log.cached(("final", step), final_trials)
 
     def rank(self, trial: Trial) -> tuple[float, float]:
+        """Returns the key by which trials of one fidelity are sorted, worst first."""
         return self.study.evaluator.score.rank(trial.scores)
 
     def score(self, trial: Trial) -> float:
-        """What a trial that has one scored, large being good."""
+        """Returns the score of a trial that has one, its sign turned so that large is good."""
         value = self.study.evaluator.score.of(trial.scores)
         assert value is not None, trial.name
         return value
 
     @property
     def trials(self) -> list[Trial]:
-        """Everything logged, in the order of steps and numbers; of a table, seed by seed."""
+        """Every trial, in the order of steps and numbers; of a table, seed by seed."""
 
-        def by_seed(trial):
+        def seed(trial: Trial) -> int:
             return trial.fidelity["seed"] if self.study.rows else 0
 
-        return [trial for step in self.study.steps for trial in sorted(self.log.of(step.name), key=by_seed)]
+        return [trial for step in self.study.steps for trial in sorted(self.log.of(step.name), key=seed)]
 
     @property
     def finished(self) -> bool:
         """Whether every trial of the study is in the log."""
-        planned = {step.name: len(step.macs(self.study, 1.0)) for step in self.study.steps}
-
-        def counted(step):
-            return len(self.log.of(step.name)) == planned[step.name]
-
-        return all(step.ended(self) if step.ended else counted(step) for step in self.study.steps)
+        return all(step.ended(self) for step in self.study.steps)

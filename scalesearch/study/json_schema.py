@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from scalesearch.budget import QUANTITIES
+from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import SEARCHERS, Scheduler
 from scalesearch.signature import REQUIRED, Field, fields_of, json_schema
 from scalesearch.space import mapping, space_schema
@@ -13,11 +13,11 @@ from scalesearch.study.reading import study_fields
 from scalesearch.study.steps import STEPS
 from scalesearch.study.study import Resources
 from scalesearch.study.tables import Columns
-from scalesearch.training import RECIPES, Recipe
+from scalesearch.trials import RECIPES, Recipe
 
 AMOUNT = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}  # 600M, ≤ 5M, 2x resnet18 ± 2%
 DEVICE = {"anyOf": [{"type": "string"}, {"type": "object"}]}
-Schema = dict[str, Any]
+Schema = PlainDict
 
 
 def study_schema() -> Schema:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scalesearch.errors import inside
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.zoo import SUFFIXES, load
 
 MULTIPLE = re.compile(rf"(?P<times>[x×]\s*)(?P<file>\S+(?:{'|'.join(map(re.escape, SUFFIXES))}))(?=\s|$|±|\+)", re.I)
 
 
-def with_models(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def with_models(data: PlainMapping, folder: Path) -> PlainDict:
     """A study's data with every architecture's YAML, Darknet's .cfg and trained network's folder that `compare` or a
     budget names as one of its `models`, by its own name. Paths are relative to `folder`.
 

@@ -1,8 +1,8 @@
-"""What a run can do in the hours that it has: trials and epochs, from the pace that its log tells.
+"""What a run can do in the hours that it has: trials and epochs, from the pace that its log shows.
 
-The plan is made before the base search, and again before the scaling search and before the family, each time from the
-trials of the steps before alone; so it is the same after a resume, and for whoever verifies the run. What is not known
-yet is taken to go on as measured: seconds an epoch by what a network counts, and how many trainings ran side by side.
+The plan is made before every step that names those it is planned from (`Step.planned_from`), from their trials alone;
+so it is the same after a resume, and for whoever verifies the run. The rest is assumed to go on as measured: seconds an
+epoch by what a network counts, and how many trainings ran side by side.
 """
 
 from __future__ import annotations
@@ -11,28 +11,32 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scalesearch.errors import WorkFailed
-from scalesearch.searchers import Trial, TrialLog
+from scalesearch.trials import Trial, TrialLog
 
-STAGES = {
-    "base": ("pace",),
-    "scale": ("pace", "base", "finalists"),
-    "family": ("pace", "base", "finalists", "scale", "transfer"),
-}
-OPEN: dict[str, tuple[str, ...]] = {"base": ("base", "scale"), "scale": ("scale",), "family": ()}  # searches, by stage
+if TYPE_CHECKING:
+    from scalesearch.study.step import Step
+    from scalesearch.study.study import Study
+
 AIM = 0.98  # of the hours; reports and the end of Ray take time too
 LATE = 1.1  # times the hours, which no plan may take
 MOST = 1e6  # times what the study says without hours
 MOST_TRIALS = 2_000
-Asked = Any  # a `Study`
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """When the whole run would end, in seconds of its time, as told `at` a moment `before` a step; and when it did, as
-    far as it has come."""
+    """When the whole run was expected to end, and when it did.
+
+    Attributes:
+        before: The step before which the forecast was made.
+        at: Seconds of the run's time at which it was made.
+        seconds: Seconds of the run's time at which the run was to end.
+        asked: Seconds that the study asks for.
+        took: Seconds that the run has taken, as far as it has come.
+    """
 
     before: str
     at: float
@@ -42,7 +46,7 @@ class Forecast:
 
 
 class Pace:
-    """Of trials that a log holds."""
+    """How fast a machine trains: seconds an epoch by what a network counts, and trainings side by side."""
 
     def __init__(self, trials: list[Trial]):
         import numpy as np
@@ -60,11 +64,17 @@ class Pace:
         self.elapsed = max((t.at for t in trials), default=0.0)
         self.slots = _slots(trained)
         by_step = [[t for t in trained if t.step == step] for step in {t.step for t in trained}]
-        really = sum(max(t.at for t in step) - min(t.at - t.seconds for t in step) for step in by_step)
-        self.stretch = really / max(1e-9, sum(_together([t.seconds for t in s], _slots(s)) for s in by_step))
+        measured = sum(max(t.at for t in step) - min(t.at - t.seconds for t in step) for step in by_step)
+        self.stretch = measured / max(1e-9, sum(_together([t.seconds for t in s], _slots(s)) for s in by_step))
 
     def step(self, sizes: Sequence[tuple[float, float]], epochs: int, most: int) -> float:
-        """Seconds of the run's time for trainings of so many MACs and activations, `most` of them side by side."""
+        """Returns the seconds of the run's time that a step takes.
+
+        Args:
+            sizes: MACs and activations of every training; 0 activations for unknown ones.
+            epochs: Of every training.
+            most: How many trainings run side by side at most.
+        """
         trained = [self._training(macs, acts or macs * self.acts, epochs) for macs, acts in sizes]
         return self.stretch * _together(trained, max(1, min(most, self.slots)))
 
@@ -74,121 +84,132 @@ class Pace:
 
 
 def _together(seconds: Sequence[float], slots: int) -> float:
-    """Until the last has ended, each begun as soon as there is room."""
+    """Returns the seconds until the last training has ended, each begun as soon as there is room."""
     ends = [0.0] * slots
-    for each in seconds:
-        heapq.heapreplace(ends, ends[0] + each)
+    for duration in seconds:
+        heapq.heapreplace(ends, ends[0] + duration)
     return max(ends)
 
 
 def _slots(trials: list[Trial]) -> int:
-    """How many were at work at a time: in the middle of a trial, at most."""
+    """Returns how many trials were at work at a time, at most, in the middle of one."""
     middles = [t.at - t.seconds / 2 for t in trials]
     return max([1, *(sum(t.at - t.seconds <= middle <= t.at for t in trials) for middle in middles)])
 
 
-def planned(asked: Asked, log: TrialLog, stage: str) -> tuple[Asked, list[Forecast]]:
-    """The study with the trials and epochs that the log justifies before a stage, and what was forecast until then."""
-    study, told, stages = asked, [], list(STAGES)
-    for before in stages[: stages.index(stage) + 1]:
-        study, forecast = _planned_once(study, log, before)
-        told.append(forecast)
-    return study, told
+def plan_at(requested: Study, log: TrialLog, step: str) -> tuple[Study, list[Forecast]]:
+    """Returns the study with the trials and epochs that the log justifies before a step, and the forecasts."""
+    study, forecasts = requested, []
+    for stage in _stages(requested):
+        study, forecast = _planned_once(study, log, stage)
+        forecasts.append(forecast)
+        if stage.name == step:
+            break
+    return study, forecasts
 
 
-def _planned_once(study: Asked, log: TrialLog, stage: str) -> tuple[Asked, Forecast]:
-    trials = [t for t in log if t.step in STAGES[stage]]
-    pace, whole = Pace(trials), 3600 * study.hours
-
-    def total(study):
-        return pace.elapsed + _left(study, pace, stage, trials)
-
-    study = _fitting(study, stage, lambda study: total(study) <= AIM * whole)
-    took = max((t.at for t in log), default=0.0)
-    return study, Forecast(stage, round(pace.elapsed, 1), round(total(study), 1), whole, took)
-
-
-def check_enough(asked: Asked, log: TrialLog) -> None:
-    """Raises `WorkFailed` where even the least of everything takes longer than the hours."""
-    least = planned(asked, log, "base")[1][0].seconds
-    if least > LATE * 3600 * asked.hours:
+def check_enough(requested: Study, log: TrialLog) -> None:
+    """Raises `WorkFailed` if even the least of everything takes longer than the hours."""
+    least = plan_at(requested, log, _stages(requested)[0].name)[1][0].seconds
+    if least > LATE * 3600 * requested.hours:
         raise WorkFailed(
             f"the least that the study asks for takes about {least / 3600:.2g} h, and budget.hours is "
-            f"{asked.hours:g}; leave out hand-built networks or seeds, or give it more"
+            f"{requested.hours:g}; leave out hand-built networks or seeds, or give it more"
         )
 
 
-def forecasts(asked: Asked, log: TrialLog) -> list[Forecast]:
-    reached = [stage for stage in STAGES if any(t.step == stage for t in log)]
-    return planned(asked, log, reached[-1])[1] if asked.hours and reached else []
+def forecasts(requested: Study, log: TrialLog) -> list[Forecast]:
+    """Returns the forecasts that were made so far; none for a study without hours."""
+    stage = _reached(requested, log)
+    return plan_at(requested, log, stage.name)[1] if requested.hours and stage else []
 
 
-def replanned(asked: Asked, log: TrialLog) -> Asked:
-    """The study as its log shows it to be under way."""
-    reached = [stage for stage in STAGES if any(t.step == stage for t in log)]
-    return planned(asked, log, reached[-1])[0] if asked.hours and reached else asked
+def replanned(requested: Study, log: TrialLog) -> Study:
+    """Returns the study with trials and epochs as planned when the log was written."""
+    stage = _reached(requested, log)
+    return plan_at(requested, log, stage.name)[0] if requested.hours and stage else requested
 
 
-def _left(study: Asked, pace: Pace, stage: str, trials: list[Trial]) -> float:
-    """Seconds of the run's time for all from a stage on."""
-    counted = [t.cost["macs"] for t in trials if t.step == "base" and t.done] or [t.cost["macs"] for t in trials]
-    base = sum(counted) / max(1, len(counted))
-    best = max(
-        (t for t in trials if t.step in ("base", "finalists") and t.done),
-        default=None,
-        key=lambda t: study.evaluator.score.rank(t.scores),
-    )
-    if stage != "base" and best is not None:
-        base = best.cost["macs"]
-    names = [step.name for step in study.steps]
+def _stages(study: Study) -> list[Step]:
+    """Returns the steps before which a plan is made."""
+    return [step for step in study.steps if step.planned_from]
+
+
+def _reached(study: Study, log: TrialLog) -> Step | None:
+    begun = {trial.step for trial in log}
+    return next((stage for stage in reversed(_stages(study)) if stage.name in begun), None)
+
+
+def _planned_once(study: Study, log: TrialLog, stage: Step) -> tuple[Study, Forecast]:
+    trials = [t for t in log if t.step in stage.planned_from]
+    pace, available = Pace(trials), 3600 * study.hours
+
+    def total(study: Study) -> float:
+        return pace.elapsed + _remaining(study, pace, stage, trials)
+
+    study = _fitting(study, stage, lambda study: total(study) <= AIM * available)
+    took = max((t.at for t in log), default=0.0)
+    return study, Forecast(stage.name, round(pace.elapsed, 1), round(total(study), 1), available, took)
+
+
+def _remaining(study: Study, pace: Pace, stage: Step, trials: list[Trial]) -> float:
+    """Returns the seconds of the run's time for all steps from a stage on."""
+    base_macs = _expected_base_macs(study, stage, trials)
     seconds = 0.0
-    for step in study.steps[names.index(stage) :]:
+    for step in study.steps[study.steps.index(stage) :]:
         if step.trains:
             epochs = study.recipe_of(step.name).epochs
-            sizes = step.costs(study) if step.costs else [(macs, 0.0) for macs in step.macs(study, base)]
-            seconds += pace.step(sizes, epochs, study.parallel if step.settled else len(sizes))
+            sizes = step.costs(study) or [(macs, 0.0) for macs in step.macs(study, base_macs)]
+            seconds += pace.step(sizes, epochs, study.parallel if step.search_title else len(sizes))
     return seconds
 
 
-def _fitting(study: Asked, stage: str, fits: Callable[[Asked], bool]) -> Asked:
-    """The most of what is open at a stage that fits, at least one of each."""
+def _expected_base_macs(study: Study, stage: Step, trials: list[Trial]) -> float:
+    """Returns the MACs of the best network so far; before the search for it the mean of those tried."""
+    deciding = [step.name for step in study.steps if step.decides_base]
+    candidates = [t for t in trials if t.step in deciding and t.done]
+    if stage.name not in deciding and candidates:
+        return max(candidates, key=lambda t: study.evaluator.score.rank(t.scores)).cost["macs"]
+    counts = [t.cost["macs"] for t in candidates if t.step == deciding[0]] or [t.cost["macs"] for t in trials]
+    return sum(counts) / max(1, len(counts))
+
+
+def _fitting(study: Study, stage: Step, fits: Callable[[Study], bool]) -> Study:
+    """Returns the study with the most of what is open at a stage that fits, at least one of each."""
     low, high = 1e-3, MOST
     for _ in range(40):
         middle = sqrt(low * high)
         low, high = (middle, high) if fits(_times(study, stage, middle)) else (low, middle)
-    found = _times(study, stage, low)
-    while stage != "family" and (more := _one_more(found, stage)) is not None and fits(more):
-        found = more
-    return found
+    fitting = _times(study, stage, low)
+    while (more := _one_more(fitting, stage)) is not None and fits(more):
+        fitting = more
+    return fitting
 
 
-def _times(study: Asked, stage: str, factor: float) -> Asked:
-    """As many trials and epochs as a factor on the time that they take makes of them; what is begun stays."""
-    each = factor if stage == "family" else sqrt(factor)
-
-    def epochs(n):
-        return None if n is None else max(1, int(n * each))
-
-    def trials(n):
-        return min(MOST_TRIALS, max(4, int(n * each)))
-
+def _times(study: Study, stage: Step, factor: float) -> Study:
+    """Returns the study with trials and epochs that take about `factor` times as long; what has begun stays."""
+    each = sqrt(factor) if stage.open_searches else factor
     sections = dict(study.sections)
-    for kind in [_kind(study, search) for search in OPEN[stage]]:
+    for kind in (_options_type(study, search) for search in stage.open_searches):
         options = sections[kind]
-        sections[kind] = replace(options, trials=trials(options.trials), epochs=epochs(options.epochs))
-    recipe = study.training.recipe
-    training = replace(study.training, recipe=replace(recipe, epochs=max(1, int(recipe.epochs * each))))
+        epochs = None if options.epochs is None else max(1, int(options.epochs * each))
+        sections[kind] = replace(options, trials=min(MOST_TRIALS, max(4, int(options.trials * each))), epochs=epochs)
+    recipe = study.trained.recipe
+    training = replace(study.trained, recipe=replace(recipe, epochs=max(1, int(recipe.epochs * each))))
     return replace(study, sections=sections, training=training)
 
 
-def _kind(study: Asked, step: str) -> Any:
-    """The type of a step's options."""
-    return next(s.options for s in study.steps if s.name == step)
+def _options_type(study: Study, step: str) -> type:
+    options = next(s.options for s in study.steps if s.name == step)
+    assert options is not None, step
+    return options
 
 
-def _one_more(study: Asked, stage: str) -> Asked | None:
-    """One trial more in the stage's search: what is left over where a whole epoch more for all would be too much."""
-    kind = _kind(study, stage)
+def _one_more(study: Study, stage: Step) -> Study | None:
+    """Returns the study with one trial more in the stage's search: where an epoch more for all would be too much."""
+    if not stage.open_searches:
+        return None
+    kind = _options_type(study, stage.name)
     options = study.sections[kind]
     if options.trials >= MOST_TRIALS:
         return None

@@ -10,21 +10,24 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scalesearch.arch import adapted_strides, sides, squared, task_of
+from scalesearch.arch import adapted_strides, head_task, sides, squared
 from scalesearch.budget import QUANTITIES, Budget, bound, budget_of, relative_to
 from scalesearch.counting import cost, possible_cost, profile_in
 from scalesearch.data import Source, located as located_data, source
 from scalesearch.errors import InputError, distinct, inside, shown, unknown
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.searchers import read_table
 from scalesearch.signature import Count, Field, Natural, Rule, Sides, check_arguments, fields_of, section
 from scalesearch.space import Space, named, space_from_dict
 from scalesearch.study.document import lay_over
+from scalesearch.study.evaluators import EVALUATORS
 from scalesearch.study.models import with_models
 from scalesearch.study.shipped import find_study
 from scalesearch.study.steps import MEASURES, STEPS, base, family, fidelity, rows, scale
 from scalesearch.study.study import Resources, Study, adapted_zoo
 from scalesearch.study.tables import Columns, Rows
-from scalesearch.training import RECIPES, TASKS, Recipe, Task, Training
+from scalesearch.training import Training
+from scalesearch.trials import RECIPES, TASKS, Recipe, Task
 from scalesearch.yamlfile import Document, read
 from scalesearch.zoo import WEIGHTS, in_folder
 
@@ -43,6 +46,7 @@ def _training_keys(
     ray: dict | None = None,
     init: str | None = None,
     models: dict | None = None,
+    evaluator: str = "training",
 ) -> None:
     """What a study that trains says beside its steps' sections."""
 
@@ -64,7 +68,7 @@ Located = Callable[[], AbstractContextManager[None]]  # puts faults where they s
 KEYS = {"training": _training_keys, "table": _table_keys}
 
 
-def kind_of(data: Mapping[str, Any]) -> str:
+def kind_of(data: PlainMapping) -> str:
     return "table" if "table" in data else "training"
 
 
@@ -78,12 +82,17 @@ def study_fields(kind: str) -> dict[str, Field]:
     return fields
 
 
-def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None, kept: Source | None = None) -> Study:
-    """The study in the YAML file at `path`, with `overrides` (`{"search.trials": 4}`) laid over it; of data that was
-    looked at before, and is not looked at again, what was `kept`.
+def load_study(path: str | Path, overrides: PlainMapping | None = None, known_data: Source | None = None) -> Study:
+    """Returns the study in the YAML file at `path`.
 
-    Raises `InputError` with file and line for anything wrong in the study, in the space that it names, or for columns
-    that its table lacks.
+    Args:
+        path: The file, or the name of a study that ships with the package.
+        overrides: Keys that are laid over the file's: `{"search.trials": 4}`.
+        known_data: The facts of data that was read before and is not read again.
+
+    Raises:
+        InputError: With file and line, for anything wrong in the study, in the space that it names, or for columns
+            that its table lacks.
     """
     document = read(find_study(path))
     with document.located():
@@ -94,39 +103,42 @@ def load_study(path: str | Path, overrides: Mapping[str, Any] | None = None, kep
         data = _with_profiles(document.data, document.path.parent) if networks else document.data
         data = with_models(data, document.path.parent) if kind == "training" else data
         owner = "a study" if kind == "training" else "a table study"
-        given = check_arguments(owner, study_fields(kind), data)
-        if given.get("task") is not None and given["task"] not in TASKS:
-            raise InputError(unknown("task", given["task"], TASKS), "task")
-        study = _trained(given, data, document, kept) if kind == "training" else _looked_up(given, data, document)
+        keys = check_arguments(owner, study_fields(kind), data)
+        if keys.get("evaluator", "training") not in EVALUATORS:
+            raise InputError(unknown("evaluator", keys["evaluator"], EVALUATORS), "evaluator")
+        if keys.get("task") is not None and keys["task"] not in TASKS:
+            raise InputError(unknown("task", keys["task"], TASKS), "task")
+        study = _trained(keys, data, document, known_data) if kind == "training" else _looked_up(keys, data, document)
         for step in study.steps:
             step.check(study)
         return study
 
 
-def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Document, kept: Source | None) -> Study:
+def _trained(keys: PlainMapping, data: PlainMapping, document: Document, known_data: Source | None) -> Study:
     space_data, space, located = read_space(data["space"], document.path.parent)
     with located():
-        task = _task(given.get("task"), space)
-    sections = _sections("training", given)
+        task = _task(keys.get("task"), space)
+    sections = _sections("training", keys)
     options: base.Options = sections[base.Options]
-    given = {**given, "data": located_data(given.get("data", "digits"), document.path.parent)}
-    training = _training(given, task, sections, kept)
-    data = {**data, "data": given["data"]} if "data" in data else data
-    if given.get("init"):
-        data = {**data, "init": _init(given["init"], document.path.parent)}
+    keys = {**keys, "data": located_data(keys.get("data", "digits"), document.path.parent)}
+    training = _training(keys, task, sections, known_data)
+    data = {**data, "data": keys["data"]} if "data" in data else data
+    if keys.get("init"):
+        data = {**data, "init": _init(keys["init"], document.path.parent)}
         training = replace(training, init=True)
     measured = MEASURES.get(sections[fidelity.Options].measure)
     study = Study(
-        **_common(given, document, 4),
+        **_common(keys, document, 4),
         steps=(measured,) if measured else STEPS["training"],
         sections=sections,
         space=space,
         training=training,
         objectives=options.costs(training.task.score),
+        evaluated_by=keys.get("evaluator", "training"),
         document={**data, "space": space_data},
     )
     with inside("budget"):
-        bounds = dict(given["budget"])
+        bounds = dict(keys["budget"])
         hours = bounds.pop("hours", 0.0)
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not (0 <= hours < 1e6):
             raise InputError(f"takes a number of hours, got {shown(hours)}", "hours")
@@ -145,37 +157,37 @@ def _trained(given: Mapping[str, Any], data: Mapping[str, Any], document: Docume
     return study
 
 
-def _training(given: Mapping[str, Any], task: Task, sections: Mapping[type, Any], kept: Source | None) -> Training:
+def _training(keys: PlainMapping, task: Task, sections: Mapping[type, Any], known_data: Source | None) -> Training:
     """The images are kept at the largest resolution that a member of the family may have: all growth in γ alone."""
-    data = kept or source(given["data"])
+    data = known_data or source(keys["data"])
     if data.task != task.name:
         raise InputError(f"{data.name} has labels for {data.task}, and the study is for {task.name}", "data")
-    resolution = squared(sides(given.get("resolution") or data.resolution))
+    resolution = squared(sides(keys.get("resolution") or data.resolution))
     growth: scale.Options = sections[scale.Options]
     largest = growth.factor ** (max((*sections[family.Options].phi, *growth.phi)) / 2)
-    data = kept or source(given["data"], squared(tuple(math.ceil(side * largest) for side in sides(resolution))))
-    return Training(task, data, resolution, recipe_of(given.get("recipe", "quick")))
+    data = known_data or source(keys["data"], squared(tuple(math.ceil(side * largest) for side in sides(resolution))))
+    return Training(task, data, resolution, recipe_of(keys.get("recipe", "quick")))
 
 
 def _task(named: str | None, space: Space) -> Task:
     """The task that the study names, else what the space's heads are for."""
     arch = space.point(Random(0))[1]  # what its head is for says one that is no network too
-    name = task_of(arch) if named is None else named
+    name = head_task(arch) if named is None else named
     if name not in TASKS:
         raise InputError(f"{arch.name} is for {name}; studies train for {', '.join(TASKS)}", "head")
     return TASKS[name]
 
 
-def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Document) -> Study:
-    columns = section(Columns, given["table"], "table")
-    sections = _sections("table", given)
-    common, written, space = _common(given, document, 1), dict(data), None
-    if given.get("space") is None and not columns.decisions:
+def _looked_up(keys: PlainMapping, data: PlainMapping, document: Document) -> Study:
+    columns = section(Columns, keys["table"], "table")
+    sections = _sections("table", keys)
+    common, written, space = _common(keys, document, 1), dict(data), None
+    if keys.get("space") is None and not columns.decisions:
         raise InputError(
             "needs the columns that are decisions, or a space whose decisions are columns", "table.decisions"
         )
-    if given.get("space") is not None:
-        written["space"], space, _ = read_space(given["space"], document.path.parent)
+    if keys.get("space") is not None:
+        written["space"], space, _ = read_space(keys["space"], document.path.parent)
         for place in ("decisions", "numbers", "same"):
             if getattr(columns, place):
                 raise InputError("is told by the space; leave it out, or leave out the space", f"table.{place}")
@@ -187,7 +199,7 @@ def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Docu
     written |= {"name": common["name"], "table": {**data["table"], "file": str(table.path.resolve())}}
     options: rows.Options = sections[rows.Options]
     with inside("budget"):
-        bounds = given.get("budget") or {}
+        bounds = keys.get("budget") or {}
         budget = budget_of(bounds) if space else Budget({key: bound(value, key) for key, value in bounds.items()})
     return Study(
         **common,
@@ -197,28 +209,29 @@ def _looked_up(given: Mapping[str, Any], data: Mapping[str, Any], document: Docu
         rows=Rows(table, columns),
         budget=budget,
         objectives=options.objective,
+        evaluated_by="table",
         document=written,
     )
 
 
-def _common(given: Mapping[str, Any], document: Document, parallel: int) -> dict[str, Any]:
+def _common(keys: PlainMapping, document: Document, parallel: int) -> PlainDict:
     """What every study has."""
-    seeds = given.get("seeds", (0,))
+    seeds = keys.get("seeds", (0,))
     distinct(seeds, "seeds")
     if not seeds:
         raise InputError("takes a list of at least one seed, got []", "seeds")
-    with inside("" if given.get("name") else "the file's name, which names the study,"):
-        name = named(given.get("name") or document.path.stem)
+    with inside("" if keys.get("name") else "the file's name, which names the study,"):
+        name = named(keys.get("name") or document.path.stem)
     return {
         "name": name,
         "seeds": seeds,
-        "parallel": given.get("parallel", parallel),
-        "ray": section(Resources, given.get("ray"), "ray"),
+        "parallel": keys.get("parallel", parallel),
+        "ray": section(Resources, keys.get("ray"), "ray"),
     }
 
 
-def _sections(kind: str, given: Mapping[str, Any]) -> dict[type, Any]:
-    return {step.options: step.read(given.get(step.key)) for step in STEPS[kind] if step.options is not None}
+def _sections(kind: str, keys: PlainMapping) -> dict[type, Any]:
+    return {step.options: step.read(keys.get(step.key)) for step in STEPS[kind] if step.options is not None}
 
 
 def _check_some_network(study: Study) -> None:
@@ -229,7 +242,7 @@ def _check_some_network(study: Study) -> None:
         cost(drawn[0])
 
 
-def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any], Space, Located]:
+def read_space(value: PlainDict | str, folder: Path) -> tuple[PlainDict, Space, Located]:
     """The space written in the study, or in the file that it names, and what puts its faults where they stand."""
     if isinstance(value, dict):
         with inside("space"):
@@ -239,21 +252,21 @@ def read_space(value: dict[str, Any] | str, folder: Path) -> tuple[dict[str, Any
         return document.data, space_from_dict(document.data), document.located
 
 
-def _init(told: str, folder: Path) -> str:
+def _init(named: str, folder: Path) -> str:
     """The trained network's folder whose weights trainings start from, seen from the study's. Raises `InputError`."""
-    path = (folder / Path(told).expanduser()).resolve()
+    path = (folder / Path(named).expanduser()).resolve()
     if (folder / "weights" / "init.safetensors").exists():
         return str(path)  # a run has its own copy
     with inside("init"):
         if in_folder(path, WEIGHTS) is None or in_folder(path, "arch.yaml") is None:
             raise InputError(
                 "takes the folder of a trained network (arch.yaml, weights.safetensors), got "
-                f"{told!r}, which is no folder"
+                f"{named!r}, which is no folder"
             )
     return str(path)
 
 
-def recipe_of(value: str | Mapping[str, Any]) -> Recipe:
+def recipe_of(value: str | PlainMapping) -> Recipe:
     """The recipe of a name, or one with changes (`{"base": "quick", "epochs": 4}`). Raises `InputError`."""
     options = {"base": value} if isinstance(value, str) else dict(value)
     name = options.pop("base", "quick")
@@ -263,7 +276,7 @@ def recipe_of(value: str | Mapping[str, Any]) -> Recipe:
         return replace(RECIPES[name], **check_arguments('"recipe"', fields_of(Recipe), options))
 
 
-def _with_profiles(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _with_profiles(data: PlainMapping, folder: Path) -> PlainDict:
     """A study's data with the device profiles that its budgets name, in place of their files' names: a run hangs on
     nothing that may change or move."""
     data = dict(data)
@@ -273,7 +286,7 @@ def _with_profiles(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return _with_profile(data, folder)
 
 
-def _with_profile(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _with_profile(data: PlainMapping, folder: Path) -> PlainDict:
     budget = data.get("budget")
     if not isinstance(budget, Mapping) or not isinstance(budget.get("device"), str):
         return dict(data)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from scalesearch.arch import Arch, adapt
 from scalesearch.budget import Budget
 from scalesearch.errors import InputError, inside
-from scalesearch.searchers import Evaluator, Problem, SpaceProblem, SpaceTableProblem, TableProblem, column
+from scalesearch.plain_data import PlainDict, PlainMapping
+from scalesearch.searchers import Problem, SpaceProblem
 from scalesearch.signature import Rule
 from scalesearch.space import Space, arch_from_dict
 from scalesearch.study.document import document_digest
+from scalesearch.study.evaluators import EVALUATORS
 from scalesearch.study.step import Step
 from scalesearch.study.tables import Rows
-from scalesearch.training import Recipe, Training
+from scalesearch.training import Training
+from scalesearch.trials import Evaluator, Recipe
 from scalesearch.zoo import MODELS, Networks
 
 T = TypeVar("T")
@@ -56,13 +59,13 @@ class Resources:
                 raise InputError(f"takes an amount above 0, got {amount!r}", f"resources.{name}")
 
     @property
-    def wanted(self) -> dict[str, float]:
-        """What a trial asks of one node, by Ray's names."""
+    def amounts(self) -> dict[str, float]:
+        """What a trial takes of one node, by Ray's names."""
         kind = {f"accelerator_type:{self.accelerator_type}": 0.001} if self.accelerator_type else {}
         return {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial, **(self.resources or {}), **kind}
 
     def reached(self, wall: float, gpu: float) -> str:
-        """Which limit so many seconds, and GPU seconds, have reached, in words."""
+        """Returns which limit so many seconds, and GPU seconds, have reached, in words; nothing for none."""
         limit = seconds(self.max_wall_time, "max_wall_time")
         if limit is not None and wall >= limit:
             return f"max_wall_time ({self.max_wall_time}) is used up"
@@ -71,19 +74,19 @@ class Resources:
         return ""
 
 
-def seconds(told: float | str | None, place: str) -> float | None:
-    """Of a time as people write it (90, 90s, 30m, 2h, 1.5d). Raises `InputError` for anything else."""
-    if told is None:
+def seconds(time: float | str | None, place: str) -> float | None:
+    """Returns the seconds of a time as people write it (90, 90s, 30m, 2h, 1.5d). Raises `InputError` for none."""
+    if time is None:
         return None
-    text = str(told).strip()
+    text = str(time).strip()
     unit = SECONDS.get(text[-1:])
     try:
-        found = float(text[:-1] if unit else text) * (unit or 1)
+        value = float(text[:-1] if unit else text) * (unit or 1)
     except ValueError:
-        found = 0.0
-    if not 0 < found < 1e12:
-        raise InputError(f"takes seconds, or a time as 90s, 30m, 2h or 1.5d; got {told!r}", place)
-    return found
+        value = 0.0
+    if not 0 < value < 1e12:
+        raise InputError(f"takes seconds, or a time as 90s, 30m, 2h or 1.5d; got {time!r}", place)
+    return value
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Study:
     name: str
     steps: tuple[Step, ...]
     sections: Mapping[type, Any] = field(repr=False)
-    document: dict[str, Any] = field(repr=False)
+    document: PlainDict = field(repr=False)
     seeds: tuple[int, ...] = (0,)
     parallel: int = 1
     ray: Resources = field(default_factory=Resources)
@@ -110,14 +113,16 @@ class Study:
     training: Training | None = None
     rows: Rows | None = None
     hours: float = 0.0
+    evaluated_by: str = "training"
 
     @property
     def digest(self) -> str:
+        """16 hex digits that name what the study asks for, wherever it runs."""
         return document_digest(self.document)
 
     def options(self, kind: type[T]) -> T:
-        """What the file tells of one section, by its type."""
-        return self.sections[kind]
+        """Returns the options of one section of the file, by their type."""
+        return cast(T, self.sections[kind])
 
     @cached_property
     def problem(self) -> Problem:
@@ -128,48 +133,47 @@ class Study:
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """What its tries score."""
-        if self.training is not None:
-            return self.training
-        assert isinstance(self.problem, TableProblem | SpaceTableProblem)
-        return column(self.problem)
+        """What scores its jobs: the row of the table of evaluators that the study names."""
+        return EVALUATORS[self.evaluated_by](self)
 
     def recipe_of(self, step: str) -> Recipe:
-        """The recipe of a step, as far as it is known before anything runs: searches may train for fewer epochs."""
+        """Returns the recipe of a step as far as it is known beforehand: searches may train for fewer epochs."""
         epochs = next((s.epochs(self) for s in self.steps if s.name == step), None)
         return replace(self.trained.recipe, epochs=epochs) if isinstance(epochs, int) else self.trained.recipe
 
     @property
     def trained(self) -> Training:
-        """How it trains, of a study that does."""
+        """How a study that trains does so."""
         assert self.training is not None
         return self.training
 
     @cached_property
     def networks(self) -> Mapping[str, Arch]:
-        """The zoo brought to the data: what is compared with, and what a relative bound may name."""
+        """The zoo adapted to the data: what is compared with, and what a relative bound may name."""
         return adapted_zoo(self.trained, self.document.get("models"))
 
     @cached_property
     def adapted_space(self) -> Space:
-        """The space brought to the data."""
+        """The space adapted to the data."""
         assert self.space is not None
         data = self.trained.data
         return self.space.adapted(resolution=self.trained.resolution, classes=data.classes, channels=data.channels)
 
-    def planned(self, base_macs: float) -> dict[str, list[float]]:
-        """By step, what each network that it tries at most may count; fewer where a space has no more."""
-        return {step.name: step.macs(self, base_macs) for step in self.steps}
 
+def adapted_zoo(training: Training, models: PlainMapping | None = None) -> Mapping[str, Arch]:
+    """Returns the zoo by name and a study's own `models`, each network adapted to the data.
 
-def adapted_zoo(training: Training, models: Mapping[str, Any] | None = None) -> Mapping[str, Arch]:
-    """The zoo by name and a study's own `models`, each network brought to the data. Raises `InputError` for a model
+    Raises `InputError` for a model
     whose name is taken, or that is none."""
-    at = training.resolution, training.data.classes, training.data.channels
     own = {}
-    for name, said in (models or {}).items():
+    for name, spec in (models or {}).items():
         with inside(f"models.{name}"):
             if name in MODELS or name == "base":
                 raise InputError("is a network's name already; give another one")
-            own[name] = arch_from_dict({**said, "name": name} if isinstance(said, dict) else said)
-    return Networks(lambda arch: adapt(arch, resolution=at[0], classes=at[1], channels=at[2]), own)
+            own[name] = arch_from_dict({**spec, "name": name} if isinstance(spec, dict) else spec)
+
+    def adapted(arch: Arch) -> Arch:
+        data = training.data
+        return adapt(arch, resolution=training.resolution, classes=data.classes, channels=data.channels)
+
+    return Networks(adapted, own)

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from scalesearch.arch import Resolution, sides
 from scalesearch.data import LETTERBOX
 from scalesearch.training.pictures import grey, normalised, resized
-from scalesearch.training.recipe import Recipe
 from scalesearch.training.trivial import Trivial
+from scalesearch.trials import Recipe
 
 ASPECTS = 3 / 4, 4 / 3  # of random crops
 GREY = LETTERBOX / 127.5 - 1

@@ -7,7 +7,7 @@ import torch
 from scalesearch.arch import Arch
 from scalesearch.counting import cost, peak_memory
 from scalesearch.machine import free_memory
-from scalesearch.training.recipe import Recipe
+from scalesearch.trials import Recipe
 
 USED = 0.85  # of what is free; the rest is for a kernel's scratch space and what others take meanwhile
 SAID = "can't allocate memory", "out of memory", "ALLOC_FAILED"  # by torch, CUDA, cuBLAS and cuDNN

@@ -11,7 +11,7 @@ from torch import nn
 
 from scalesearch.network import Network
 from scalesearch.training.muon import Muon
-from scalesearch.training.recipe import Recipe, levels
+from scalesearch.trials import Recipe, levels
 
 
 def level_of(name: str, order: list[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scalesearch.arch import Arch, Resolution, expand, of_height
 from scalesearch.counting import possible_cost
-from scalesearch.training.recipe import Recipe
+from scalesearch.trials import Recipe
 
 GROWN = 2 / 3  # of the epochs, after which the resolution is whole
 

@@ -11,11 +11,11 @@ from torch import nn
 
 from scalesearch.arch import Arch
 from scalesearch.counting import peak_memory
+from scalesearch.training.learners import Learner
 from scalesearch.training.memory import USED, free_on, ran_out
 from scalesearch.training.pictures import Normal, Pictures, normalised, resized
 from scalesearch.training.precision import autocast
-from scalesearch.training.recipe import Recipe
-from scalesearch.training.tasks import Behaviour
+from scalesearch.trials import Recipe
 
 AT_ONCE = 512  # images, at most
 
@@ -27,13 +27,13 @@ class Scorer:
         self,
         network: nn.Module,
         arch: Arch,
-        task: Behaviour,
+        learner: Learner[Any, Any],
         recipe: Recipe,
         normal: Normal,
         split: Callable[[str], Pictures],
         device: torch.device,
     ):
-        self.network, self.arch, self.task, self.normal = network, arch, task, normal
+        self.network, self.arch, self.learner, self.normal = network, arch, learner, normal
         self.recipe, self.split, self.device = recipe, split, device
 
     def shown(self, images: torch.Tensor) -> torch.Tensor:
@@ -63,16 +63,16 @@ class Scorer:
                     raise
                 waiting = [*part.tensor_split(2), *waiting]
                 continue
-            yield self.task.kept(self.arch, out, pictures.labels[part.to(self.device)], self.recipe)
+            yield self.learner.kept(self.arch, out, pictures.labels[part.to(self.device)], self.recipe)
 
     def scores(self, split: str, precision: str) -> dict[str, float]:
         """`{"val_loss": …}` and the task's score, of a split."""
-        found = self.task.metrics(list(self._kept(split, precision)), self.split(split).labels)
+        found = self.learner.metrics(list(self._kept(split, precision)), self.split(split).labels)
         return {f"{split}_{name}": value for name, value in found.items()}
 
     def final_scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
         """All scores of a split in 32 bits, as others will run the network, and what is kept beside them, by class."""
         parts, labels = list(self._kept(split, "fp32")), self.split(split).labels
-        more, details = self.task.details(parts, labels)
-        found = self.task.metrics(parts, labels) | more
+        more, details = self.learner.details(parts, labels)
+        found = self.learner.metrics(parts, labels) | more
         return {f"{split}_{name}": value for name, value in found.items()}, details

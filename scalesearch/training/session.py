@@ -8,21 +8,25 @@ import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from scalesearch.arch import expand
-from scalesearch.data import Mark, Source, marked_uri
+from scalesearch.data import Mark, marked_uri
 from scalesearch.files import save_tensors, save_text, stamp, whole
 from scalesearch.network import Network, build, measure
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.training.pictures import Normal
-from scalesearch.training.recipe import Place
-from scalesearch.training.team import Team
-from scalesearch.training.trainer import ALONE, Trainer, TrainingFailed
+from scalesearch.training.team import ALONE, Team
+from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.training.zero_cost import BATCH, proxies
+from scalesearch.trials import FileStamp, Job, Outcome, Place, Progress, Used
+
+if TYPE_CHECKING:
+    from scalesearch.training.training import Training
 
 INIT = "init"  # the file of `weights/` that trainings start from
 LOOK = 0.5  # seconds between two looks at whether to stop
@@ -36,28 +40,38 @@ class Session:
     """The training of one job: from epoch `start`, which a checkpoint holds, `until` another.
 
     On the way it is saved in a file of its own, from which the same job goes on after a kill; whoever logs the outcome
-    takes the file away. With `init`, what has no parent starts from `weights/init.safetensors`, as far as that fits.
+    removes the file. With `init`, a training without a parent starts from `weights/init.safetensors`, as far as names
+    and shapes fit.
     """
 
-    def __init__(
-        self, job: Any, place: Place, data: Source, task: str, timed: bool, init: bool = False, team: Team = ALONE
-    ):
+    def __init__(self, job: Job, place: Place, training: Training, team: Team = ALONE):
         torch.set_num_threads(max(1, place.threads // team.size))
         gc.collect()  # what the training before in this process has held
-        if place.gpu and torch.cuda.is_available():
+        on_gpu = place.gpu and torch.cuda.is_available()
+        if on_gpu:
             torch.cuda.empty_cache()
-        self.job, self.place, self.timed, self.init = job, place, timed and not place.gpu, init
+        self.job, self.place, self.init = job, place, training.init
+        self.timed = training.timed and not place.gpu
         self.history: list[dict[str, float]] = []
-        self.left: dict[str, Any] = {}  # files that stay, and by what they are known again
+        self.weights_stamp: Used = {}
         self.ended = not job.until
-        device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
+        arch, recipe = job.trained
         self.trainer = Trainer(
-            job.arch, data, job.recipe, job.seed, device, task, self._normal(), self._teacher(), place.share, team
+            arch,
+            training.data,
+            recipe,
+            job.seed,
+            "cuda" if on_gpu else "cpu",
+            training.task,
+            self._normal(),
+            self._teacher(),
+            place.memory_share,
+            team,
         )
-        wanted = job.proxies if not job.start else ()
-        self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, wanted)
+        names = job.proxies if not job.start else ()
+        self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, names)
         self.trainer.inherit(self._parent())
-        self._go_on()
+        self._resume()
         self.saved = self.looked = time.monotonic()
 
     @cached_property
@@ -79,16 +93,16 @@ class Session:
         return teacher
 
     def _normal(self) -> Normal:
-        """What the weights that all start from take for zero and one."""
+        """Returns the normalisation of images that the weights in `init` were trained with."""
         if not self.init or not self._weights(INIT).exists():
             return Normal()
         with safe_open(self._weights(INIT), "pt") as file:
-            told = json.loads((file.metadata() or {}).get("preparation", "{}"))
-        return Normal(tuple(told["mean"]), tuple(told["std"])) if told else Normal()
+            preparation = json.loads((file.metadata() or {}).get("preparation", "{}"))
+        return Normal(tuple(preparation["mean"]), tuple(preparation["std"])) if preparation else Normal()
 
-    def _go_on(self) -> None:
-        """From where a kill left it, else from the checkpoint of the rung before; without either, from the beginning,
-        which comes to the same."""
+    def _resume(self) -> None:
+        """Goes on from where a kill left the job, else from the checkpoint of the rung before; without either the
+        training starts at the beginning, which comes to the same."""
         if not self.job.until:
             return
         state = self._read(self.place.unfinished(self.job.key))
@@ -101,23 +115,24 @@ class Session:
         if state and state["epoch"] == self.job.start:
             self.trainer.go_on_from(state)
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def _read(self, path: Path) -> PlainDict | None:
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state: PlainDict = torch.load(path, map_location="cpu", weights_only=True)
         except Exception:  # a file that something else has cut off is as good as none
             path.replace(path.with_suffix(".broken"))
             return None
+        return state
 
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        told = {"history": self.history, "proxies": self.proxies, "network": self.job.network}
+        job_state = {"history": self.history, "proxies": self.proxies, "network": self.job.network}
         with whole(path) as temporary:
-            torch.save(self.trainer.state() | told, temporary)
+            torch.save(self.trainer.state() | job_state, temporary)
 
     def _save_in_time(self) -> None:
-        """After a step. Raises `Stopped` where the run is to end."""
+        """Saves after a step if it is time. Raises `Stopped` where the run is to end."""
         now, stopped = time.monotonic(), False
         if now - self.looked >= LOOK:
             self.looked, stopped = now, self.place.stop.exists()
@@ -127,94 +142,100 @@ class Session:
         if stopped:
             raise Stopped
 
-    def screened(self) -> dict[str, Any]:
-        return {"scores": self.proxies, **self._facts()}
+    def screen(self) -> Progress:
+        """Returns the proxies of a network that is not trained."""
+        return Progress(outcome={"scores": self.proxies, **self._facts()})
 
-    def epoch(self) -> dict[str, Any]:
-        """One epoch's numbers, and after the last one the outcome; where the run is to end, that it was stopped."""
+    def epoch(self) -> Progress:
+        """Trains one epoch; after the last one the outcome is there, which says `stopped` where the run is to end."""
         try:
             return self._epoch()
         except Stopped:
             self.ended = True
-            return {"outcome": {"stopped": True}}
+            return Progress(outcome={"stopped": True})
 
     def follow(self) -> None:
-        """Do as the leader of a team does; it ends this process when it has no more use for it."""
+        """Does as the leader of a team does, which ends this process when it has no more use for it."""
         while True:
             self.trainer.run_epoch()
 
-    def _epoch(self) -> dict[str, Any]:
+    def _epoch(self) -> Progress:
         if self.trainer.done:  # on a plateau, before this rung
             self.ended = True
-            return {"outcome": self._outcome()}
+            return Progress(outcome=self._outcome())
         try:
             numbers = self.trainer.run_epoch(self._save_in_time)
         except TrainingFailed as failure:
             self.ended = True
-            return {"outcome": {"reason": str(failure), "history": self.history, **self._facts()}}
+            return Progress(outcome={"reason": str(failure), "history": self.history, **self._facts()})
         self.history.append(numbers)
         self.ended = self.trainer.epoch >= self.job.until or self.trainer.done
         if not self.ended:
             self._save_in_time()
-            return numbers
-        return {**numbers, "outcome": self._outcome()}
+            return Progress(numbers)
+        return Progress(numbers, self._outcome())
 
-    def _outcome(self) -> dict[str, Any]:
+    def _outcome(self) -> Outcome:
         scores = self.trainer.scorer.final_scores("val")[0] if self.job.final else self.trainer.scores("val")
         scores = scores | self.proxies
         if self.job.final:
             tested, details = self.trainer.scorer.final_scores("test")
             scores |= tested
-            self._keep(details)
+            self._write_details(details)
             if self.timed:
                 timed = measure(self.trainer.model, self.trainer.sample(1)[0], threads=self.place.threads)
                 scores["latency"] = timed.seconds
         if self.job.weights:
             path = self.place.folder / self.job.weights
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_tensors(self.trainer.weights(), path, self._told())
-            self.left = {"weights": {"file": self.job.weights, **stamp(path)}}
+            save_tensors(self.trainer.weights(), path, self._metadata())
+            self.weights_stamp = {"weights": FileStamp(file=self.job.weights, **stamp(path))}
         if self._checkpoint is not None and self.trainer.epoch < self.trainer.recipe.epochs:
             self._save(self._checkpoint)
         facts = self._facts()
-        return {"scores": scores, "history": self.history, **facts, "used": facts["used"] | self.left}
+        return {"scores": scores, "history": self.history, **facts, "used": {**facts["used"], **self.weights_stamp}}
 
-    def _told(self) -> dict[str, str]:
-        """What the weights' file says of itself: of which network it is, how images are prepared, what classes are
-        called."""
+    def _metadata(self) -> dict[str, str]:
+        """Returns what the weights' file says of itself: its network, how images are prepared, the classes' names."""
         trainer, side = self.trainer, self.trainer.arch.resolution
-        stored = trainer.data.size or 0
-        told = {"crop": side, "resize": side, "interpolation": "bilinear", "stored": stored, **trainer.normal._asdict()}
+        preparation = {
+            "crop": side,
+            "resize": side,
+            "interpolation": "bilinear",
+            "stored": trainer.data.size or 0,
+            **trainer.normal._asdict(),
+        }
         names = {"classes": json.dumps(trainer.data.class_names)} if trainer.data.class_names else {}
         return {
             "arch": json.dumps(trainer.arch.to_dict()),
             "norm_eps": repr(trainer.arch.norm_eps),
-            "preparation": json.dumps(told),
+            "preparation": json.dumps(preparation),
             **names,
         }
 
-    def _keep(self, details: Mapping[str, Any]) -> None:
-        """By class, of the test split: in a file of the run's folder, being long."""
+    def _write_details(self, details: PlainMapping) -> None:
+        """Writes the results by class, of the test split, into a file of the run's folder: they are long."""
         path, names = self.place.by_class(self.job.step, self.job.name, self.job.seed), self.trainer.data.class_names
-        for told in details.get("shown", ()):
-            told["pictures"] = self._pictures(told)
+        for example in details.get("shown", ()):
+            example["pictures"] = self._pictures(example)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_text(json.dumps({"classes": list(names), **details}) + "\n", path)
 
-    def _pictures(self, told: Mapping[str, Any]) -> list[str]:
-        """An image of the test split twice: with its true boxes and with those found, in colours of their classes."""
-        pixels = self.trainer.split("test").images(torch.tensor([told["image"]]))[0].permute(1, 2, 0).cpu().numpy()
-        high, wide = pixels.shape[:2]
-        drawn = []
-        for boxes in ([(c, *box) for c, *box in told["truth"]], [(c, *box) for c, _, *box in told["found"]]):
+    def _pictures(self, example: PlainMapping) -> list[str]:
+        """Returns an image of the test split twice, with its true boxes and with those found, colours being classes."""
+        pixels = self.trainer.split("test").images(torch.tensor([example["image"]]))[0].permute(1, 2, 0).cpu().numpy()
+        height, width = pixels.shape[:2]
+        pictures = []
+        for boxes in ([(c, *box) for c, *box in example["truth"]], [(c, *box) for c, _, *box in example["found"]]):
             marks = [
-                Mark((x1 * wide, y1 * high, (x2 - x1) * wide, (y2 - y1) * high), "", c) for c, x1, y1, x2, y2 in boxes
+                Mark((x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height), "", c)
+                for c, x1, y1, x2, y2 in boxes
             ]
-            drawn.append(marked_uri(pixels, marks))
-        return drawn
+            pictures.append(marked_uri(pixels, marks))
+        return pictures
 
-    def _facts(self) -> dict[str, Any]:
-        """What was really built and used, told by the things themselves."""
+    def _facts(self) -> Outcome:
+        """Returns what was really built and used, told by the things themselves."""
         trainer = self.trainer
         return {
             "network": expand(trainer.model.arch).digest,

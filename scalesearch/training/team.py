@@ -18,10 +18,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
+
+from scalesearch.arch import BLOCKS
+from scalesearch.trials import Job, Place
+
+if TYPE_CHECKING:
+    from scalesearch.training.training import Training
+
+M = TypeVar("M", bound=nn.Module)
 
 HERE = "127.0.0.1"
 PATIENCE = timedelta(hours=6)  # that followers have while the leader validates
@@ -45,10 +53,16 @@ class Team:
         where = [device.index] if device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(model, where)
 
-    def share_norms(self, model: nn.Module) -> None:
-        for module in model.modules() if self.size > 1 else ():
-            if type(module) is nn.BatchNorm2d:
-                module.__class__ = SharedNorm  # same names, same tensors
+    def with_shared_norms(self, model: M, device: torch.device) -> M:
+        """Returns the model with batch norms whose statistics are of all processes' images; names stay as they are."""
+        if self.size == 1:
+            return model
+        if device.type == "cuda":
+            return cast(M, nn.SyncBatchNorm.convert_sync_batchnorm(model))
+        norms = [(name, module) for name, module in model.named_modules() if type(module) is nn.BatchNorm2d]
+        for name, norm in norms:
+            model.set_submodule(name, SharedNorm.of(norm))
+        return model
 
     def parts(self, batch: torch.Tensor, micro_batch: int) -> list[torch.Tensor]:
         """This process's share of every part of a batch, each at most `micro_batch` long."""
@@ -57,28 +71,31 @@ class Team:
 
     def leaders(self, tensor: torch.Tensor) -> torch.Tensor:
         """What the leader has in place of `tensor`, which all must have in the same shape."""
-        return self._together(tensor, lambda there: distributed.broadcast(there, 0))
+        return self._together(tensor, lambda shared: distributed.broadcast(shared, 0))
 
     def summed(self, tensor: torch.Tensor) -> torch.Tensor:
         return self._together(tensor, distributed.all_reduce)
 
     def least(self, number: int) -> int:
-        def smallest(there):
-            return distributed.all_reduce(there, distributed.ReduceOp.MIN)
+        def smallest(shared: torch.Tensor) -> None:
+            distributed.all_reduce(shared, distributed.ReduceOp.MIN)
 
         return int(self._together(torch.tensor(number), smallest))
 
-    def _together(self, tensor: torch.Tensor, do: Callable[[torch.Tensor], Any]) -> torch.Tensor:
+    def _together(self, tensor: torch.Tensor, exchange: Callable[[torch.Tensor], object]) -> torch.Tensor:
         if self.size == 1:
             return tensor
-        there = tensor.to("cuda") if distributed.get_backend() == "nccl" else tensor.clone()
-        do(there)
-        return there.to(tensor.device)
+        shared = tensor.to("cuda") if distributed.get_backend() == "nccl" else tensor.clone()
+        exchange(shared)
+        return shared.to(tensor.device)
 
-    def throw_own_dice(self, *what: int) -> None:
-        """Followers draw other numbers than the leader, which hang on nothing but the step."""
+    def seed_followers(self, *step: int) -> None:
+        """Seeds the followers by the step, so that they draw other random numbers than the leader."""
         if self.rank:
-            torch.manual_seed(hash((self.rank, *what)) & (2**63 - 1))
+            torch.manual_seed(hash((self.rank, *step)) & (2**63 - 1))
+
+
+ALONE = Team()
 
 
 class Sum(torch.autograd.Function):
@@ -98,7 +115,17 @@ class Sum(torch.autograd.Function):
 
 
 class SharedNorm(nn.BatchNorm2d):
-    """Batch normalisation whose statistics, in training, are of all processes' images."""
+    """Batch normalisation whose statistics, in training, are of all processes' images, on CPUs too.
+
+    `torch.nn.SyncBatchNorm` does the same on GPUs alone.
+    """
+
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d) -> SharedNorm:
+        """Returns a shared norm with the tensors of another one."""
+        shared = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        shared.load_state_dict(norm.state_dict())
+        return shared.train(norm.training)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training or not distributed.is_initialized():
@@ -122,21 +149,23 @@ class SharedNorm(nn.BatchNorm2d):
 
 
 @contextmanager
-def team_of(job: Any, place: Any, training: Any) -> Iterator[Team]:
+def team_of(job: Job, place: Place, training: Training) -> Iterator[Team]:
     """The team that does `job` at `place`, led by this process, while the block runs; of one where one is enough."""
     if place.processes == 1 or not job.until:
         yield Team()
         return
     store = distributed.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
     # files, since a pipe that nobody reads fills up
-    said = [tempfile.TemporaryFile() for _ in range(1, place.processes)]  # noqa: SIM115
-    followers = [_started(rank, store.port, job, place, training, said[rank - 1]) for rank in range(1, place.processes)]
+    errors = [tempfile.TemporaryFile() for _ in range(1, place.processes)]  # noqa: SIM115
+    followers = [
+        _started(rank, store.port, job, place, training, errors[rank - 1]) for rank in range(1, place.processes)
+    ]
     try:
         _gather(store, 0, place)
         yield Team(0, place.processes)
     except RuntimeError as error:
-        time.sleep(LOOK)  # who died of it is told better than who noticed
-        ended = [file for follower, file in zip(followers, said) if follower.poll()]
+        time.sleep(LOOK)  # the process that died says more than the one that noticed
+        ended = [file for follower, file in zip(followers, errors) if follower.poll()]
         if not ended:
             raise
         ended[0].seek(0)
@@ -150,22 +179,24 @@ def team_of(job: Any, place: Any, training: Any) -> Iterator[Team]:
             distributed.destroy_process_group()
 
 
-def _started(rank: int, port: int, job: Any, place: Any, training: Any, said: IO[bytes]) -> subprocess.Popen:
+def _started(
+    rank: int, port: int, job: Job, place: Place, training: Training, errors: IO[bytes]
+) -> subprocess.Popen[bytes]:
     follower = subprocess.Popen(
         [sys.executable, "-c", f"from {__name__} import follow; follow()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=said,
+        stderr=errors,
     )
     assert follower.stdin is not None
-    told = replace(job, proxies=(), final=False, weights="")
+    follower_job = replace(job, proxies=(), final=False, weights="")
     pickle.dump((rank, port, os.getpid(), place.blocks), follower.stdin)
-    pickle.dump((told, place, training), follower.stdin)
+    pickle.dump((follower_job, place, training), follower.stdin)
     follower.stdin.flush()
     return follower
 
 
-def _gather(store: distributed.TCPStore, rank: int, place: Any) -> None:
+def _gather(store: distributed.TCPStore, rank: int, place: Place) -> None:
     on_gpus = place.gpu and torch.cuda.is_available()
     if on_gpus:
         torch.cuda.set_device(rank)
@@ -179,8 +210,6 @@ def follow() -> None:
     rank, port, leader, blocks = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with, args=(leader,), daemon=True).start()
     if blocks:
-        from scalesearch.arch import BLOCKS
-
         BLOCKS.update(pickle.loads(blocks))
     job, place, training = pickle.load(sys.stdin.buffer)
     _gather(distributed.TCPStore(HERE, port), rank, place)

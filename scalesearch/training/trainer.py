@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -16,25 +16,25 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.arch import Arch, named_structure
 from scalesearch.data import Source, load
-from scalesearch.network import Network, build
+from scalesearch.network import Network, Outputs, build
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.training.augmenting import Augmentation
+from scalesearch.training.learners import learner_of
 from scalesearch.training.memory import free_on, largest_batch, ran_out
 from scalesearch.training.optimizing import optimizer_of, schedule_of
 from scalesearch.training.pictures import Normal, Pictures
 from scalesearch.training.precision import autocast, precision_on
 from scalesearch.training.progressive import resolutions
-from scalesearch.training.recipe import Recipe, grown, levels
 from scalesearch.training.scoring import Scorer
-from scalesearch.training.tasks import TASKS
-from scalesearch.training.team import Team
+from scalesearch.training.team import ALONE, Team
+from scalesearch.trials import TASKS, Recipe, Task, grown, levels
 
 NORMAL = Normal()
-ALONE = Team()
 VALIDATING = 0.05  # share of an epoch's work that validation may take; a training step costs three forward passes
 
 
 def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
-    """Take over the tensors of `parent` that have a name and shape of the model's; the share of parameters they are."""
+    """Copies the tensors of `parent` whose name and shape are the model's; returns their share of its parameters."""
     own = model.state_dict()
     shared = {name: tensor for name, tensor in parent.items() if name in own and own[name].shape == tensor.shape}
     model.load_state_dict(shared, strict=False)
@@ -62,7 +62,7 @@ class Trainer:
         recipe: Recipe,
         seed: int,
         device: str = "cpu",
-        task: str = "classification",
+        task: Task = TASKS["classification"],
         normal: Normal = NORMAL,
         teacher: Network | None = None,
         share: float = 1.0,
@@ -72,8 +72,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.recipe, self.device, self.data, self.seed = recipe, team.device(device), data, seed
         self.normal, self.share, self.team = normal, share, team
-        self.row = TASKS[task]
-        self.task, self.score = self.row.behaviour, self.row.searched
+        self.task, self.learner, self.score = task, learner_of(task), task.searched
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self._splits: dict[str, Pictures] = {}
@@ -87,9 +86,9 @@ class Trainer:
 
     def _set_up(self, arch: Arch) -> None:
         recipe = self.recipe
-        self.task.check(arch)
+        self.learner.check(arch)
         self.train_labels = self.split("train").labels
-        arch = self.task.fitted(arch, self.train_labels)
+        arch = self.learner.fitted(arch, self.train_labels)
         rate = arch.drop_path if recipe.drop_path is None else recipe.drop_path
         self.arch = arch.with_(drop_path=grown(rate, recipe.drop_path_growth * recipe.phi))
         self.model = build(self.arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -97,9 +96,9 @@ class Trainer:
             if isinstance(module, nn.Dropout):
                 rate = module.p if recipe.dropout is None else recipe.dropout
                 module.p = grown(rate, recipe.dropout_growth * recipe.phi)
-        self.task.started(self.model)
-        self.team.share_norms(self.model)
-        weights = self.task.importance(self.train_labels) if recipe.balance != "none" else None
+        self.learner.initialise(self.model)
+        self.model = self.team.with_shared_norms(self.model, self.device)
+        weights = self.learner.importance(self.train_labels) if recipe.balance != "none" else None
         self.importance = weights if recipe.balance == "weights" else None
         self.odds = weights.cpu() if weights is not None and recipe.balance == "sampling" else None
         batches = len(self.train_labels) / recipe.batch_size
@@ -116,14 +115,14 @@ class Trainer:
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.trained = self.team.wrapped(self.model, self.device)
-        self.augmentation = Augmentation(recipe, self.data.mirror, self.row.letterbox)
-        self.scorer = Scorer(self.average, self.arch, self.task, recipe, self.normal, self.split, self.device)
+        self.augmentation = Augmentation(recipe, self.data.mirror, self.task.letterbox)
+        self.scorer = Scorer(self.average, self.arch, self.learner, recipe, self.normal, self.split, self.device)
 
     def split(self, name: str) -> Pictures:
-        """A split's images; of training those that the recipe uses."""
+        """Returns a split's images with their labels; of the training split those that the recipe uses."""
         if name not in self._splits:
             pixels, labels = load(self.data)[name]
-            labels = self.task.labels(labels)
+            labels = self.learner.labels(labels)
             keep = round(len(labels) * self.recipe.data_share)
             if name == "train" and keep < len(labels):
                 chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.seed))[:keep]
@@ -132,18 +131,22 @@ class Trainer:
         return self._splits[name]
 
     def inherit(self, parent: Mapping[str, torch.Tensor]) -> None:
-        """Start from the weights of `parent` wherever name and shape are the network's own."""
+        """Starts from the weights of `parent` wherever name and shape are the network's own."""
         self.inherited = inherit(self.model, parent)
         self.average.module.load_state_dict(self.model.state_dict())
 
     def plain_loss(self, out: torch.Tensor, labels: Any) -> torch.Tensor:
-        """The task's loss of one output, its labels not smoothed."""
-        return self.task.loss(self.arch, out, labels, replace(self.recipe, label_smoothing=0.0))
+        """Returns the task's loss of one output, its labels not smoothed."""
+        return self.learner.loss(self.arch, out, labels, replace(self.recipe, label_smoothing=0.0))
 
-    def run_epoch(self, between: Callable[[], None] = lambda: None) -> dict[str, float]:
-        """What is left of a pass over the training images; mean loss and, where it was taken, the validation score.
+    def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """Trains to the end of the epoch and returns its numbers: the mean loss and, where taken, the validation score.
 
-        `between` is called after every step. Raises `TrainingFailed` on a loss that is not finite.
+        Args:
+            after_step: Called after every step but the last.
+
+        Raises:
+            TrainingFailed: If the loss is not finite.
         """
         self.model.train()
         self._stay_frozen()
@@ -154,7 +157,7 @@ class Trainer:
             self.total += self._step(batch)
             self.position += 1
             if self.position < len(batches):
-                between()
+                after_step()
         self.position, self.epoch = 0, self.epoch + 1
         mean = self.team.summed(self.total).item() / len(batches)
         if not math.isfinite(mean):
@@ -189,7 +192,7 @@ class Trainer:
 
     def _step(self, batch: torch.Tensor) -> torch.Tensor:
         """One step over a batch, as many images at a time as memory holds: fewer from then on where it does not."""
-        self.team.throw_own_dice(self.seed, self.epoch, self.position)
+        self.team.seed_followers(self.seed, self.epoch, self.position)
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
@@ -219,46 +222,46 @@ class Trainer:
         pictures, which = self.split("train"), part.to(self.device)
         late = self.epoch >= self.recipe.plain_from
         shown, moves = self.augmentation(pictures.images(part), self.resolutions[self.epoch], late)
-        wanted = self.task.moved(pictures.labels[which], moves)
+        targets = self.learner.moved(pictures.labels[which], moves)
         if blended := self.augmentation.mixed(shown):
-            shown, wanted = blended[0], self.task.mixed(wanted, *blended[1:])
+            shown, targets = blended[0], self.learner.mixed(targets, *blended[1:])
         weights = None if self.importance is None else self.importance[which]
         with autocast(self.device, self.precision):
             out = self.trained(self.normal.of(shown))
-        loss = self.task.loss(
-            self.arch.with_(resolution=self.resolutions[self.epoch]), out, wanted, self.recipe, weights
+        loss = self.learner.loss(
+            self.arch.with_(resolution=self.resolutions[self.epoch]), out, targets, self.recipe, weights
         )
         if self.teacher is not None:
-            loss = loss / 2 + self.task.distilled(out, self._taught(shown)) / 2
+            loss = loss / 2 + self.learner.distillation_loss(out, self._teacher_outputs(shown)) / 2
         loss = loss * share
         self.scaler.scale(loss * self.team.size).backward()  # of gradients, the team takes the mean
         return loss.detach()
 
     @torch.no_grad()
-    def _taught(self, shown: torch.Tensor) -> Any:
-        """What the teacher says of the same images, at its own resolution."""
+    def _teacher_outputs(self, shown: torch.Tensor) -> Outputs:
+        """Returns the teacher's outputs for the same images, at its own resolution."""
         assert self.teacher is not None
         sides = self.teacher.arch.sides
         same = shown.shape[-2:] == sides
         larger = shown if same else F.interpolate(shown, sides, mode="bilinear", antialias=True)
         with autocast(self.device, self.precision):
-            return self.teacher(self.normal.of(larger))
+            return cast(Outputs, self.teacher(self.normal.of(larger)))
 
     @property
     def done(self) -> bool:
-        """Whether the schedule is at its end, or the score has not risen for as long as the recipe bears."""
+        """Whether the schedule has ended, or the score has not risen for as many epochs as the recipe's patience."""
         waited = self.epoch - self.best_epoch
         return self.epoch >= self.recipe.epochs or 0 < self.recipe.patience <= waited
 
     def scores(self, split: str) -> dict[str, float]:
-        """`{"val_loss": …}` and the task's score, of the averaged weights on a split."""
+        """Returns `{"val_loss": …}` and the task's score, of the averaged weights on a split."""
         return self.scorer.scores(split, self.precision)
 
-    def state(self) -> dict[str, Any]:
-        """All that going on needs, as tensors and plain data: of a CPU's training to the last bit."""
-        dice = {"cpu": torch.get_rng_state()}
+    def state(self) -> PlainDict:
+        """Returns all that the training needs to go on, as tensors and plain data; exact to the bit on a CPU."""
+        generators = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            dice["cuda"] = torch.cuda.get_rng_state(self.device)
+            generators["cuda"] = torch.cuda.get_rng_state(self.device)
         return {
             "epoch": self.epoch,
             "position": self.position,
@@ -273,12 +276,12 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "random": dice,
+            "random": generators,
             "seconds": self.seconds,
         }
 
-    def go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Take what `state` gave of the same training. Raises `TrainingFailed` where it is of another recipe."""
+    def go_on_from(self, state: PlainMapping) -> None:
+        """Takes up the `state` of the same training. Raises `TrainingFailed` if it is of another recipe."""
         if state["recipe"] != self.recipe.digest:
             raise TrainingFailed("the checkpoint is of another recipe")
         for part in ("model", "average", "optimizer", "schedule", "scaler"):
@@ -291,20 +294,21 @@ class Trainer:
         self.order, self.total = state["order"].cpu(), state["total"].to(self.device)
 
     def sample(self, count: int) -> tuple[torch.Tensor, Any]:
-        """The first images for training as the network takes them, and their labels."""
+        """Returns the first images for training as the network takes them, `(N, C, H, W)`, and their labels."""
         pictures, which = self.split("train"), torch.arange(min(count, len(self.train_labels)))
         return self.scorer.shown(pictures.images(which)), pictures.labels[which.to(self.device)]
 
     @property
     def built(self) -> str:
-        """16 hex digits that name the tensors of the module that is really trained, and the images it is trained on."""
+        """16 hex digits that name the tensors of the trained module and the shape of its images."""
         tensors = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
         return named_structure(tensors, (self.data.channels, *self.arch.sides))[:16]
 
     @property
     def seconds(self) -> float:
+        """Seconds of training so far, those before a resume included."""
         return time.perf_counter() - self.started
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The averaged weights under the network's own names, on the CPU."""
+        """Returns the averaged weights under the network's own names, on the CPU."""
         return {name: tensor.detach().cpu().contiguous() for name, tensor in self.average.module.state_dict().items()}

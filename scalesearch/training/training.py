@@ -1,23 +1,32 @@
-"""Training as a way to score networks: what a study says of it. Imports no torch before a job is at hand."""
+"""Training as an evaluator of networks: what a study says of it. Imports no torch before a job is at hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scalesearch.arch import Resolution
 from scalesearch.data import Source
-from scalesearch.training.recipe import Place, Recipe
-from scalesearch.training.tasks import Score, Task
+from scalesearch.trials import Fidelity, Job, Place, Progress, Recipe, Score, Task
+
+if TYPE_CHECKING:
+    from scalesearch.training.session import Session
+    from scalesearch.training.team import Team
 
 
 @dataclass(frozen=True)
 class Training:
-    """Training on images under a recipe: an evaluator for a study's jobs.
+    """Trains networks on images under a recipe: an `Evaluator` for a study's jobs.
 
-    Networks are brought to `resolution` and to the classes and channels of the data. `timed` says whether final
-    networks are timed on the CPU too.
+    Attributes:
+        task: What the networks are for.
+        data: The images and their labels; networks are brought to their classes and channels.
+        resolution: Pixels of a side, or height and width, that networks are brought to.
+        recipe: How the networks are trained, but for what a job's own recipe says.
+        timed: Whether final networks are timed on the CPU too.
+        init: Whether trainings start from `weights/init.safetensors` of the run's folder.
+        in_process: Whether a job is so cheap that it needs no worker process of its own.
     """
 
     task: Task
@@ -25,37 +34,39 @@ class Training:
     resolution: Resolution
     recipe: Recipe
     timed: bool = False
-    init: bool = False  # whether trainings start from `weights/init.safetensors` of the run's folder
-    here: bool = False  # whether a try is so cheap that it needs no worker of its own
+    init: bool = False
+    in_process: bool = False
 
     @property
     def score(self) -> Score:
+        """The task's score on the validation split."""
         return self.task.searched
 
-    def fidelity(self, job: Any) -> dict[str, Any]:
-        """Epochs trained, `of` how many the schedule has, data share, seed, resolution, and the trial whose weights it
-        started from."""
+    def fidelity(self, job: Job) -> Fidelity:
+        """Returns epochs trained, `of` how many the schedule has, data share, seed, resolution, and the trial whose
+        weights the training started from."""
+        arch, recipe = job.trained
         return {
             "epochs": job.until,
             "of": job.of if job.until else 0,
-            "data_share": job.recipe.data_share,
+            "data_share": recipe.data_share,
             "seed": job.seed,
-            "resolution": job.arch.resolution,
+            "resolution": arch.resolution,
             "parent": job.parent,
         }
 
-    def tries(self, job: Any, place: Place) -> Iterator[dict[str, Any]]:
-        """The numbers of every epoch of `job` (a `Job` with a recipe), the last one's with its outcome."""
+    def evaluate(self, job: Job, place: Place) -> Iterator[Progress]:
+        """Trains the network of `job`, which has a recipe, and reports the numbers of every epoch."""
         from scalesearch.training.team import team_of  # torch is paid for where training is done
 
         with team_of(job, place, self) as team:
             session = self.session(job, place, team)
-            yield {"outcome": session.screened()} if not job.until else session.epoch()
+            yield session.screen() if not job.until else session.epoch()
             while not session.ended:
                 yield session.epoch()
 
-    def session(self, job: Any, place: Place, team: Any) -> Any:
-        """The training of `job` by this process, one of a team."""
+    def session(self, job: Job, place: Place, team: Team) -> Session:
+        """Returns the training of `job` by this process, one of a team."""
         from scalesearch.training.session import Session
 
-        return Session(job, place, self.data, self.task.name, self.timed, self.init, team)
+        return Session(job, place, self, team)

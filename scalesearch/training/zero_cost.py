@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from scalesearch.network import Network
-from scalesearch.training.recipe import PROXIES
+from scalesearch.trials import PROXIES
 
 BATCH = 32
 Loss = Callable[[torch.Tensor, Any], torch.Tensor]  # of outputs and labels

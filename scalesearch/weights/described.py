@@ -9,8 +9,8 @@ from typing import Any
 
 from scalesearch.arch import Arch, Resolution, sides
 from scalesearch.errors import InputError, shown
-from scalesearch.shapes import plain
 from scalesearch.space import arch_from_dict
+from scalesearch.typed_json import plain
 from scalesearch.weights.files import told
 from scalesearch.zoo import Preprocessing, class_names, preparing
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from scalesearch.arch import Arch, task_of
+from scalesearch.arch import Arch
 from scalesearch.errors import InputError, nearest, numbered
 from scalesearch.network import Network, build
+from scalesearch.trials import task_of
 from scalesearch.weights.darknet import read_darknet
 from scalesearch.weights.described import TAKEN, arch_said, timm_config, trained_as
 from scalesearch.weights.files import Tensors, kind_of, local, read, told
@@ -131,7 +132,7 @@ def _become(model: Network, arch: Arch) -> None:
 
 def _backbone(arch: Arch, source: _Source) -> Arch | None:
     """The classifier whose weights a detector can start from: the zoo's, or the one that our own file is of."""
-    if task_of(arch) != "detection":
+    if not task_of(arch).on_backbone:
         return None
     classifier = backbone_of(arch, arch_said(told(source.file), source.place) if source.file else None)
     return classifier and classifier.with_(channels=arch.channels, padding=arch.padding)

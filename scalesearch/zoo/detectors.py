@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import takewhile
 
-from scalesearch.arch import Arch, Stage, block, expand, meets, padded, task_of
+from scalesearch.arch import Arch, Stage, block, expand, meets, padded
 from scalesearch.errors import InputError
+from scalesearch.trials import task_of
 from scalesearch.zoo.yolo import ANCHORS
 
 HEADS = ("yolov8", "yolo")
@@ -25,7 +26,7 @@ def detector_on(backbone: Arch, head: str) -> Arch:
     """
     if head not in HEADS:
         raise InputError(f"takes {' or '.join(HEADS)}, got {head!r}", "head")
-    if backbone.taps or task_of(backbone) != "classification":
+    if backbone.taps or not task_of(backbone).serves_as_backbone:
         raise InputError(f"{backbone.name} is no classifier; a detector is made on one", "backbone")
     resolution = max(64, round(min(backbone.sides) / 32) * 32)
     body = replace(backbone, resolution=resolution, auxiliary=())

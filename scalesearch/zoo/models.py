@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from scalesearch.arch import Arch, task_of
+from scalesearch.arch import Arch
 from scalesearch.errors import InputError, unknown
+from scalesearch.trials import task_of
 from scalesearch.zoo import (
     convnext,
     densenet,
@@ -67,7 +68,7 @@ def backbone_of(detector: Arch, own: Arch | None = None) -> Arch | None:
         classifier = model(name)
         if in_common(classifier, detector) >= in_common(classifier, model(detector.name)):
             return classifier
-    if own is None or task_of(own) != "classification":
+    if own is None or not task_of(own).serves_as_backbone:
         return None
     try:
         standard = detector_on(own, HEADS[0])

@@ -9,8 +9,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, Resolution, resized, sides, squared, task_of
+from scalesearch.arch import Arch, Resolution, resized, sides, squared
 from scalesearch.errors import InputError, shown
+from scalesearch.trials import task_of
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
@@ -100,6 +101,7 @@ def imagenet_classes() -> tuple[str, ...]:
 def class_names(arch: Arch, library: str = "torchvision") -> tuple[str, ...] | None:
     """The classes' names where they are known: ImageNet's for 1000 classes, but for Darknet's weights, which order them
     otherwise; a detector's 80 are COCO's, its 20 Pascal VOC's."""
-    if task_of(arch) == "detection":
-        return _listed("coco") if arch.classes == 80 else VOC if arch.classes == len(VOC) else None
-    return imagenet_classes() if arch.classes == len(imagenet_classes()) and library != "darknet" else None
+    name = task_of(arch).class_lists.get(arch.classes)
+    if name is None or (name == "imagenet" and library == "darknet"):
+        return None
+    return VOC if name == "voc" else _listed(name)

@@ -22,7 +22,7 @@ from scalesearch import yamlfile
 from scalesearch.errors import WorkFailed
 from scalesearch.runs import ray_jobs
 from scalesearch.runs.packed import BEGIN, END, pack, unpack
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.study import load_study
 
 TOKEN = "0123456789abcdef" * 4

@@ -25,7 +25,7 @@ from starting import essence, finish, start
 from scalesearch.errors import InputError
 from scalesearch.runs.afterwards import tidied
 from scalesearch.runs.ray_tune import _check_enough
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.study.reading import load_study
 from scalesearch.study.study import Resources, seconds
 

@@ -24,10 +24,10 @@ from scalesearch.files import save_tensors
 from scalesearch.runs.images import keep_data, kept_health, kept_source
 from scalesearch.runs.leaving import write_report
 from scalesearch.runs.single import Single, train
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study, recipe_of
-from scalesearch.training.recipe import RECIPES
+from scalesearch.trials.recipe import RECIPES
 from scalesearch.yamlfile import dump
 
 COUNTS = {"cat": 40, "dog": 40, "eel": 40}

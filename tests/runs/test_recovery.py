@@ -15,7 +15,7 @@ from starting import finish, start
 
 import scalesearch as ss
 from scalesearch import yamlfile
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 
 
 @pytest.fixture(scope="module")

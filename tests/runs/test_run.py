@@ -21,7 +21,7 @@ from starting import STEPS, essence, finish, start
 
 from scalesearch.errors import numbered
 from scalesearch.network.modules import build
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.space.schema import load_arch
 
 pytestmark = pytest.mark.slow

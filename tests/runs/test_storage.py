@@ -28,10 +28,10 @@ from scalesearch.runs.leaving import _store
 from scalesearch.runs.mirror import Mirror
 from scalesearch.runs.running import Silent
 from scalesearch.runs.sharing import Ledger, SharedDriver, run_id, with_driver
-from scalesearch.searchers import Job, Trial, outcome_of
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials import Job, Trial, outcome_of
+from scalesearch.trials.log import TrialLog
 from scalesearch.study import Driver, load_study
-from scalesearch.training import Place
+from scalesearch.trials import Place
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ from making import folder
 
 from scalesearch.runs.folder import damaged
 from scalesearch.runs.leaving import write_report
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.yamlfile import dump

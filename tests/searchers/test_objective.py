@@ -15,7 +15,7 @@ from tabling import problem
 from scalesearch.counting.counts import cost
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.searchers.asking import ask
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.searchers.objective import search
 from scalesearch.searchers.problem import Past
 from scalesearch.searchers.table import SEARCHERS, check_searcher

@@ -10,7 +10,7 @@ from helpers import TINY_SPACE
 
 import scalesearch as ss
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.searchers.scale_problem import TRIED_ALWAYS
 from scalesearch.searchers.table import SEARCHERS
 

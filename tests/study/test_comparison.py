@@ -13,7 +13,7 @@ from scalesearch.space import arch_to_yaml
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import compare, rivals
-from scalesearch.training.recipe import RECIPES
+from scalesearch.trials.recipe import RECIPES
 
 TWO = {"networks": ["mobilenet_v1", "resnet18"], "recipes": ["imagenet"]}
 

@@ -14,7 +14,7 @@ from scalesearch.arch.expansion import expand
 from scalesearch.counting.counts import cost
 from scalesearch.errors import WorkFailed
 from scalesearch.scaling.closed_loop import PRESETS
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study

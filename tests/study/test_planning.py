@@ -10,8 +10,8 @@ from driving import outcome_of, write_study
 from helpers import refused
 
 from scalesearch.errors import WorkFailed
-from scalesearch.searchers.jobs import Job
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.job import Job
+from scalesearch.trials.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.planning import forecasts
 from scalesearch.study.reading import load_study

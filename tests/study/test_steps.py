@@ -15,15 +15,15 @@ from scalesearch.arch.adapting import adapt
 from scalesearch.counting.counts import cost
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.report.info import faults
-from scalesearch.searchers.jobs import Job
-from scalesearch.searchers.log import TrialLog
-from scalesearch.searchers.trial import compared
+from scalesearch.trials.job import Job
+from scalesearch.trials.log import TrialLog
+from scalesearch.trials.trial import comparable_trials
 from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.document import document_difference
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import base as base_step, finalists, transfer
-from scalesearch.training.recipe import PROXIES
+from scalesearch.trials.recipe import PROXIES
 
 FULL = {
     "search": {
@@ -81,7 +81,7 @@ def test_early_trials_never_look_final(full):
     assert early
     assert driver.best("base") not in early
     assert finalists.base_of(driver) not in early
-    levels = {t.level for t in compared(log.of("base"), study.evaluator.score)}
+    levels = {t.level for t in comparable_trials(log.of("base"), study.evaluator.score)}
     assert len(levels) == 1
     assert levels.pop()[:2] == (9, 9)
     assert all(t.fidelity["epochs"] < t.fidelity["of"] == 9 for t in early)

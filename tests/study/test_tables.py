@@ -16,7 +16,7 @@ from scalesearch.errors import InputError, WorkFailed
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.leaving import write_report
 from scalesearch.runs.running import run
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.log import TrialLog
 from scalesearch.searchers.table import SEARCHERS
 from scalesearch.searchers.table_problem import TableProblem
 from scalesearch.searchers.tables import read_table

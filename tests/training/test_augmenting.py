@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from scalesearch.training.augmenting import Augmentation
 from scalesearch.training.pictures import Normal, normalised, resized
-from scalesearch.training.recipe import RECIPES, Recipe
+from scalesearch.trials.recipe import RECIPES, Recipe
 from scalesearch.training.trivial import COLOURS, GEOMETRY, Trivial
 
 PLAIN = Recipe(shift=0.0, rotate=0.0, zoom=0.0, flip=False)

@@ -30,7 +30,7 @@ from scalesearch.training.augmenting import Augmentation
 from scalesearch.training.box_losses import complete_iou, distribution_focal
 from scalesearch.training.box_targets import Boxes
 from scalesearch.training.detector_losses import yolo_loss, yolov8_loss
-from scalesearch.training.recipe import Recipe
+from scalesearch.trials.recipe import Recipe
 from scalesearch.training.trainer import Trainer
 
 PLAIN = {"shift": 0.0, "rotate": 0.0, "zoom": 0.0, "flip": False}

@@ -13,7 +13,7 @@ import scalesearch as ss
 from scalesearch.arch import adapt
 from scalesearch.data import Pixels
 from scalesearch.data.sources import load, source
-from scalesearch.training.recipe import RECIPES
+from scalesearch.trials.recipe import RECIPES
 from scalesearch.training.trainer import Trainer
 
 CIFAR, PHOTOS = SHARED / "data" / "cifar10", SHARED / "data" / "imagenette128"

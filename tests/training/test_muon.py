@@ -12,7 +12,7 @@ import scalesearch as ss
 from scalesearch.arch import adapt
 from scalesearch.data.sources import source
 from scalesearch.training.muon import Muon, orthogonalised
-from scalesearch.training.recipe import RECIPES
+from scalesearch.trials.recipe import RECIPES
 from scalesearch.training.trainer import Trainer
 
 

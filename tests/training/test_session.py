@@ -10,9 +10,10 @@ from helpers import TINY_SPACE
 from scalesearch.arch.expansion import expand
 from scalesearch.data.sources import source
 from scalesearch.network.modules import build
-from scalesearch.searchers.jobs import Job
+from scalesearch.trials.job import Job
 from scalesearch.space.schema import space_from_dict
-from scalesearch.training.recipe import Place, Recipe
+from scalesearch.trials.recipe import Recipe
+from scalesearch.trials.place import Place
 from scalesearch.training.session import Session
 from scalesearch.training.trainer import inherit
 

@@ -19,13 +19,15 @@ from scalesearch.arch.blocks.registry import OWN
 from scalesearch.data.sources import SOURCES
 from scalesearch.errors import InputError
 from scalesearch.report.info import gather
-from scalesearch.searchers.evaluators import outcome_of as outcome_here
-from scalesearch.searchers.log import TrialLog
+from scalesearch.trials.evaluator import outcome_of as outcome_here
+from scalesearch.trials.log import TrialLog
 from scalesearch.signature import Count
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
-from scalesearch.training.recipe import PROXIES, Place
-from scalesearch.training.tasks import TASKS, Score, Task
+from scalesearch.trials.recipe import PROXIES
+from scalesearch.trials.place import Place
+from scalesearch.trials.tasks import TASKS, Task
+from scalesearch.trials.score import Score
 from scalesearch.training.trainer import Trainer
 
 

@@ -14,14 +14,15 @@ from safetensors.torch import load_file
 
 from scalesearch.data.sources import source
 from scalesearch.network import build
-from scalesearch.searchers.jobs import Job
+from scalesearch.trials.job import Job
 from scalesearch.space import arch_to_yaml
 from scalesearch.space.schema import space_from_dict
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import distill
 from scalesearch.training import classification
-from scalesearch.training.recipe import RECIPES, Place
+from scalesearch.trials.recipe import RECIPES
+from scalesearch.trials.place import Place
 from scalesearch.training.session import Session
 from scalesearch.training.trainer import Trainer
 

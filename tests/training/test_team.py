@@ -13,9 +13,10 @@ from scalesearch import zoo
 from scalesearch.arch import adapt, expand
 from scalesearch.counting import cost
 from scalesearch.data import source
-from scalesearch.searchers import Job
+from scalesearch.trials import Job
 from scalesearch.study import recipe_of
-from scalesearch.training import TASKS, Place, Training
+from scalesearch.training import Training
+from scalesearch.trials import TASKS, Place
 from scalesearch.training.team import Team
 
 PLAIN = {

@@ -11,7 +11,7 @@ from helpers import TINY_SPACE
 from scalesearch.data.sources import load, source
 from scalesearch.space.schema import space_from_dict
 from scalesearch.training.optimizing import share_of_rate
-from scalesearch.training.recipe import RECIPES
+from scalesearch.trials.recipe import RECIPES
 from scalesearch.training.trainer import Trainer, TrainingFailed
 
 SHORT = replace(RECIPES["quick"], epochs=2, data_share=0.3)

@@ -24,7 +24,7 @@ from scalesearch.data.sources import source
 from scalesearch.space.schema import space_from_dict
 from scalesearch.training import classification
 from scalesearch.training.memory import FLOAT, KEPT, USED, largest_batch, ran_out
-from scalesearch.training.recipe import RECIPES, Recipe, levels
+from scalesearch.trials.recipe import RECIPES, Recipe, levels
 from scalesearch.training.trainer import Trainer, TrainingFailed
 
 DIGITS = source("digits")

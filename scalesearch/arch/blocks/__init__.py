@@ -95,9 +95,9 @@ BLOCKS |= {
     "flat_classifier": Block(flat_classifier, "head"),
     "logits": Block(logits, "head"),
     "maps": Block(maps, "head", several=True, task="features"),
-    "yolo": Block(yolo, "head", several=True, task="detection"),
-    "yolov1": Block(yolov1, "head", task="detection"),
-    "yolov8": Block(yolov8, "head", several=True, task="detection"),
+    "yolo": Block(yolo, "head", several=True, task="detection", keeps_strides=True),
+    "yolov1": Block(yolov1, "head", task="detection", keeps_strides=True),
+    "yolov8": Block(yolov8, "head", several=True, task="detection", keeps_strides=True),
     "googlenet_auxiliary": Block(googlenet_auxiliary, "auxiliary"),
     "inception_v3_auxiliary": Block(inception_v3_auxiliary, "auxiliary"),
 }

@@ -27,13 +27,15 @@ class Block:
     """A row of the table.
 
     `role` "layer" stands in stem and stages, "head" in the head, "auxiliary" among the auxiliary heads; all but heads
-    stand in branches too. `several`: it takes a list of maps. `task` is what a head is for.
+    stand in branches too. `several`: it takes a list of maps. `task` is what a head is for. `keeps_strides`: a head
+    that knows its maps by their strides, so that a network's strides stay as they are on small images.
     """
 
     function: Callable
     role: str = "layer"
     several: bool = False
     task: str = "classification"
+    keeps_strides: bool = False
 
     @cached_property
     def strided(self) -> bool:
@@ -171,8 +173,8 @@ def layer(kind: str, **args: Any) -> BlockSpec:
     return block(kind, "branch", **args)
 
 
-def task_of(arch: Arch) -> str:
-    """What a network's head is for: "classification", "detection", …"""
+def head_task(arch: Arch) -> str:
+    """Returns the name of the task that a network's head is for: `classification`, `detection`, …"""
     return BLOCKS[arch.head.kind].task
 
 

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 from scalesearch.study.step import Step
-from scalesearch.study.steps import (
-    base,
-    compare,
-    control,
-    distill,
-    family,
-    fidelity,
-    finalists,
-    pace,
-    rates,
-    rivals,
-    rows,
-    scale,
-    screen,
-    transfer,
-)
+from scalesearch.study.steps.base import BaseSearch
+from scalesearch.study.steps.compare import Comparison
+from scalesearch.study.steps.control import Controls
+from scalesearch.study.steps.distill import Distillation
+from scalesearch.study.steps.family import FamilyTraining
+from scalesearch.study.steps.fidelity import FidelityMeasurement
+from scalesearch.study.steps.finalists import Finalists
+from scalesearch.study.steps.pace import PaceMeasurement
+from scalesearch.study.steps.rates import RateSweep
+from scalesearch.study.steps.rivals import NamedScalings
+from scalesearch.study.steps.rows import TableSearch
+from scalesearch.study.steps.scale import ScalingSearch
+from scalesearch.study.steps.screen import Screening
+from scalesearch.study.steps.transfer import Transfer
 
-# by what evaluates, in their order
+# by the kind of study, in their order
 STEPS: dict[str, tuple[Step, ...]] = {
     "training": (
-        screen.STEP,
-        fidelity.STEP,
-        pace.STEP,
-        base.STEP,
-        control.STEP,
-        finalists.STEP,
-        scale.STEP,
-        transfer.STEP,
-        family.STEP,
-        distill.STEP,
-        rivals.STEP,
-        compare.STEP,
+        Screening(),
+        FidelityMeasurement(),
+        PaceMeasurement(),
+        BaseSearch(),
+        Controls(),
+        Finalists(),
+        ScalingSearch(),
+        Transfer(),
+        FamilyTraining(),
+        Distillation(),
+        NamedScalings(),
+        Comparison(),
     ),
-    "table": (rows.STEP,),
+    "table": (TableSearch(),),
 }
-MEASURES = {"trainings": fidelity.STEP, "rates": rates.STEP}  # what is done alone, to learn of trainings
+MEASURES: dict[str, Step] = {"trainings": FidelityMeasurement(), "rates": RateSweep()}  # done alone, by `fidelity`

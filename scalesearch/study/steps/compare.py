@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import inf, log2
+from math import inf, log, log2
 from statistics import mean
-from typing import Any
 
-from scalesearch.arch import Arch, Resolution
+from scalesearch.arch import Arch, Resolution, pixels
 from scalesearch.counting import cost
 from scalesearch.errors import InputError, distinct, inside, unknown
+from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import realised
-from scalesearch.searchers import Jobs, Trial
 from scalesearch.statistics import front, front_probability, hypervolume, interval, standard_error
 from scalesearch.study.driver import Driver
+from scalesearch.study.page import FAMILY, HAND_BUILT, TRIALS, Figure, Info, ScoreAxis, figure, fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
 from scalesearch.study.steps.fixed import with_every_seed
 from scalesearch.study.study import Study
-from scalesearch.training import RECIPES, Recipe
+from scalesearch.trials import RECIPES, Jobs, Recipe, Trial
 
 NAME = "compare"
 UNDER = " under "  # between a network and the further recipe that it is trained under
@@ -68,37 +69,6 @@ class ComparedRow:
 
 def hand_built(study: Study) -> dict[str, Arch]:
     return {name: study.networks[name] for name in study.options(Options).networks}
-
-
-def check(study: Study) -> None:
-    """Raises `InputError` for a network that the zoo lacks, is for another task, or too large for the images."""
-    names = study.options(Options).networks
-    for i, name in enumerate(names):
-        if name not in study.networks:
-            raise InputError(unknown("model", name, study.networks), f"{NAME}[{i}]")
-    distinct(names, NAME)
-    for i, recipe in enumerate(study.options(Options).recipes):
-        if recipe not in RECIPES:
-            raise InputError(unknown("recipe", recipe, RECIPES), f"{NAME}.recipes[{i}]")
-    distinct(study.options(Options).recipes, f"{NAME}.recipes")
-    for name, arch in hand_built(study).items():
-        study.trained.task.check(arch, f"{NAME}: {name}")
-        cost(arch)
-        with inside(f"{NAME}: {name}: recipe"):
-            study.recipe_of(NAME).frozen(len(arch.stages))
-
-
-def jobs(run: Driver) -> Jobs:
-    # the longest first, so that none is left running alone at the end
-    largest_first = sorted(hand_built(run.study).items(), key=lambda item: -cost(item[1]).macs)
-    others, recipes = _others(run.study), {}
-    rows: list[tuple[str, Arch, dict[str, Any]]] = []
-    for name, arch in largest_first:
-        rows.append((name, arch, {}))
-        for other, recipe in others.items():
-            rows.append((f"{name}{UNDER}{other}", arch, {"recipe": other}))
-            recipes[rows[-1][0]] = recipe
-    yield from with_every_seed(run, NAME, rows, recipes=recipes)
 
 
 def _others(study: Study) -> dict[str, Recipe]:
@@ -236,10 +206,6 @@ def volumes(run: Driver) -> Volumes | None:
     return Volumes(*(round(hypervolume(points[kind], reference), 6) for kind in ("family", "hand-built")))
 
 
-def concludes(run: Driver) -> dict[str, Any]:
-    return {"rows": rows(run), "front_volumes": volumes(run)}
-
-
 def _inherited(run: Driver) -> list[str]:
     """How much of each network came from the weights that all trainings start from."""
     if not run.study.trained.init:
@@ -252,46 +218,222 @@ def _inherited(run: Driver) -> list[str]:
     ]
 
 
-def says(run: Driver) -> list[str]:
-    missed = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss] + _inherited(run)
-    found = volumes(run)
-    if found is None or not run.finished:
-        return missed
-    better, worse = (
-        ("family", "hand-built networks") if found.family > found.hand_built else ("hand-built networks", "family")
+def _hover(row: ComparedRow, axis: ScoreAxis) -> str:
+    return (
+        f"<b>{row.name}</b><br>test {axis.shown(row.test)}, validation {axis.shown(row.val)}<br>"
+        f"{row.macs:,} MACs<br>{row.params:,} params<br>{pixels(row.resolution)} px"
     )
-    return [
-        *missed,
-        f"Over all budgets met, the front of the {better} dominates more than that of the {worse}: "
-        f"hypervolume {max(found.family, found.hand_built):.4g} against "
-        f"{min(found.family, found.hand_built):.4g}.",
-    ]
 
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    each = [float(cost(arch).macs) for arch in hand_built(study).values()]
-    return each * len(study.seeds) * (1 + len(_others(study)))
+def _label(row: ComparedRow) -> str:
+    return f"φ={row.phi:g}" if row.phi is not None else row.name
 
 
-def costs(study: Study) -> list[tuple[float, float]]:
-    largest_first = sorted(map(cost, hand_built(study).values()), key=lambda c: -c.macs)
-    each = [(float(c.macs), float(c.acts)) for c in largest_first for _ in range(1 + len(_others(study)))]
-    return each * len(study.seeds)
+def _label_places(rows: list[ComparedRow], key: str) -> dict[str, str]:
+    """Returns for every label the first place around its point where it covers neither a point nor a placed label.
+
+    Distances are in shares of the drawing: a letter is about 1.3 % of its width, a line 4 % of its height.
+    """
+    if not rows:
+        return {}
+    xs, ys = {r.name: log(getattr(r, key)) for r in rows}, {r.name: r.test or 0.0 for r in rows}
+
+    def spread(values: Iterable[float]) -> float:
+        return max(values) - min(values) or 1.0
+
+    wide, high = spread(xs.values()), 2.15 * max(spread(ys.values()), 0.02)
+    at = {r.name: ((xs[r.name] - min(xs.values())) / wide, (ys[r.name] - min(ys.values())) / high) for r in rows}
+    taken = [(x - 0.012, x + 0.012, y - 0.015, y + 0.015) for x, y in at.values()]
+    places = {}
+    for row in sorted(rows, key=lambda r: at[r.name]):
+        (x, y), half = at[row.name], 0.0065 * len(_label(row))
+        boxes = {
+            "bottom center": (x - half, x + half, y - 0.065, y - 0.02),
+            "top center": (x - half, x + half, y + 0.02, y + 0.065),
+            "middle right": (x + 0.02, x + 0.02 + 2 * half, y - 0.02, y + 0.02),
+            "middle left": (x - 0.02 - 2 * half, x - 0.02, y - 0.02, y + 0.02),
+        }
+        order = sorted(boxes, key=lambda p: p != "top center") if row.phi is not None else boxes  # the front runs below
+        free = [
+            p
+            for p in order
+            for x, r, b, t in [boxes[p]]
+            if r < 1.06 and x > -0.06 and not any(x < R and r > L and b < T and t > B for L, R, B, T in taken)
+        ]
+        places[row.name] = free[0] if free else "top center"
+        taken.append(boxes[places[row.name]])
+    return places
 
 
-STEP = Step(
-    NAME,
-    title="training hand-built networks",
-    key="compare",
-    options=Options,
-    listed="networks",
-    check=check,
-    jobs=jobs,
-    macs=macs,
-    costs=costs,
-    what=lambda study: f"{len(study.options(Options).networks)} hand-built networks",
-    concludes=concludes,
-    says=says,
-    printed=PRINTED,
-    tested=True,
-)
+def pareto(info: Info, key: str) -> Figure:
+    """Returns the score against `macs` or `params`: the front, the family, the hand-built networks, and all trials.
+
+    The front is of networks trained alike; the trials of the searches, shorter and scored on the validation split, lie
+    behind and take no part in it.
+    """
+    axis, traces = info.axis, []
+    tried = [t for t in info.trials if t["step"] in info.searches and t["state"] == "done" and not t["early"]]
+    if tried:
+        traces.append(_trials_trace(tried, key, axis))
+    scored = [row for row in info.found["rows"] if row.test is not None]
+    on_front = [row for row in scored if getattr(row, f"on_front_{key}")]
+    on_front.sort(key=lambda row: getattr(row, key))
+    if on_front:
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [getattr(r, key) for r in on_front],
+                "y": [r.test for r in on_front],
+                "mode": "lines",
+                "name": "Pareto front (test)",
+                "line": {"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"},
+                "hoverinfo": "skip",
+            }
+        )
+    places = _label_places(scored, key)
+    for kind in ("family", "hand-built"):
+        rows = sorted((r for r in scored if r.kind == kind), key=lambda r: getattr(r, key))
+        if rows:
+            traces.append(_networks_trace(rows, key, places, axis))
+    title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
+    yaxis: PlainDict = {"title": axis.name, "tickformat": f".0{axis.format}"}
+    least = -0.03 if axis.percent else -inf  # markers at 0 % are seen whole
+    limits, annotations = _zoomed([r.test for r in scored], [t[axis.val] for t in tried], least)
+    xaxis = {"type": "log", "title": title, "dtick": "D2", "exponentformat": "SI"}
+    return figure(traces, 440, xaxis=xaxis, yaxis=yaxis | limits, annotations=annotations)
+
+
+def _trials_trace(tried: list[PlainDict], key: str, axis: ScoreAxis) -> PlainDict:
+    return {
+        "type": "scatter",
+        "x": [t[key] for t in tried],
+        "y": [t[axis.val] for t in tried],
+        "mode": "markers",
+        "name": "trials (validation)",
+        "marker": {"color": TRIALS, "size": 6, "opacity": 0.55},
+        "text": [t["name"] for t in tried],
+        "hovertemplate": f"%{{text}}: %{{y:.2{axis.format}}}<br>%{{x:,}} {key}<extra>trained for fewer epochs</extra>",
+    }
+
+
+def _networks_trace(rows: list[ComparedRow], key: str, places: dict[str, str], axis: ScoreAxis) -> PlainDict:
+    of_family = rows[0].kind == "family"
+    colour = FAMILY if of_family else HAND_BUILT
+    return {
+        "type": "scatter",
+        "x": [getattr(r, key) for r in rows],
+        "y": [r.test for r in rows],
+        "name": f"{rows[0].kind} (test)",
+        "mode": "lines+markers+text" if of_family else "markers+text",
+        "text": [_label(r) for r in rows],
+        "textposition": [places[r.name] for r in rows],
+        "textfont": {"size": 11, "color": colour},
+        "cliponaxis": False,
+        "line": {"color": colour, "width": 2},
+        "marker": {"color": colour, "size": 10, "symbol": "diamond" if of_family else "circle"},
+        "error_y": {"array": [1.96 * (r.test_error or 0) for r in rows], "thickness": 1, "width": 3},
+        "customdata": [_hover(r, axis) for r in rows],
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }
+
+
+def _zoomed(final: list[float], tried: list[float], least: float) -> tuple[PlainDict, list[PlainDict]]:
+    """Returns a range of the score in which the final networks can be told apart, from `least` up, and an annotation
+    that says how many trials lie below it."""
+    if not final:
+        return {}, []
+    low, high = min(final), max(final)
+    room = max(high - low, 0.02)
+    bottom, top = max(low - room, least), high + 0.15 * room
+    below = sum(score < bottom for score in tried)
+    annotation = {
+        "text": f"{below} of {len(tried)} trials lie below",
+        "xref": "paper",
+        "yref": "paper",
+        "x": 1,
+        "y": 0.01,
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": 11, "color": "#64748b"},
+    }
+    return {"range": [bottom, top]}, [annotation] if below else []
+
+
+class Comparison(Step):
+    """Trains the hand-built networks and compares them with the family."""
+
+    name = NAME
+    title = "training hand-built networks"
+    key = "compare"
+    options = Options
+    listed = "networks"
+    tested = True
+    printed = PRINTED
+    by_class = "baselines"
+    fragments = (fragment(10, __file__, "pareto"), fragment(20, __file__))
+
+    def check(self, study: Study) -> None:
+        """Raises `InputError` for a network that the zoo lacks, is for another task, or too large for the images."""
+        names = study.options(Options).networks
+        for i, name in enumerate(names):
+            if name not in study.networks:
+                raise InputError(unknown("model", name, study.networks), f"{NAME}[{i}]")
+        distinct(names, NAME)
+        for i, recipe in enumerate(study.options(Options).recipes):
+            if recipe not in RECIPES:
+                raise InputError(unknown("recipe", recipe, RECIPES), f"{NAME}.recipes[{i}]")
+        distinct(study.options(Options).recipes, f"{NAME}.recipes")
+        for name, arch in hand_built(study).items():
+            study.trained.task.check(arch, f"{NAME}: {name}")
+            cost(arch)
+            with inside(f"{NAME}: {name}: recipe"):
+                study.recipe_of(NAME).frozen(len(arch.stages))
+
+    def jobs(self, run: Driver) -> Jobs:
+        # the longest first, so that none is left running alone at the end
+        largest_first = sorted(hand_built(run.study).items(), key=lambda item: -cost(item[1]).macs)
+        others, recipes = _others(run.study), {}
+        rows: list[tuple[str, Arch, PlainDict]] = []
+        for name, arch in largest_first:
+            rows.append((name, arch, {}))
+            for other, recipe in others.items():
+                rows.append((f"{name}{UNDER}{other}", arch, {"recipe": other}))
+                recipes[rows[-1][0]] = recipe
+        yield from with_every_seed(run, NAME, rows, recipes=recipes)
+
+    def conclusions(self, run: Driver) -> PlainDict:
+        return {"rows": rows(run), "front_volumes": volumes(run)}
+
+    def notes(self, run: Driver) -> list[str]:
+        missed = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss] + _inherited(run)
+        found = volumes(run)
+        if found is None or not run.finished:
+            return missed
+        better, worse = (
+            ("family", "hand-built networks") if found.family > found.hand_built else ("hand-built networks", "family")
+        )
+        return [
+            *missed,
+            f"Over all budgets met, the front of the {better} dominates more than that of the {worse}: "
+            f"hypervolume {max(found.family, found.hand_built):.4g} against "
+            f"{min(found.family, found.hand_built):.4g}.",
+        ]
+
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        each = [float(cost(arch).macs) for arch in hand_built(study).values()]
+        return each * len(study.seeds) * (1 + len(_others(study)))
+
+    def costs(self, study: Study) -> list[tuple[float, float]]:
+        largest_first = sorted(map(cost, hand_built(study).values()), key=lambda c: -c.macs)
+        each = [(float(c.macs), float(c.acts)) for c in largest_first for _ in range(1 + len(_others(study)))]
+        return each * len(study.seeds)
+
+    def what(self, study: Study) -> str:
+        return f"{len(study.options(Options).networks)} hand-built networks"
+
+    def class_results(self, run: Driver) -> list[str]:
+        return [row.name for row in rows(run) if row.kind == "hand-built"]
+
+    def figures(self, info: Info) -> dict[str, Figure]:
+        return {key: pareto(info, key) for key in ("macs", "params")} if info.trials else {}

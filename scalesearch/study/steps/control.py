@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any
 
-from scalesearch.searchers import Jobs, Trial
+from scalesearch.plain_data import PlainDict
 from scalesearch.statistics import Correlation, correlation, interval
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.page import fragment
+from scalesearch.study.step import Step
 from scalesearch.study.steps import base
 from scalesearch.study.steps.fixed import evenly, job_of
 from scalesearch.study.study import Study
+from scalesearch.trials import Jobs, Trial
 
 NAME = "control"
 
@@ -37,25 +38,6 @@ def _inherited(run: Driver) -> list[Trial]:
     return [t for t in run.log.of(base.NAME) if t.fidelity.get("parent") and t.done and not t.early]
 
 
-def jobs(run: Driver) -> Jobs:
-    for number, trial in enumerate(evenly(_inherited(run), count(run.study))):
-        arch, seed = run.log.arch(trial), trial.fidelity["seed"]
-        name = f"{NAME}-{trial.candidate:03d}"
-        yield from run.once(
-            job_of(
-                run.study,
-                NAME,
-                number,
-                name,
-                arch,
-                trial.decisions,
-                seed,
-                candidate=trial.candidate,
-                recipe=run.recipe_of(NAME),
-            )
-        )
-
-
 def inheritance(run: Driver) -> Inheritance | None:
     inherited = {t.candidate: run.score(t) for t in _inherited(run)}
     pairs = [(inherited[t.candidate], run.score(t)) for t in run.log.of(NAME) if t.done and t.candidate in inherited]
@@ -67,18 +49,41 @@ def inheritance(run: Driver) -> Inheritance | None:
     )
 
 
-def concludes(run: Driver) -> dict[str, Any]:
-    return {"inheritance": inheritance(run)}
+class Controls(Step):
+    """Trains some networks that inherited weights from nothing, to see what the inheritance does."""
 
+    name = NAME
+    title = "training controls"
+    needs = (base.NAME,)
+    may_end_early = True
+    fragments = (fragment(150, __file__),)
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="training controls",
-    needs=(base.NAME,),
-    jobs=jobs,
-    macs=lambda study, base_macs: [base_macs] * count(study),
-    what=lambda study: "networks with inherited weights, from nothing",
-    epochs=lambda study: study.options(base.Options).epochs,
-    concludes=concludes,
-)
+    def jobs(self, run: Driver) -> Jobs:
+        for number, trial in enumerate(evenly(_inherited(run), count(run.study))):
+            arch, seed = run.log.arch(trial), trial.fidelity["seed"]
+            name = f"{NAME}-{trial.candidate:03d}"
+            yield from run.once(
+                job_of(
+                    run.study,
+                    NAME,
+                    number,
+                    name,
+                    arch,
+                    trial.decisions,
+                    seed,
+                    candidate=trial.candidate,
+                    recipe=run.recipe_of(NAME),
+                )
+            )
+
+    def conclusions(self, run: Driver) -> PlainDict:
+        return {"inheritance": inheritance(run)}
+
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        return [base_macs] * count(study)
+
+    def what(self, study: Study) -> str:
+        return "networks with inherited weights, from nothing"
+
+    def epochs(self, study: Study) -> int | str | None:
+        return study.options(base.Options).epochs

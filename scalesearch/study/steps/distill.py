@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from statistics import mean
 
-from scalesearch.searchers import Job, Jobs
+from scalesearch.plain_data import PlainDict
 from scalesearch.statistics import interval
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.page import fragment
+from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
 from scalesearch.study.steps.fixed import with_every_seed
 from scalesearch.study.study import Study
+from scalesearch.trials import Job, Jobs
 
 NAME = "distill"
 
@@ -33,23 +35,6 @@ def _smaller(study: Study) -> list[float]:
     """The φ of those that have a teacher."""
     options = study.options(family.Options)
     return sorted(options.phi)[:-1] if options.distill else []
-
-
-def jobs(run: Driver) -> Jobs:
-    smaller = _smaller(run.study)
-    if not smaller:
-        return
-    members, recipe = family.members(run), run.study.recipe_of(NAME)
-    teacher = members[max(members)].arch
-    if not any(
-        t.done and t.name == teacher.name and t.fidelity["seed"] == run.study.seeds[0] for t in run.log.of(family.NAME)
-    ):
-        return  # whose weights are kept
-    rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in smaller]
-    recipes = {row[0]: recipe.grown(row[2]["phi"]) for row in rows}
-    for job in with_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors", recipes):
-        assert isinstance(job, Job)
-        yield replace(job, teacher=teacher, teacher_weights=f"family/{teacher.name}/weights.safetensors")
 
 
 def distilled(run: Driver) -> list[Distilled]:
@@ -79,20 +64,40 @@ def distilled(run: Driver) -> list[Distilled]:
     return found
 
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    factor = study.options(scale.Options).factor
-    return [base_macs * factor**phi for phi in _smaller(study)] * len(study.seeds)
+class Distillation(Step):
+    """Trains the smaller members again with the largest as their teacher."""
 
+    name = NAME
+    title = "learning from the largest"
+    needs = (family.NAME,)
+    may_end_early = True
+    decided = ("phi",)
+    tested = True
+    fragments = (fragment(70, __file__),)
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="learning from the largest",
-    needs=(family.NAME,),
-    jobs=jobs,
-    macs=macs,
-    what=lambda study: "smaller members, the largest being their teacher",
-    concludes=lambda run: {"distilled": distilled(run)},
-    decided=("phi",),
-    tested=True,
-)
+    def jobs(self, run: Driver) -> Jobs:
+        smaller = _smaller(run.study)
+        if not smaller:
+            return
+        members, recipe = family.members(run), run.study.recipe_of(NAME)
+        teacher = members[max(members)].arch
+        if not any(
+            t.done and t.name == teacher.name and t.fidelity["seed"] == run.study.seeds[0]
+            for t in run.log.of(family.NAME)
+        ):
+            return  # whose weights are kept
+        rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in smaller]
+        recipes = {row[0]: recipe.grown(row[2]["phi"]) for row in rows}
+        for job in with_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors", recipes):
+            assert isinstance(job, Job)
+            yield replace(job, teacher=teacher, teacher_weights=f"family/{teacher.name}/weights.safetensors")
+
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        factor = study.options(scale.Options).factor
+        return [base_macs * factor**phi for phi in _smaller(study)] * len(study.seeds)
+
+    def what(self, study: Study) -> str:
+        return "smaller members, the largest being their teacher"
+
+    def conclusions(self, run: Driver) -> PlainDict:
+        return {"distilled": distilled(run)}

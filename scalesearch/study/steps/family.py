@@ -8,13 +8,13 @@ from typing import Annotated
 from scalesearch.counting import cost
 from scalesearch.errors import InputError, distinct
 from scalesearch.scaling import MOST_FACTOR, Scaled, scale_to
-from scalesearch.searchers import Jobs
 from scalesearch.signature import Rule
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step
 from scalesearch.study.steps import scale
 from scalesearch.study.steps.fixed import with_every_seed
 from scalesearch.study.study import Study
+from scalesearch.trials import Jobs
 
 NAME = "family"
 
@@ -26,19 +26,6 @@ class Options:
 
     phi: tuple[Annotated[float, Rule(low=0, high=10)], ...] = (0.0, 1.0, 2.0, 3.0)
     distill: bool = False
-
-
-def check(study: Study) -> None:
-    phi, task = study.options(Options).phi, study.trained.task
-    distinct(phi, f"{NAME}.phi")
-    if study.options(Options).distill and not task.teaches:
-        raise InputError(f"networks for {task.name} learn from labels alone here; leave it out", f"{NAME}.distill")
-    largest = study.options(scale.Options).factor ** max(phi, default=0)
-    if largest > MOST_FACTOR:
-        raise InputError(
-            f"the largest member would have {largest:,.0f} times the base's MACs; at most {MOST_FACTOR:,} times",
-            f"{NAME}.phi",
-        )
 
 
 def members(run: Driver) -> dict[float, Scaled]:
@@ -58,33 +45,49 @@ def members(run: Driver) -> dict[float, Scaled]:
     return run.remembered((NAME, best.network), lambda: {phi: member(phi) for phi in study.options(Options).phi})
 
 
-def jobs(run: Driver) -> Jobs:
-    rows = [(member.arch.name, member.arch, {"phi": phi}) for phi, member in members(run).items()]
-    recipe = run.study.recipe_of(NAME)
-    yield from with_every_seed(
-        run,
-        NAME,
-        rows,
-        weights="family/{name}/weights.safetensors",
-        recipes={row[0]: recipe.grown(row[2]["phi"]) for row in rows},
-    )
+class FamilyTraining(Step):
+    """Trains the family: the base, and its scalings to factor^φ of its counted MACs."""
 
+    name = NAME
+    title = "training the family"
+    key = "family"
+    options = Options
+    needs = (scale.NAME, "transfer")
+    decided = ("phi",)
+    tested = True
+    by_class = "members"
+    planned_from = ("pace", "base", "finalists", "scale", "transfer")
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    factor = study.options(scale.Options).factor
-    return [base_macs * factor**phi for phi in study.options(Options).phi] * len(study.seeds)
+    def check(self, study: Study) -> None:
+        phi, task = study.options(Options).phi, study.trained.task
+        distinct(phi, f"{NAME}.phi")
+        if study.options(Options).distill and not task.teaches:
+            raise InputError(f"networks for {task.name} learn from labels alone here; leave it out", f"{NAME}.distill")
+        largest = study.options(scale.Options).factor ** max(phi, default=0)
+        if largest > MOST_FACTOR:
+            raise InputError(
+                f"the largest member would have {largest:,.0f} times the base's MACs; at most {MOST_FACTOR:,} times",
+                f"{NAME}.phi",
+            )
 
+    def jobs(self, run: Driver) -> Jobs:
+        rows = [(member.arch.name, member.arch, {"phi": phi}) for phi, member in members(run).items()]
+        recipe = run.study.recipe_of(NAME)
+        yield from with_every_seed(
+            run,
+            NAME,
+            rows,
+            weights="family/{name}/weights.safetensors",
+            recipes={row[0]: recipe.grown(row[2]["phi"]) for row in rows},
+        )
 
-STEP = Step(
-    NAME,
-    title="training the family",
-    key="family",
-    options=Options,
-    check=check,
-    needs=(scale.NAME, "transfer"),
-    jobs=jobs,
-    macs=macs,
-    what=lambda study: f"φ = {', '.join(f'{phi:g}' for phi in study.options(Options).phi)}",
-    decided=("phi",),
-    tested=True,
-)
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        factor = study.options(scale.Options).factor
+        return [base_macs * factor**phi for phi in study.options(Options).phi] * len(study.seeds)
+
+    def what(self, study: Study) -> str:
+        return f"φ = {', '.join(f'{phi:g}' for phi in study.options(Options).phi)}"
+
+    def class_results(self, run: Driver) -> list[str]:
+        by_cost = sorted(run.log.of(NAME), key=lambda t: (t.cost["macs"], t.name))
+        return list(dict.fromkeys(trial.name for trial in by_cost))

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from scalesearch.arch import Arch, Resolution, pixels, resized
 from scalesearch.counting import possible_cost
 from scalesearch.errors import InputError, numbered
-from scalesearch.searchers import Jobs, Past, ask
+from scalesearch.plain_data import PlainDict
+from scalesearch.searchers import Past, ask
 from scalesearch.signature import Rule
 from scalesearch.statistics import Correlation, correlation
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.page import fragment
+from scalesearch.study.step import Step
 from scalesearch.study.steps.fixed import job_of
 from scalesearch.study.study import AUTO, Study
-from scalesearch.training import Recipe
+from scalesearch.trials import Jobs, Recipe
 
 NAME = "fidelity"
 FULL = "full"
@@ -81,9 +83,9 @@ def wanted(study: Study) -> bool:
     return asks or study.options(Options).measure == "trainings"
 
 
-def drawn(study: Study) -> list[tuple[dict[str, Any], Arch]]:
+def drawn(study: Study) -> list[tuple[PlainDict, Arch]]:
     """Distinct networks of the space inside the budget, as likely as every other."""
-    found: list[tuple[dict[str, Any], Arch]] = []
+    found: list[tuple[PlainDict, Arch]] = []
     seen: set[str] = set()
     for number in range(study.options(Options).networks):
         asked = ask(study.problem, "random", Past(), Random(f"{study.seeds[0]}-{NAME}-{number}"), seen)
@@ -94,30 +96,6 @@ def drawn(study: Study) -> list[tuple[dict[str, Any], Arch]]:
         assert arch is not None
         found.append((asked.decisions, arch))
     return found
-
-
-def jobs(run: Driver) -> Jobs:
-    if not wanted(run.study):
-        return
-    number = 0
-    for candidate, (decisions, arch) in enumerate(run.remembered(NAME, lambda: drawn(run.study))):
-        for name, recipe, resolution in _settings(run.study):
-            other = arch.with_(resolution=resolution)
-            if possible_cost(other) is not None:
-                told = {**decisions, "training": name}
-                yield from run.once(
-                    job_of(
-                        run.study,
-                        NAME,
-                        number,
-                        f"{NAME}-{candidate:03d} {name}",
-                        other,
-                        told,
-                        recipe=recipe,
-                        candidate=candidate,
-                    )
-                )
-            number += 1
 
 
 def settings(run: Driver) -> list[Setting]:
@@ -150,46 +128,68 @@ def chosen_epochs(run: Driver) -> int:
     return min([*good, full])
 
 
-def check(study: Study) -> None:
-    """Raises `InputError` where there is nothing shorter to try."""
-    if wanted(study) and len(list(_settings(study))) < 2:
-        raise InputError("finds no shorter training to try: one epoch is the least", NAME)
+class FidelityMeasurement(Step):
+    """Trains a handful of networks long and short, to learn which cheaper training ranks them alike."""
 
+    name = NAME
+    title = "measuring fidelity"
+    key = NAME
+    options = Options
+    may_end_early = True
+    fragments = (fragment(30, __file__),)
 
-def tells(run: Driver) -> list[str]:
-    found = settings(run)
-    said = [
-        f"{s.name} ({s.price or 0:.0%} of the price) ranks as the full training with ρ = {s.ranks}"
-        for s in found
-        if s.name != FULL
-    ]
-    if found and only_epochs(run.study):
-        said.append(f"the searches train for {numbered(chosen_epochs(run), 'epoch')}")
-    return said
+    def jobs(self, run: Driver) -> Jobs:
+        if not wanted(run.study):
+            return
+        number = 0
+        for candidate, (decisions, arch) in enumerate(run.remembered(NAME, lambda: drawn(run.study))):
+            for name, recipe, resolution in _settings(run.study):
+                other = arch.with_(resolution=resolution)
+                if possible_cost(other) is not None:
+                    told = {**decisions, "training": name}
+                    yield from run.once(
+                        job_of(
+                            run.study,
+                            NAME,
+                            number,
+                            f"{NAME}-{candidate:03d} {name}",
+                            other,
+                            told,
+                            recipe=recipe,
+                            candidate=candidate,
+                        )
+                    )
+                number += 1
 
+    def check(self, study: Study) -> None:
+        """Raises `InputError` where there is nothing shorter to try."""
+        if wanted(study) and len(list(_settings(study))) < 2:
+            raise InputError("finds no shorter training to try: one epoch is the least", NAME)
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    options = study.options(Options)
-    return [base_macs] * (options.networks * len(list(_settings(study)))) if wanted(study) else []
+    def log_lines(self, run: Driver) -> list[str]:
+        found = settings(run)
+        said = [
+            f"{s.name} ({s.price or 0:.0%} of the price) ranks as the full training with ρ = {s.ranks}"
+            for s in found
+            if s.name != FULL
+        ]
+        if found and only_epochs(run.study):
+            said.append(f"the searches train for {numbered(chosen_epochs(run), 'epoch')}")
+        return said
 
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        options = study.options(Options)
+        return [base_macs] * (options.networks * len(list(_settings(study)))) if wanted(study) else []
 
-def concludes(run: Driver) -> dict[str, Any]:
-    found = settings(run)
-    return {"fidelity": found, "epochs": chosen_epochs(run) if found and only_epochs(run.study) else None}
+    def conclusions(self, run: Driver) -> PlainDict:
+        found = settings(run)
+        return {"fidelity": found, "epochs": chosen_epochs(run) if found and only_epochs(run.study) else None}
 
+    def what(self, study: Study) -> str:
+        return f"{study.options(Options).networks} networks, long and short"
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="measuring fidelity",
-    key=NAME,
-    options=Options,
-    check=check,
-    jobs=jobs,
-    macs=macs,
-    what=lambda study: f"{study.options(Options).networks} networks, long and short",
-    networks=lambda study: study.options(Options).networks,
-    concludes=concludes,
-    tells=tells,
-    enough=chosen_epochs,
-)
+    def networks(self, study: Study) -> int:
+        return study.options(Options).networks
+
+    def enough_epochs(self, run: Driver) -> int | None:
+        return chosen_epochs(run)

@@ -6,17 +6,19 @@ import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any
 
+from scalesearch.arch import Arch
 from scalesearch.errors import InputError, distinct
-from scalesearch.searchers import Jobs, Trial, compared
+from scalesearch.plain_data import PlainDict
 from scalesearch.signature import Natural
 from scalesearch.statistics import interval
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.page import fragment
+from scalesearch.study.step import Step
 from scalesearch.study.steps import base
 from scalesearch.study.steps.fixed import job_of
 from scalesearch.study.study import Study
+from scalesearch.trials import Jobs, Trial, comparable_trials
 
 NAME = "finalists"
 
@@ -42,24 +44,6 @@ class Finalist:
     chosen: bool
 
 
-def check(study: Study) -> None:
-    options = study.options(Options)
-    if options.top and not options.seeds:
-        raise InputError("takes a list of at least one seed, got []", f"{NAME}.seeds")
-    distinct(options.seeds, f"{NAME}.seeds")
-
-
-def jobs(run: Driver) -> Jobs:
-    options, study = run.study.options(Options), run.study
-    best = sorted(run.final(base.NAME), key=run.rank, reverse=True)[: options.top]
-    for number, (trial, seed) in enumerate(itertools.product(best, options.seeds)):
-        name = f"finalist-{trial.candidate:03d}-s{seed}"
-        job = job_of(
-            study, NAME, number, name, run.log.arch(trial), trial.decisions, seed, final=True, candidate=trial.candidate
-        )
-        yield from run.once(job)
-
-
 def _scores(run: Driver) -> dict[int, list[float]]:
     scores: dict[int, list[float]] = defaultdict(list)
     for trial in run.log.of(NAME):
@@ -73,7 +57,7 @@ def base_of(run: Driver) -> Trial:
 
     Raises `WorkFailed` where no network came to the end of its training.
     """
-    return run.log.standing("base", lambda: _base_of(run))
+    return run.log.cached("base", lambda: _base_of(run))
 
 
 def _base_of(run: Driver) -> Trial:
@@ -89,41 +73,67 @@ def finalists(run: Driver) -> list[Finalist]:
     by_candidate = _scores(run)
     if not by_candidate:
         return []
-    searched = {t.candidate: run.score(t) for t in compared(run.log.of(base.NAME), run.study.evaluator.score)}
+    searched = {t.candidate: run.score(t) for t in comparable_trials(run.log.of(base.NAME), run.study.evaluator.score)}
     winner = base_of(run).candidate
     best_first = sorted(by_candidate.items(), key=lambda item: mean(item[1]), reverse=True)
     raw = run.study.evaluator.score.turned
     return [Finalist(c, len(s), raw(mean(s)), interval(s), raw(searched[c]), c == winner) for c, s in best_first]
 
 
-def concludes(run: Driver) -> dict[str, Any]:
-    if not run.has_best(base.NAME):
-        return {"base": None, "finalists": []}
-    chosen = base_of(run)
-    told = {key: getattr(chosen, key) for key in ("name", "cost", "scores", "fidelity", "decisions")}
-    return {"base": told, "finalists": finalists(run)}
+class Finalists(Step):
+    """Trains the best of the base search again with several seeds; the best mean becomes the base."""
 
+    name = NAME
+    title = "training finalists"
+    key = "finalists"
+    options = Options
+    needs = (base.NAME, "control")
+    may_end_early = True
+    decides_base = True
+    by_class = "finalists"
+    fragments = (fragment(130, __file__),)
 
-def what(study: Study) -> str:
-    options = study.options(Options)
-    return f"the best {options.top}, seeds {', '.join(map(str, options.seeds))}"
+    def check(self, study: Study) -> None:
+        options = study.options(Options)
+        if options.top and not options.seeds:
+            raise InputError("takes a list of at least one seed, got []", f"{NAME}.seeds")
+        distinct(options.seeds, f"{NAME}.seeds")
 
+    def jobs(self, run: Driver) -> Jobs:
+        options, study = run.study.options(Options), run.study
+        best = sorted(run.final(base.NAME), key=run.rank, reverse=True)[: options.top]
+        for number, (trial, seed) in enumerate(itertools.product(best, options.seeds)):
+            name = f"finalist-{trial.candidate:03d}-s{seed}"
+            job = job_of(
+                study,
+                NAME,
+                number,
+                name,
+                run.log.arch(trial),
+                trial.decisions,
+                seed,
+                final=True,
+                candidate=trial.candidate,
+            )
+            yield from run.once(job)
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    options = study.options(Options)
-    return [base_macs] * (min(options.top, study.options(base.Options).trials) * len(options.seeds))
+    def conclusions(self, run: Driver) -> PlainDict:
+        if not run.has_best(base.NAME):
+            return {"base": None, "finalists": []}
+        chosen = base_of(run)
+        told = {key: getattr(chosen, key) for key in ("name", "cost", "scores", "fidelity", "decisions")}
+        return {"base": told, "finalists": finalists(run)}
 
+    def what(self, study: Study) -> str:
+        options = study.options(Options)
+        return f"the best {options.top}, seeds {', '.join(map(str, options.seeds))}"
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="training finalists",
-    key="finalists",
-    options=Options,
-    check=check,
-    needs=(base.NAME, "control"),
-    jobs=jobs,
-    macs=macs,
-    what=what,
-    concludes=concludes,
-)
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        options = study.options(Options)
+        return [base_macs] * (min(options.top, study.options(base.Options).trials) * len(options.seeds))
+
+    def drawn_network(self, run: Driver) -> Arch | None:
+        return run.log.arch(base_of(run)) if run.has_best(base.NAME) else None
+
+    def class_results(self, run: Driver) -> list[str]:
+        return list(dict.fromkeys(t.name.rpartition("-s")[0] for t in run.log.of(NAME)))

@@ -7,10 +7,9 @@ from typing import Any
 
 from scalesearch.arch import Arch, expand
 from scalesearch.counting import cost
-from scalesearch.searchers import Job, Jobs
 from scalesearch.study.driver import Driver
 from scalesearch.study.study import Study
-from scalesearch.training import Recipe
+from scalesearch.trials import Job, Jobs, Recipe
 
 
 def job_of(

@@ -5,32 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 from scalesearch.arch import Arch
 from scalesearch.counting import cost
-from scalesearch.searchers import Jobs
+from scalesearch.plain_data import PlainDict
 from scalesearch.study.driver import Driver
 from scalesearch.study.planning import forecasts
 from scalesearch.study.step import Step
 from scalesearch.study.steps import compare
 from scalesearch.study.steps.fixed import job_of
 from scalesearch.study.study import Study
+from scalesearch.trials import Jobs
 
 NAME = "pace"
 NETWORKS, EPOCHS = 4, 2  # more than one at a time, as later; the first epoch warms up
 
 
-def jobs(run: Driver) -> Jobs:
-    study = run.asked
-    if not study.hours:
-        return
-    recipe = replace(study.recipe_of(NAME), epochs=EPOCHS, patience=0)
-    for number, (arch, decisions) in enumerate(_networks(study)):
-        yield from run.once(job_of(study, NAME, number, f"{NAME}-{number}", arch, decisions, recipe=recipe))
-
-
-def _networks(study: Study) -> Iterator[tuple[Arch, dict[str, Any]]]:
+def _networks(study: Study) -> Iterator[tuple[Arch, PlainDict]]:
     """Some of the space, and the hand-built ones, which may count many times as much."""
     for number in range(NETWORKS):
         decisions = study.problem.draw(Random(f"{study.seeds[0]}-{NAME}-{number}"))
@@ -41,31 +32,47 @@ def _networks(study: Study) -> Iterator[tuple[Arch, dict[str, Any]]]:
         yield arch, {}
 
 
-def says(run: Driver) -> list[str]:
-    """How good the forecasts were."""
-    told = forecasts(run.asked, run.log)
-    if not told:
-        return []
+class PaceMeasurement(Step):
+    """Measures how fast the machine trains, where a study has hours to plan."""
 
-    def hours(seconds):
-        return f"{seconds / 3600:.3g} h"
+    name = NAME
+    title = "measuring the pace"
 
-    after = "; ".join(f"forecast after {hours(f.at)}, before the {f.before} step: {hours(f.seconds)}" for f in told)
-    if not run.finished:
-        return [f"{hours(told[0].asked)} were asked for; {after}."]
-    took = told[-1].took
-    off = took / told[0].asked - 1
-    return [f"{hours(told[0].asked)} were asked for and {hours(took)} taken ({off:+.1%}); {after}."]
+    def jobs(self, run: Driver) -> Jobs:
+        study = run.requested
+        if not study.hours:
+            return
+        recipe = replace(study.recipe_of(NAME), epochs=EPOCHS, patience=0)
+        for number, (arch, decisions) in enumerate(_networks(study)):
+            yield from run.once(job_of(study, NAME, number, f"{NAME}-{number}", arch, decisions, recipe=recipe))
 
+    def notes(self, run: Driver) -> list[str]:
+        """How good the forecasts were."""
+        told = forecasts(run.requested, run.log)
+        if not told:
+            return []
 
-STEP = Step(
-    NAME,
-    title="measuring the pace",
-    jobs=jobs,
-    macs=lambda study, base: [float(cost(arch).macs) for arch, _ in _networks(study)] if study.hours else [],
-    what=lambda study: "networks of the space and hand-built ones, to plan the hours by",
-    epochs=lambda study: EPOCHS,
-    concludes=lambda run: {"forecast": forecasts(run.asked, run.log)} if run.asked.hours else {},
-    says=says,
-    tells=says,
-)
+        def hours(seconds):
+            return f"{seconds / 3600:.3g} h"
+
+        after = "; ".join(f"forecast after {hours(f.at)}, before the {f.before} step: {hours(f.seconds)}" for f in told)
+        if not run.finished:
+            return [f"{hours(told[0].asked)} were asked for; {after}."]
+        took = told[-1].took
+        off = took / told[0].asked - 1
+        return [f"{hours(told[0].asked)} were asked for and {hours(took)} taken ({off:+.1%}); {after}."]
+
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        return [float(cost(arch).macs) for arch, _ in _networks(study)] if study.hours else []
+
+    def what(self, study: Study) -> str:
+        return "networks of the space and hand-built ones, to plan the hours by"
+
+    def epochs(self, study: Study) -> int | str | None:
+        return EPOCHS
+
+    def conclusions(self, run: Driver) -> PlainDict:
+        return {"forecast": forecasts(run.requested, run.log)} if run.requested.hours else {}
+
+    def log_lines(self, run: Driver) -> list[str]:
+        return self.notes(run)

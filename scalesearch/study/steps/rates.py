@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from scalesearch.counting import cost
+from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import PRESETS, scale_to
-from scalesearch.searchers import Jobs
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.page import fragment
+from scalesearch.study.step import Step
 from scalesearch.study.steps import fidelity, scale
 from scalesearch.study.steps.fixed import job_of
 from scalesearch.study.study import Study
+from scalesearch.trials import Jobs
 
 NAME = "rates"
 STILL = 1.0  # doublings within which an optimum counts as unmoved
@@ -29,28 +30,6 @@ class Swept:
     scores: tuple[tuple[float, float], ...]
     best: float
     top: float | None
-
-
-def jobs(run: Driver) -> Jobs:
-    study = run.study
-    options, growth = study.options(fidelity.Options), study.options(scale.Options)
-    _, base = max(fidelity.drawn(study), key=lambda found: cost(found[1]).macs)
-    recipe, number = study.recipe_of(NAME), 0
-    for phi in options.phi:
-        target = round(cost(base).macs * growth.factor**phi)
-        arch = base if phi == 0 else scale_to(base, target, PRESETS["efficientnet"], growth.tolerance).arch
-        for factor in options.rates:
-            job = job_of(
-                study,
-                NAME,
-                number,
-                f"phi{phi:g} rate ×{factor:g}",
-                arch,
-                {"phi": phi, "rate": factor},
-                recipe=replace(recipe.grown(phi), learning_rate=recipe.learning_rate * factor),
-            )
-            yield from run.once(job)
-            number += 1
 
 
 def swept(run: Driver) -> list[Swept]:
@@ -93,24 +72,46 @@ def moves(found: list[Swept]) -> str:
     return f"The best learning rate {said} from φ = {found[0].phi:g} to {found[-1].phi:g} (of the recipe's, {at})."
 
 
-def concludes(run: Driver) -> dict[str, Any]:
-    found = swept(run)
-    return {"rates": found, "rates_say": moves(found)}
+class RateSweep(Step):
+    """Sweeps the learning rate at every φ, to see whether its optimum moves."""
 
+    name = NAME
+    title = "sweeping the learning rate"
+    may_end_early = True
+    decided = ("phi", "rate")
+    fragments = (fragment(40, __file__),)
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    options, growth = study.options(fidelity.Options), study.options(scale.Options)
-    return [base_macs * growth.factor**phi for phi in options.phi for _ in options.rates]
+    def jobs(self, run: Driver) -> Jobs:
+        study = run.study
+        options, growth = study.options(fidelity.Options), study.options(scale.Options)
+        _, base = max(fidelity.drawn(study), key=lambda found: cost(found[1]).macs)
+        recipe, number = study.recipe_of(NAME), 0
+        for phi in options.phi:
+            target = round(cost(base).macs * growth.factor**phi)
+            arch = base if phi == 0 else scale_to(base, target, PRESETS["efficientnet"], growth.tolerance).arch
+            for factor in options.rates:
+                job = job_of(
+                    study,
+                    NAME,
+                    number,
+                    f"phi{phi:g} rate ×{factor:g}",
+                    arch,
+                    {"phi": phi, "rate": factor},
+                    recipe=replace(recipe.grown(phi), learning_rate=recipe.learning_rate * factor),
+                )
+                yield from run.once(job)
+                number += 1
 
+    def conclusions(self, run: Driver) -> PlainDict:
+        found = swept(run)
+        return {"rates": found, "rates_say": moves(found)}
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="sweeping the learning rate",
-    jobs=jobs,
-    macs=macs,
-    what=lambda study: f"rates × {', '.join(f'{r:g}' for r in study.options(fidelity.Options).rates)} at every φ",
-    concludes=concludes,
-    says=lambda run: [line for line in [moves(swept(run))] if line],
-    decided=("phi", "rate"),
-)
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        options, growth = study.options(fidelity.Options), study.options(scale.Options)
+        return [base_macs * growth.factor**phi for phi in options.phi for _ in options.rates]
+
+    def what(self, study: Study) -> str:
+        return f"rates × {', '.join(f'{r:g}' for r in study.options(fidelity.Options).rates)} at every φ"
+
+    def notes(self, run: Driver) -> list[str]:
+        return [line for line in [moves(swept(run))] if line]

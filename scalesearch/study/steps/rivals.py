@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any
 
 from scalesearch.arch import Arch, expand
-from scalesearch.searchers import TRIED_ALWAYS, Jobs, Trial
+from scalesearch.plain_data import PlainDict
+from scalesearch.searchers import TRIED_ALWAYS
 from scalesearch.statistics import interval
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.page import fragment
+from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
 from scalesearch.study.steps.fixed import with_every_seed
 from scalesearch.study.study import Study
+from scalesearch.trials import Jobs, Trial
 
 NAME = "rivals"
 
@@ -34,17 +36,6 @@ class Rival:
 
 def _wanted(study: Study) -> bool:
     return study.options(scale.Options).rivals and 1.0 in study.options(family.Options).phi
-
-
-def jobs(run: Driver) -> Jobs:
-    """Those that build the same network are trained once; what is the found way itself, not at all."""
-    if not _wanted(run.study):
-        return
-    rows: list[tuple[str, Arch, dict[str, Any]]] = [
-        (name, arch.with_(name=name), {}) for name, arch in _named(run).items() if expand(arch).digest != _own(run)
-    ]
-    recipe = run.study.recipe_of(NAME).grown(1.0)
-    yield from with_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
 
 
 def _own(run: Driver) -> str:
@@ -97,22 +88,31 @@ def rivals(run: Driver) -> list[Rival]:
     return sorted(made, key=lambda r: r.behind)
 
 
-def concludes(run: Driver) -> dict[str, Any]:
-    return {"rivals": rivals(run)}
+class NamedScalings(Step):
+    """Trains the named scalings whole at φ = 1 and compares them with the one found."""
 
+    name = NAME
+    title = "training the named ways to scale"
+    needs = (family.NAME,)
+    may_end_early = True
+    fragments = (fragment(60, __file__),)
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    options = study.options(scale.Options)
-    return [base_macs * options.factor] * (4 * len(study.seeds)) if _wanted(study) else []
+    def jobs(self, run: Driver) -> Jobs:
+        """Those that build the same network are trained once; what is the found way itself, not at all."""
+        if not _wanted(run.study):
+            return
+        rows: list[tuple[str, Arch, PlainDict]] = [
+            (name, arch.with_(name=name), {}) for name, arch in _named(run).items() if expand(arch).digest != _own(run)
+        ]
+        recipe = run.study.recipe_of(NAME).grown(1.0)
+        yield from with_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
 
+    def conclusions(self, run: Driver) -> PlainDict:
+        return {"rivals": rivals(run)}
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="training the named ways to scale",
-    needs=(family.NAME,),
-    jobs=jobs,
-    macs=macs,
-    what=lambda study: "EfficientNet's coefficients; depth, width and resolution alone",
-    concludes=concludes,
-)
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        options = study.options(scale.Options)
+        return [base_macs * options.factor] * (4 * len(study.seeds)) if _wanted(study) else []
+
+    def what(self, study: Study) -> str:
+        return "EfficientNet's coefficients; depth, width and resolution alone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -10,19 +11,23 @@ import numpy as np
 from scalesearch.arch import expand
 from scalesearch.budget import budget_of, relative_to
 from scalesearch.errors import InputError, WorkFailed, distinct, inside, numbered
+from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
-from scalesearch.searchers import DEFAULT, TRIED_ALWAYS, Job, Jobs, ScaleProblem, Search, Trial, check_searcher
+from scalesearch.searchers import DEFAULT, TRIED_ALWAYS, Problem, ScaleProblem, Search, check_searcher
 from scalesearch.signature import Count, Rule
 from scalesearch.statistics import standard_error
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
-from scalesearch.study.steps.base import short
+from scalesearch.study.page import Figure, Info, figure, fragment
+from scalesearch.study.step import Step
+from scalesearch.study.steps.base import early_end
 from scalesearch.study.steps.finalists import base_of
 from scalesearch.study.study import Study
+from scalesearch.trials import Job, Jobs, Trial
 from scalesearch.watched import watched
 
 NAME = "scale"
 LIKELY_DRAWS = 4_000
+CORNERS = ("depth", "width", "resolution")  # presets too, where the axes' titles stand
 
 
 @dataclass(frozen=True)
@@ -80,27 +85,6 @@ class Scaling:
         return [p for p in self.points if abs(p.deviation) > self.tolerance]
 
 
-def check(study: Study) -> None:
-    """Raises `InputError` for a searcher that there is not, too few trials for the presets, and unreadable bounds."""
-    options = study.options(Options)
-    with inside(NAME):
-        with inside("with"):
-            check_searcher(options.with_)
-        if options.trials < len(TRIED_ALWAYS):
-            raise InputError(
-                f"must be at least {len(TRIED_ALWAYS)}, got {options.trials}: EfficientNet's "
-                f"coefficients, depth, "
-                "width and resolution alone are always among them",
-                "trials",
-            )
-        if 1 not in options.phi:
-            raise InputError("must hold 1, where the coefficients are searched", "phi")
-        distinct(options.phi, "phi")
-        with inside("budget"):  # what the base counts is known when it is found
-            zoo = relative_to(study.networks)
-            budget_of(options.budget or {}, lambda name, key: 1.0 if name == "base" else zoo(name, key))
-
-
 def space_of(run: Driver) -> ScalingSpace:
     """The ways to scale the base; asked for when it is chosen."""
     base, options = base_of(run), run.study.options(Options)
@@ -113,28 +97,6 @@ def problem_of(run: Driver) -> ScaleProblem:
     space, study = space_of(run), run.study
     budget = budget_of(study.options(Options).budget or {}, relative_to(study.networks, space.base))
     return ScaleProblem(space, TRIED_ALWAYS, budget)
-
-
-def jobs(run: Driver) -> Jobs:
-    study, options, problem = run.study, run.study.options(Options), problem_of(run)
-    if not problem.networks:
-        there = len(problem.space.networks)
-        raise WorkFailed(f"scale.budget: none of the {there:,} networks near φ = 1 has {problem.budget}")
-    recipe = run.recipe_of(NAME)
-    search = Search(
-        problem,
-        study.evaluator.score,
-        options.trials,
-        options.with_,
-        NAME,
-        study.seeds[0],
-        f"{study.seeds[0]}-{NAME}",
-        study.parallel,
-        (recipe.epochs,),
-        first=list(problem.always.values()),
-    )
-    for job in search.jobs(run.log):
-        yield replace(job, recipe=recipe.grown(1.0)) if isinstance(job, Job) else job
 
 
 def shares_of(run: Driver) -> Shares:
@@ -209,61 +171,186 @@ def _errors(run: Driver, trials: list[Trial]) -> list[float]:
     return np.sqrt(wins @ (points - wins @ points) ** 2).tolist()
 
 
-def sentence(run: Driver) -> str:
-    """What was found, in words; nothing where nothing was yet."""
-    found, task = scaling(run), run.study.trained.task
-    if found is None:
-        return ""
-    ea, eb, ec = found.errors
-    said = (
-        f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = "
-        f"{found.gamma:.3f} ± {ec:.3f} "
-        f"(resolution), found in {numbered(found.trials, 'trial')} of "
-        f"{numbered(run.recipe_of(NAME).epochs, 'epoch')}: {task.shown(found.score)} "
-        f"validation {task.score}"
-    )
-    reference = next((p.score for p in found.points if "efficientnet" in p.presets and p.score is not None), None)
-    if reference is None:
-        return said + "."
-    return f"{said}, against {task.shown(reference)} for EfficientNet's coefficients at the same MACs."
+def triangle(info: Info) -> Figure:
+    """Returns the validation score over the shares of the budget that go into depth, width and resolution."""
+    result, axis = info.found["scaling"], info.axis
+    # the best on top
+    points = sorted((p for p in result.points if p.score is not None), key=lambda p: axis.good(p.score))
+    scores = [p.score for p in points]
+    trace = {
+        "type": "scatterternary",
+        "a": [p.depth for p in points],
+        "b": [p.width for p in points],
+        "c": [p.resolution for p in points],
+        "mode": "markers+text",
+        "text": _triangle_labels(points, result.best),
+        "textposition": "top center",
+        "textfont": {"size": 11},
+        "cliponaxis": False,
+        "marker": {
+            "size": [17 if p.name == result.best else 11 for p in points],
+            "color": scores,
+            "symbol": ["star" if p.name == result.best else "circle" for p in points],
+            "colorscale": "Viridis",
+            "line": {"color": "#111827", "width": 0.8},
+            "showscale": True,
+            "cmin": _typical_low(scores),
+            "cmax": max(scores),
+            "colorbar": {
+                "title": {"text": axis.name, "side": "top"},
+                "tickformat": f".1{axis.format}",
+                "thickness": 10,
+                "len": 0.8,
+                "orientation": "h",
+                "y": -0.16,
+                "yanchor": "top",
+            },
+        },
+        "customdata": [[p.name, ", ".join(p.presets) or "searched", p.score, p.macs, p.deviation] for p in points],
+        "hovertemplate": "<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution "
+        f"%{{c:.2f}}<br>%{{customdata[2]:.2{axis.format}}}, "
+        "%{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>",
+    }
+    ternary = {
+        "sum": 1,
+        "aaxis": {"title": "depth (α)", "ticks": ""},
+        "baxis": {"title": "width<br>(β)", "ticks": ""},
+        "caxis": {"title": "resolution<br>(γ)", "ticks": ""},
+        "bgcolor": "#f8fafc",
+    }
+    return figure([trace], 500, margin={"l": 64, "r": 64, "t": 40, "b": 110}, ternary=ternary)
 
 
-def says(run: Driver) -> list[str]:
-    """The searches that ended early, and every way to scale whose axes are too coarse for its budget."""
-    found = scaling(run)
-    misses = (
-        [
-            f"{' and '.join(p.presets) or p.name} alone cannot reach {found.target:,} MACs within "
-            f"{found.tolerance:.0%}: "
-            f"the nearest network has {p.macs:,} ({p.deviation:+.2%})."
-            for p in found.misses
-        ]
-        if found
-        else []
-    )
-    return [*short(run, NAME, run.study.options(Options).trials), *misses]
+def _triangle_labels(points: list[Point], best: str) -> list[str]:
+    """Returns the label of every point; networks of the same shares have one, at the topmost of them."""
+
+    def place(point: Point) -> tuple[float, float]:
+        return round(point.depth, 2), round(point.width, 2)
+
+    names: dict[tuple[float, float], list[str]] = defaultdict(list)
+    for p in points:
+        names[place(p)] += [*(n for n in p.presets if n not in CORNERS), *(["<b>best</b>"] if p.name == best else [])]
+    top = {place(p): p for p in points}
+    return [", ".join(names[place(p)]) if top[place(p)] is p else "" for p in points]
 
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    options = study.options(Options)
-    return [base_macs * options.factor] * options.trials
+def _typical_low(scores: list[float]) -> float:
+    """Returns the lowest colour: a quarter's quantile less its distance to the best, so that one failed training does
+    not use up the colours."""
+    ordered = sorted(scores)
+    return max(ordered[0], ordered[len(ordered) // 4] - (ordered[-1] - ordered[len(ordered) // 4]))
 
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="searching α, β, γ",
-    key="scale",
-    options=Options,
-    check=check,
-    needs=("base", "finalists"),
-    jobs=jobs,
-    macs=macs,
-    what=lambda study: f"{study.options(Options).with_} over α, β, γ",
-    epochs=lambda study: study.options(Options).epochs,
-    concludes=lambda run: {"scaling": scaling(run)},
-    says=says,
-    lead=sentence,
-    settled=lambda run: run.best(NAME),
-    stored=problem_of,
-)
+class ScalingSearch(Step):
+    """Searches α, β, γ over the distinct ways to scale the base."""
+
+    name = NAME
+    title = "searching α, β, γ"
+    key = "scale"
+    options = Options
+    needs = ("base", "finalists")
+    may_end_early = True
+    search_title = "scaling search"
+    epochs_key = "scaling epochs"
+    planned_from = ("pace", "base", "finalists")
+    open_searches = (NAME,)
+    fragments = (fragment(50, __file__),)
+
+    def check(self, study: Study) -> None:
+        """Raises `InputError` for an unknown searcher, too few trials for the presets, and unreadable bounds."""
+        options = study.options(Options)
+        with inside(NAME):
+            with inside("with"):
+                check_searcher(options.with_)
+            if options.trials < len(TRIED_ALWAYS):
+                raise InputError(
+                    f"must be at least {len(TRIED_ALWAYS)}, got {options.trials}: EfficientNet's "
+                    f"coefficients, depth, "
+                    "width and resolution alone are always among them",
+                    "trials",
+                )
+            if 1 not in options.phi:
+                raise InputError("must hold 1, where the coefficients are searched", "phi")
+            distinct(options.phi, "phi")
+            with inside("budget"):  # what the base counts is known when it is found
+                zoo = relative_to(study.networks)
+                budget_of(options.budget or {}, lambda name, key: 1.0 if name == "base" else zoo(name, key))
+
+    def jobs(self, run: Driver) -> Jobs:
+        study, options, problem = run.study, run.study.options(Options), problem_of(run)
+        if not problem.networks:
+            there = len(problem.space.networks)
+            raise WorkFailed(f"scale.budget: none of the {there:,} networks near φ = 1 has {problem.budget}")
+        recipe = run.recipe_of(NAME)
+        search = Search(
+            problem,
+            study.evaluator.score,
+            options.trials,
+            options.with_,
+            NAME,
+            study.seeds[0],
+            f"{study.seeds[0]}-{NAME}",
+            study.parallel,
+            (recipe.epochs,),
+            first=list(problem.always.values()),
+        )
+        for job in search.jobs(run.log):
+            yield replace(job, recipe=recipe.grown(1.0)) if isinstance(job, Job) else job
+
+    def headline(self, run: Driver) -> str:
+        """What was found, in words; nothing where nothing was yet."""
+        found, task = scaling(run), run.study.trained.task
+        if found is None:
+            return ""
+        ea, eb, ec = found.errors
+        said = (
+            f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = "
+            f"{found.gamma:.3f} ± {ec:.3f} "
+            f"(resolution), found in {numbered(found.trials, 'trial')} of "
+            f"{numbered(run.recipe_of(NAME).epochs, 'epoch')}: {task.format(found.score)} "
+            f"validation {task.score}"
+        )
+        reference = next((p.score for p in found.points if "efficientnet" in p.presets and p.score is not None), None)
+        if reference is None:
+            return said + "."
+        return f"{said}, against {task.format(reference)} for EfficientNet's coefficients at the same MACs."
+
+    def notes(self, run: Driver) -> list[str]:
+        """The searches that ended early, and every way to scale whose axes are too coarse for its budget."""
+        found = scaling(run)
+        misses = (
+            [
+                f"{' and '.join(p.presets) or p.name} alone cannot reach {found.target:,} MACs within "
+                f"{found.tolerance:.0%}: "
+                f"the nearest network has {p.macs:,} ({p.deviation:+.2%})."
+                for p in found.misses
+            ]
+            if found
+            else []
+        )
+        return [*early_end(run, NAME, run.study.options(Options).trials), *misses]
+
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        options = study.options(Options)
+        return [base_macs * options.factor] * options.trials
+
+    def what(self, study: Study) -> str:
+        return f"{study.options(Options).with_} over α, β, γ"
+
+    def epochs(self, study: Study) -> int | str | None:
+        return study.options(Options).epochs
+
+    def settle(self, run: Driver) -> None:
+        run.best(NAME)
+
+    def problem(self, run: Driver) -> Problem | None:
+        return problem_of(run)
+
+    def searcher(self, study: Study) -> str:
+        return study.options(Options).with_
+
+    def conclusions(self, run: Driver) -> PlainDict:
+        return {"scaling": scaling(run)}
+
+    def figures(self, info: Info) -> dict[str, Figure]:
+        return {"triangle": triangle(info)} if info.found.get("scaling") else {}

@@ -4,58 +4,60 @@ from __future__ import annotations
 
 from random import Random
 
-from scalesearch.searchers import Jobs, Past, ask
+from scalesearch.searchers import Past, ask
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.step import Step
 from scalesearch.study.steps import base
 from scalesearch.study.steps.fixed import job_of
 from scalesearch.study.study import Study
+from scalesearch.trials import Jobs
 
 NAME = "screen"
 
 
-def jobs(run: Driver) -> Jobs:
-    study, seen = run.study, set()
-    seed, options = study.seeds[0], study.options(base.Options)
-    for number in range(options.screen):
-        logged = run.log.trials.get((NAME, seed, number))
-        if logged:
-            with run.log.line(logged, "decisions"):
-                study.problem.check(logged.decisions)
-            seen.add(study.problem.identity(logged.decisions) or "")
-            continue
-        asked = ask(study.problem, "random", Past(), Random(f"{seed}-{NAME}-{number}"), seen)
-        if asked is None:
-            break
-        seen.add(asked.identity)
-        arch = study.problem.arch(asked.decisions)
-        assert arch is not None
-        yield job_of(
-            study,
-            NAME,
-            number,
-            f"{NAME}-{number:03d}",
-            arch,
-            asked.decisions,
-            until=0,
-            candidate=number,
-            rejected=asked.rejected,
-            proxies=options.proxies,
-        )
+class Screening(Step):
+    """Judges networks by zero-cost proxies alone, before any is trained."""
 
+    name = NAME
+    title = "screening by proxies"
+    trains = False
+    may_end_early = True
 
-def what(study: Study) -> str:
-    assert study.space is not None
-    return f"drawn from {study.space.name}, judged by {', '.join(study.options(base.Options).proxies)}"
+    def jobs(self, run: Driver) -> Jobs:
+        study, seen = run.study, set()
+        seed, options = study.seeds[0], study.options(base.Options)
+        for number in range(options.screen):
+            logged = run.log.trials.get((NAME, seed, number))
+            if logged:
+                with run.log.line(logged, "decisions"):
+                    study.problem.check(logged.decisions)
+                seen.add(study.problem.identity(logged.decisions) or "")
+                continue
+            asked = ask(study.problem, "random", Past(), Random(f"{seed}-{NAME}-{number}"), seen)
+            if asked is None:
+                break
+            seen.add(asked.identity)
+            arch = study.problem.arch(asked.decisions)
+            assert arch is not None
+            yield job_of(
+                study,
+                NAME,
+                number,
+                f"{NAME}-{number:03d}",
+                arch,
+                asked.decisions,
+                until=0,
+                candidate=number,
+                rejected=asked.rejected,
+                proxies=options.proxies,
+            )
 
+    def what(self, study: Study) -> str:
+        assert study.space is not None
+        return f"drawn from {study.space.name}, judged by {', '.join(study.options(base.Options).proxies)}"
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="screening by proxies",
-    jobs=jobs,
-    macs=lambda study, base_macs: [base_macs] * study.options(base.Options).screen,
-    what=what,
-    epochs=lambda study: study.options(base.Options).epochs,
-    trains=False,
-)
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        return [base_macs] * study.options(base.Options).screen
+
+    def epochs(self, study: Study) -> int | str | None:
+        return study.options(base.Options).epochs

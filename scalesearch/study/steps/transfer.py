@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 from scalesearch.arch import expand
 from scalesearch.counting import cost
+from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import ScalingSpace, Shares, scale_to
-from scalesearch.searchers import Jobs, Trial
 from scalesearch.statistics import Correlation, correlation
 from scalesearch.study.driver import Driver
-from scalesearch.study.step import Step, fewer_may_do
+from scalesearch.study.page import COLOURS, Figure, Info, figure, fragment
+from scalesearch.study.step import Step
 from scalesearch.study.steps import scale
 from scalesearch.study.steps.fixed import evenly, job_of
 from scalesearch.study.study import Study
+from scalesearch.trials import Jobs, Trial
 
 NAME = "transfer"
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transferred:
     """How the ways to scale rank at φ = 1 and at a larger φ, and the pairs of scores behind it."""
 
     phi: float
@@ -33,38 +34,7 @@ def _larger(study: Study) -> list[float]:
     return [phi for phi in study.options(scale.Options).phi if phi != 1]
 
 
-def jobs(run: Driver) -> Jobs:
-    options, space = run.study.options(scale.Options), scale.space_of(run)
-    ways: dict[Shares, Trial] = {}
-    for trial in sorted(run.log.of(scale.NAME), key=run.rank, reverse=True):
-        if trial.done:
-            ways.setdefault(ScalingSpace.shares(trial.decisions), trial)
-    number = 0
-    for phi in _larger(run.study):
-        target, seen = round(cost(space.base).macs * options.factor**phi), set()
-        for shares, trial in evenly(list(ways.items()), options.transfer):
-            arch = scale_to(space.base, target, shares, options.tolerance).arch
-            if expand(arch).digest in seen:
-                continue
-            seen.add(expand(arch).digest)
-            name = f"phi{phi:g}-{trial.name}"
-            decisions = {**trial.decisions, "phi": phi}
-            yield from run.once(
-                job_of(
-                    run.study,
-                    NAME,
-                    number,
-                    name,
-                    arch,
-                    decisions,
-                    candidate=trial.candidate,
-                    recipe=run.recipe_of(NAME).grown(phi),
-                )
-            )
-            number += 1
-
-
-def transfers(run: Driver) -> list[Transfer]:
+def transfers(run: Driver) -> list[Transferred]:
     """Per larger φ that was tried."""
 
     def raw(trial):
@@ -76,32 +46,88 @@ def transfers(run: Driver) -> list[Transfer]:
         if trial.done and trial.candidate in small:
             by_phi[trial.decisions["phi"]].append((trial.name, small[trial.candidate], raw(trial)))
     return [
-        Transfer(phi, correlation([a for _, a, _ in pairs], [b for _, _, b in pairs]), tuple(pairs))
+        Transferred(phi, correlation([a for _, a, _ in pairs], [b for _, _, b in pairs]), tuple(pairs))
         for phi, pairs in by_phi.items()
     ]
 
 
-def concludes(run: Driver) -> dict[str, Any]:
-    return {"transfers": transfers(run)}
+def transfer_figure(info: Info) -> Figure:
+    """Returns the score of each scaling at φ = 1 against its score at larger φ."""
+    axis, traces = info.axis, []
+    digits = f".2{axis.format}"
+    for t, colour in zip(info.found["transfers"], COLOURS, strict=False):
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [small for _, small, _ in t.pairs],
+                "y": [large for _, _, large in t.pairs],
+                "mode": "markers",
+                "name": f"φ = {t.phi:g}",
+                "marker": {"color": colour, "size": 10},
+                "text": [name for name, _, _ in t.pairs],
+                "hovertemplate": f"%{{text}}<br>φ = 1: %{{x:{digits}}}, there: %{{y:{digits}}}<extra></extra>",
+            }
+        )
+    xaxis = {"title": f"{axis.name} at φ = 1", "tickformat": f".1{axis.format}"}
+    yaxis = {"title": f"{axis.name} at larger φ", "tickformat": f".1{axis.format}"}
+    return figure(traces, 400, showlegend=True, xaxis=xaxis, yaxis=yaxis)
 
 
-def macs(study: Study, base_macs: float) -> list[float]:
-    options = study.options(scale.Options)
-    return [base_macs * options.factor**phi for phi in _larger(study) for _ in range(options.transfer)]
+class Transfer(Step):
+    """Trains some of the scalings that were tried at larger φ, to see whether the choice carries over."""
 
+    name = NAME
+    title = "testing the choice at larger φ"
+    needs = (scale.NAME,)
+    may_end_early = True
+    decided = ("phi",)
+    fragments = (fragment(80, __file__),)
 
-STEP = Step(
-    NAME,
-    ended=fewer_may_do,
-    title="testing the choice at larger φ",
-    needs=(scale.NAME,),
-    jobs=jobs,
-    macs=macs,
-    what=lambda study: f"choices at φ = {', '.join(f'{phi:g}' for phi in _larger(study))}",
-    epochs=lambda study: study.options(scale.Options).epochs,
-    concludes=concludes,
-    tells=lambda run: [
-        f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}" for t in transfers(run)
-    ],
-    decided=("phi",),
-)
+    def jobs(self, run: Driver) -> Jobs:
+        options, space = run.study.options(scale.Options), scale.space_of(run)
+        ways: dict[Shares, Trial] = {}
+        for trial in sorted(run.log.of(scale.NAME), key=run.rank, reverse=True):
+            if trial.done:
+                ways.setdefault(ScalingSpace.shares(trial.decisions), trial)
+        number = 0
+        for phi in _larger(run.study):
+            target, seen = round(cost(space.base).macs * options.factor**phi), set()
+            for shares, trial in evenly(list(ways.items()), options.transfer):
+                arch = scale_to(space.base, target, shares, options.tolerance).arch
+                if expand(arch).digest in seen:
+                    continue
+                seen.add(expand(arch).digest)
+                name = f"phi{phi:g}-{trial.name}"
+                decisions = {**trial.decisions, "phi": phi}
+                yield from run.once(
+                    job_of(
+                        run.study,
+                        NAME,
+                        number,
+                        name,
+                        arch,
+                        decisions,
+                        candidate=trial.candidate,
+                        recipe=run.recipe_of(NAME).grown(phi),
+                    )
+                )
+                number += 1
+
+    def conclusions(self, run: Driver) -> PlainDict:
+        return {"transfers": transfers(run)}
+
+    def macs(self, study: Study, base_macs: float) -> list[float]:
+        options = study.options(scale.Options)
+        return [base_macs * options.factor**phi for phi in _larger(study) for _ in range(options.transfer)]
+
+    def what(self, study: Study) -> str:
+        return f"choices at φ = {', '.join(f'{phi:g}' for phi in _larger(study))}"
+
+    def epochs(self, study: Study) -> int | str | None:
+        return study.options(scale.Options).epochs
+
+    def log_lines(self, run: Driver) -> list[str]:
+        return [f"ways to scale, φ = {t.phi:g} against φ = 1: rank correlation {t.ranks}" for t in transfers(run)]
+
+    def figures(self, info: Info) -> dict[str, Figure]:
+        return {"transfer": transfer_figure(info)} if info.found.get("transfers") else {}

@@ -1,4 +1,4 @@
-"""`Trial`: one network scored (or tried to) once, with what it cost and scored, and at which fidelity."""
+"""`Trial`: one network scored once, or tried to: what it cost, what it scored, and at which fidelity."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing_extensions import TypedDict  # typing's is not known to pydantic bef
 
 from scalesearch.counting import Cost
 from scalesearch.errors import InputError
-from scalesearch.shapes import Natural, Number, from_json
-from scalesearch.training import Score
+from scalesearch.plain_data import PlainDict
+from scalesearch.trials.score import Score
+from scalesearch.typed_json import Natural, Number, from_json
 
 Key = tuple[str, int, int]  # step, seed, number
-if TYPE_CHECKING:  # what they are, a decision's domain and a cost's name say
+if TYPE_CHECKING:  # a decision's domain and a cost's name say what they are
     Option: TypeAlias = Any
     Count: TypeAlias = Any
 else:
@@ -24,18 +25,18 @@ else:
 
 
 class Fidelity(TypedDict):
-    """What a trial's scores were measured with; what is trained has all of it."""
+    """What a trial's scores were measured with; a training has all of these keys."""
 
     seed: Natural
     epochs: NotRequired[Natural]
     of: NotRequired[Natural]  # epochs of the whole schedule
     data_share: NotRequired[Number]
     resolution: NotRequired[Natural | tuple[Natural, Natural]]
-    parent: NotRequired[str]  # whose weights were inherited
+    parent: NotRequired[str]  # name of the trial whose weights were inherited
 
 
-class Left(TypedDict):
-    """A file that stays, and by what it is known again."""
+class FileStamp(TypedDict):
+    """A file that a run leaves, with its size in bytes and its digest, by which damage is noticed."""
 
     file: str
     bytes: NotRequired[Natural]
@@ -43,21 +44,41 @@ class Left(TypedDict):
 
 
 class Used(TypedDict, total=False):
-    """How a training was done in fact."""
+    """What a training really ran on and with."""
 
     device: str
     precision: str
     micro_batch: Natural
     epochs: Natural
     inherited: Number
-    weights: Left
+    weights: FileStamp
+
+
+class Outcome(TypedDict, total=False):
+    """What came of a job: scores, or the reason why there are none, or `stopped` where the run was asked to end.
+
+    `network`, `recipe` and `built` are digests of what was really built and used; `seconds` is training time.
+    """
+
+    scores: dict[str, float]
+    reason: str
+    stopped: bool
+    history: list[dict[str, float]]
+    network: str
+    recipe: str
+    built: str
+    inherited: float
+    images: int
+    seconds: float
+    used: Used
 
 
 @dataclass(frozen=True)
 class Trial:
     """A line of the log. Never edited; step, seed and number name it.
 
-    `scores` are named by what scored it: shares, nats (loss), seconds (latency), zero-cost proxies (`proxy.NAME`).
+    `scores` are named by what was measured: shares in [0, 1], nats (losses), seconds (latency), zero-cost proxies
+    (`proxy.NAME`).
     `arch` is empty where a row of a table was looked up.
     `network` and `recipe` are digests of what was really built and used, `built` of the module's tensors. `candidate`
     and `rung` say which network of a search it is and how far it had come. `rejected` counts the proposals before this
@@ -67,7 +88,7 @@ class Trial:
     step: str
     number: Natural
     name: str
-    arch: dict[str, Any]
+    arch: PlainDict
     network: str
     recipe: str
     cost: dict[str, Count]
@@ -76,25 +97,27 @@ class Trial:
     state: Literal["done", "failed"] = "done"  # failed with the reason
     reason: str = ""
     scores: dict[str, Number] = field(default_factory=dict)
-    history: list[dict[str, int | float]] = field(default_factory=list)  # nan of an epoch that went wrong among them
+    history: list[dict[str, int | float]] = field(default_factory=list)  # nan where an epoch went wrong
     candidate: Natural = 0
     rung: Natural = 0
     built: str = ""
     rejected: Natural = 0
     seconds: Number = 0.0
-    at: Number = 0.0  # seconds that the run had been at work, those before a resume counted in
+    at: Number = 0.0  # seconds that the run had been at work, those before a resume included
     used: Used = field(default_factory=Used)
 
     @property
     def key(self) -> Key:
+        """Step, seed and number, which no two trials of a run share."""
         return self.step, self.fidelity["seed"], self.number
 
     @property
     def done(self) -> bool:
+        """Whether the trial has come to its scores."""
         return self.state == "done"
 
     @property
-    def level(self) -> tuple[Any, ...]:
+    def level(self) -> tuple[float, ...]:
         """What scores must share to be compared: the fidelity but for seed and resolution."""
         f = self.fidelity
         return f.get("epochs", 0), f.get("of", f.get("epochs", 0)), f.get("data_share", 1.0), bool(f.get("parent"))
@@ -104,28 +127,29 @@ class Trial:
         """Whether training was stopped before the end of its schedule."""
         return self.level[0] != self.level[1]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainDict:
+        """Returns the trial as the plain data of its line in the log."""
         return asdict(self)
 
 
 def trial_from(line: str | bytes) -> Trial:
-    """The trial of a line of the log. Raises `InputError`, placed at its key, for what is none."""
+    """Returns the trial of a line of the log. Raises `InputError`, placed at its key, for what is none."""
     trial = from_json(Trial, line)
-    needed = {
+    required = {
         "fidelity": (trial.recipe, Fidelity.__annotations__, trial.fidelity),
         "cost": (trial.arch, Cost._fields, trial.cost),
         "arch": (trial.recipe, ("resolution",), trial.arch),
     }
-    for place, (there, keys, told) in needed.items():
-        if there and (missing := next((key for key in keys if key not in told), None)):
+    for place, (applies, keys, values) in required.items():
+        if applies and (missing := next((key for key in keys if key not in values), None)):
             raise InputError("is missing", f"{place}.{missing}")
     return trial
 
 
-def compared(trials: Iterable[Trial], score: Score) -> list[Trial]:
-    """The scored trials of one fidelity, scores of different ones being never compared: of those trained longest the
-    level with most trials."""
-    by_level: dict[tuple, list[Trial]] = defaultdict(list)
+def comparable_trials(trials: Iterable[Trial], score: Score) -> list[Trial]:
+    """Returns the scored trials of one fidelity, as scores of different ones are never compared: of those trained
+    longest the level with most trials."""
+    by_level: dict[tuple[float, ...], list[Trial]] = defaultdict(list)
     for trial in trials:
         if trial.done and score.of(trial.scores) is not None:
             by_level[trial.level].append(trial)

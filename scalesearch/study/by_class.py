@@ -11,8 +11,8 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from scalesearch.errors import InputError, numbered
-from scalesearch.shapes import Natural, Number, from_json
 from scalesearch.statistics import compared
+from scalesearch.typed_json import Natural, Number, from_json
 
 FOLDER = "by_class"
 OF_DETECTORS = ("ap50", "interval", "confusion_threshold", "shown")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from scalesearch.arch import Arch, expand
 from scalesearch.errors import InputError, inside
-from scalesearch.files import locked
-from scalesearch.searchers.trial import Key, Trial, trial_from
-from scalesearch.shapes import plain
+from scalesearch.files import exclusive_lock
+from scalesearch.plain_data import PlainMapping
 from scalesearch.space import arch_from_dict
+from scalesearch.trials.trial import Key, Trial, trial_from
+from scalesearch.typed_json import plain
 from scalesearch.yamlfile import fault
 
 FORMAT = 2
@@ -26,31 +27,36 @@ class TrialLog:
     """`trials.jsonl`: a line that says of what the log is, then one per trial, synced to disk before anybody acts on
     it.
 
-    `of` is what is searched, by which a log of something else is refused (`otherwise` says what to do then); a reader
-    may leave it out. A last line cut off by a kill is dropped when the log is opened again (`repair`), and passed over
-    by a mere reader. Without a path it is kept in memory alone.
+    Args:
+        path: The file; without one the log is kept in memory alone.
+        subject: What is searched, by which a log of something else is refused; a reader may leave it out.
+        repair: Whether a last line that a kill cut off is dropped from the file; a mere reader passes over it.
+        advice: What to do about a log of something else, for the message.
+
+    Raises:
+        InputError: If the file is no log of trials, or one of another subject.
     """
 
     def __init__(
         self,
         path: Path | None = None,
-        of: Mapping[str, Any] | None = None,
+        subject: PlainMapping | None = None,
         repair: bool = True,
-        otherwise: str = "give another log",
+        advice: str = "give another log",
     ):
-        self.path, self.of_what = path, dict(of or {})
+        self.path, self.subject = path, dict(subject or {})
         self.trials: dict[Key, Trial] = {}
-        self.otherwise = otherwise
-        self._standing: dict[Hashable, Any] = {}
+        self.advice = advice
+        self._cache: dict[Hashable, object] = {}
         if path is not None and path.exists():
-            self._read(path, of, repair)
+            self._read(path, subject, repair)
 
-    def _read(self, path: Path, of: Mapping[str, Any] | None, repair: bool) -> None:
+    def _read(self, path: Path, subject: PlainMapping | None, repair: bool) -> None:
         whole = path.read_bytes()
         end = whole.rfind(b"\n") + 1
         first, *others = whole[:end].splitlines() or [b""]
         if first or not whole.startswith(HEAD[: len(whole)]):  # a head that a kill cut off is none yet
-            self._take_header(path, first or whole, of)
+            self._take_header(path, first or whole, subject)
         for i, line in enumerate(others):
             try:
                 trial = trial_from(line)
@@ -61,7 +67,7 @@ class TrialLog:
             with open(path, "r+b") as file:
                 file.truncate(end)
 
-    def _take_header(self, path: Path, line: bytes, of: Mapping[str, Any] | None) -> None:
+    def _take_header(self, path: Path, line: bytes, subject: PlainMapping | None) -> None:
         try:
             header = plain(line)
         except ValueError:
@@ -74,35 +80,35 @@ class TrialLog:
             raise fault("is no log of trials", path, 1)
         if header["log"] != FORMAT:
             raise fault(f"is a log of format {header['log']}, and this version writes {FORMAT}", path, 1)
-        for key, value in (of or {}).items():
-            there = header["of"].get(key)
-            if there != value and key == "problem":
+        for key, value in (subject or {}).items():
+            logged = header["of"].get(key)
+            if logged != value and key == "problem":
                 changed = "holds a search of something else: what is searched has changed since"
-                raise InputError(f"{path} {changed}; {self.otherwise}")
-            if there != value:
-                raise InputError(f'{path} holds another search ("{key}" was {there!r}, is {value!r}); {self.otherwise}')
-        self.of_what = header["of"]
+                raise InputError(f"{path} {changed}; {self.advice}")
+            if logged != value:
+                raise InputError(f'{path} holds another search ("{key}" was {logged!r}, is {value!r}); {self.advice}')
+        self.subject = header["of"]
 
     def append(self, trial: Trial) -> None:
-        """Raises `OSError` for a full disk, which leaves no half line for the next one to follow."""
+        """Adds a trial, synced to disk. Raises `OSError` for a full disk, with no half line left behind."""
         if self.path is not None:
             with open(self.path, "ab", buffering=0) as file:  # a buffer would be written once more when it is closed
                 whole = file.tell()
-                lines = [trial.to_dict()] if whole else [{"log": FORMAT, "of": self.of_what}, trial.to_dict()]
-                left = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+                lines = [trial.to_dict()] if whole else [{"log": FORMAT, "of": self.subject}, trial.to_dict()]
+                rest = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
                 try:
-                    while left:
-                        left = left[file.write(left) :]
+                    while rest:
+                        rest = rest[file.write(rest) :]
                     os.fsync(file.fileno())
                 except OSError:
                     file.truncate(whole)
                     raise
         self.trials[trial.key] = trial
-        self._standing.clear()
+        self._cache.clear()
 
     @contextmanager
     def line(self, trial: Trial, key: str) -> Iterator[None]:
-        """An `InputError` raised inside is about what the trial's line has under `key`."""
+        """Places an `InputError` raised inside the block at `key` of the trial's line in the log."""
         try:
             with inside(f"{trial.name}.{key}"):
                 yield
@@ -110,26 +116,26 @@ class TrialLog:
             raise error.in_file(str(self.path)) from None
 
     def arch(self, trial: Trial) -> Arch:
-        """The network of a trial. Raises `InputError`, placed in the log, where what that has is none."""
+        """Returns the network of a trial. Raises `InputError`, placed in the log, if it can't be built."""
         with self.line(trial, "arch"):
             arch = arch_from_dict(trial.arch)
             expand(arch)
         return arch
 
     def forget(self, trial: Trial) -> None:
-        """Take it as never tried; its line stays in the file."""
+        """Counts a trial as never tried; its line stays in the file."""
         del self.trials[trial.key]
-        self._standing.clear()
+        self._cache.clear()
 
-    def standing(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` works out from the log as it stands, kept under `key` until a trial comes or goes."""
-        if key not in self._standing:
-            self._standing[key] = make()
-        return self._standing[key]
+    def cached(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Returns what `compute` works out from the log, and remembers it under `key` until a trial comes or goes."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return cast(T, self._cache[key])
 
     def of(self, step: str, seed: int | None = None) -> list[Trial]:
-        """The step's trials in the order of their numbers; those of one seed alone if given."""
-        trials = self.standing(
+        """Returns the step's trials in the order of their numbers; with `seed` only those of that seed."""
+        trials = self.cached(
             ("of", step),
             lambda: sorted(
                 (t for t in self.trials.values() if t.step == step), key=lambda t: (t.number, t.fidelity["seed"])
@@ -145,11 +151,11 @@ class TrialLog:
 
 
 @contextmanager
-def opened(path: Path, of: Mapping[str, Any]) -> Iterator[TrialLog]:
-    """The log at `path`, this process's alone while the block runs.
+def opened_log(path: Path, subject: PlainMapping) -> Iterator[TrialLog]:
+    """Yields the log at `path`, which no other process may open while the block runs.
 
-    Raises `InputError` where another process is at work in it, for a log of something else, and for what cannot be
-    one.
+    Raises:
+        InputError: If another process has it open, or if the file is a log of something else or can be none.
     """
     if path.exists() and not path.is_file():
         raise InputError("is no file, and a log of trials is one", str(path))
@@ -158,5 +164,5 @@ def opened(path: Path, of: Mapping[str, Any]) -> Iterator[TrialLog]:
         path.open("a").close()
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", str(path)) from None
-    with locked(path, f"another search is at work in {path}"):
-        yield TrialLog(path, of)
+    with exclusive_lock(path.with_name(f".{path.name}.lock"), f"another search is at work in {path}"):
+        yield TrialLog(path, subject)

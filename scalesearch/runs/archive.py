@@ -1,6 +1,6 @@
 """A run's folder as lines of text: Ray's jobs hand back what they print and nothing else.
 
-`python -m scalesearch.runs.packed FOLDER` prints them.
+`python -m scalesearch.runs.archive FOLDER` prints them.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scalesearch.errors import WorkFailed
-from scalesearch.runs.mirror import at_home
+from scalesearch.runs.mirror import local_copy
 
 BEGIN, END = "-----BEGIN RUN-----", "-----END RUN-----"
-STAYS = ("checkpoints", "weights", "run.lock", "stop")  # on the cluster: what only its trials need
+NOT_PACKED = ("checkpoints", "weights", "run.lock", "stop")  # on the cluster: what only its trials need
 WIDTH = 30_000  # bytes a line
 
 
 def pack(folder: Path) -> Iterable[str]:
-    """The lines of a run's folder, without what only a run under way needs; none for a folder that is not there."""
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w:gz") as archive:
+    """Yields the lines of a run's folder, without what only a run under way needs; none for a missing folder."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-            if path.name not in STAYS and not path.name.startswith("."):
+            if path.name not in NOT_PACKED and not path.name.startswith("."):
                 archive.add(path, arcname=path.name)
-    raw = held.getvalue()
+    raw = buffer.getvalue()
     yield BEGIN
     for start in range(0, len(raw) if folder.is_dir() else 0, WIDTH):
         yield base64.b64encode(raw[start : start + WIDTH]).decode()
     yield END
 
 
-def unpack(lines: Iterable[str], to: Path, otherwise: str) -> None:
-    """Write what `pack` gave among other lines into a folder. Raises `WorkFailed(otherwise)` where there is nothing.
+def unpack(lines: Iterable[str], to: Path, message: str) -> None:
+    """Write what `pack` gave among other lines into a folder. Raises `WorkFailed(message)` where there is nothing.
 
-    Nothing is written outside the folder, whatever the archive says: what leads out of it is refused likewise.
+    Nothing is written outside the folder, whatever the archive says: an entry that leads out of it is refused.
     """
     inside, raw, ended = False, b"", False
     for line in lines:
@@ -47,7 +47,7 @@ def unpack(lines: Iterable[str], to: Path, otherwise: str) -> None:
             raw += base64.b64decode(line)
         inside = inside or line == BEGIN
     if not raw or not ended:
-        raise WorkFailed(otherwise)
+        raise WorkFailed(message)
     to.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(fileobj=io.BytesIO(raw), mode="r:gz") as archive:
@@ -57,6 +57,6 @@ def unpack(lines: Iterable[str], to: Path, otherwise: str) -> None:
 
 
 if __name__ == "__main__":
-    with at_home(sys.argv[1]) as there:
-        for line in pack(there):
+    with local_copy(sys.argv[1]) as run_folder:
+        for line in pack(run_folder):
             print(line, flush=True)

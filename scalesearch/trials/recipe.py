@@ -1,13 +1,11 @@
-"""How a network is trained, one recipe for all that are compared, and where: as data."""
+"""How a network is trained, as data: one recipe for all networks that are compared."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal
 
 from scalesearch.errors import InputError
 from scalesearch.signature import Count, Natural, Rate, Ratio, Rule, Share
@@ -18,11 +16,20 @@ Positive = Annotated[float, Rule(low=1e-12, high=1e30)]
 MOST_DROPPED = 0.8  # of a residual branch or of features, however large φ
 
 
+def since(version: int, default: Any) -> Any:
+    """Declares a field of `Recipe` that came with a later `version` of it.
+
+    It takes part in a digest only where it differs from its default, so that runs from before keep their digests.
+    """
+    return field(default=default, metadata={"since": version})
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Hyperparameters of a training, the reason beside each.
 
-    The schedule's lengths are shares of the whole, so that the recipe means the same at 4 epochs and at 100.
+    The schedule's lengths are shares of the whole, so that the recipe means the same at 4 epochs and at 100. A field
+    added after version 0.2 is declared by `since`.
     """
 
     epochs: Annotated[int, Rule(low=1, high=100_000)] = 12
@@ -94,7 +101,13 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        """16 hex digits that name the recipe; those of one from before a field existed stay as they were."""
+
+        def counts(option: Field[Any]) -> bool:
+            return "since" not in option.metadata or getattr(self, option.name) != option.default
+
+        options = {option.name: getattr(self, option.name) for option in fields(self) if counts(option)}
+        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def plain_from(self) -> int:
@@ -193,36 +206,3 @@ RECIPES = {
         precision="auto",
     ),
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a job is done: the run's folder, threads, and whether on a GPU; a training is saved at least every so many
-    seconds. Several `processes` train one network together, each on a GPU of its own."""
-
-    folder: Path = Path()
-    threads: int = 1
-    gpu: bool = False
-    save_every: float = 30.0
-    share: float = 1.0  # of the device's free memory, where several jobs are done at a time
-    timeout: float | None = None  # seconds that a job may take
-    processes: int = 1
-    blocks: bytes = b""  # a person's own, pickled, for those processes
-    store: str = ""  # where the folder is kept, if not on this machine
-
-    @property
-    def stop(self) -> Path:
-        """A file that is there while trainings are asked to save and end."""
-        return self.folder / "stop"
-
-    def unfinished(self, key: Sequence[object]) -> Path:
-        """Where the training of a job is saved on the way."""
-        return self.folder / "checkpoints" / f"unfinished-{'-'.join(map(str, key))}.pt"
-
-    def by_class(self, step: str, name: str, seed: int) -> Path:
-        """Where a finished network's results class by class are kept."""
-        return self.folder / "by_class" / step / f"{name.removesuffix(f'-s{seed}')}-s{seed}.json"
-
-    def last_words(self, key: Sequence[object]) -> Path:
-        """Where a process that dies at a job says why."""
-        return self.unfinished(key).with_suffix(".died")

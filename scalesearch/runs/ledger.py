@@ -13,51 +13,57 @@ from typing import NamedTuple
 from scalesearch.errors import InputError
 from scalesearch.files import save_text
 from scalesearch.runs.stopping import Stop
-from scalesearch.shapes import Number, from_json
 from scalesearch.study import Resources
+from scalesearch.typed_json import Number, from_json
 
 FILE = "spent.json"
 LOOK = 1.0  # seconds between two looks at the limits
 SAVE = 10.0  # between two writings
 
 
-class Spent(NamedTuple):
+class Elapsed(NamedTuple):
     """Seconds by the clock on the wall while a run was at work, and those times the GPUs that trials held."""
 
     seconds: Number = 0.0
     gpu_seconds: Number = 0.0
 
 
-def spent(folder: Path) -> Spent:
-    """By all runs of a folder so far; nothing where none has begun."""
+def elapsed(folder: Path) -> Elapsed:
+    """Returns what all runs of a folder have taken so far; nothing where none has begun."""
     try:
-        return from_json(Spent, (folder / FILE).read_bytes())
+        return from_json(Elapsed, (folder / FILE).read_bytes())
     except (OSError, InputError):
-        return Spent()
+        return Elapsed()
 
 
 @contextmanager
-def counted(folder: Path, limits: Resources, stop: Stop, running: Callable[[], int]) -> Iterator[None]:
-    """While the block runs, what it takes is added up and written down, and the run asked to end where a limit of the
-    study is reached. `running` says how many trials are at work."""
+def limits_enforced(folder: Path, limits: Resources, stop: Stop, running: Callable[[], int]) -> Iterator[None]:
+    """Adds up and writes down what the block takes, and asks the run to end where a limit of the study is reached.
+
+    Args:
+        folder: The run's folder.
+        limits: The study's limits.
+        stop: Asked to end the run.
+        running: Returns how many trials are at work.
+    """
     ended = threading.Event()
-    so_far, written, last = spent(folder), time.monotonic(), time.monotonic()
+    total, written, last = elapsed(folder), time.monotonic(), time.monotonic()
 
     def look() -> None:
-        nonlocal so_far, written, last
+        nonlocal total, written, last
         now = time.monotonic()
         passed, last = now - last, now
         gpus = limits.gpus_per_trial * running()
-        so_far = Spent(so_far.seconds + passed, so_far.gpu_seconds + passed * gpus)
+        total = Elapsed(total.seconds + passed, total.gpu_seconds + passed * gpus)
         if now - written >= SAVE or ended.is_set():
             written = now
             with suppress(OSError):  # a full disk is told by whoever has something to lose
-                save_text(json.dumps({key: round(v, 3) for key, v in so_far._asdict().items()}), folder / FILE)
-        if reached := limits.reached(*so_far):
+                save_text(json.dumps({key: round(v, 3) for key, v in total._asdict().items()}), folder / FILE)
+        if reached := limits.reached(*total):
             stop.ask(reached)
         if stop:
             with suppress(OSError):
-                stop.tell()
+                stop.announce()
 
     def watch() -> None:
         while not ended.wait(LOOK):

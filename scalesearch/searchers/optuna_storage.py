@@ -1,0 +1,159 @@
+"""Trials as Optuna studies in a journal file or a database, for `optuna-dashboard`. The only importer of sqlalchemy.
+
+Trials are written as they end, by a thread of its own: whatever happens to the storage, nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from scalesearch.errors import InputError
+from scalesearch.searchers.bayes import frozen_trial, quiet_optuna
+from scalesearch.searchers.problem import Problem, values
+from scalesearch.trials import Score, Trial
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+JOURNAL = "journal:"
+NAME = "name"  # the attribute by which a trial is known again
+RETRY = 0.5  # seconds between two tries to write into a storage that refuses
+# Of an address without a driver: that of the extra `storage`.
+DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
+
+
+def open_storage(address: str) -> BaseStorage:
+    """Returns Optuna's storage at `sqlite:///FILE`, `postgresql://…`, `mysql://…` or `journal:FILE`.
+
+    Raises:
+        InputError: For another kind of address, a missing driver, and a database that doesn't answer.
+    """
+    optuna = quiet_optuna()
+    if address.startswith(JOURNAL):
+        backend = optuna.storages.journal.JournalFileBackend(address.removeprefix(JOURNAL))
+        journal: BaseStorage = optuna.storages.JournalStorage(backend)
+        return journal
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        raise InputError(
+            f"takes sqlite:///FILE, postgresql://…, mysql://… or journal:FILE, got {address!r}", "--storage"
+        )
+    with database_errors(address):
+        storage: BaseStorage = optuna.storages.RDBStorage(DRIVERS.get(scheme, scheme) + separator + rest)
+        return storage
+
+
+@contextmanager
+def database_errors(address: str) -> Iterator[None]:
+    """Turns whatever goes wrong with a database inside the block into an `InputError` of one line."""
+    import sqlalchemy
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(f"needs the package {error.name}: pip install 'scalesearch[storage]'", "--storage") from None
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
+        shown = sqlalchemy.engine.make_url(address).render_as_string() if "://" in address else address
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise InputError(f"{shown} is no database that answers ({reason})", "--storage") from None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A trial to be written, and the names of the study's objectives."""
+
+    study: str
+    trial: FrozenTrial
+    objectives: list[str]
+
+
+class StudyWriter:
+    """Writes trials into one storage, in a thread of its own; a storage that refuses is tried again.
+
+    Raises:
+        InputError: As `open_storage` does.
+    """
+
+    def __init__(self, address: str):
+        self.address, self.storage = address, open_storage(address)
+        self.last_error = ""
+        self._waiting: SimpleQueue[_Entry] = SimpleQueue()
+        self._studies: dict[str, tuple[Study, set[str]]] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True, name="optuna-storage")
+        self._thread.start()
+
+    def add(self, study: str, problem: Problem, trial: Trial, score: Score, started: datetime) -> None:
+        """Queues a finished trial for the Optuna study of that name; one that it has already is left alone.
+
+        Args:
+            study: The name of the Optuna study.
+            problem: What the trial's decisions are of.
+            trial: The trial, done or failed.
+            score: What trials are compared by.
+            started: When the trial began.
+        """
+        result = score.of(trial.scores)
+        objectives = None if result is None else values(problem, trial.decisions, result)
+        attributes = {NAME: trial.name, "network": trial.network, **trial.cost}
+        attributes |= {"reason": trial.reason} if trial.reason else {}
+        state = "FAIL" if objectives is None else "COMPLETE"
+        frozen = frozen_trial(problem, trial.decisions, objectives, state, user_attrs=attributes)
+        frozen.datetime_start = started
+        frozen.datetime_complete = started + timedelta(seconds=trial.seconds)
+        self._waiting.put(_Entry(study, frozen, [score.key, *problem.objectives]))
+
+    def close(self, patience: float) -> int:
+        """Waits up to `patience` seconds for what is queued; returns how many trials could not be written."""
+        self._closing.set()
+        self._thread.join(patience)
+        return self._waiting.qsize() + self._thread.is_alive()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                entry = self._waiting.get(timeout=RETRY)
+            except Empty:
+                if self._closing.is_set():
+                    return
+                continue
+            while not self._written(entry):
+                time.sleep(RETRY)
+
+    def _written(self, entry: _Entry) -> bool:
+        try:
+            study, names = self._study(entry)
+            if entry.trial.user_attrs[NAME] not in names:
+                study.add_trial(entry.trial)
+                names.add(entry.trial.user_attrs[NAME])
+        except Exception as error:  # locked, away for a while, full: whatever it is, it is no reason to stop a search
+            self.last_error = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            return False
+        return True
+
+    def _study(self, entry: _Entry) -> tuple[Study, set[str]]:
+        if entry.study not in self._studies:
+            optuna = quiet_optuna()
+            study = optuna.create_study(
+                storage=self.storage,
+                study_name=entry.study,
+                directions=["maximize"] * len(entry.objectives),
+                load_if_exists=True,
+            )
+            study.set_metric_names(entry.objectives)
+            self._studies[entry.study] = study, {trial.user_attrs.get(NAME, "") for trial in study.trials}
+        return self._studies[entry.study]

@@ -1,0 +1,45 @@
+"""The evaluators that a study can name: what scores its jobs. A new evaluator is one file and one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from scalesearch.errors import InputError
+from scalesearch.searchers import SpaceTableProblem, TableProblem, column
+from scalesearch.trials import Evaluator
+
+if TYPE_CHECKING:
+    from scalesearch.study.study import Study
+
+MakeEvaluator: TypeAlias = "Callable[[Study], Evaluator]"
+
+
+def _training(study: Study) -> Evaluator:
+    return study.trained
+
+
+def _column(study: Study) -> Evaluator:
+    assert isinstance(study.problem, TableProblem | SpaceTableProblem)
+    return column(study.problem)
+
+
+EVALUATORS: dict[str, MakeEvaluator] = {"training": _training, "table": _column}
+
+
+def register_evaluator(make: MakeEvaluator, name: str | None = None) -> MakeEvaluator:
+    """Makes `make(study)` an evaluator that studies can name by `evaluator:`; also as a decorator.
+
+    Args:
+        make: Returns the evaluator of a study's jobs. One that calls a person's own function is
+            `scalesearch.searchers.Function(function, study.trained.task.searched, ...)`.
+        name: As studies name it; the name of `make` by default.
+
+    Raises:
+        InputError: If the name is taken.
+    """
+    name = name or make.__name__
+    if name in EVALUATORS:
+        raise InputError("is an evaluator already; give another name", name)
+    EVALUATORS[name] = make
+    return make
