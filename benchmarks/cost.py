@@ -22,14 +22,14 @@ from fvcore.nn import FlopCountAnalysis
 
 import scalesearch as ss
 from scalesearch import cost, zoo
-from scalesearch.arch.blocks.registry import out_shape, record
+from scalesearch.arch.blocks.registry import out_shape, record_block
 from scalesearch.arch.expansion import expand_stage
-from scalesearch.arch.symbolic import windows
+from scalesearch.arch.symbolic import window_geometry
 from scalesearch.counting.counts import block_cost, stage_cost
-from scalesearch.counting.tally import counted
+from scalesearch.counting.tally import count_block
 from scalesearch.network.modules import build
 
-REMEMBERED = [windows, record, out_shape, expand_stage, block_cost, stage_cost, counted]
+REMEMBERED = [window_geometry, record_block, out_shape, expand_stage, block_cost, stage_cost, count_block]
 SPACES = Path(__file__).parents[1] / "search_spaces"
 SEARCHED = [
     "mbconv",

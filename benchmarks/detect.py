@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 
 import scalesearch as ss
-from scalesearch.network.suppressing import kept_rows, overlap, suppressed
+from scalesearch.network.suppressing import nms_indices, non_max_suppression, overlap
 from scalesearch.statistics.detection import Boxes, average_precision
 
 
@@ -67,8 +67,8 @@ def suppression(rounds: int) -> None:
     print("| suppression | ours | one by one | one by one / ours | equal |\n|---|---|---|---|---|")
     for count in (1_000, 10_000):
         boxes, classes = candidates(count, 0)
-        same = torch.equal(kept_rows(boxes, classes, 0.7), one_by_one(boxes, classes, 0.7))
-        ours = seconds(lambda: kept_rows(boxes, classes, 0.7), rounds)  # noqa: B023  # called at once
+        same = torch.equal(nms_indices(boxes, classes, 0.7), one_by_one(boxes, classes, 0.7))
+        ours = seconds(lambda: nms_indices(boxes, classes, 0.7), rounds)  # noqa: B023  # called at once
         theirs = seconds(lambda: one_by_one(boxes, classes, 0.7), rounds)  # noqa: B023
         print(row(f"{count:,} boxes", ours, theirs, same), flush=True)
     every = [candidates(8_400, seed) for seed in range(64)]
@@ -85,8 +85,8 @@ def suppression(rounds: int) -> None:
             found.append(own[rows[one_by_one(own[rows], classes[rows], 0.7)[:300]]])
         return found
 
-    same = all(torch.equal(a.boxes, b) for a, b in zip(suppressed(boxes, scores), theirs_()))
-    ours, theirs = seconds(lambda: suppressed(boxes, scores), rounds), seconds(theirs_, max(1, rounds // 3))
+    same = all(torch.equal(a.boxes, b) for a, b in zip(non_max_suppression(boxes, scores), theirs_()))
+    ours, theirs = seconds(lambda: non_max_suppression(boxes, scores), rounds), seconds(theirs_, max(1, rounds // 3))
     print(row("64 images of 8,400 boxes", ours, theirs, same), flush=True)
 
 
@@ -188,8 +188,8 @@ def photos(folder: Path, count: int, sides: tuple[int, int] = (640, 480)) -> Pat
 
 def training(folder: Path, side: int, batch: int) -> None:
     from scalesearch.data.sources import source
-    from scalesearch.trials.recipe import RECIPES
     from scalesearch.training.trainer import Trainer
+    from scalesearch.trials import RECIPES, TASKS
 
     recipe = replace(RECIPES["detect"], epochs=4, batch_size=batch, plain_end=0.0, precision="fp32")
     trainer = Trainer(
@@ -197,7 +197,7 @@ def training(folder: Path, side: int, batch: int) -> None:
         source({"source": str(folder), "test": 0.01, "val": 0.01}, side),
         recipe,
         0,
-        task="detection",
+        task=TASKS["detection"],
     )
     type(trainer)._validated_every = 100  # type: ignore[assignment,method-assign]  # the peer doesn't validate either
     trainer.run_epoch()

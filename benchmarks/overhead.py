@@ -17,12 +17,12 @@ from statistics import median
 
 from scalesearch import yamlfile
 from scalesearch.runs import ray_tune
-from scalesearch.runs.running import Silent
 from scalesearch.runs.stopping import Stop
-from scalesearch.trials.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import base
+from scalesearch.trials import Place
+from scalesearch.trials.log import TrialLog
 
 TRIALS = 20
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"
@@ -61,7 +61,7 @@ def ours(folder: Path) -> float:
     steps = tuple(step for step in study.steps if step.name == base.NAME)
     driver = Driver(replace(study, steps=steps), TrialLog(folder / "trials.jsonl"))
     start = time.perf_counter()
-    ray_tune.tune(driver, driver.next(), folder, Silent(), Stop(folder), lambda: None)
+    ray_tune.tune(driver, driver.next(), Place(folder), Stop(folder), lambda: None)
     took = time.perf_counter() - start
     assert len(driver.log.trials) == TRIALS
     assert all(t.done for t in driver.log)

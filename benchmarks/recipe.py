@@ -25,9 +25,9 @@ from scalesearch.data import Source, source
 from scalesearch.network import Network
 from scalesearch.scaling import PRESETS, scale, scale_to
 from scalesearch.study.steps.rates import _top
-from scalesearch.training.optimizing import schedule_of
-from scalesearch.trials.recipe import RECIPES, Recipe
+from scalesearch.training.optimizing import build_schedule
 from scalesearch.training.trainer import Trainer, TrainingFailed
+from scalesearch.trials.recipe import RECIPES, Recipe
 
 FAMILY = Path(__file__).parent.parent / "reports" / "cifar10_phi_cpu.phi0.yaml"
 RATES = (0.5, 1.0, 2.0, 4.0, 8.0)  # of the recipe's
@@ -106,7 +106,7 @@ def trained(one: Training) -> tuple[float, float]:
     RULES[one.rule](trainer)
     for group in trainer.optimizer.param_groups:
         group.pop("initial_lr", None)  # of the schedule before
-    trainer.schedule = schedule_of(trainer.optimizer, one.recipe, trainer.steps, len(trainer.arch.stages) + 2)
+    trainer.schedule = build_schedule(trainer.optimizer, one.recipe, trainer.steps, len(trainer.arch.stages) + 2)
     try:
         while not trainer.done:
             trainer.run_epoch()

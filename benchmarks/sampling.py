@@ -12,7 +12,7 @@ from random import Random
 
 import optuna
 
-from scalesearch.budget.bounds import Budget, budget_of
+from scalesearch.budget.bounds import Budget, budget_from_dict
 from scalesearch.budget.feasibility import Feasible
 from scalesearch.searchers.bayes import distribution
 from scalesearch.space.schema import load_space
@@ -30,7 +30,7 @@ def ours(space: Space, budget: Budget, n: int) -> tuple[float, float]:
     feasible.draw(rng)
     prepared = time.perf_counter()
     for _ in range(n):
-        assert budget.admits(space._at(feasible.draw(rng)))
+        assert budget.admits(space.at_unchecked(feasible.draw(rng)))
     return n / (time.perf_counter() - prepared), prepared - start
 
 
@@ -42,7 +42,7 @@ def optunas(space: Space, budget: Budget) -> tuple[float, int]:
     while inside < 200 and time.perf_counter() - start < SECONDS:
         if drawn % 1_000 == 0:  # Optuna slows down as its study grows
             study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=drawn))
-        inside += budget.admits(space._at(space.completed(study.ask(distributions).params)))
+        inside += budget.admits(space.at_unchecked(space.completed(study.ask(distributions).params)))
         drawn += 1
     return inside / (time.perf_counter() - start), drawn
 
@@ -55,7 +55,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|")
     for written in BUDGETS:
-        budget = budget_of({"macs": written})
+        budget = budget_from_dict({"macs": written})
         share = Feasible(space, budget).share(Random(0))[0]
         rate, prepared = ours(space, budget, 2_000)
         theirs, drawn = optunas(space, budget)

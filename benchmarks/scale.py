@@ -20,9 +20,9 @@ from statistics import median
 
 from scalesearch import yamlfile
 from scalesearch.arch import expand
-from scalesearch.runs.leaving import write_report
-from scalesearch.trials import Job, TrialLog
+from scalesearch.runs.artifacts import write_report
 from scalesearch.study import Driver, load_study
+from scalesearch.trials import Job, TrialLog
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "mbconv.yaml"
 POINTS = (100, 300, 1_000, 3_000, 10_000)

@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader, Dataset
 import scalesearch as ss
 from scalesearch.arch import adapt
 from scalesearch.data.sources import data_set, load, source
-from scalesearch.trials.recipe import RECIPES
 from scalesearch.training.trainer import Trainer
+from scalesearch.trials.recipe import RECIPES
 
 _library = torch.library.Library("torchvision", "FRAGMENT")  # its operators don't load beside CPU torch; none is needed
 for _name in ("nms", "qnms"):

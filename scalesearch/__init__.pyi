@@ -5,7 +5,7 @@ from .errors import InputError as InputError
 from .network import build as build
 from .runs import run as run
 from .scaling import ScalingSpace as ScalingSpace, scale as scale, scale_to as scale_to
-from .searchers import register_searcher as register_searcher, search as search
+from .searchers import Function as Function, register_searcher as register_searcher, search as search
 from .space import (
     Space as Space,
     choice as choice,

@@ -10,9 +10,9 @@ from helpers import TINY_SPACE
 
 from scalesearch import yamlfile
 from scalesearch.arch.expansion import expand
+from scalesearch.study.driver import Driver
 from scalesearch.trials.job import WAIT, Job
 from scalesearch.trials.log import TrialLog
-from scalesearch.study.driver import Driver
 
 STUDY = {
     "space": TINY_SPACE,

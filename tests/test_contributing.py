@@ -53,14 +53,41 @@ import sys; sys.path.insert(0, mine.ROOT + "/tests") if (mine := __import__("min
 from pathlib import Path
 from random import Random
 from driving import drive, write_study
-from scalesearch.report import gather
+from scalesearch.report import gather, page
 from scalesearch.study import Driver, load_study
+Path("longer.html.j2").write_text("<section><h2>Longer</h2><p>Twice as long: {{ found.longer | score }}</p></section>")
 study = load_study(write_study(Path(".")))
 run = Driver(study, drive(study, Path("trials.jsonl"), Random(0)))
 (trial,) = run.log.of("longer")
 assert trial.fidelity["epochs"] == 2 * study.trained.recipe.epochs
 summary = gather(run).summary()
 assert summary["trials"]["longer"] == 1 and summary["longer"] == trial.scores["val_accuracy"]
+assert f"Twice as long: {trial.scores['val_accuracy']:.2%}" in page(gather(run))
+""",
+    "An evaluator": """
+from pathlib import Path
+import scalesearch as ss, mine
+from driving import write_study
+run = ss.run(write_study(Path("."), evaluator="slimness", finalists={"top": 1}), Path("run"))
+assert {t.step for t in run.trials} == {"base", "finalists", "scale", "family", "compare"}
+for t in run.trials:
+    assert t.scores["val_accuracy"] == 1 / t.cost["params"] and not t.history
+row = run.summary["rows"][0]
+assert row["test_accuracy"] == round(1 / row["params"], 6)
+try: ss.run(write_study(Path("."), evaluator="slimnes"), Path("other"))
+except ss.InputError as error: said = str(error)
+assert 'evaluator: unknown evaluator "slimnes"' in said and 'Did you mean "slimness"' in said
+""",
+    "A logger": """
+from pathlib import Path
+import scalesearch as ss, mine
+from driving import write_study
+@ss.register_evaluator
+def plain(study):
+    return ss.Function(lambda arch: 0.5, study.trained.task.searched, final_key=study.trained.task.tested.key)
+study = ss.load_study(write_study(Path("."), evaluator="plain"))
+run = ss.run(study, Path("run"), observer=mine.logger)
+assert sorted(mine.lines) == sorted((t.name, t.state) for t in run.trials)
 """,
     "A data source": """
 import torch
@@ -84,7 +111,7 @@ except InputError as error: assert 'noise' in str(error) and 'Did you mean "nois
 def test_adding_it_as_described_works(what, tmp_path):
     code = BLOCKS[what]
     lines = [line for line in code.splitlines() if line.strip() and not line.startswith(("#", "import", "from"))]
-    assert len(lines) < 10, f"{what} takes {len(lines)} lines"
+    assert len(lines) < 20, f"{what} takes {len(lines)} lines"
     (tmp_path / "mine.py").write_text(f"{code}\nROOT = {str(ROOT)!r}\n")
     installed = tmp_path / "mine-1.0.dist-info"
     installed.mkdir()

@@ -2,12 +2,12 @@ from . import operators as operators
 from .adapting import (
     adapt as adapt,
     adapted_strides as adapted_strides,
-    falls_away as falls_away,
-    has_no_border_to_spare as has_no_border_to_spare,
-    last_map as last_map,
-    padded as padded,
+    ends_in_small_map as ends_in_small_map,
+    is_unit_stride_pool as is_unit_stride_pool,
+    last_map_side as last_map_side,
     stem_stride as stem_stride,
     with_small_pool as with_small_pool,
+    without_valid_padding as without_valid_padding,
 )
 from .arch import (
     Arch as Arch,
@@ -15,40 +15,45 @@ from .arch import (
     BlockSpec as BlockSpec,
     Resolution as Resolution,
     Stage as Stage,
-    of_height as of_height,
-    pixels as pixels,
-    resized as resized,
+    as_resolution as as_resolution,
+    format_resolution as format_resolution,
+    format_sides as format_sides,
+    scaled_resolution as scaled_resolution,
     sides as sides,
-    sized as sized,
-    squared as squared,
+    with_height as with_height,
 )
 from .blocks.parts import make_divisible as make_divisible
 from .blocks.plain import conv as conv
 from .blocks.registry import (
     BLOCKS as BLOCKS,
-    OWN as OWN,
+    USER_BLOCKS as USER_BLOCKS,
     Block as Block,
-    allowed as allowed,
+    allowed_blocks as allowed_blocks,
     block as block,
     block_fields as block_fields,
     head_task as head_task,
     is_branches as is_branches,
     layer as layer,
+    leaf_value as leaf_value,
     load_blocks as load_blocks,
+    map_arguments as map_arguments,
     normal_form as normal_form,
-    record as record,
+    record_block as record_block,
     register_block as register_block,
-    run as run,
-    value_at as value_at,
-    with_leaves as with_leaves,
+    run_block as run_block,
 )
 from .blocks.yolo import BOX_VALUES as BOX_VALUES
-from .expansion import Graph as Graph, expand as expand, expand_stage as expand_stage, meets as meets
+from .expansion import (
+    Graph as Graph,
+    expand as expand,
+    expand_stage as expand_stage,
+    has_valid_shapes as has_valid_shapes,
+)
 from .graph import (
     BlockGraph as BlockGraph,
     Layer as Layer,
     ShapeError as ShapeError,
-    named_structure as named_structure,
+    structure_digest as structure_digest,
 )
 from .operators import Shape as Shape
 from .symbolic import SymTensor as SymTensor

@@ -1,4 +1,4 @@
-"""One rule that brings every network, hand-built or found, to the size of the data's images."""
+"""Adapts a network, hand-built or found by a search, to the size of the data's images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scalesearch.arch.arch import Arch, BlockSpec, Resolution, sides
-from scalesearch.arch.blocks.registry import BLOCKS, block, normal_form, with_leaves
+from scalesearch.arch.blocks.registry import BLOCKS, block, map_arguments, normal_form
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 
@@ -15,11 +15,18 @@ SMALLEST_MAP = 2
 
 
 def adapted_strides(strides: Sequence[int], resolution: Resolution, smallest_map: int = SMALLEST_MAP) -> list[int]:
-    """`strides`, the earliest of them lowered, to 1 if need be, until a map of `smallest_map` pixels is left at the
-    end, of images that aren't square along their shorter side.
+    """Returns `strides` with the earliest ones lowered until the last map has at least `smallest_map` pixels a side.
 
-    This is what people do by hand when an ImageNet network meets small images (He et al. 2015, §4.2, for CIFAR-10).
-    Raises `InputError` for images smaller than that map.
+    A stride is lowered to its largest divisor that suffices, else to 1, and the next one follows. People do this
+    by hand when an ImageNet network meets small images (He et al. 2015, §4.2, for CIFAR-10).
+
+    Args:
+        strides: In execution order, stem first.
+        resolution: Of the images, in pixels; the shorter side counts.
+        smallest_map: Side of the smallest last map, in pixels.
+
+    Raises:
+        InputError: If the images are smaller than `smallest_map`.
     """
     side = min(sides(resolution))
     if side < smallest_map:
@@ -32,40 +39,50 @@ def adapted_strides(strides: Sequence[int], resolution: Resolution, smallest_map
     for i, stride in enumerate(strides):
         if total * smallest_map <= side:
             break
-        rest = total // stride
+        other_strides = total // stride
         divisors = [d for d in range(stride, 0, -1) if stride % d == 0]
-        adapted[i] = next((d for d in divisors if rest * d * smallest_map <= side), 1)
-        total = rest * adapted[i]
+        adapted[i] = next((d for d in divisors if other_strides * d * smallest_map <= side), 1)
+        total = other_strides * adapted[i]
     return adapted
 
 
 def stem_stride(spec: BlockSpec) -> int:
+    """Returns the stride of a stem block, stated or by default; 1 for blocks that take none."""
     field = fields_of(BLOCKS[spec.kind].function).get("stride")
     return spec.get("stride", field.default) if field else 1
 
 
 def with_stride(spec: BlockSpec, stride: int) -> BlockSpec:
+    """Returns `spec` with `stride` as an argument; `spec` itself where it has that stride already."""
     return spec if stem_stride(spec) == stride else normal_form(spec.kind, dict(spec.args) | {"stride": stride})
 
 
-def has_no_border_to_spare(strides: Sequence[int], resolution: Resolution) -> bool:
-    """Whether the last maps would be so small that "valid" padding has to go: below 4×4."""
+def ends_in_small_map(strides: Sequence[int], resolution: Resolution) -> bool:
+    """Returns whether the last map would be below 4×4 pixels, too small for "valid" padding to eat its border."""
     return min(sides(resolution)) < 4 * math.prod(strides)
 
 
-def padded(spec: BlockSpec) -> BlockSpec:
-    """Convolutions and pools that eat the border of their map (Inception's "valid" ones) keep it: small maps have none
-    to spare."""
-    return with_leaves(spec, lambda field, value: None if field.name == "padding" and value == 0 else value)
+def without_valid_padding(spec: BlockSpec) -> BlockSpec:
+    """Returns `spec` with every padding of 0, in its branches too, replaced by one that keeps the map's size.
+
+    Inception's "valid" convolutions and pools eat the border of their map; small maps have none to spare.
+    """
+    return map_arguments(spec, lambda field, value: None if field.name == "padding" and value == 0 else value)
 
 
-def falls_away(kind: str, stride: int) -> bool:
-    """A pool that no longer reduces anything."""
+def is_unit_stride_pool(kind: str, stride: int) -> bool:
+    """Returns whether the block is a max or average pool with stride 1, which reduces nothing."""
     return kind in ("max_pool", "avg_pool") and stride == 1
 
 
 def with_small_pool(head: BlockSpec, side: int) -> BlockSpec:
-    """A head that looks at a fixed map (VGG's 7×7) looks at no larger one than there is."""
+    """Returns `head` with its fixed pool (VGG's 7×7) lowered to half of `side`, at least 1; other heads as they are.
+
+    Args:
+        head: The head's block spec.
+        side: Shorter side of the map that reaches the head, in pixels; VGG's head halves it before the fixed
+            pool.
+    """
     fields = fields_of(BLOCKS[head.kind].function)
     if "pool" not in fields:
         return head
@@ -73,8 +90,8 @@ def with_small_pool(head: BlockSpec, side: int) -> BlockSpec:
     return block(head.kind, "head", **dict(head.args) | {"pool": pool})
 
 
-def last_map(strides: Sequence[int], resolution: Resolution) -> int:
-    """The shorter side of the map that is left."""
+def last_map_side(strides: Sequence[int], resolution: Resolution) -> int:
+    """Returns the shorter side, in pixels, of the map after all `strides`; every division rounds up."""
     side = min(sides(resolution))
     for stride in strides:
         side = -(-side // stride)
@@ -82,22 +99,30 @@ def last_map(strides: Sequence[int], resolution: Resolution) -> int:
 
 
 def adapt(arch: Arch, *, resolution: Resolution, classes: int, channels: int = 3) -> Arch:
-    """`arch` for images of `resolution` pixels, `channels` channels and `classes` classes.
+    """Returns `arch` adapted to images of `resolution` pixels, `channels` channels and `classes` classes.
 
-    A network whose strides already leave a map of 2×2 keeps them all; where maps become small, "valid" padding goes.
-    Detectors keep their strides, which their maps are known by. Raises `InputError` for images smaller than 2×2.
+    The earliest strides are lowered until the last map is at least 2×2; a network that already leaves such a map
+    keeps its strides. Where the last map would be below 4×4, "valid" padding goes. Pools whose stride becomes 1
+    are dropped. Networks whose heads know their maps by their strides (detectors) keep them all.
+
+    Raises:
+        InputError: If the images are smaller than 2×2.
     """
     if BLOCKS[arch.head.kind].keeps_strides:
         return arch.with_(resolution=resolution, classes=classes, channels=channels)
     strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
     adapted = adapted_strides(strides, resolution)
-    fitted = padded if has_no_border_to_spare(strides, resolution) else lambda spec: spec
-    stem = [with_stride(fitted(spec), s) for spec, s in zip(arch.stem, adapted) if not falls_away(spec.kind, s)]
+    convert = without_valid_padding if ends_in_small_map(strides, resolution) else lambda spec: spec
+    stem = [
+        with_stride(convert(spec), s) for spec, s in zip(arch.stem, adapted) if not is_unit_stride_pool(spec.kind, s)
+    ]
     stages = [
         replace(
             stage,
             stride=s,
-            block=block("identity") if falls_away(stage.block.kind, s) and s != stage.stride else fitted(stage.block),
+            block=block("identity")
+            if is_unit_stride_pool(stage.block.kind, s) and s != stage.stride
+            else convert(stage.block),
         )
         for stage, s in zip(arch.stages, adapted[len(arch.stem) :])
     ]
@@ -107,5 +132,5 @@ def adapt(arch: Arch, *, resolution: Resolution, classes: int, channels: int = 3
         channels=channels,
         stem=tuple(stem),
         stages=tuple(stages),
-        head=with_small_pool(arch.head, last_map(adapted, resolution)),
+        head=with_small_pool(arch.head, last_map_side(adapted, resolution)),
     )

@@ -12,33 +12,36 @@ Resolution = int | tuple[int, int]  # a square's side, or height and width
 
 
 def sides(resolution: Resolution) -> tuple[int, int]:
-    """Height and width."""
+    """Returns the height and width of a resolution, in pixels."""
     return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
-def squared(height_width: tuple[int, ...]) -> Resolution:
-    """Height and width, or the side where both are one."""
+def as_resolution(height_width: tuple[int, ...]) -> Resolution:
+    """Returns `(height, width)` as a resolution: one number where both are equal."""
     height, width = height_width
     return height if height == width else (height, width)
 
 
-def sized(resolution: Resolution) -> str:
-    """`224×224`, height first."""
+def format_sides(resolution: Resolution) -> str:
+    """Returns height and width as text, `224×224`."""
     return "×".join(map(str, sides(resolution)))
 
 
-def pixels(resolution: Resolution) -> str:
-    """`224` of a square, else `192×256`, height first."""
-    return str(resolution) if isinstance(resolution, int) else sized(resolution)
+def format_resolution(resolution: Resolution) -> str:
+    """Returns a resolution as text: `224` for a square, else height and width, `192×256`."""
+    return str(resolution) if isinstance(resolution, int) else format_sides(resolution)
 
 
-def resized(resolution: Resolution, factor: float, step: int = 1) -> Resolution:
-    """Both sides times `factor`, to multiples of `step`."""
-    return squared(tuple(max(step, round(side * factor / step) * step) for side in sides(resolution)))
+def scaled_resolution(resolution: Resolution, factor: float, step: int = 1) -> Resolution:
+    """Returns the resolution with both sides times `factor`, rounded to multiples of `step` (at least one)."""
+    return as_resolution(tuple(max(step, round(side * factor / step) * step) for side in sides(resolution)))
 
 
-def of_height(resolution: Resolution, height: int, step: int = 1) -> Resolution:
-    """With another height, and a width (in multiples of `step`) that keeps the shape."""
+def with_height(resolution: Resolution, height: int, step: int = 1) -> Resolution:
+    """Returns the resolution with another height, and a width that keeps the aspect ratio.
+
+    The width is rounded to a multiple of `step`, at least `step`; `height` is taken as it is.
+    """
     if isinstance(resolution, int):
         return height
     return height, max(step, round(resolution[1] * height / resolution[0] / step) * step)
@@ -46,15 +49,21 @@ def of_height(resolution: Resolution, height: int, step: int = 1) -> Resolution:
 
 @dataclass(frozen=True, slots=True)
 class BlockSpec:
-    """A row of the block table with its arguments, in the order of the block's signature, defaults left out."""
+    """A block as data: its name in the block table and its arguments.
+
+    `args` are pairs of a name and a value in the order of the block's signature, defaults left out, so that equal
+    blocks have equal specs. Branches hold further specs.
+    """
 
     kind: str
     args: tuple[tuple[str, Any], ...] = ()
 
     def get(self, name: str, default: Any = None) -> Any:
+        """Returns the argument `name`, or `default` where it is left out."""
         return next((value for key, value in self.args if key == name), default)
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the spec as it stands in YAML: `{"conv": {"width": 32}}`."""
         return {self.kind: {key: _plain(value) for key, value in self.args}}
 
 
@@ -66,9 +75,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`depth` blocks of one spec; the first has the stage's stride, the others stride 1.
+    """`depth` blocks of one spec; the first has the stage's stride, the others have stride 1.
 
-    `inputs` are the numbers of the earlier stages whose outputs the first block takes; none: the stage before.
+    `inputs` are the numbers of the earlier stages whose outputs the first block takes; empty means the stage
+    before.
     """
 
     block: BlockSpec
@@ -77,30 +87,45 @@ class Stage:
     inputs: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the stage as it stands in YAML."""
         inputs = {"inputs": list(self.inputs)} if self.inputs else {}
         return {"depth": self.depth, "stride": self.stride} | inputs | self.block.to_dict()
 
 
 @dataclass(frozen=True, slots=True)
 class Auxiliary:
-    """A second classifier on the output of stage `after`, at work in training alone; its loss counts `weight`."""
+    """A second classifier on the output of stage `after`, used in training only.
+
+    `weight` is the factor of its loss in the sum of losses.
+    """
 
     block: BlockSpec
     after: int
     weight: float = 0.3
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the auxiliary head as it stands in YAML."""
         return {"after": self.after, "weight": self.weight} | self.block.to_dict()
 
 
 @dataclass(frozen=True)
 class Arch:
-    """A network: input, stem, stages, head, and the few settings that belong to the whole.
+    """A network as data: input, stem, stages, head and the few settings that belong to all of it.
 
-    `resolution` is the side of the square input in pixels, or its height and width; `channels` its channels. `padding`
-    "same" is TensorFlow's.
-    `drop_path` is the stochastic-depth rate of the last residual block; it grows linearly from 0 at the first.
-    `taps` are the numbers of the stages whose outputs the head takes; none: the last.
+    Args:
+        name: A label; it does not enter `digest`.
+        resolution: Side of the square input in pixels, or its height and width.
+        classes: Number of classes.
+        stem: Blocks before the stages.
+        stages: Runs of equal blocks.
+        head: The block that makes the output.
+        channels: Channels of the input.
+        padding: "symmetric", or "same" for TensorFlow's.
+        norm_eps: Epsilon of the batch norms.
+        norm_momentum: Momentum of the batch norms.
+        drop_path: Stochastic-depth rate of the last residual block; rates grow linearly from 0 at the first.
+        taps: Numbers of the stages whose outputs the head takes; empty means the last.
+        auxiliary: Further classifiers used in training only.
     """
 
     name: str
@@ -118,20 +143,20 @@ class Arch:
     auxiliary: tuple[Auxiliary, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "resolution", squared(self.sides))
+        object.__setattr__(self, "resolution", as_resolution(self.sides))
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Height and width of the input."""
+        """Returns the height and width of the input, in pixels."""
         return sides(self.resolution)
 
     @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
-        """Per stage, then for the head: the stages whose outputs it takes; -1 is the stem."""
+        """Returns, for each stage and last for the head, the stages whose outputs it takes; -1 is the stem."""
         return (*(s.inputs or (i - 1,) for i, s in enumerate(self.stages)), self.taps or (len(self.stages) - 1,))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `schema.arch_from_dict` reads back to an equal `Arch`."""
+        """Returns plain data from which `space.arch_from_dict` makes an equal `Arch`."""
         data: dict[str, Any] = {"name": self.name, "resolution": _plain(self.resolution), "classes": self.classes}
         options = {o: getattr(self, o) for o, default in ARCH_OPTIONS.items() if getattr(self, o) != default}
         data |= {o: list(v) if isinstance(v, tuple) else v for o, v in options.items() if o != "auxiliary"}
@@ -143,13 +168,14 @@ class Arch:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits that name the network: equal for equal networks whatever they are called."""
+        """Returns 16 hex digits that identify the network; names do not count."""
         data = self.to_dict()
         del data["name"]
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def with_(self, **changes: Any) -> Arch:
+        """Returns a copy with the given fields changed."""
         return replace(self, **changes)
 
 

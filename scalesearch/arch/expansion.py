@@ -1,4 +1,4 @@
-"""`Arch` → `Graph`: every block recorded at the shapes it meets."""
+"""Expands an `Arch` to a `Graph`: every block is recorded at the shapes that reach it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-from scalesearch.arch.arch import Arch, Resolution, Stage, pixels, resized
-from scalesearch.arch.blocks.registry import out_shape, record
-from scalesearch.arch.graph import BlockGraph, Layer, ShapeError, TooSmall, named_structure
+from scalesearch.arch.arch import Arch, Resolution, Stage, format_resolution, scaled_resolution
+from scalesearch.arch.blocks.registry import out_shape, record_block
+from scalesearch.arch.graph import BlockGraph, Layer, ShapeError, TooSmall, structure_digest
 from scalesearch.arch.operators import Shape
 from scalesearch.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """What an `Arch` expands to: block graphs in execution order, grouped as the network is.
+    """What an `Arch` expands to: block graphs in execution order, grouped as in the network.
 
-    `arch.sources` tells which stages feed which. The auxiliary heads are at work in training alone.
+    `arch.sources` says which stages feed which. Auxiliary heads run in training only.
     """
 
     arch: Arch
@@ -28,74 +28,78 @@ class Graph:
     auxiliary: tuple[BlockGraph, ...] = ()
 
     def blocks(self) -> Iterator[tuple[str, BlockGraph]]:
-        """`("stages.2.1", graph)` for every block that an inference runs, in execution order."""
+        """Yields `("stages.2.1", block_graph)` for every block that inference runs, in execution order."""
         yield from ((f"stem.{i}", b) for i, b in enumerate(self.stem))
         yield from ((f"stages.{i}.{j}", b) for i, stage in enumerate(self.stages) for j, b in enumerate(stage))
         yield "head", self.head
 
     def all_blocks(self) -> Iterator[tuple[str, BlockGraph]]:
-        """`blocks`, and the auxiliary heads."""
+        """Yields the blocks of `blocks`, then the auxiliary heads."""
         yield from self.blocks()
         yield from ((f"auxiliary.{i}", b) for i, b in enumerate(self.auxiliary))
 
     def layers(self) -> Iterator[tuple[str, Layer, BlockGraph]]:
-        """Every layer that an inference runs under its full name, with the block it stands in."""
+        """Yields every layer that inference runs: its full name, the layer and the block it belongs to."""
         yield from ((f"{path}.{layer.name}", layer, b) for path, b in self.blocks() for layer in b.layers)
 
     @property
     def digest(self) -> str:
-        """16 hex digits that name the structure: two archs that build the same network share it.
+        """Returns 16 hex digits that identify the structure: two archs that build the same network share them.
 
-        Blocks that do nothing count for nothing, nor does where one stage ends and the next begins.
+        Blocks without layers do not count, nor does where one stage ends and the next begins.
         """
         nodes: list[str] = []
 
-        def through(blocks: Iterable[BlockGraph], values: list[str]) -> str:
+        def append_blocks(blocks: Iterable[BlockGraph], values: list[str]) -> str:
             for block in blocks:
                 if block.layers or len(values) > 1:
-                    nodes.append(named_structure(block.digest, values))
+                    nodes.append(structure_digest(block.digest, values))
                     values = [nodes[-1]]
             return values[0]
 
-        kept = {-1: through(self.stem, ["image"])}
+        stage_values = {-1: append_blocks(self.stem, ["image"])}
         for i, (stage, sources) in enumerate(zip(self.stages, self.arch.sources)):
-            kept[i] = through(stage, [kept[j] for j in sources])
-        out = through([self.head], [kept[j] for j in self.arch.sources[-1]])
-        auxiliary = [through([b], [kept[aux.after]]) for b, aux in zip(self.auxiliary, self.arch.auxiliary)]
-        return named_structure(sorted(nodes), out, auxiliary)[:16]
+            stage_values[i] = append_blocks(stage, [stage_values[j] for j in sources])
+        out = append_blocks([self.head], [stage_values[j] for j in self.arch.sources[-1]])
+        auxiliary = [
+            append_blocks([b], [stage_values[aux.after]]) for b, aux in zip(self.auxiliary, self.arch.auxiliary)
+        ]
+        return structure_digest(sorted(nodes), out, auxiliary)[:16]
 
 
 @lru_cache(maxsize=1 << 16)
 def expand_stage(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> tuple[BlockGraph, ...]:
-    """The stage's blocks, each recorded on what the one before it gives."""
-    blocks = [record(stage.block, in_shapes, same, stage.stride)]
+    """Returns the graphs of a stage's blocks, each recorded on the output shape of the one before."""
+    blocks = [record_block(stage.block, in_shapes, same, stage.stride)]
     for _ in range(stage.depth - 1):
-        blocks.append(record(stage.block, (blocks[-1].out_shape,), same, 1))
+        blocks.append(record_block(stage.block, (blocks[-1].out_shape,), same, 1))
     return tuple(blocks)
 
 
 def expand(arch: Arch) -> Graph:
-    """The graph of `arch`.
+    """Returns the graph of `arch`: all its layers with their shapes.
 
-    Raises `InputError` where the resolution is too small for the strides, with the smallest that works.
+    Raises:
+        InputError: If the shapes do not fit together; the message names a larger resolution that works, if there
+            is one.
     """
     try:
         return _expand(arch)
     except ShapeError as error:
-        raise too_small(arch, error) from None
+        raise shape_input_error(arch, error) from None
 
 
-def meets(arch: Arch) -> bool:
-    """Whether the shapes in `arch` meet: whether it is a network."""
+def has_valid_shapes(arch: Arch) -> bool:
+    """Returns whether all shapes in `arch` fit together, so that it is a network."""
     try:
-        _shapes_through(arch)
+        _check_shapes(arch)
     except ShapeError:
         return False
     return True
 
 
-def _shapes_through(arch: Arch) -> None:
-    """`_expand` without the graph, which takes a third of the time. Raises `ShapeError` where it would."""
+def _check_shapes(arch: Arch) -> None:
+    """Raises `ShapeError` exactly where `_expand` does, without building the graph, in a third of the time."""
     same = arch.padding == "same"
     shape: Shape = (arch.channels, *arch.sides)
     for spec in arch.stem:
@@ -117,27 +121,27 @@ def _expand(arch: Arch) -> Graph:
     shape: Shape = (arch.channels, *arch.sides)
     stem: list[BlockGraph] = []
     for i, spec in enumerate(arch.stem):
-        with _placed(f"stem[{i}]"):
-            stem.append(record(spec, (shape,), same))
+        with _at_place(f"stem[{i}]"):
+            stem.append(record_block(spec, (shape,), same))
         shape = stem[-1].out_shape
     stages: list[tuple[BlockGraph, ...]] = []
     shapes: dict[int, Shape] = {-1: shape}
     sources = arch.sources
     for i, stage in enumerate(arch.stages):
-        with _placed(f"stages[{i}]"):
+        with _at_place(f"stages[{i}]"):
             stages.append(expand_stage(stage, tuple(shapes[j] for j in sources[i]), same))
         shapes[i] = stages[-1][-1].out_shape
     auxiliary: list[BlockGraph] = []
     for i, aux in enumerate(arch.auxiliary):
-        with _placed(f"auxiliary[{i}]"):
-            auxiliary.append(record(aux.block, (shapes[aux.after],), same, None, arch.classes))
-    with _placed("head"):
-        head = record(arch.head, tuple(shapes[j] for j in sources[-1]), same, None, arch.classes)
+        with _at_place(f"auxiliary[{i}]"):
+            auxiliary.append(record_block(aux.block, (shapes[aux.after],), same, None, arch.classes))
+    with _at_place("head"):
+        head = record_block(arch.head, tuple(shapes[j] for j in sources[-1]), same, None, arch.classes)
     return Graph(arch, tuple(stem), tuple(stages), head, tuple(auxiliary))
 
 
 @contextmanager
-def _placed(place: str) -> Iterator[None]:
+def _at_place(place: str) -> Iterator[None]:
     try:
         yield
     except ShapeError as error:
@@ -145,26 +149,29 @@ def _placed(place: str) -> Iterator[None]:
         raise
 
 
-def too_small(arch: Arch, error: ShapeError) -> InputError:
-    """The `InputError` for shapes that don't meet; where another resolution helps, with the next that does.
+def shape_input_error(arch: Arch, error: ShapeError) -> InputError:
+    """Returns the `InputError` for a `ShapeError`, with the next larger resolution that works where there is one.
 
-    It helps where a map is too small, and a neck whose maps meet only at multiples of the total stride.
+    A larger resolution helps where a map is too small, and for necks whose maps only fit together at multiples of
+    the total stride.
     """
-    if isinstance(error, TooSmall) and (works := _next_that_works(arch, 1024)):
+    if isinstance(error, TooSmall) and (working := _next_working_resolution(arch, 1024)):
         return InputError(
-            f"{arch.name}: resolution {pixels(arch.resolution)} is too small ({error.place}: {error}); "
-            f"the smallest that works is {pixels(works)}",
+            f"{arch.name}: resolution {format_resolution(arch.resolution)} is too small ({error.place}: {error}); "
+            f"the smallest that works is {format_resolution(working)}",
             "resolution",
         )
     has_neck = any(stage.block.kind == "upsample" for stage in arch.stages)
-    works = _next_that_works(arch, max(arch.sides) + 128) if has_neck else None
-    return InputError(f"{arch.name}: {error}" + (f"; resolution {pixels(works)} works" if works else ""), error.place)
+    working = _next_working_resolution(arch, max(arch.sides) + 128) if has_neck else None
+    return InputError(
+        f"{arch.name}: {error}" + (f"; resolution {format_resolution(working)} works" if working else ""), error.place
+    )
 
 
-def _next_that_works(arch: Arch, most: int) -> Resolution | None:
-    longer = max(arch.sides)
-    for side in range(longer + 1, most + 1):
-        larger = arch.with_(resolution=resized(arch.resolution, side / longer))
-        if meets(larger):
+def _next_working_resolution(arch: Arch, largest: int) -> Resolution | None:
+    longer_side = max(arch.sides)
+    for side in range(longer_side + 1, largest + 1):
+        larger = arch.with_(resolution=scaled_resolution(arch.resolution, side / longer_side))
+        if has_valid_shapes(larger):
             return larger.resolution
     return None

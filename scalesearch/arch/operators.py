@@ -1,4 +1,8 @@
-"""The operators: one type each, its fields what it must be told to be rebuilt. No block, no shape of its own."""
+"""The operators of a block graph: one type each, whose fields are all it takes to rebuild the operator.
+
+Dimensions (`dim`, `dims`, `start`, `end`) leave the batch out. Sizes, strides and paddings are (height,
+width) in pixels.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ ActName = Literal[
 
 
 class Conv(NamedTuple):
+    """A 2-D convolution; `padding` is in pixels, or "same" for TensorFlow's."""
+
     cin: int
     cout: int
     kernel: tuple[int, int]
@@ -35,21 +41,27 @@ class Conv(NamedTuple):
 
 
 class Norm(NamedTuple):
+    """Batch norm, or group norm where `groups` is above 0."""
+
     channels: int
     groups: int = 0  # 0: batch norm; otherwise group norm
 
 
 class LayerNorm(NamedTuple):
-    """Over the last dimension."""
+    """Layer norm over the last dimension."""
 
     channels: int
 
 
 class Act(NamedTuple):
+    """An activation; `fn` is one of `ActName`."""
+
     fn: str
 
 
 class Pool(NamedTuple):
+    """Pooling of `kind` "max" or "avg"; `ceil` keeps a last partial window, `count_pad` averages the padding too."""
+
     kind: str
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -59,11 +71,15 @@ class Pool(NamedTuple):
 
 
 class AdaptivePool(NamedTuple):
+    """Pooling of `kind` "max" or "avg" to a map of `size`."""
+
     kind: str
     size: tuple[int, int]
 
 
 class Linear(NamedTuple):
+    """A linear layer over the last dimension; `init` is "normal" (σ 0.01) or "uniform" (within 1/√cout)."""
+
     cin: int
     cout: int
     bias: bool
@@ -71,58 +87,68 @@ class Linear(NamedTuple):
 
 
 class Dropout(NamedTuple):
+    """Dropout with probability `p`."""
+
     p: float
 
 
 class DropPath(NamedTuple):
-    """Its rate is a matter of where the block stands in the network, so the builder sets it."""
+    """Stochastic depth; the builder sets the rate, which depends on the block's place in the network."""
 
 
 class Add(NamedTuple):
-    pass
+    """The sum of two tensors."""
 
 
 class Mul(NamedTuple):
-    pass
+    """The product of two tensors, broadcast."""
 
 
 class Concat(NamedTuple):
+    """Tensors side by side along `dim`."""
+
     dim: int
 
 
 class Split(NamedTuple):
+    """Cuts along `dim` into parts of `sizes`."""
+
     sizes: tuple[int, ...]
     dim: int
 
 
 class Item(NamedTuple):
+    """One output, by number, of an operator with several."""
+
     index: int  # type: ignore[assignment]  # of a tuple: a field hides the method, which nobody calls
 
 
 class Flatten(NamedTuple):
-    """Dimensions `start` to `end` as one."""
+    """Joins dimensions `start` to `end` into one."""
 
     start: int = 0
     end: int = -1
 
 
 class Unflatten(NamedTuple):
-    """One dimension as several; one of the sizes may be -1."""
+    """Cuts one dimension into several; one of the sizes may be -1."""
 
     dim: int
     sizes: tuple[int, ...]
 
 
 class Spread(NamedTuple):
-    """The last dimension of the first input as the height and width of the second."""
+    """Reshapes the last dimension of the first input to the height and width of the second."""
 
 
 class Permute(NamedTuple):
+    """Reorders the dimensions."""
+
     dims: tuple[int, ...]
 
 
 class Unfold(NamedTuple):
-    """What every window over a map looks at, as a column: channels · kernel values, a column for each place."""
+    """Lays out what every window over a map covers as a column: `(channels · kernel area, windows)`."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -130,51 +156,53 @@ class Unfold(NamedTuple):
 
 
 class Upsample(NamedTuple):
+    """Upsampling by an integer factor."""
+
     scale: int
     mode: str
 
 
 class MatMul(NamedTuple):
-    pass
+    """The matrix product over the last two dimensions."""
 
 
 class Scale(NamedTuple):
-    """Times a constant."""
+    """Multiplication by a constant."""
 
     factor: float
 
 
 class Offset(NamedTuple):
-    """Plus a constant."""
+    """Addition of a constant."""
 
     value: float
 
 
 class LayerScale(NamedTuple):
-    """Times a learned factor per channel of a map (Touvron et al. 2021)."""
+    """Multiplication by a learned factor per channel of a map (Touvron et al. 2021)."""
 
     channels: int
     init: float
 
 
 class PadChannels(NamedTuple):
-    """Zero channels before and after."""
+    """Adds zero channels before and after."""
 
     before: int
     after: int
 
 
 class Reduce(NamedTuple):
-    """The mean or the maximum over the channels, as a map of one channel."""
+    """The mean or maximum over the channels, as a map of one channel."""
 
     kind: str
 
 
 class Expectation(NamedTuple):
-    """1×1 convolution whose frozen weights are 0 … bins - 1: the mean of a distribution over bins."""
+    """A 1×1 convolution with frozen weights 0 … bins - 1: the mean of a distribution over bins."""
 
     bins: int
 
 
 class Softmax(NamedTuple):
-    pass
+    """Softmax over the last dimension."""

@@ -1,4 +1,4 @@
-"""A block's layers, kept as it runs: its graph."""
+"""Tensors that record the layers of a block as it runs; the record is the block's graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalesearch.arch.symbolic import SymTensor
 
 
 class Tape:
-    """What a block's tensors record on, and what the names of the layers begin with at the moment."""
+    """The layers recorded so far, and the prefix of the names of the layers to come."""
 
     __slots__ = ("layers", "prefix", "same")
 
@@ -21,8 +21,11 @@ class Tape:
         self.same, self.prefix = same, ""
 
 
-class Recorded(SymTensor):
-    """A tensor whose every method puts a layer on the tape; `index` is that of the layer which it comes from."""
+class RecordingTensor(SymTensor):
+    """A tensor that appends a layer to the tape with every method.
+
+    `index` is the number of the layer that produced it; -1, -2, … are the block's inputs.
+    """
 
     __slots__ = ("index",)
 
@@ -30,18 +33,21 @@ class Recorded(SymTensor):
         super().__init__(tape, shape)
         self.index = index
 
-    def _record(self, op: type, given: tuple, name: str, shape: Any, others: Sequence[Self] = ()) -> Self:
+    def _record(self, op: type, fields: tuple, name: str, shape: Any, other_inputs: Sequence[Self] = ()) -> Self:
         tape = self.tape
         number = len(tape.layers)
         name = name or f"{op.__name__.lower()}{number}"
-        tape.layers.append(Layer(op(*given), tape.prefix + name, (self.index, *[o.index for o in others]), shape))
+        tape.layers.append(
+            Layer(op(*fields), tape.prefix + name, (self.index, *[o.index for o in other_inputs]), shape)
+        )
         return type(self)(tape, shape, number)
 
     def inside(self, *names: str | int) -> AbstractContextManager[None]:
-        return _Inside(self.tape, ".".join(map(str, names)))
+        """Returns a context in which the names of layers begin with `names`, joined by dots."""
+        return _NameScope(self.tape, ".".join(map(str, names)))
 
 
-class _Inside:
+class _NameScope:
     __slots__ = ("before", "name", "tape")
 
     def __init__(self, tape: Tape, name: str):

@@ -1,7 +1,7 @@
-"""Bounds on what a network may cost: read, certified, and drawn inside of.
+"""Bounds on what a network may cost: parsed, certified, and sampled within.
 
-In: bounds as people write them, and a space. Out: a `Budget`, networks inside it each as likely as every other, a
-certificate.
+In: bounds as people write them, and a space. Out: a `Budget`, networks inside it drawn with equal
+probability, a certificate.
 """
 
 from lazy_loader import attach_stub

@@ -2,10 +2,10 @@ from .bounds import (
     QUANTITIES as QUANTITIES,
     Bound as Bound,
     Budget as Budget,
-    bound as bound,
-    budget_of as budget_of,
+    budget_from_dict as budget_from_dict,
+    parse_bound as parse_bound,
     quantity_of as quantity_of,
-    relative_to as relative_to,
+    reference_quantities as reference_quantities,
 )
 from .certificate import Certificate as Certificate, certify as certify
 from .feasibility import Feasible as Feasible

@@ -1,4 +1,4 @@
-"""What a budget leaves of a space, certified before anything starts."""
+"""Certificates: how much of a space a budget admits, computed before any training starts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from random import Random
 from typing import Any
 
 from scalesearch.budget.bounds import Budget
+from scalesearch.budget.cost_lattice import AXES
 from scalesearch.budget.feasibility import DESCENTS, DRAWS, Feasible, descend
-from scalesearch.budget.ladder import AXES
-from scalesearch.counting import cost, possible_cost
+from scalesearch.counting import cost, cost_or_none
 from scalesearch.space import Decisions, Space
 from scalesearch.watched import watched
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Smallest, median and largest MACs in a space, and the share of it inside the budget.
+    """Holds the smallest, median and largest MACs of a space's networks, and the share of networks inside a budget.
 
-    Of the `size` architectures that can be written down, `networks` are networks, their shapes meeting, and distinct;
-    all else is about these. `exact` says whether every one was counted. Otherwise their number is that of the ways to
-    climb the space unit by unit (`climbed`), or an estimate; the median is of `counted` uniform draws, the share has
-    its 95 % interval, and the extremes are exact where the space is climbed, else those of the draws improved step by
-    step.
+    `size` architectures can be written down. `networks` of them are valid (their shapes meet) and distinct; all
+    other figures are about these. With `exact`, every network was listed and counted. Otherwise `networks` is the
+    number of paths through the space's `CostLattice` corrected for duplicates (`climbed`), or an estimate from
+    random draws (None where `size` is infinite); `median` is that of `counted` uniform draws, `inside` has its 95
+    % interval in `interval`, and the extremes are exact where `climbed`, else those of the draws improved by
+    local search. MACs are per image; `inside` and `interval` are shares in [0, 1].
     """
 
     size: int | float
@@ -39,58 +40,64 @@ class Certificate:
     climbed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: an infinite size is null."""
+        """Returns the fields as JSON holds them; an infinite size becomes null."""
         return asdict(self) | {"size": None if self.size == math.inf else self.size}
 
 
 def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> Certificate:
-    """The certificate of `budget` (or of its mapping, `{"macs": "570M..630M"}`) in `space`.
+    """Certifies how much of `space` lies inside `budget`.
 
-    Raises `InputError` where no network is found inside, with the nearest budget that one meets.
+    Args:
+        space: The search space.
+        budget: A `Budget`, or its mapping such as `{"macs": "570M..630M"}`.
+        seed: Seed of the draws, where the space is too large to list.
+
+    Raises:
+        InputError: If no network is found inside; the message gives the nearest budget that a network meets.
     """
     rng, feasible = Random(seed), Feasible(space, budget)
     listing = feasible._listing
     exact = listing is not None
-    dice = watched(range(DRAWS), "drawing networks", DRAWS)
-    drawn = (
+    attempts = watched(range(DRAWS), "drawing networks", DRAWS)
+    samples = (
         [d for d, _ in listing]
         if listing is not None
-        else [d for _ in dice if (d := feasible.draw_any(rng)) is not None]
+        else [d for _ in attempts if (d := feasible.draw_any(rng)) is not None]
     )
-    counted = sorted(cost(space._at(d)).macs for d in drawn)
-    if not counted:  # what is drawn now is a network all the same, or says why none is
-        drawn = [space.sample(rng)[0]]
-        counted = [cost(space._at(drawn[0])).macs]
-    ends = (counted[0], counted[-1]) if exact else _extremes(feasible, drawn)
+    macs = sorted(cost(space.at_unchecked(d)).macs for d in samples)
+    if not macs:  # what is drawn now is a network all the same, or says why none is
+        samples = [space.sample(rng)[0]]
+        macs = [cost(space.at_unchecked(samples[0])).macs]
+    extremes = (macs[0], macs[-1]) if exact else _macs_range(feasible, samples)
     share, interval = feasible.share(rng)
     if not share:
         feasible.draw(rng)  # finds one all the same, or says what is nearest
     return Certificate(
         space.size,
         exact,
-        len(drawn),
-        ends[0],
-        counted[len(counted) // 2],
-        ends[1],
+        len(samples),
+        extremes[0],
+        macs[len(macs) // 2],
+        extremes[1],
         share,
         interval,
         feasible.networks(Random(seed)),
-        not exact and feasible.ladder is not None,
+        not exact and feasible.lattice is not None,
     )
 
 
-def _extremes(feasible: Feasible, drawn: list[Decisions]) -> tuple[int, int]:
-    """The least and the most MACs: exact where the space can be climbed."""
-    if feasible.ladder is not None:
-        return feasible.ladder.ends(AXES["macs"])
+def _macs_range(feasible: Feasible, samples: list[Decisions]) -> tuple[int, int]:
+    """Returns the smallest and the largest MACs: exact where the space has a `CostLattice`."""
+    if feasible.lattice is not None:
+        return feasible.lattice.nonempty_extremes(AXES["macs"])
     space = feasible.space
-    ordered = sorted(drawn, key=lambda d: cost(space._at(d)).macs)
+    ordered = sorted(samples, key=lambda d: cost(space.at_unchecked(d)).macs)
 
     def least(starts: list[Decisions], sign: int, which: str) -> int:
         def macs(arch):
-            return math.inf if (c := possible_cost(arch)) is None else sign * c.macs
+            return math.inf if (c := cost_or_none(arch)) is None else sign * c.macs
 
-        tried = watched(starts, f"looking for the {which}", len(starts))
-        return sign * int(min(descend(space, d, macs)[1] for d in tried))
+        starting_points = watched(starts, f"looking for the {which}", len(starts))
+        return sign * int(min(descend(space, d, macs)[1] for d in starting_points))
 
     return least(ordered[:DESCENTS], 1, "smallest"), least(ordered[-DESCENTS:], -1, "largest")

@@ -1,4 +1,4 @@
-"""The networks of a space inside a budget: which share, and drawn with equal probability."""
+"""The networks of a space inside a budget: their share, and draws with equal probability."""
 
 from __future__ import annotations
 
@@ -8,170 +8,203 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch, expand, meets
-from scalesearch.budget.band import Band
-from scalesearch.budget.bounds import COUNTED, FLOAT, Budget, budget_of
-from scalesearch.budget.ladder import AXES, Ladder, Names, TooEntangled
-from scalesearch.counting import possible_cost
+from scalesearch.arch import Arch, expand, has_valid_shapes
+from scalesearch.budget.bounded_sampler import BoundedSampler
+from scalesearch.budget.bounds import COUNTED_QUANTITIES, FLOAT_BYTES, Budget, budget_from_dict
+from scalesearch.budget.cost_lattice import AXES, BlockKeys, CostLattice, TooEntangled
+from scalesearch.counting import cost_or_none
 from scalesearch.errors import InputError
 from scalesearch.space import Decisions, Space
 from scalesearch.statistics import wilson
 from scalesearch.watched import watched
 
-WALKED = 16_000  # spaces up to this size are listed whole
+MAX_LISTED = 16_000  # spaces up to this size are listed whole
 DRAWS = 2_000
-PATIENCE = 3_000  # draws in a row that may be outside before a walk through the inside takes over
-NEAR = 400  # draws of which the nearest are improved where none is inside
+MAX_REJECTIONS = 3_000  # draws in a row that may be outside before a walk through the inside takes over
+SEARCH_DRAWS = 400  # draws of which the nearest are improved where none is inside
 DESCENTS = 6  # of the nearest draws that are improved
-STRIDES = 40  # steps of the walk from a network found inside to the one that it gives
-REMEMBERED = 20_000
+WALK_STEPS = 40  # steps of the walk from a network found inside to the one that it gives
+MAX_CACHED = 20_000
 
 
 class Feasible:
-    """The networks of `space` inside `budget`.
+    """Counts and draws the networks of `space` inside `budget`.
 
-    A small space is listed; a larger one is drawn from along its counted costs (`ladder`), or blindly where its units
-    cannot be climbed, or, where blind draws find nothing, by a random walk that stays inside. What is drawn hangs on
-    the dice alone, not on what was drawn before.
+    A small space is listed. A larger one is drawn from along its counted costs (`lattice`). Where its units are
+    too entangled for that, architectures are drawn at random and those outside are rejected; where rejection
+    finds nothing, a random walk over neighbours inside the budget draws them. A draw depends on its random
+    generator alone, not on earlier draws.
+
+    Args:
+        space: The search space.
+        budget: A `Budget`, or its mapping such as `{"macs": "570M..630M"}`.
     """
 
     def __init__(self, space: Space, budget: Budget | Mapping[str, Any]):
-        self.space, self.budget = space, budget if isinstance(budget, Budget) else budget_of(budget)
-        self._around: dict[tuple, list[Decisions]] = {}
-        self._asked = self._kept = 0  # draws of the space, and those that were not another way to a network of it
+        self.space, self.budget = space, budget if isinstance(budget, Budget) else budget_from_dict(budget)
+        self._neighbour_cache: dict[tuple, list[Decisions]] = {}
+        self._n_drawn = self._n_accepted = 0  # draws from the whole space, and those not rejected as duplicates
 
     @cached_property
     def listed(self) -> list[Decisions] | None:
-        """One reading of every distinct network inside, where the space is small enough to list."""
+        """Returns one list of decisions per distinct network inside; None where the space is too large to list."""
         return None if self._listing is None else [d for d, inside in self._listing if inside]
 
     @cached_property
     def _listing(self) -> list[tuple[Decisions, bool]] | None:
-        if self.space.size > WALKED:
+        if self.space.size > MAX_LISTED:
             return None
-        found: dict[str, tuple[Decisions, bool]] = {}
+        by_digest: dict[str, tuple[Decisions, bool]] = {}
         for decisions in watched(self.space, "counting every network", int(self.space.size)):
-            arch = self.space._at(decisions)
-            if possible_cost(arch) is not None:
+            arch = self.space.at_unchecked(decisions)
+            if cost_or_none(arch) is not None:
                 digest = expand(arch).digest
-                if digest not in found:
-                    found[digest] = decisions, self.budget.admits(arch)
-        return list(found.values())
+                if digest not in by_digest:
+                    by_digest[digest] = decisions, self.budget.admits(arch)
+        return list(by_digest.values())
 
     @cached_property
-    def ladder(self) -> Ladder | None:
+    def lattice(self) -> CostLattice | None:
+        """Returns the space's counted costs unit by unit.
+
+        None where its units are too entangled, or it has no valid network.
+        """
         try:
-            ladder = Ladder(self.space)
+            lattice = CostLattice(self.space)
         except TooEntangled:
             return None
-        return ladder if ladder.extremes(AXES["macs"]) else None
+        return lattice if lattice.extremes(AXES["macs"]) else None
 
     @cached_property
-    def everything(self) -> Band | None:
-        """All ways to the networks of the space; None where it cannot be climbed."""
+    def full_sampler(self) -> BoundedSampler | None:
+        """Returns the sampler over all networks of the space; None where there is no `lattice`."""
         macs = AXES["macs"]
-        return None if self.ladder is None else Band(self.ladder, [(macs, 0, self.ladder.ends(macs)[1])])
+        return (
+            None
+            if self.lattice is None
+            else BoundedSampler(self.lattice, [(macs, 0, self.lattice.nonempty_extremes(macs)[1])])
+        )
 
     @cached_property
-    def band(self) -> Band | None:
-        """The band of counted costs that the budget leaves, of the two quantities that are bounded most closely."""
+    def sampler(self) -> BoundedSampler | None:
+        """Returns the sampler within the bounds on counted costs; None where there is no `lattice`.
+
+        Of more than two bounded quantities it uses the two whose bounds admit the fewest paths.
+        """
         bounds = self._counted_bounds()
-        if not bounds or self.ladder is None:
-            return self.everything
-        ladder = self.ladder
+        if not bounds or self.lattice is None:
+            return self.full_sampler
+        lattice = self.lattice
         if len(bounds) > 2:
-            bounds = sorted(bounds, key=lambda bound: Band(ladder, [bound]).weight)[:2]
-        return Band(ladder, bounds)
+            bounds = sorted(bounds, key=lambda bound: BoundedSampler(lattice, [bound]).weight)[:2]
+        return BoundedSampler(lattice, bounds)
 
     def _counted_bounds(self) -> list[tuple[int, float, float]]:
-        found: dict[int, tuple[float, float]] = {}
+        by_axis: dict[int, tuple[float, float]] = {}
         for key, bound in self.budget.bounds.items():
-            if key in COUNTED:
-                axis, per = (AXES["params"], FLOAT) if key == "size" else (AXES[key], 1)
-                low, high = found.get(axis, (0.0, math.inf))
-                found[axis] = max(low, bound.low / per), min(high, bound.high / per)
-        if not found or self.ladder is None:
+            if key in COUNTED_QUANTITIES:
+                axis, unit_size = (AXES["params"], FLOAT_BYTES) if key == "size" else (AXES[key], 1)
+                low, high = by_axis.get(axis, (0.0, math.inf))
+                by_axis[axis] = max(low, bound.low / unit_size), min(high, bound.high / unit_size)
+        if not by_axis or self.lattice is None:
             return []
-        return [(axis, low, min(high, self.ladder.ends(axis)[1])) for axis, (low, high) in found.items()]
+        return [
+            (axis, low, min(high, self.lattice.nonempty_extremes(axis)[1])) for axis, (low, high) in by_axis.items()
+        ]
 
     def draw(self, rng: Random) -> Decisions:
-        """Decisions of a network inside, each network as likely as every other.
+        """Draws decisions of a network inside the budget, each network with equal probability.
 
-        Raises `InputError` where none is found.
+        Raises:
+            InputError: If no network is found inside; the message gives the nearest budget that a network meets.
         """
         if self.listed is not None:
             if not self.listed:
-                raise self._nothing()
+                raise self._infeasible_error()
             return rng.choice(self.listed)
-        if not self._hopeless:
-            for _ in range(PATIENCE):
-                if (found := self._attempt(rng)) is not None:
-                    return found
-        return self._walk(rng)
+        if not self._rejection_fails:
+            for _ in range(MAX_REJECTIONS):
+                if (decisions := self._draw_once(rng)) is not None:
+                    return decisions
+        return self._random_walk(rng)
 
     def draw_any(self, rng: Random) -> Decisions | None:
-        """Decisions of a network of the space, inside the budget or not, each as likely as every other; of a space that
-        cannot be climbed now and then nothing, a point of it that is no network."""
-        if self.everything is None:
-            decisions, arch = self.space.point(rng)
-            return decisions if meets(arch) else None
+        """Draws decisions of a network of the space, inside the budget or not, each network with equal probability.
+
+        Without a `lattice`, a draw may hit a point that is no valid network; then None is returned.
+        """
+        if self.full_sampler is None:
+            decisions, arch = self.space.sample_unchecked(rng)
+            return decisions if has_valid_shapes(arch) else None
         while True:
-            decisions, names = self.everything.draw(rng)
-            self._asked += 1
-            if rng.random() * self._readings(names) < 1:
-                self._kept += 1
+            decisions, block_keys = self.full_sampler.draw(rng)
+            self._n_drawn += 1
+            if rng.random() * self._multiplicity(block_keys) < 1:
+                self._n_accepted += 1
                 return decisions
 
     @cached_property
-    def _hopeless(self) -> bool:
-        """Whether drawing and refusing what is outside finds nothing in any useful time."""
+    def _rejection_fails(self) -> bool:
+        """Returns whether drawing and rejecting finds no network inside in `MAX_REJECTIONS` draws."""
         rng = Random(0)
-        return all(self._attempt(rng) is None for _ in range(PATIENCE))
+        return all(self._draw_once(rng) is None for _ in range(MAX_REJECTIONS))
 
-    def _attempt(self, rng: Random) -> Decisions | None:
-        """A draw along the counted bounds; None where it is outside, or one of several readings whose turn it isn't."""
-        if self.band is None:
-            decisions, arch = self.space.point(rng)
+    def _draw_once(self, rng: Random) -> Decisions | None:
+        """Draws once within the counted bounds; None where the draw is outside the budget or rejected as a duplicate.
+
+        A network that several decisions build is accepted with one over their number, so that it is no likelier than
+        others.
+        """
+        if self.sampler is None:
+            decisions, arch = self.space.sample_unchecked(rng)
             return decisions if self.budget.admits(arch) else None
-        if not self.band.weight:
+        if not self.sampler.weight:
             return None
-        decisions, names = self.band.draw(rng)
-        if not self.budget.admits(self.space._at(decisions)) or rng.random() * self._readings(names) >= 1:
+        decisions, block_keys = self.sampler.draw(rng)
+        if (
+            not self.budget.admits(self.space.at_unchecked(decisions))
+            or rng.random() * self._multiplicity(block_keys) >= 1
+        ):
             return None
         return decisions
 
-    def _walk(self, rng: Random) -> Decisions:
-        """The end of a random walk over neighbours inside, each step accepted so that every network is as likely."""
+    def _random_walk(self, rng: Random) -> Decisions:
+        """Returns the end of a random walk over neighbours inside the budget (Metropolis–Hastings, about uniform)."""
         starts = [decisions for decisions, excess in self._nearest if excess <= 1]
         if not starts:
-            raise self._nothing()
-        here = rng.choice(starts)
-        around = self._inside_around(here)
-        for _ in range(STRIDES):
-            if around:
-                there = rng.choice(around)
-                beyond = self._inside_around(there)
-                if rng.random() < len(around) / max(1, len(beyond)):
-                    here, around = there, beyond
-        return here
+            raise self._infeasible_error()
+        current = rng.choice(starts)
+        neighbours = self._neighbours_inside(current)
+        for _ in range(WALK_STEPS):
+            if neighbours:
+                candidate = rng.choice(neighbours)
+                candidate_neighbours = self._neighbours_inside(candidate)
+                if rng.random() < len(neighbours) / max(1, len(candidate_neighbours)):
+                    current, neighbours = candidate, candidate_neighbours
+        return current
 
-    def _inside_around(self, decisions: Decisions) -> list[Decisions]:
+    def _neighbours_inside(self, decisions: Decisions) -> list[Decisions]:
         key = tuple(decisions.items())
-        if key not in self._around:
-            if len(self._around) > REMEMBERED:
-                self._around.clear()
-            self._around[key] = [d for d in self.space.neighbours(decisions) if self.budget.admits(self.space._at(d))]
-        return self._around[key]
+        if key not in self._neighbour_cache:
+            if len(self._neighbour_cache) > MAX_CACHED:
+                self._neighbour_cache.clear()
+            self._neighbour_cache[key] = [
+                d for d in self.space.neighbours(decisions) if self.budget.admits(self.space.at_unchecked(d))
+            ]
+        return self._neighbour_cache[key]
 
     def networks(self, rng: Random) -> int | None:
-        """How many distinct networks the space has: counted where it is listed, or climbed and none is built in several
-        ways, else estimated from draws; None where there are infinitely many."""
+        """Returns how many distinct networks the space has; None where there are infinitely many.
+
+        The number is exact where the space is listed, or has a `lattice` in which no network has several paths; else
+        it is estimated from draws.
+        """
         if self._listing is not None:
             return len(self._listing)
-        if self.everything is not None:
-            while self._kept < DRAWS:
+        if self.full_sampler is not None:
+            while self._n_accepted < DRAWS:
                 self.draw_any(rng)
-            return round(self.everything.weight * self._kept / self._asked)
+            return round(self.full_sampler.weight * self._n_accepted / self._n_drawn)
         if self.space.size == math.inf:
             return None
         return round(
@@ -181,38 +214,45 @@ class Feasible:
         )
 
     def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
-        """The share of the space's networks inside, and its 95 % interval."""
+        """Returns the share of the space's networks inside the budget, in [0, 1], and its 95 % interval."""
         if self._listing is not None:
             inside = len(self.listed or ()) / max(1, len(self._listing))
             return inside, (inside, inside)
-        if self.band is None:
-            drawn = [d for _ in range(DRAWS) if (d := self.draw_any(rng)) is not None]
-            met = sum(self.budget.admits(self.space._at(d)) for d in drawn)
-            return met / max(1, len(drawn)), wilson(met, max(1, len(drawn)))
-        if not self.band.weight:
+        if self.sampler is None:
+            samples = [d for _ in range(DRAWS) if (d := self.draw_any(rng)) is not None]
+            n_inside = sum(self.budget.admits(self.space.at_unchecked(d)) for d in samples)
+            return n_inside / max(1, len(samples)), wilson(n_inside, max(1, len(samples)))
+        if not self.sampler.weight:
             return 0.0, (0.0, 0.0)
-        there = self._weighed(self.band, rng)
-        hits = sum((weight for weight, inside in there if inside), 0.0)
-        if self.everything is None or self.band is self.everything:
-            everything = sum((weight for weight, _ in there), 0.0)
-            return hits / everything, wilson(hits / everything * DRAWS, DRAWS)
-        whole = sum((weight for weight, _ in self._weighed(self.everything, rng, look=False)), 0.0) / DRAWS
-        part = self.band.weight / (self.everything.weight * whole)
+        weighted = self._weighted_draws(self.sampler, rng)
+        hits = sum((weight for weight, inside in weighted if inside), 0.0)
+        if self.full_sampler is None or self.sampler is self.full_sampler:
+            total = sum((weight for weight, _ in weighted), 0.0)
+            return hits / total, wilson(hits / total * DRAWS, DRAWS)
+        mean_weight = (
+            sum((weight for weight, _ in self._weighted_draws(self.full_sampler, rng, check_budget=False)), 0.0) / DRAWS
+        )
+        upper_share = self.sampler.weight / (self.full_sampler.weight * mean_weight)
         low, high = wilson(hits, DRAWS)
-        return min(1.0, part * hits / DRAWS), (min(1.0, part * low), min(1.0, part * high))
+        return min(1.0, upper_share * hits / DRAWS), (min(1.0, upper_share * low), min(1.0, upper_share * high))
 
-    def _weighed(self, band: Band, rng: Random, look: bool = True) -> list[tuple[float, bool]]:
-        """Draws, each worth one over the readings of its network, and whether it is inside the budget."""
-        drawn = (band.draw(rng) for _ in watched(range(DRAWS), "drawing networks inside", DRAWS))
-        return [(1 / self._readings(names), look and self.budget.admits(self.space._at(d))) for d, names in drawn]
+    def _weighted_draws(
+        self, sampler: BoundedSampler, rng: Random, check_budget: bool = True
+    ) -> list[tuple[float, bool]]:
+        """Returns draws as pairs: one over the network's number of paths, and whether it is inside the budget."""
+        draws = (sampler.draw(rng) for _ in watched(range(DRAWS), "drawing networks inside", DRAWS))
+        return [
+            (1 / self._multiplicity(block_keys), check_budget and self.budget.admits(self.space.at_unchecked(d)))
+            for d, block_keys in draws
+        ]
 
-    def _nothing(self) -> InputError:
-        """What to say where no network is inside: the nearest budget that one meets."""
+    def _infeasible_error(self) -> InputError:
+        """Returns the error for an empty budget; it names the nearest budget that a network meets."""
         space, bounds = self.space, self.budget.bounds
         if not self._nearest:
             expand(space.sample(Random(0))[1])  # says why the shapes of none meet
             return InputError(f'no network was found in "{space.name}"', "budget")
-        arch = space._at(self._nearest[0][0])
+        arch = space.at_unchecked(self._nearest[0][0])
         measured = {key: self.budget.measure(arch, key) for key in bounds}
         worst = max(bounds, key=lambda key: bounds[key].excess(measured[key]))
         reachable = ", ".join(
@@ -226,48 +266,52 @@ class Feasible:
 
     @cached_property
     def _nearest(self) -> list[tuple[Decisions, float]]:
-        """Networks with how many times outside they are, the nearest first; those inside have at most 1."""
+        """Returns decisions with the factor by which they miss the budget, nearest first; at most 1 means inside."""
 
         def excess(decisions):
-            return self.budget.excess(self.space._at(decisions))
+            return self.budget.excess(self.space.at_unchecked(decisions))
 
         if self._listing is not None:
-            found = [(d, excess(d)) for d, _ in self._listing]
+            candidates = [(d, excess(d)) for d, _ in self._listing]
         else:
             rng = Random(0)
-            near = [(d, e) for d in self._near(rng) if (e := excess(d)) < math.inf]
-            near.sort(key=lambda pair: pair[1])
-            found = near[:DESCENTS]
-            for start, _ in near[:DESCENTS]:
-                between, penalty = descend(self.space, start, self.budget.penalty)
-                found.append((between, 1.0) if not penalty else descend(self.space, between, self.budget.excess))
-        return sorted(found, key=lambda pair: pair[1])
+            ranked = [(d, e) for d in self._search_points(rng) if (e := excess(d)) < math.inf]
+            ranked.sort(key=lambda pair: pair[1])
+            candidates = ranked[:DESCENTS]
+            for start, _ in ranked[:DESCENTS]:
+                candidate, penalty = descend(self.space, start, self.budget.penalty)
+                candidates.append(
+                    (candidate, 1.0) if not penalty else descend(self.space, candidate, self.budget.excess)
+                )
+        return sorted(candidates, key=lambda pair: pair[1])
 
-    def _readings(self, names: Names) -> int:
-        assert self.ladder is not None
-        return self.ladder.readings(names)
+    def _multiplicity(self, block_keys: BlockKeys) -> int:
+        assert self.lattice is not None
+        return self.lattice.multiplicity(block_keys)
 
-    def _near(self, rng: Random) -> Iterator[Decisions]:
-        """Draws from the counted bounds; from the first that hold anything, where they have to be let out for that,
-        little by little."""
-        yield from (self.space.point(rng)[0] for _ in range(NEAR))
-        if self.band is None:
+    def _search_points(self, rng: Random) -> Iterator[Decisions]:
+        """Yields random points, then draws within the counted bounds, widened until they admit anything."""
+        yield from (self.space.sample_unchecked(rng)[0] for _ in range(SEARCH_DRAWS))
+        if self.sampler is None:
             return
         for step in range(40):
             slack = 1.002 ** (2 ** (step / 3)) if step else 1.0
-            let_out = [(axis, low / slack, high * slack) for axis, low, high in self.band.bounds]
-            wider = Band(self.band.ladder, let_out) if step else self.band
+            widened_bounds = [(axis, low / slack, high * slack) for axis, low, high in self.sampler.bounds]
+            wider = BoundedSampler(self.sampler.lattice, widened_bounds) if step else self.sampler
             if wider.weight:
-                yield from (wider.draw(rng)[0] for _ in range(NEAR))
+                yield from (wider.draw(rng)[0] for _ in range(SEARCH_DRAWS))
                 return
 
 
 def descend(space: Space, start: Decisions, value: Callable[[Arch], float]) -> tuple[Decisions, float]:
-    """The best neighbour, again and again, until none is better."""
-    here, found = start, value(space._at(start))
+    """Moves from `start` to its best neighbour until none is better; returns the decisions and their value.
+
+    Smaller values are better.
+    """
+    current, current_value = start, value(space.at_unchecked(start))
     while True:
-        steps = ((d, value(space._at(d))) for d in space.neighbours(here))
+        steps = ((d, value(space.at_unchecked(d))) for d in space.neighbours(current))
         best = min(steps, key=lambda step: step[1], default=None)
-        if best is None or best[1] >= found:
-            return here, found
-        here, found = best
+        if best is None or best[1] >= current_value:
+            return current, current_value
+        current, current_value = best

@@ -1,6 +1,6 @@
-"""The command line: arguments and printing, one command per verb.
+"""The command line: parses arguments and prints results, one command per verb.
 
-In: what a person typed. Out: tables and files' names on stdout, progress and errors on stderr, an exit code.
+In: what a person typed. Out: tables and file names on stdout, progress and errors on stderr, an exit code.
 """
 
 from lazy_loader import attach_stub

@@ -1,4 +1,4 @@
-"""Commands about studies that run as jobs on a Ray cluster."""
+"""Commands for studies that run as jobs on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import guarded_command, json_option, print_rows, setting
+from scalesearch.cli.printing import guarded_command, json_option, parse_setting, print_rows
 from scalesearch.errors import InputError
 
 address_option = click.option(
@@ -21,11 +21,11 @@ address_option = click.option(
     envvar="RAY_API_SERVER_ADDRESS",
     required=True,
     metavar="http://HEAD:8265",
-    help="Of the cluster's dashboard; or the environment's RAY_API_SERVER_ADDRESS.",
+    help="Address of the cluster's dashboard. Default: the environment variable RAY_API_SERVER_ADDRESS.",
 )
 
 
-def _job(command: Callable[..., Any]) -> Callable[..., Any]:
+def _job_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("job")(address_option(command))
 
 
@@ -35,28 +35,28 @@ def _job(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--out",
     default="",
-    help="The run's folder as the cluster sees it; $HOME/scalesearch/NAME-TIME on its head without it.",
+    help="Folder of the run on the cluster. Default: $HOME/scalesearch/NAME-TIME on the head node.",
 )
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the study.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--detach", is_flag=True, help="Print the job's id and don't follow it.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a setting of the study.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--detach", is_flag=True, help="Print the job's id and return without following it.")
 @click.pass_context
 @guarded_command
 def submit(
     context: click.Context, study: Path, address: str, out: str, settings: tuple[str, ...], resume: bool, detach: bool
 ) -> None:
-    """Run a STUDY as a job on a Ray cluster; it survives this terminal.
+    """Run a STUDY as a job on a Ray cluster; it keeps running if this terminal closes.
 
-    The study goes whole, with its spaces and files given by --blocks, and so does this package; torch and Ray must be
-    on the cluster, and data that is named by a path must lie there.
+    The study is sent with its spaces, the files given by --blocks, and this package. The cluster must have
+    torch and Ray installed, and data named by a path must be there.
     """
     from scalesearch.runs import Jobs
     from scalesearch.study import find_study, load_study
 
     if out and not out.startswith(("/", "$")) and "://" not in out:
-        raise InputError(f"takes a path from the root, as the cluster sees it, or s3://…; got {out}", "--out")
+        raise InputError(f"takes an absolute path on the cluster, or s3://…; got {out}", "--out")
     cluster = Jobs.at(address)
-    loaded = load_study(find_study(study), dict(map(setting, settings)))
+    loaded = load_study(find_study(study), dict(map(parse_setting, settings)))
     job = cluster.submit(loaded, out, (context.obj or {}).get("blocks", ()), resume)
     if detach:
         click.echo(job)
@@ -69,24 +69,24 @@ def submit(
 @json_option
 @guarded_command
 def jobs(address: str, as_json: bool) -> None:
-    """Studies on a Ray cluster, the newest first."""
+    """List the studies on a Ray cluster, newest first."""
     from scalesearch.runs import Jobs
 
     rows = [asdict(job) for job in Jobs.at(address).all()]
     if not as_json:
 
-        def shown(at):
-            return time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else None
+        def format_time(timestamp):
+            return time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp)) if timestamp else None
 
-        rows = [row | {"started": shown(row["started"])} for row in rows]
+        rows = [row | {"started": format_time(row["started"])} for row in rows]
     print_rows(rows, as_json)
 
 
 @main.command()
-@_job
+@_job_arguments
 @guarded_command
 def attach(job: str, address: str) -> None:
-    """Follow a JOB from its beginning; Ctrl-C lets go of it and leaves it alone."""
+    """Follow the output of a JOB from its beginning; Ctrl-C stops following, the job keeps running."""
     from scalesearch.runs import Jobs
 
     cluster = Jobs.at(address)
@@ -97,44 +97,44 @@ def attach(job: str, address: str) -> None:
 def _follow(cluster: Any, job: str) -> None:
     from scalesearch.runs import check_ended_well
 
-    where = f"--address {cluster.address}"
-    click.echo(f"job      {job}; follow it again by: scalesearch attach {job} {where}", err=True)
+    address_argument = f"--address {cluster.address}"
+    click.echo(f"job      {job}; to follow it again: scalesearch attach {job} {address_argument}", err=True)
     try:
         for line in cluster.follow(job):
             click.echo(line)
     except KeyboardInterrupt:
-        click.echo(f"scalesearch: {job} goes on; attach follows it, stop ends it", err=True)
+        click.echo(f"scalesearch: {job} keeps running; attach follows it, stop ends it", err=True)
         sys.exit(130)
     check_ended_well(cluster.one(job))
-    click.echo(f"results  scalesearch fetch {job} {where}", err=True)
+    click.echo(f"results  scalesearch fetch {job} {address_argument}", err=True)
 
 
 @main.command()
-@_job
+@_job_arguments
 @json_option
 @guarded_command
 def stop(job: str, address: str, as_json: bool) -> None:
-    """End a JOB; what is unfinished is saved."""
+    """Stop a JOB; unfinished work is saved."""
     from scalesearch.runs import Jobs
 
     cluster = Jobs.at(address)
     cluster.one(job)
     cluster.stop(job)
-    ended = cluster.one(job)
-    click.echo(json.dumps(asdict(ended)) if as_json else f"{job} {ended.status.lower()}")
+    job_info = cluster.one(job)
+    click.echo(json.dumps(asdict(job_info)) if as_json else f"{job} {job_info.status.lower()}")
 
 
 @main.command()
-@_job
-@click.option("--out", type=click.Path(path_type=Path), help="Where to; reports/STUDY without it.")
+@_job_arguments
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to download into. Default: reports/STUDY.")
 @guarded_command
 def fetch(job: str, address: str, out: Path | None) -> None:
-    """Bring a JOB's results home: report, family with weights, log; also in the middle of it."""
+    """Download the results of a JOB: report, family with weights, log; also while it is running."""
     from scalesearch.runs import Jobs, check_free
 
     cluster = Jobs.at(address)
-    there = cluster.one(job)
-    folder = out or Path("reports") / there.study
+    job_info = cluster.one(job)
+    folder = out or Path("reports") / job_info.study
     check_free(folder)
     cluster.fetch(job, folder)
-    click.echo(f"{there.status.lower():<9} {folder}")
+    click.echo(f"{job_info.status.lower():<9} {folder}")

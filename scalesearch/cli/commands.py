@@ -1,4 +1,4 @@
-"""The command with all that stand under it."""
+"""The `scalesearch` command with all its subcommands."""
 
 from __future__ import annotations
 

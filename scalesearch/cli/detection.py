@@ -1,4 +1,4 @@
-"""Boxes in photos and videos: `detect`."""
+"""The `detect` command: boxes in photos and videos."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import Number, Rows, guarded_command, json_option, print_rows, share, with_bar
-from scalesearch.cli.weights import class_names_in, own_weights, photo_arguments, ready
+from scalesearch.cli.printing import Number, Rows, format_share, guarded_command, json_option, print_rows, with_bar
+from scalesearch.cli.weights import load_trained, photo_arguments, read_class_names, required_weights
 from scalesearch.errors import InputError, numbered, unknown
 
 if TYPE_CHECKING:
@@ -23,26 +23,34 @@ COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
 
 @main.command()
 @photo_arguments
-@click.option("--confidence", type=Number(0, 1), default=0.25, show_default=True, help="Of boxes, more than this.")
+@click.option(
+    "--confidence", type=Number(0, 1), default=0.25, show_default=True, help="Keep boxes that score higher than this."
+)
 @click.option(
     "--iou",
     type=Number(0, 1),
     default=0.7,
     show_default=True,
-    help="A box that a likelier one of its class covers by more than this is left out.",
+    help="Drop a box if a better one of its class overlaps it by more than this (intersection over union).",
 )
-@click.option("--most", type=click.IntRange(1, 10_000), default=300, show_default=True, help="Boxes of an image.")
-@click.option("--only", help="These classes alone, by name or number, with commas between.")
+@click.option(
+    "--most",
+    type=click.IntRange(1, 10_000),
+    default=300,
+    show_default=True,
+    help="Keep at most this many boxes per image.",
+)
+@click.option("--only", help="Report only these classes: names or numbers, separated by commas.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for photos and videos with boxes drawn, labels/ (YOLO's text files) and coco.json.",
+    help="Folder for photos and videos with boxes drawn, labels/ (YOLO's text files) and coco.json.",
 )
 @click.option(
-    "--every", type=click.IntRange(1), default=1, show_default=True, help="Of a video, every so manieth frame."
+    "--every", type=click.IntRange(1), default=1, show_default=True, help="Look only at every N-th frame of a video."
 )
-@click.option("--batch", type=click.IntRange(1, 1024), default=8, show_default=True)
-@click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
+@click.option("--batch", type=click.IntRange(1, 1024), default=8, show_default=True, help="Images per forward pass.")
+@click.option("--device", help="cuda, cuda:1 or cpu. Default: a GPU if there is one.")
 @json_option
 @guarded_command
 def detect(
@@ -63,30 +71,30 @@ def detect(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Boxes around what MODEL, a detector with trained weights, sees in every IMAGE, in all images of a folder, and in
-    videos (extra `video`).
+    """Find objects with MODEL, a detector with trained weights, in every IMAGE, folder of images, and video.
 
-    Boxes are in the photo's own pixels as it stands upright: x and y of the first corner, width, height.
+    Boxes are in pixels of the upright photo: x and y of the top left corner, width, height. Videos need the
+    extra `video`.
     """
     from scalesearch.data import SUFFIXES, VIDEO_SUFFIXES
     from scalesearch.trials import task_of
-    from scalesearch.weights import Detections, Threshold, detect as detected, find, how_many, is_video
+    from scalesearch.weights import Detections, Threshold, count_pictures, detect as run_detector, find, is_video
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
     if task_of(arch).verb != "detect":
         raise InputError(f"{arch.name} is no detector; predict is for classifiers", "detect")
-    found = find(images, SUFFIXES | VIDEO_SUFFIXES)
+    files = find(images, SUFFIXES | VIDEO_SUFFIXES)
     if out is not None:
-        _check_own(out)
-    named = class_names_in(names, arch.classes) if names else None
-    given = ready(arch, own_weights(model, weights), device, raw)
-    called = named or given.classes or [str(number) for number in range(arch.classes)]
-    threshold = Threshold(confidence, iou, most, _numbers(only, called) if only else None)
+        _check_output_folder(out)
+    custom_names = read_class_names(names, arch.classes) if names else None
+    trained = load_trained(arch, required_weights(model, weights), device, raw)
+    class_names = custom_names or trained.classes or [str(number) for number in range(arch.classes)]
+    threshold = Threshold(confidence, iou, most, _class_numbers(only, class_names) if only else None)
     results: list[Detections] = []
     skipped: list[Path] = []
-    running = detected(given.network, found, given.preparation, threshold, batch, given.device, every)
-    for result in with_bar(running, "detecting", how_many(found, every)):
+    stream = run_detector(trained.network, files, trained.preparation, threshold, batch, trained.device, every)
+    for result in with_bar(stream, "detecting", count_pictures(files, every)):
         if isinstance(result, Detections):
             results.append(result)
         else:
@@ -95,13 +103,13 @@ def detect(
         kind = "video" if is_video(path) else "image"
         click.echo(f"scalesearch: {path}: is no {kind} that can be read; skipped", err=True)
     if out is not None:
-        _leave(results, called, out, every)
+        _write_results(results, class_names, out, every)
     rows: Rows = [
         {
             "image": str(r.image),
-            **_moment(r.frame, r.seconds),
+            **_frame_fields(r.frame, r.seconds),
             "class": b.class_,
-            "name": called[b.class_],
+            "name": class_names[b.class_],
             "score": b.score,
             "x": b.x,
             "y": b.y,
@@ -114,9 +122,9 @@ def detect(
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    whole = ("x", "y", "width", "height")
+    rounded = ("x", "y", "width", "height")
     print_rows(
-        [row | {"score": share(row["score"])} | {key: round(row[key]) for key in whole} for row in rows],
+        [row | {"score": format_share(row["score"])} | {key: round(row[key]) for key in rounded} for row in rows],
         False,
         (
             f"{numbered(len(rows), 'box')} in {numbered(len(results), 'image')}"
@@ -125,68 +133,69 @@ def detect(
     )
 
 
-def _numbers(text: str, called: Sequence[str]) -> list[int]:
-    found = []
+def _class_numbers(text: str, class_names: Sequence[str]) -> list[int]:
+    numbers = []
     for part in (part.strip() for part in text.split(",")):
-        if part in called:
-            found.append(called.index(part))
-        elif part.isascii() and part.isdecimal() and int(part) < len(called):
-            found.append(int(part))
+        if part in class_names:
+            numbers.append(class_names.index(part))
+        elif part.isascii() and part.isdecimal() and int(part) < len(class_names):
+            numbers.append(int(part))
         else:
-            raise InputError(unknown("class", part, called), "--only")
-    return found
+            raise InputError(unknown("class", part, class_names), "--only")
+    return numbers
 
 
-def _check_own(out: Path) -> None:
-    """Raises `InputError` for a folder that holds anything but an earlier output of ours."""
+def _check_output_folder(out: Path) -> None:
+    """Raises `InputError` for a folder that holds anything other than earlier output of `detect`."""
     try:
-        ours = (
+        is_ours = (
             not out.exists()
             or not any(out.iterdir())
             or json.loads((out / COCO).read_text(encoding="utf-8"))["info"] == INFO
         )
     except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
+        is_ours = False
+    if not is_ours:
         raise InputError(f"{out} holds something else; give another folder", "--out")
 
 
-def _leave(results: Sequence[Detections], called: Sequence[str], out: Path, every: int) -> None:
-    """Photos and videos with boxes, a text file of each image in shares of its sides as YOLO has them, and all as
-    COCO's json."""
+def _write_results(results: Sequence[Detections], class_names: Sequence[str], out: Path, every: int) -> None:
+    """Writes photos and videos with boxes drawn, YOLO label files (shares of the image's sides) and COCO's JSON."""
     from scalesearch.files import save_text
 
     (out / "labels").mkdir(parents=True, exist_ok=True)
-    taken: set[str] = set()
-    drawn: dict[Path, Path] = {}  # of videos
+    used_stems: set[str] = set()
+    video_paths: dict[Path, Path] = {}  # video → its copy with boxes drawn
     videos: dict[Path, list[Detections]] = {}
     coco: dict[str, Any] = {
         "info": INFO,
         "images": [],
         "annotations": [],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(called)],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(class_names)],
     }
-    save_text(json.dumps(coco) + "\n", out / COCO)  # whatever comes between, the folder is known as ours
+    save_text(
+        json.dumps(coco) + "\n", out / COCO
+    )  # written first, so that the folder is recognised as ours if this is interrupted
     for number, result in enumerate(results, 1):
         image, width, height, boxes, frame, seconds = result
         if frame is None:
-            there = _free(out / f"{image.stem}.jpg", taken)
-            _draw(result, called, there)
+            drawn_path = _unused_path(out / f"{image.stem}.jpg", used_stems)
+            _draw_photo(result, class_names, drawn_path)
         else:
-            if image not in drawn:
-                drawn[image] = _free(out / f"{image.stem}.mp4", taken)
-            there = drawn[image]
+            if image not in video_paths:
+                video_paths[image] = _unused_path(out / f"{image.stem}.mp4", used_stems)
+            drawn_path = video_paths[image]
             videos.setdefault(image, []).append(result)
         lines = [
             f"{b.class_} {(b.x + b.width / 2) / width:.6f} {(b.y + b.height / 2) / height:.6f} "
             f"{b.width / width:.6f} {b.height / height:.6f}\n"
             for b in boxes
         ]
-        label = there.stem if frame is None else f"{there.stem}_{frame:06d}"
+        label = drawn_path.stem if frame is None else f"{drawn_path.stem}_{frame:06d}"
         save_text("".join(lines), out / "labels" / f"{label}.txt")
         coco["images"].append(
-            {"id": number, "file_name": str(image), "width": width, "height": height, "drawn": there.name}
-            | _moment(frame, seconds)
+            {"id": number, "file_name": str(image), "width": width, "height": height, "drawn": drawn_path.name}
+            | _frame_fields(frame, seconds)
         )
         coco["annotations"] += [
             {
@@ -200,43 +209,47 @@ def _leave(results: Sequence[Detections], called: Sequence[str], out: Path, ever
             }
             for n, b in enumerate(boxes, 1)
         ]
-    for video, of in videos.items():
-        _draw_video(video, of, called, drawn[video], every)
+    for video, detections in videos.items():
+        _draw_video(video, detections, class_names, video_paths[video], every)
     save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / COCO)
 
 
-def _free(path: Path, taken: set[str]) -> Path:
-    """That file, or one of another name where a file of that stem is to be there; its stem is `taken` then."""
+def _unused_path(path: Path, used_stems: set[str]) -> Path:
+    """Returns `path`, or a numbered variant if its stem is in `used_stems`, and adds the stem there."""
     names = chain([path.stem], (f"{path.stem}-{n}" for n in count(1)))
-    stem = next(name for name in names if name not in taken)
-    taken.add(stem)
+    stem = next(name for name in names if name not in used_stems)
+    used_stems.add(stem)
     return path.with_stem(stem)
 
 
-def _marks(result: Detections, called: Sequence[str]) -> list[Any]:
+def _marks(result: Detections, class_names: Sequence[str]) -> list[Any]:
     from scalesearch.data import Mark
 
-    return [Mark((b.x, b.y, b.width, b.height), f"{called[b.class_]} {b.score:.2f}", b.class_) for b in result.boxes]
+    return [
+        Mark((b.x, b.y, b.width, b.height), f"{class_names[b.class_]} {b.score:.2f}", b.class_) for b in result.boxes
+    ]
 
 
-def _draw(result: Detections, called: Sequence[str], path: Path) -> None:
-    from scalesearch.data import save_marked
+def _draw_photo(result: Detections, class_names: Sequence[str], path: Path) -> None:
+    from scalesearch.data import save_drawing
 
     try:
-        save_marked(result.image, _marks(result, called), path)
+        save_drawing(result.image, _marks(result, class_names), path)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         click.echo(f"scalesearch: {result.image}: can't be drawn as a JPEG ({error})", err=True)
 
 
-def _draw_video(video: Path, of: Sequence[Detections], called: Sequence[str], path: Path, every: int) -> None:
-    from scalesearch.data import frame_rate, frames, marked, written
+def _draw_video(
+    video: Path, detections: Sequence[Detections], class_names: Sequence[str], path: Path, every: int
+) -> None:
+    from scalesearch.data import draw_marks, frame_rate, frames, video_writer
 
-    with written(path, frame_rate(video) / every) as add:
-        for frame, result in with_bar(zip(frames(video, every), of), f"drawing {path.name}", len(of)):
-            add(marked(frame.pixels, _marks(result, called)))
+    with video_writer(path, frame_rate(video) / every) as add:
+        for frame, result in with_bar(zip(frames(video, every), detections), f"drawing {path.name}", len(detections)):
+            add(draw_marks(frame.pixels, _marks(result, class_names)))
 
 
-def _moment(frame: int | None, seconds: float | None) -> dict[str, Any]:
+def _frame_fields(frame: int | None, seconds: float | None) -> dict[str, Any]:
     return {} if frame is None else {"frame": frame, "seconds": round(seconds or 0.0, 3)}

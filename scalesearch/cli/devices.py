@@ -1,4 +1,4 @@
-"""Commands about devices: latency measured, and profiles that tell it."""
+"""Commands about devices: measured latency, and profiles that predict it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ LEAST_HELD_OUT = 3
 @click.argument("models", metavar="MODEL_OR_SPACE...", nargs=-1, required=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
-    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads of a forward pass."
+    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads per forward pass."
 )
-@click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Images of a forward pass.")
-@click.option("--resolution", type=SIDES, help="Of the images, a side or HEIGHTxWIDTH; the networks' own without it.")
+@click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Images per forward pass.")
+@click.option(
+    "--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: each network's own."
+)
 @click.option(
     "-n",
     "networks",
@@ -36,11 +38,15 @@ LEAST_HELD_OUT = 3
     type=click.IntRange(LEAST_HELD_OUT, 10_000),
     default=6,
     show_default=True,
-    help="Further networks from each space (of zoo names, the last ones given) that only test the profile.",
+    help="More networks drawn from each space, which only test the profile. Without a space, the last 3 MODELs do.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for drawing networks.")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="The profile's file, as profiles/laptop.json."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File for the profile, such as profiles/laptop.json.",
 )
 @json_option
 @guarded_command
@@ -56,15 +62,15 @@ def profile(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Measure the blocks of networks on this machine and save them as a profile that tells the latency of others.
+    """Measure blocks of networks on this machine and save a profile that predicts other networks' latency.
 
-    A study's budget names it: budget: {latency: 5ms, device: profiles/laptop.json}.
+    A study uses it in its budget: budget: {latency: 5ms, device: profiles/laptop.json}.
     """
     from rich.progress import Progress, TextColumn
 
-    from scalesearch.network import checked_device, profile as measured
+    from scalesearch.network import device_from_name, profile as measure_profile
 
-    where = checked_device(device)
+    target = device_from_name(device)
     fitted, tested = _networks(models, resolution, networks, held_out, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with Progress(
@@ -74,69 +80,71 @@ def profile(
         disable=not sys.stderr.isatty(),
     ) as bar:
         task = bar.add_task("measuring", total=2 * len(fitted) + len(tested), name="")
-        found = measured(
+        result = measure_profile(
             fitted,
             tested,
-            where,
+            target,
             threads=threads,
             batch=batch,
             progress=lambda name: bar.update(task, advance=1, name=name),
         )
-    found.save(out)
+    result.save(out)
     row: dict[str, Any] = {
         "file": str(out),
-        "device": found.device,
+        "device": result.device,
         "threads": threads,
         "batch": batch,
-        "blocks": len(found.blocks),
-        "overhead µs": found.overhead * 1e6,
-        "slope": found.slope,
-        "held-out networks": found.error["networks"],
-        "median error": found.error["median"],
-        "largest error": found.error["largest"],
-        "rank correlation": found.error.get("rank_correlation"),
+        "blocks": len(result.blocks),
+        "overhead µs": result.overhead * 1e6,
+        "slope": result.slope,
+        "held-out networks": result.error["networks"],
+        "median error": result.error["median"],
+        "largest error": result.error["largest"],
+        "rank correlation": result.error.get("rank_correlation"),
     }
     print_rows([row], as_json)
 
 
 def _networks(models: tuple[str, ...], resolution: Any, networks: int, held_out: int, seed: int) -> tuple[list, list]:
-    """The networks to measure, and those that only test."""
+    """Returns the networks to fit the profile to, and those that only test it."""
     from random import Random
 
     from scalesearch.budget import Budget, Feasible
     from scalesearch.space import load_space
     from scalesearch.zoo import load
 
-    rng, fitted, tested, named = Random(seed), [], [], []
+    rng, fitted, tested, individual = Random(seed), [], [], []
     for model in models:
         space = load_space(model) if model.endswith((".yaml", ".yml")) else None
         if space is None or not space.decisions:
-            named.append(load(model, **({"resolution": resolution} if resolution else {})))
+            individual.append(load(model, **({"resolution": resolution} if resolution else {})))
             continue
         if resolution:
             space = space.adapted(resolution=resolution, classes=10)
         feasible = Feasible(space, Budget())
-        drawn = [space._at(feasible.draw(rng)).with_(name=f"{space.name}-{i}") for i in range(networks + held_out)]
+        drawn = [
+            space.at_unchecked(feasible.draw(rng)).with_(name=f"{space.name}-{i}") for i in range(networks + held_out)
+        ]
         fitted += drawn[:networks]
         tested += drawn[networks:]
-    if named and len(named) <= LEAST_HELD_OUT and not tested:
+    if individual and len(individual) <= LEAST_HELD_OUT and not tested:
         raise InputError(
             f"needs a space, or more than {LEAST_HELD_OUT} networks: the last {LEAST_HELD_OUT} only test the profile",
             "MODEL",
         )
-    cut = len(named) if tested else len(named) - LEAST_HELD_OUT
-    return fitted + named[:cut], tested + named[cut:]
+    split = len(individual) if tested else len(individual) - LEAST_HELD_OUT
+    return fitted + individual[:split], tested + individual[split:]
 
 
 @main.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--profile", "profile_", type=click.Path(path_type=Path), help="Also print what this profile predicts.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads per pass.")
+@click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Images per pass.")
 @click.option(
-    "--profile", "profile_", type=click.Path(path_type=Path), help="A profile whose prediction to print beside it."
+    "--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: each network's own."
 )
-@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True)
-@click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True)
-@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH.")
 @json_option
 @guarded_command
 def latency(
@@ -148,25 +156,29 @@ def latency(
     resolution: Any,
     as_json: bool,
 ) -> None:
-    """Measure the latency of MODELs on this machine: median, spread, runs, outliers left out."""
+    """Measure the latency of MODELs on this machine: median, spread, number of runs and of excluded outliers."""
     from scalesearch.arch import expand
     from scalesearch.counting import load_profile
-    from scalesearch.network import checked_device, measure_arch
+    from scalesearch.network import device_from_name, measure_arch
     from scalesearch.zoo import load
 
-    where, known, rows = checked_device(device), load_profile(profile_) if profile_ else None, []
+    target, block_profile, rows = device_from_name(device), load_profile(profile_) if profile_ else None, []
     for model in models:
         arch = load(model, **({"resolution": resolution} if resolution else {}))
-        found = measure_arch(arch, where, batch, threads)
+        measured = measure_arch(arch, target, batch, threads)
         row = {
             "name": arch.name,
-            "ms": found.seconds * 1e3,
-            "spread": found.spread,
-            "runs": found.runs,
-            "outliers": found.outliers,
+            "ms": measured.seconds * 1e3,
+            "spread": measured.spread,
+            "runs": measured.runs,
+            "outliers": measured.outliers,
         }
-        if known is not None:
-            told = known.predict(expand(arch))
-            row |= {"told ms": told * 1e3, "off": told / found.seconds - 1, "blocks known": known.known(expand(arch))}
+        if block_profile is not None:
+            predicted = block_profile.predict(expand(arch))
+            row |= {
+                "told ms": predicted * 1e3,
+                "off": predicted / measured.seconds - 1,
+                "blocks known": block_profile.measured_share(expand(arch)),
+            }
         rows.append(row)
     print_rows(rows, as_json)

@@ -1,4 +1,4 @@
-"""The command that all others stand under."""
+"""The top-level command."""
 
 from __future__ import annotations
 
@@ -52,30 +52,31 @@ class OneLineGroup(click.Group):
     invoke_without_command=True,
     no_args_is_help=True,
 )
-@click.option("--version", is_flag=True, help="The versions that matter, of the package and of what it stands on.")
-@click.option("--json", "as_json", is_flag=True, help="With --version: as JSON.")
+@click.option("--version", is_flag=True, help="Print the versions of scalesearch, Python and the main dependencies.")
+@click.option("--json", "as_json", is_flag=True, help="With --version: print JSON.")
 @click.option(
     "--blocks",
     "blocks",
     metavar="FILE.py",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Run a Python file that registers blocks of your own, for the command that follows.",
+    help="Python file that registers blocks of your own; it is run before the command.",
 )
 @click.pass_context
 def main(context: click.Context, version: bool, as_json: bool, blocks: tuple[Path, ...]) -> None:
-    """Search convolutional networks and scale them into families, inside hard compute budgets.
+    """Search convolutional networks and scale them into families, within hard compute budgets.
 
-    A MODEL is a name of the zoo (`scalesearch zoo`), the path of an architecture's YAML file, or a Darknet .cfg.
+    A MODEL is a name from the zoo (`scalesearch zoo`), the path of an architecture's YAML file, or a Darknet
+    .cfg.
     """
     if as_json and not version:
-        raise click.UsageError("--json stands after the command, or with --version.")
+        raise click.UsageError("--json goes after the command, or with --version.")
     if version:
         from scalesearch.versions import versions
 
-        told = {"scalesearch": __version__, "python": platform.python_version(), **versions(PACKAGES)}
-        lines = "\n".join(f"{name} {said}" for name, said in told.items())
-        click.echo(json.dumps(told, indent=2) if as_json else lines)
+        version_numbers = {"scalesearch": __version__, "python": platform.python_version(), **versions(PACKAGES)}
+        lines = "\n".join(f"{name} {number}" for name, number in version_numbers.items())
+        click.echo(json.dumps(version_numbers, indent=2) if as_json else lines)
         context.exit()
     if context.invoked_subcommand is None:
         raise click.UsageError("Missing command.")
@@ -85,7 +86,7 @@ def main(context: click.Context, version: bool, as_json: bool, blocks: tuple[Pat
 
 
 def _register(path: Path) -> None:
-    """Run a person's own file: code runs from no file but those that are named so."""
+    """Runs a Python file that registers blocks; no other file is ever run as code."""
     from scalesearch.arch import load_blocks
     from scalesearch.errors import InputError
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import SIDES, Number, Rows, amount, guarded_command, json_option, print_rows
+from scalesearch.cli.printing import SIDES, Number, Rows, guarded_command, json_option, parse_amount, print_rows
 from scalesearch.errors import InputError, unknown
 
 
@@ -19,53 +19,55 @@ from scalesearch.errors import InputError, unknown
     "--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own."
 )
 @click.option("--by", type=click.Choice(["layer", "stage"]), help="One row per layer or stage.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time, for the memory.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Images per batch, for the memory columns."
+)
 @click.option(
     "--fvcore", is_flag=True, help="Build the network and print fvcore's own counts beside ours (imports torch)."
 )
 @json_option
 @guarded_command
 def cost(models: tuple[str, ...], resolution: Any, by: str | None, batch: int, fvcore: bool, as_json: bool) -> None:
-    """Parameters, MACs, activations and peak activation memory of MODELs.
+    """Print parameters, MACs, activations and peak activation memory of MODELs.
 
-    One multiply-add is one MAC; sources that quote FLOPs often mean two per MAC.
+    One multiply-add is one MAC; sources that quote FLOPs often count two per MAC.
     """
     from scalesearch.arch import expand
-    from scalesearch.counting import by_layer, by_stage, uncounted
+    from scalesearch.counting import by_layer, by_stage, uncounted_elements
     from scalesearch.zoo import load
 
     rows: Rows = []
-    left_out: set[str] = set()
+    not_counted: set[str] = set()
     for number, name in enumerate(models, 1):
         arch = load(name, resolution=resolution)
-        called = name if models.count(name) == 1 else f"{name} ({number})"
+        label = name if models.count(name) == 1 else f"{name} ({number})"
         graph = expand(arch)
-        elements = uncounted(graph)
-        left_out |= elements.keys()
+        elements = uncounted_elements(graph)
+        not_counted |= elements.keys()
         if by:
             table = by_layer(graph) if by == "layer" else by_stage(graph)
-            rows += [{"model": called} | row if len(models) > 1 else row for row in table]
+            rows += [{"model": label} | row if len(models) > 1 else row for row in table]
         else:
             rows.append(_cost_row(arch, graph, batch, fvcore) | ({"uncounted": elements} if as_json else {}))
-    note = f"MACs leave out {', '.join(sorted(left_out))}." if left_out else ""
+    note = f"MACs leave out {', '.join(sorted(not_counted))}." if not_counted else ""
     rows = _side_by_side(rows) if by == "stage" and len(models) > 1 and not as_json else rows
     print_rows(rows, as_json, (note,) if note else ())
 
 
 def _side_by_side(rows: Rows) -> Rows:
-    """Rows of several models' stages as one row per stage, the models beside each other."""
-    found: dict[str, dict[str, Any]] = {}
+    """Returns the stage rows of several models as one row per stage, with the models side by side."""
+    by_stage: dict[str, dict[str, Any]] = {}
     models = list(dict.fromkeys(row["model"] for row in rows))
     names = sorted(dict.fromkeys(row["name"] for row in rows), key=_stage_order)
     for name in names:
-        found[name] = {"stage": name} | {key: None for model in models for key in (model, f"{model} MACs")}
+        by_stage[name] = {"stage": name} | {key: None for model in models for key in (model, f"{model} MACs")}
     for row in rows:
         shape = "×".join(map(str, row["shape"]))
-        found[row["name"]] |= {
+        by_stage[row["name"]] |= {
             row["model"]: f"{row['operator']} ×{row['depth']} → {shape}",
             f"{row['model']} MACs": row["macs"],
         }
-    return list(found.values())
+    return list(by_stage.values())
 
 
 def _stage_order(name: str) -> tuple[int, int]:
@@ -76,13 +78,13 @@ def _stage_order(name: str) -> tuple[int, int]:
 def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]:
     from scalesearch.counting import cost as count, peak_memory
 
-    counted = count(arch)
+    costs = count(arch)
     row = {
         "name": arch.name,
         "resolution": arch.resolution,
-        "params": counted.params,
-        "macs": counted.macs,
-        "acts": counted.acts,
+        "params": costs.params,
+        "macs": costs.macs,
+        "acts": costs.acts,
         "memory_inference": peak_memory(graph, batch),
         "memory_training": peak_memory(graph, batch, training=True),
     }
@@ -90,45 +92,45 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]
         from scalesearch.counting import fvcore_counts
         from scalesearch.network import build
 
-        measured = fvcore_counts(build(arch), (arch.channels, *arch.sides))
+        fvcore_result = fvcore_counts(build(arch), (arch.channels, *arch.sides))
         row |= {
-            "fvcore_total": measured["fvcore_total"],
-            "fvcore_macs": measured["macs"],
-            "fvcore_acts": measured["acts"],
+            "fvcore_total": fvcore_result["fvcore_total"],
+            "fvcore_macs": fvcore_result["macs"],
+            "fvcore_acts": fvcore_result["acts"],
         }
     return row
 
 
 @main.command()
-@click.option("--family", help="One family alone.")
-@click.option("--max-macs", help="At most so many MACs; 600M and 1.2G are numbers.")
+@click.option("--family", help="List only this family.")
+@click.option("--max-macs", help="List only networks with at most this many MACs, such as 600M or 1.2G.")
 @click.option(
-    "--sort", type=click.Choice(["name", "params", "macs", "acts", "resolution", "top1"]), help="Sort by a column."
+    "--sort", type=click.Choice(["name", "params", "macs", "acts", "resolution", "top1"]), help="Sort by this column."
 )
 @json_option
 @guarded_command
 def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: bool) -> None:
-    """The hand-built architectures: cost at native resolution, published top-1, on which data, whose figure it is."""
+    """List the hand-built networks: cost at native resolution, published top-1, its data set and its source."""
     from scalesearch.counting import cost as count
     from scalesearch.errors import unknown
-    from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published
+    from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published_figure
 
     if family is not None and family not in FAMILIES:
         raise InputError(unknown("family", family, FAMILIES), "--family")
-    limit = amount(max_macs, "--max-macs") if max_macs is not None else None
+    limit = parse_amount(max_macs, "--max-macs") if max_macs is not None else None
     rows = []
     for name in MODELS:
         arch = model(name)
-        counted, figures = count(arch), published(name)
-        if (family is None or family_of(name) == family) and (limit is None or counted.macs <= limit):
+        costs, figures = count(arch), published_figure(name)
+        if (family is None or family_of(name) == family) and (limit is None or costs.macs <= limit):
             rows.append(
                 {
                     "name": name,
                     "family": family_of(name),
                     "resolution": arch.resolution,
-                    "params": counted.params,
-                    "macs": counted.macs,
-                    "acts": counted.acts,
+                    "params": costs.params,
+                    "macs": costs.macs,
+                    "acts": costs.acts,
                     "top1": figures.top1,
                     "data": figures.data,
                     "top1_resolution": figures.top1_resolution,
@@ -149,13 +151,13 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 @click.option(
     "--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own."
 )
-@click.option("--classes", type=click.IntRange(1, 1_000_000))
-@click.option("--html", type=click.Path(path_type=Path), help="Draw it into this HTML file.")
+@click.option("--classes", type=click.IntRange(1, 1_000_000), help="Number of classes, instead of the model's own.")
+@click.option("--html", type=click.Path(path_type=Path), help="Draw the network into this HTML file instead.")
 @json_option
 @guarded_command
 def show(model: str, resolution: Any, classes: int | None, html: Path | None, as_json: bool) -> None:
-    """MODEL as its paper's table: what every stage does, at which resolution, how wide, how often, at what cost."""
-    from scalesearch.arch import sized
+    """Print MODEL as a table like its paper's: operator, resolution, width, depth and cost of every stage."""
+    from scalesearch.arch import format_sides
     from scalesearch.report import table, write_drawing
     from scalesearch.zoo import load
 
@@ -176,27 +178,34 @@ def show(model: str, resolution: Any, classes: int | None, html: Path | None, as
             for row in rows
         ]
     total = [sum(row[key] for row in rows) for key in ("params", "macs")]
-    print_rows(rows, as_json, (f"{arch.name} at {sized(arch.resolution)}: {total[0]:,} params, {total[1]:,} MACs",))
+    print_rows(
+        rows, as_json, (f"{arch.name} at {format_sides(arch.resolution)}: {total[0]:,} params, {total[1]:,} MACs",)
+    )
 
 
 @main.command()
 @click.argument("model")
-@click.option("--to", "target", metavar="MACS", help="Scale to so many counted MACs, as 600M.")
-@click.option("--by", type=Number(1 / 4096, 4096), help="Scale to so many times the counted MACs.")
+@click.option("--to", "target", metavar="MACS", help="Scale to this many counted MACs, such as 600M.")
+@click.option("--by", type=Number(1 / 4096, 4096), help="Multiply the counted MACs by this factor.")
+@click.option("--phi", type=Number(-10, 10), help="Multiply the counted MACs by (α·β²·γ²)^φ; with --preset, by 2^φ.")
 @click.option(
-    "--phi", type=Number(-10, 10), help="Scale to (α·β²·γ²)^φ times the counted MACs; by presets to 2^φ times."
+    "--preset",
+    help="Use instead of α, β and γ: depth, width, resolution, efficientnet, fast (Dollár's dWr) or uniform.",
+)
+@click.option("--alpha", type=Number(1, 4), help="α, the depth multiplier per φ. Default without a preset: 1.2.")
+@click.option("--beta", type=Number(1, 4), help="β, the width multiplier per φ. Default without a preset: 1.1.")
+@click.option("--gamma", type=Number(1, 4), help="γ, the resolution multiplier per φ. Default without a preset: 1.15.")
+@click.option(
+    "--published",
+    is_flag=True,
+    help="With --phi: round as EfficientNet's authors did; the MACs are not corrected to a target.",
 )
 @click.option(
-    "--preset", help="Instead of α, β, γ: depth, width, resolution, efficientnet, fast (Dollár's dWr) or uniform."
-)
-@click.option("--alpha", type=Number(1, 4), help="Depth multiplier per φ; 1.2 without a preset.")
-@click.option("--beta", type=Number(1, 4), help="Width multiplier per φ; 1.1 without a preset.")
-@click.option("--gamma", type=Number(1, 4), help="Resolution multiplier per φ; 1.15 without a preset.")
-@click.option(
-    "--published", is_flag=True, help="With --phi: round as EfficientNet's authors did and take the MACs as they come."
-)
-@click.option(
-    "--tolerance", type=Number(0, 0.5), default=0.02, show_default=True, help="How near the MACs must be met."
+    "--tolerance",
+    type=Number(0, 0.5),
+    default=0.02,
+    show_default=True,
+    help="Largest allowed deviation from the target MACs, as a share.",
 )
 @json_option
 @guarded_command
@@ -213,64 +222,72 @@ def scale(
     tolerance: float,
     as_json: bool,
 ) -> None:
-    """A scaled MODEL, as an architecture's YAML; what it counts, and how far from what was asked, goes to stderr."""
+    """Scale MODEL and print it as an architecture's YAML.
+
+    Its costs, and its deviation from the target, go to stderr.
+    """
     from scalesearch.counting import cost as count
-    from scalesearch.scaling import PRESETS, Shares, realised, scale as scaled_by, scale_to
+    from scalesearch.scaling import PRESETS, Shares, realised_multipliers, scale as scale_arch, scale_to
     from scalesearch.space import arch_from_dict, arch_to_yaml
     from scalesearch.zoo import load
 
-    if sum(way is not None for way in (target, by, phi)) != 1:
+    if sum(option is not None for option in (target, by, phi)) != 1:
         raise InputError("takes one of --to MACS, --by FACTOR and --phi N", "scale")
     if preset is not None and preset not in PRESETS:
         raise InputError(unknown("preset", preset, PRESETS), "--preset")
-    if preset is not None and any(c is not None for c in (alpha, beta, gamma)):
-        raise InputError("stands instead of --alpha, --beta and --gamma; takes either", "--preset")
+    if preset is not None and any(coefficient is not None for coefficient in (alpha, beta, gamma)):
+        raise InputError("replaces --alpha, --beta and --gamma; give one or the other", "--preset")
     if published and phi is None:
         raise InputError("goes with --phi; --to and --by meet a target", "--published")
     base = load(model)
     coefficients = alpha or 1.2, beta or 1.1, gamma or 1.15
-    shares = PRESETS[preset] if preset else Shares.of(*coefficients)
+    shares = PRESETS[preset] if preset else Shares.from_coefficients(*coefficients)
     if published:
         alpha, beta, gamma = shares.multipliers(2.0) if preset else coefficients
         assert phi is not None
-        grown = {"depth": alpha**phi, "width": beta**phi, "resolution": gamma**phi, "group": shares.of_groups(2.0**phi)}
-        arch, deviation = scaled_by(base, **grown), None
+        factors = {
+            "depth": alpha**phi,
+            "width": beta**phi,
+            "resolution": gamma**phi,
+            "group": shares.group_multiplier(2.0**phi),
+        }
+        arch, deviation = scale_arch(base, **factors), None
     else:
         growth = 2.0 if preset else coefficients[0] * coefficients[1] ** 2 * coefficients[2] ** 2
         factor = (by or 1.0) if phi is None else growth**phi
-        macs = amount(target, "--to") if target else round(count(base).macs * factor)
+        macs = parse_amount(target, "--to") if target else round(count(base).macs * factor)
         scaled = scale_to(base, macs, shares, tolerance)
         arch, deviation = scaled.arch, scaled.deviation
         if miss := scaled.miss(tolerance):
             raise InputError(
                 f"{base.name} at {scaled.target:,} MACs: {miss}", "--to" if target else "--by" if by else "--phi"
             )
-    arch_from_dict(arch.to_dict())  # still within what an architecture may be
-    counted, before = count(arch), count(base)
-    depth, width, resolution = realised(arch, base)
+    arch_from_dict(arch.to_dict())  # raises if this is no valid architecture any more
+    costs, base_costs = count(arch), count(base)
+    depth, width, resolution = realised_multipliers(arch, base)
     row = {
         "name": arch.name,
         "resolution": arch.resolution,
-        "macs": counted.macs,
+        "macs": costs.macs,
         "deviation": deviation,
-        "params": counted.params,
-        "acts": counted.acts,
-        "macs ×": counted.macs / before.macs,
-        "params ×": counted.params / before.params,
-        "acts ×": counted.acts / before.acts,
+        "params": costs.params,
+        "acts": costs.acts,
+        "macs ×": costs.macs / base_costs.macs,
+        "params ×": costs.params / base_costs.params,
+        "acts ×": costs.acts / base_costs.acts,
         "depth ×": depth,
         "width ×": width,
         "resolution ×": resolution,
     }
     if as_json:
         click.echo(
-            json.dumps({**arch.to_dict(), "cost": counted._asdict(), "deviation": deviation, "scaled": row}, indent=2)
+            json.dumps({**arch.to_dict(), "cost": costs._asdict(), "deviation": deviation, "scaled": row}, indent=2)
         )
         return
     click.echo(arch_to_yaml(arch), nl=False)
-    off = f", {deviation:+.2%} of the target" if deviation is not None else ""
+    deviation_text = f", {deviation:+.2%} of the target" if deviation is not None else ""
     click.echo(
-        f"{counted.macs:,} MACs{off}, {counted.params:,} params, {counted.acts:,} activations; layers × "
+        f"{costs.macs:,} MACs{deviation_text}, {costs.params:,} params, {costs.acts:,} activations; layers × "
         f"{depth:.3g}, width × {width:.3g}, resolution × {resolution:.3g}",
         err=True,
     )

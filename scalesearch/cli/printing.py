@@ -1,4 +1,4 @@
-"""What the commands share: errors as one line, amounts and numbers as people write them, rows as a table or as JSON."""
+"""What the commands share: errors as one line, numbers as people write them, rows as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from scalesearch import yamlfile
 from scalesearch.errors import InputError, Interrupted, WorkFailed, shown
 from scalesearch.watched import watched_by
 
-FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # no mistake in the input
+DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # not an error in the input
 Rows = list[dict[str, Any]]
-LONG = 1.0  # seconds of work that are worth a line
+LONG_SECONDS = 1.0  # work is reported if it takes longer, in seconds
 
 
 def guarded_command(command: Callable) -> Callable:
-    """User errors as one or two lines and exit code 2, failed work as one line and exit code 1."""
+    """Wraps a command so that errors are printed as one line, without a traceback.
+
+    Exit codes: 2 for errors in the input and files that cannot be used, 1 for failed work and a full disk, 128
+    plus the signal's number for an interruption, 0 for a closed pipe.
+    """
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -38,35 +42,39 @@ def guarded_command(command: Callable) -> Callable:
             sys.exit(0)
         except OSError as error:
             click.echo(f"scalesearch: {error.filename or 'file'}: {error.strerror or error}", err=True)
-            sys.exit(1 if error.errno in FULL else 2)
-        except (Interrupted, KeyboardInterrupt) as stopped:
-            saved = "; what is unfinished is saved, --resume goes on" if isinstance(stopped, Interrupted) else ""
-            click.echo(f"scalesearch: interrupted{saved}", err=True)
-            sys.exit(128 + getattr(stopped, "signal", signal.SIGINT))
+            sys.exit(1 if error.errno in DISK_FULL else 2)
+        except (Interrupted, KeyboardInterrupt) as interruption:
+            hint = (
+                "; what is unfinished is saved, --resume continues it" if isinstance(interruption, Interrupted) else ""
+            )
+            click.echo(f"scalesearch: interrupted{hint}", err=True)
+            sys.exit(128 + getattr(interruption, "signal", signal.SIGINT))
         except WorkFailed as error:
             click.echo(f"scalesearch: {error}", err=True)
             sys.exit(1)
-        except (MemoryError, RuntimeError) as error:  # torch's word for work that failed
-            first = str(error).strip().splitlines() or [""]
-            click.echo(f"scalesearch: {type(error).__name__}: {first[0]}", err=True)
+        except (MemoryError, RuntimeError) as error:  # torch raises these for failed work
+            lines = str(error).strip().splitlines() or [""]
+            click.echo(f"scalesearch: {type(error).__name__}: {lines[0]}", err=True)
             sys.exit(1)
 
     return guarded
 
 
 class _Progress:
-    """Once a command turns out to take long, a bar on a terminal, elsewhere a line; further lines for work that takes
-    long by itself."""
+    """Reports progress of commands that take longer than a second: a bar on a terminal, elsewhere one line.
+
+    Later work gets a further line only if it takes longer than a second by itself.
+    """
 
     def __init__(self) -> None:
-        self.began, self.said = time.monotonic(), False
+        self.started, self.announced = time.monotonic(), False
 
     def __call__(self, items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
-        rest, began, number = iter(items), time.monotonic() if self.said else self.began, 0
-        for item in rest:
+        iterator, started, done = iter(items), time.monotonic() if self.announced else self.started, 0
+        for item in iterator:
             yield item
-            number += 1
-            if time.monotonic() - began > LONG:
+            done += 1
+            if time.monotonic() - started > LONG_SECONDS:
                 break
         else:
             return
@@ -75,15 +83,15 @@ class _Progress:
 
         console = Console(stderr=True, highlight=False)
         if console.is_terminal:
-            yield from track(rest, what, total, number, console=console, transient=True)
+            yield from track(iterator, what, total, done, console=console, transient=True)
             return
-        self.said = True
-        click.echo(f"{what}: {number:,} of {total:,} so far", err=True)
-        yield from rest
+        self.announced = True
+        click.echo(f"{what}: {done:,} of {total:,} so far", err=True)
+        yield from iterator
 
 
 def with_bar(items: Iterable[Any], what: str, total: int | None) -> Iterable[Any]:
-    """A bar on a terminal while `items` are gone through, where they are several; nothing elsewhere."""
+    """Returns `items`, showing a progress bar on a terminal if there are several; elsewhere nothing is shown."""
     from rich.console import Console
     from rich.progress import track
 
@@ -93,7 +101,7 @@ def with_bar(items: Iterable[Any], what: str, total: int | None) -> Iterable[Any
 
 
 class Number(click.ParamType):
-    """A finite decimal between bounds; 2% is a number."""
+    """A finite number between two bounds; 2% is a number."""
 
     name = "number"
 
@@ -108,14 +116,14 @@ class Number(click.ParamType):
 
 
 class Sides(click.ParamType):
-    """224, or 384x640: height and width."""
+    """A resolution in pixels: 224, or 384x640 (height and width)."""
 
     name = "side"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         parts = str(value).lower().replace("×", "x").split("x")
         if not 1 <= len(parts) <= 2 or not all(p.isascii() and p.isdecimal() and 1 <= int(p) <= 8192 for p in parts):
-            self.fail(f"takes a side from 1 to 8192, or HEIGHTxWIDTH as 384x640, got {value!r}", param, ctx)
+            self.fail(f"takes a side from 1 to 8192, or HEIGHTxWIDTH such as 384x640, got {value!r}", param, ctx)
         return int(parts[0]) if len({*map(int, parts)}) == 1 else tuple(map(int, parts))
 
 
@@ -123,15 +131,18 @@ SIDES = Sides()
 
 
 def json_option(command: Callable) -> Callable:
+    """Adds the option --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
 def raw_option(command: Callable) -> Callable:
-    said = "Where averaged weights (EMA) lie beside others, the others."
-    return click.option("--raw", is_flag=True, help=said)(command)
+    """Adds the option --raw."""
+    help_text = "If a file has both averaged (EMA) and raw weights, load the raw ones."
+    return click.option("--raw", is_flag=True, help=help_text)(command)
 
 
 def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
+    """Prints rows as a table, or as JSON; `notes` follow a table on stderr."""
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -144,11 +155,11 @@ def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
     keys = list(dict.fromkeys(key for row in rows for key in row))
     rows = [{key: row.get(key) for key in keys} for row in rows]
     for key in keys:
-        number = all(isinstance(row[key], (int, float, type(None))) for row in rows)
-        table.add_column(key, justify="right" if number else "left", no_wrap=True)
+        is_numeric = all(isinstance(row[key], (int, float, type(None))) for row in rows)
+        table.add_column(key, justify="right" if is_numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row.values()))
-    # a table that is piped on is as wide as it needs to be
+    # a piped table is as wide as it needs to be
     console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
     console.print(table)
     for note in notes:
@@ -167,32 +178,36 @@ def _cell(value: Any) -> str:
     return "×".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def share(value: float) -> str:
+def format_share(value: float) -> str:
+    """Returns a share in [0, 1] as text in percent: `12.50%`."""
     return f"{value:.2%}"
 
 
-def amount(text: str, place: str) -> int:
+def parse_amount(text: str, place: str) -> int:
+    """Returns an amount such as 600M or 1.2G as an integer. Raises `InputError`, at `place`, for anything else."""
     value = yamlfile.scalar(text)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 1 <= value <= 1e18:
-        raise InputError(f"takes an amount as 600M or 1.2G, got {shown(text)}", place)
+        raise InputError(f"takes an amount such as 600M or 1.2G, got {shown(text)}", place)
     return round(value)
 
 
-def setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Returns key and parsed value of a `KEY=VALUE` argument. Raises `InputError` for anything else."""
     key, equals, value = text.partition("=")
     if not equals or not key or "\n" in text:
         raise InputError(f"takes KEY=VALUE, got {text!r}", "--set")
     return key, yamlfile.parse(f"value: {value}", "--set").data["value"]
 
 
-def certificate_lines(certificate: Any, study: Any) -> str:
+def format_certificate(certificate: Any, study: Any) -> str:
+    """Returns two lines about a study's space: its size and MACs, and the share inside the budget."""
     low, high = certificate.interval
     interval = "" if certificate.exact else f" (95 % interval {100 * low:.3g}% to {100 * high:.3g}%)"
-    share = f"{100 * certificate.inside:.3g}%{interval}"
+    inside_share = f"{100 * certificate.inside:.3g}%{interval}"
     size = f"{certificate.size:,}" if isinstance(certificate.size, int) else "infinitely many"
     networks = certificate.networks
-    of_them = f", {networks:,} of them networks" if networks not in (None, certificate.size) else ""
+    network_part = f", {networks:,} of them networks" if networks not in (None, certificate.size) else ""
     return (
-        f"space: {size} architectures{of_them}; MACs from {certificate.smallest:,} over {certificate.median:,} "
-        f"(median) to {certificate.largest:,}\nbudget: {study.budget}; {share} of the space is inside"
+        f"space: {size} architectures{network_part}; MACs from {certificate.smallest:,} over {certificate.median:,} "
+        f"(median) to {certificate.largest:,}\nbudget: {study.budget}; {inside_share} of the space is inside"
     )

@@ -1,4 +1,4 @@
-"""Commands to start from: files of one's own, and schemas for editors."""
+"""Commands to get started: template files, and JSON Schemas for editors."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from scalesearch.cli.printing import guarded_command
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @guarded_command
 def init(folder: Path) -> None:
-    """Write a commented study and space to start from into FOLDER; nothing that exists is written over."""
+    """Write a commented study and space into FOLDER as a starting point; existing files are not overwritten."""
     from scalesearch.study import start_in
 
     for path in start_in(folder):
         click.echo(path)
-    click.echo(f"now: scalesearch run {folder / 'study.yaml'} --dry-run", err=True)
+    click.echo(f"next: scalesearch run {folder / 'study.yaml'} --dry-run", err=True)
 
 
 @main.command()
 @click.argument("kind", type=click.Choice(["study", "space"]))
 @guarded_command
 def schema(kind: str) -> None:
-    """The JSON Schema of study or space files, which editors complete and check with."""
+    """Print the JSON Schema of study or space files, for completion and checks in editors."""
     from scalesearch.study import schema_text
 
     click.echo(schema_text(kind), nl=False)

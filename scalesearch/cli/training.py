@@ -1,4 +1,4 @@
-"""Commands that train one network, and score one that is trained."""
+"""Commands that train one network, and that score a trained one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from typing import Any
 
 import click
 
-from scalesearch.cli.data import data_options, told_data
+from scalesearch.cli.data import data_options, data_spec
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import SIDES, guarded_command, json_option, print_rows, raw_option, setting, share
-from scalesearch.cli.weights import check_classifier, check_device, own_weights, ready, say_taken
+from scalesearch.cli.printing import (
+    SIDES,
+    format_share,
+    guarded_command,
+    json_option,
+    parse_setting,
+    print_rows,
+    raw_option,
+)
+from scalesearch.cli.weights import check_classifier, check_device, load_trained, report_loaded_part, required_weights
 from scalesearch.errors import InputError
 
-SMALL = 64  # pixels up to which images are trained on as CIFAR's are
+SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
 
 
 @main.command()
@@ -25,34 +33,40 @@ SMALL = 64  # pixels up to which images are trained on as CIFAR's are
     "--data",
     "data_",
     required=True,
-    help="A folder of class folders, a table, an archive, a name, hf:…; "
-    "photos with boxes as `scalesearch data` takes them.",
+    help="Data set: a folder of class folders, a table, an archive, a built-in name, hf:OWNER/NAME, "
+    "or photos with boxes; see `scalesearch data --help`.",
 )
 @data_options
-@click.option("--out", type=click.Path(path_type=Path), help="The network's folder; trained/NAME without it.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the network. Default: trained/NAME.")
 @click.option(
     "--weights",
-    help="To start from: our own, a library's, or hf_hub:OWNER/NAME; the head is replaced where classes differ.",
+    help="Weights to start from: a file, ours or a library's, or hf_hub:OWNER/NAME. A head with other classes is new.",
 )
 @raw_option
-@click.option("--freeze-until", metavar="STAGE", help="Stages up to this one (stem, stages.2) don't learn.")
+@click.option(
+    "--freeze-until", metavar="STAGE", help="Don't train the stages up to and including this one (stem, stages.2)."
+)
 @click.option(
     "--recipe",
-    help="quick, cifar, imagenet, finetune or detect; detect for boxes, finetune with weights, "
-    "else by the images' size.",
+    help="quick, cifar, imagenet, finetune or detect. Default: detect for boxes, finetune with --weights, "
+    "else cifar for small images and imagenet for others.",
 )
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a key of the recipe, as epochs=5.")
-@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH; the data's without it.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", help="cuda or cpu; a GPU where there is one.")
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a setting of the recipe, such as epochs=5."
+)
+@click.option(
+    "--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: the data's."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the training.")
+@click.option("--device", help="cuda or cpu. Default: a GPU if there is one.")
 @click.option(
     "--save-every",
     type=float,
     default=30.0,
     show_default=True,
-    help="Seconds after which it is saved on the way, for --resume.",
+    help="Seconds between saves during the training, for --resume.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the training in the folder.")
+@click.option("--resume", is_flag=True, help="Continue the training in the folder.")
 @json_option
 @guarded_command
 def train(
@@ -70,18 +84,18 @@ def train(
     save_every: float,
     resume: bool,
     as_json: bool,
-    **said: Any,
+    **dataset_options: Any,
 ) -> None:
-    """Train MODEL on images, from nothing or from weights.
+    """Train MODEL on images, from scratch or from given weights.
 
-    The folder it leaves is a MODEL with its weights: predict, evaluate, export and cost take it.
+    The output folder can be used as a MODEL with its weights by predict, detect, evaluate, export and cost.
     """
     import torch
 
     from scalesearch.arch import sides
-    from scalesearch.data import located, source
+    from scalesearch.data import absolute_source, source
     from scalesearch.machine import cores
-    from scalesearch.runs import Single, train as trained
+    from scalesearch.runs import Single, train as train_network
     from scalesearch.study import recipe_of
     from scalesearch.trials import TASKS
     from scalesearch.zoo import load
@@ -90,17 +104,17 @@ def train(
     if device not in ("cuda", "cpu"):
         raise InputError(f"takes cuda or cpu, got {device}", "--device")
     check_device(device)
-    told = located(told_data(data_, said))
-    facts = source(told)
+    located_data = absolute_source(data_spec(data_, dataset_options))
+    facts = source(located_data)
     side = resolution or facts.resolution
     arch = load(model)
-    usual = "finetune" if weights else "cifar" if min(sides(side)) <= SMALL else "imagenet"
-    base = recipe or (TASKS[facts.task].recipe if facts.task in TASKS else "") or usual
-    changes = dict(map(setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
+    default_recipe = "finetune" if weights else "cifar" if min(sides(side)) <= SMALL_SIDE else "imagenet"
+    base = recipe or (TASKS[facts.task].recipe if facts.task in TASKS else "") or default_recipe
+    changes = dict(map(parse_setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
     single = Single(
         arch,
-        source(told, side),
-        told,
+        source(located_data, side),
+        located_data,
         recipe_of({"base": base, **changes}),
         weights or "",
         seed,
@@ -111,21 +125,27 @@ def train(
         raw,
     )
     folder = out or Path("trained") / arch.name
-    began, done = time.monotonic(), list[int]()
+    started, epochs_done = time.monotonic(), list[int]()
 
     def show(numbers: Mapping[str, Any], epochs: int) -> None:
-        if "taken" in numbers:
-            say_taken(weights or "", numbers["taken"])
+        if "loaded_part" in numbers:
+            report_loaded_part(weights or "", numbers["loaded_part"])
             return
-        done.append(numbers["epoch"])  # after a kill not from the first one on
-        left = (time.monotonic() - began) / len(done) * (epochs - numbers["epoch"])
+        epochs_done.append(numbers["epoch"])  # a resumed training does not begin with the first epoch
+        seconds_left = (time.monotonic() - started) / len(epochs_done) * (epochs - numbers["epoch"])
         scores = "".join(
             f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items() if key.startswith("val_")
         )
-        remaining = f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left" if left else ""
+        remaining = (
+            f", about {seconds_left / 60:.0f} min left"
+            if seconds_left > 90
+            else f", about {seconds_left:.0f} s left"
+            if seconds_left
+            else ""
+        )
         click.echo(f"epoch {numbers['epoch']}/{epochs}: loss {numbers['train_loss']:.4g}{scores}{remaining}", err=True)
 
-    summary = trained(single, folder, resume, show)
+    summary = train_network(single, folder, resume, show)
     if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
         return
@@ -143,17 +163,21 @@ def kept_splits(model: Path) -> Path | None:
 
 @main.command()
 @click.argument("model")
-@click.option("--data", "data_", required=True, help="As for train.")
+@click.option("--data", "data_", required=True, help="Data set, as for train.")
 @data_options
 @click.option(
     "--weights",
-    help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained network's folder, its own.",
+    help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME. Default: those in MODEL's folder.",
 )
 @raw_option
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
-@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH, not the model's own.")
-@click.option("--classes", type=click.IntRange(1, 1_000_000), help="How many the weights know, where not the model's.")
-@click.option("--device", help="cuda or cpu; a GPU where there is one.")
+@click.option(
+    "--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH, instead of the model's own."
+)
+@click.option(
+    "--classes", type=click.IntRange(1, 1_000_000), help="Number of classes of the weights, if not the model's own."
+)
+@click.option("--device", help="cuda, cuda:1 or cpu. Default: a GPU if there is one.")
 @json_option
 @guarded_command
 def evaluate(
@@ -166,60 +190,60 @@ def evaluate(
     classes: int | None,
     device: str | None,
     as_json: bool,
-    **said: Any,
+    **dataset_options: Any,
 ) -> None:
-    """How well MODEL with trained weights, ours or a library's, knows the images of a split.
+    """Score MODEL with trained weights, ours or a library's, on the images of a split.
 
-    Images are prepared as for `predict` or `detect`. Classes are matched by their names where weights and data have
-    them. Of detectors it is COCO's average precision, and the confidence that suits each class best.
+    Images are prepared as for `predict` or `detect`. Classes are matched by name if both weights and data have
+    names. Detectors are scored by COCO's average precision, with the best confidence threshold of each class.
     """
     from scalesearch.data import examples
     from scalesearch.trials import task_of
-    from scalesearch.weights import evaluate as evaluated, evaluate_boxes
+    from scalesearch.weights import evaluate as evaluate_classifier, evaluate_boxes
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
     finds_boxes = task_of(arch).labels == "boxes"
     if not finds_boxes:
         check_classifier(arch, "evaluate")
-    given = ready(arch, own_weights(model, weights), device, raw)
-    shown = examples(told_data(data_, said), split, kept_splits(Path(model)))
+    trained = load_trained(arch, required_weights(model, weights), device, raw)
+    split_examples = examples(data_spec(data_, dataset_options), split, kept_splits(Path(model)))
     if finds_boxes:
-        _say_boxes(
+        _print_box_scores(
             arch.name,
             split,
-            evaluate_boxes(given.network, shown, given.preparation, given.classes, given.device),
+            evaluate_boxes(trained.network, split_examples, trained.preparation, trained.classes, trained.device),
             as_json,
         )
         return
-    if shown.boxes is not None:
-        raise InputError("has boxes, and the network takes whole images", shown.origin)
-    found = evaluated(given.network, shown, given.preparation, given.classes, given.device)
-    row = {"name": arch.name, "split": split, **found._asdict()}
+    if split_examples.boxes is not None:
+        raise InputError("has boxes, and the network takes whole images", split_examples.origin)
+    scores = evaluate_classifier(trained.network, split_examples, trained.preparation, trained.classes, trained.device)
+    row = {"name": arch.name, "split": split, **scores._asdict()}
     if as_json:
         click.echo(json.dumps(row, indent=2))
     else:
-        print_rows([row | {"top1": share(found.top1), "top5": share(found.top5)}], False)
+        print_rows([row | {"top1": format_share(scores.top1), "top5": format_share(scores.top5)}], False)
 
 
-def _say_boxes(name: str, split: str, found: Any, as_json: bool) -> None:
-    row = {"name": name, "split": split, **found._asdict()}
+def _print_box_scores(name: str, split: str, scores: Any, as_json: bool) -> None:
+    row = {"name": name, "split": split, **scores._asdict()}
     if as_json:
         click.echo(json.dumps(row, indent=2, ensure_ascii=False))
         return
-    shares = {key: share(value) for key, value in row.items() if isinstance(value, float)}
-    print_rows([{key: value for key, value in (row | shares).items() if key != "by_class"}], False)
+    percentages = {key: format_share(value) for key, value in row.items() if isinstance(value, float)}
+    print_rows([{key: value for key, value in (row | percentages).items() if key != "by_class"}], False)
     print_rows(
         [
             {
                 "class": label,
-                "ap50": share(told["ap50"]),
-                "confidence": round(told["threshold"], 3),
-                "precision": share(told["precision"]),
-                "recall": share(told["recall"]),
-                "f1": share(told["f1"]),
+                "ap50": format_share(class_scores["ap50"]),
+                "confidence": round(class_scores["threshold"], 3),
+                "precision": format_share(class_scores["precision"]),
+                "recall": format_share(class_scores["recall"]),
+                "f1": format_share(class_scores["f1"]),
             }
-            for label, told in found.by_class.items()
+            for label, class_scores in scores.by_class.items()
         ],
         False,
     )

@@ -1,4 +1,4 @@
-"""Commands about networks with weights: exporting them, predicting with them."""
+"""Commands about networks with weights: `export` and `predict`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scalesearch.cli.printing import (
     SIDES,
     Number,
     Rows,
+    format_share,
     guarded_command,
     json_option,
     print_rows,
     raw_option,
-    share,
     with_bar,
 )
 from scalesearch.errors import InputError, numbered
@@ -34,24 +34,31 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
     "form",
     type=click.Choice(FORMS),
     required=True,
-    help="A Python file that needs torch alone, ONNX, weights, torch.export's .pt2, or weights by a library's names.",
+    help="py: Python source that needs only torch. onnx, pt2 (torch.export): network with weights. "
+    "safetensors: weights. timm, torchvision, ultralytics: weights under that library's names.",
 )
-@click.option("--weights", help="A file of weights, or hf_hub:OWNER/NAME; fresh ones without it.")
-@click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH.")
-@click.option("--classes", type=click.IntRange(1, 1_000_000))
+@click.option(
+    "--weights", help="A file of weights, or hf_hub:OWNER/NAME. Default: those in MODEL's folder, else fresh ones."
+)
+@click.option("--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH.")
+@click.option("--classes", type=click.IntRange(1, 1_000_000), help="Number of classes, instead of the model's own.")
 @raw_option
-@click.option("--replace-head", is_flag=True, help="Keep a fresh last layer where the weights have other classes.")
-@click.option("--opset", type=int, default=18, show_default=True, help="Of ONNX, 18 to 23.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of fresh weights.")
+@click.option("--replace-head", is_flag=True, help="Keep a fresh head if the weights have other classes.")
+@click.option("--opset", type=int, default=18, show_default=True, help="ONNX opset, 18 to 23.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of fresh weights.")
 @click.option(
     "--boxes",
     is_flag=True,
-    help="Of a detector, as ONNX, .pt2 or Python: boxes, scores and classes come out, decoded and suppressed inside.",
+    help="For a detector, as onnx, pt2 or py: include decoding and suppression; outputs are boxes, scores and classes.",
 )
-@click.option("--confidence", type=Number(0, 1), default=0.25, show_default=True, help="With --boxes.")
-@click.option("--iou", type=Number(0, 1), default=0.7, show_default=True, help="With --boxes.")
-@click.option("--most", type=click.IntRange(1, 1000), default=300, show_default=True, help="With --boxes, of an image.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Where to; a Python file goes to stdout without it.")
+@click.option(
+    "--confidence", type=Number(0, 1), default=0.25, show_default=True, help="With --boxes: keep higher scores."
+)
+@click.option("--iou", type=Number(0, 1), default=0.7, show_default=True, help="With --boxes: largest overlap.")
+@click.option(
+    "--most", type=click.IntRange(1, 1000), default=300, show_default=True, help="With --boxes: most boxes per image."
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write. Default for a Python file: stdout.")
 @guarded_command
 def export_(
     model: str,
@@ -69,17 +76,17 @@ def export_(
     most: int,
     out: Path | None,
 ) -> None:
-    """MODEL as a file to use elsewhere.
+    """Export MODEL to a file for use elsewhere.
 
-    A Python file holds no weights; with --weights it has the norms' eps that they were trained with, how images are
-    prepared and what classes are called.
+    A Python file holds no weights. With --weights, it has the norms' eps that they were trained with, how
+    images are prepared, and the names of the classes.
     """
     from scalesearch.export import check_suffix, to_python
     from scalesearch.files import save_text
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
-    weights = weights or trained_weights(model)
+    weights = weights or weights_in_folder(model)
     if out is not None:
         check_suffix(form, out)
     if boxes and form not in ("onnx", "pt2", "py"):
@@ -90,77 +97,79 @@ def export_(
     if form == "py" and weights is None:
         source = to_python(arch, boxes=threshold)
     else:
-        built = _built(arch if weights else _as_in(arch, form), weights, seed, replace_head, raw)
+        network = _build_network(arch if weights else _with_form_eps(arch, form), weights, seed, replace_head, raw)
         if weights and form in ("onnx", "pt2", "py"):
-            _say_preparation(built, weights)
+            _add_metadata(network, weights)
         if form != "py" and out is not None:
             from scalesearch.export import write
 
             if threshold is not None:
                 from scalesearch.network import detector
 
-                built = detector(built, *threshold)
-            write(built, form, out, opset)
+                network = detector(network, *threshold)
+            write(network, form, out, opset)
             click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB" + ("" if weights else ", fresh weights"), err=True)
             return
-        source = to_python(built.arch, built.told, threshold)
+        source = to_python(network.arch, network.file_metadata, threshold)
     click.echo(source, nl=False) if out is None else save_text(source, out)
 
 
-def _say_preparation(network: Any, weights: str) -> None:
-    """What is known of a library's weights, into what the file will say of itself."""
-    from scalesearch.weights import classes_of, local, preparation_of
+def _add_metadata(network: Any, weights: str) -> None:
+    """Adds image preparation and class names, where they are known, to the network's metadata."""
+    from scalesearch.weights import class_names_of, local_file, preparation_of
 
-    file = local(weights)
-    classes = classes_of(network.arch, network.library, file)
-    network.told.setdefault("preparation", json.dumps(preparation_of(network.arch, network.library, file)._asdict()))
+    file = local_file(weights)
+    classes = class_names_of(network.arch, network.library, file)
+    network.file_metadata.setdefault(
+        "preparation", json.dumps(preparation_of(network.arch, network.library, file)._asdict())
+    )
     if classes:
-        network.told.setdefault("classes", json.dumps(list(classes)))
+        network.file_metadata.setdefault("classes", json.dumps(list(classes)))
 
 
 def photo_arguments(command: Any) -> Any:
-    """A MODEL with its weights, and the photos that it is to look at."""
-    weights = (
-        "A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME; of a trained network's folder, its own."
+    """Adds the arguments of commands that look at photos: a MODEL with its weights, and the images."""
+    weights_help = (
+        "A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME. Default: those in MODEL's folder."
     )
-    each = (
+    options = (
         click.argument("model"),
         click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
-        click.option("--weights", help=weights),
+        click.option("--weights", help=weights_help),
         raw_option,
-        click.option("--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH."),
+        click.option("--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH."),
         click.option(
             "--classes",
             type=click.IntRange(1, 1_000_000),
-            help="How many the weights know, where not the model's own number.",
+            help="Number of classes of the weights, if not the model's own.",
         ),
-        click.option("--names", type=click.Path(path_type=Path), help="A text file with a class name per line."),
+        click.option("--names", type=click.Path(path_type=Path), help="Text file with one class name per line."),
     )
-    for one in reversed(each):
-        command = one(command)
+    for option in reversed(options):
+        command = option(command)
     return command
 
 
-def trained_weights(model: str) -> str | None:
-    """Those of a trained network's folder."""
-    from scalesearch.zoo import WEIGHTS, in_folder
+def weights_in_folder(model: str) -> str | None:
+    """Returns the weights in the folder of a trained network, or None if `model` is no such folder."""
+    from scalesearch.zoo import WEIGHTS, find_in_folder
 
-    found = in_folder(model, WEIGHTS)
-    return None if found is None else str(found)
+    path = find_in_folder(model, WEIGHTS)
+    return None if path is None else str(path)
 
 
-def own_weights(model: str, weights: str | None) -> str:
-    """The weights that are named, else those of a trained network's folder. Raises `InputError` for neither."""
-    found = weights or trained_weights(model)
-    if found is None:
+def required_weights(model: str, weights: str | None) -> str:
+    """Returns `weights`, or those in the folder of a trained network. Raises `InputError` if there are neither."""
+    path = weights or weights_in_folder(model)
+    if path is None:
         raise InputError(
             "needs weights: a .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME", "--weights"
         )
-    return found
+    return path
 
 
-def classifier(model: str, resolution: Any, classes: int | None, verb: str) -> Any:
-    """The architecture. Raises `InputError` for one that is for something else."""
+def load_classifier(model: str, resolution: Any, classes: int | None, verb: str) -> Any:
+    """Returns the architecture of a classifier. Raises `InputError` for other kinds of networks."""
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
@@ -169,7 +178,7 @@ def classifier(model: str, resolution: Any, classes: int | None, verb: str) -> A
 
 
 def check_classifier(arch: Any, verb: str) -> None:
-    """Raises `InputError` for a network that is for something else."""
+    """Raises `InputError`, at the command `verb`, if `arch` is no classifier."""
     from scalesearch.trials import task_of
 
     if (task := task_of(arch)).verb != "predict":
@@ -177,8 +186,8 @@ def check_classifier(arch: Any, verb: str) -> None:
         raise InputError(f"{arch.name} is no classifier; {other}", verb)
 
 
-class Ready(NamedTuple):
-    """A network with trained weights and what is known of these."""
+class TrainedNetwork(NamedTuple):
+    """A network with trained weights, how its images are prepared, its class names if known, and its device."""
 
     network: Any
     preparation: Any
@@ -186,36 +195,38 @@ class Ready(NamedTuple):
     device: str
 
 
-def say_taken(file: str | Path, taken: str) -> None:
-    """Which of a file's several weights were taken, or which part of them."""
-    if taken:
-        click.echo(f"scalesearch: {file}: took {taken}", err=True)
+def report_loaded_part(file: str | Path, loaded_part: str) -> None:
+    """Prints which part of a file's weights was loaded, unless it was all of them."""
+    if loaded_part:
+        click.echo(f"scalesearch: {file}: took {loaded_part}", err=True)
 
 
-def ready(arch: Any, weights: str, device: str | None, raw: bool = False) -> Ready:
-    """`arch` with the weights in a file or on the Hub, for a GPU where there is one and none is named."""
+def load_trained(arch: Any, weights: str, device: str | None, raw: bool = False) -> TrainedNetwork:
+    """Returns `arch` with the weights of a file or the Hub; the default device is a GPU if there is one."""
     import torch
 
     from scalesearch.network import build
-    from scalesearch.weights import classes_of, load_weights, local, preparation_of
+    from scalesearch.weights import class_names_of, load_weights, local_file, preparation_of
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     check_device(device)
-    network, file = build(arch), local(weights)
+    network, file = build(arch), local_file(weights)
     library = load_weights(network, file, raw=raw)
-    say_taken(weights, network.taken)
-    return Ready(network, preparation_of(network.arch, library, file), classes_of(arch, library, file), device)
+    report_loaded_part(weights, network.loaded_part)
+    return TrainedNetwork(
+        network, preparation_of(network.arch, library, file), class_names_of(arch, library, file), device
+    )
 
 
-def _as_in(arch: Any, form: str) -> Any:
-    """Fresh weights for a library belong to the eps of that library's network."""
-    from scalesearch.weights import LIBRARIES, known_to, trained_with
+def _with_form_eps(arch: Any, form: str) -> Any:
+    """Returns `arch` with the eps of the library's network, if fresh weights are exported under a library's names."""
+    from scalesearch.weights import LIBRARIES, libraries_with, with_library_eps
 
-    return trained_with(arch, form) if form in LIBRARIES and form in known_to(arch) else arch
+    return with_library_eps(arch, form) if form in LIBRARIES and form in libraries_with(arch) else arch
 
 
-def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = False, raw: bool = False) -> Any:
-    """The network with the weights of a file, or with fresh ones."""
+def _build_network(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = False, raw: bool = False) -> Any:
+    """Returns the network with the weights of a file, or with fresh ones."""
     import torch
 
     from scalesearch.network import build
@@ -225,18 +236,22 @@ def _built(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = F
     model = build(arch)
     if weights is not None:
         load_weights(model, weights, replace_head=replace_head, raw=raw)
-        say_taken(weights, model.taken)
+        report_loaded_part(weights, model.loaded_part)
     return model.eval()
 
 
 @main.command()
 @photo_arguments
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--resize", type=click.IntRange(1, 8192), help="The shorter side before the middle is cut out.")
-@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic", "nearest", "lanczos"]))
-@click.option("--mean", help="Subtracted from pixels in 0 … 1, a value per channel: 0.485,0.456,0.406.")
-@click.option("--std", help="Divided by, as --mean.")
-@click.option("--device", help="cuda, cuda:1 or cpu; a GPU where there is one.")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Number of classes per image.")
+@click.option(
+    "--resize", type=click.IntRange(1, 8192), help="Resize the shorter side to this many pixels before the centre crop."
+)
+@click.option(
+    "--interpolation", type=click.Choice(["bilinear", "bicubic", "nearest", "lanczos"]), help="How images are resized."
+)
+@click.option("--mean", help="Mean to subtract from pixels in [0, 1], one value per channel: 0.485,0.456,0.406.")
+@click.option("--std", help="Standard deviation to divide by, one value per channel.")
+@click.option("--device", help="cuda, cuda:1 or cpu. Default: a GPU if there is one.")
 @json_option
 @guarded_command
 def predict(
@@ -255,52 +270,57 @@ def predict(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """The likeliest classes of every IMAGE, or of all images in a folder, by MODEL with trained weights.
+    """Print the most likely classes of every IMAGE, or of all images in a folder, by MODEL with trained weights.
 
-    An .npz file's `images` are as many, of any number of channels. Images are prepared as they were for those weights,
-    as far as that is known; --resize, --interpolation, --mean and --std say otherwise.
+    An .npz file's `images` may be many, with any number of channels. Images are prepared as they were for the
+    weights, as far as that is known; --resize, --interpolation, --mean and --std override it.
     """
     from scalesearch.arch import sides
-    from scalesearch.weights import Prediction, find, predict as predicted
+    from scalesearch.weights import Prediction, find, predict as predict_images
 
-    arch = classifier(model, resolution, classes, "predict")
-    found = find(images)
-    named = class_names_in(names, arch.classes) if names else None
-    given = ready(arch, own_weights(model, weights), device, raw)
-    called = named or given.classes
-    said: dict[str, Any] = {
+    arch = load_classifier(model, resolution, classes, "predict")
+    files = find(images)
+    custom_names = read_class_names(names, arch.classes) if names else None
+    trained = load_trained(arch, required_weights(model, weights), device, raw)
+    class_names = custom_names or trained.classes
+    overrides: dict[str, Any] = {
         "resize": resize,
         "interpolation": interpolation,
-        "mean": _values(mean, "--mean", arch.channels),
-        "std": _values(std, "--std", arch.channels),
+        "mean": _parse_channel_values(mean, "--mean", arch.channels),
+        "std": _parse_channel_values(std, "--std", arch.channels),
     }
-    changes = {key: value for key, value in said.items() if value} | ({"stored": 0} if resize or interpolation else {})
-    preprocessing = given.preparation._replace(**changes)
+    changes = {key: value for key, value in overrides.items() if value} | (
+        {"stored": 0} if resize or interpolation else {}
+    )
+    preprocessing = trained.preparation._replace(**changes)
     shortest = min(sides(preprocessing.crop))
     if resize is not None and resize < shortest:
-        raise InputError(f"takes at least {shortest}, the side of what is cut out of it, got {resize}", "--resize")
+        raise InputError(f"takes at least {shortest}, the side of the crop, got {resize}", "--resize")
     rows: Rows = []
     results: Rows = []
     skipped: list[Path] = []
-    total = len(found.named) + len(found.in_folders)
-    running = predicted(given.network, found, preprocessing, top, given.device)
-    for result in with_bar(running, "predicting", total):
+    total = len(files.explicit) + len(files.in_folders)
+    stream = predict_images(trained.network, files, preprocessing, top, trained.device)
+    for result in with_bar(stream, "predicting", total):
         if not isinstance(result, Prediction):
             skipped.append(result)
             continue
-        best: Rows = [{"class": c, "name": called[c] if called else None, "probability": p} for c, p in result.top]
-        results.append({"image": result.image, "top": best})
-        rows += [{"image": result.image if rank == 0 else ""} | row for rank, row in enumerate(best)]
+        top_rows: Rows = [
+            {"class": c, "name": class_names[c] if class_names else None, "probability": p} for c, p in result.top
+        ]
+        results.append({"image": result.image, "top": top_rows})
+        rows += [{"image": result.image if rank == 0 else ""} | row for rank, row in enumerate(top_rows)]
     for path in skipped:
         click.echo(f"scalesearch: {path}: is no image that can be read; skipped", err=True)
     if as_json:
         click.echo(json.dumps(results, indent=2, ensure_ascii=False))
     else:
-        notes = (f"{numbered(len(results), 'image')}, {len(skipped)} skipped",) if found.in_folders else ()
-        print_rows([row | {"probability": share(row["probability"])} for row in rows], False, notes)
+        notes = (f"{numbered(len(results), 'image')}, {len(skipped)} skipped",) if files.in_folders else ()
+        print_rows([row | {"probability": format_share(row["probability"])} for row in rows], False, notes)
 
 
-def class_names_in(path: Path, classes: int) -> list[str]:
+def read_class_names(path: Path, classes: int) -> list[str]:
+    """Returns the class names in a text file, one per line. Raises `InputError` if they are not `classes` many."""
     try:
         names = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -310,7 +330,8 @@ def class_names_in(path: Path, classes: int) -> list[str]:
     return names
 
 
-def _values(text: str | None, option: str, channels: int) -> tuple[float, ...] | None:
+def _parse_channel_values(text: str | None, option: str, channels: int) -> tuple[float, ...] | None:
+    """Returns comma-separated numbers, one per channel, or None without `text`. Raises `InputError` for others."""
     if text is None:
         return None
     try:
@@ -324,6 +345,7 @@ def _values(text: str | None, option: str, channels: int) -> tuple[float, ...] |
 
 
 def check_device(device: str) -> None:
+    """Raises `InputError` if torch cannot use `device`."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""What a network costs: params, MACs, activations, peak memory, latency by a profile; and fvcore's counts of the same.
+"""What a network costs: params, MACs, activations, peak memory and latency, and fvcore's counts.
 
 In: an `Arch` or its graph. Out: integers, in microseconds and without torch. The only importer of fvcore.
 """

@@ -4,9 +4,9 @@ from .counts import (
     by_layer as by_layer,
     by_stage as by_stage,
     cost as cost,
-    possible_cost as possible_cost,
+    cost_or_none as cost_or_none,
     stage_cost as stage_cost,
-    uncounted as uncounted,
+    uncounted_elements as uncounted_elements,
 )
 from .measuring import fvcore_counts as fvcore_counts
 from .memory import peak_memory as peak_memory
@@ -14,5 +14,5 @@ from .profiles import (
     DeviceProfile as DeviceProfile,
     features as features,
     load_profile as load_profile,
-    profile_in as profile_in,
+    read_profile as read_profile,
 )

@@ -1,4 +1,4 @@
-"""What others measure on the built network: fvcore's counts and torch's peak memory. The only importer of fvcore."""
+"""Costs measured on the built network: fvcore's counts and torch's peak memory. The only importer of fvcore."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MAC_OPERATORS = ("conv", "linear", "matmul", "addmm", "bmm")
 
 
 def fvcore_counts(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
-    """fvcore's `macs` (conv, linear, matmul, addmm, bmm), `fvcore_total` and `acts` of `model` in eval mode.
+    """Returns fvcore's `macs` (conv, linear, matmul, addmm, bmm), `fvcore_total` and `acts` of `model` in eval mode.
 
-    `shape` is the input's without the batch; the batch is one. Takes a real forward pass.
+    Runs a real forward pass on a batch of one; `shape` is that of one input, without the batch.
     """
     for name in ("fvcore.nn.jit_analysis", "fvcore"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -39,16 +39,16 @@ def fvcore_counts(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
 
 
 class _StorageWatch(TorchDispatchMode):
-    """Bytes of the storages alive that operators made under it, and their peak."""
+    """Tracks the bytes of the storages that operators allocate while it is active, and their peak."""
 
     def __init__(self):
         super().__init__()
         self.live = self.peak = 0
-        self.known: set[int] = set()
+        self.seen: set[int] = set()
 
-    def own(self, *tensors: torch.Tensor) -> None:
-        """Storages that were there before and don't count."""
-        self.known |= {t.untyped_storage()._cdata for t in tensors}
+    def exclude(self, *tensors: torch.Tensor) -> None:
+        """Excludes storages that existed before from the count."""
+        self.seen |= {t.untyped_storage()._cdata for t in tensors}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
@@ -60,21 +60,21 @@ class _StorageWatch(TorchDispatchMode):
 
     def _count(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
-        if key not in self.known:
-            self.known.add(key)
+        if key not in self.seen:
+            self.seen.add(key)
             self.live += size
             weakref.finalize(storage, self._free, key, size)
 
     def _free(self, key: int, size: int) -> None:
-        self.known.discard(key)
+        self.seen.discard(key)
         self.live -= size
 
 
 def peak_memory(model: nn.Module, shape: tuple[int, ...], batch: int = 1, training: bool = False) -> int:
-    """Peak bytes of the tensors torch makes in one inference or one training step (forward, loss, backward).
+    """Returns the peak bytes of the tensors that torch allocates in one inference or training step.
 
-    Weights and the input aren't counted; a training step's gradients are. Measured on the CPU by watching every
-    storage, on a GPU by the allocator.
+    A training step is forward, loss and backward. Weights and the input aren't counted; a training step's
+    gradients are. On a CPU every storage is watched, on a GPU the allocator is asked.
     """
     device = next(model.parameters()).device
     x = torch.randn(batch, *shape, device=device)
@@ -87,7 +87,7 @@ def peak_memory(model: nn.Module, shape: tuple[int, ...], batch: int = 1, traini
         step(model, x)
         return torch.cuda.max_memory_allocated(device) - before
     watch = _StorageWatch()
-    watch.own(x, *model.parameters(), *model.buffers())
+    watch.exclude(x, *model.parameters(), *model.buffers())
     with watch:
         step(model, x)
     return watch.peak

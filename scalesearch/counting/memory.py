@@ -1,8 +1,9 @@
-"""Peak activation memory from the graph alone: torch's eager execution followed tensor by tensor, in float32.
+"""Peak activation memory computed from the graph alone: torch's eager execution simulated tensor by tensor, in
+float32.
 
-Counted are the tensors that a forward pass (and backward pass) makes, parameter gradients included; not the weights,
-nor the input, nor the scratch space of a kernel. Views cost nothing, and an inference frees a tensor after its last
-use.
+Counted are the tensors that a forward pass (and backward pass) allocates, parameter gradients included; not
+the weights, the input, nor the workspace of a kernel. Views cost nothing, and inference frees a tensor after
+its last use.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from scalesearch.arch import Arch, BlockGraph, Graph, Layer, Shape, expand, operators as ops
 from scalesearch.counting.counts import layer_cost
 
-FLOAT, INDEX = 4, 8
+FLOAT_BYTES, INDEX_BYTES = 4, 8
 VIEWS = (ops.Permute, ops.Split, ops.Item, ops.Unflatten, ops.Spread)
 KEEPS_ORDER = (
     ops.Unflatten,
@@ -35,7 +36,7 @@ SAVES_OUTPUT = {"relu", "sigmoid", "tanh"}
 
 
 class _Step(NamedTuple):
-    """A layer over storages: 0 is the network's input; a view shares the storage of what it looks at."""
+    """Describes one layer over storages: storage 0 is the network's input; a view shares the storage of its base."""
 
     op: Any
     inputs: tuple[int, ...]
@@ -43,11 +44,11 @@ class _Step(NamedTuple):
     size: int  # bytes of the output
     scratch: int = 0  # bytes that live during the forward call alone
     params: int = 0  # bytes
-    held: tuple[int, ...] = ()  # storages that the caller holds meanwhile
+    kept_alive: tuple[int, ...] = ()  # storages that the caller holds meanwhile
 
     @property
-    def touched(self) -> set[int]:
-        return {*self.inputs, self.output, *self.held}
+    def storages(self) -> set[int]:
+        return {*self.inputs, self.output, *self.kept_alive}
 
 
 class _Pad(NamedTuple):
@@ -55,7 +56,7 @@ class _Pad(NamedTuple):
 
 
 class _Live:
-    """Bytes alive, their peak, and how many hold each storage."""
+    """Tracks the bytes alive, their peak, and the number of holders of each storage."""
 
     def __init__(self):
         self.bytes = self.peak = 0
@@ -84,8 +85,8 @@ def _is_view(op: Any, training: bool, rate: float, contiguous: bool) -> bool:
     )
 
 
-def _same_padded(op: Any, shape: Shape) -> int:
-    """Elements of the padded copy that TensorFlow's "same" padding makes."""
+def _padded_elements(op: Any, shape: Shape) -> int:
+    """Returns the elements of the padded copy that TensorFlow's "same" padding makes; 0 where it pads nothing."""
     if getattr(op, "padding", None) != "same":
         return 0
     dilation = getattr(op, "dilation", (1, 1))
@@ -96,21 +97,25 @@ def _same_padded(op: Any, shape: Shape) -> int:
     return shape[0] * (shape[1] + pads[0]) * (shape[2] + pads[1]) if any(pads) else 0
 
 
-class _Steps:
-    """The network as steps over storages, and the spans `(first step, last step, storage)` that callers hold."""
+class _Schedule:
+    """Holds the network as steps over storages.
+
+    `spans` are `(first step, end step, storage)`: what the Python frames of the callers keep alive; the end is
+    exclusive.
+    """
 
     def __init__(self, graph: Graph, batch: int, training: bool):
         self.batch, self.training, self.rate = batch, training, graph.arch.drop_path
         self.steps: list[_Step] = []
         self.spans: list[tuple[int, int, int]] = []
-        self.fresh = 1
-        kept = {-1: self.sequence(graph.stem, (0,))}
+        self.next_storage = 1
+        stage_outputs = {-1: self.sequence(graph.stem, (0,))}
         sources = graph.arch.sources
         for i, stage in enumerate(graph.stages):
-            kept[i] = self.sequence(stage, tuple(kept[j] for j in sources[i]))
+            stage_outputs[i] = self.sequence(stage, tuple(stage_outputs[j] for j in sources[i]))
         heads = [(graph.head, sources[-1])]
         heads += [(b, (aux.after,)) for b, aux in zip(graph.auxiliary, graph.arch.auxiliary)] if training else []
-        self.outputs = [key for head, taps in heads for key in self.block(head, tuple(kept[j] for j in taps))]
+        self.outputs = [key for head, taps in heads for key in self.block(head, tuple(stage_outputs[j] for j in taps))]
 
     def sequence(self, blocks: Sequence[BlockGraph], inputs: tuple[int, ...]) -> int:
         start, outer = len(self.steps), inputs
@@ -133,62 +138,65 @@ class _Steps:
         inputs = tuple(storages[j] for j in layer.inputs)
         if _is_view(layer.op, self.training, self.rate, contiguous):
             return inputs[0]
-        held = inputs if (padded := _same_padded(layer.op, block.shape_of(layer.inputs[0]))) else ()
+        kept_alive = inputs if (padded := _padded_elements(layer.op, block.shape_of(layer.inputs[0]))) else ()
         if padded:
-            self.steps.append(_Step(_Pad(), inputs, self.new(), FLOAT * self.batch * padded))
-            inputs = (self.fresh - 1,)
-        size = FLOAT * self.batch * prod(layer.shape)
-        params = FLOAT * layer_cost(layer, block).params
+            self.steps.append(_Step(_Pad(), inputs, self.new(), FLOAT_BYTES * self.batch * padded))
+            inputs = (self.next_storage - 1,)
+        size = FLOAT_BYTES * self.batch * prod(layer.shape)
+        params = FLOAT_BYTES * layer_cost(layer, block).params
         scratch = _scratch(layer.op, size, self.training)
         output = inputs[0] if index in block.in_place and not (self.training and layer.op.fn in COPIES) else self.new()
-        self.steps.append(_Step(layer.op, inputs, output, size, scratch, params, held))
+        self.steps.append(_Step(layer.op, inputs, output, size, scratch, params, kept_alive))
         return self.steps[-1].output
 
     def new(self) -> int:
-        self.fresh += 1
-        return self.fresh - 1
+        self.next_storage += 1
+        return self.next_storage - 1
 
 
-def _is_contiguous(layer: Layer, known: dict[int, bool]) -> bool:
-    """Whether the output lies in memory in the order of its dimensions: work by element keeps its input's."""
+def _is_contiguous(layer: Layer, contiguous: dict[int, bool]) -> bool:
+    """Returns whether the output is contiguous in memory; elementwise operators keep their input's order."""
     if isinstance(layer.op, ops.Permute | ops.Item):
         return False
-    return all(known[j] for j in layer.inputs) if isinstance(layer.op, KEEPS_ORDER) else True
+    return all(contiguous[j] for j in layer.inputs) if isinstance(layer.op, KEEPS_ORDER) else True
 
 
 def _scratch(op: Any, size: int, training: bool) -> int:
-    """Bytes beside the output that a forward call makes and drops: the product before a drop path's division, a max
-    pool's indices where no backward pass wants them."""
+    """Returns the bytes beside the output that a forward call allocates and frees.
+
+    These are the product before a drop path's division, and a max pool's indices where no backward pass needs
+    them.
+    """
     if isinstance(op, ops.DropPath):
         return size
     is_max = isinstance(op, (ops.Pool, ops.AdaptivePool)) and op.kind == "max"
-    return size * INDEX // FLOAT if is_max and not training else 0
+    return size * INDEX_BYTES // FLOAT_BYTES if is_max and not training else 0
 
 
-def _inference(made: _Steps) -> int:
-    steps = made.steps
-    last: dict[int, int] = {}
-    for _, end, key in made.spans:
-        last[key] = max(end - 1, last.get(key, 0))
+def _inference(schedule: _Schedule) -> int:
+    steps = schedule.steps
+    last_use: dict[int, int] = {}
+    for _, end, key in schedule.spans:
+        last_use[key] = max(end - 1, last_use.get(key, 0))
     for i, step in enumerate(steps):
-        for key in step.touched:
-            last[key] = max(i, last.get(key, 0))
-    last |= dict.fromkeys(made.outputs, len(steps) - 1)
-    ending: dict[int, list[int]] = {}
-    for key, i in last.items():
-        ending.setdefault(i, []).append(key)
+        for key in step.storages:
+            last_use[key] = max(i, last_use.get(key, 0))
+    last_use |= dict.fromkeys(schedule.outputs, len(steps) - 1)
+    to_release: dict[int, list[int]] = {}
+    for key, i in last_use.items():
+        to_release.setdefault(i, []).append(key)
     live = _Live()
     live.hold(0)
     for i, step in enumerate(steps):
         if step.output not in step.inputs:
             live.hold(step.output, step.size, step.scratch)
-        for key in ending.get(i, ()):
+        for key in to_release.get(i, ()):
             live.release(key)
     return live.peak
 
 
-def _saved(step: _Step, batch: int) -> tuple[tuple[int, ...], int]:
-    """Storages the step keeps for its backward pass, and bytes of what it keeps beside them."""
+def _saved_for_backward(step: _Step, batch: int) -> tuple[tuple[int, ...], int]:
+    """Returns the storages that a step saves for its backward pass, and the bytes that it saves beside them."""
     match step.op:
         case ops.Conv() | ops.Linear() | ops.MatMul() | ops.Mul() | ops.LayerScale():
             return step.inputs, 0
@@ -197,16 +205,16 @@ def _saved(step: _Step, batch: int) -> tuple[tuple[int, ...], int]:
         case ops.Reduce("max"):
             return (*step.inputs, step.output), 0
         case ops.Norm(channels, groups):
-            return step.inputs, 2 * FLOAT * (batch * groups if groups else channels)
+            return step.inputs, 2 * FLOAT_BYTES * (batch * groups if groups else channels)
         case ops.Act(fn):
             return ((step.output,) if fn in SAVES_OUTPUT else step.inputs), 0
         case ops.Softmax():
             return (step.output,), 0
         case ops.Pool(kind):
-            return step.inputs, step.size * INDEX // FLOAT if kind == "max" else 0
+            return step.inputs, step.size * INDEX_BYTES // FLOAT_BYTES if kind == "max" else 0
         case ops.AdaptivePool(kind, size):
             if kind == "max":
-                return step.inputs, step.size * INDEX // FLOAT
+                return step.inputs, step.size * INDEX_BYTES // FLOAT_BYTES
             return ((), 0) if size == (1, 1) else (step.inputs, 0)
         case ops.Dropout():
             return (), step.size
@@ -216,33 +224,33 @@ def _saved(step: _Step, batch: int) -> tuple[tuple[int, ...], int]:
 def _training(steps: list[_Step], outputs: list[int], batch: int) -> int:
     live = _Live()
     live.hold(0)
-    kept: list[tuple[int, ...]] = []
-    last = {key: i for i, step in enumerate(steps) for key in step.touched}
+    saved_storages: list[tuple[int, ...]] = []
+    last_use = {key: i for i, step in enumerate(steps) for key in step.storages}
     for i, step in enumerate(steps):
         if step.output not in step.inputs:
             live.hold(step.output, step.size, step.scratch)
         if step.output in outputs:  # the caller's until the end
             live.hold(step.output)
-        saved, beside = _saved(step, batch)
+        saved, extra_bytes = _saved_for_backward(step, batch)
         for key in saved:
             live.hold(key)
-        live.hold(("beside", i), beside)
-        kept.append(saved)
-        for key in step.touched:
-            if last[key] == i:
+        live.hold(("extra", i), extra_bytes)
+        saved_storages.append(saved)
+        for key in step.storages:
+            if last_use[key] == i:
                 live.release(key)
-    _backward(steps, outputs, kept, live)
+    _backward(steps, outputs, saved_storages, live)
     return live.peak
 
 
-def _backward(steps: list[_Step], outputs: list[int], kept: list[tuple[int, ...]], live: _Live) -> None:
+def _backward(steps: list[_Step], outputs: list[int], saved_storages: list[tuple[int, ...]], live: _Live) -> None:
     sizes = {step.output: step.size for step in steps}
     gradient: dict[int, Any] = {key: ("grad", "loss", key) for key in outputs}
-    needs = {0: False}
+    needs_gradient = {0: False}
     for step in steps:
-        needs[step.output] = bool(step.params) or any(needs[key] for key in step.inputs)
-    for key, of_loss in gradient.items():
-        live.hold(of_loss, sizes[key])
+        needs_gradient[step.output] = bool(step.params) or any(needs_gradient[key] for key in step.inputs)
+    for key, loss_gradient in gradient.items():
+        live.hold(loss_gradient, sizes[key])
     for i in reversed(range(len(steps))):
         step = steps[i]
         if step.output not in gradient:
@@ -251,30 +259,35 @@ def _backward(steps: list[_Step], outputs: list[int], kept: list[tuple[int, ...]
         live.hold(("params", i), step.params)
         sums: list[tuple[int, Any]] = []
         for n, key in enumerate(step.inputs):
-            if not needs[key]:
+            if not needs_gradient[key]:
                 continue
             if isinstance(step.op, ops.Add):
-                new = incoming
-                live.hold(new)
+                input_gradient = incoming
+                live.hold(input_gradient)
             else:
-                new = ("grad", i, n)
-                wide = step.size if isinstance(step.op, ops.Mul) and sizes[key] < step.size else 0
-                live.hold(new, sizes[key], wide)
-            sums += [(key, new)] if key in gradient else []
-            gradient.setdefault(key, new)
+                input_gradient = ("grad", i, n)
+                scratch = step.size if isinstance(step.op, ops.Mul) and sizes[key] < step.size else 0
+                live.hold(input_gradient, sizes[key], scratch)
+            sums += [(key, input_gradient)] if key in gradient else []
+            gradient.setdefault(key, input_gradient)
         live.release(incoming)
-        for held in (*kept[i], ("beside", i)):
-            live.release(held)
-        for n, (key, new) in enumerate(sums):  # two gradients of one tensor are added up in a third
+        for storage in (*saved_storages[i], ("extra", i)):
+            live.release(storage)
+        for n, (key, input_gradient) in enumerate(sums):  # two gradients of one tensor are added up in a third
             total = ("sum", i, n)
             live.hold(total, sizes[key])
-            live.release(new)
+            live.release(input_gradient)
             live.release(gradient[key])
             gradient[key] = total
 
 
 def peak_memory(arch: Arch | Graph, batch: int = 1, training: bool = False) -> int:
-    """Peak bytes of one inference, or of one training step (forward, loss, backward), for `batch` images in float32."""
+    """Returns the peak bytes of one inference or training step (forward, loss, backward) on `batch` images in
+    float32.
+
+    Weights and the input aren't counted; a training step's gradients are. Nothing is run: the graph alone is
+    needed.
+    """
     graph = arch if isinstance(arch, Graph) else expand(arch)
-    made = _Steps(graph, batch, training)
-    return _training(made.steps, made.outputs, batch) if training else _inference(made)
+    schedule = _Schedule(graph, batch, training)
+    return _training(schedule.steps, schedule.outputs, batch) if training else _inference(schedule)

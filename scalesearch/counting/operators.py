@@ -1,4 +1,4 @@
-"""What each operator costs: one formula a kind, held against fvcore's by the tests."""
+"""What each operator costs: one formula per kind, checked against fvcore by the tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scalesearch.arch import BlockGraph, Layer, operators as ops
 
 
 class Cost(NamedTuple):
-    """Integers, batch of one: parameters, MACs, activations, fvcore's total."""
+    """Counts for one image: parameters, MACs, activations, and fvcore's total."""
 
     params: int = 0
     macs: int = 0
@@ -18,14 +18,24 @@ class Cost(NamedTuple):
     fvcore_total: int = 0
 
 
-# Of an operator's own fields, the shape of its first input and of its output. Plain tuples, as they are made by the
-# million.
+# A formula takes an operator's fields, the shape of its first input and that of its output. Counts are plain tuples
+# because millions of them are made.
 Counts = tuple[int, int, int, int]
-Counter = Callable[[tuple, Any, Any], Counts]
+CostFormula = Callable[[tuple, Any, Any], Counts]
 
 
 def conv_counts(cin: int, width: int, kernel: int, groups: int, bias: bool, pixels: int, norm: bool = False) -> Counts:
-    """Of a convolution whose kernel has so many pixels, and whose output; with the batch norm behind it, if any."""
+    """Returns the counts of a convolution, including those of the batch norm after it if `norm`.
+
+    Args:
+        cin: Input channels.
+        width: Output channels.
+        kernel: Height × width of the kernel.
+        groups: Groups of the convolution.
+        bias: Whether it has a bias.
+        pixels: Height × width of the output.
+        norm: Whether a batch norm follows.
+    """
     params = weight = width * (cin // groups) * kernel
     acts, total = width * pixels, (macs := weight * pixels)
     if bias:
@@ -36,54 +46,54 @@ def conv_counts(cin: int, width: int, kernel: int, groups: int, bias: bool, pixe
     return params, macs, acts, total
 
 
-def _conv(op, given, shape):
+def _conv(op, in_shape, out_shape):
     cin, width, (kh, kw), _, _, _, groups, bias = op
-    return conv_counts(cin, width, kh * kw, groups, bias, shape[1] * shape[2])
+    return conv_counts(cin, width, kh * kw, groups, bias, out_shape[1] * out_shape[2])
 
 
-def _linear(op, given, shape):
+def _linear(op, in_shape, out_shape):
     cin, width, bias, _ = op
-    outputs = prod(shape)
+    outputs = prod(out_shape)
     return cin * width + width * bias, outputs * cin, outputs, outputs * cin
 
 
-def _matmul(op, given, shape):
-    outputs = prod(shape)
-    return 0, outputs * given[-1], outputs, outputs * given[-1]
+def _matmul(op, in_shape, out_shape):
+    outputs = prod(out_shape)
+    return 0, outputs * in_shape[-1], outputs, outputs * in_shape[-1]
 
 
-def _layer_norm(op, given, shape):
-    return 2 * op[0], 0, 0, 5 * prod(shape)
+def _layer_norm(op, in_shape, out_shape):
+    return 2 * op[0], 0, 0, 5 * prod(out_shape)
 
 
-def _layer_scale(op, given, shape):
+def _layer_scale(op, in_shape, out_shape):
     return op[0], 0, 0, 0
 
 
-def _expectation(op, given, shape):
-    (bins,), outputs = op, prod(shape)
+def _expectation(op, in_shape, out_shape):
+    (bins,), outputs = op, prod(out_shape)
     return bins, bins * outputs, outputs, bins * outputs
 
 
 def norm_counts(channels: int, pixels: int) -> Counts:
-    """Of a batch norm."""
+    """Returns the counts of a batch norm on `channels` maps of `pixels` pixels."""
     return 2 * channels, 0, 0, 2 * channels * pixels
 
 
-def _norm(op, given, shape):
+def _norm(op, in_shape, out_shape):
     channels, groups = op
-    return (2 * channels, 0, 0, 5 * prod(shape)) if groups else norm_counts(channels, prod(shape[1:]))
+    return (2 * channels, 0, 0, 5 * prod(out_shape)) if groups else norm_counts(channels, prod(out_shape[1:]))
 
 
-def _adaptive_pool(op, given, shape):
-    return 0, 0, 0, prod(given) if op[0] == "avg" else 0
+def _adaptive_pool(op, in_shape, out_shape):
+    return 0, 0, 0, prod(in_shape) if op[0] == "avg" else 0
 
 
-def _upsample(op, given, shape):
-    return 0, 0, 0, prod(shape) * (4 if op[1] == "bilinear" else 1)
+def _upsample(op, in_shape, out_shape):
+    return 0, 0, 0, prod(out_shape) * (4 if op[1] == "bilinear" else 1)
 
 
-COUNTERS: dict[type, Counter] = {
+COST_FORMULAS: dict[type, CostFormula] = {
     ops.Conv: _conv,
     ops.Linear: _linear,
     ops.MatMul: _matmul,
@@ -115,7 +125,8 @@ UNCOUNTED = (
 _new = tuple.__new__  # what a named tuple's constructor calls, in half the time
 
 
-def total_of(costs: Iterable[Counts]) -> Cost:
+def total_cost(costs: Iterable[Counts]) -> Cost:
+    """Returns the sum of costs."""
     params = macs = acts = total = 0
     for p, m, a, t in costs:
         params += p
@@ -126,5 +137,6 @@ def total_of(costs: Iterable[Counts]) -> Cost:
 
 
 def layer_cost(layer: Layer, block: BlockGraph) -> Cost:
-    counter = COUNTERS.get(type(layer.op))
-    return Cost(*counter(layer.op, block.shape_of(layer.inputs[0]), layer.shape)) if counter else Cost()
+    """Returns the cost of one layer of `block`; zero for operators that count nothing."""
+    formula = COST_FORMULAS.get(type(layer.op))
+    return Cost(*formula(layer.op, block.shape_of(layer.inputs[0]), layer.shape)) if formula else Cost()

@@ -1,6 +1,7 @@
-"""Device profiles: what blocks take on a named device, as a file, and the latency of whole networks told from it.
+"""Device profiles: the measured latency of blocks on a device, from which that of networks is predicted.
 
-A profile is made by measuring (`latency`); reading one and predicting from it needs no torch.
+A profile is a JSON file that `scalesearch profile` makes by measuring; reading one and predicting from it
+needs no torch.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ MOST_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class DeviceProfile:
-    """Median seconds per block on a device, and what a whole network takes beside its blocks.
+    """Holds the median seconds per block on a device, and predicts the latency of whole networks.
 
-    `blocks` are by the digest of the recorded block (operators, wiring and shapes). A block that was not measured is
-    told from those of its kind by its MACs, activations and layers. A network takes `overhead` + `slope` × the sum of
-    its blocks, both fitted to the networks measured whole; `error` is that of networks which took no part in the fit
-    (`held_out`): median and largest deviation as shares, and Spearman's rank correlation.
+    `blocks` are keyed by the digest of the recorded block (operators, wiring and shapes). The latency of a block
+    that was not measured is estimated from measured blocks of its kind by its MACs, activations and layers. A
+    network takes `overhead` + `slope` × the sum of its blocks, both fitted to networks that were measured whole.
+    `error` is that of `held_out` networks, which took no part in the fit: median and largest deviation as shares,
+    and Spearman's rank correlation.
     """
 
     device: str
@@ -46,23 +48,24 @@ class DeviceProfile:
     environment: dict[str, Any] = field(default_factory=dict)
 
     def predict(self, graph: Graph) -> float:
-        """Seconds of one forward pass of `batch` images."""
+        """Returns the predicted seconds of one forward pass on `batch` images."""
         return self.overhead + self.slope * sum(self.block(b) for _, b in graph.blocks())
 
     def block(self, block: BlockGraph) -> float:
+        """Returns the seconds of `block`: measured, else estimated; 0 for a block without layers."""
         if not block.layers:
             return 0.0
         measured = self.blocks.get(block.digest)
         return measured["seconds"] if measured else self._estimate(block)
 
-    def known(self, graph: Graph) -> float:
-        """The share of a network's blocks that were measured."""
+    def measured_share(self, graph: Graph) -> float:
+        """Returns the share in [0, 1] of a network's blocks that were measured."""
         blocks = [b for _, b in graph.blocks() if b.layers]
         return sum(b.digest in self.blocks for b in blocks) / max(1, len(blocks))
 
     @cached_property
     def _fits(self) -> dict[str, np.ndarray]:
-        """Per kind of block, and for all: log seconds as a linear function of the logs of what a block counts."""
+        """Returns linear fits of log seconds to `features`, by kind of block; the key "" is the fit over all kinds."""
         by_kind: dict[str, list] = defaultdict(list)
         for row in self.blocks.values():
             for kind in (row["kind"], ""):
@@ -74,14 +77,19 @@ class DeviceProfile:
         return 0.0 if weights is None else float(np.exp(np.dot(weights, [1.0, *features(block)])))
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the profile as JSON holds it, with its format's version."""
         return {"version": VERSION, **asdict(self)}
 
     def save(self, path: str | Path) -> None:
+        """Writes the profile to a JSON file."""
         save_text(json.dumps(self.to_dict(), indent=1) + "\n", Path(path))
 
 
 def features(block: BlockGraph) -> list[float]:
-    """Logs of a block's MACs, activations of all its layers, and layers."""
+    """Returns the predictors of a block's latency.
+
+    They are log(1 + n) of its MACs, of the output elements of its layers, and of the number of its layers.
+    """
     elements = sum(math.prod(layer.shape) for layer in block.layers if isinstance(layer.shape[0], int))
     return [math.log(1 + block_cost(block).macs), math.log(1 + elements), math.log(1 + len(block.layers))]
 
@@ -89,24 +97,35 @@ def features(block: BlockGraph) -> list[float]:
 def _ridge(rows: Sequence[tuple[Sequence[float], float]], weight: float = 1e-2) -> np.ndarray:
     x = np.array([[1.0, *f] for f, _ in rows])
     y = np.array([value for _, value in rows])
-    middle = y.mean()
-    found = np.linalg.solve(x.T @ x + weight * np.eye(x.shape[1]), x.T @ (y - middle))
-    found[0] += middle
-    return found
+    mean = y.mean()
+    coefficients = np.linalg.solve(x.T @ x + weight * np.eye(x.shape[1]), x.T @ (y - mean))
+    coefficients[0] += mean
+    return coefficients
 
 
-def profile_in(device: Any, folder: str | Path | None = None) -> DeviceProfile:
-    """The profile that a budget's `device` is: a file's name, or what stands in such a file. Raises `InputError`
-    otherwise."""
+def read_profile(device: Any, folder: str | Path | None = None) -> DeviceProfile:
+    """Returns the profile that a budget's `device` names.
+
+    Args:
+        device: The path of a profile's JSON file, or the content of such a file.
+        folder: What a relative path is relative to.
+
+    Raises:
+        InputError: If `device` is neither, or the file holds no profile.
+    """
     if isinstance(device, Mapping):
-        return profile_of(device)
+        return profile_from_dict(device)
     if not isinstance(device, str):
         raise InputError(f"takes the file of a device profile, got {shown(device)}", "device")
     return load_profile(device, folder)
 
 
 def load_profile(path: str | Path, folder: str | Path | None = None) -> DeviceProfile:
-    """The profile in the JSON file at `path`, relative to `folder`. Raises `InputError` for anything else."""
+    """Reads the profile in the JSON file at `path`, relative to `folder`.
+
+    Raises:
+        InputError: If the file cannot be read, is larger than `MOST_BYTES`, or holds no profile.
+    """
     file = Path(folder or ".") / str(path)
     try:
         if file.stat().st_size > MOST_BYTES:
@@ -118,37 +137,41 @@ def load_profile(path: str | Path, folder: str | Path | None = None) -> DevicePr
         ) from None
     except ValueError:
         raise InputError("is no JSON").in_file(str(file)) from None
-    return profile_of(data, str(file))
+    return profile_from_dict(data, str(file))
 
 
-def profile_of(data: Any, place: str = "device") -> DeviceProfile:
-    """A profile out of its plain data."""
+def profile_from_dict(data: Any, place: str = "device") -> DeviceProfile:
+    """Builds a profile from its plain data.
+
+    Raises:
+        InputError: If `data` is no profile; located at `place`.
+    """
     if not isinstance(data, Mapping) or data.get("version") != VERSION or not isinstance(data.get("blocks"), Mapping):
         raise InputError("is no device profile; `scalesearch profile` makes one").in_file(place)
     for digest, row in data["blocks"].items():
-        fine = (
+        is_valid = (
             isinstance(row, Mapping)
             and isinstance(row.get("kind"), str)
-            and _number(row.get("seconds"))
+            and _is_number(row.get("seconds"))
             and row["seconds"] > 0
             and isinstance(row.get("features"), list)
             and len(row["features"]) == 3
-            and all(map(_number, row["features"]))
+            and all(map(_is_number, row["features"]))
         )
-        if not fine:
-            lacking = f"block {shown(digest)} lacks kind, seconds or features"
-            raise InputError(f"is no device profile: {lacking}").in_file(place)
+        if not is_valid:
+            fault = f"block {shown(digest)} lacks kind, seconds or features"
+            raise InputError(f"is no device profile: {fault}").in_file(place)
     if not data["blocks"]:
         raise InputError("is no device profile: it has no blocks").in_file(place)
     for key in ("overhead", "slope"):
-        if not _number(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
-            wrong = f"{key} takes a number of at least 0, got {shown(data[key])}"
-            raise InputError(f"is no device profile: {wrong}").in_file(place)
+        if not _is_number(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
+            problem = f"{key} takes a number of at least 0, got {shown(data[key])}"
+            raise InputError(f"is no device profile: {problem}").in_file(place)
     try:
         return DeviceProfile(**{k: v for k, v in data.items() if k != "version"})
     except TypeError as error:
         raise InputError(f"is no device profile: {error}").in_file(place) from None
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf

@@ -1,4 +1,4 @@
-"""A block counted as it runs: no layer is kept, so a network never met before costs a tenth of a millisecond."""
+"""Counts a block while it runs, without recording layers: a new network takes a tenth of a millisecond."""
 
 from __future__ import annotations
 
@@ -7,54 +7,62 @@ from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple, Self
 
-from scalesearch.arch import BlockGraph, BlockSpec, Shape, SymTensor, record, run
-from scalesearch.counting.operators import COUNTERS, Cost, Counts, conv_counts, layer_cost, norm_counts, total_of
+from scalesearch.arch import BlockGraph, BlockSpec, Shape, SymTensor, record_block, run_block
+from scalesearch.counting.operators import COST_FORMULAS, Cost, Counts, conv_counts, layer_cost, norm_counts, total_cost
 
 
 class Tally:
-    """What the tensors of a block add to: the costs of all layers, and how many tensors no layer has taken yet."""
+    """Accumulates the cost of all layers of a block, and counts the tensors that no layer has used as input yet.
 
-    __slots__ = ("add", "costs", "loose", "same")
+    `add` appends to `costs`; `same` is whether convolutions pad as TensorFlow's "same".
+    """
+
+    __slots__ = ("add", "costs", "same", "unconsumed")
 
     def __init__(self, same: bool):
         self.costs: list[Counts] = []
-        self.add, self.same, self.loose = self.costs.append, same, 0
+        self.add, self.same, self.unconsumed = self.costs.append, same, 0
 
 
-class Tallied(SymTensor):
-    """A tensor that says what it costs as it is made; `loose` until a layer takes it."""
+class CostTensor(SymTensor):
+    """A symbolic tensor that adds each layer's cost to a `Tally`; `unconsumed` until a layer uses it as input."""
 
-    __slots__ = ("loose",)
+    __slots__ = ("unconsumed",)
 
-    def __init__(self, tape: Tally, shape: Shape, loose: bool = True):
-        self.tape, self.shape, self.loose = tape, shape, loose
+    def __init__(self, tape: Tally, shape: Shape, unconsumed: bool = True):
+        self.tape, self.shape, self.unconsumed = tape, shape, unconsumed
 
-    def take(self) -> None:
-        if self.loose:
-            self.loose = False
-            self.tape.loose -= 1
+    def consume(self) -> None:
+        """Marks this tensor as used by a layer."""
+        if self.unconsumed:
+            self.unconsumed = False
+            self.tape.unconsumed -= 1
 
     def _record(self, op: type, given: tuple, name: str, shape: Any, others: Sequence[Self] = ()) -> Self:
         for other in others:
-            if other.loose:
-                other.take()
-        counter = COUNTERS.get(op)
-        return self._after(counter and counter(given, self.shape, shape), shape)
+            if other.unconsumed:
+                other.consume()
+        formula = COST_FORMULAS.get(op)
+        return self._output(formula and formula(given, self.shape, shape), shape)
 
-    def _after(self, cost: Counts | None, shape: Any) -> Self:
+    def _output(self, cost: Counts | None, shape: Any) -> Self:
         tally = self.tape
         if cost:
             tally.add(cost)
-        if self.loose:  # one less, and one more
-            self.loose = False
+        if self.unconsumed:  # this one is used now, its output not yet
+            self.unconsumed = False
         else:
-            tally.loose += 1
-        return Tallied(tally, shape)  # type: ignore[return-value]
+            tally.unconsumed += 1
+        return CostTensor(tally, shape)  # type: ignore[return-value]
 
-    # Most of a network's time goes through these; what they do the general way comes out the same.
+    # Fast paths for the most frequent layers; the general methods give the same counts.
     def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
-        if padding is None and dilation == 1 and (usual := self._usual(width, kernel, stride, groups, bias, False)):
-            return usual
+        if (
+            padding is None
+            and dilation == 1
+            and (output := self._common_conv(width, kernel, stride, groups, bias, False))
+        ):
+            return output
         return super().conv(
             width, kernel, stride, groups=groups, dilation=dilation, padding=padding, bias=bias, name=name
         )
@@ -73,8 +81,12 @@ class Tallied(SymTensor):
         name="",
         names=("conv", "norm", "act"),
     ):
-        if padding is None and dilation == 1 and (usual := self._usual(width, kernel, stride, groups, bias, True)):
-            return usual
+        if (
+            padding is None
+            and dilation == 1
+            and (output := self._common_conv(width, kernel, stride, groups, bias, True))
+        ):
+            return output
         return super().conv_norm(
             width,
             kernel,
@@ -88,8 +100,8 @@ class Tallied(SymTensor):
             names=names,
         )
 
-    def _usual(self, width, kernel, stride, groups, bias, norm) -> Self | None:
-        """What a usual convolution gives, whose odd kernel keeps the map's size; None of any other."""
+    def _common_conv(self, width, kernel, stride, groups, bias, norm) -> Self | None:
+        """Returns the output of a common convolution (odd kernel, size-keeping padding); None for any other."""
         try:
             cin, height, side = self.shape
             if kernel.__class__ is int:
@@ -108,74 +120,86 @@ class Tallied(SymTensor):
             height, side = -(-height // stride), -(-side // stride)
         tally = self.tape
         tally.add(conv_counts(cin, width, rows * columns, groups, bias, height * side, norm))
-        if self.loose:  # as in `_after`
-            self.loose = False
+        if self.unconsumed:  # as in `_output`
+            self.unconsumed = False
         else:
-            tally.loose += 1
-        return Tallied(tally, (width, height, side))  # type: ignore[return-value]
+            tally.unconsumed += 1
+        return CostTensor(tally, (width, height, side))  # type: ignore[return-value]
 
     def norm(self, groups=0, name="norm"):
         if groups:
             return super().norm(groups, name)
         shape = self.shape
         pixels = shape[1] * shape[2] if len(shape) == 3 else prod(shape[1:])
-        return self._after(norm_counts(shape[0], pixels), shape)
+        return self._output(norm_counts(shape[0], pixels), shape)
 
     def __add__(self, other):
         if self.shape != other.shape:
             return super().__add__(other)
-        if other.loose:
-            other.take()
-        return self._after(None, self.shape)
+        if other.unconsumed:
+            other.consume()
+        return self._output(None, self.shape)
 
-    def _itself(self, _: Any = None, name: str = "") -> Self:
-        """Costs nothing and keeps the shape."""
+    def _unchanged(self, _: Any = None, name: str = "") -> Self:
+        """Returns this tensor: the layer costs nothing and keeps the shape."""
         return self
 
-    act = dropout = drop_path = softmax = _itself  # type: ignore[assignment]
+    act = dropout = drop_path = softmax = _unchanged  # type: ignore[assignment]
 
 
-class Counted(NamedTuple):
+class BlockCount(NamedTuple):
+    """Holds the cost of a block and the shape of its first output, without the batch."""
+
     cost: Cost
     out_shape: Shape
 
 
-def recorded_cost(block: BlockGraph) -> Cost:
-    return total_of(layer_cost(layer, block) for layer in block.layers)
+def uncached_block_cost(block: BlockGraph) -> Cost:
+    """Returns the cost of a recorded block; `block_cost` is the cached version."""
+    return total_cost(layer_cost(layer, block) for layer in block.layers)
 
 
 @lru_cache(maxsize=1 << 17)
-def counted(
+def count_block(
     spec: BlockSpec,
     in_shapes: tuple[Shape, ...],
     same: bool = False,
     stride: int | None = None,
     classes: int | None = None,
     times: int = 1,
-) -> Counted:
-    """What a block costs on inputs of these shapes, and the shape of its first output.
+) -> BlockCount:
+    """Returns the cost of a block on inputs of these shapes, and the shape of its first output.
 
-    With `times`, that many of them in a row, the others with stride 1. Raises `ShapeError` where shapes don't meet.
+    Args:
+        spec: The block.
+        in_shapes: The shape of each input, without the batch.
+        same: Whether convolutions pad as TensorFlow's "same".
+        stride: The stride of the (first) block, where it takes one.
+        classes: The number of classes, for heads.
+        times: Counts this many blocks in a row; those after the first have stride 1.
+
+    Raises:
+        ShapeError: If the shapes do not meet.
     """
     tally = Tally(same)
-    outputs: Any = run(spec, [Tallied(tally, shape, False) for shape in in_shapes], stride, classes)
-    left = times
-    while left > 1:
-        outputs[0].take()
-        outputs, left = run(spec, outputs[:1], 1, classes), left - 1
+    outputs: Any = run_block(spec, [CostTensor(tally, shape, False) for shape in in_shapes], stride, classes)
+    remaining = times
+    while remaining > 1:
+        outputs[0].consume()
+        outputs, remaining = run_block(spec, outputs[:1], 1, classes), remaining - 1
     for tensor in outputs:
-        tensor.take()
-    if tally.loose:  # of layers that nothing takes the output of, which networks leave out
-        return Counted(_recorded(spec, in_shapes, same, stride, classes, times), outputs[0].shape)
-    return Counted(total_of(tally.costs), outputs[0].shape)
+        tensor.consume()
+    if tally.unconsumed:  # networks leave out layers whose output nothing uses, so count the graph
+        return BlockCount(_cost_from_graphs(spec, in_shapes, same, stride, classes, times), outputs[0].shape)
+    return BlockCount(total_cost(tally.costs), outputs[0].shape)
 
 
-def _recorded(
+def _cost_from_graphs(
     spec: BlockSpec, in_shapes: tuple[Shape, ...], same: bool, stride: int | None, classes: int | None, times: int
 ) -> Cost:
     costs = []
     for _ in range(times):
-        graph = record(spec, in_shapes, same, stride, classes)
-        costs.append(recorded_cost(graph))
+        graph = record_block(spec, in_shapes, same, stride, classes)
+        costs.append(uncached_block_cost(graph))
         in_shapes, stride = (graph.out_shape,), 1
-    return total_of(costs)
+    return total_cost(costs)

@@ -1,7 +1,7 @@
-"""Images by the name or the path of their source: their health and facts before anything is loaded, then pixels.
+"""Data sets by name, path or Hub address: their facts and health before any training, then their pixels.
 
-In: a name, a path or a data set of the Hub. Out: a `Source`, its training, validation and test images, decoded once and
-kept; and how one image file becomes pixels.
+In: a name, a path or a data set of the Hub. Out: a `Source` with its training, validation and test images,
+decoded once and cached; and the functions that turn one image file or video into pixels.
 """
 
 from lazy_loader import attach_stub

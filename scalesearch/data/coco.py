@@ -1,4 +1,4 @@
-"""Boxes as COCO writes them (Lin et al. 2014): one JSON file for all images of a split."""
+"""Reads boxes in COCO's format (Lin et al. 2014): one JSON file for all images of a split."""
 
 from __future__ import annotations
 
@@ -7,147 +7,159 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalesearch.data.images import sides_of
-from scalesearch.data.index import Index, split_called
-from scalesearch.data.labelled import Box, Labelled, boxed_index, is_there
+from scalesearch.data.images import image_size
+from scalesearch.data.index import Index, split_from_name
+from scalesearch.data.labelled import Box, LabelledImage, build_box_index, path_exists
 from scalesearch.errors import InputError, numbered, shown
 from scalesearch.typed_json import plain
 
 ROBOFLOW = "_annotations.coco.json"
-MOST = 10**9  # pixels, of a side or an area
-NEEDED = ("images", "annotations", "categories")
+MAX_PIXELS = 10**9  # pixels, of a side or an area
+REQUIRED_LISTS = ("images", "annotations", "categories")
 
 
 def find_coco(folder: Path) -> list[Path]:
-    """The files that tell of boxes: those of `annotations/` called instances, or all there; and Roboflow's."""
-    own = sorted((folder / "annotations").glob("*.json"))
-    instances = [path for path in own if path.name.startswith("instances")]
-    return instances or own or sorted([*folder.glob(f"*/{ROBOFLOW}"), *folder.glob(ROBOFLOW)])
+    """Returns the COCO files of a folder, or none.
+
+    These are the `instances*.json` of `annotations/`, else all JSON files there, else Roboflow's
+    `_annotations.coco.json` in the folder and right below it.
+    """
+    annotation_files = sorted((folder / "annotations").glob("*.json"))
+    instances = [path for path in annotation_files if path.name.startswith("instances")]
+    return instances or annotation_files or sorted([*folder.glob(f"*/{ROBOFLOW}"), *folder.glob(ROBOFLOW)])
 
 
 def read_coco(files: Sequence[Path], origin: str, folder: Path) -> Index:
-    """Files of images, annotations and categories; each tells the split by its name or its folder's.
+    """Reads COCO files as an index; the split of each is told by its name or its folder's.
 
-    Raises `InputError`, placed at the file and entry, for what is none.
+    Args:
+        files: JSON files with lists called images, annotations and categories.
+        origin: How messages name the data set.
+        folder: Names of images are relative to it where they lie inside.
+
+    Raises:
+        InputError: Placed at the file and entry, if a file is not in COCO's format, or if no image exists.
     """
-    told = [(path, _read(path, _place(origin, path))) for path in files]
-    names: dict[str, int] = {}
-    for _, held in told:
-        used = {note.get("category_id") for note in held["annotations"]}
-        for category in sorted(held["categories"], key=lambda c: _order(c.get("id"))):
-            if category.get("id") in used or not _is_root(category):
-                names.setdefault(str(category.get("name")), len(names))
-    found: list[Labelled] = []
+    documents = [(path, _read_json(path, _place(origin, path))) for path in files]
+    numbers: dict[str, int] = {}
+    for _, document in documents:
+        used_ids = {note.get("category_id") for note in document["annotations"]}
+        for category in sorted(document["categories"], key=lambda c: _id_key(c.get("id"))):
+            if category.get("id") in used_ids or not _is_roboflow_root(category):
+                numbers.setdefault(str(category.get("name")), len(numbers))
+    images: list[LabelledImage] = []
     absent: list[str] = []
-    for path, held in told:
-        _add(found, absent, path, held, names, _place(origin, path), folder)
-    if not found and absent:
+    for path, document in documents:
+        _add_images(images, absent, path, document, numbers, _place(origin, path), folder)
+    if not images and absent:
         raise InputError(
-            f"tells of {numbered(len(absent), 'image')}, none of which lies beside it (as {absent[0]})", origin
+            f"lists {numbered(len(absent), 'image')}, none of which lies beside it (as {absent[0]})", origin
         )
-    return boxed_index(origin, found, list(names), absent=absent, files=files)
+    return build_box_index(origin, images, list(numbers), absent=absent, files=files)
 
 
 def _place(origin: str, path: Path) -> str:
     return origin if origin.endswith(path.name) else f"{origin}: {path.name}"
 
 
-def _is_root(category: Mapping[str, Any]) -> bool:
-    """Roboflow's group above all classes, which no box is of."""
+def _is_roboflow_root(category: Mapping[str, Any]) -> bool:
+    """Returns whether a category is Roboflow's group above all classes, which no box belongs to."""
     return category.get("supercategory") in (None, "none") and category.get("id") == 0
 
 
-def _order(value: Any) -> tuple[int, str]:
+def _id_key(value: Any) -> tuple[int, str]:
     return (value, "") if isinstance(value, int) else (1 << 60, str(value))
 
 
-def _read(path: Path, place: str) -> dict[str, Any]:
+def _read_json(path: Path, place: str) -> dict[str, Any]:
     try:
-        held = plain(path.read_text(encoding="utf-8-sig"))
+        document = plain(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"is no JSON: {str(error).splitlines()[0][:100]}", place) from None
-    if not isinstance(held, dict) or not all(isinstance(held.get(key), list) for key in NEEDED):
-        raise InputError(f"is no file of COCO's kind: it needs lists called {', '.join(NEEDED)}", place)
-    for key in NEEDED:
-        for i, entry in enumerate(held[key]):
+    if not isinstance(document, dict) or not all(isinstance(document.get(key), list) for key in REQUIRED_LISTS):
+        raise InputError(f"is no COCO file: it needs lists called {', '.join(REQUIRED_LISTS)}", place)
+    for key in REQUIRED_LISTS:
+        for i, entry in enumerate(document[key]):
             if not isinstance(entry, dict):
                 raise InputError(f"takes entries of keys and values, got {shown(entry)}", f"{place}: {key}[{i}]")
             for name in ("id", "image_id", "category_id"):
                 if not isinstance(entry.get(name, 0), int | str):
                     raise InputError(f"{name} is a number or a word, got {shown(entry[name])}", f"{place}: {key}[{i}]")
-    return held
+    return document
 
 
-def _add(
-    found: list[Labelled],
+def _add_images(
+    images: list[LabelledImage],
     absent: list[str],
     path: Path,
-    held: Mapping[str, Any],
-    names: Mapping[str, int],
+    document: Mapping[str, Any],
+    numbers: Mapping[str, int],
     place: str,
     folder: Path,
 ) -> None:
-    split = split_called(path.stem.removeprefix("instances_")) or split_called(path.parent.name)
-    class_of = {category.get("id"): names.get(str(category.get("name"))) for category in held["categories"]}
-    boxes: dict[Any, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-    known = {image.get("id") for image in held["images"]}
-    for i, note in enumerate(held["annotations"]):
-        if note.get("image_id") not in known:
+    split = split_from_name(path.stem.removeprefix("instances_")) or split_from_name(path.parent.name)
+    class_of = {category.get("id"): numbers.get(str(category.get("name"))) for category in document["categories"]}
+    annotations_of: dict[Any, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    image_ids = {image.get("id") for image in document["images"]}
+    for i, annotation in enumerate(document["annotations"]):
+        if annotation.get("image_id") not in image_ids:
             raise InputError(
-                f"image_id {shown(note.get('image_id'))} is of none of the images", f"{place}: annotations[{i}]"
+                f"image_id {shown(annotation.get('image_id'))} is of none of the images", f"{place}: annotations[{i}]"
             )
-        if class_of.get(note.get("category_id")) is None:
+        if class_of.get(annotation.get("category_id")) is None:
             raise InputError(
-                f"category_id {shown(note.get('category_id'))} is of none of the categories "
+                f"category_id {shown(annotation.get('category_id'))} is of none of the categories "
                 f"({', '.join(str(c) for c in list(class_of)[:12])})",
                 f"{place}: annotations[{i}]",
             )
-        boxes[note.get("image_id")].append((i, note))
-    for i, image in enumerate(held["images"]):
+        annotations_of[annotation.get("image_id")].append((i, annotation))
+    for i, image in enumerate(document["images"]):
         name = image.get("file_name")
         if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"file_name is a file beside this one, got {shown(name)}", f"{place}: images[{i}]")
-        there = _lying(path, name)
-        if there is None:
+        file = _find_image(path, name)
+        if file is None:
             absent.append(name)
             continue
-        wide, high = (image.get(key) for key in ("width", "height"))
-        told_sides = all(isinstance(side, int) and 0 < side < MOST for side in (wide, high))
-        sides = (wide, high) if told_sides else sides_of(there)
-        told = (
+        width, height = (image.get(key) for key in ("width", "height"))
+        has_size = all(isinstance(side, int) and 0 < side < MAX_PIXELS for side in (width, height))
+        sides = (width, height) if has_size else image_size(file)
+        image_boxes = (
             [
-                _box(note, class_of[note.get("category_id")], sides, f"{place}: annotations[{k}]")  # type: ignore[arg-type]
-                for k, note in boxes[image.get("id")]
+                _parse_box(annotation, class_of[annotation.get("category_id")], sides, f"{place}: annotations[{k}]")  # type: ignore[arg-type]
+                for k, annotation in annotations_of[image.get("id")]
             ]
             if sides
             else []
         )
-        called = there.relative_to(folder).as_posix() if there.is_relative_to(folder) else name
-        found.append(Labelled(there, called, split, told, sides))
+        relative_name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else name
+        images.append(LabelledImage(file, relative_name, split, image_boxes, sides))
 
 
-def _lying(file: Path, name: str) -> Path | None:
-    """Where an image lies, as seen from the file that tells of it."""
-    called = file.stem.removeprefix("instances_")
+def _find_image(file: Path, name: str) -> Path | None:
+    """Returns the path of an image, searched around the file that names it; None where there is none."""
+    stem = file.stem.removeprefix("instances_")
     roots = file.parent, file.parent.parent
-    places = [root / sub for root in roots for sub in ("", "images", called, f"images/{called}")]
-    return next((p / name for p in places if is_there(p / name) and (p / name).is_file()), None)
+    places = [root / sub for root in roots for sub in ("", "images", stem, f"images/{stem}")]
+    return next((p / name for p in places if path_exists(p / name) and (p / name).is_file()), None)
 
 
-def _box(note: Mapping[str, Any], class_: int, sides: tuple[int, int], place: str) -> Box:
-    box = note.get("bbox")
+def _parse_box(annotation: Mapping[str, Any], class_: int, sides: tuple[int, int], place: str) -> Box:
+    box = annotation.get("bbox")
     if not (
-        isinstance(box, list) and len(box) == 4 and all(isinstance(v, (int, float)) and abs(v) < MOST for v in box)
+        isinstance(box, list)
+        and len(box) == 4
+        and all(isinstance(v, (int, float)) and abs(v) < MAX_PIXELS for v in box)
     ):
         raise InputError(f"bbox is x, y, width and height in pixels, got {shown(box)}", place)
-    (x, y, width, height), (wide, high) = box, sides
-    area = note.get("area")
+    (x, y, width, height), (image_width, image_height) = box, sides
+    area = annotation.get("area")
     return Box(
         class_,
-        x / wide,
-        y / high,
-        width / wide,
-        height / high,
-        bool(note.get("iscrowd")),
-        float(area) if isinstance(area, (int, float)) and 0 < area < MOST else float("nan"),
+        x / image_width,
+        y / image_height,
+        width / image_width,
+        height / image_height,
+        bool(annotation.get("iscrowd")),
+        float(area) if isinstance(area, (int, float)) and 0 < area < MAX_PIXELS else float("nan"),
     )

@@ -1,4 +1,7 @@
-"""Tables of images: CSV and parquet, of paths or of the files themselves, and labels. The only importer of pyarrow."""
+"""Tables of images and labels: CSV and parquet, with paths or whole image files in a column.
+
+The only importer of pyarrow.
+"""
 
 from __future__ import annotations
 
@@ -18,170 +21,197 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from scalesearch.data.images import SUFFIXES, File
-from scalesearch.data.index import SPLITS, Files, Index, index, split_called, stamp_of, told_of
+from scalesearch.data.index import SPLITS, Files, Index, build_index, size_and_mtime, split_from_name, stamp_of
 from scalesearch.errors import InputError, unknown
 from scalesearch.files import whole
 from scalesearch.typed_json import plain
 
-TABLES = (".parquet", ".csv", ".tsv")
-# What columns are usually called, but for case, spaces, hyphens and underscores.
-IMAGES = ("image", "img", "path", "file", "filename", "filepath", "imagepath", "imagename", "imagefile", "bytes")
-LABELS = ("label", "labels", "class", "classname", "category", "target", "finelabel", "species")
-SPLIT = "split"
-BATCH = 32  # rows that are read at a time
-MOST_BYTES = 1 << 28  # that they may have, every cell being as large as its group at most
+TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
+# Usual names of the columns, compared without case, spaces, hyphens and underscores.
+IMAGE_COLUMNS = ("image", "img", "path", "file", "filename", "filepath", "imagepath", "imagename", "imagefile", "bytes")
+LABEL_COLUMNS = ("label", "labels", "class", "classname", "category", "target", "finelabel", "species")
+SPLIT_COLUMN = "split"
+BATCH_ROWS = 32  # rows read at a time, at most
+MAX_BATCH_BYTES = 1 << 28  # bytes read at a time, counting every row as large as its whole row group
 
 
 def read_tables(files: Sequence[Path], origin: str, image: str | None = None, label: str | None = None) -> Index:
-    """The images in CSV or parquet files, whose names may say which split they are.
+    """Reads CSV or parquet files as an index; the names of several files may tell their splits.
 
-    A column holds paths (as from the file's folder) or the bytes of image files; another the labels; one called `split`
-    says where each belongs. Raises `InputError`, placed in the file, for columns that there are not.
+    A column holds paths (relative to the table's folder) or the bytes of image files, another holds the
+    labels, and one called `split`, where there is one, the splits.
+
+    Args:
+        files: The tables of the data set.
+        origin: How messages name the data set.
+        image: Name of the column of images; one of the usual names where None.
+        label: Name of the column of labels; one of the usual names where None.
+
+    Raises:
+        InputError: Placed at the file, if it is damaged or a column is missing or holds something else.
     """
     folder = Path(os.path.commonpath([path.parent for path in files]))
-    parts: list[_Part] = []
+    parts: list[_TableFile] = []
     names: list[str] = []
     labels: list[Any] = []
     splits: list[str | None] = []
     for path in files:
-        called = path.relative_to(folder).as_posix()
-        split = split_called(path.stem) or split_called(Path(called).parent.name)
-        several = len(files) > 1  # a table alone may be called as it likes
-        part = _Part(path, called if several else origin, called, split if several else None, image, label)
-        told = part.cells()
-        if any(label is not None for label in told[1]):  # the Hub has tests without their answers
+        relative_name = path.relative_to(folder).as_posix()
+        split = split_from_name(path.stem) or split_from_name(Path(relative_name).parent.name)
+        several = len(files) > 1  # the name of a single table says nothing about its split
+        part = _TableFile(
+            path, relative_name if several else origin, relative_name, split if several else None, image, label
+        )
+        rows = part.read_rows()
+        if any(label is not None for label in rows[1]):  # test splits on the Hub may have no labels
             parts.append(part)
-            names += told[0]
-            labels += told[1]
-            splits += told[2]
-    spoken_of = next((part.classes for part in parts if part.classes), ())
-    there = {str(label) for label in labels}
-    classes, absent = (tuple(name for name in spoken_of if (name in there) == wanted) for wanted in (True, False))
-    stamp = [(part.called, *told_of(part.path)) for part in parts]
+            names += rows[0]
+            labels += rows[1]
+            splits += rows[2]
+    declared = next((part.classes for part in parts if part.classes), ())
+    used_labels = {str(label) for label in labels}
+    classes, absent = (
+        tuple(name for name in declared if (name in used_labels) == with_image) for with_image in (True, False)
+    )
+    stamp = [(part.relative_name, *size_and_mtime(part.path)) for part in parts]
     if not names:
         raise InputError("holds no rows", origin)
     if all(part.encoded for part in parts):
-        return index(origin, names, labels, splits, stamp_of(stamp), Encoded(tuple(parts)), classes, absent=absent)
+        return build_index(
+            origin, names, labels, splits, stamp_of(stamp), ParquetImages(tuple(parts)), classes, absent=absent
+        )
     if any(part.encoded for part in parts):
         raise InputError("holds paths in one file and the images themselves in another", origin)
-    paths = [path for part in parts for path in _files(part)]
-    stamp_all = stamp_of([*stamp, *((name, *told_of(path)) for name, path in zip(names, paths))])
-    return index(origin, names, labels, splits, stamp_all, Files(paths), classes, absent=absent)
+    paths = [path for part in parts for path in _image_paths(part)]
+    stamp_all = stamp_of([*stamp, *((name, *size_and_mtime(path)) for name, path in zip(names, paths))])
+    return build_index(origin, names, labels, splits, stamp_all, Files(paths), classes, absent=absent)
 
 
-class _Part:
-    """One file of a data set: its columns, and where its image files are."""
+class _TableFile:
+    """Holds one table of a data set: its columns, and the paths of its image files."""
 
-    def __init__(self, path: Path, place: str, called: str, split: str | None, image: str | None, label: str | None):
-        self.path, self.place, self.called, self.split = path, place, called, split
+    def __init__(
+        self, path: Path, place: str, relative_name: str, split: str | None, image: str | None, label: str | None
+    ):
+        self.path, self.place, self.relative_name, self.split = path, place, relative_name, split
         self.table: pa.Table | None = None
         self.file: pq.ParquetFile | None = None
         try:
             if path.suffix.lower() == ".parquet":
                 self.file = pq.ParquetFile(path)
             else:
-                self.table = _csv(path)
+                self.table = _read_csv(path)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"is damaged or no {path.suffix[1:]} file: {str(error).splitlines()[0]}", place) from None
         self.schema: pa.Schema = self.file.schema_arrow if self.file else self.table.schema  # type: ignore[union-attr]
-        self.image = self._column(image, IMAGES, "image")
-        self.label = self._column(label, LABELS, "label")
-        kind = self.schema.field(self.image).type
-        self.encoded = pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-        self.nested = pa.types.is_struct(kind)
-        if self.nested and kind.get_field_index("bytes") < 0:
-            raise InputError(f"holds {kind}, in which no field is called bytes", f"{place}: {self.image}")
-        if not (self.encoded or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        self.image = self._find_column(image, IMAGE_COLUMNS, "image")
+        self.label = self._find_column(label, LABEL_COLUMNS, "label")
+        image_type = self.schema.field(self.image).type
+        self.encoded = (
+            pa.types.is_struct(image_type) or pa.types.is_binary(image_type) or pa.types.is_large_binary(image_type)
+        )
+        self.nested = pa.types.is_struct(image_type)
+        if self.nested and image_type.get_field_index("bytes") < 0:
+            raise InputError(f"holds {image_type}, in which no field is called bytes", f"{place}: {self.image}")
+        if not (self.encoded or pa.types.is_string(image_type) or pa.types.is_large_string(image_type)):
             raise InputError(
-                f"takes paths or the bytes of image files, and the column holds {kind}", f"{place}: {self.image}"
+                f"takes paths or the bytes of image files, and the column holds {image_type}", f"{place}: {self.image}"
             )
-        labelled = self.schema.field(self.label).type
-        if pa.types.is_nested(labelled):
+        label_type = self.schema.field(self.label).type
+        if pa.types.is_nested(label_type):
             raise InputError(
-                f"takes one class for each image, and the column holds {labelled}", f"{place}: {self.label}"
+                f"takes one class for each image, and the column holds {label_type}", f"{place}: {self.label}"
             )
         self.classes = _class_names(self.schema, self.label)
         self.paths: list[str] = []
 
-    def _column(self, wanted: str | None, usual: tuple[str, ...], what: str) -> str:
-        """The column that is wanted, or called as usual."""
-        there = {_plain(name): name for name in reversed(self.schema.names)}
-        if wanted is not None and wanted not in self.schema.names and _plain(wanted) not in there:
-            raise InputError(unknown("column", wanted, self.schema.names), f"{self.place}: {what}")
-        if wanted in self.schema.names:
-            found: str | None = wanted
+    def _find_column(self, requested: str | None, usual_names: tuple[str, ...], what: str) -> str:
+        """Returns the name of the requested column, or of the one that has a usual name."""
+        by_name = {_normalise_name(name): name for name in reversed(self.schema.names)}
+        if requested is not None and requested not in self.schema.names and _normalise_name(requested) not in by_name:
+            raise InputError(unknown("column", requested, self.schema.names), f"{self.place}: {what}")
+        if requested in self.schema.names:
+            column: str | None = requested
         else:
-            found = next((there[name] for name in map(_plain, [wanted] if wanted else usual) if name in there), None)
-        if found is None:
+            column = next(
+                (
+                    by_name[name]
+                    for name in map(_normalise_name, [requested] if requested else usual_names)
+                    if name in by_name
+                ),
+                None,
+            )
+        if column is None:
             raise InputError(
                 f"no column says the {what}; it has {', '.join(self.schema.names)}; name one (`{what}:` "
                 f"in a study, --{what} on the command line)",
                 self.place,
             )
-        if self.schema.names.count(found) > 1:
-            raise InputError(f"has two columns called {found}", f"{self.place}: {what}")
-        return found
+        if self.schema.names.count(column) > 1:
+            raise InputError(f"has two columns called {column}", f"{self.place}: {what}")
+        return column
 
-    def cells(self) -> tuple[list[str], list[Any], list[str | None]]:
-        """What every image is called, its label and its split."""
-        split = next((name for name in self.schema.names if _plain(name) == SPLIT), None)
+    def read_rows(self) -> tuple[list[str], list[Any], list[str | None]]:
+        """Returns the name, the label and the split of every image."""
+        split = next((name for name in self.schema.names if _normalise_name(name) == SPLIT_COLUMN), None)
         columns = [self.label, *([split] if split else [])]
         has_path = self.nested and self.schema.field(self.image).type.get_field_index("path") >= 0
-        named = f"{self.image}.path" if has_path else None if self.encoded else self.image
+        name_column = f"{self.image}.path" if has_path else None if self.encoded else self.image
 
         def read(names):
             return self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
 
-        table = read([*columns, named] if named else columns)
-        labels = _labels(table[self.label].to_pylist())
+        table = read([*columns, name_column] if name_column else columns)
+        labels = _clean_labels(table[self.label].to_pylist())
         if self.classes:
-            labels = [self._named(label) for label in labels]
+            labels = [self._label_name(label) for label in labels]
         if None in labels and any(label is not None for label in labels):
             raise InputError(f"row {labels.index(None) + 1} has no label", self.place)
         splits: list[str | None] = [self.split] * len(labels)
         if split:
-            told = table[split].to_pylist()
-            splits = [split_called(str(cell)) if cell else None for cell in told]
-            for cell, known in zip(told, splits):
-                if cell and not known:
+            split_cells = table[split].to_pylist()
+            splits = [split_from_name(str(cell)) if cell else None for cell in split_cells]
+            for cell, value in zip(split_cells, splits):
+                if cell and not value:
                     raise InputError(unknown("split", cell, SPLITS), f"{self.place}: {split}")
-        cells: list[Any] = [None] * len(labels)
+        image_names: list[Any] = [None] * len(labels)
         if has_path:
-            cells = table[self.image].combine_chunks().field("path").to_pylist()
-        elif named:
-            cells = self.paths = [str(cell) for cell in table[self.image].to_pylist()]
-        prefix = f"{self.called}:" if self.encoded else ""
-        if None in cells or len({*cells}) < len(cells):  # a row is no more called like another one
-            cells = [f"{cell} (row {row + 1})" if cell else row for row, cell in enumerate(cells)]
-        return [f"{prefix}{cell}" for cell in cells], labels, splits
+            image_names = table[self.image].combine_chunks().field("path").to_pylist()
+        elif name_column:
+            image_names = self.paths = [str(cell) for cell in table[self.image].to_pylist()]
+        prefix = f"{self.relative_name}:" if self.encoded else ""
+        if None in image_names or len({*image_names}) < len(image_names):  # names of rows must be unique
+            image_names = [f"{cell} (row {row + 1})" if cell else row for row, cell in enumerate(image_names)]
+        return [f"{prefix}{cell}" for cell in image_names], labels, splits
 
-    def _named(self, label: Any) -> Any:
+    def _label_name(self, label: Any) -> Any:
         assert self.classes is not None
         if isinstance(label, int) and 0 <= label < len(self.classes):
             return self.classes[label]
-        return None if label == -1 else label  # the Hub's way to say that there is none
+        return None if label == -1 else label  # the Hub writes -1 for a missing label
 
 
-def _plain(name: str) -> str:
+def _normalise_name(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.casefold())
 
 
-def _labels(cells: Sequence[Any]) -> list[Any]:
-    """An empty cell is none; numbers that a column of fractions holds are whole."""
-    told = [cell.strip() or None if isinstance(cell, str) else cell for cell in cells]
-    if all(label is None or (isinstance(label, float) and label.is_integer()) for label in told):
-        return [None if label is None else int(label) for label in told]
-    if all(label is None or (isinstance(label, str) and re.fullmatch(r"\d+\.0+", label)) for label in told):
-        return [None if label is None else label.partition(".")[0] for label in told]
-    return told
+def _clean_labels(values: Sequence[Any]) -> list[Any]:
+    """Returns labels with empty cells as None and integral floats as integers."""
+    labels = [cell.strip() or None if isinstance(cell, str) else cell for cell in values]
+    if all(label is None or (isinstance(label, float) and label.is_integer()) for label in labels):
+        return [None if label is None else int(label) for label in labels]
+    if all(label is None or (isinstance(label, str) and re.fullmatch(r"\d+\.0+", label)) for label in labels):
+        return [None if label is None else label.partition(".")[0] for label in labels]
+    return labels
 
 
-def _csv(path: Path) -> pa.Table:
-    """Every cell as it is written, separated by what the first line has most of: commas, semicolons or tabs.
+def _read_csv(path: Path) -> pa.Table:
+    """Reads a CSV file with all cells as text.
 
-    UTF-8, with a byte-order mark UTF-16, else what Western spreadsheets write.
+    The separator is whichever of comma, semicolon and tab the first line has most of. The encoding is UTF-8,
+    UTF-16 with a byte-order mark, or else Windows-1252.
     """
-    text = _text(path.read_bytes())
+    text = _decode(path.read_bytes())
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     names = next(csv.reader(text.splitlines()[:1], delimiter=delimiter), [])
     return pyarrow.csv.read_csv(
@@ -191,7 +221,7 @@ def _csv(path: Path) -> pa.Table:
     )
 
 
-def _text(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return raw.decode("utf-16")
     try:
@@ -200,22 +230,25 @@ def _text(raw: bytes) -> str:
         return raw.decode("cp1252", "replace")
 
 
-def _files(part: _Part) -> list[Path]:
-    """Where the files that a table names lie: as seen from its folder; of cells that are mere names, also further down
-    where there is one such file, and without its suffix."""
+def _image_paths(part: _TableFile) -> list[Path]:
+    """Returns the paths of the image files that a table names, relative to its folder.
+
+    A missing file is searched by name below the folder, with or without suffix, and taken where only one
+    matches.
+    """
     folder = part.path.parent
-    there = [folder / cell for cell in part.paths]
-    if all(path.is_file() for path in there):
-        return there
-    below = folder / part.path.stem if (folder / part.path.stem).is_dir() else folder
-    lying = [path for path in below.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
-    called = Counter(name for path in lying for name in (path.name, path.stem))
-    of = {name: path for path in lying for name in (path.name, path.stem) if called[name] == 1}
-    return [path if path.is_file() else of.get(cell, path) for cell, path in zip(part.paths, there)]
+    paths = [folder / cell for cell in part.paths]
+    if all(path.is_file() for path in paths):
+        return paths
+    root = folder / part.path.stem if (folder / part.path.stem).is_dir() else folder
+    candidates = [path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    name_counts = Counter(name for path in candidates for name in (path.name, path.stem))
+    unique = {name: path for path in candidates for name in (path.name, path.stem) if name_counts[name] == 1}
+    return [path if path.is_file() else unique.get(cell, path) for cell, path in zip(part.paths, paths)]
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
-    """What the Hub's parquet files say that the numbers of a column are called."""
+    """Returns the class names that a Hub parquet file's metadata gives for a column of numbers, or None."""
     try:
         features = plain((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[label]["names"]
@@ -225,37 +258,40 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Image files inside parquet files, read a group of rows at a time."""
+class ParquetImages:
+    """Image files inside parquet files, read one group of rows at a time."""
 
-    parts: tuple[_Part, ...]
+    parts: tuple[_TableFile, ...]
 
     def read(self, rows: Sequence[int]) -> Iterator[File | OSError]:
-        start, at = 0, 0
+        """Yields the bytes of the image files at `rows`, which ascend; an `OSError` for an empty cell."""
+        start, position = 0, 0
         for part in self.parts:
             file = pq.ParquetFile(part.path)
             for group in range(file.num_row_groups):
                 end = start + file.metadata.row_group(group).num_rows
-                upto = bisect.bisect_left(rows, end, lo=at)
-                first = start
-                many = max(1, min(BATCH, MOST_BYTES // max(1, file.metadata.row_group(group).total_byte_size)))
-                for batch in file.iter_batches(many, [group], [part.image]) if upto > at else ():
+                stop = bisect.bisect_left(rows, end, lo=position)
+                batch_start = start
+                batch_size = max(
+                    1, min(BATCH_ROWS, MAX_BATCH_BYTES // max(1, file.metadata.row_group(group).total_byte_size))
+                )
+                for batch in file.iter_batches(batch_size, [group], [part.image]) if stop > position else ():
                     column = batch.column(0).field("bytes") if part.nested else batch.column(0)
-                    while at < upto and rows[at] < first + len(column):
-                        yield column[rows[at] - first].as_py() or OSError("no image there")
-                        at += 1
-                    first += len(column)
-                start, at = end, upto
+                    while position < stop and rows[position] < batch_start + len(column):
+                        yield column[rows[position] - batch_start].as_py() or OSError("no image there")
+                        position += 1
+                    batch_start += len(column)
+                start, position = end, stop
 
 
 def write_parquet(path: Path, columns: dict[str, list[Any]]) -> None:
-    """Columns of equal length, whole or not at all."""
+    """Writes columns of equal length to a parquet file, whole or not at all."""
     with whole(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
 
 def read_parquet(path: Path) -> list[dict[str, Any]]:
-    """The rows. Raises `InputError` for a damaged file."""
+    """Returns the rows of a parquet file. Raises `InputError` for a damaged one."""
     try:
         return pq.read_table(path).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:

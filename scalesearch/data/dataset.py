@@ -1,4 +1,4 @@
-"""A data set of image files: opened by what a study says of it, read once, split once, decoded once."""
+"""A data set of image files: opened by a study's `data` section, read once, split once, decoded once."""
 
 from __future__ import annotations
 
@@ -14,25 +14,32 @@ from scalesearch.data import arrays, boxes, coco, columns, folders, voc, yolo_la
 from scalesearch.data.duplicates import Pair, duplicates
 from scalesearch.data.facts import Source, Split
 from scalesearch.data.health import Health, check_health, health
-from scalesearch.data.index import Index, split_called, stamp_of
-from scalesearch.data.pixels import Pixels, store_path, stored
+from scalesearch.data.index import Index, split_from_name, stamp_of
+from scalesearch.data.pixels import Pixels, load_store, store_path
 from scalesearch.data.scan import Scan, scan
-from scalesearch.data.splits import Shares, assign, difference, rows_of, write_splits
+from scalesearch.data.splits import Shares, assign, describe_changes, rows_by_split, write_splits
 from scalesearch.errors import InputError
 from scalesearch.hub import hub_data
 from scalesearch.signature import Natural, Rule, Sides
 
 HUB = "hf:"
-USUAL = 224  # side that studies train at where images are larger and they don't say
+DEFAULT_RESOLUTION = 224  # pixels; the resolution where a study gives none and images are larger
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a study says of its data. `source` is a name, a path or `hf:OWNER/NAME`; `image` and `label` name columns.
+class DataConfig:
+    """The `data` section of a study.
 
-    `val` and `test` are the shares cut off where the data has no such splits, `unreadable` the share of files that may
-    be broken. `mirror` says whether a mirrored image still shows its class; `size` is the side that images are kept
-    at, or their height and width.
+    Attributes:
+        source: A name, a path or `hf:OWNER/NAME`.
+        image: The column of images in a table.
+        label: The column of labels in a table.
+        val: Share of training images for validation where the data has no such split.
+        test: Share of training images for the test where the data has no such split.
+        seed: Of the splits that are made here.
+        unreadable: Share of files that may be broken.
+        mirror: Whether a mirrored image still shows its class.
+        size: Side in pixels that images are stored at, or their height and width; chosen by the data where None.
     """
 
     source: str
@@ -48,60 +55,70 @@ class Told:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images by class. Opening it reads every file, or takes what an earlier reading found where no file changed."""
+    """A data set of images with classes. Scans are cached on disk and reused while no file changes."""
 
-    told: Told
+    config: DataConfig
     index: Index
 
     @cached_property
     def scan(self) -> Scan:
+        """Returns what reading every image once has found."""
         return scan(self.index)
 
     @cached_property
     def pairs(self) -> list[Pair]:
+        """Returns the pairs of exact and near duplicates."""
         return duplicates(self.scan)
 
     @cached_property
     def splits(self) -> list[str]:
-        shares = Shares(self.told.val, self.told.test, self.told.seed)
+        """Returns the split of every image, `LEFT_OUT` for those in none."""
+        shares = Shares(self.config.val, self.config.test, self.config.seed)
         return assign(self.index, self.scan, self.pairs, shares)
 
     @cached_property
     def health(self) -> Health:
+        """Returns counts and faults of the data set."""
         return health(self.index, self.scan, self.pairs, self.splits)
 
     @property
     def channels(self) -> int:
-        """As many as pixels have; of files, one where all are grey, else three."""
+        """Returns the number of channels: an array's own; of files 1 if all are grey, else 3."""
         if isinstance(self.index.store, arrays.Arrays):
             return self.index.store.pixels.shape[3]
         return 1 if self.scan.grey[self.scan.readable].all() else 3
 
     def check(self) -> None:
-        """Raises `InputError` for what no study should train on."""
-        check_health(self.health, self.told.unreadable)
+        """Raises `InputError` for a data set that no study should train on."""
+        check_health(self.health, self.config.unreadable)
 
     def source(self, size: Sides) -> Source:
-        """Its facts, and its images kept at `size` or, where most are smaller, at theirs: their middles, and where they
-        have boxes all of them in letterboxes."""
+        """Returns the facts of the data set and a loader of its images, stored at `size` or smaller.
+
+        Images are centre-cropped to that size, or letterboxed where they have boxes. A size in the data's own
+        config takes precedence; else `size` (a side in pixels, or height and width) is reduced to the median
+        image's side.
+        """
         truth = self.index.truth
         native = self.scan.longer_side if truth else self.scan.shorter_side
-        kept = self.told.size or _within(size, native)
-        rows = rows_of(self.splits)
-        split = {name: (there, self._labels(there, kept)) for name, there in rows.items()}
+        stored_size = self.config.size or _fit_size(size, native)
+        rows = rows_by_split(self.splits)
+        labelled_rows = {
+            name: (split_rows, self._split_labels(split_rows, stored_size)) for name, split_rows in rows.items()
+        }
         return Source(
-            self.told.source.rstrip("/").rpartition("/")[2],
-            min(native, USUAL),
+            self.config.source.rstrip("/").rpartition("/")[2],
+            min(native, DEFAULT_RESOLUTION),
             self.channels,
             len(self.index.classes),
-            self.told.mirror,
-            {name: len(there) for name, there in rows.items()},
-            partial(load, self.told, self.scan.digest, kept, self.channels, split),
+            self.config.mirror,
+            {name: len(split_rows) for name, split_rows in rows.items()},
+            partial(load, self.config, self.scan.digest, stored_size, self.channels, labelled_rows),
             self.index.origin,
             "detection" if truth else "classification",
             self.index.classes,
             self.scan.digest,
-            kept,
+            stored_size,
             stamp_of(
                 [
                     self.index.classes,
@@ -112,114 +129,128 @@ class DataSet:
             ),
         )
 
-    def _labels(self, rows: np.ndarray, size: Sides) -> np.ndarray | boxes.Targets:
-        """Of some images: the numbers of their classes, or their boxes where they are kept at `size`."""
+    def _split_labels(self, rows: np.ndarray, size: Sides) -> np.ndarray | boxes.Targets:
+        """Returns the class numbers of images, `(n,)` int64, or their boxes in letterboxes of `size`."""
         if (truth := self.index.truth) is None:
             numbers = {name: i for i, name in enumerate(self.index.classes)}
             return np.array([numbers[self.index.labels[row]] for row in rows], np.int64)
-        return boxes.targets(truth.of(rows), self.scan.widths[rows], self.scan.heights[rows], size)
+        return boxes.targets(truth.select(rows), self.scan.widths[rows], self.scan.heights[rows], size)
 
-    def keep_splits(self, folder: Path) -> None:
-        """Write `splits.parquet` in a run's folder, or hold the images against the one there.
+    def save_or_check_splits(self, folder: Path) -> None:
+        """Writes `splits.parquet` in a run's folder, or checks that the images are those of the file there.
 
-        Raises `InputError` where these have changed since.
+        Raises `InputError` where they have changed since the file was written.
         """
         path = folder / "splits.parquet"
         if not path.exists():
             write_splits(path, self.index, self.scan, self.splits)
-        elif said := difference(path, self.index, self.scan, self.splits):
+        elif changes := describe_changes(path, self.index, self.scan, self.splits):
             raise InputError(
-                f"has changed since the run in {folder} began: {said}; bring it back as it was, or start "
+                f"has changed since the run in {folder} began: {changes}; bring it back as it was, or start "
                 "anew in another folder with --out",
                 self.index.origin,
             )
 
 
-def _within(size: Sides, native: int) -> Sides:
-    """`size` where images have so many pixels on their shorter side, else as much of it, in its shape."""
+def _fit_size(size: Sides, native: int) -> Sides:
+    """Returns `size`, scaled down in its shape where images have a side of only `native` pixels."""
     if isinstance(size, int):
         return min(size, native)
-    share = min(1.0, native / min(size))
-    return max(1, round(size[0] * share)), max(1, round(size[1] * share))
+    scale = min(1.0, native / min(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def load(
-    told: Told, digest: str, size: Sides, channels: int, rows: Mapping[str, tuple[np.ndarray, Any]]
+    config: DataConfig, digest: str, size: Sides, channels: int, rows: Mapping[str, tuple[np.ndarray, Any]]
 ) -> dict[str, Split]:
-    """The images of every split, from the cache of this machine, decoded first where it has none."""
-    whole = any(isinstance(labels, boxes.Targets) for _, labels in rows.values())
-    path = store_path(digest, size, channels, whole)
+    """Returns images and labels by split, from this machine's cache; decodes them first where it has none.
+
+    Args:
+        config: The data set, opened again if images must be decoded.
+        digest: Of the contents that the rows refer to.
+        size: Side in pixels that images are stored at, or their height and width.
+        channels: 1 or 3, or an array's own number.
+        rows: By split, the rows of its images and their labels.
+
+    Raises:
+        InputError: If the images have changed since the splits were made.
+    """
+    letterbox = any(isinstance(labels, boxes.Targets) for _, labels in rows.values())
+    path = store_path(digest, size, channels, letterbox)
     if path.exists():
         pixels = np.load(path, mmap_mode="r")
     else:
-        opened = open_data(told)
-        if opened.scan.digest != digest:
+        data = open_data(config)
+        if data.scan.digest != digest:
             raise InputError(
-                "has changed since its splits were made; bring it back as it was, or start anew", told.source
+                "has changed since its splits were made; bring it back as it was, or start anew", config.source
             )
-        pixels = stored(opened.index, opened.scan, size, channels, whole)
-    return {split: (Pixels(pixels, which), labels) for split, (which, labels) in rows.items()}
+        pixels = load_store(data.index, data.scan, size, channels, letterbox)
+    return {split: (Pixels(pixels, split_rows), labels) for split, (split_rows, labels) in rows.items()}
 
 
-def open_data(told: Told) -> DataSet:
-    """The data set that a path or a name of the Hub leads to; nothing is read of its images yet.
+def open_data(config: DataConfig) -> DataSet:
+    """Opens the data set at a path or a name of the Hub; no image is read yet.
 
     Raises `InputError`, placed at the path, where there is none.
     """
-    index = _index(told)
-    key = told, index.stamp
-    if key not in _opened:
-        while len(_opened) > 3:
-            _opened.pop(next(iter(_opened)))
-        _opened[key] = DataSet(told, index)
-    return _opened[key]
+    index = _read_index(config)
+    key = config, index.stamp
+    if key not in _data_sets:
+        while len(_data_sets) > 3:
+            _data_sets.pop(next(iter(_data_sets)))
+        _data_sets[key] = DataSet(config, index)
+    return _data_sets[key]
 
 
-_opened: dict[tuple[Told, str], DataSet] = {}  # as long as no file changes
+_data_sets: dict[tuple[DataConfig, str], DataSet] = {}  # the latest few; a changed file changes the stamp
 
 
-def _index(told: Told) -> Index:
-    origin = told.source
+def _read_index(config: DataConfig) -> Index:
+    origin = config.source
     path = hub_data(origin.removeprefix(HUB), origin) if origin.startswith(HUB) else Path(origin).expanduser()
     if path.is_file() and path.suffix.lower() == ".npz":
         return arrays.read_npz(path, origin)
     if arrays.is_cifar(path):
         return arrays.read_cifar(path, origin)
-    if path.is_file() and path.suffix.lower() in columns.TABLES:
-        return columns.read_tables([path], origin, told.image, told.label)
+    if path.is_file() and path.suffix.lower() in columns.TABLE_SUFFIXES:
+        return columns.read_tables([path], origin, config.image, config.label)
     if path.is_dir():
-        return _with_boxes(path, origin) or _folder(path, told)
+        return _read_box_folder(path, origin) or _read_folder(path, config)
     if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
         return yolo_labels.read_data_yaml(path, origin)
     if path.suffix.lower() == ".json" and path.is_file():
         return coco.read_coco([path], origin, path.parent)
     if path.exists():
         raise InputError(
-            f"is no data set; takes a folder, {', '.join(columns.TABLES)}, .npz or CIFAR's archives, and "
+            f"is no data set; takes a folder, {', '.join(columns.TABLE_SUFFIXES)}, .npz or CIFAR's archives, and "
             "with boxes a data YAML or COCO's .json",
             origin,
         )
     raise InputError("is no file and no folder", origin)
 
 
-def _with_boxes(path: Path, origin: str) -> Index | None:
-    """Of a folder with boxes in one of the three usual ways."""
-    if there := voc.find_voc(path):
-        return voc.read_voc(there, origin)
+def _read_box_folder(path: Path, origin: str) -> Index | None:
+    """Returns the index of a folder with boxes in the format of VOC, COCO or YOLO, or None."""
+    if voc_folder := voc.find_voc(path):
+        return voc.read_voc(voc_folder, origin)
     if files := coco.find_coco(path):
         return coco.read_coco(files, origin, path)
-    if (told := yolo_labels.find_yaml(path)) or yolo_labels.has_labels(path):
-        return yolo_labels.read_data_yaml(told, origin) if told else yolo_labels.read_labelled(path, origin)
+    if (data_yaml := yolo_labels.find_yaml(path)) or yolo_labels.has_labels(path):
+        return yolo_labels.read_data_yaml(data_yaml, origin) if data_yaml else yolo_labels.read_labelled(path, origin)
     return None
 
 
-def _folder(path: Path, told: Told) -> Index:
-    """Class folders, where there are two and no columns are named; else tables, at best those called as splits."""
-    tables = sorted(p for p in path.rglob("*") if p.suffix.lower() in columns.TABLES and p.is_file())
-    if not tables or (folders.has_classes(path) and not (told.image or told.label)):
-        return folders.read_folder(path, told.source)
-    kinds = {p.suffix.lower() for p in tables}
-    kind = ".parquet" if ".parquet" in kinds else tables[0].suffix.lower()
-    alike = [p for p in tables if p.suffix.lower() == kind]
-    named = [p for p in alike if split_called(p.stem) or split_called(p.parent.name)]
-    return columns.read_tables(named or alike, told.source, told.image, told.label)
+def _read_folder(path: Path, config: DataConfig) -> Index:
+    """Reads class folders, if there are two or more and the config names no columns; else the folder's tables.
+
+    Of tables those are read whose names are names of splits, or all where there are no such.
+    """
+    tables = sorted(p for p in path.rglob("*") if p.suffix.lower() in columns.TABLE_SUFFIXES and p.is_file())
+    if not tables or (folders.has_classes(path) and not (config.image or config.label)):
+        return folders.read_folder(path, config.source)
+    suffixes = {p.suffix.lower() for p in tables}
+    suffix = ".parquet" if ".parquet" in suffixes else tables[0].suffix.lower()
+    same_kind = [p for p in tables if p.suffix.lower() == suffix]
+    split_tables = [p for p in same_kind if split_from_name(p.stem) or split_from_name(p.parent.name)]
+    return columns.read_tables(split_tables or same_kind, config.source, config.image, config.label)

@@ -1,4 +1,7 @@
-"""Scikit-learn's handwritten digits: 1,797 real 8×8 images that come with the package. The only importer of sklearn."""
+"""Scikit-learn's handwritten digits: 1,797 real 8×8 images that come with the package.
+
+The only importer of sklearn.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from typing import Any
 
 
 def load_digits() -> dict[str, Any]:
-    """60 % for training, 20 % for validation, 20 % for the final test; the same split always, classes balanced."""
+    """Returns the `train`, `val` and `test` splits: 60 %, 20 % and 20 %, always the same, stratified by class.
+
+    Images are uint8 `(n, 1, 8, 8)`, labels int64 `(n,)`.
+    """
     import numpy as np
     from sklearn.datasets import load_digits as sklearn_digits
     from sklearn.model_selection import train_test_split

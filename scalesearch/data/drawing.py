@@ -1,4 +1,7 @@
-"""Boxes drawn into images: as files, as frames of a video, inside a page. Pillow's importer, with `images.py`."""
+"""Draws boxes into images: for files, for frames of a video, and inside a page.
+
+With `images.py` the only importer of Pillow.
+"""
 
 from __future__ import annotations
 
@@ -10,59 +13,76 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from scalesearch.data.images import File, opened, plain, uri
+from scalesearch.data.images import File, open_image, upright_8bit, webp_uri
 from scalesearch.files import whole
 
-GOLDEN = 0.618034  # of the circle of colours, between one class and the next
+HUE_STEP = 0.618034  # step in hue, as a share of the full circle, from one class to the next
 
 
 class Mark(NamedTuple):
-    """A box to draw: first corner, width and height in pixels, what is written above, and a number for its colour."""
+    """A box to draw.
+
+    Attributes:
+        box: First corner, width and height in pixels.
+        text: Written above the box; none where empty.
+        colour: A number that picks the hue, such as that of a class.
+    """
 
     box: tuple[float, float, float, float]
     text: str
     colour: int
 
 
-def marked(file: File, marks: Sequence[Mark]) -> np.ndarray:
-    """The image, upright, with boxes drawn in it, `(height, width, 3)`. ValueError for what is no image."""
-    return np.asarray(_marked(file, marks))
+def draw_marks(file: File, marks: Sequence[Mark]) -> np.ndarray:
+    """Returns an image, upright, with boxes drawn into it: uint8 `(height, width, 3)`.
+
+    Raises `ValueError` for a file that is no image.
+    """
+    return np.asarray(_load_and_draw(file, marks))
 
 
-def save_marked(file: File, marks: Sequence[Mark], path: Path) -> None:
-    """The same as a file."""
-    there = _marked(file, marks)
+def save_drawing(file: File, marks: Sequence[Mark], path: Path) -> None:
+    """Writes an image, upright, with boxes drawn into it to `path`, in the format of its suffix or as JPEG.
+
+    Raises `ValueError` for a file that is no image.
+    """
+    canvas = _load_and_draw(file, marks)
     with whole(path) as temporary:
-        there.save(temporary, Image.registered_extensions().get(path.suffix.lower(), "JPEG"), quality=92)
+        canvas.save(temporary, Image.registered_extensions().get(path.suffix.lower(), "JPEG"), quality=92)
 
 
-def marked_uri(pixels: np.ndarray, marks: Sequence[Mark], side: int = 240) -> str:
-    """Pixels `(height, width, channels)` with boxes drawn in them, `side` pixels on the longer side, to stand inside a
-    page; the boxes are in pixels of those."""
-    with opened(pixels) as image:
-        there = plain(image, 3)
-    by = side / max(there.size)
-    there = there.resize((max(1, round(there.width * by)), max(1, round(there.height * by))))
-    _mark(there, [Mark((x * by, y * by, w * by, h * by), text, c) for (x, y, w, h), text, c in marks])
-    return uri(there)
+def drawing_uri(pixels: np.ndarray, marks: Sequence[Mark], side: int = 240) -> str:
+    """Returns a data URI of an image with boxes drawn into it, to be placed inside a page.
+
+    Args:
+        pixels: uint8 `(height, width, channels)`.
+        marks: Boxes in pixels of that array.
+        side: Longer side of the drawing in pixels.
+    """
+    with open_image(pixels) as image:
+        canvas = upright_8bit(image, 3)
+    scale = side / max(canvas.size)
+    canvas = canvas.resize((max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale))))
+    _draw(canvas, [Mark((x * scale, y * scale, w * scale, h * scale), text, c) for (x, y, w, h), text, c in marks])
+    return webp_uri(canvas)
 
 
-def _marked(file: File, marks: Sequence[Mark]) -> Image.Image:
-    with opened(file) as image:
-        there = plain(image, 3)
-    _mark(there, marks)
-    return there
+def _load_and_draw(file: File, marks: Sequence[Mark]) -> Image.Image:
+    with open_image(file) as image:
+        canvas = upright_8bit(image, 3)
+    _draw(canvas, marks)
+    return canvas
 
 
-def _mark(there: Image.Image, marks: Sequence[Mark]) -> None:
-    pen, line = ImageDraw.Draw(there), max(1, round(max(there.size) / 300))
-    font = ImageFont.load_default(max(10, round(max(there.size) / 50)))
+def _draw(canvas: Image.Image, marks: Sequence[Mark]) -> None:
+    pen, line_width = ImageDraw.Draw(canvas), max(1, round(max(canvas.size) / 300))
+    font = ImageFont.load_default(max(10, round(max(canvas.size) / 50)))
     for (x, y, width, height), text, colour in marks:
-        shade = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(colour * GOLDEN % 1, 0.75, 0.9))
-        pen.rectangle((x, y, max(x, x + width), max(y, y + height)), outline=shade, width=line)
+        rgb = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(colour * HUE_STEP % 1, 0.75, 0.9))
+        pen.rectangle((x, y, max(x, x + width), max(y, y + height)), outline=rgb, width=line_width)
         if not text:
             continue
         left, top, right, bottom = pen.textbbox((x, y), text, font)
-        up = min(bottom - top + 4, top)
-        pen.rectangle((left, top - up, right + 4, bottom - up + 2), fill=shade)
-        pen.text((x + 2, y - up), text, "white", font)
+        label_height = min(bottom - top + 4, top)
+        pen.rectangle((left, top - label_height, right + 4, bottom - label_height + 2), fill=rgb)
+        pen.text((x + 2, y - label_height), text, "white", font)

@@ -1,4 +1,4 @@
-"""The images of one split, one after the other, each with its class: for networks that others have trained."""
+"""The images of one split in order, with their classes: for scoring networks that are already trained."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from scalesearch.data.boxes import Truth
 from scalesearch.data.columns import read_parquet
 from scalesearch.data.images import File
-from scalesearch.data.index import SPLITS, Arrays, Index, index
-from scalesearch.data.scan import in_order
-from scalesearch.data.sources import data_set, known_source
+from scalesearch.data.index import SPLITS, Arrays, Index, build_index
+from scalesearch.data.scan import map_images
+from scalesearch.data.sources import data_set, registered_source
 from scalesearch.errors import InputError
 
 T = TypeVar("T")
@@ -22,7 +22,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Examples:
-    """The rows of an index that are in a split."""
+    """The images of one split of a data set.
+
+    Attributes:
+        index: The whole data set.
+        rows: The rows of the index that are in the split.
+        class_names: By class number; may be empty for a source that names none.
+        classes: Number of classes.
+    """
 
     index: Index
     rows: list[int]
@@ -31,52 +38,66 @@ class Examples:
 
     @property
     def origin(self) -> str:
+        """Returns the name that messages give the data set."""
         return self.index.origin
 
-    def prepared(self, prepare: Callable[[File], T]) -> Iterator[tuple[T, int]]:
-        """What `prepare` makes of every image, and the number of its class; by all cores."""
+    def labelled_images(self, prepare: Callable[[File], T]) -> Iterator[tuple[T, int]]:
+        """Yields what `prepare` returns for every image, with the number of its class.
+
+        `prepare` runs in threads on all cores. Raises `InputError` for an image that cannot be read.
+        """
         numbers = {name: number for number, name in enumerate(self.index.classes)}
         return ((image, numbers[self.index.labels[row]]) for row, image in zip(self.rows, self.images(prepare)))
 
     def images(self, prepare: Callable[[File], T]) -> Iterator[T]:
-        """What `prepare` makes of every image; by all cores."""
-        made = in_order(self.index, self.rows, prepare, "scoring images")
-        for row, image in zip(self.rows, made, strict=True):
+        """Yields what `prepare` returns for every image, in order.
+
+        `prepare` runs in threads on all cores. Raises `InputError` for an image that cannot be read.
+        """
+        results = map_images(self.index, self.rows, prepare, "scoring images")
+        for row, image in zip(self.rows, results, strict=True):
             if isinstance(image, Exception):
                 raise InputError(f"cannot be read ({image})", f"{self.origin}: {self.index.names[row]}")
             yield image
 
     @property
     def boxes(self) -> Truth | None:
-        """The boxes in them, images counted in their order here."""
-        return None if self.index.truth is None else self.index.truth.of(np.array(self.rows, np.int64))
+        """Returns the boxes of these images, numbered in their order here; None for a classification set."""
+        return None if self.index.truth is None else self.index.truth.select(np.array(self.rows, np.int64))
 
 
-def examples(data: str | Mapping[str, Any], split: str = "test", kept: Path | None = None) -> Examples:
-    """The images of a split (train, val or test) of any data set; of one that a training has `kept` the splits of
-    (`splits.parquet`), as they were then. Raises `InputError` where there are none.
+def examples(data: str | Mapping[str, Any], split: str = "test", splits_file: Path | None = None) -> Examples:
+    """Returns the images of a split of any data set.
+
+    Args:
+        data: A name, a path or a `data` section.
+        split: train, val or test.
+        splits_file: The `splits.parquet` of a training run. Its splits are used if it lists the same images.
+
+    Raises:
+        InputError: If there is no such split, or it has no readable image.
     """
     if split not in SPLITS:
         raise InputError(f"takes {', '.join(SPLITS)}, got {split!r}", "split")
-    if known := known_source(data):
-        images, labels = known.load()[split]
-        names = known.class_names or tuple(map(str, range(known.classes)))
-        held = Arrays(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
-        told = index(
-            known.name,
+    if entry := registered_source(data):
+        images, labels = entry.load()[split]
+        names = entry.class_names or tuple(map(str, range(entry.classes)))
+        arrays = Arrays(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
+        split_index = build_index(
+            entry.name,
             [f"{split}:{i}" for i in range(len(labels))],
             [names[label] for label in labels],
             [split] * len(labels),
-            known.name,
-            held,
+            entry.name,
+            arrays,
             names,
         )
-        return Examples(told, list(range(len(labels))), known.class_names, known.classes)
-    opened = data_set(data)
-    then = {row["image"]: row["split"] for row in read_parquet(kept)} if kept else {}
-    same = then.keys() == set(opened.index.names)
-    splits = [then[name] for name in opened.index.names] if same else opened.splits
-    rows = [row for row, there in enumerate(splits) if there == split and opened.scan.readable[row]]
+        return Examples(split_index, list(range(len(labels))), entry.class_names, entry.classes)
+    dataset = data_set(data)
+    saved_splits = {row["image"]: row["split"] for row in read_parquet(splits_file)} if splits_file else {}
+    same_images = saved_splits.keys() == set(dataset.index.names)
+    splits = [saved_splits[name] for name in dataset.index.names] if same_images else dataset.splits
+    rows = [row for row, row_split in enumerate(splits) if row_split == split and dataset.scan.readable[row]]
     if not rows:
-        raise InputError(f"has no images for {split}", opened.index.origin)
-    return Examples(opened.index, rows, opened.index.classes, len(opened.index.classes))
+        raise InputError(f"has no images for {split}", dataset.index.origin)
+    return Examples(dataset.index, rows, dataset.index.classes, len(dataset.index.classes))

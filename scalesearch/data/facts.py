@@ -1,4 +1,4 @@
-"""`Source`: the facts of a data set, known before an image is loaded, and how to load its splits."""
+"""`Source`: the facts of a data set, known before an image is loaded, and a loader of its splits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Split = tuple[Any, Any]  # images (n, channels, height, width) uint8 as an array
 
 
 class Sizes(TypedDict):
-    """Images by split."""
+    """Number of images by split."""
 
     train: Natural
     val: Natural
@@ -22,7 +22,7 @@ class Sizes(TypedDict):
 
 
 class Facts(TypedDict):
-    """A `Source` but for how to load it, as plain data."""
+    """The fields of a `Source` without its loader, as plain data."""
 
     name: str
     resolution: Natural
@@ -42,8 +42,20 @@ class Facts(TypedDict):
 class Source:
     """A data set: its facts, and the function that loads its `train`, `val` and `test` splits.
 
-    `mirror` says whether a mirrored image still shows its class. `digest` names its contents and `size` the side (or
-    height and width) that images are kept at, where these come from files.
+    Attributes:
+        name: Short name of the data.
+        resolution: Side in pixels that studies train at unless they say otherwise.
+        channels: Number of channels of an image.
+        classes: Number of classes.
+        mirror: Whether a mirrored image still shows its class.
+        sizes: Number of images by split.
+        load: Returns images and labels by split.
+        origin: Where the data comes from, as messages and reports name it.
+        task: What the labels are for: classification or detection.
+        class_names: By class number, where they are known.
+        digest: Of the images' contents, where they come from files.
+        size: Side in pixels that images from files are stored at, or their height and width.
+        assigned: Digest of the class and split of every image.
     """
 
     name: str
@@ -61,18 +73,22 @@ class Source:
     assigned: str = ""  # digest of which image is of which class and split
 
     def facts(self) -> dict[str, Any]:
-        """`Facts`, all but how to load it."""
-        told = {key: value for key, value in vars(self).items() if key != "load"}
-        return told | {"sizes": dict(self.sizes)}
+        """Returns all fields but the loader, as `Facts`."""
+        fields = {key: value for key, value in vars(self).items() if key != "load"}
+        return fields | {"sizes": dict(self.sizes)}
 
     @staticmethod
-    def of_facts(facts: Facts) -> Source:
-        """What `facts` told; its images are out of reach."""
+    def from_facts(facts: Facts) -> Source:
+        """Builds a source from `Facts`, without access to its images.
 
-        def gone() -> dict[str, Split]:
+        Its `load` raises `FileNotFoundError`.
+        """
+
+        def unavailable() -> dict[str, Split]:
             raise FileNotFoundError(f"the images of {facts['name']} are out of reach")
 
-        return Source(**cast(dict[str, Any], facts), load=gone)
+        return Source(**cast(dict[str, Any], facts), load=unavailable)
 
-    def examples(self, split: str) -> int:
+    def image_count(self, split: str) -> int:
+        """Returns the number of images in a split."""
         return self.sizes[split]

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, as data: counted, named, printed elsewhere."""
+"""The health of a data set as data: counts, and the names of images and classes with faults."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import numpy as np
 from annotated_types import Predicate
 from typing_extensions import TypedDict
 
-from scalesearch.data.boxes import TINY, tiny
+from scalesearch.data.boxes import TINY, count_tiny
 from scalesearch.data.duplicates import Pair
 from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan
-from scalesearch.data.splits import counts
+from scalesearch.data.splits import count_by_class
 from scalesearch.errors import InputError, numbered
 from scalesearch.typed_json import Natural
 
-Names = tuple[str, str]
-SIDES = range(96, 1281, 32)  # resolutions that small boxes are counted at
-TOLD = "160", "320", "640"  # those that are told of any data set
-FEW = 10  # images for training, below which a class is told as small
-# What is done with images of Pillow's modes other than 8-bit RGB and grey.
-TREATED = {
+NamePair = tuple[str, str]
+RESOLUTIONS = range(96, 1281, 32)  # resolutions that small boxes are counted at
+REPORTED_RESOLUTIONS = "160", "320", "640"  # those that the warnings mention
+FEW_IMAGES = 10  # training images below which a class is reported as small
+# How images of each kind are converted.
+TREATMENTS = {
     "grey": "three equal channels, or one where all are grey",
     "alpha": "laid on white",
     "palette": "its colours looked up",
     "CMYK": "brought to RGB",
     "16-bit": "divided by 257",
 }
-KINDS = {
+KIND_OF_MODE = {
     "RGBA": "alpha",
     "LA": "alpha",
     "PA": "alpha",
@@ -44,9 +44,21 @@ KINDS = {
 }
 
 
-class OfBoxes(TypedDict):
-    """What is to be said of boxes: how many, how many of them crowds, in how many images; names of images with boxes
-    of a kind; and how many boxes are tiny at a resolution."""
+class BoxHealth(TypedDict):
+    """The health of a data set's boxes.
+
+    Attributes:
+        count: Number of boxes.
+        crowds: Number of boxes that are crowds.
+        images: Number of images with boxes.
+        outside: Images with boxes that reach beyond them.
+        empty: Images with boxes without area.
+        twice: Images with the same box twice.
+        unlabelled: Images without annotations.
+        absent: Annotations of images that do not exist.
+        sides: Images of another size than annotated.
+        tiny: Number of boxes with a side under `TINY` pixels, by the resolution of the longer side.
+    """
 
     count: Natural
     crowds: Natural
@@ -62,7 +74,10 @@ class OfBoxes(TypedDict):
 
 @dataclass(frozen=True)
 class Health:
-    """A data set's health; paths are as seen from its folder, pairs those of `duplicates`."""
+    """The health of a data set: counts by class and split, and the names of faulty images.
+
+    Names of images are paths relative to the data's folder; duplicates are those of `duplicates`.
+    """
 
     name: str
     files: int
@@ -75,83 +90,85 @@ class Health:
     reasons: dict[str, str]
     turned: list[str]
     animated: list[str]
-    duplicates: list[Names]
-    leaks: list[Names]  # duplicates in two of the data's own splits
-    conflicts: list[Names]  # duplicates in two classes
-    left_out: list[str]  # of training: exact copies of images that are tested
+    duplicates: list[NamePair]
+    leaks: list[NamePair]  # duplicates in two of the data's own splits
+    conflicts: list[NamePair]  # duplicates in two classes
+    left_out: list[str]  # readable images in no split: exact copies of validation or test images
     small: dict[str, int]  # classes with few images for training
     missing: dict[str, list[str]]  # split → classes without an image in it
-    alike: list[Names]  # classes that differ in case alone
+    alike: list[NamePair]  # classes that differ in case alone
     loose: list[str]
     ignored: dict[str, int]  # files of other kinds, by suffix
     digest: str
-    absent: list[str] = field(default_factory=list)  # classes that are spoken of and have no image
-    boxes: OfBoxes | None = None  # where images have boxes: `classes` counts these then
+    absent: list[str] = field(default_factory=list)  # classes that the data declares but has no image of
+    boxes: BoxHealth | None = None  # None unless images have boxes; `classes` then counts boxes
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as a dictionary."""
         return dict(vars(self))
 
     @staticmethod
-    def of_dict(told: dict[str, Any]) -> Health:
-        """What `to_dict` gave."""
-        return Health(**told)
+    def from_dict(data: dict[str, Any]) -> Health:
+        """Builds a `Health` from what `to_dict` returned."""
+        return Health(**data)
 
     @property
-    def things(self) -> str:
-        """What classes are counted in."""
+    def units(self) -> str:
+        """Returns what `classes` counts: images or boxes."""
         return "images" if self.boxes is None else "boxes"
 
     @property
-    def thing(self) -> str:
+    def unit(self) -> str:
+        """Returns the singular of `units`."""
         return "image" if self.boxes is None else "box"
 
-    def _of_boxes(self, images: Callable[[list[str], str, str], str]) -> list[tuple[Any, str]]:
-        if (told := self.boxes) is None:
+    def _box_warnings(self, images: Callable[[list[str], str, str], str]) -> list[tuple[Any, str]]:
+        if (boxes := self.boxes) is None:
             return []
 
         def some(names):
             return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
         is_are = "is", "are"
-        tiny = [f"{told['tiny'][side]:,} at {side} px" for side in TOLD if told["tiny"].get(side)]
+        tiny = [f"{boxes['tiny'][side]:,} at {side} px" for side in REPORTED_RESOLUTIONS if boxes["tiny"].get(side)]
         return [
             (
-                told["outside"],
-                f"{images(told['outside'], 'has', 'have')} boxes that reach beyond the image, and are "
-                f"cut: {some(told['outside'])}",
+                boxes["outside"],
+                f"{images(boxes['outside'], 'has', 'have')} boxes that reach beyond the image, and are "
+                f"cut: {some(boxes['outside'])}",
             ),
             (
-                told["empty"],
-                f"{images(told['empty'], 'has', 'have')} boxes without area, left out: {some(told['empty'])}",
+                boxes["empty"],
+                f"{images(boxes['empty'], 'has', 'have')} boxes without area, left out: {some(boxes['empty'])}",
             ),
             (
-                told["twice"],
-                f"{images(told['twice'], 'has', 'have')} the same box twice, taken once: {some(told['twice'])}",
+                boxes["twice"],
+                f"{images(boxes['twice'], 'has', 'have')} the same box twice, taken once: {some(boxes['twice'])}",
             ),
             (
-                told["sides"],
-                f"{images(told['sides'], *is_are)} of other sides than told beside the boxes, which may be "
-                f"wrong: {some(told['sides'])}",
+                boxes["sides"],
+                f"{images(boxes['sides'], *is_are)} of another size than annotated, so their boxes may be "
+                f"wrong: {some(boxes['sides'])}",
             ),
             (
-                told["unlabelled"],
-                f"{images(told['unlabelled'], 'has', 'have')} no labels, and count as images without "
-                f"boxes: {some(told['unlabelled'])}",
+                boxes["unlabelled"],
+                f"{images(boxes['unlabelled'], 'has', 'have')} no labels, and count as images without "
+                f"boxes: {some(boxes['unlabelled'])}",
             ),
             (
-                told["absent"],
-                f"{len(told['absent']):,} labels are of images that are not there: {some(told['absent'])}",
+                boxes["absent"],
+                f"{len(boxes['absent']):,} labels are of images that are not there: {some(boxes['absent'])}",
             ),
             (
                 tiny,
-                f"boxes under {TINY} pixels on a side, which detectors hardly see (of {told['count']:,}): "
+                f"boxes under {TINY} pixels on a side, which detectors hardly see (of {boxes['count']:,}): "
                 f"{', '.join(tiny)}",
             ),
         ]
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should look at, a line each, the worst first."""
+        """Returns what a person should look at, one line each, the most serious first."""
 
         def more(names):
             return f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -159,16 +176,16 @@ class Health:
         def some(names):
             return ", ".join(names[:3]) + more(names)
 
-        def pairs(found):
-            return some([f"{a} = {b}" for a, b in found])
+        def pairs(items):
+            return some([f"{a} = {b}" for a, b in items])
 
-        def many(found, one, more):
-            return f"{len(found):,} {one if len(found) == 1 else more}"
+        def many(items, singular, plural):
+            return f"{len(items):,} {singular if len(items) == 1 else plural}"
 
-        def images(found, one, more):
-            return many(found, f"image {one}", f"images {more}")
+        def images(items, singular, plural):
+            return many(items, f"image {singular}", f"images {plural}")
 
-        said = [
+        findings = [
             (self.leaks, f"{images(self.leaks, 'is', 'are')} in two splits: {pairs(self.leaks)}"),
             (
                 self.left_out,
@@ -182,30 +199,30 @@ class Health:
             ),
             (
                 self.conflicts,
-                f"{images(self.conflicts, 'is', 'are')} there twice, in two classes: {pairs(self.conflicts)}",
+                f"{images(self.conflicts, 'is', 'are')} duplicated, in two classes: {pairs(self.conflicts)}",
             ),
             (
                 self.duplicates,
-                f"{images(self.duplicates, 'is', 'are')} there twice or nearly so; each pair stays on "
+                f"{images(self.duplicates, 'is', 'are')} duplicated or nearly so; each pair stays on "
                 "one side of the splits that are made here",
             ),
             *(
-                (names, f"{many(names, 'class has', 'classes have')} no {self.thing} for {split}: {some(names)}")
+                (names, f"{many(names, 'class has', 'classes have')} no {self.unit} for {split}: {some(names)}")
                 for split, names in self.missing.items()
             ),
             (
                 self.absent,
-                f"left out, having no image: {many(self.absent, 'class that is', 'classes that are')} spoken "
-                f"of ({some(self.absent)})",
+                f"{many(self.absent, 'declared class', 'declared classes')} without an image, left out: "
+                f"{some(self.absent)}",
             ),
-            *self._of_boxes(images),
+            *self._box_warnings(images),
             (
                 self.small,
-                f"{many(self.small, 'class has', 'classes have')} fewer than {FEW} {self.things} for training"
+                f"{many(self.small, 'class has', 'classes have')} fewer than {FEW_IMAGES} {self.units} for training"
                 f": {some([f'{k} ({v})' for k, v in self.small.items()])}",
             ),
             (self.alike, f"classes that differ in case alone: {pairs(self.alike)}"),
-            (self.turned, f"{images(self.turned, 'lies turned and is', 'lie turned and are')} put upright"),
+            (self.turned, f"{images(self.turned, 'is turned by EXIF and', 'are turned by EXIF and')} put upright"),
             (self.animated, f"{images(self.animated, 'is', 'are')} animated; the first frame is taken"),
             (
                 self.loose,
@@ -218,25 +235,32 @@ class Health:
                 f"{some([f'{suffix} ({count})' for suffix, count in self.ignored.items()])}",
             ),
         ]
-        odd = [f"{count:,} {kind} ({TREATED[kind]})" for kind, count in self.modes.items() if kind in TREATED]
-        return [line for found, line in said if found] + ([f"images with {', '.join(odd)}"] if odd else [])
+        odd = [f"{count:,} {kind} ({TREATMENTS[kind]})" for kind, count in self.modes.items() if kind in TREATMENTS]
+        return [line for items, line in findings if items] + ([f"images with {', '.join(odd)}"] if odd else [])
 
 
-def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str]) -> Health:
-    """All that is to be said of a data set, its splits as `told`."""
+def health(index: Index, scan: Scan, pairs: Sequence[Pair], row_splits: Sequence[str]) -> Health:
+    """Gathers the health of a data set.
+
+    Args:
+        index: The data set.
+        scan: What reading its images found.
+        pairs: Its duplicates.
+        row_splits: The split of every image, empty for those in none.
+    """
     names, rows = index.names, np.flatnonzero(scan.readable).tolist()
 
-    def named(found):
-        return [names[row] for row in found]
+    def names_of(indices):
+        return [names[row] for row in indices]
 
-    def as_names(found: Iterable[Pair]) -> list[Names]:
-        return [(names[p.first], names[p.second]) for p in found]
+    def name_pairs(selection: Iterable[Pair]) -> list[NamePair]:
+        return [(names[p.first], names[p.second]) for p in selection]
 
-    def apart(values):
-        return as_names([p for p in pairs if values[p.first] != values[p.second]])
+    def pairs_across(values):
+        return name_pairs([p for p in pairs if values[p.first] != values[p.second]])
 
-    by_class = counts(index, told)
-    splits = [split for split in ("train", "val", "test") if split in told]
+    by_class = count_by_class(index, row_splits)
+    splits = [split for split in ("train", "val", "test") if split in row_splits]
     train = {name: by_class[name].get("train", 0) for name in index.classes}
     sides = {side: np.array(values)[rows] for side, values in (("width", scan.widths), ("height", scan.heights))}
     sizes = {
@@ -251,22 +275,27 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str])
         images=len(rows),
         classes=by_class,
         splits={
-            split: _origin(split, {index.splits[row] for row, s in enumerate(told) if s == split}) for split in splits
+            split: _split_origin(split, {index.splits[row] for row, s in enumerate(row_splits) if s == split})
+            for split in splits
         },
         sizes=sizes,
-        modes=dict(Counter(_kind(scan.modes[row]) for row in rows).most_common()),
-        unreadable=named(unreadable),
+        modes=dict(Counter(_mode_kind(scan.modes[row]) for row in rows).most_common()),
+        unreadable=names_of(unreadable),
         reasons={names[row]: scan.faults[row] for row in unreadable},
-        turned=named(np.flatnonzero(scan.turned)),
-        animated=named(np.flatnonzero(scan.animated)),
-        duplicates=as_names(pairs),
-        leaks=apart(index.splits),
-        conflicts=[] if index.truth else apart(index.labels),
-        boxes=_boxes(index, scan),
-        left_out=named(row for row in rows if not told[row]),
-        small={name: count for name, count in train.items() if count < FEW},
-        missing={split: absent for split in splits if (absent := [n for n in by_class if not by_class[n][split]])},
-        alike=_alike_in_case(index.classes),
+        turned=names_of(np.flatnonzero(scan.turned)),
+        animated=names_of(np.flatnonzero(scan.animated)),
+        duplicates=name_pairs(pairs),
+        leaks=pairs_across(index.splits),
+        conflicts=[] if index.truth else pairs_across(index.labels),
+        boxes=_box_health(index, scan),
+        left_out=names_of(row for row in rows if not row_splits[row]),
+        small={name: count for name, count in train.items() if count < FEW_IMAGES},
+        missing={
+            split: empty_classes
+            for split in splits
+            if (empty_classes := [n for n in by_class if not by_class[n][split]])
+        },
+        alike=_same_but_for_case(index.classes),
         loose=list(index.loose),
         ignored=dict(index.ignored),
         absent=list(index.absent),
@@ -274,14 +303,14 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], told: Sequence[str])
     )
 
 
-def _boxes(index: Index, scan: Scan) -> OfBoxes | None:
-    """What is to be said of boxes."""
+def _box_health(index: Index, scan: Scan) -> BoxHealth | None:
+    """Returns the health of the boxes, or None for a data set without any."""
     if (truth := index.truth) is None:
         return None
-    own, told = np.stack([scan.widths, scan.heights], 1), truth.sides
-    other = (told > 0).all(1) & (told != own).any(1) & scan.readable
+    image_sizes, annotated_sizes = np.stack([scan.widths, scan.heights], 1), truth.sides
+    differs = (annotated_sizes > 0).all(1) & (annotated_sizes != image_sizes).any(1) & scan.readable
     with_boxes = len(np.unique(truth.image))
-    return OfBoxes(
+    return BoxHealth(
         count=len(truth.image),
         crowds=int(truth.crowd.sum()),
         images=with_boxes,
@@ -290,54 +319,59 @@ def _boxes(index: Index, scan: Scan) -> OfBoxes | None:
         twice=list(truth.twice),
         unlabelled=list(truth.unlabelled),
         absent=list(truth.absent),
-        sides=[index.names[row] for row in np.flatnonzero(other).tolist()],
-        tiny={str(side): tiny(truth, scan.widths, scan.heights, side) for side in SIDES},
+        sides=[index.names[row] for row in np.flatnonzero(differs).tolist()],
+        tiny={str(side): count_tiny(truth, scan.widths, scan.heights, side) for side in RESOLUTIONS},
     )
 
 
-def _origin(split: str, from_: set[str | None]) -> str:
-    if from_ == {split}:
+def _split_origin(split: str, origins: set[str | None]) -> str:
+    if origins == {split}:
         return "the data's own"
     return (
         "the data's own validation split"
-        if from_ == {"val"}
+        if origins == {"val"}
         else "cut from training"
-        if from_ == {"train"}
+        if origins == {"train"}
         else "cut from all images"
     )
 
 
-def _kind(mode: str) -> str:
-    return "16-bit" if mode.startswith("I;16") else KINDS.get(mode, mode)
+def _mode_kind(mode: str) -> str:
+    return "16-bit" if mode.startswith("I;16") else KIND_OF_MODE.get(mode, mode)
 
 
-def _alike_in_case(classes: Sequence[str]) -> list[Names]:
-    first: dict[str, str] = {}
-    return [(there, name) for name in classes if (there := first.setdefault(name.casefold(), name)) != name]
+def _same_but_for_case(classes: Sequence[str]) -> list[NamePair]:
+    first_spelling: dict[str, str] = {}
+    return [
+        (earlier, name) for name in classes if (earlier := first_spelling.setdefault(name.casefold(), name)) != name
+    ]
 
 
-def check_health(found: Health, unreadable: float) -> None:
-    """Raises `InputError` for what no study should train on: too many broken files, a class that is tested and never
-    trained on, no images left for training or the test."""
-    broken = found.unreadable
-    if len(broken) > unreadable * found.files:
-        listed = ", ".join(f"{name} ({found.reasons[name]})" for name in broken[:10])
+def check_health(health: Health, unreadable: float) -> None:
+    """Raises `InputError` for a data set that no study should train on.
+
+    These are data with a larger share of broken files than `unreadable`, with a class that has no training
+    image (unless for detection), or with a split that has no image.
+    """
+    broken = health.unreadable
+    if len(broken) > unreadable * health.files:
+        listing = ", ".join(f"{name} ({health.reasons[name]})" for name in broken[:10])
         raise InputError(
-            f"{len(broken)} of {numbered(found.files, 'file')} cannot be read, over {unreadable:.1%} of "
-            f"them: {listed}; mend or remove them, or allow more by `data: {{unreadable: …}}`",
-            found.name,
+            f"{len(broken)} of {numbered(health.files, 'file')} cannot be read, over {unreadable:.1%} of "
+            f"them: {listing}; mend or remove them, or allow more by `data: {{unreadable: …}}`",
+            health.name,
         )
-    untrained = found.missing.get("train", [])
-    if untrained and found.boxes is None:  # a detector of many classes may lack some
-        others = "but some for the test" if sum(found.classes[untrained[0]].values()) else "nor for anything else"
+    untrained = health.missing.get("train", [])
+    if untrained and health.boxes is None:  # a detector of many classes may lack some
+        elsewhere = "but some for the test" if sum(health.classes[untrained[0]].values()) else "nor for anything else"
         raise InputError(
             f'class "{untrained[0]}" has no image for training'
-            f"{f' (nor have {len(untrained) - 1} more)' if untrained[1:] else ''}, {others}; "
+            f"{f' (nor have {len(untrained) - 1} more)' if untrained[1:] else ''}, {elsewhere}; "
             "give it some, or take it out",
-            found.name,
+            health.name,
         )
     for split in ("train", "val", "test"):
-        if split not in found.splits:
+        if split not in health.splits:
             raise InputError(
-                f"leaves no image for {split}: too few images in each class ({found.images} in all)", found.name
+                f"leaves no image for {split}: too few images in each class ({health.images} in all)", health.name
             )

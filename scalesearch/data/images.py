@@ -1,4 +1,7 @@
-"""An image file → pixels, the same way for training and for prediction. Pillow's importer, with `drawing.py`."""
+"""Decodes an image file to pixels, the same way for training and for prediction.
+
+With `drawing.py` the only importer of Pillow.
+"""
 
 from __future__ import annotations
 
@@ -14,55 +17,56 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 Sides = int | tuple[int, int]  # a square's, or height and width
-File = Path | bytes | np.ndarray  # where an image lies, what is in its file, or its pixels (height, width, channels)
+File = Path | bytes | np.ndarray  # an image's path, the bytes of its file, or its pixels (height, width, channels)
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
-MOST_PIXELS = 150_000_000  # of an image
-LONGEST = 200  # times the shorter side: of a data set's images, a square of it would be a line
-THIN = 5  # times the shorter side, beyond which only an image's middle is resized
+MAX_PIXELS = 150_000_000  # of an image
+MAX_ASPECT = 200  # longer side over shorter side, above which an image of a data set is refused
+THIN_ASPECT = 5  # resized side over the longest requested one, above which only the middle is resized
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
-TURNED = range(2, 9)
-LYING = range(5, 9)  # on its side: width and height change places
-SIXTEEN = ("PPM", "PNG")  # formats whose pixels have 16 bits at most: what Pillow holds in 32 is of that range
-THUMBNAIL = 16  # side of what near duplicates are compared by
-HASHED = 9, 8  # width and height of what a difference hash (dHash) is taken of
+TURNED_ORIENTATIONS = range(2, 9)
+SIDEWAYS_ORIENTATIONS = range(5, 9)  # rotated by 90 degrees: width and height are swapped
+FORMATS_16BIT = ("PPM", "PNG")  # formats with at most 16 bits a pixel, which Pillow may decode to 32 (mode I)
+THUMBNAIL = 16  # pixels; side of the thumbnails that near duplicates are compared by
+HASH_SIZE = 9, 8  # width and height of the image that a difference hash (dHash) is computed from
 LETTERBOX = 114  # the grey around images of another shape, which detectors are trained with
-DRAFTED = 1.25  # JPEGs are decoded no smaller than this many times the size that is wanted
+DRAFT_SCALE = 1.25  # JPEGs are decoded to at least this many times the requested size
 
 
-class Facts(NamedTuple):
-    """What an image was before anything was done to it; width and height as it stands upright."""
+class ImageFacts(NamedTuple):
+    """The facts of an image file before any conversion; width and height are those of the upright image."""
 
     width: int
     height: int
     mode: str  # Pillow's: RGB, L, RGBA, P, CMYK, I;16, …
-    turned: bool  # by EXIF, from the way its pixels lie
+    turned: bool  # whether EXIF asks to rotate or mirror the stored pixels
     animated: bool  # then its first frame is taken
     dhash: int  # 64 bits: of 9 × 8 grey pixels, whether each is lighter than the one to its right
     thumbnail: bytes  # 16 × 16 pixels of three channels
 
 
-_opening = threading.Lock()
+_pillow_lock = threading.Lock()
 
 
 @contextmanager
-def opened(file: File) -> Iterator[Image.Image]:
-    """The image, before a pixel is decoded; of pixels, one of its first one or three channels.
+def open_image(file: File) -> Iterator[Image.Image]:
+    """Opens an image before any pixel is decoded; of a pixel array its first three channels, or its first one.
 
-    ValueError for what is no image, and for one with too many pixels: our limit comes before Pillow's.
+    Raises `ValueError`, also from the `with` block, for a file that is no image, is damaged, or has more than
+    `MAX_PIXELS` pixels. This limit takes the place of Pillow's.
     """
     try:
         with _open(file) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,}")
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MAX_PIXELS:,}")
             yield image
     except MemoryError:
         raise ValueError("it takes more memory than there is") from None
     except UnidentifiedImageError:
         raise ValueError("cannot identify it") from None
-    except Exception as error:  # whatever a decoder stumbles over is that file's fault and no other's
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ValueError(said or type(error).__name__) from None
+    except Exception as error:  # whatever a decoder raises is a fault of this one file
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ValueError(reason or type(error).__name__) from None
 
 
 def _open(file: File) -> Image.Image:
@@ -72,149 +76,182 @@ def _open(file: File) -> Image.Image:
         file = file.read_bytes()
     if not file:
         raise ValueError("it is empty")
-    with _opening:  # Pillow's limit is one of the whole process
-        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    with _pillow_lock:  # Pillow's limit is global to the process
+        pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(io.BytesIO(file))
         finally:
-            Image.MAX_IMAGE_PIXELS = theirs
+            Image.MAX_IMAGE_PIXELS = pillow_limit
 
 
-def _is_sixteen(image: Image.Image) -> bool:
-    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in SIXTEEN)
+def _is_16bit(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in FORMATS_16BIT)
 
 
-def plain(image: Image.Image, channels: int) -> Image.Image:
-    """Turned as EXIF says that the camera was held, and 8 bits in one channel (grey) or three (red, green, blue).
+def upright_8bit(image: Image.Image, channels: int) -> Image.Image:
+    """Returns an image rotated upright by its EXIF tag, with 8 bits in one channel (grey) or three (RGB).
 
-    16-bit grey is divided by 257, palettes and CMYK are looked up, what is transparent lies on white. ValueError for
-    32-bit pixels, whose range nobody knows.
+    16-bit grey is divided by 257, palettes and CMYK are converted, and transparency is laid on white. Raises
+    `ValueError` for 32-bit pixels, whose range is unknown.
     """
-    sixteen = _is_sixteen(image)
+    is_16bit = _is_16bit(image)
     image = ImageOps.exif_transpose(image)
-    if sixteen:
+    if is_16bit:
         image = image.convert("I").point(lambda value: value / 257).convert("L")
     if image.mode in ("I", "F"):
         raise ValueError("it has 32-bit pixels")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        above = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def cropped(image: Image.Image, resize: Sides, crop: Sides, interpolation: str = "bilinear") -> Image.Image:
-    """The middle of an image, `crop` pixels (a side, or height and width), after it was brought to where it just covers
-    `resize`; as torchvision does.
+def resize_and_crop(image: Image.Image, resize: Sides, crop: Sides, interpolation: str = "bilinear") -> Image.Image:
+    """Returns the middle of an image, after it is resized to just cover `resize`, as torchvision does.
 
-    Of a thin image only what lies about the middle is resized, so that it takes no more memory than others.
+    Only the middle of a very thin image is resized, so that it takes no more memory than others.
+
+    Args:
+        image: A Pillow image.
+        resize: Side in pixels that the image is to cover, or height and width.
+        crop: Side in pixels of the crop, or its height and width.
+        interpolation: Name of a Pillow filter, in lower case.
     """
-    wanted = _width_height(crop)
-    covered = [max(pair) for pair in zip(_width_height(resize), wanted)]
-    scale = max(least / side for least, side in zip(covered, image.size))
-    size = [max(least, int(side * scale)) for least, side in zip(covered, image.size)]
-    if any(side > THIN * max(covered) for side in size):
-        kept = [min(side, THIN * max(covered)) for side in size]
-        first = [(side - part) // 2 for side, part in zip(size, kept)]
-        ratio = [there / side for there, side in zip(image.size, size)]
-        box = [start * r for start, r in zip(first, ratio)] + [
-            (start + part) * r for start, part, r in zip(first, kept, ratio)
+    crop_size = _width_height(crop)
+    cover = [max(pair) for pair in zip(_width_height(resize), crop_size)]
+    scale = max(minimum / side for minimum, side in zip(cover, image.size))
+    size = [max(minimum, int(side * scale)) for minimum, side in zip(cover, image.size)]
+    if any(side > THIN_ASPECT * max(cover) for side in size):
+        part_size = [min(side, THIN_ASPECT * max(cover)) for side in size]
+        corner = [(side - part) // 2 for side, part in zip(size, part_size)]
+        ratio = [original / side for original, side in zip(image.size, size)]
+        box = [start * r for start, r in zip(corner, ratio)] + [
+            (start + part) * r for start, part, r in zip(corner, part_size, ratio)
         ]
-        image = image.resize(kept, Image.Resampling[interpolation.upper()], (box[0], box[1], box[2], box[3]))
+        image = image.resize(part_size, Image.Resampling[interpolation.upper()], (box[0], box[1], box[2], box[3]))
     elif image.size != tuple(size):
         image = image.resize(size, Image.Resampling[interpolation.upper()])
-    left, top = (round((side - part) / 2) for side, part in zip(image.size, wanted))
-    return image.crop((left, top, left + wanted[0], top + wanted[1]))
+    left, top = (round((side - part) / 2) for side, part in zip(image.size, crop_size))
+    return image.crop((left, top, left + crop_size[0], top + crop_size[1]))
 
 
 def _width_height(sides: Sides) -> tuple[int, int]:
     return (sides, sides) if isinstance(sides, int) else (sides[1], sides[0])
 
 
-def prepared(
+def prepare_pixels(
     file: File, resize: Sides, crop: Sides, channels: int, interpolation: str = "bilinear", squash: bool = False
 ) -> np.ndarray:
-    """An image as networks take it, `(height, width, channels)` uint8: upright, 8 bits, resized (with `squash` to
-    `resize` whatever its shape), its middle cut out.
+    """Returns an image as networks take it, uint8 `(height, width, channels)`: upright, resized, centre-cropped.
 
-    ValueError for a file that is no image.
+    Args:
+        file: A path, the bytes of a file, or pixels.
+        resize: Side in pixels that the image is to cover, or height and width.
+        crop: Side in pixels of the crop, or its height and width.
+        channels: 1 for grey, 3 for RGB.
+        interpolation: Name of a Pillow filter, in lower case.
+        squash: Whether to resize to exactly `resize`, whatever the image's shape.
+
+    Raises:
+        ValueError: If the file is no image.
     """
-    with opened(file) as image:
-        there = plain(image, channels)
+    with open_image(file) as image:
+        upright = upright_8bit(image, channels)
         if squash:
-            there = there.resize(_width_height(resize), Image.Resampling[interpolation.upper()])
-        return _pixels(cropped(there, resize, crop, interpolation))
+            upright = upright.resize(_width_height(resize), Image.Resampling[interpolation.upper()])
+        return _to_array(resize_and_crop(upright, resize, crop, interpolation))
 
 
-def middle(file: File, size: Sides, channels: int) -> np.ndarray:
-    """The middle square of an image, or its middle of another shape, at `size`, `(height, width, channels)` uint8;
-    large JPEGs are decoded small.
+def center_crop(file: File, size: Sides, channels: int) -> np.ndarray:
+    """Returns the largest centred part of an image that has the shape of `size`, resized to `size`.
 
-    ValueError for a file that is no image.
+    `size` is a side in pixels, or height and width; the result is uint8 `(height, width, channels)`. A pixel
+    array may have any number of channels. Large JPEGs are decoded at a reduced size.
+
+    Raises `ValueError` for a file that is no image.
     """
     if isinstance(file, np.ndarray) and channels not in (1, 3):
-        each = [middle(file[:, :, i : i + 1], size, 1) for i in range(channels)]
-        return np.concatenate(each, axis=2)
-    with opened(file) as image:
+        channel_crops = [center_crop(file[:, :, i : i + 1], size, 1) for i in range(channels)]
+        return np.concatenate(channel_crops, axis=2)
+    with open_image(file) as image:
         if image.format == "JPEG":
-            width, height = (round(DRAFTED * side) for side in _width_height(size))
+            width, height = (round(DRAFT_SCALE * side) for side in _width_height(size))
             image.draft(None, (width, height))
-        return _pixels(cropped(plain(image, channels), size, size))
+        return _to_array(resize_and_crop(upright_8bit(image, channels), size, size))
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
-    there = np.asarray(image)
-    return there[:, :, None] if there.ndim == 2 else there
+def _to_array(image: Image.Image) -> np.ndarray:
+    pixels = np.asarray(image)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def examined(file: File) -> Facts:
-    """The facts of an image, all of it decoded. ValueError for what is none, with the reason."""
-    with opened(file) as image:
-        if max(image.size) > LONGEST * min(image.size):
-            raise ValueError(f"it has {image.width} × {image.height} pixels, one side over {LONGEST} times the other")
-        mode, (width, height) = "I;16" if _is_sixteen(image) else image.mode, _upright(image)
-        turned = image.getexif().get(ORIENTATION) in TURNED
+def examine_image(file: File) -> ImageFacts:
+    """Returns the facts of an image, decoding all of it.
+
+    Raises `ValueError`, with the reason, for a file that is no image or is over `MAX_ASPECT` times as long as
+    wide.
+    """
+    with open_image(file) as image:
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise ValueError(
+                f"it has {image.width} × {image.height} pixels, one side over {MAX_ASPECT} times the other"
+            )
+        mode, (width, height) = "I;16" if _is_16bit(image) else image.mode, _upright_size(image)
+        turned = image.getexif().get(ORIENTATION) in TURNED_ORIENTATIONS
         animated = image.format != "MPO" and getattr(image, "is_animated", False)
         if image.format == "JPEG":
             image.draft(None, (4 * THUMBNAIL, 4 * THUMBNAIL))
-        small = plain(image, 3).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    shrunk = np.asarray(small.convert("L").resize(HASHED, Image.Resampling.BILINEAR))
-    lighter = np.packbits(shrunk[:, :-1] > shrunk[:, 1:])
-    return Facts(width, height, mode, turned, animated, int.from_bytes(lighter.tobytes()), small.tobytes())
+        thumbnail = upright_8bit(image, 3).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    grey = np.asarray(thumbnail.convert("L").resize(HASH_SIZE, Image.Resampling.BILINEAR))
+    bits = np.packbits(grey[:, :-1] > grey[:, 1:])
+    return ImageFacts(width, height, mode, turned, animated, int.from_bytes(bits.tobytes()), thumbnail.tobytes())
 
 
-def _upright(image: Image.Image) -> tuple[int, int]:
-    return image.size[::-1] if image.getexif().get(ORIENTATION) in LYING else image.size
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    return image.size[::-1] if image.getexif().get(ORIENTATION) in SIDEWAYS_ORIENTATIONS else image.size
 
 
-def sides_of(file: File) -> tuple[int, int] | None:
-    """Width and height of an image as it stands upright, no pixel decoded; None of what is none."""
+def image_size(file: File) -> tuple[int, int] | None:
+    """Returns width and height of an upright image without decoding it; None for a file that is no image."""
     try:
-        with opened(file) as image:
-            return _upright(image)
+        with open_image(file) as image:
+            return _upright_size(image)
     except ValueError:
         return None
 
 
-def data_uri(file: File, size: int = 96) -> str:
-    """A thumbnail that stands inside a page, or nothing where the file is no image."""
+def thumbnail_uri(file: File, size: int = 96) -> str:
+    """Returns a data URI of a thumbnail, to be placed inside a page; an empty text for a file that is no image.
+
+    Its longer side has `size` pixels at most.
+    """
     try:
-        with opened(file) as image:
-            small = plain(image, 3)
+        with open_image(file) as image:
+            small = upright_8bit(image, 3)
             small.thumbnail((size, size))
     except ValueError:
         return ""
-    return uri(small)
+    return webp_uri(small)
 
 
-def uri(image: Image.Image) -> str:
-    """It stands inside a page."""
-    held = io.BytesIO()
-    image.save(held, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()
+def webp_uri(image: Image.Image) -> str:
+    """Returns an image as a data URI in WebP, to be placed inside a page."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-class Placed(NamedTuple):
-    """Where an image lies in a letterbox: from column `left` and row `top` on; its own sides, and those there."""
+class Letterbox(NamedTuple):
+    """The position of an image in its letterbox, in pixels.
+
+    Attributes:
+        left: Column of the letterbox where the image begins.
+        top: Row of the letterbox where the image begins.
+        width: Of the original image.
+        height: Of the original image.
+        inner_width: Of the image in the letterbox.
+        inner_height: Of the image in the letterbox.
+    """
 
     left: int
     top: int
@@ -225,29 +262,28 @@ class Placed(NamedTuple):
 
     @property
     def pixels(self) -> tuple[float, float]:
-        """How many of the image's are one of the letterbox's, across and down."""
+        """Returns how many pixels of the original image one of the letterbox covers, across and down."""
         return self.width / self.inner_width, self.height / self.inner_height
 
 
-def placed(width: int, height: int, size: Sides) -> Placed:
-    """An image of these sides in the middle of a letterbox of `size`, as large as fits."""
-    wide, high = _width_height(size)
-    scale = min(wide / max(1, width), high / max(1, height))
-    inner = min(wide, max(1, round(width * scale))), min(high, max(1, round(height * scale)))
-    return Placed((wide - inner[0]) // 2, (high - inner[1]) // 2, width, height, *inner)
+def fit_letterbox(width: int, height: int, size: Sides) -> Letterbox:
+    """Returns the position of an image of `width` × `height` in the middle of a letterbox, as large as fits."""
+    box_width, box_height = _width_height(size)
+    scale = min(box_width / max(1, width), box_height / max(1, height))
+    inner = min(box_width, max(1, round(width * scale))), min(box_height, max(1, round(height * scale)))
+    return Letterbox((box_width - inner[0]) // 2, (box_height - inner[1]) // 2, width, height, *inner)
 
 
-def letterboxed(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Placed]:
-    """The whole image, upright, as large as fits into `size` pixels, in the middle of grey: `(height, width, channels)`
-    uint8, and where it lies.
+def letterbox_image(file: File, size: Sides, channels: int) -> tuple[np.ndarray, Letterbox]:
+    """Returns a whole image, upright, resized to fit into `size` and centred on grey, and its position.
 
-    ValueError for a file that is no image.
+    The pixels are uint8 `(height, width, channels)`. Raises `ValueError` for a file that is no image.
     """
-    with opened(file) as image:
-        lies = placed(*_upright(image), size)
-        inner = lies.inner_width, lies.inner_height
-        there = plain(image, channels)
-    box = Image.new(there.mode, _width_height(size), (LETTERBOX,) * len(there.getbands()))
-    inside = there.resize(inner, Image.Resampling.BILINEAR) if inner != there.size else there
-    box.paste(inside, (lies.left, lies.top))
-    return _pixels(box), lies
+    with open_image(file) as image:
+        letterbox = fit_letterbox(*_upright_size(image), size)
+        inner = letterbox.inner_width, letterbox.inner_height
+        upright = upright_8bit(image, channels)
+    canvas = Image.new(upright.mode, _width_height(size), (LETTERBOX,) * len(upright.getbands()))
+    resized = upright.resize(inner, Image.Resampling.BILINEAR) if inner != upright.size else upright
+    canvas.paste(resized, (letterbox.left, letterbox.top))
+    return _to_array(canvas), letterbox

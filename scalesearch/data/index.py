@@ -1,4 +1,4 @@
-"""A data set as a list of images with their classes and splits, before a pixel is read."""
+"""A data set as a list of images with their classes and splits, before any pixel is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scalesearch.data.boxes import Truth
 
 SPLITS = ("train", "val", "test")
-_CALLED = {
+_SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -32,24 +32,34 @@ _CALLED = {
 }
 
 
-def split_called(name: str) -> str | None:
-    """The split that a folder, a file (`train-00000-of-00002`) or a cell is called, or none."""
-    plain = re.sub(r"[-_.]?\d[-\w]*$", "", name.strip().lower())
-    return _CALLED.get(re.sub(r"[-_ ]?(set|data)$", "", plain))
+def split_from_name(name: str) -> str | None:
+    """Returns the split that the name of a folder, a file (`train-00000-of-00002`) or a cell stands for, or None."""
+    stem = re.sub(r"[-_.]?\d[-\w]*$", "", name.strip().lower())
+    return _SPLIT_NAMES.get(re.sub(r"[-_ ]?(set|data)$", "", stem))
 
 
 class Store(Protocol):
-    """What holds the images."""
+    """Gives access to the images of a data set."""
 
     def read(self, rows: Sequence[int]) -> Iterator[File | OSError]:
-        """Those images, in ascending order of rows; an error where one is not to be had."""
+        """Yields the images at `rows`, which ascend; an `OSError` for one that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """The images of a data set: what they are called (within `origin`), their classes and, where they have any,
-    splits. `stamp` changes when a file does. `loose` lie in no class; `ignored` counts files of other kinds by suffix;
-    `absent` are classes that are spoken of and have no image.
+    """The images of a data set, one row each.
+
+    Attributes:
+        origin: How messages name the data set.
+        names: Of the images, unique within the data set.
+        labels: The class of every image.
+        splits: The data's own split of every image; None where it has none.
+        classes: Class names in order of their numbers.
+        stamp: Changes when a file does.
+        store: Reads the images.
+        loose: Names of images that belong to no class.
+        ignored: Number of files of other kinds by suffix, and of images in folders beside the splits by folder.
+        absent: Classes that the data declares but has no image of.
     """
 
     origin: str
@@ -62,13 +72,13 @@ class Index:
     loose: tuple[str, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
-    truth: Truth | None = None  # the boxes in the images, where they are for detection; labels are rarest classes then
+    truth: Truth | None = None  # for detection: the boxes; `labels` then hold the rarest class of each image
 
     def __len__(self) -> int:
         return len(self.names)
 
 
-def index(
+def build_index(
     origin: str,
     names: Sequence[str],
     labels: Sequence[object],
@@ -80,35 +90,42 @@ def index(
     ignored: Mapping[str, int] | None = None,
     absent: tuple[str, ...] = (),
 ) -> Index:
-    """An `Index` of labels as they are written. Raises `InputError` where these are numbers in one split and names in
-    another, where there are none, and where all are one class."""
-    told = [_shown(unicodedata.normalize("NFC", str(label))) for label in labels]
-    _check_alike(told, splits, origin)
-    ordered = tuple(classes or sorted(set(told), key=_in_order))
-    if len(ordered) < 2:
-        only = f'one class, "{ordered[0]}"' if ordered else "no class"
+    """Builds an `Index` from labels as they are written.
+
+    Classes are sorted, numbers by value, unless `classes` gives their order.
+
+    Raises:
+        InputError: If labels are numbers in one split and names in another, or of fewer than two classes.
+    """
+    label_names = [_as_text(unicodedata.normalize("NFC", str(label))) for label in labels]
+    _check_labels(label_names, splits, origin)
+    class_names = tuple(classes or sorted(set(label_names), key=_label_key))
+    if len(class_names) < 2:
+        only = f'one class, "{class_names[0]}"' if class_names else "no class"
         raise InputError(
             f"has images of {only}; a classifier needs two or more, each in a folder of its own or named "
             "in a column of labels",
             origin,
         )
-    return Index(origin, [*map(_shown, names)], told, splits, ordered, stamp, store, loose, ignored or {}, absent)
+    return Index(
+        origin, [*map(_as_text, names)], label_names, splits, class_names, stamp, store, loose, ignored or {}, absent
+    )
 
 
-def _shown(name: str) -> str:
-    """A file's name as text, also where it is none in UTF-8."""
+def _as_text(name: str) -> str:
+    """Returns a file's name as text, with escapes where it is not valid UTF-8."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _in_order(label: str) -> tuple[int, int, str]:
+def _label_key(label: str) -> tuple[int, int, str]:
     return (0, int(label), label) if label.isdecimal() else (1, 0, label)
 
 
-def _check_alike(labels: Sequence[str], splits: Sequence[str | None], origin: str) -> None:
+def _check_labels(labels: Sequence[str], splits: Sequence[str | None], origin: str) -> None:
     by_split: dict[str | None, set[str]] = {}
     for split, label in zip(splits, labels):
         by_split.setdefault(split, set()).add(label)
-    numbers = [s for s, there in by_split.items() if all(label.isdecimal() for label in there)]
+    numbers = [s for s, values in by_split.items() if all(label.isdecimal() for label in values)]
     names = [s for s in by_split if s not in numbers]
     if numbers and names:
         a, b = numbers[0], names[0]
@@ -122,20 +139,20 @@ def _check_alike(labels: Sequence[str], splits: Sequence[str | None], origin: st
 
 
 def stamp_of(parts: Iterable[object]) -> str:
-    """16 hex digits that name what a data set's files are, told by their names, sizes and times of change."""
+    """Returns a digest of `parts`, such as files' names, sizes and times of change: 16 hex digits."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(repr(part).encode(errors="surrogateescape") + b"\n")
     return digest.hexdigest()[:16]
 
 
-def told_of(path: Path) -> tuple[int, int]:
-    """Size and time of change; nothing of a file that isn't there."""
+def size_and_mtime(path: Path) -> tuple[int, int]:
+    """Returns a file's size in bytes and time of change in nanoseconds; zeros where it does not exist."""
     try:
-        there = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return 0, 0
-    return there.st_size, there.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -145,6 +162,7 @@ class Files:
     paths: Sequence[Path]
 
     def read(self, rows: Sequence[int]) -> Iterator[File | OSError]:
+        """Yields the bytes of the files at `rows`; an `OSError` for one that cannot be read."""
         for row in rows:
             try:
                 yield self.paths[row].read_bytes()
@@ -154,10 +172,11 @@ class Files:
 
 @dataclass(frozen=True)
 class Arrays:
-    """Pixels in memory, `(images, height, width, channels)` uint8."""
+    """Images in memory, as pixels: uint8 `(images, height, width, channels)`."""
 
     pixels: np.ndarray
 
     def read(self, rows: Sequence[int]) -> Iterator[File | OSError]:
+        """Yields the pixels of the images at `rows`, `(height, width, channels)` each."""
         for row in rows:
             yield self.pixels[row]

@@ -1,4 +1,4 @@
-"""Images with boxes as they are told, put right where they can be: what every reader of boxes hands on."""
+"""Images with boxes as annotated, cleaned where possible: the common output of all readers of boxes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from typing import NamedTuple
 import numpy as np
 
 from scalesearch.data.boxes import Truth
-from scalesearch.data.index import Files, Index, stamp_of, told_of
+from scalesearch.data.index import Files, Index, size_and_mtime, stamp_of
 from scalesearch.errors import InputError, numbered
 
-SLACK = 1.5  # pixels by which a box may reach beyond its image without a word: whole numbers, counted from 1, do that
-SHARE_SLACK = 2e-3  # the same, of shares
+SLACK = 1.5  # pixels that a box may reach beyond its image without a warning, as rounded, 1-based corners do
+SHARE_SLACK = 2e-3  # the same as a share of the side, where the image's size is not annotated
 
 
 class Box(NamedTuple):
-    """A box as it is told: the first corner, width and height as shares of its image's sides.
+    """An annotated box: first corner, width and height as shares of its image's sides.
 
-    `crowd` ones stand for many, or are too hard to be asked for: nothing is trained on them, and none is missed that
-    isn't found. `area` in pixels says whether it is small or large, where that is not width times height.
+    Attributes:
+        class_: Class number.
+        x: Left edge.
+        y: Upper edge.
+        width: As a share of the image's width.
+        height: As a share of the image's height.
+        crowd: Whether it marks many objects or one too hard to find. Such a box is neither trained on nor missed.
+        area: Of the object in pixels where that is not width times height, else NaN.
     """
 
     class_: int
@@ -33,9 +39,16 @@ class Box(NamedTuple):
     area: float = float("nan")
 
 
-class Labelled(NamedTuple):
-    """An image with its boxes; None: nothing is said of it, so it counts as one without any. `sides` are the width and
-    height that are told of it."""
+class LabelledImage(NamedTuple):
+    """An annotated image.
+
+    Attributes:
+        path: Of the image file.
+        name: Of the image within its data set.
+        split: The data's own split, or None.
+        boxes: None where the image has no annotation; it then counts as one without boxes.
+        sides: Annotated width and height in pixels, or None.
+    """
 
     path: Path
     name: str
@@ -44,44 +57,54 @@ class Labelled(NamedTuple):
     sides: tuple[int, int] | None = None
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file or folder; not where there can't be one of such a name."""
+def path_exists(path: Path) -> bool:
+    """Returns whether a file or folder exists; False for a name that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):
         return False
 
 
-def boxed_index(
+def build_box_index(
     origin: str,
-    images: Sequence[Labelled],
+    images: Sequence[LabelledImage],
     classes: Sequence[str],
     *,
     absent: Iterable[str] = (),
     ignored: Mapping[str, int] | None = None,
     files: Iterable[Path] = (),
 ) -> Index:
-    """An `Index` of images with boxes, cut and cleared of what is no box. An image's label is its rarest class, so that
-    splits share out rare ones; the stamp hangs on the `files` that tell of them too.
+    """Builds an `Index` of images with boxes, clipped to their images and cleared of invalid and repeated ones.
 
-    Raises `InputError` where there is no image, or no box in any.
+    An image's label is the rarest of its classes, so that splits by class share out rare ones.
+
+    Args:
+        origin: How messages name the data set.
+        images: The images with their boxes.
+        classes: Class names by number.
+        absent: Names of annotations whose images do not exist.
+        ignored: Number of files that are not read, by kind.
+        files: The annotation files; the index's stamp depends on them and on the images.
+
+    Raises:
+        InputError: If there is no image, or no box in any.
     """
     if not images:
         raise InputError("has no images in it", origin)
-    truth = _cleared(images, tuple(absent))
+    truth = _clean_boxes(images, tuple(absent))
     if not len(truth.image):
         raise InputError(f"has no box in any of its {numbered(len(images), 'image')}", origin)
-    counted = Counter(truth.class_.tolist())
+    class_counts = Counter(truth.class_.tolist())
     rarest: dict[int, int] = {}
     for image, class_ in zip(truth.image.tolist(), truth.class_.tolist()):
-        rarest[image] = min(rarest.get(image, class_), class_, key=lambda c: (counted[c], c))
+        rarest[image] = min(rarest.get(image, class_), class_, key=lambda c: (class_counts[c], c))
     labels = [classes[rarest[i]] if i in rarest else "" for i in range(len(images))]
     paths = [image.path for image in images]
     stamp = stamp_of(
         [
             "boxes",
-            *((image.name, *told_of(image.path)) for image in images),
-            *((path.name, *told_of(path)) for path in files),
+            *((image.name, *size_and_mtime(image.path)) for image in images),
+            *((path.name, *size_and_mtime(path)) for path in files),
         ]
     )
     return Index(
@@ -99,13 +122,13 @@ def boxed_index(
     )
 
 
-def _cleared(images: Sequence[Labelled], absent: tuple[str, ...]) -> Truth:
-    """Boxes cut at their images' edges; those without area, and second ones, left out."""
+def _clean_boxes(images: Sequence[LabelledImage], absent: tuple[str, ...]) -> Truth:
+    """Returns the boxes clipped to their images, without empty and repeated ones, which are recorded."""
     rows: list[tuple[int, Box]] = []
     outside, empty, twice = [], [], []
     for i, image in enumerate(images):
         slack = [SLACK / side for side in image.sides] if image.sides and min(image.sides) > 0 else [SHARE_SLACK] * 2
-        kept: dict[Box, None] = {}
+        seen: dict[Box, None] = {}
         for box in image.boxes or ():
             left, top = max(0.0, box.x), max(0.0, box.y)
             right, bottom = min(1.0, box.x + box.width), min(1.0, box.y + box.height)
@@ -119,12 +142,12 @@ def _cleared(images: Sequence[Labelled], absent: tuple[str, ...]) -> Truth:
                 empty.append(image.name)
                 continue
             outside += [image.name] if any(beyond) else []
-            cut = Box(box.class_, left, top, right - left, bottom - top, box.crowd, box.area)
-            key = cut._replace(area=0.0)
-            twice += [image.name] if key in kept else []
-            if key not in kept:
-                kept[key] = None
-                rows.append((i, cut))
+            clipped = Box(box.class_, left, top, right - left, bottom - top, box.crowd, box.area)
+            key = clipped._replace(area=0.0)
+            twice += [image.name] if key in seen else []
+            if key not in seen:
+                seen[key] = None
+                rows.append((i, clipped))
     boxes = np.array([(b.x, b.y, b.width, b.height) for _, b in rows], np.float64).reshape(-1, 4)
 
     def unique(names):

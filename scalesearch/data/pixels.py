@@ -1,4 +1,4 @@
-"""Decoded images in one memory-mapped file, shared by everything on a machine that trains on them."""
+"""Decoded images in one memory-mapped file, shared by all processes on a machine that train on them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from scalesearch.data.images import Sides, letterboxed, middle
+from scalesearch.data.images import Sides, center_crop, letterbox_image
 from scalesearch.data.index import Index
-from scalesearch.data.scan import Scan, in_order
+from scalesearch.data.scan import Scan, map_images
 from scalesearch.errors import WorkFailed
 from scalesearch.files import cache_folder, file_lock, whole
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The images of a split: rows of `store`, which is uint8, `(images, height, width, channels)`."""
+    """The images of a split, as rows of a larger array.
+
+    Attributes:
+        store: uint8 `(images, height, width, channels)`.
+        rows: `(n,)` indices into `store`.
+    """
 
     store: np.ndarray
     rows: np.ndarray
@@ -30,64 +35,75 @@ class Pixels:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """`(images, channels, height, width)`, as networks take them."""
+        """Returns `(images, channels, height, width)`, the order that networks take."""
         _, height, width, channels = self.store.shape
         return len(self), channels, height, width
 
-    def of(self, rows: Sequence[int] | np.ndarray) -> Pixels:
-        """Some of them."""
+    def select(self, rows: Sequence[int] | np.ndarray) -> Pixels:
+        """Returns the images at `rows` of these."""
         return Pixels(self.store, self.rows[np.asarray(rows)])
 
     def numpy(self) -> np.ndarray:
-        """All of them in memory, `(images, channels, height, width)`."""
+        """Returns all images in memory, uint8 `(images, channels, height, width)`."""
         return self.store[self.rows].transpose(0, 3, 1, 2)
 
 
-def store_path(digest: str, size: Sides, channels: int, whole: bool = False) -> Path:
-    called = size if isinstance(size, int) else "x".join(map(str, size))
-    return cache_folder("pixels") / f"{digest}-{called}-{channels}{'-whole' if whole else ''}.npy"
+def store_path(digest: str, size: Sides, channels: int, letterbox: bool = False) -> Path:
+    """Returns the cache file of images with this digest, size, channels and way of resizing."""
+    size_text = size if isinstance(size, int) else "x".join(map(str, size))
+    return cache_folder("pixels") / f"{digest}-{size_text}-{channels}{'-whole' if letterbox else ''}.npy"
 
 
-def stored(index: Index, scan: Scan, size: Sides, channels: int, whole: bool = False) -> np.ndarray:
-    """The middles of all images at `size`, or the `whole` of them in letterboxes, decoded once: made by whichever
-    process comes first.
+def load_store(index: Index, scan: Scan, size: Sides, channels: int, letterbox: bool = False) -> np.ndarray:
+    """Returns all images of an index at `size` as a memory map, decoding them first where no process has yet.
 
-    Images that cannot be read are black, and in no split. Raises `WorkFailed` where the disk has no room.
+    Args:
+        index: The data set.
+        scan: Of the same images. Those that cannot be read stay black; they are in no split.
+        size: Side in pixels, or height and width.
+        channels: 1 or 3, or an array's own number.
+        letterbox: Whether to keep whole images in letterboxes instead of cropping their middles.
+
+    Returns:
+        uint8 `(images, height, width, channels)`, read-only.
+
+    Raises:
+        WorkFailed: If the disk has no room, or an image can no longer be read.
     """
-    path = store_path(scan.digest, size, channels, whole)
+    path = store_path(scan.digest, size, channels, letterbox)
     shape = (len(index), *((size, size) if isinstance(size, int) else size), channels)
     with file_lock(path.with_suffix(".lock")):
         if not path.exists():
-            _make(index, scan, path, shape, whole)
+            _write_store(index, scan, path, shape, letterbox)
     return np.load(path, mmap_mode="r")
 
 
-def _make(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int], letterbox: bool) -> None:
+def _write_store(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int], letterbox: bool) -> None:
     count, height, width, channels = shape
     needed, free = math.prod(shape), shutil.disk_usage(path.parent).free
-    room = (
+    no_room = (
         f"the {count:,} images of {index.origin} take {needed / 1e6:,.0f} MB at {height} × {width} pixels, and "
         f"{path.parent} has {free / 1e6:,.0f} MB free; make room, or name another folder by SCALESEARCH_CACHE"
     )
     if needed > free:
-        raise WorkFailed(room)
+        raise WorkFailed(no_room)
     rows = np.flatnonzero(scan.readable).tolist()
     with whole(path) as temporary:
         try:
-            there = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-            if hasattr(os, "posix_fallocate"):  # writing into a hole of a full disk would end the process
+            pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+            if hasattr(os, "posix_fallocate"):  # writing to an unallocated page of a full disk would kill the process
                 with open(temporary, "r+b") as file:
                     os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         except OSError:
-            raise WorkFailed(room) from None
-        told = f"decoding to {height}×{width} ({needed / 1e6:,.0f} MB in {path.parent})"
+            raise WorkFailed(no_room) from None
+        description = f"decoding to {height}×{width} ({needed / 1e6:,.0f} MB in {path.parent})"
         size = height, width
 
         def work(file):
-            return letterboxed(file, size, channels)[0] if letterbox else middle(file, size, channels)
+            return letterbox_image(file, size, channels)[0] if letterbox else center_crop(file, size, channels)
 
-        for row, image in zip(rows, in_order(index, rows, work, told), strict=True):
+        for row, image in zip(rows, map_images(index, rows, work, description), strict=True):
             if isinstance(image, Exception):
                 raise WorkFailed(f"{index.names[row]} of {index.origin} could be read a moment ago: {image}")
-            there[row] = image
-        there.flush()
+            pixels[row] = image
+        pixels.flush()

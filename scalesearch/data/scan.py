@@ -1,4 +1,4 @@
-"""Everything in a data set read once: what is broken, turned, grey, and what each image looks like in small."""
+"""Reads every image of a data set once: what is broken, turned or grey, and a thumbnail of each."""
 
 from __future__ import annotations
 
@@ -12,22 +12,34 @@ from typing import TypeVar
 
 import numpy as np
 
-from scalesearch.data.images import THUMBNAIL, Facts, File, examined
+from scalesearch.data.images import THUMBNAIL, File, ImageFacts, examine_image
 from scalesearch.data.index import Index
 from scalesearch.files import cache_folder, whole
 from scalesearch.machine import cores
 from scalesearch.watched import watched
 
-FORMAT = 2  # of what is kept of a scan; another one is made anew
-NOTHING = Facts(0, 0, "", False, False, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of what cannot be read
-CHUNK = 32  # images that are in memory at a time
-MOST_BYTES = 1 << 28  # that they may have together
+FORMAT = 2  # version of the cached scans; images are scanned again where it differs
+NO_FACTS = ImageFacts(0, 0, "", False, False, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of an unreadable image
+CHUNK = 32  # images in memory at a time, at most
+MAX_CHUNK_BYTES = 1 << 28  # bytes in memory at a time, roughly
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found of every image of an index, in its order; `faults` says why one cannot be read, or nothing."""
+    """What reading the images of an index found, in its order.
+
+    Attributes:
+        faults: Why an image cannot be read; empty for one that can.
+        widths: `(n,)` in pixels, upright; 0 for an unreadable image.
+        heights: `(n,)` in pixels, upright; 0 for an unreadable image.
+        modes: Pillow's modes.
+        turned: `(n,)` bool, whether EXIF asks to rotate or mirror the pixels.
+        animated: `(n,)` bool.
+        dhashes: `(n,)` uint64 difference hashes.
+        thumbnails: `(n, pixels)` uint8.
+        digests: Of the files' bytes; empty for a file that could not be opened.
+    """
 
     faults: Sequence[str]
     widths: np.ndarray
@@ -40,55 +52,70 @@ class Scan:
     digests: Sequence[str]  # of the files' bytes
 
     @property
-    def passing(self) -> bool:
-        """Whether some file could not be had at all: what cannot be read of one has a digest."""
+    def incomplete(self) -> bool:
+        """Returns whether some file could not be opened at all; a file that opens has a digest, even if broken."""
         return any(not digest for digest in self.digests)
 
     @cached_property
     def readable(self) -> np.ndarray:
+        """Returns `(n,)` bool: whether each image can be read."""
         return np.array([not fault for fault in self.faults])
 
     @cached_property
     def grey(self) -> np.ndarray:
+        """Returns `(n,)` bool: whether each image is grey by its mode."""
         return np.array([mode in ("1", "L", "LA", "La") or mode.startswith("I;16") for mode in self.modes])
 
     @cached_property
     def shorter_side(self) -> int:
-        """The median over readable images, in pixels; 0 where there are none."""
+        """Returns the median shorter side of readable images in pixels; 0 where there are none."""
         sides = np.minimum(self.widths, self.heights)[self.readable]
         return int(np.median(sides)) if len(sides) else 0
 
     @cached_property
     def longer_side(self) -> int:
+        """Returns the median longer side of readable images in pixels; 0 where there are none."""
         sides = np.maximum(self.widths, self.heights)[self.readable]
         return int(np.median(sides)) if len(sides) else 0
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits that name the contents, whatever the files are called."""
-        told = (digest + "!" * bool(fault) for digest, fault in zip(self.digests, self.faults))
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+        """Returns 16 hex digits that identify the contents in order, whatever the files' names."""
+        parts = (digest + "!" * bool(fault) for digest, fault in zip(self.digests, self.faults))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def scan(index: Index) -> Scan:
-    """The scan of an index, taken from the cache where no file has changed since."""
+    """Returns the scan of an index, from the cache where no file has changed since."""
     path = cache_folder("scans") / f"{index.stamp}-{FORMAT}.npz"
     if path.exists():
         try:
-            with np.load(path, allow_pickle=False) as held:
-                return Scan(**{key: held[key] if held[key].dtype.kind != "U" else held[key].tolist() for key in held})
+            with np.load(path, allow_pickle=False) as saved:
+                return Scan(
+                    **{key: saved[key] if saved[key].dtype.kind != "U" else saved[key].tolist() for key in saved}
+                )
         except (OSError, ValueError, EOFError, TypeError, KeyError, zipfile.BadZipFile):
-            path.unlink()  # cut off, or not ours
-    made = _made(index)
-    if made.passing:  # a file that could not be had may be there the next time
-        return made
+            path.unlink()  # truncated, or not written by this package
+    result = _scan_images(index)
+    if result.incomplete:  # a missing file may be there the next time
+        return result
     with whole(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{key: np.array(value) for key, value in vars(made).items()})  # type: ignore[arg-type]
-    return made
+        np.savez(file, **{key: np.array(value) for key, value in vars(result).items()})  # type: ignore[arg-type]
+    return result
 
 
-def in_order(index: Index, rows: Sequence[int], work: Callable[[File], T], what: str) -> Iterator[T | Exception]:
-    """`work` done on those images by all cores, few of them in memory at a time; what fails comes back as its error."""
+def map_images(index: Index, rows: Sequence[int], work: Callable[[File], T], what: str) -> Iterator[T | Exception]:
+    """Yields what `work` returns for the images at `rows`, in order; for a failure, the error itself.
+
+    `work` runs in threads on all cores, with few images in memory at a time. Failures are an `OSError` of
+    reading and a `ValueError` of `work`.
+
+    Args:
+        index: The data set.
+        rows: Of the images, ascending.
+        work: Called with each image.
+        what: Names the work in a progress bar.
+    """
 
     def safe(file: File | OSError) -> T | Exception:
         if isinstance(file, OSError):
@@ -104,38 +131,38 @@ def in_order(index: Index, rows: Sequence[int], work: Callable[[File], T], what:
 
 
 def _chunks(files: Iterable[File | OSError]) -> Iterator[list[File | OSError]]:
-    """`CHUNK` files at a time, or fewer large ones."""
+    """Yields lists of `CHUNK` files, or of fewer where they are large."""
     chunk: list[File | OSError] = []
     size = 0
     for file in files:
         chunk.append(file)
         size += len(file) if isinstance(file, bytes) else getattr(file, "nbytes", 0)
-        if len(chunk) == CHUNK or size > MOST_BYTES:
+        if len(chunk) == CHUNK or size > MAX_CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
     yield chunk
 
 
-def _made(index: Index) -> Scan:
+def _scan_images(index: Index) -> Scan:
     def work(file: File) -> tuple:
-        held = file.tobytes() if isinstance(file, np.ndarray) else file
-        assert isinstance(held, bytes)
-        digest = hashlib.blake2b(held, digest_size=16).hexdigest()
+        content = file.tobytes() if isinstance(file, np.ndarray) else file
+        assert isinstance(content, bytes)
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         try:
-            return "", digest, examined(file)
+            return "", digest, examine_image(file)
         except ValueError as error:
             return str(error), digest, None
 
     count = len(index)
-    faults, digests, told = [], [], []
-    thumbnails = np.zeros((count, len(NOTHING.thumbnail)), np.uint8)
-    for row, found in enumerate(in_order(index, range(count), work, "reading images")):
-        fault, digest, facts = (str(found) or "cannot be read", "", None) if isinstance(found, Exception) else found
+    faults, digests, facts_rows = [], [], []
+    thumbnails = np.zeros((count, len(NO_FACTS.thumbnail)), np.uint8)
+    for row, result in enumerate(map_images(index, range(count), work, "reading images")):
+        fault, digest, facts = (str(result) or "cannot be read", "", None) if isinstance(result, Exception) else result
         faults.append(fault)
         digests.append(digest)
-        told.append((facts or NOTHING)[:-1])
-        thumbnails[row] = np.frombuffer((facts or NOTHING).thumbnail, np.uint8)
-    widths, heights, modes, turned, animated, dhashes = zip(*told)
+        facts_rows.append((facts or NO_FACTS)[:-1])
+        thumbnails[row] = np.frombuffer((facts or NO_FACTS).thumbnail, np.uint8)
+    widths, heights, modes, turned, animated, dhashes = zip(*facts_rows)
     return Scan(
         faults,
         np.array(widths),

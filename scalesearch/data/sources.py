@@ -1,4 +1,4 @@
-"""Where images come from: a table of names, entry points of installed packages, and everything that has a path."""
+"""Finds data: by name in a table, in entry points of installed packages, or by path."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SOURCES = {
 }
 
 # Data sets that are known by name: a folder, table or archive of that name in `$SCALESEARCH_DATA`, else on the Hub.
-NAMED = {
+HUB_SOURCES = {
     "cifar10": "hf:uoft-cs/cifar10",
     "cifar100": "hf:uoft-cs/cifar100",
     "imagenette": "hf:frgfm/imagenette/320px",
@@ -52,103 +52,120 @@ def _entry_points() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def located(data: Any, folder: Path = Path()) -> Any:
-    """What a study says of its data with a path in it made absolute, as seen from the study's folder."""
-    told = data if isinstance(data, Mapping) else {"source": data}
-    source = told.get("source")
-    if not isinstance(source, str) or source.startswith(HUB) or source in (*SOURCES, *NAMED, *_entry_points()):
+def absolute_source(data: Any, folder: Path = Path()) -> Any:
+    """Returns a study's `data` entry with its path made absolute; it is relative to the study's folder.
+
+    An entry without a path, or whose path does not exist, is returned as it is.
+    """
+    spec = data if isinstance(data, Mapping) else {"source": data}
+    source = spec.get("source")
+    if not isinstance(source, str) or source.startswith(HUB) or source in (*SOURCES, *HUB_SOURCES, *_entry_points()):
         return data
     path = (folder / Path(source).expanduser()).resolve()
     if not path.exists():
-        return data  # said when it is opened, in the words that it was told in
-    return {**told, "source": str(path)} if isinstance(data, Mapping) else str(path)
+        return data  # refused when it is opened, with the path as written
+    return {**spec, "source": str(path)} if isinstance(data, Mapping) else str(path)
 
 
 def source(data: str | Mapping[str, Any], size: int | tuple[int, int] | None = None) -> Source:
-    """The data that a study names, its images kept at `size`: a side, or height and width.
+    """Returns the source that a study's `data` entry names.
 
-    Raises `InputError` with the nearest name where there is none, and for what no study should train on.
+    Args:
+        data: A name, a path or a `data` section.
+        size: Side in pixels that images from files are stored at, or height and width; the data's own where None.
+
+    Raises:
+        InputError: With the nearest name if there is none, and for data that no study should train on.
     """
-    if known := known_source(data):
-        return known
+    if entry := registered_source(data):
+        return entry
     with inside("data"):
-        opened = data_set(data)
-        opened.check()
-        return opened.source(size or opened.scan.shorter_side)
+        dataset = data_set(data)
+        dataset.check()
+        return dataset.source(size or dataset.scan.shorter_side)
 
 
-def known_source(data: str | Mapping[str, Any]) -> Source | None:
-    """A source of the table or of an installed package; none for images that lie somewhere."""
-    told = {"source": data} if isinstance(data, str) else dict(data)
-    name = str(told.get("source"))
-    known = SOURCES.get(name) or _installed(name)
-    if known is None:
+def registered_source(data: str | Mapping[str, Any]) -> Source | None:
+    """Returns a source of the table or of an installed package; None for data that is read from files.
+
+    Raises `InputError` for options that such a source does not take.
+    """
+    spec = {"source": data} if isinstance(data, str) else dict(data)
+    name = str(spec.get("source"))
+    entry = SOURCES.get(name) or _load_entry_point(name)
+    if entry is None:
         return None
-    if unwanted := told.keys() - {"source", "mirror"}:
-        raise InputError(f'{name} has splits and sizes of its own; takes "mirror" alone', f"data.{min(unwanted)}")
-    return replace(known, mirror=bool(told.get("mirror", known.mirror)))
+    if extra_keys := spec.keys() - {"source", "mirror"}:
+        raise InputError(f'{name} has splits and sizes of its own; takes "mirror" alone', f"data.{min(extra_keys)}")
+    return replace(entry, mirror=bool(spec.get("mirror", entry.mirror)))
 
 
 def data_set(data: str | Mapping[str, Any]) -> DataSet:
-    """A data set of image files. Raises `InputError` with the nearest name where there is none."""
-    from scalesearch.data.dataset import Told, open_data
+    """Opens a data set of image files. Raises `InputError` with the nearest name where there is none."""
+    from scalesearch.data.dataset import DataConfig, open_data
 
-    told = section(Told, {"source": data} if isinstance(data, str) else data, "")
-    if told.source in NAMED:
+    config = section(DataConfig, {"source": data} if isinstance(data, str) else data, "")
+    if config.source in HUB_SOURCES:
         try:
-            return open_data(replace(told, source=_of_name(told.source)))
+            return open_data(replace(config, source=_find_named(config.source)))
         except InputError as error:
             raise InputError(
-                f"{error}; or lay it into {data_home()} as {told.source} or {' or '.join(ARCHIVES[told.source][:3])}",
-                told.source,
+                f"{error}; or put it into {data_home()} as {config.source} or "
+                f"{' or '.join(ARCHIVES[config.source][:3])}",
+                config.source,
             ) from None
-    if not told.source.startswith(HUB) and not Path(told.source).expanduser().exists():
-        names = [*SOURCES, *NAMED, *_entry_points()]
-        raise InputError(unknown("data set", told.source, [*names, "a path", "hf:OWNER/NAME"]), "")
-    return open_data(told)
+    if not config.source.startswith(HUB) and not Path(config.source).expanduser().exists():
+        names = [*SOURCES, *HUB_SOURCES, *_entry_points()]
+        raise InputError(unknown("data set", config.source, [*names, "a path", "hf:OWNER/NAME"]), "")
+    return open_data(config)
 
 
 def data_home() -> Path:
-    """Where data sets that are known by name are looked for: `$SCALESEARCH_DATA`, or `data` in the cache."""
+    """Returns the folder of data sets known by name: `$SCALESEARCH_DATA`, or `data` in the cache."""
     return Path(os.environ.get("SCALESEARCH_DATA") or cache_folder("data"))
 
 
-def _of_name(name: str) -> str:
+def _find_named(name: str) -> str:
     home = data_home()
-    for called in (name, *ARCHIVES[name], f"{name}.parquet", f"{name}.csv"):
-        if (home / called).exists():
-            return str(home / called)
-    return NAMED[name]
+    for candidate in (name, *ARCHIVES[name], f"{name}.parquet", f"{name}.csv"):
+        if (home / candidate).exists():
+            return str(home / candidate)
+    return HUB_SOURCES[name]
 
 
-def _installed(name: str) -> Source | None:
-    others = _entry_points()
-    if name not in others:
+def _load_entry_point(name: str) -> Source | None:
+    points = _entry_points()
+    if name not in points:
         return None
-    found = others[name].load()
-    if not isinstance(found, Source):
-        raise InputError(f"the entry point {others[name].value} of {name} is no `scalesearch.data.Source`", "data")
-    return found
+    entry = points[name].load()
+    if not isinstance(entry, Source):
+        raise InputError(f"the entry point {points[name].value} of {name} is no `scalesearch.data.Source`", "data")
+    return entry
 
 
-_loaded: dict[tuple[Any, ...], dict[str, Split]] = {}
+_split_cache: dict[tuple[Any, ...], dict[str, Split]] = {}
 
 
 def load(source: Source) -> dict[str, Split]:
-    """The splits of a source as pixels and labels, kept for the next trial in the same process."""
+    """Returns the images, as `Pixels`, and the labels of every split of a source.
+
+    Two sources at most stay in memory, for the next trials of the process.
+    """
     from scalesearch.data.pixels import Pixels
 
     key = source.name, source.digest, source.size, source.assigned
-    if key not in _loaded:
-        while len(_loaded) > 1:
-            _loaded.pop(next(iter(_loaded)))
-        _loaded[key] = {name: (_as_pixels(images, Pixels), labels) for name, (images, labels) in source.load().items()}
-    return _loaded[key]
+    if key not in _split_cache:
+        while len(_split_cache) > 1:
+            _split_cache.pop(next(iter(_split_cache)))
+        _split_cache[key] = {
+            name: (_as_pixels(images, Pixels), labels) for name, (images, labels) in source.load().items()
+        }
+    return _split_cache[key]
 
 
-def _as_pixels(images: Any, kind: type) -> Any:
+def _as_pixels(images: Any, pixels_type: type) -> Any:
     import numpy as np
 
-    if isinstance(images, kind):
+    if isinstance(images, pixels_type):
         return images
-    return kind(np.ascontiguousarray(images.transpose(0, 2, 3, 1)), np.arange(len(images)))
+    return pixels_type(np.ascontiguousarray(images.transpose(0, 2, 3, 1)), np.arange(len(images)))

@@ -1,4 +1,7 @@
-"""Videos, frame by frame. The only importer of PyAV, which comes with the extra `video`."""
+"""Reads and writes videos, frame by frame.
+
+The only importer of PyAV, which comes with the extra `video`.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalesearch.data.images import MOST_PIXELS
+from scalesearch.data.images import MAX_PIXELS
 from scalesearch.errors import InputError
 from scalesearch.files import whole
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".ogv")
 )
-# What a file may be: one that holds its frames itself. A playlist would name others, here or anywhere.
+# Containers that hold their frames themselves. A playlist could refer to other files or addresses.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg"
-USUAL_RATE = Fraction(25)  # frames a second, of a video that doesn't say
+DEFAULT_RATE = Fraction(25)  # frames per second, for a video that doesn't state its rate
 
 
 class Frame(NamedTuple):
-    """A frame of a video: its number from 0, when it is shown, and its pixels `(height, width, 3)`, upright."""
+    """A frame of a video.
+
+    Attributes:
+        number: Counted from 0.
+        seconds: When it is shown.
+        pixels: uint8 `(height, width, 3)`, upright.
+    """
 
     number: int
     seconds: float
@@ -32,74 +41,78 @@ class Frame(NamedTuple):
 
 
 def frame_count(path: Path, every: int = 1) -> int | None:
-    """How many frames `frames` will give, as the video says; None of one that doesn't. Raises as `frames`."""
-    with _opened(path) as (stream, _):
+    """Returns how many frames `frames` will yield, by the video's own account; None where it gives none.
+
+    Raises as `frames` does.
+    """
+    with _open_stream(path) as (stream, _):
         seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
         count = stream.frames or round(seconds * float(stream.average_rate or 0))
         return -(-count // every) or None
 
 
 def frame_rate(path: Path) -> Fraction:
-    """Frames a second. Raises as `frames`."""
-    with _opened(path) as (stream, _):
-        return Fraction(stream.average_rate or USUAL_RATE)
+    """Returns frames per second, 25 where the video doesn't state it. Raises as `frames` does."""
+    with _open_stream(path) as (stream, _):
+        return Fraction(stream.average_rate or DEFAULT_RATE)
 
 
 def frames(path: Path, every: int = 1) -> Iterator[Frame]:
-    """Every so manieth frame, from the first on; what is damaged in between is passed over.
+    """Yields one frame in every `every`, starting with the first; damaged parts are skipped.
 
-    Raises `InputError` where PyAV isn't installed, and for a file that is no video.
+    Raises:
+        InputError: If PyAV is not installed, or the file is no video.
     """
-    with _opened(path) as (stream, av):
-        rate, number = float(stream.average_rate or USUAL_RATE), 0
-        for frame in _decoded(stream, av):
+    with _open_stream(path) as (stream, av):
+        rate, number = float(stream.average_rate or DEFAULT_RATE), 0
+        for frame in _decode(stream, av):
             if number % every == 0:
                 seconds = number / rate if frame.time is None else float(frame.time)
-                yield Frame(number, seconds, _upright(frame))
+                yield Frame(number, seconds, _upright_pixels(frame))
             number += 1
     if not number:
         raise InputError("is no video that can be read (no frame of it can be decoded)", str(path))
 
 
-def _decoded(stream: Any, av: ModuleType) -> Iterator[Any]:
+def _decode(stream: Any, av: ModuleType) -> Iterator[Any]:
     packets = stream.container.demux(stream)
     while True:
         try:
             packet = next(packets)
         except (StopIteration, av.error.FFmpegError):
-            return  # its end, or where it is cut off
+            return  # the end of the video, or where it is truncated
         try:
             yield from packet.decode()
         except av.error.InvalidDataError:
             continue
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """`rotation` is by how many degrees, against the clock, a frame is to be turned to stand upright."""
+def _upright_pixels(frame: Any) -> np.ndarray:
+    """Returns the pixels of a frame, rotated counterclockwise by its `rotation` in degrees."""
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, ModuleType]]:
-    av = _library()
+def _open_stream(path: Path) -> Iterator[tuple[Any, ModuleType]]:
+    av = _import_av()
     try:
         with path.open("rb") as file, av.open(file, options={"format_whitelist": CONTAINERS}) as container:
             if not container.streams.video:
-                raise InputError("has no pictures in it", str(path))
+                raise InputError("has no video stream", str(path))
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             codec = stream.codec_context
-            if codec.width * codec.height > MOST_PIXELS:
-                raise InputError(f"has {codec.width} × {codec.height} pixels; at most {MOST_PIXELS:,}", str(path))
+            if codec.width * codec.height > MAX_PIXELS:
+                raise InputError(f"has {codec.width} × {codec.height} pixels; at most {MAX_PIXELS:,}", str(path))
             yield stream, av
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        said = getattr(error, "strerror", None) or error
-        raise InputError(f"is no video that can be read ({said})", str(path)) from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"is no video that can be read ({reason})", str(path)) from None
 
 
-def _library() -> ModuleType:
+def _import_av() -> ModuleType:
     try:
         import av
     except ImportError:
@@ -108,10 +121,13 @@ def _library() -> ModuleType:
 
 
 @contextmanager
-def written(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray], None]]:
-    """What takes frames `(height, width, 3)`, all of one size, and makes them a video: H.264 where there is an encoder,
-    else MPEG-4. An odd row or column at the end is left out."""
-    av = _library()
+def video_writer(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray], None]]:
+    """Opens a video for writing, and yields the function that adds a frame to it.
+
+    Frames are uint8 `(height, width, 3)`, all of one size; an odd last row or column is dropped. The video is
+    MP4: H.264 where PyAV has an encoder, else MPEG-4.
+    """
+    av = _import_av()
     with whole(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         stream = container.add_stream(codec, rate=rate.limit_denominator(1 << 15))

@@ -1,4 +1,4 @@
-"""Boxes as PASCAL VOC writes them (Everingham et al. 2010): an XML file for every image."""
+"""Reads boxes in PASCAL VOC's format (Everingham et al. 2010): one XML file per image."""
 
 from __future__ import annotations
 
@@ -6,105 +6,108 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from scalesearch.data.images import SUFFIXES, sides_of
-from scalesearch.data.index import Index, split_called
-from scalesearch.data.labelled import Box, Labelled, boxed_index
+from scalesearch.data.images import SUFFIXES, image_size
+from scalesearch.data.index import Index, split_from_name
+from scalesearch.data.labelled import Box, LabelledImage, build_box_index
 from scalesearch.errors import InputError
 
-ANNOTATIONS, IMAGES, LISTS = "Annotations", "JPEGImages", "ImageSets/Main"
-MOST_BYTES = 16 << 20
+ANNOTATION_FOLDER, IMAGE_FOLDER, LIST_FOLDER = "Annotations", "JPEGImages", "ImageSets/Main"
+MAX_BYTES = 16 << 20
 SPLITS = ("train", "val", "test", "trainval")
 
 
 def find_voc(folder: Path) -> Path | None:
-    """The folder that has `Annotations` of XML files, this one or one right in it."""
-    for there in [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]:
-        if any((there / ANNOTATIONS).glob("*.xml")):
-            return there
+    """Returns the folder with an `Annotations` folder of XML files: this one or one right below it, or None."""
+    for candidate in [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]:
+        if any((candidate / ANNOTATION_FOLDER).glob("*.xml")):
+            return candidate
     return None
 
 
 def read_voc(folder: Path, origin: str) -> Index:
-    """`Annotations/*.xml` with `JPEGImages/` and, where there are any, the lists of `ImageSets/Main`.
+    """Reads a VOC folder as an index: `Annotations/*.xml`, `JPEGImages/` and, where it exists, `ImageSets/Main`.
 
-    Corners are whole pixels counted from 1, both inside the box. Difficult ones are taken as crowds. Raises
-    `InputError`, placed at the file and object, for what is no annotation.
+    Corners are whole pixels counted from 1, both inside the box. Difficult objects become crowds.
+
+    Raises `InputError`, placed at the file and object, for an invalid annotation.
     """
-    images = {path.stem: path for path in sorted(_images(folder))}
-    listed = _listed(folder / LISTS)
-    notes = sorted((folder / ANNOTATIONS).glob("*.xml"))
-    told = {
-        path.stem: _read(path, f"{origin}: {path.relative_to(folder).as_posix()}", images.get(path.stem))
-        for path in notes
+    images = {path.stem: path for path in sorted(_image_files(folder))}
+    split_of = _read_lists(folder / LIST_FOLDER)
+    annotation_files = sorted((folder / ANNOTATION_FOLDER).glob("*.xml"))
+    annotation_of = {
+        path.stem: _read_annotation(path, f"{origin}: {path.relative_to(folder).as_posix()}", images.get(path.stem))
+        for path in annotation_files
     }
-    classes = sorted({name for _, objects in told.values() for name, _ in objects})
-    number = {name: i for i, name in enumerate(classes)}
-    found = []
+    classes = sorted({name for _, objects in annotation_of.values() for name, _ in objects})
+    class_number = {name: i for i, name in enumerate(classes)}
+    labelled_images = []
     for stem, path in images.items():
-        sides, objects = told.get(stem, (None, None))
-        boxes = None if objects is None else [box._replace(class_=number[name]) for name, box in objects]
-        found.append(Labelled(path, path.relative_to(folder).as_posix(), listed.get(stem), boxes, sides))
-    return boxed_index(
+        sides, objects = annotation_of.get(stem, (None, None))
+        boxes = None if objects is None else [box._replace(class_=class_number[name]) for name, box in objects]
+        labelled_images.append(
+            LabelledImage(path, path.relative_to(folder).as_posix(), split_of.get(stem), boxes, sides)
+        )
+    return build_box_index(
         origin,
-        found,
+        labelled_images,
         classes,
-        absent=[f"{ANNOTATIONS}/{s}.xml" for s in told if s not in images],
-        files=[*notes, *(folder / LISTS / f"{name}.txt" for name in SPLITS)],
+        absent=[f"{ANNOTATION_FOLDER}/{s}.xml" for s in annotation_of if s not in images],
+        files=[*annotation_files, *(folder / LIST_FOLDER / f"{name}.txt" for name in SPLITS)],
     )
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    there = folder / IMAGES
-    for root in [there] if there.is_dir() else [folder / ANNOTATIONS, folder]:
+def _image_files(folder: Path) -> Iterator[Path]:
+    image_folder = folder / IMAGE_FOLDER
+    for root in [image_folder] if image_folder.is_dir() else [folder / ANNOTATION_FOLDER, folder]:
         yield from (p for p in root.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
 
-def _listed(folder: Path) -> dict[str, str]:
-    """Which split every image is in; where there is only "trainval", that is training."""
-    found: dict[str, str] = {}
+def _read_lists(folder: Path) -> dict[str, str]:
+    """Returns the split of every listed image; images listed only under trainval are for training."""
+    splits: dict[str, str] = {}
     for name in SPLITS:
         path = folder / f"{name}.txt"
-        split = split_called(name) or "train"
+        split = split_from_name(name) or "train"
         if path.is_file():
             for line in path.read_text(encoding="utf-8-sig", errors="replace").split("\n"):
                 if line.strip():
-                    found.setdefault(line.split()[0].removesuffix(".jpg"), split)
-    return found
+                    splits.setdefault(line.split()[0].removesuffix(".jpg"), split)
+    return splits
 
 
 Objects = list[tuple[str, Box]]
 
 
-def _read(path: Path, place: str, image: Path | None) -> tuple[tuple[int, int] | None, Objects]:
-    """The sides that are told of the image, and its objects by the name of their class."""
+def _read_annotation(path: Path, place: str, image: Path | None) -> tuple[tuple[int, int] | None, Objects]:
+    """Returns the size of the image, annotated or else its own, and its objects as class names and boxes."""
     try:
         text = path.read_bytes()
-        if len(text) > MOST_BYTES or b"<!ENTITY" in text:
+        if len(text) > MAX_BYTES or b"<!ENTITY" in text:
             raise InputError("is no annotation: it declares entities or is too large", place)
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, OSError, ValueError) as error:
         raise InputError(f"is no XML: {error}", place) from None
     size = root.find("size")
-    sides = None if size is None else (_whole(size, "width"), _whole(size, "height"))
+    sides = None if size is None else (_int_or_zero(size, "width"), _int_or_zero(size, "height"))
     if not sides or min(sides) < 1:  # some tools write 0
-        sides = sides_of(image) if image else None
+        sides = image_size(image) if image else None
     objects: Objects = []
-    for i, thing in enumerate(root.iter("object"), 1):
-        here = f"{place}: object {i}"
-        name, corners = (thing.findtext("name") or "").strip(), thing.find("bndbox")
+    for i, element in enumerate(root.iter("object"), 1):
+        object_place = f"{place}: object {i}"
+        name, corners = (element.findtext("name") or "").strip(), element.find("bndbox")
         if not name or corners is None:
-            raise InputError("needs a name and a bndbox", here)
+            raise InputError("needs a name and a bndbox", object_place)
         if sides is None:
             continue
-        left, top, right, bottom = (_number(corners, key, here) for key in ("xmin", "ymin", "xmax", "ymax"))
-        wide, high = sides
+        left, top, right, bottom = (_number(corners, key, object_place) for key in ("xmin", "ymin", "xmax", "ymax"))
+        image_width, image_height = sides
         box = Box(
             0,
-            (left - 1) / wide,
-            (top - 1) / high,
-            (right - left + 1) / wide,
-            (bottom - top + 1) / high,
-            (thing.findtext("difficult") or "0").strip() == "1",
+            (left - 1) / image_width,
+            (top - 1) / image_height,
+            (right - left + 1) / image_width,
+            (bottom - top + 1) / image_height,
+            (element.findtext("difficult") or "0").strip() == "1",
         )
         if right <= left or bottom <= top:
             box = box._replace(width=0.0)
@@ -112,7 +115,7 @@ def _read(path: Path, place: str, image: Path | None) -> tuple[tuple[int, int] |
     return sides, objects
 
 
-def _whole(element: ElementTree.Element, key: str) -> int:
+def _int_or_zero(element: ElementTree.Element, key: str) -> int:
     text = (element.findtext(key) or "").strip()
     return int(text) if text.isdecimal() and len(text) < 9 else 0
 

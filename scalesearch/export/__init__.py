@@ -1,4 +1,4 @@
-"""What a user takes home: a standalone Python file, ONNX, torch.export's .pt2, weights by our names or a library's.
+"""Exports networks: a standalone Python file, ONNX, torch.export's .pt2, weights under any library's names.
 
 In: an architecture or a built network. Out: files that work without this package.
 """

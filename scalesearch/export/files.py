@@ -1,4 +1,4 @@
-"""Files of a network with its weights, each written whole or not at all. The only importer of ONNX's libraries."""
+"""Writes files of networks and weights, each completely or not at all; the only importer of ONNX's libraries."""
 
 from __future__ import annotations
 
@@ -22,35 +22,43 @@ if TYPE_CHECKING:
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 18
 LIBRARIES = "timm", "torchvision", "ultralytics"
-BOXES = 3  # outputs of a `Detector`: boxes, scores, classes
-TOLERANCE = 1e-4  # of an output, relative to the largest
-STRETCHED = 1e-3  # of boxes and scores, in whose exponentials and sigmoids differences grow
+DETECTOR_OUTPUTS = 3  # outputs of a `Detector`: boxes, scores, classes
+TOLERANCE = 1e-4  # largest error of an output, relative to its largest value
+BOX_TOLERANCE = 1e-3  # the same for boxes and scores, where exponentials and sigmoids amplify differences
 
 
-def _safetensors(model: Network, path: Path, opset: int) -> None:
-    """The file says of which network it is, how images are prepared and what classes are called, as far as the weights'
-    own file said it; for weights from a library, that images are prepared as there."""
-    told = {key: value for key, value in model.told.items() if key in ("preparation", "classes")}
-    told |= {"prepared_as": model.library} if model.library != "scalesearch" else {}
+def _write_safetensors(model: Network, path: Path, opset: int) -> None:
+    """Writes the weights with metadata.
+
+    This is the architecture, the norms' eps and, if known, image preparation and class names. For weights from
+    a library, `prepared_as` names it.
+    """
+    metadata = {key: value for key, value in model.file_metadata.items() if key in ("preparation", "classes")}
+    metadata |= {"prepared_as": model.library} if model.library != "scalesearch" else {}
     save_tensors(
         model.state_dict(),
         path,
-        {"arch": json.dumps(model.arch.to_dict()), "norm_eps": repr(model.arch.norm_eps), **told},
+        {"arch": json.dumps(model.arch.to_dict()), "norm_eps": repr(model.arch.norm_eps), **metadata},
     )
 
 
-def _pt2(model: Network | Detector, path: Path, opset: int) -> None:
+def _write_pt2(model: Network | Detector, path: Path, opset: int) -> None:
     import torch
 
     with whole(path) as temporary, torch.no_grad():
         program = torch.export.export(
-            model.eval(), (_images(model, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+            model.eval(), (_random_images(model, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
-        torch.export.save(program, temporary, extra_files=_said(model))
+        torch.export.save(program, temporary, extra_files=_metadata(model))
 
 
-def _onnx(model: Network | Detector, path: Path, opset: int) -> None:
-    """Raises `InputError` for an opset that the exporter can't write; RuntimeError where outputs differ."""
+def _write_onnx(model: Network | Detector, path: Path, opset: int) -> None:
+    """Writes an ONNX file after comparing its outputs with the network's.
+
+    Raises:
+        InputError: If a package is missing, or the exporter cannot write this opset.
+        RuntimeError: If the outputs differ.
+    """
     import torch
 
     try:
@@ -64,10 +72,10 @@ def _onnx(model: Network | Detector, path: Path, opset: int) -> None:
     from scalesearch.network import Detector
 
     with whole(path) as temporary, _quiet():
-        checked = _with_all_boxes(model) if isinstance(model, Detector) else model.eval()
+        module = _with_all_boxes(model) if isinstance(model, Detector) else model.eval()
         program = torch.onnx.export(
-            checked,
-            (_images(model, 2),),
+            module,
+            (_random_images(model, 2),),
             None,
             dynamo=True,
             opset_version=opset,
@@ -77,66 +85,71 @@ def _onnx(model: Network | Detector, path: Path, opset: int) -> None:
         )
         assert program is not None
         program.save(str(temporary))
-        _compare(checked, model, onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"]))
-        there = onnx.load(temporary)
-        written = next(o.version for o in there.opset_import if o.domain in ("", "ai.onnx"))
-        if written < opset:
-            raise InputError(f"the exporter could only write {written} for this network, not {opset}", "--opset")
-        if checked is not model:
-            del there.graph.output[BOXES:]
-        onnx.helper.set_model_props(there, _said(model))
-        onnx.save(there, str(temporary))
+        _compare(module, model, onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"]))
+        onnx_model = onnx.load(temporary)
+        written_opset = next(o.version for o in onnx_model.opset_import if o.domain in ("", "ai.onnx"))
+        if written_opset < opset:
+            raise InputError(f"the exporter could only write {written_opset} for this network, not {opset}", "--opset")
+        if module is not model:
+            del onnx_model.graph.output[DETECTOR_OUTPUTS:]
+        onnx.helper.set_model_props(onnx_model, _metadata(model))
+        onnx.save(onnx_model, str(temporary))
 
 
 def _with_all_boxes(detector: Detector) -> torch.nn.Module:
-    """It gives all boxes and scores beside those that it chooses: which these are hangs on the last bit where scores
-    are nearly equal, so a file is held against the network by all."""
+    """Returns a module that outputs all boxes and scores beside the chosen ones.
+
+    Which boxes are chosen depends on the last bit where scores are nearly equal, so files are compared by all
+    of them.
+    """
     from torch import nn
 
-    class All(nn.Module):
+    class WithAllBoxes(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.detector = detector
 
         def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
             every = self.detector.decode(self.detector.network(image))
-            return (*self.detector.chosen(*every), *every)
+            return (*self.detector.select(*every), *every)
 
-    return All().eval()
+    return WithAllBoxes().eval()
 
 
-def _compare(checked: torch.nn.Module, model: Network | Detector, session: Any) -> None:
-    """onnxruntime's outputs against torch's, for one image and for three."""
+def _compare(module: torch.nn.Module, model: Network | Detector, session: Any) -> None:
+    """Compares onnxruntime's outputs with torch's on 1 and 3 images. Raises RuntimeError if they differ."""
     import torch
 
     for batch in (1, 3):
-        images = _images(model, batch)
+        images = _random_images(model, batch)
         with torch.no_grad():
-            expected = checked(images)
+            expected = module(images)
         expected = expected if isinstance(expected, tuple) else (expected,)
-        found = [torch.from_numpy(out) for out in session.run(None, {"image": images.numpy()})]
-        if checked is not model:  # of the very boxes that came out, the same are to be chosen: with the same scores
-            chosen = model.chosen(*found[BOXES:])  # type: ignore[operator]
-            expected, found = (chosen[1], *expected[BOXES:]), [found[1], *found[BOXES:]]
-        most = TOLERANCE if checked is model else STRETCHED
-        for ours, theirs in zip(expected, found, strict=True):
+        outputs = [torch.from_numpy(out) for out in session.run(None, {"image": images.numpy()})]
+        if module is not model:  # from the file's own boxes, torch must choose the same ones: those with equal scores
+            chosen = model.select(*outputs[DETECTOR_OUTPUTS:])  # type: ignore[operator]
+            expected, outputs = (chosen[1], *expected[DETECTOR_OUTPUTS:]), [outputs[1], *outputs[DETECTOR_OUTPUTS:]]
+        tolerance = TOLERANCE if module is model else BOX_TOLERANCE
+        for ours, theirs in zip(expected, outputs, strict=True):
             error = (ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-12)
-            if not error <= most:
+            if not error <= tolerance:
                 raise RuntimeError(f"the ONNX file gives other outputs than the network, by {error:.1e} of the largest")
 
 
-def _said(model: Network | Detector) -> dict[str, str]:
-    """What the file says of itself: its architecture, how images are prepared, what classes are called."""
+def _metadata(model: Network | Detector) -> dict[str, str]:
+    """Returns the metadata of a file: the architecture and, if known, image preparation and class names, as JSON."""
     network = _network(model)
-    told = {key: value for key, value in getattr(network, "told", {}).items() if key in ("preparation", "classes")}
-    return {"arch": json.dumps(network.arch.to_dict()), **told}
+    metadata = {
+        key: value for key, value in getattr(network, "file_metadata", {}).items() if key in ("preparation", "classes")
+    }
+    return {"arch": json.dumps(network.arch.to_dict()), **metadata}
 
 
 def _network(model: Network | Detector) -> Network:
     return getattr(model, "network", model)  # type: ignore[arg-type]
 
 
-def _images(model: Network | Detector, batch: int) -> torch.Tensor:
+def _random_images(model: Network | Detector, batch: int) -> torch.Tensor:
     import torch
 
     arch, generator = _network(model).arch, torch.Generator().manual_seed(batch)
@@ -145,18 +158,18 @@ def _images(model: Network | Detector, batch: int) -> torch.Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter's progress and warnings left out; what matters is checked afterwards."""
+    """Silences the exporter's progress and warnings; the result is checked afterwards."""
     logging.disable(logging.ERROR)
     try:
-        nowhere = io.StringIO()
-        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        sink = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(logging.NOTSET)
 
 
-def _for_library(library: str) -> Callable[[Network, Path, int], None]:
+def _library_writer(library: str) -> Callable[[Network, Path, int], None]:
     def write(model: Network, path: Path, opset: int) -> None:
         from scalesearch.weights import peer_weights
 
@@ -173,14 +186,14 @@ def _for_library(library: str) -> Callable[[Network, Path, int], None]:
 
 
 FORMS: dict[str, Callable[[Any, Path, int], None]] = {
-    "onnx": _onnx,
-    "pt2": _pt2,
-    "safetensors": _safetensors,
-    **{name: _for_library(name) for name in LIBRARIES},
+    "onnx": _write_onnx,
+    "pt2": _write_pt2,
+    "safetensors": _write_safetensors,
+    **{name: _library_writer(name) for name in LIBRARIES},
 }
 
 
-# Suffixes that a file of each form may have; one that is another form's is refused, one that is nobody's is not.
+# The suffixes of each format; a suffix of another format is refused, an unknown one is accepted.
 SUFFIXES = {
     "py": (".py",),
     "onnx": (".onnx",),
@@ -191,24 +204,33 @@ SUFFIXES = {
 
 
 def check_suffix(form: str, path: Path) -> None:
-    """Raises `InputError` for a file whose suffix says something else than the form that it is to have."""
-    others = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
-    if path.suffix.lower() in others and path.suffix.lower() not in SUFFIXES[form]:
-        fitting = next((f for f, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), form)
+    """Raises `InputError` if the suffix of `path` belongs to another format than `form`."""
+    known_suffixes = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
+    if path.suffix.lower() in known_suffixes and path.suffix.lower() not in SUFFIXES[form]:
+        matching_form = next((f for f, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), form)
         raise InputError(
             f"--to {form} takes a file that ends in {', '.join(SUFFIXES[form])}; one that ends in "
-            f"{path.suffix} is of --to {fitting}",
+            f"{path.suffix} needs --to {matching_form}",
             str(path),
         )
 
 
 def write(model: Network | Detector, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
-    """Write `model` (from `build`) as "onnx", "pt2", "safetensors", or as tensors by the names of "timm", "torchvision"
-    or "ultralytics": safetensors, or what `torch.load` reads for a .pth. As "onnx" and "pt2" a `Detector` too.
+    """Writes `model` to `path`, completely or not at all.
 
-    ONNX and .pt2 take any number of images; an ONNX file is checked by onnxruntime before it is left. Raises
-    `InputError` for an opset that cannot be written, for a library that doesn't have the network, and for a suffix of
-    another form.
+    Args:
+        model: A network from `build`; for "onnx" and "pt2" also a `Detector`.
+        form: "onnx", "pt2", "safetensors", or "timm", "torchvision" or "ultralytics" for tensors under that
+            library's names (safetensors, or a pickle for `torch.load` if the suffix is .pth, .pt, .bin or
+            .ckpt).
+        path: The file.
+        opset: The ONNX opset, 18 to 23.
+
+    ONNX and .pt2 files take any number of images. An ONNX file is checked with onnxruntime before it is kept.
+
+    Raises:
+        InputError: If the opset cannot be written, the library does not have the network, or the suffix belongs
+            to another format.
     """
     check_suffix(form, path)
     FORMS[form](model, path, opset)

@@ -1,4 +1,4 @@
-"""The source of a standalone file's `Network`: its stages, and what feeds what."""
+"""Generates the source of a standalone file's `Network`: its stages and how they are connected."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from scalesearch.arch import Arch, Graph
 
 
-def outputs(graph: Graph) -> str:
+def describe_outputs(graph: Graph) -> str:
+    """Returns the shapes of the network's outputs as text."""
     shapes = [("batch", *graph.head.shape_of(i)) for i in graph.head.outputs]
     return ("output " if len(shapes) == 1 else "outputs ") + ", ".join(f"({', '.join(map(str, s))})" for s in shapes)
 
 
-def network(graph: Graph, calls: dict[str, str]) -> Iterator[str]:
+def network_source(graph: Graph, calls: dict[str, str]) -> Iterator[str]:
+    """Yields the source of `Network` and `build()`, given the constructor call of every block by its path."""
+
     def rows(paths: list[str], indent: str) -> Iterator[str]:
-        made = [calls[path] for path in paths]
-        while made:
-            same = next((i for i, call in enumerate(made) if call != made[0]), len(made))
-            yield indent + (f"{made[0]}," if same == 1 else f"*({made[0]} for _ in range({same})),")
-            made = made[same:]
+        remaining = [calls[path] for path in paths]
+        while remaining:
+            count = next((i for i, call in enumerate(remaining) if call != remaining[0]), len(remaining))
+            yield indent + (f"{remaining[0]}," if count == 1 else f"*({remaining[0]} for _ in range({count})),")
+            remaining = remaining[count:]
 
     yield "class Network(nn.Module):"
     yield "    def __init__(self):"
@@ -43,8 +46,8 @@ def network(graph: Graph, calls: dict[str, str]) -> Iterator[str]:
     yield "        )"
     yield f"        self.head = {calls['head']}"
     if graph.auxiliary:
-        made = ", ".join(calls[f"auxiliary.{i}"] for i in range(len(graph.auxiliary)))
-        yield f"        self.auxiliary = nn.ModuleList([{made}])"
+        heads = ", ".join(calls[f"auxiliary.{i}"] for i in range(len(graph.auxiliary)))
+        yield f"        self.auxiliary = nn.ModuleList([{heads}])"
     yield ""
     yield from _forward(graph.arch)
     yield ""
@@ -54,29 +57,29 @@ def network(graph: Graph, calls: dict[str, str]) -> Iterator[str]:
 
 
 def _forward(arch: Arch) -> Iterator[str]:
-    """The stages one after another; where outputs are taken up later they are kept under the stage's number."""
+    """Yields `forward`: the stages in order; outputs that are used again later are kept as s0, s1, …"""
     *sources, taps = arch.sources
-    named = {j for i, s in enumerate(arch.sources) for j in s if j != i - 1 or len(s) > 1} | {
+    saved = {j for i, s in enumerate(arch.sources) for j in s if j != i - 1 or len(s) > 1} | {
         a.after for a in arch.auxiliary
     }
     yield "    def forward(self, x):"
-    if not named:
+    if not saved:
         yield "        return self.head(self.stages(self.stem(x)))"
         return
     yield "        x = self.stem(x)" if arch.stem else "        # s0, s1, … are the outputs of the stages"
     start = 0
     for i in range(len(sources)):
-        plain = sources[i] == (i - 1,)
-        if not plain:
-            given = ", ".join(f"s{j}" if j >= 0 else "x" for j in sources[i])
-            yield f"        {f's{i} = ' if i in named else ''}x = self.stages[{i}]({given})"
-        elif i in named or i + 1 == len(sources) or sources[i + 1] != (i,):
-            which = f"[{i}]" if start == i else f"[{start}:{i + 1}]"
-            yield f"        {f's{i} = ' if i in named else ''}x = self.stages{which}(x)"
+        is_sequential = sources[i] == (i - 1,)
+        if not is_sequential:
+            arguments = ", ".join(f"s{j}" if j >= 0 else "x" for j in sources[i])
+            yield f"        {f's{i} = ' if i in saved else ''}x = self.stages[{i}]({arguments})"
+        elif i in saved or i + 1 == len(sources) or sources[i + 1] != (i,):
+            index = f"[{i}]" if start == i else f"[{start}:{i + 1}]"
+            yield f"        {f's{i} = ' if i in saved else ''}x = self.stages{index}(x)"
         else:
             continue
         start = i + 1
-    out = f"self.head({', '.join(f's{j}' if j in named else 'x' for j in taps)})"
+    out = f"self.head({', '.join(f's{j}' if j in saved else 'x' for j in taps)})"
     if arch.auxiliary:
         yield "        if self.training:"
         heads = ", ".join(f"self.auxiliary[{i}](s{a.after})" for i, a in enumerate(arch.auxiliary))

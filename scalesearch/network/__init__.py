@@ -1,4 +1,4 @@
-"""Architectures as torch modules, and how long these take on a device.
+"""Architectures as torch modules, and their latency on a device.
 
 In: an `Arch`. Out: an ordinary, hierarchical `nn.Module`; seconds.
 """

@@ -1,8 +1,8 @@
 from .constructors import Arguments as Arguments, constructor as constructor, method as method
 from .decoding import Decode as Decode, decoder as decoder, decoder_call as decoder_call
-from .fusing import fused as fused
+from .fusing import fused_copy as fused_copy
 from .latency import (
-    checked_device as checked_device,
+    device_from_name as device_from_name,
     measure as measure,
     measure_arch as measure_arch,
     profile as profile,
@@ -16,11 +16,11 @@ from .modules import (
     same_pad as same_pad,
 )
 from .suppressing import (
-    MEASURED as MEASURED,
+    AP_SETTINGS as AP_SETTINGS,
     Detector as Detector,
-    Suppressed as Suppressed,
+    NmsResult as NmsResult,
     detector as detector,
+    detector_sources as detector_sources,
+    non_max_suppression as non_max_suppression,
     overlap as overlap,
-    sources as sources,
-    suppressed as suppressed,
 )

@@ -1,5 +1,7 @@
-"""Operator → the constructor of its torch module, or the method it calls, as names and values: no torch is needed to
-know it."""
+"""Maps each operator to the constructor of its torch module, or to the tensor method it calls.
+
+Both are given as names and values, so that torch need not be imported.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ ACTIVATIONS = {
     "gelu_tanh": "GELU",
     "hardtanh": "Hardtanh",
 }
-TOLD: dict[str, Arguments] = {"leaky_relu": [("", 0.1)], "gelu_tanh": [("approximate", "tanh")]}
+ACTIVATION_ARGUMENTS: dict[str, Arguments] = {"leaky_relu": [("", 0.1)], "gelu_tanh": [("approximate", "tanh")]}
 
 
 def _square(pair: Any) -> Any:
@@ -32,24 +34,25 @@ def _square(pair: Any) -> Any:
 
 
 def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
-    """The name of an operator's module and its arguments; no name: it is a call without state.
+    """Returns the name of an operator's module class, empty for a stateless operator, and its arguments.
 
-    The builder makes it and the exporter prints it, so the two cannot differ.
+    The builder calls it and the exporter prints it, so the two cannot differ. `rate` is the probability of
+    `DropPath`.
     """
     match op:
         case ops.Conv():
-            same = op.padding == "same"
+            same_padding = op.padding == "same"
             args = [
                 ("", op.cin),
                 ("", op.cout),
                 ("", _square(op.kernel)),
                 ("stride", _square(op.stride)),
-                ("padding", 0 if same else _square(op.padding)),
+                ("padding", 0 if same_padding else _square(op.padding)),
                 ("dilation", _square(op.dilation)),
                 ("groups", op.groups),
                 ("bias", op.bias),
             ]
-            return "SameConv2d" if same else "nn.Conv2d", args
+            return "SameConv2d" if same_padding else "nn.Conv2d", args
         case ops.Norm(channels, 0):
             return "nn.BatchNorm2d", [("", channels), ("eps", arch.norm_eps), ("momentum", arch.norm_momentum)]
         case ops.Norm(channels, groups):
@@ -61,13 +64,17 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
         case ops.Expectation(bins):
             return "Expectation", [("", bins)]
         case ops.Act(fn):
-            return f"nn.{ACTIVATIONS[fn]}", list(TOLD.get(fn, ()))
+            return f"nn.{ACTIVATIONS[fn]}", list(ACTIVATION_ARGUMENTS.get(fn, ()))
         case ops.Pool():
-            same = op.padding == "same"
-            args = [("", op.kernel), ("", op.stride)] if same else [("", _square(op.kernel)), ("", _square(op.stride))]
-            args += [("padding", 0 if same else _square(op.padding)), ("ceil_mode", op.ceil)]
+            same_padding = op.padding == "same"
+            args = (
+                [("", op.kernel), ("", op.stride)]
+                if same_padding
+                else [("", _square(op.kernel)), ("", _square(op.stride))]
+            )
+            args += [("padding", 0 if same_padding else _square(op.padding)), ("ceil_mode", op.ceil)]
             args += [("count_include_pad", op.count_pad)] if op.kind == "avg" else []
-            return ("Same" if same else "nn.") + f"{op.kind.capitalize()}Pool2d", args
+            return ("Same" if same_padding else "nn.") + f"{op.kind.capitalize()}Pool2d", args
         case ops.AdaptivePool(kind, size):
             return f"nn.Adaptive{kind.capitalize()}Pool2d", [("", _square(size))]
         case ops.Linear(cin, cout, bias):
@@ -83,22 +90,25 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
     return "", []
 
 
-def _batched(dim: int) -> int:
-    """A dimension of ours, which leaves the batch out, as torch counts it."""
+def _batched_dim(dim: int) -> int:
+    """Returns torch's number of a dimension that is counted here without the batch."""
     return dim + 1 if dim >= 0 else dim
 
 
 def method(op: Any) -> tuple[str, tuple, dict[str, Any]] | None:
-    """The tensor method of a stateless operator on one input, with its arguments; None for what is no such method."""
+    """Returns the tensor method of a stateless operator on one input: name, arguments and keywords.
+
+    It is None for an operator that is no such method.
+    """
     match op:
         case ops.Split(sizes, dim):
-            return "split", (list(sizes), _batched(dim)), {}
+            return "split", (list(sizes), _batched_dim(dim)), {}
         case ops.Flatten(start, end):
-            return "flatten", (_batched(start),) if end == -1 else (_batched(start), _batched(end)), {}
+            return "flatten", (_batched_dim(start),) if end == -1 else (_batched_dim(start), _batched_dim(end)), {}
         case ops.Unflatten(dim, sizes):
-            return "unflatten", (_batched(dim), sizes), {}
+            return "unflatten", (_batched_dim(dim), sizes), {}
         case ops.Permute(dims):
-            return "permute", (0, *map(_batched, dims)), {}
+            return "permute", (0, *map(_batched_dim, dims)), {}
         case ops.Softmax():
             return "softmax", (-1,), {}
         case ops.Reduce(kind):

@@ -1,4 +1,4 @@
-"""A network as it is quickest to run: batch norms taken into the convolutions before them."""
+"""Networks prepared for fast inference: batch norms are fused into the convolutions before them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scalesearch.network.modules import Network
 
-_made: WeakKeyDictionary[Network, tuple[list, Network]] = WeakKeyDictionary()
+_cache: WeakKeyDictionary[Network, tuple[list, Network]] = WeakKeyDictionary()
 
 
-def fused(model: Network) -> Network:
-    """A copy for inference, whose outputs are the same but for rounding; it is quickest on images with their channels
-    last in memory. It is made once, as long as no weight changes."""
+def fused_copy(model: Network) -> Network:
+    """Returns a copy of `model` for inference, with batch norms fused into convolutions.
+
+    Its outputs are the same up to rounding, and it is fastest on images in channels-last memory format. The
+    copy is cached for as long as no weight changes; weights made in inference mode, whose changes torch does
+    not count, are never cached.
+    """
     weights = [*model.parameters(), *model.buffers()]
     if any(t.is_inference() for t in weights):  # nobody counts how often these change
-        return _copied(model)
+        return _fuse_copy(model)
     state = [(t.data_ptr(), t._version) for t in weights]
-    known = _made.get(model)
-    if known is None or known[0] != state:
-        known = _made[model] = state, _copied(model)
-    return known[1]
+    cached = _cache.get(model)
+    if cached is None or cached[0] != state:
+        cached = _cache[model] = state, _fuse_copy(model)
+    return cached[1]
 
 
-def _copied(model: Network) -> Network:
+def _fuse_copy(model: Network) -> Network:
     model = copy.deepcopy(model).eval()
     for block in list(model.modules()):
         if isinstance(block, fx.GraphModule):
@@ -38,14 +42,14 @@ def _copied(model: Network) -> Network:
 
 
 def _fuse(block: fx.GraphModule, node: fx.Node) -> None:
-    """Where `node` is the norm of a convolution that nothing else uses."""
+    """Fuses `node` into the convolution before it, if it is a batch norm and nothing else uses that convolution."""
     norm = block.get_submodule(str(node.target)) if node.op == "call_module" else None
-    before = node.args[0] if isinstance(norm, nn.BatchNorm2d) else None
-    if not isinstance(norm, nn.BatchNorm2d) or not isinstance(before, fx.Node) or len(before.users) > 1:
+    producer = node.args[0] if isinstance(norm, nn.BatchNorm2d) else None
+    if not isinstance(norm, nn.BatchNorm2d) or not isinstance(producer, fx.Node) or len(producer.users) > 1:
         return
-    conv = block.get_submodule(str(before.target)) if before.op == "call_module" else None
+    conv = block.get_submodule(str(producer.target)) if producer.op == "call_module" else None
     if isinstance(conv, nn.Conv2d):
-        block.set_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
-        node.replace_all_uses_with(before)
+        block.set_submodule(str(producer.target), fuse_conv_bn_eval(conv, norm))
+        node.replace_all_uses_with(producer)
         block.graph.erase_node(node)
         block.delete_submodule(str(node.target))

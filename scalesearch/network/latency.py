@@ -1,4 +1,4 @@
-"""Latency, measured: whole networks and single blocks on this machine's CPU or GPU, and profiles made of them."""
+"""Measures the latency of networks and blocks on this machine's CPU or GPU, and makes device profiles of it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from scalesearch.network.modules import build
 from scalesearch.statistics import spearman
 
 WARM_UP = 3
-LEAST_RUNS, MOST_RUNS = 7, 200
+MIN_RUNS, MAX_RUNS = 7, 200
 SECONDS = 0.15  # of measuring, per module
-SHORTEST = 2e-4  # what is shorter than this many seconds is run several times in a row
+REPEAT_BELOW = 2e-4  # seconds; shorter runs are repeated and timed together
 # median absolute deviations (scaled to a normal's) above the median: an interruption, no property of the network
 OUTLIER = 3.0
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Median seconds of a forward pass, the spread of the runs that count (their median absolute deviation as a share
-    of the median), how many these were and how many were left out as outliers."""
+    """Holds the measured latency of one forward pass.
+
+    `seconds` is the median of `runs` runs, `spread` their median absolute deviation as a share of the median;
+    `outliers` more runs were left out.
+    """
 
     seconds: float
     spread: float
@@ -41,55 +44,62 @@ class Measurement:
 def measure(
     model: nn.Module, *inputs: torch.Tensor, threads: int | None = None, seconds: float = SECONDS
 ) -> Measurement:
-    """The latency of `model` in eval mode on `inputs`, on their device: warm-up, then runs for `seconds`, at least 7.
+    """Measures the latency of `model` in eval mode on `inputs`, on their device.
 
-    Runs more than three scaled median absolute deviations above the median are interruptions and are left out.
+    After a warm-up, runs are timed for `seconds`: at least 7, at most 200. Runs more than three scaled median
+    absolute deviations above the median count as interruptions and are left out.
+
+    Args:
+        model: Its training mode is restored afterwards.
+        inputs: The arguments of `forward`.
+        threads: CPU threads of torch; as many as now if None.
+        seconds: How long to measure.
     """
-    before, was_training = torch.get_num_threads(), model.training
-    torch.set_num_threads(threads or before)
+    previous_threads, was_training = torch.get_num_threads(), model.training
+    torch.set_num_threads(threads or previous_threads)
     model.eval()
     try:
         with torch.inference_mode():
-            return _timed(lambda: model(*inputs), inputs[0].device, seconds)
+            return _measure_runs(lambda: model(*inputs), inputs[0].device, seconds)
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(previous_threads)
         model.train(was_training)
 
 
-def _timed(run: Callable[[], object], device: torch.device, seconds: float) -> Measurement:
-    wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
+def _measure_runs(run: Callable[[], object], device: torch.device, seconds: float) -> Measurement:
+    synchronise = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
 
     def once(repeats: int) -> float:
-        wait()
+        synchronise()
         start = time.perf_counter()
         for _ in range(repeats):
             run()
-        wait()
+        synchronise()
         return (time.perf_counter() - start) / repeats
 
     for _ in range(WARM_UP):
         first = once(1)
-    repeats = max(1, math.ceil(SHORTEST / max(first, 1e-7)))
+    repeats = max(1, math.ceil(REPEAT_BELOW / max(first, 1e-7)))
     runs: list[float] = []
     started = time.perf_counter()
-    while len(runs) < LEAST_RUNS or (len(runs) < MOST_RUNS and time.perf_counter() - started < seconds):
+    while len(runs) < MIN_RUNS or (len(runs) < MAX_RUNS and time.perf_counter() - started < seconds):
         runs.append(once(repeats))
-    return summarised(runs)
+    return summarise(runs)
 
 
-def summarised(runs: Sequence[float]) -> Measurement:
-    """The runs as one measurement, outliers left out."""
-    middle = statistics.median(runs)
-    spread = statistics.median(abs(r - middle) for r in runs)
-    kept = [r for r in runs if r <= middle + OUTLIER * 1.4826 * max(spread, 0.01 * middle)]
-    middle = statistics.median(kept)
+def summarise(runs: Sequence[float]) -> Measurement:
+    """Returns the measurement that runs of so many seconds make up, without outliers."""
+    median = statistics.median(runs)
+    spread = statistics.median(abs(r - median) for r in runs)
+    inliers = [r for r in runs if r <= median + OUTLIER * 1.4826 * max(spread, 0.01 * median)]
+    median = statistics.median(inliers)
     return Measurement(
-        middle, statistics.median(abs(r - middle) for r in kept) / middle, len(kept), len(runs) - len(kept)
+        median, statistics.median(abs(r - median) for r in inliers) / median, len(inliers), len(runs) - len(inliers)
     )
 
 
 def device_name(device: torch.device) -> str:
-    """What a profile is of."""
+    """Returns the name of the CPU or GPU, which a profile records."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -99,8 +109,12 @@ def device_name(device: torch.device) -> str:
         return platform.processor() or platform.machine()
 
 
-def checked_device(name: str) -> torch.device:
-    """Raises `InputError` for a device that torch does not have here."""
+def device_from_name(name: str) -> torch.device:
+    """Returns the device `name`, "cpu" or "cuda".
+
+    Raises:
+        InputError: If torch does not have it here.
+    """
     if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
         raise InputError(
             f"takes cpu, or cuda where torch sees a GPU (it sees {torch.cuda.device_count()}); got {name!r}", "--device"
@@ -109,12 +123,12 @@ def checked_device(name: str) -> torch.device:
 
 
 def measure_arch(arch: Arch, device: torch.device, batch: int = 1, threads: int | None = None) -> Measurement:
-    """The latency of an architecture's network."""
-    model, images = _placed(arch, device, batch)
+    """Measures the latency of a network of `arch` with fresh weights, on a random batch of images."""
+    model, images = _network_and_images(arch, device, batch)
     return measure(model, images, threads=threads)
 
 
-def _placed(arch: Arch, device: torch.device, batch: int) -> tuple[nn.Module, torch.Tensor]:
+def _network_and_images(arch: Arch, device: torch.device, batch: int) -> tuple[nn.Module, torch.Tensor]:
     model = build(arch).to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     images = torch.randn(batch, arch.channels, *arch.sides, device=device)
     return model, images.contiguous(memory_format=torch.channels_last)
@@ -129,74 +143,93 @@ def profile(
     batch: int = 1,
     progress: Callable[[str], None] = lambda text: None,
 ) -> DeviceProfile:
-    """A profile of every distinct block in `archs`, fitted to those networks whole, its error that on the networks
-    `held_out`."""
+    """Measures a device profile: the latency of every distinct block in `archs`.
+
+    Overhead and slope are fitted to the latency of these networks as a whole; the profile's error is that on
+    `held_out`.
+
+    Args:
+        archs: Networks whose blocks are measured.
+        held_out: Networks that are measured only as a whole.
+        device: Where to measure.
+        threads: CPU threads of torch.
+        batch: Images per forward pass.
+        progress: Called with the name of each network before it is measured.
+    """
     blocks: dict[str, dict] = {}
     for arch in archs:
         progress(arch.name)
         _measure_blocks(arch, device, batch, threads, blocks)
     raw = DeviceProfile(device_name(device), threads, batch, blocks)
-    whole = {}
+    latencies = {}
     for arch in (*archs, *held_out):
         progress(arch.name)
-        whole[arch] = measure_arch(arch, device, batch, threads).seconds
+        latencies[arch] = measure_arch(arch, device, batch, threads).seconds
     sums = np.array([raw.predict(expand(arch)) for arch in archs])
-    times = np.array([whole[arch] for arch in archs])
-    overhead, slope = _line(sums, times)
+    times = np.array([latencies[arch] for arch in archs])
+    overhead, slope = _fit_line(sums, times)
     environment = {"torch": torch.__version__, "python": platform.python_version(), "system": platform.system()}
     fitted = DeviceProfile(raw.device, threads, batch, blocks, overhead, slope, {}, environment)
-    error = _error([fitted.predict(expand(a)) for a in held_out], [whole[a] for a in held_out])
+    error = _prediction_error([fitted.predict(expand(a)) for a in held_out], [latencies[a] for a in held_out])
     return DeviceProfile(raw.device, threads, batch, blocks, overhead, slope, error, environment)
 
 
 def _measure_blocks(arch: Arch, device: torch.device, batch: int, threads: int, blocks: dict[str, dict]) -> None:
-    """Each block that is not known yet, on the maps that it meets in the network."""
+    """Measures each block not yet in `blocks`, on the maps that it takes in the network, and adds it there."""
     graph = expand(arch)
-    wanted = {path: block for path, block in graph.blocks() if block.layers and block.digest not in blocks}
-    if not wanted:
+    unmeasured = {path: block for path, block in graph.blocks() if block.layers and block.digest not in blocks}
+    if not unmeasured:
         return
-    model, images = _placed(arch, device, batch)
-    met: dict[str, tuple] = {}
+    model, images = _network_and_images(arch, device, batch)
+    block_inputs: dict[str, tuple] = {}
 
-    def noted(path):
-        return lambda module, inputs: met.setdefault(path, inputs) and None
+    def recorder(path):
+        return lambda module, inputs: block_inputs.setdefault(path, inputs) and None
 
-    hooks = [model.get_submodule(path).register_forward_pre_hook(noted(path)) for path in wanted]
+    hooks = [model.get_submodule(path).register_forward_pre_hook(recorder(path)) for path in unmeasured]
     with torch.inference_mode():
         model(images)
     for hook in hooks:
         hook.remove()
-    for path, block in wanted.items():
+    for path, block in unmeasured.items():
         if block.digest not in blocks:
-            found = measure(model.get_submodule(path), *met[path], threads=threads, seconds=SECONDS / 3)
+            measurement = measure(model.get_submodule(path), *block_inputs[path], threads=threads, seconds=SECONDS / 3)
             blocks[block.digest] = {
                 "kind": block.kind,
                 "features": [round(f, 6) for f in features(block)],
-                "seconds": found.seconds,
-                "spread": round(found.spread, 4),
-                "runs": found.runs,
+                "seconds": measurement.seconds,
+                "spread": round(measurement.spread, 4),
+                "runs": measurement.runs,
             }
 
 
-def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Overhead and slope of y ≈ overhead + slope · x, errors taken as shares; the slope alone for few networks."""
+def _fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Fits y ≈ overhead + slope · x by least squares of relative errors, and returns overhead and slope.
+
+    With fewer than four points, or a fit that makes no sense, the overhead is 0 and the slope the median
+    ratio.
+    """
     if len(x) < 4:
         return 0.0, float(np.median(y / x)) if len(x) else 1.0
     weights = 1 / y
-    solved, *_ = np.linalg.lstsq(np.stack([weights, x * weights], 1), np.ones(len(x)), rcond=None)
-    return (float(solved[0]), float(solved[1])) if solved[0] >= 0 and solved[1] > 0 else (0.0, float(np.median(y / x)))
+    solution, *_ = np.linalg.lstsq(np.stack([weights, x * weights], 1), np.ones(len(x)), rcond=None)
+    return (
+        (float(solution[0]), float(solution[1]))
+        if solution[0] >= 0 and solution[1] > 0
+        else (0.0, float(np.median(y / x)))
+    )
 
 
-def _error(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, float]:
-    """How far predictions are from what was measured: median and largest as shares, and the rank correlation."""
+def _prediction_error(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, float]:
+    """Returns the relative errors of predictions, median and largest, and the rank correlation."""
     if not measured:
         return {}
-    off = np.abs(np.array(predicted) / np.array(measured) - 1)
-    found = {
+    deviations = np.abs(np.array(predicted) / np.array(measured) - 1)
+    summary = {
         "networks": len(measured),
-        "median": round(float(np.median(off)), 4),
-        "largest": round(float(off.max()), 4),
+        "median": round(float(np.median(deviations)), 4),
+        "largest": round(float(deviations.max()), 4),
     }
     if len(measured) > 2:
-        found["rank_correlation"] = round(spearman(predicted, measured), 4)
-    return found
+        summary["rank_correlation"] = round(spearman(predicted, measured), 4)
+    return summary

@@ -1,6 +1,7 @@
-"""Graph → `torch.nn.Module`: hierarchical (`model.stages[2][1]`), each block a `torch.fx` module of its own.
+"""Builds torch modules of architectures; each block is a `torch.fx` module of its own.
 
-Parameters are named by where they stand: `stages.2.1.expand.conv.weight`.
+They are hierarchical (`model.stages[2][1]`), and parameters are named by their path, as in
+`stages.2.1.expand.conv.weight`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ Outputs: TypeAlias = torch.Tensor | Sequence[torch.Tensor]  # logits, those of a
 
 
 def same_pad(x: torch.Tensor, kernel, stride, dilation, value: float = 0.0) -> torch.Tensor:
-    """Pad as TensorFlow's "same" does: output side ⌈input / stride⌉, the odd pixel at the bottom and right."""
+    """Pads a map as TensorFlow's "same" does, so that its output side is ⌈input / stride⌉.
+
+    The odd pixel is at the bottom and right. `kernel`, `stride` and `dilation` are pairs (height, width);
+    `value` fills the border.
+    """
     pads = [
         max((math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n, 0)
         for n, k, s, d in zip(x.shape[-2:], kernel, stride, dilation)
@@ -58,7 +63,7 @@ class SameAvgPool2d(nn.AvgPool2d):
 
 
 class DropPath(nn.Module):
-    """Drops the whole input of a sample with probability `p` in training (Huang et al. 2016)."""
+    """Drops a sample's whole input with probability `p` in training (stochastic depth, Huang et al. 2016)."""
 
     def __init__(self, p: float):
         super().__init__()
@@ -104,7 +109,7 @@ HELPERS = {
 
 
 def _module(op: Any, arch: Arch, drop_path: float) -> nn.Module | None:
-    """The submodule of an operator that has state or a mode; None for one that is a mere call."""
+    """Returns the submodule of an operator that has state or a mode; None for a stateless one."""
     name, arguments = constructor(op, arch, drop_path)
     if not name:
         return None
@@ -114,7 +119,11 @@ def _module(op: Any, arch: Arch, drop_path: float) -> nn.Module | None:
 
 
 def _initialised_linear(linear: nn.Linear, init: str) -> nn.Linear:
-    """Uniform within 1/√width (EfficientNet's reference code) or σ = 0.01 (VGG, MobileNet); biases 0."""
+    """Initialises a linear layer and returns it.
+
+    Weights are uniform within 1/√width (EfficientNet's reference code) or normal with σ = 0.01 (VGG,
+    MobileNet); biases are 0.
+    """
     if init == "uniform":
         bound = 1 / math.sqrt(linear.out_features)
         nn.init.uniform_(linear.weight, -bound, bound)
@@ -126,10 +135,10 @@ def _initialised_linear(linear: nn.Linear, init: str) -> nn.Linear:
 
 
 def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
-    """The node of an operator without state."""
-    if called := method(op):
-        name, values, named = called
-        return graph.call_method(name, (args[0], *values), named)
+    """Adds the node of a stateless operator to `graph` and returns it."""
+    if tensor_call := method(op):
+        name, values, keywords = tensor_call
+        return graph.call_method(name, (args[0], *values), keywords)
     match op:
         case ops.Add():
             return graph.call_function(operator.add, tuple(args))
@@ -155,7 +164,7 @@ def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
 
 
 def build_block(block: BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.GraphModule:
-    """One block as a `torch.fx.GraphModule` whose submodules bear the layers' names."""
+    """Builds one block as a `torch.fx.GraphModule` whose submodules have the layers' names."""
     root: dict[str, nn.Module] = {}
     graph = fx.Graph()
     names = ["x"] if len(block.in_shapes) == 1 else [f"x{i}" for i in range(len(block.in_shapes))]
@@ -179,22 +188,27 @@ def build_block(block: BlockGraph, arch: Arch, drop_path: float = 0.0) -> fx.Gra
     return fx.GraphModule(root, graph, class_name=name)
 
 
-class Joined(nn.Sequential):
-    """A stage whose first block takes several maps."""
+class MultiInputStage(nn.Sequential):
+    """Holds the blocks of a stage whose first block takes several maps."""
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        first, *others = self
+        first, *rest = self
         x = first(*inputs)
-        for block in others:
+        for block in rest:
             x = block(x)
         return x
 
 
 class Network(nn.Module):
-    """An `Arch` in torch: `stem`, `stages` (a list of lists of blocks) and `head`; `arch` is what it was built from.
+    """A network built from an `Arch`: `stem`, `stages` (a sequence of sequences of blocks) and `head`.
 
-    `library` says whose weights it has. A head with several outputs returns a tuple. In training, a network with
-    auxiliary heads returns its output and theirs.
+    `forward` takes images `(n, channels, height, width)`. A head with several outputs returns a tuple. In
+    training mode, a network with auxiliary heads returns its output and theirs.
+
+    Attributes:
+        arch: What it was built from.
+        library: The library whose weights it has; "scalesearch" for fresh ones and our own.
+        metadata: The metadata of the file that the weights were loaded from.
     """
 
     def __init__(
@@ -203,28 +217,28 @@ class Network(nn.Module):
         super().__init__()
         self.arch, self.stem, self.stages, self.head = arch, stem, stages, head
         self.library = "scalesearch"
-        self.told: dict[str, str] = {}  # what their file says beside
-        self.taken = ""  # which of its several, where it had averaged ones, or which part
-        self.weights_of = arch  # or the classifier whose weights a detector began with
-        self.fresh: frozenset[str] = frozenset()  # tensors that their file had nothing for
+        self.file_metadata: dict[str, str] = {}  # metadata of the weights' file
+        self.loaded_part = ""  # which part of the weights' file was loaded, unless it was all
+        self.weights_arch = arch  # what the weights were trained as; for a detector it may be its classifier
+        self.fresh: frozenset[str] = frozenset()  # tensors that the weights' file has no values for
         if auxiliary:
             self.auxiliary = nn.ModuleList(auxiliary)
         self.sources, self.last_use = arch.sources, last_uses(arch)
 
     def forward(self, x: torch.Tensor) -> Any:
-        sources, kept = self.sources, {-1: self.stem(x)}
+        sources, outputs = self.sources, {-1: self.stem(x)}
         for i, stage in enumerate(self.stages):
-            kept[i] = stage(*[kept[j] for j in sources[i]])
+            outputs[i] = stage(*[outputs[j] for j in sources[i]])
             for j in self.last_use[i]:
-                del kept[j]
-        out = self.head(*[kept[j] for j in sources[-1]])
+                del outputs[j]
+        out = self.head(*[outputs[j] for j in sources[-1]])
         if self.training and self.arch.auxiliary:
-            return out, *[head(kept[aux.after]) for head, aux in zip(self.auxiliary, self.arch.auxiliary)]
+            return out, *[head(outputs[aux.after]) for head, aux in zip(self.auxiliary, self.arch.auxiliary)]
         return out
 
 
 def last_uses(arch: Arch) -> list[list[int]]:
-    """Per stage, the earlier outputs (-1 the stem's) that nobody needs after it."""
+    """Returns for every stage the earlier outputs (-1 is the stem's) that are not needed after it."""
     last = {j: i for i, sources in enumerate(arch.sources) for j in sources}
     last |= {aux.after: len(arch.stages) for aux in arch.auxiliary}
     unused = set(range(-1, len(arch.stages))) - last.keys()
@@ -232,16 +246,24 @@ def last_uses(arch: Arch) -> list[list[int]]:
 
 
 def drop_path_rates(graph: Graph) -> list[list[float]]:
-    """Stochastic-depth rate of every block in the stages: 0 at the first, growing by 1/depth of the whole each."""
-    total, rates, seen = sum(map(len, graph.stages)), [], 0
+    """Returns the stochastic-depth rate of every block in the stages.
+
+    It is 0 for the first block and grows by `drop_path` divided by the number of blocks from each to the
+    next.
+    """
+    total, rates, blocks_before = sum(map(len, graph.stages)), [], 0
     for stage in graph.stages:
-        rates.append([round(graph.arch.drop_path * (seen + j) / total, 4) for j in range(len(stage))])
-        seen += len(stage)
+        rates.append([round(graph.arch.drop_path * (blocks_before + j) / total, 4) for j in range(len(stage))])
+        blocks_before += len(stage)
     return rates
 
 
 def initialise(model: M) -> M:
-    """He et al. 2015 (fan out, divided by groups as in the EfficientNet reference code) for convolutions; biases 0."""
+    """Initialises the convolutions of `model` and returns it.
+
+    Weights are normal after He et al. (2015), with the fan out divided by groups as in EfficientNet's
+    reference code; biases are 0.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and not isinstance(module, Expectation):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
@@ -252,15 +274,18 @@ def initialise(model: M) -> M:
 
 
 def _stage(blocks: Sequence[BlockGraph], arch: Arch, rates: Sequence[float]) -> nn.Sequential:
-    kind = Joined if len(blocks[0].in_shapes) > 1 else nn.Sequential
+    kind = MultiInputStage if len(blocks[0].in_shapes) > 1 else nn.Sequential
     return kind(*[build_block(b, arch, r) for b, r in zip(blocks, rates)])
 
 
 def build(arch: Arch) -> Network:
-    """An ordinary `nn.Module` for `arch`, input `(batch, channels, resolution, resolution)`, output `(batch, classes)`
-    for a classifier, several tensors for a detector.
+    """Builds an ordinary `nn.Module` with fresh weights for `arch`.
 
-    Raises `InputError` where the resolution is too small for the strides.
+    It takes images `(n, channels, height, width)` and returns logits `(n, classes)` for a classifier, several
+    tensors for a detector.
+
+    Raises:
+        InputError: If the resolution is too small for the strides.
     """
     graph = expand(arch)
     rates = drop_path_rates(graph)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, BlockSpec, expand, pixels, squared
+from scalesearch.arch import Arch, BlockSpec, as_resolution, expand, format_resolution
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.files import save_text
 
@@ -67,7 +67,7 @@ def table(arch: Arch) -> list[dict[str, Any]]:
         {
             "stage": row["name"],
             "operator": described(spec),
-            "resolution": squared(block.in_shape[-2:]),
+            "resolution": as_resolution(block.in_shape[-2:]),
             "channels": row["shape"][0],
             "layers": row["depth"],
             "stride": _stride(block, row),
@@ -92,7 +92,7 @@ def write_drawing(arch: Arch, path: Path) -> None:
     environment = Environment(
         loader=PackageLoader("scalesearch", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["pixels"] = pixels
+    environment.filters["pixels"] = format_resolution
     rows = table(arch)
     page = environment.get_template("architecture.html.j2").render(
         arch=arch,

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from scalesearch.data import DataSet, data_uri
+from scalesearch.data import DataSet, thumbnail_uri
 
 HERE = Path(__file__).parent
 SHOWN = 24  # thumbnails of each kind
@@ -50,4 +50,4 @@ def _thumbnails(data: DataSet, names: Iterable[str]) -> dict[str, Any]:
     row_of = {name: row for row, name in enumerate(data.index.names)}
     rows = sorted({row_of[name] for name in names})
     files = zip(rows, data.index.store.read(rows), strict=True)
-    return {data.index.names[row]: "" if isinstance(file, OSError) else data_uri(file) for row, file in files}
+    return {data.index.names[row]: "" if isinstance(file, OSError) else thumbnail_uri(file) for row, file in files}

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from scalesearch.arch import pixels
+from scalesearch.arch import format_resolution
 from scalesearch.errors import numbered
 from scalesearch.plain_data import PlainDict
 from scalesearch.report import figures
@@ -30,7 +30,7 @@ def page(info: Info) -> str:
         "percent": lambda v: DASH if v is None else f"{v:.2%}",
         "signed": lambda v: DASH if v is None else f"{v:+.2%}",
         "thousands": lambda v: f"{v:,}",
-        "pixels": pixels,
+        "pixels": format_resolution,
         "counted": numbered,
         "plain": lambda v: DASH if v is None else f"{v:g}",
         "whole": lambda v: DASH if v is None else f"{v:.0%}",
@@ -45,8 +45,8 @@ def page(info: Info) -> str:
     template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         shared,
-        first=[piece for order, piece in pieces if order < TRIALS_PLACE],
-        last=[piece for order, piece in pieces if order >= TRIALS_PLACE],
+        pieces_before=[piece for order, piece in pieces if order < TRIALS_PLACE],
+        pieces_after=[piece for order, piece in pieces if order >= TRIALS_PLACE],
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         against={name.removeprefix("against "): drawn[name] for name in drawn if name.startswith("against ")},
         script=Markup(figures.script()),
@@ -87,7 +87,11 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
     """Returns how the numbers were obtained, as pairs of a title and a text."""
     study, data, recipe = info.document, info.data or {}, info.recipe or {}
     rejected = sum(t["rejected"] for t in info.trials)
-    kept = f"; contents {data['digest']}, kept at {pixels(data['kept at'])} pixels" if data.get("digest") else ""
+    kept = (
+        f"; contents {data['digest']}, kept at {format_resolution(data['kept at'])} pixels"
+        if data.get("digest")
+        else ""
+    )
     return [
         ("data", f"{data['name']}: {data['origin']}; {numbered(data['classes'], 'class')}{kept}"),
         ("splits", _splits(data)),

@@ -104,7 +104,7 @@ def _data(run: Driver, health: PlainDict | None) -> PlainDict | None:
         "digest": data.digest,
         "kept at": data.size,
         "health": health,
-        "warnings": Health.of_dict(health).warnings if health else [],
+        "warnings": Health.from_dict(health).warnings if health else [],
         "tiny": _tiny_boxes(run, health),
     }
 

@@ -7,7 +7,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from scalesearch.arch import Arch, sized
+from scalesearch.arch import Arch, format_sides
 from scalesearch.errors import InputError, numbered
 from scalesearch.export import to_python
 from scalesearch.files import save_text
@@ -84,7 +84,7 @@ def card(row: ComparedRow, info: Info) -> str:
 
 | | |
 |---|---|
-| resolution | {sized(row.resolution)} |
+| resolution | {format_sides(row.resolution)} |
 | parameters | {row.params:,} |
 | MACs (multiply-adds, one image) | {row.macs:,} ({row.deviation:+.2%} of the {row.target:,} wanted) |
 | activations (outputs of convolution and linear) | {row.acts:,} |

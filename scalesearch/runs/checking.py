@@ -31,7 +31,7 @@ def plan(study: Study, certificate: Certificate | None) -> list[PlainDict]:
         (step,) = study.steps
         each = len(step.macs(study, 0.0)) // len(study.seeds)
         return [{"step": f"seed {seed}", "what": step.what(study), "trials": each} for seed in study.seeds]
-    base = min(study.budget.most_macs, certificate.largest)
+    base = min(study.budget.max_macs, certificate.largest)
     rows = []
     for step in study.steps:
         macs = step.macs(study, base)

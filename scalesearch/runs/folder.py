@@ -80,9 +80,9 @@ def trained_arch(weights: Path, arch: Arch) -> Arch:
     Without such a file it is `arch` itself."""
     if not task_of(arch).fits_head or not weights.exists():
         return arch
-    from scalesearch.weights import arch_said, told
+    from scalesearch.weights import arch_from_metadata, file_metadata
 
-    saved = arch_said(told(weights), str(weights))
+    saved = arch_from_metadata(file_metadata(weights), str(weights))
     return arch.with_(head=saved.head) if saved else arch
 
 

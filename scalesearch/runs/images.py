@@ -37,7 +37,7 @@ def keep_data(source: Source, spec: PlainMapping | str, folder: Path) -> None:
     if not source.digest:
         return
     dataset = data_set(spec)
-    dataset.keep_splits(folder)
+    dataset.save_or_check_splits(folder)
     if not (folder / FILE).exists():
         facts = {"facts": source.facts(), "health": dataset.health.to_dict()}
         save_text(health_page(dataset), folder / "data.html")
@@ -48,7 +48,7 @@ def keep_data(source: Source, spec: PlainMapping | str, folder: Path) -> None:
 def kept_source(folder: Path) -> Source | None:
     """Returns the facts of a run's images, wherever these are now."""
     facts = _read(folder)
-    return Source.of_facts(facts["facts"]) if facts else None
+    return Source.from_facts(facts["facts"]) if facts else None
 
 
 def kept_health(folder: Path) -> PlainDict | None:

@@ -19,8 +19,9 @@ class OptunaListener:
     Trials that were stopped early are left out: Optuna would take their scores for final ones.
     """
 
-    def __init__(self, address: str, prefix: str, message: Callable[[str], None]):
-        self.writer, self.prefix, self.message = StudyWriter(address), prefix, message
+    def __init__(self, writer: Callable[[], StudyWriter], prefix: str, message: Callable[[str], None]):
+        self.make_writer, self.prefix, self.message = writer, prefix, message
+        self.writer: StudyWriter | None = None  # made when there is something to write
         self.driver: Driver | None = None
 
     def __call__(self, event: Event) -> None:
@@ -40,11 +41,12 @@ class OptunaListener:
             ago = max(0.0, driver.clock() - trial.at) + trial.seconds
             started = datetime.fromtimestamp(time.time()) - timedelta(seconds=ago)
             study = f"{self.prefix}/{trial.step}"
+            self.writer = self.writer or self.make_writer()
             self.writer.add(study, problem, trial, driver.study.evaluator.score, started)
 
     def close(self) -> None:
         """Waits for what is still to be written, for a minute at most; what could not be is told."""
-        if missing := self.writer.close(PATIENCE):
+        if self.writer is not None and (missing := self.writer.close(PATIENCE)):
             reason = self.writer.last_error or "it is slow"
             self.message(
                 f"{self.writer.address}: {missing} trials could not be written ({reason}); trials.jsonl has all"

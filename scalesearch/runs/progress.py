@@ -24,7 +24,7 @@ class ProgressDisplay:
         self.running: set[Key] = set()
         self.done, self.resumed, self.work, self.resumed_work = 0, 0, 0.0, 0.0
         self.begun: dict[str, set[Key]] = {step: set() for step in self.titles}
-        self.base_macs = study.budget.most_macs if study.budget.most_macs < inf else 0
+        self.base_macs = study.budget.max_macs if study.budget.max_macs < inf else 0
         self.planned = {step.name: step.trials(study) for step in study.steps}
         self.epochs = (
             {}

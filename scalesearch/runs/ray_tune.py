@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import Any, TextIO, cast
 
-from scalesearch.arch import OWN
+from scalesearch.arch import USER_BLOCKS
 from scalesearch.errors import InputError
 from scalesearch.files import process_folder
 from scalesearch.machine import cores
@@ -161,13 +161,13 @@ def tune(driver: Driver, first: Job | Wait, place: Place, stop: Stop, report: Ca
 
     jobs = JobSource(driver, first, place, stop, report)
     place = _worker_place(driver.study, place)
-    for block in OWN.values():  # the workers have no such module to import them from
+    for block in USER_BLOCKS.values():  # the workers have no such module to import them from
         module = sys.modules.get(block.function.__module__)
         if module is not None and module.__name__ != "__main__":
             cloudpickle.register_pickle_by_value(module)
-    if place.processes > 1 and OWN:
-        place = replace(place, blocks=cloudpickle.dumps(OWN))
-    trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=OWN)
+    if place.processes > 1 and USER_BLOCKS:
+        place = replace(place, blocks=cloudpickle.dumps(USER_BLOCKS))
+    trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=USER_BLOCKS)
     resources = {RESOURCES.get(kind, kind): amount for kind, amount in driver.study.ray.amounts.items()}
     with (
         process_folder("scalesearch-tune") as scratch,

@@ -18,6 +18,7 @@ from scalesearch.runs.mirror import Mirror, is_remote
 from scalesearch.runs.optuna_listener import OptunaListener
 from scalesearch.runs.single import begin, initial
 from scalesearch.runs.stopping import Stop, stopping
+from scalesearch.searchers import StudyWriter
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.trials import Event, Job, Observer, Place, Trial, TrialLog, Wait, broadcast
 from scalesearch.zoo import WEIGHTS, load
@@ -89,7 +90,12 @@ def run(
 
         forget_damaged(folder, log, message)
         prefix = f"{study.name}-{study.digest}" if storage else study.name
-        with closing(OptunaListener(storage or f"journal:{folder / JOURNAL}", prefix, message)) as optuna:
+        writer = StudyWriter(storage) if storage else None  # which says at once if there is none at that address
+
+        def optuna_writer() -> StudyWriter:
+            return writer or StudyWriter(f"journal:{folder / JOURNAL}")
+
+        with closing(OptunaListener(optuna_writer, prefix, message)) as optuna:
             notify = broadcast((keep_remote, observer, optuna))
             driver = Driver(study, log, notify, _clock(folder))
             context = RunContext(driver, folder, mirror, str(out) if mirror else "")
@@ -97,6 +103,8 @@ def run(
             context.bring()
             for trial in driver.trials:
                 observer(Event("finished", trial.step, trial=trial, resumed=True))
+            if driver.trials:
+                driver.check()
             optuna.follow(driver)
             first = driver.next()
             limit = _try_all(context, first, address) if first is not None else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from typing_extensions import TypedDict
 
-from scalesearch.arch import Arch, Resolution, adapt, expand, sized
+from scalesearch.arch import Arch, Resolution, adapt, expand, format_sides
 from scalesearch.counting import cost
 from scalesearch.data import Source
 from scalesearch.errors import InputError, Interrupted, WorkFailed, inside, numbered
@@ -90,9 +90,9 @@ def train(
             return summary
         keep_data(single.source, single.data, folder)
         if single.weights and not initial(folder).exists():
-            taken = begin(single.arch, single.weights, folder, single.raw)
-            if taken:
-                on_epoch({"taken": taken}, single.recipe.epochs)
+            loaded_part = begin(single.arch, single.weights, folder, single.raw)
+            if loaded_part:
+                on_epoch({"loaded_part": loaded_part}, single.recipe.epochs)
         adapted = single.adapted.with_(**(settings_of(folder) if single.weights else {}))
         epochs = single.recipe.epochs
         job = Job(
@@ -157,9 +157,9 @@ def initial(folder: Path) -> Path:
 
 def settings_of(folder: Path) -> PlainDict:
     """The norms' eps and the padding that the weights which trainings start from were trained with."""
-    from scalesearch.weights import arch_said, told
+    from scalesearch.weights import arch_from_metadata, file_metadata
 
-    arch = arch_said(told(initial(folder)), str(initial(folder)))
+    arch = arch_from_metadata(file_metadata(initial(folder)), str(initial(folder)))
     if arch is None:
         raise InputError("does not say of which network it is", str(initial(folder)))
     return {"norm_eps": arch.norm_eps, "padding": arch.padding}
@@ -170,16 +170,16 @@ def begin(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
     new, as a head; which of a file's several were taken, or which part of it, comes back."""
     from scalesearch.files import save_tensors
     from scalesearch.network import build
-    from scalesearch.weights import load_weights, local, preparation_of
+    from scalesearch.weights import load_weights, local_file, preparation_of
 
-    model, file = build(arch), local(weights)
+    model, file = build(arch), local_file(weights)
     library = load_weights(model, file, replace_head=True, raw=raw)
-    prepared = preparation_of(model.weights_of.with_(resolution=arch.resolution), library, file)._asdict()
+    prepared = preparation_of(model.weights_arch.with_(resolution=arch.resolution), library, file)._asdict()
     path = initial(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: value for key, value in model.state_dict().items() if key not in model.fresh}
     save_tensors(tensors, path, {"preparation": json.dumps(prepared), "arch": json.dumps(model.arch.to_dict())})
-    return model.taken
+    return model.loaded_part
 
 
 def _write(single: Single, arch: Arch, outcome: Outcome, folder: Path) -> Summary:
@@ -227,7 +227,7 @@ Trained on {source.name} ({source.origin}), {numbered(source.sizes["train"], "im
 
 | | |
 |---|---|
-| resolution | {sized(arch.resolution)}, {arch.channels} channels |
+| resolution | {format_sides(arch.resolution)}, {arch.channels} channels |
 | parameters | {counted["params"]:,} |
 | MACs (multiply-adds, one image) | {counted["macs"]:,} |
 {scores}

@@ -83,7 +83,7 @@ class Verification:
             return False
 
     def sample(self, count: int, seed: int) -> list[Job]:
-        """Returns some of the trained trials, drawn at random, but for those whose parent's or teacher's weights are gone."""
+        """Returns randomly drawn trained trials, but for those whose parent's or teacher's weights are gone."""
         available = [
             job
             for key, job in self.replayed.items()

@@ -1,7 +1,7 @@
-"""Compound scaling: multipliers, shares of a budget, the network whose counted MACs meet a target, the space of such
-scalings.
+"""Compound scaling: by multipliers, to a target of counted MACs, and as a space of scalings that can be
+searched.
 
-In: an `Arch` and coefficients or a target. Out: scaled ones, with how far they are from what was asked.
+In: an `Arch` and multipliers or a target. Out: scaled networks, and how far they are from what was asked.
 """
 
 from lazy_loader import attach_stub

@@ -1,9 +1,9 @@
 from .closed_loop import (
     PRESETS as PRESETS,
-    Scaled as Scaled,
+    ScaledArch as ScaledArch,
     Shares as Shares,
-    realised as realised,
+    realised_multipliers as realised_multipliers,
     scale_to as scale_to,
 )
 from .multipliers import MOST_FACTOR as MOST_FACTOR, scale as scale
-from .ways import ScalingSpace as ScalingSpace
+from .scaling_space import ScalingSpace as ScalingSpace

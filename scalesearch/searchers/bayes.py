@@ -6,6 +6,7 @@ the past for every proposal, so that a sampler is a function of the past like an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from types import ModuleType
@@ -28,10 +29,11 @@ MakeSampler: TypeAlias = "Callable[[int], BaseSampler]"  # by its seed
 
 
 def quiet_optuna() -> ModuleType:
-    """Returns the optuna module, its logging turned down to errors."""
+    """Returns the optuna module, its logging turned down to errors, its warnings of experimental interfaces off."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     return optuna
 
 

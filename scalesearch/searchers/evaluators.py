@@ -25,6 +25,7 @@ class Function:
         with_epochs: Whether searches stop some trials early, so that the function is told for how many epochs to train.
         of_decisions: Whether it is called with the decisions in place of the network.
         in_process: Functions run in the process that searches.
+        final_key: Under which key the score of a final job stands too, as the family's test score in a study.
     """
 
     function: Callable[..., Any]
@@ -32,6 +33,7 @@ class Function:
     with_epochs: bool = False
     of_decisions: bool = False
     in_process: bool = True
+    final_key: str = ""
 
     def fidelity(self, job: Job) -> Fidelity:
         """Returns the seed, and the epochs where the function is told them."""
@@ -47,16 +49,19 @@ class Function:
         except Exception as error:  # whatever goes wrong in it
             yield Progress(outcome={"reason": f"{type(error).__name__}: {error}"[:500]})
         else:
-            yield Progress(outcome=self._outcome(score))
+            yield Progress(outcome=self._outcome(score, job.final))
 
-    def _outcome(self, score: Any) -> Outcome:
+    def _outcome(self, score: Any, final: bool) -> Outcome:
         if score is None:
             return {"reason": "the objective gave no score"}
         try:
             value = float(score)
         except (TypeError, ValueError, OverflowError):
             return {"reason": f"the objective gave {score!r}, which is no number"[:500]}
-        return {"scores": {self.score.key: value}} if math.isfinite(value) else {"reason": f"the score is {value}"}
+        if not math.isfinite(value):
+            return {"reason": f"the score is {value}"}
+        keys = [self.score.key, *([self.final_key] if final and self.final_key else [])]
+        return {"scores": dict.fromkeys(keys, value)}
 
 
 def column(problem: RowsProblem) -> Function:

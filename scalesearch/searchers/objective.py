@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scalesearch.budget import budget_of, relative_to
+from scalesearch.budget import budget_from_dict, reference_quantities
 from scalesearch.errors import InputError, WorkFailed, inside
 from scalesearch.scaling import ScalingSpace
 from scalesearch.searchers.evaluators import Function, column
@@ -182,14 +182,14 @@ def _numbers(*, trials: Count, epochs: Count) -> None:
 
 def _problem(space: Space | ScalingSpace | Problem, budget: Mapping[str, Any], objectives: tuple[str, ...]) -> Problem:
     if isinstance(space, Space):
-        bounds = budget_of(budget)
+        bounds = budget_from_dict(budget)
         with inside("objectives"):
             bounds.check_measurable(objectives)
         problem = SpaceProblem(space, bounds, objectives)
         problem.draw(Random(0))  # says what is nearest where nothing is inside
         return problem
     if isinstance(space, ScalingSpace):
-        bounds = budget_of(budget, relative_to(Networks(), space.base))
+        bounds = budget_from_dict(budget, reference_quantities(Networks(), space.base))
         with inside("objectives"):
             bounds.check_measurable(objectives)
         scaled = ScaleProblem(space, TRIED_ALWAYS, bounds, objectives)

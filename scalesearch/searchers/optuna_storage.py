@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal:"
 NAME = "name"  # the attribute by which a trial is known again
+LOCKED = 60.0  # seconds that SQLite waits for a file that somebody else has locked
 RETRY = 0.5  # seconds between two tries to write into a storage that refuses
 # Of an address without a driver: that of the extra `storage`.
 DRIVERS = {
@@ -47,14 +48,20 @@ def open_storage(address: str) -> BaseStorage:
         backend = optuna.storages.journal.JournalFileBackend(address.removeprefix(JOURNAL))
         journal: BaseStorage = optuna.storages.JournalStorage(backend)
         return journal
-    scheme, separator, rest = address.partition("://")
-    if not separator:
+    if "://" not in address:
         raise InputError(
             f"takes sqlite:///FILE, postgresql://…, mysql://… or journal:FILE, got {address!r}", "--storage"
         )
     with database_errors(address):
-        storage: BaseStorage = optuna.storages.RDBStorage(DRIVERS.get(scheme, scheme) + separator + rest)
+        waiting = {"connect_args": {"timeout": LOCKED}} if address.startswith("sqlite") else {}
+        storage: BaseStorage = optuna.storages.RDBStorage(with_driver(address), engine_kwargs=waiting)
         return storage
+
+
+def with_driver(address: str) -> str:
+    """Returns the address of a database with the driver that goes there."""
+    scheme, separator, rest = address.partition("://")
+    return DRIVERS.get(scheme, scheme) + separator + rest if separator else address
 
 
 @contextmanager

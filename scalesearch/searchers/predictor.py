@@ -15,7 +15,7 @@ from scipy.stats import norm
 from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
 from scalesearch.searchers.surrogate import MOST_POINTS, Encoded, PoolPredictions, Surrogate, gaussian_scores
 from scalesearch.searchers.view import View
-from scalesearch.statistics import undominated
+from scalesearch.statistics import nondominated
 
 START = 10  # results drawn at random before there is a surrogate
 FRESH = 10  # drawn for each proposal
@@ -154,7 +154,7 @@ class _Acquisition:
 
     def _gain_of_volume(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
         """What is above all that costs no more in anything, times the room up to the dearest."""
-        front = undominated(np.column_stack([self.known_scores, -self.known_costs]))
+        front = nondominated(np.column_stack([self.known_scores, -self.known_costs]))
         no_dearer = (-front[None, :, 1:] <= costs[:, None]).all(2)
         level = np.where(no_dearer, front[:, 0], self.worst).max(1)
         room = np.prod(np.maximum(0.01, (self.dearest - costs) / np.maximum(self.dearest - self.cheapest, 1e-30)), 1)

@@ -49,7 +49,7 @@ class SpaceProblem(Problem):
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def arch(self, decisions: Decisions) -> Arch:
-        return self.space._at(decisions)
+        return self.space.at_unchecked(decisions)
 
     def draw(self, rng: Random) -> Decisions:
         return self.feasible.draw(rng)

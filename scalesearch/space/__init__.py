@@ -1,6 +1,6 @@
-"""Architectures with some leaves left open: decisions, what they make, how many there are, and the YAML of both.
+"""Architectures with some leaves left open: their decisions, their number and their YAML.
 
-In: YAML or Python with choices, ranges, conditions, ties. Out: a `Space`. Knows no algorithm.
+In: YAML or Python with choices, ranges, conditions, ties. Out: a `Space`. Knows no search algorithm.
 """
 
 from lazy_loader import attach_stub

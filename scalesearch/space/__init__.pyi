@@ -7,13 +7,13 @@ from .domains import (
     choice as choice,
     span as span,
 )
-from .json_schema import mapping as mapping, space_schema as space_schema
+from .json_schema import object_schema as object_schema, space_schema as space_schema
 from .schema import (
     arch_from_dict as arch_from_dict,
     arch_to_yaml as arch_to_yaml,
+    check_name as check_name,
     load_arch as load_arch,
     load_space as load_space,
-    named as named,
     settings_keys as settings_keys,
     space_from_dict as space_from_dict,
 )

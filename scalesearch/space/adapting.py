@@ -1,4 +1,4 @@
-"""A space brought to images of another size, by the rule that `adapting.adapt` has for networks."""
+"""Adapts a space to images of another size, by the same rule as `arch.adapt` does a network."""
 
 from __future__ import annotations
 
@@ -11,34 +11,38 @@ from scalesearch.arch import (
     BlockSpec,
     Resolution,
     adapted_strides,
-    falls_away,
-    has_no_border_to_spare,
-    last_map,
+    ends_in_small_map,
+    is_unit_stride_pool,
+    last_map_side,
     stem_stride,
     with_small_pool,
 )
 from scalesearch.errors import InputError
-from scalesearch.space.domains import Open, Tie
+from scalesearch.space.domains import OpenLeaf, Tie
 
 
 def adapted_units(units: Iterable[Any], resolution: Resolution) -> tuple[Any, ...]:
-    """The units of a space with the earliest strides set to 1, as many as images of `resolution` pixels ask for; those
-    of detectors as they are.
+    """Returns the units with the earliest strides lowered as far as images of `resolution` pixels need.
 
-    Raises `InputError` where a stride is open, since the rule is about strides.
+    Units of a space whose head knows its maps by their strides (detectors) are returned unchanged.
+
+    Raises:
+        InputError: If a stride is open, since the rule works on strides, or the images are below 2×2.
     """
     units = list(units)
     layers = [unit for unit in units if unit.part in ("stem", "stages")]
     if any(unit.part == "head" and BLOCKS[unit.kind].keeps_strides for unit in units):
         return tuple(units)
     strides = adapted_strides([_stride(unit) for unit in layers], resolution)
-    small = has_no_border_to_spare([_stride(unit) for unit in layers], resolution)
-    fitted = [_padded(unit) for unit in layers] if small else layers
-    restrided = [_restrided(unit, stride) for unit, stride in zip(fitted, strides) if not _gone(unit, stride)]
+    ends_small = ends_in_small_map([_stride(unit) for unit in layers], resolution)
+    prepared = [_without_valid_padding(unit) for unit in layers] if ends_small else layers
+    adapted = [
+        _with_stride(unit, stride) for unit, stride in zip(prepared, strides) if not _is_dropped_pool(unit, stride)
+    ]
     return (
-        *restrided,
+        *adapted,
         *(
-            _small_pool(unit, last_map(strides, resolution)) if unit.part == "head" else unit
+            _with_small_pool(unit, last_map_side(strides, resolution)) if unit.part == "head" else unit
             for unit in units
             if unit not in layers
         ),
@@ -50,7 +54,7 @@ def _stride(unit: Any) -> int:
         stride = unit.stride
     else:
         stride = unit.blocks[unit.kind].get("stride", stem_stride(BlockSpec(unit.kind)))
-    if isinstance(stride, (Open, Tie)):
+    if isinstance(stride, (OpenLeaf, Tie)):
         raise InputError(
             "is open; a space is adapted to the images' size by its strides, so they must be fixed",
             f"{unit.path}.stride",
@@ -58,34 +62,38 @@ def _stride(unit: Any) -> int:
     return stride
 
 
-def _padded(unit: Any) -> Any:
-    """As `adapting.padded` does for a network: a fixed padding of 0 becomes the usual one."""
+def _without_valid_padding(unit: Any) -> Any:
+    """Replaces a fixed padding of 0 by the default, as `arch.without_valid_padding` does for a network."""
 
-    def keeps(name, leaf):
+    def is_kept(name, leaf):
         return name.split(".")[-1] != "padding" or leaf != 0 or isinstance(leaf, bool)
 
     blocks = {
-        kind: {name: leaf for name, leaf in args.items() if keeps(name, leaf)} for kind, args in unit.blocks.items()
+        kind: {name: leaf for name, leaf in args.items() if is_kept(name, leaf)} for kind, args in unit.blocks.items()
     }
     return replace(unit, blocks=blocks)
 
 
-def _gone(unit: Any, stride: int) -> bool:
-    return unit.part == "stem" and falls_away(unit.kind, stride)
+def _is_dropped_pool(unit: Any, stride: int) -> bool:
+    return unit.part == "stem" and is_unit_stride_pool(unit.kind, stride)
 
 
-def _restrided(unit: Any, stride: int) -> Any:
+def _with_stride(unit: Any, stride: int) -> Any:
     if unit.part == "stages":
-        pooled_away = not isinstance(unit.kind, Open) and falls_away(unit.kind, stride) and unit.stride != stride
-        return replace(unit, stride=stride, **({"kind": "identity", "blocks": {"identity": {}}} if pooled_away else {}))
-    changed = {"stride": stride} if stride != _stride(unit) else {}
-    return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], **changed}})
+        is_dropped = (
+            not isinstance(unit.kind, OpenLeaf) and is_unit_stride_pool(unit.kind, stride) and unit.stride != stride
+        )
+        return replace(unit, stride=stride, **({"kind": "identity", "blocks": {"identity": {}}} if is_dropped else {}))
+    overrides = {"stride": stride} if stride != _stride(unit) else {}
+    return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], **overrides}})
 
 
-def _small_pool(unit: Any, side: int) -> Any:
+def _with_small_pool(unit: Any, side: int) -> Any:
     args = unit.blocks[unit.kind]
-    if isinstance(args.get("pool"), (Open, Tie)):
+    if isinstance(args.get("pool"), (OpenLeaf, Tie)):
         return unit
-    fixed = tuple((name, leaf) for name, leaf in args.items() if not isinstance(leaf, (Open, Tie)))
-    small = dict(with_small_pool(BlockSpec(unit.kind, fixed), side).args)
-    return replace(unit, blocks={unit.kind: {**args, **({"pool": small["pool"]} if "pool" in small else {})}})
+    fixed_args = tuple((name, leaf) for name, leaf in args.items() if not isinstance(leaf, (OpenLeaf, Tie)))
+    pooled_args = dict(with_small_pool(BlockSpec(unit.kind, fixed_args), side).args)
+    return replace(
+        unit, blocks={unit.kind: {**args, **({"pool": pooled_args["pool"]} if "pool" in pooled_args else {})}}
+    )

@@ -1,4 +1,4 @@
-"""What is open in a space: its units with their leaves, and the decisions that ties, names and conditions make."""
+"""The units of a space with their leaves, and the decisions that its open leaves amount to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalesearch.errors import InputError, nearest, shown
-from scalesearch.space.domains import Condition, Domain, FloatRange, Open, Tie, contains
+from scalesearch.space.domains import Condition, Domain, FloatRange, OpenLeaf, Tie, contains
 
 Decisions = dict[str, Any]
 Leaf = Any  # a value, an `Open` or a `Tie`
@@ -15,7 +15,19 @@ Leaf = Any  # a value, an `Open` or a `Tie`
 
 @dataclass(frozen=True)
 class Unit:
-    """A stem block, a stage or the head, any of whose leaves may be open. Several `blocks` are alternatives."""
+    """A stem block, stage, head or auxiliary head, any of whose leaves may be open.
+
+    Args:
+        part: "stem", "stages", "head" or "auxiliary".
+        path: Its place, as `stages.2`; paths of its leaves begin with it.
+        blocks: The alternatives: leaves by argument, for each kind of block.
+        kind: Which of `blocks` it is.
+        depth: Number of blocks of a stage.
+        stride: Of a stage.
+        present: Whether the stage is there at all.
+        inputs: Numbers of the stages (counting absent ones) whose outputs it takes.
+        weight: Of an auxiliary head's loss.
+    """
 
     part: str
     path: str
@@ -24,45 +36,49 @@ class Unit:
     depth: Leaf = 1
     stride: Leaf = 1
     present: Leaf = True
-    inputs: tuple[int, ...] = ()  # numbers of units among the stages
+    inputs: tuple[int, ...] = ()  # numbers of stages, absent ones counted
     weight: float = 0.0  # of an auxiliary head's loss
 
     def leaves(self) -> Iterator[tuple[str, Leaf, tuple[Condition, ...]]]:
-        """`(path, leaf, conditions that its place in the unit puts on it)`."""
-        exists: tuple[Condition, ...] = ()
-        if isinstance(self.present, Open):
+        """Yields `(path, leaf, conditions)`, the conditions being those under which the unit has the leaf."""
+        presence: tuple[Condition, ...] = ()
+        if isinstance(self.present, OpenLeaf):
             yield f"{self.path}.present", self.present, ()
-            exists = (*self.present.when, (self.present.name or f"{self.path}.present", (True,)))
-        yield f"{self.path}.depth", self.depth, exists
-        yield f"{self.path}.stride", self.stride, exists
-        yield f"{self.path}.block", self.kind, exists
+            presence = (*self.present.when, (self.present.name or f"{self.path}.present", (True,)))
+        yield f"{self.path}.depth", self.depth, presence
+        yield f"{self.path}.stride", self.stride, presence
+        yield f"{self.path}.block", self.kind, presence
         for kind, args in self.blocks.items():
-            chosen = exists
-            if isinstance(self.kind, Open):
-                chosen += ((self.kind.name or f"{self.path}.block", (kind,)),)
+            block_conditions = presence
+            if isinstance(self.kind, OpenLeaf):
+                block_conditions += ((self.kind.name or f"{self.path}.block", (kind,)),)
             for name, leaf in args.items():
-                yield f"{self.path}.{kind}.{name}", leaf, chosen + self._enclosing(kind, name)
+                yield f"{self.path}.{kind}.{name}", leaf, block_conditions + self._branch_conditions(kind, name)
 
-    def _enclosing(self, kind: str, name: str) -> tuple[Condition, ...]:
-        """That the open layers of branches around a leaf are of the kind which has that leaf."""
+    def _branch_conditions(self, kind: str, name: str) -> tuple[Condition, ...]:
+        """Returns the conditions that the open layers around a leaf in a branch are of the kind that has the leaf."""
         parts = name.split(".")
-        found: tuple[Condition, ...] = ()
+        conditions: tuple[Condition, ...] = ()
         for end in range(3, len(parts), 4):  # argument, branch, place, kind
             key = ".".join(parts[:end])
-            if isinstance(layer := self.blocks[kind][key], Open):
-                found += ((layer.name or f"{self.path}.{kind}.{key}", (parts[end],)),)
-        return found
+            if isinstance(layer := self.blocks[kind][key], OpenLeaf):
+                conditions += ((layer.name or f"{self.path}.{kind}.{key}", (parts[end],)),)
+        return conditions
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One thing to decide: its domain, and the places it fills, each with the conditions under which it is open."""
+    """One thing to decide: its domain and the leaves that it fills.
+
+    `places` pairs each leaf's path with the conditions, all of which must hold for the leaf to be open.
+    """
 
     name: str
     domain: Domain
     places: tuple[tuple[str, tuple[Condition, ...]], ...]
 
     def exists(self, decisions: Mapping[str, Any]) -> bool:
+        """Returns whether at least one of its leaves is open under `decisions`."""
         return any(
             all(decisions.get(key) in allowed and key in decisions for key, allowed in conditions)
             for _, conditions in self.places
@@ -70,85 +86,96 @@ class Decision:
 
     @property
     def controllers(self) -> set[str]:
+        """Returns the names of the decisions that its conditions depend on."""
         return {key for _, conditions in self.places for key, _ in conditions}
 
 
-def check_decisions(known: Mapping[str, Decision], decisions: Mapping[str, Any]) -> None:
-    """Raises `InputError` for one that is unknown, missing, out of its domain or that does not exist here."""
+def check_decisions(space_decisions: Mapping[str, Decision], decisions: Mapping[str, Any]) -> None:
+    """Checks `decisions` against the decisions of a space.
+
+    Raises:
+        InputError: If one is unknown, missing, outside its domain, or does not exist under the others.
+    """
     for key, value in decisions.items():
-        decision = known.get(key)
+        decision = space_decisions.get(key)
         if decision is None:
-            raise InputError(f"is no decision of this space.{nearest(key, known)}", key)
+            raise InputError(f"is no decision of this space.{nearest(key, space_decisions)}", key)
         if not contains(decision.domain, value):
             raise InputError(f"takes {decision.domain}, got {shown(value)}", key)
-    for key, decision in known.items():
+    for key, decision in space_decisions.items():
         if decision.exists(decisions) != (key in decisions):
             state = "is missing" if key not in decisions else "does not exist under the other decisions"
             raise InputError(state, key)
 
 
-def resolved(leaves: Sequence[tuple[str, Leaf, tuple[Condition, ...]]]) -> dict[str, Decision]:
-    """Every decision by name, those that others depend on first, of `(path, leaf, conditions of its place)`.
+def resolve_decisions(leaves: Sequence[tuple[str, Leaf, tuple[Condition, ...]]]) -> dict[str, Decision]:
+    """Returns every decision by name, those that others depend on first.
 
-    Raises `InputError` for ties and conditions that name nothing, contradict each other or go in a circle.
+    Args:
+        leaves: `(path, leaf, conditions under which its unit has it)` of all leaves.
+
+    Raises:
+        InputError: If ties or conditions name nothing, contradict each other or form a circle.
     """
-    keys = _keys({path: leaf for path, leaf, _ in leaves})
+    keys = _decision_names({path: leaf for path, leaf, _ in leaves})
     domains: dict[str, Domain] = {}
     places: dict[str, list] = {}
-    for path, leaf, implied in leaves:
-        if not isinstance(leaf, (Open, Tie)):
+    for path, leaf, conditions in leaves:
+        if not isinstance(leaf, (OpenLeaf, Tie)):
             continue
         key = keys[path]
-        if isinstance(leaf, Open):
+        if isinstance(leaf, OpenLeaf):
             if domains.setdefault(key, leaf.domain) != leaf.domain:
                 raise InputError(f'two choices named "{key}" offer different values; one name is one decision', path)
-            implied += leaf.when
-        places.setdefault(key, []).append((path, implied))
+            conditions += leaf.when
+        places.setdefault(key, []).append((path, conditions))
     for path, leaf, _ in leaves:
-        if isinstance(leaf, (Open, Tie)):
+        if isinstance(leaf, (OpenLeaf, Tie)):
             _check_fits(leaf, domains[keys[path]], path)
-    found = {key: Decision(key, domains[key], tuple(places[key])) for key in places}
-    _check_conditions(found)
-    return _dependents_last(found)
+    decisions = {key: Decision(key, domains[key], tuple(places[key])) for key in places}
+    _check_conditions(decisions)
+    return _order_by_dependency(decisions)
 
 
-def _keys(leaves: Mapping[str, Leaf]) -> dict[str, str]:
-    """The decision's name behind every open leaf, ties followed."""
-    named = {leaf.name: path for path, leaf in leaves.items() if isinstance(leaf, Open) and leaf.name}
+def _decision_names(leaves: Mapping[str, Leaf]) -> dict[str, str]:
+    """Returns, for every open or tied leaf by path, the name of its decision; ties are followed."""
+    paths_by_name = {leaf.name: path for path, leaf in leaves.items() if isinstance(leaf, OpenLeaf) and leaf.name}
 
     def key(path: str, seen: tuple[str, ...] = ()) -> str:
         leaf = leaves[path]
-        if isinstance(leaf, Open):
+        if isinstance(leaf, OpenLeaf):
             return leaf.name or path
         if path in seen:
             raise InputError(f"ties go in a circle: {' → '.join((*seen, path))}", path)
-        target = named.get(leaf.path, leaf.path)
-        if not isinstance(leaves.get(target), (Open, Tie)):
-            opened = [p for p, other in leaves.items() if isinstance(other, Open)]
+        target = paths_by_name.get(leaf.path, leaf.path)
+        if not isinstance(leaves.get(target), (OpenLeaf, Tie)):
+            open_paths = [p for p, other in leaves.items() if isinstance(other, OpenLeaf)]
             raise InputError(
-                f'tied to "{leaf.path}", which is no decision of this space.{nearest(leaf.path, [*opened, *named])}',
+                f'tied to "{leaf.path}", which is no decision of this space.'
+                f"{nearest(leaf.path, [*open_paths, *paths_by_name])}",
                 path,
             )
         return key(target, (*seen, path))
 
-    return {path: key(path) for path, leaf in leaves.items() if isinstance(leaf, (Open, Tie))}
+    return {path: key(path) for path, leaf in leaves.items() if isinstance(leaf, (OpenLeaf, Tie))}
 
 
-def _check_conditions(found: Mapping[str, Decision]) -> None:
-    for decision in found.values():
+def _check_conditions(decisions: Mapping[str, Decision]) -> None:
+    for decision in decisions.values():
         for path, conditions in decision.places:
             for key, allowed in conditions:
-                if key not in found:
+                if key not in decisions:
                     raise InputError(
-                        f'has a condition on "{key}", which is no decision of this space.{nearest(key, found)}', path
+                        f'has a condition on "{key}", which is no decision of this space.{nearest(key, decisions)}',
+                        path,
                     )
-                wrong = [v for v in allowed if not contains(found[key].domain, v)]
-                if wrong:
-                    raise InputError(f'has a condition on "{key}" being {wrong[0]!r}, which it never is', path)
+                impossible = [v for v in allowed if not contains(decisions[key].domain, v)]
+                if impossible:
+                    raise InputError(f'has a condition on "{key}" being {impossible[0]!r}, which it never is', path)
 
 
 def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:
-    """Every value of a decision must be one that each of its leaves takes, in the leaf's own kind of number."""
+    """Raises `InputError` unless the leaf accepts every value of its decision, in the leaf's own type of number."""
     if leaf.field is None or domain is None:
         return
     values = (domain.low, domain.high) if isinstance(domain, FloatRange) and domain.values is None else domain.values
@@ -161,43 +188,43 @@ def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:
             raise InputError(f"takes {leaf.field.wanted}, and the decision it shares offers {shown(value)}", path)
 
 
-def _dependents_last(found: Mapping[str, Decision]) -> dict[str, Decision]:
+def _order_by_dependency(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
     ordered: dict[str, Decision] = {}
 
-    def place(key: str, seen: tuple[str, ...]) -> None:
+    def visit(key: str, seen: tuple[str, ...]) -> None:
         if key in seen:
             circle = " → ".join((*seen[seen.index(key) :], key))
-            raise InputError(f"conditions go in a circle: {circle}", found[key].places[0][0])
+            raise InputError(f"conditions go in a circle: {circle}", decisions[key].places[0][0])
         if key not in ordered:
-            for controller in sorted(found[key].controllers):
-                place(controller, (*seen, key))
-            ordered[key] = found[key]
+            for controller in sorted(decisions[key].controllers):
+                visit(controller, (*seen, key))
+            ordered[key] = decisions[key]
 
-    for key in found:
-        place(key, ())
+    for key in decisions:
+        visit(key, ())
     return ordered
 
 
 def may_coincide(a: Unit, b: Unit) -> bool:
-    """Whether one stage could be read as the other: a shared block, and shared values for each of its leaves."""
+    """Returns whether two stages can be equal: they share a block, and each of its leaves has a value in common."""
 
     def values(leaf: Leaf) -> set | None:
         if isinstance(leaf, Tie):
             return None
-        if isinstance(leaf, Open):
+        if isinstance(leaf, OpenLeaf):
             return {*leaf.domain.values, leaf.otherwise} if leaf.domain.values else None
         return {leaf}
 
-    def meet(x: Leaf, y: Leaf) -> bool:
+    def overlap(x: Leaf, y: Leaf) -> bool:
         p, q = values(x), values(y)
         return p is None or q is None or bool(p & q)
 
     return (
         a.inputs == b.inputs
-        and meet(a.depth, b.depth)
-        and meet(a.stride, b.stride)
+        and overlap(a.depth, b.depth)
+        and overlap(a.stride, b.stride)
         and any(
-            all(meet(leaf, b.blocks[kind].get(name, leaf)) for name, leaf in args.items())
+            all(overlap(leaf, b.blocks[kind].get(name, leaf)) for name, leaf in args.items())
             for kind, args in a.blocks.items()
             if kind in b.blocks
         )

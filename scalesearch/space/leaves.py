@@ -1,4 +1,4 @@
-"""A value in an architecture's data, fixed or left open: `64`, `{choice: …}`, `{range: …}`, `{tie: …}`."""
+"""Parses a value of an architecture's data, fixed or open: `64`, `{choice: …}`, `{range: …}` or `{tie: …}`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from scalesearch.errors import InputError, inside, nearest, shown
 from scalesearch.signature import REQUIRED, Field
 from scalesearch.space.decisions import Leaf
-from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, Open, Tie
+from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, OpenLeaf, Tie
 
-MOST_VALUES = 10_000  # of one domain
+MAX_VALUES = 10_000  # in one domain
 LEAF_KEYS = {
     "choice": ("choice", "name", "when", "else"),
     "range": ("range", "step", "log", "name", "when", "else"),
@@ -18,8 +18,17 @@ LEAF_KEYS = {
 }
 
 
-def leaf_of(value: Any, field: Field, place: str) -> Leaf:
-    """A fixed value or an open leaf; both look alike."""
+def parse_leaf(value: Any, field: Field, place: str) -> Leaf:
+    """Returns a fixed value, checked, or an open leaf or tie.
+
+    Args:
+        value: Plain data.
+        field: What is accepted here.
+        place: Where it stands, for messages.
+
+    Raises:
+        InputError: If the value does not fit the field, or the open leaf's keys or bounds are wrong.
+    """
     kind = next((key for key in LEAF_KEYS if isinstance(value, dict) and key in value), None)
     with inside(place):
         if kind is None and isinstance(value, dict):
@@ -29,7 +38,7 @@ def leaf_of(value: Any, field: Field, place: str) -> Leaf:
                 f"got {shown(value)}.{nearest(next(iter(value), ''), LEAF_KEYS)}"
             )
         if kind is None:
-            return _checked(field, value)
+            return _check(field, value)
         for key in value:
             if key not in LEAF_KEYS[kind]:
                 raise InputError(
@@ -40,41 +49,41 @@ def leaf_of(value: Any, field: Field, place: str) -> Leaf:
             if not isinstance(value["tie"], str):
                 raise InputError(f"takes the path or name of a decision, got {shown(value['tie'])}", "tie")
             return Tie(value["tie"], field)
-        domain = _choice(value, field) if kind == "choice" else _range(value, field)
+        domain = _parse_choice(value, field) if kind == "choice" else _parse_range(value, field)
         name = value.get("name")
         if name is not None and not isinstance(name, str):
             raise InputError(f"takes a text, got {shown(name)}", "name")
-        when = _conditions(value["when"]) if "when" in value else ()
+        when = _parse_conditions(value["when"]) if "when" in value else ()
         if "else" in value and not when:
             raise InputError('is for a leaf with "when"', "else")
-        return Open(domain, name, when, _otherwise(value, field) if when else None, field)
+        return OpenLeaf(domain, name, when, _parse_otherwise(value, field) if when else None, field)
 
 
-def _checked(field: Field, value: Any, place: str = "") -> Any:
+def _check(field: Field, value: Any, place: str = "") -> Any:
     try:
         return field.check(value)
     except InputError as error:
         raise InputError(error.message, place) from None
 
 
-def _choice(value: Mapping[str, Any], field: Field) -> Domain:
+def _parse_choice(value: Mapping[str, Any], field: Field) -> Domain:
     options = value["choice"]
     if not isinstance(options, list) or not options:
         raise InputError(f"takes a list of at least one option, got {shown(options)}", "choice")
     if len(options) > 1_000:
         raise InputError(f"offers {len(options):,} options; at most 1,000, or a range", "choice")
-    checked = tuple(_checked(field, option, f"choice[{i}]") for i, option in enumerate(options))
-    for i, option in enumerate(checked):
-        if option in checked[:i]:
+    values = tuple(_check(field, option, f"choice[{i}]") for i, option in enumerate(options))
+    for i, option in enumerate(values):
+        if option in values[:i]:
             raise InputError(f"offers {option!r} twice", f"choice[{i}]")
-    return Choice(checked)
+    return Choice(values)
 
 
-def _range(value: Mapping[str, Any], field: Field) -> Domain:
+def _parse_range(value: Mapping[str, Any], field: Field) -> Domain:
     bounds = value["range"]
     if not isinstance(bounds, list) or len(bounds) != 2:
         raise InputError(f"takes [low, high], got {shown(bounds)}", "range")
-    low, high = (_checked(field, bound, f"range[{i}]") for i, bound in enumerate(bounds))
+    low, high = (_check(field, bound, f"range[{i}]") for i, bound in enumerate(bounds))
     if isinstance(low, (bool, str, tuple)) or low is None:
         raise InputError(f"is for numbers; {field.wanted} takes a choice", "range")
     if low > high:
@@ -86,10 +95,10 @@ def _range(value: Mapping[str, Any], field: Field) -> Domain:
         raise InputError("needs low above 0 and no step", "log")
     if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0):
         raise InputError(f"must be a number above 0, got {shown(step)}", "step")
-    _check_reached(low, high, step)
+    _check_step_reaches_high(low, high, step)
     count = (high - low) / (step or 1) if step or isinstance(low, int) else 0
-    if count > MOST_VALUES:
-        raise InputError(f"has {count + 1:,.0f} values; at most {MOST_VALUES:,}, or a larger step", "range")
+    if count > MAX_VALUES:
+        raise InputError(f"has {count + 1:,.0f} values; at most {MAX_VALUES:,}, or a larger step", "range")
     if int in field.types and isinstance(low, int):
         if step is not None and int(step) != step:
             raise InputError(f"must be whole here, got {shown(step)}", "step")
@@ -97,12 +106,12 @@ def _range(value: Mapping[str, Any], field: Field) -> Domain:
     else:
         domain = FloatRange(low, high, None if step is None else float(step), log)
     for v in domain.values or ():
-        _checked(field, v, "range")
+        _check(field, v, "range")
     return domain
 
 
-def _check_reached(low: float, high: float, step: float | None) -> None:
-    """A step from low to high must end there: a top that no network has is a slip."""
+def _check_step_reaches_high(low: float, high: float, step: float | None) -> None:
+    """Raises `InputError` where a range does not end at `high` after a whole number of steps, since that is a slip."""
     if step is None or low == high:
         return
     steps = (high - low) / step
@@ -115,15 +124,15 @@ def _check_reached(low: float, high: float, step: float | None) -> None:
         )
 
 
-def _conditions(when: Any) -> tuple:
+def _parse_conditions(when: Any) -> tuple:
     if not isinstance(when, dict) or not when or [] in when.values():
         raise InputError("takes a mapping from a decision to its value or values", "when")
     return tuple((str(key), tuple(v) if isinstance(v, list) else (v,)) for key, v in when.items())
 
 
-def _otherwise(value: Mapping[str, Any], field: Field) -> Any:
+def _parse_otherwise(value: Mapping[str, Any], field: Field) -> Any:
     if "else" in value:
-        return _checked(field, value["else"], "else")
+        return _check(field, value["else"], "else")
     if field.default is REQUIRED:
         raise InputError('needs "else": the value where the condition does not hold')
     return field.default

@@ -1,4 +1,7 @@
-"""Plain data ↔ `Arch` and `Space`, every fault located. An arch is a space with nothing left open."""
+"""Plain data to and from `Arch` and `Space`; errors say where the fault is.
+
+An arch is a space with nothing left open.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from scalesearch import yamlfile
-from scalesearch.arch import Arch, allowed, block_fields, is_branches
+from scalesearch.arch import Arch, allowed_blocks, block_fields, is_branches
 from scalesearch.errors import InputError, inside, nearest, shown
 from scalesearch.signature import (
     REQUIRED,
@@ -27,8 +30,8 @@ from scalesearch.signature import (
     fields_of,
 )
 from scalesearch.space.decisions import Leaf, Unit
-from scalesearch.space.domains import Open, Tie
-from scalesearch.space.leaves import leaf_of
+from scalesearch.space.domains import OpenLeaf, Tie
+from scalesearch.space.leaves import parse_leaf
 from scalesearch.space.space import Space
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
@@ -46,45 +49,53 @@ def settings_keys(
     drop_path: Rate = 0.0,
     taps: tuple[int, ...] = (),
 ) -> None:
-    """What an arch says beside its blocks."""
+    """Declares the YAML keys of an architecture beside its blocks."""
 
 
 def stage_keys(*, depth: Depth = 1, stride: Stride = 1, present: bool = True, inputs: tuple[int, ...] = ()) -> None:
-    """What a stage says beside its block."""
+    """Declares the YAML keys of a stage beside its block."""
 
 
 def auxiliary_keys(*, after: Natural, weight: Ratio = 0.3) -> None:
-    """What an auxiliary head says beside its block."""
+    """Declares the YAML keys of an auxiliary head beside its block."""
 
 
 def space_from_dict(data: Mapping[str, Any]) -> Space:
-    """The space that `data` describes.
+    """Returns the space that `data` describes.
 
-    Raises `InputError` placed at the leaf: unknown keys and blocks, wrong types, broken rules, empty or backward
-    domains, ties and conditions that don't hold together, a resolution too small for the strides.
+    Raises:
+        InputError: With the place of the fault: unknown keys and blocks, wrong types, broken rules, empty or
+            backward domains, ties and conditions that do not fit together. Shapes are not checked here.
     """
     settings = fields_of(settings_keys)
-    known = [*settings, "stem", "stages", "head", "auxiliary"]
+    known_keys = [*settings, "stem", "stages", "head", "auxiliary"]
     for key in data:
-        if key not in known:
-            raise InputError(f"unknown key; takes {', '.join(known)}.{nearest(key, known)}", str(key))
+        if key not in known_keys:
+            raise InputError(f"unknown key; takes {', '.join(known_keys)}.{nearest(key, known_keys)}", str(key))
     for key in ("stages", "head"):
         if key not in data:
             raise InputError(f'an architecture needs "{key}"')
-    name = named(settings["name"].check(data.get("name", "arch")))
-    leaves = {key: leaf_of(data[key], field, key) for key, field in settings.items() if key != "name" and key in data}
+    name = check_name(settings["name"].check(data.get("name", "arch")))
+    leaves = {
+        key: parse_leaf(data[key], field, key) for key, field in settings.items() if key != "name" and key in data
+    }
     leaves = {key: field.default for key, field in settings.items() if key in ("resolution", "classes")} | leaves
     stages = _stages(data["stages"])
     if "taps" in leaves:
-        leaves["taps"] = _sources(leaves["taps"], stages, len(stages), "taps")
+        leaves["taps"] = _stage_numbers(leaves["taps"], stages, len(stages), "taps")
     auxiliary = _auxiliaries(data.get("auxiliary", []), stages)
     space = Space(name, leaves, (*_stem(data.get("stem", [])), *stages, _head(data["head"]), *auxiliary))
     assert space.decisions is not None  # ties and conditions are checked here
     return space
 
 
-def named(name: str) -> str:
-    """`name` if it can name a file and stand in one."""
+def check_name(name: str) -> str:
+    """Returns `name` if it can be a file's name and part of one.
+
+    Raises:
+        InputError: If it has other characters than letters, digits and `. _ + -`, starts with one of `. + -`, or
+            is longer than 100.
+    """
     if not NAME.fullmatch(name):
         raise InputError(f"takes a name of letters, digits and . _ + - (at most 100), got {shown(name)}", "name")
     return name
@@ -108,25 +119,24 @@ def _head(data: Any) -> Unit:
 def _stages(data: Any) -> list[Unit]:
     if not isinstance(data, list) or not data:
         raise InputError(f"takes a list of stages, got {shown(data)}", "stages")
-    stages = [unit for i, item in enumerate(data) if (unit := _one_stage(item, i)).present is not False]
+    stages = [unit for i, item in enumerate(data) if (unit := _stage(item, i)).present is not False]
     if all(unit.present is not True for unit in stages):
         raise InputError("needs at least one stage that is always present", "stages")
     return [
-        replace(unit, inputs=_sources(unit.inputs, stages, i, f"stages[{i}].inputs")) if unit.inputs else unit
+        replace(unit, inputs=_stage_numbers(unit.inputs, stages, i, f"stages[{i}].inputs")) if unit.inputs else unit
         for i, unit in enumerate(stages)
     ]
 
 
-def _sources(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple[int, ...]:
-    """Stage numbers, those below 0 counted back from `before`, as numbers from 0; nothing for the one just before
-    alone.
+def _stage_numbers(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple[int, ...]:
+    """Returns stage numbers counted from 0, those below 0 being counted back from `before`.
 
-    A stage with `present: false` has no number.
+    The number just before alone is the default and gives `()`. A stage with `present: false` has no number.
     """
-    if isinstance(numbers, (Open, Tie)):
+    if isinstance(numbers, (OpenLeaf, Tie)):
         raise InputError("cannot be left open", place)
-    found = tuple(n + before if n < 0 else n for n in numbers)
-    for n, number in zip(numbers, found):
+    resolved = tuple(n + before if n < 0 else n for n in numbers)
+    for n, number in zip(numbers, resolved):
         if not 0 <= number < before:
             raise InputError(
                 f"takes numbers of earlier stages, "
@@ -136,62 +146,64 @@ def _sources(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple
             )
         if stages[number].present is not True:
             raise InputError(f"stage {number} may be absent, so nothing else can take its output", place)
-    return () if found == (before - 1,) else found
+    return () if resolved == (before - 1,) else resolved
 
 
 def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
-    own, units = fields_of(auxiliary_keys), []
+    fields, units = fields_of(auxiliary_keys), []
     if not isinstance(data, list):
         raise InputError(f"takes a list of auxiliary heads, got {shown(data)}", "auxiliary")
     for i, item in enumerate(data):
         place = f"auxiliary[{i}]"
         if not isinstance(item, dict):
             raise InputError(f"takes a mapping of an auxiliary head, got {shown(item)}", place)
-        said = {key: item[key] for key in item if key in own}
+        arguments = {key: item[key] for key in item if key in fields}
         with inside(place):
-            said = check_arguments("an auxiliary head", own, said)
-        kind, args = _block({key: value for key, value in item.items() if key not in own}, "auxiliary", place)
-        after = _sources((said["after"],), stages, len(stages), f"{place}.after") or (len(stages) - 1,)
+            arguments = check_arguments("an auxiliary head", fields, arguments)
+        kind, args = _block({key: value for key, value in item.items() if key not in fields}, "auxiliary", place)
+        after = _stage_numbers((arguments["after"],), stages, len(stages), f"{place}.after") or (len(stages) - 1,)
         units.append(
-            Unit("auxiliary", f"auxiliary.{i}", {kind: args}, kind, inputs=after, weight=said.get("weight", 0.3))
+            Unit("auxiliary", f"auxiliary.{i}", {kind: args}, kind, inputs=after, weight=arguments.get("weight", 0.3))
         )
     return units
 
 
-def _one_stage(data: Any, index: int) -> Unit:
-    place, own = f"stages[{index}]", fields_of(stage_keys)
+def _stage(data: Any, index: int) -> Unit:
+    place, fields = f"stages[{index}]", fields_of(stage_keys)
     if not isinstance(data, dict):
         raise InputError(f"takes a mapping of a stage, got {shown(data)}", place)
-    leaves = {key: leaf_of(data[key], field, f"{place}.{key}") for key, field in own.items() if key in data}
+    leaves = {key: parse_leaf(data[key], field, f"{place}.{key}") for key, field in fields.items() if key in data}
     _check_present(leaves.get("present"), f"{place}.present")
-    kinds = [key for key in data if key not in own]
+    kinds = [key for key in data if key not in fields]
     if kinds == ["block"]:
         blocks, kind = _alternatives(data["block"], f"{place}.block")
     elif len(kinds) == 1:
         with inside(place):
-            name, args = _block({kinds[0]: data[kinds[0]]}, "stages", "", [*own, "block"])
+            name, args = _block({kinds[0]: data[kinds[0]]}, "stages", "", [*fields, "block"])
         blocks, kind = {name: args}, name
     else:
-        blocks_ = allowed("stages")
-        wrong = next((k for k in kinds if k not in blocks_), None)
-        if wrong:
+        block_names = allowed_blocks("stages")
+        unknown_key = next((k for k in kinds if k not in block_names), None)
+        if unknown_key:
             raise InputError(
-                f"unknown key; takes {', '.join(own)} and one block.{nearest(wrong, [*own, *blocks_])}",
-                f"{place}.{wrong}",
+                f"unknown key; takes {', '.join(fields)} and one block.{nearest(unknown_key, [*fields, *block_names])}",
+                f"{place}.{unknown_key}",
             )
-        raise InputError(f"takes one block, got {', '.join(kinds) or 'none'}; blocks are {', '.join(blocks_)}", place)
+        raise InputError(
+            f"takes one block, got {', '.join(kinds) or 'none'}; blocks are {', '.join(block_names)}", place
+        )
     return Unit("stages", f"stages.{index}", blocks, kind, **leaves)
 
 
 def _check_present(leaf: Leaf, place: str) -> None:
     if isinstance(leaf, Tie):
         raise InputError("cannot be a tie; give both choices one name", place)
-    if isinstance(leaf, Open) and leaf.when and leaf.otherwise is not False:
+    if isinstance(leaf, OpenLeaf) and leaf.when and leaf.otherwise is not False:
         raise InputError('with "when" needs "else: false"', place)
 
 
 def _alternatives(data: Any, place: str, part: str = "stages") -> tuple[dict[str, dict[str, Leaf]], Leaf]:
-    """`block: {choice: [{mbconv: …}, {fused_mbconv: …}]}`: a decision between blocks."""
+    """Parses `block: {choice: [{mbconv: …}, {fused_mbconv: …}]}`, a decision between blocks."""
     if not isinstance(data, dict) or not isinstance(data.get("choice"), list) or not data["choice"]:
         raise InputError("takes {choice: [{BLOCK: {…}}, …]}", place)
     if "when" in data:
@@ -203,54 +215,60 @@ def _alternatives(data: Any, place: str, part: str = "stages") -> tuple[dict[str
             raise InputError(f'offers the block "{kind}" twice; open its leaves instead', f"{place}.choice[{i}]")
         blocks[kind] = args
     names = {**data, "choice": list(blocks)}
-    return blocks, leaf_of(names, Field("block", (str,), Rule(), REQUIRED), place)
+    return blocks, parse_leaf(names, Field("block", (str,), Rule(), REQUIRED), place)
 
 
-def _block(data: Any, part: str, place: str, beside: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
+def _block(data: Any, part: str, place: str, other_keys: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
     if not isinstance(data, dict) or len(data) != 1:
         raise InputError(f"takes one block with its arguments, as {{conv: {{width: 32}}}}; got {shown(data)}", place)
-    ((kind, given),) = data.items()
+    ((kind, arguments),) = data.items()
     with inside(place):
-        known = [*(beside or []), *allowed(part)]
-        if kind not in allowed(part):
-            raise InputError(f"unknown block or key; takes {', '.join(known)}.{nearest(kind, known)}", str(kind))
+        known_keys = [*(other_keys or []), *allowed_blocks(part)]
+        if kind not in allowed_blocks(part):
+            raise InputError(
+                f"unknown block or key; takes {', '.join(known_keys)}.{nearest(kind, known_keys)}", str(kind)
+            )
         fields = block_fields(kind, part)
-        given = {} if given is None else given
-        if not isinstance(given, dict):
-            raise InputError(f"takes a mapping of arguments, got {shown(given)}", kind)
+        arguments = {} if arguments is None else arguments
+        if not isinstance(arguments, dict):
+            raise InputError(f"takes a mapping of arguments, got {shown(arguments)}", kind)
         with inside(kind):
-            check_keys(f'block "{kind}"', fields, given)
-    join = f"{place}." if place else ""
+            check_keys(f'block "{kind}"', fields, arguments)
+    prefix = f"{place}." if place else ""
     leaves: dict[str, Leaf] = {}
-    for name, value in given.items():
+    for name, value in arguments.items():
         if is_branches(fields[name]):
-            leaves |= _branches(value, name, f"{join}{kind}.{name}")
+            leaves |= _branches(value, name, f"{prefix}{kind}.{name}")
         else:
-            leaves[name] = leaf_of(value, fields[name], f"{join}{kind}.{name}")
+            leaves[name] = parse_leaf(value, fields[name], f"{prefix}{kind}.{name}")
     return kind, leaves
 
 
 def _branches(data: Any, name: str, place: str) -> dict[str, Leaf]:
-    """The leaves of branches by dotted key: `branches.0.1` a layer's kind, `branches.0.1.conv.width` an argument."""
+    """Returns the leaves of branches by dotted key.
+
+    `branches.0.1` is a layer's kind, `branches.0.1.conv.width` an argument of it.
+    """
     if not isinstance(data, list) or not data or not all(isinstance(branch, list) and branch for branch in data):
         raise InputError(f"takes a list of branches, each a list of layers; got {shown(data)}", place)
     leaves: dict[str, Leaf] = {}
     for b, branch in enumerate(data):
         for i, item in enumerate(branch):
-            key, where = f"{name}.{b}.{i}", f"{place}[{b}][{i}]"
+            key, item_place = f"{name}.{b}.{i}", f"{place}[{b}][{i}]"
             if isinstance(item, dict) and "choice" in item:
-                blocks, leaves[key] = _alternatives(item, where, "branch")
+                blocks, leaves[key] = _alternatives(item, item_place, "branch")
             else:
-                kind, args = _block(item, "branch", where)
+                kind, args = _block(item, "branch", item_place)
                 blocks, leaves[key] = {kind: args}, kind
             leaves |= {f"{key}.{kind}.{arg}": leaf for kind, args in blocks.items() for arg, leaf in args.items()}
     return leaves
 
 
 def arch_from_dict(data: Mapping[str, Any]) -> Arch:
-    """The architecture that `data` describes; reads back what `Arch.to_dict` wrote, exactly.
+    """Returns the architecture that `data` describes; reads back exactly what `Arch.to_dict` wrote.
 
-    Raises `InputError` as `space_from_dict` does, and where a leaf is open.
+    Raises:
+        InputError: As `space_from_dict` does, and if a leaf is open.
     """
     space = space_from_dict(data)
     if space.decisions:
@@ -262,18 +280,27 @@ def arch_from_dict(data: Mapping[str, Any]) -> Arch:
 
 
 def load_space(path: str | Path) -> Space:
-    """The space in a YAML file. Raises `InputError` with file and line."""
+    """Returns the space in a YAML file.
+
+    Raises:
+        InputError: With file and line.
+    """
     document = yamlfile.read(path)
     with document.located():
         return space_from_dict(document.data)
 
 
 def load_arch(path: str | Path) -> Arch:
-    """The architecture in a YAML file. Raises `InputError` with file and line."""
+    """Returns the architecture in a YAML file.
+
+    Raises:
+        InputError: With file and line.
+    """
     document = yamlfile.read(path)
     with document.located():
         return arch_from_dict(document.data)
 
 
 def arch_to_yaml(arch: Arch) -> str:
+    """Returns `arch` as the text of a YAML file that `load_arch` reads."""
     return yamlfile.dump(arch.to_dict())

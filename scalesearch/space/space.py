@@ -12,27 +12,43 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch, Auxiliary, BlockSpec, Resolution, Stage, expand, meets, normal_form
+from scalesearch.arch import Arch, Auxiliary, BlockSpec, Resolution, Stage, expand, has_valid_shapes, normal_form
 from scalesearch.errors import InputError
 from scalesearch.space.adapting import adapted_units
-from scalesearch.space.decisions import Decision, Decisions, Leaf, Unit, check_decisions, may_coincide, resolved
-from scalesearch.space.domains import Condition, Domain, Open, Tie, contains, draw, first_value, own
-from scalesearch.space.reading import embeddings, read_leaf, spec_of
+from scalesearch.space.decisions import (
+    Decision,
+    Decisions,
+    Leaf,
+    Unit,
+    check_decisions,
+    may_coincide,
+    resolve_decisions,
+)
+from scalesearch.space.domains import Condition, Domain, OpenLeaf, Tie, canonical_value, contains, draw, first_value
+from scalesearch.space.matching import layouts, read_leaf, spec_of
 from scalesearch.space.size import Components, count_ambiguous
 
-MOST_REFUSED = 5_000  # draws in a row that are no networks
-MOST_MUTATED = 200
-MOST_INTERCHANGEABLE = 10  # optional stages; draws from a space where they coincide are kept with falling probability
+MAX_REJECTED_DRAWS = 5_000  # draws in a row whose shapes do not fit together
+MAX_MUTATION_ATTEMPTS = 200
+MAX_INTERCHANGEABLE_STAGES = (
+    10  # optional stages that can stand in for each other; with more, most draws would be rejected
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Architectures that differ in some decisions. Made by `schema` from YAML or from the same data in Python."""
+    """A set of architectures that differ in some decisions; `space_from_dict` and `load_space` make one.
+
+    Args:
+        name: Of the space and its architectures.
+        settings: Resolution, classes and the other fields of `Arch`, any of which may be open.
+        units: Stem blocks, stages, head and auxiliary heads.
+    """
 
     name: str
     settings: Mapping[str, Leaf]  # resolution, classes and the other fields of `Arch`
     units: tuple[Unit, ...]
-    _built: dict = field(default_factory=dict, repr=False)
+    _unit_cache: dict = field(default_factory=dict, repr=False)
 
     def _leaves(self) -> Iterator[tuple[str, Leaf, tuple[Condition, ...]]]:
         yield from ((key, leaf, ()) for key, leaf in self.settings.items())
@@ -41,38 +57,39 @@ class Space:
 
     @cached_property
     def decisions(self) -> dict[str, Decision]:
-        """Every decision by name, those that others depend on first.
+        """Returns every decision by name, those that others depend on first.
 
-        Raises `InputError` for ties and conditions that name nothing, contradict each other or go in a circle.
+        Raises:
+            InputError: If ties or conditions name nothing, contradict each other or form a circle.
         """
-        return resolved(list(self._leaves()))
+        return resolve_decisions(list(self._leaves()))
 
     @cached_property
-    def _key_of(self) -> dict[str, str]:
+    def _name_at_path(self) -> dict[str, str]:
         return {path: decision.name for decision in self.decisions.values() for path, _ in decision.places}
 
     @cached_property
-    def _unit_keys(self) -> list[tuple[Unit, tuple[str, ...]]]:
-        """Per unit: the decisions it depends on, for looking built units up."""
-        found = []
+    def unit_keys(self) -> list[tuple[Unit, tuple[str, ...]]]:
+        """Returns the units, each with the names of the decisions that it depends on."""
+        entries = []
         for unit in self.units:
             keys: dict[str, None] = {}
-            for path, leaf, implied in unit.leaves():
-                conditions = implied + (leaf.when if isinstance(leaf, Open) else ())
+            for path, leaf, unit_conditions in unit.leaves():
+                conditions = unit_conditions + (leaf.when if isinstance(leaf, OpenLeaf) else ())
                 keys |= dict.fromkeys(key for key, _ in conditions)
-                if path in self._key_of:
-                    keys[self._key_of[path]] = None
-            found.append((unit, tuple(keys)))
-        return found
+                if path in self._name_at_path:
+                    keys[self._name_at_path[path]] = None
+            entries.append((unit, tuple(keys)))
+        return entries
 
     @cached_property
     def _components(self) -> Components:
         return Components(self.decisions)
 
     def _value(self, path: str, leaf: Leaf, decisions: Decisions) -> Any:
-        if isinstance(leaf, Open) and any(decisions.get(k) not in v or k not in decisions for k, v in leaf.when):
+        if isinstance(leaf, OpenLeaf) and any(decisions.get(k) not in v or k not in decisions for k, v in leaf.when):
             return leaf.otherwise
-        return decisions.get(self._key_of[path]) if isinstance(leaf, (Open, Tie)) else leaf
+        return decisions.get(self._name_at_path[path]) if isinstance(leaf, (OpenLeaf, Tie)) else leaf
 
     def _build_unit(self, unit: Unit, decisions: Decisions) -> Stage | Auxiliary | BlockSpec | None:
         if not self._value(f"{unit.path}.present", unit.present, decisions):
@@ -91,21 +108,27 @@ class Space:
             unit.inputs,
         )
 
-    def unit_at(self, unit: Unit, keys: tuple[str, ...], decisions: Decisions) -> Stage | Auxiliary | BlockSpec | None:
-        """The unit as `decisions` have it, remembered by those of `keys` on which it depends."""
-        memo = (unit.path, *map(decisions.get, keys))
-        built = self._built
-        if memo not in built:
-            if len(built) > 1 << 17:
-                built.clear()
-            built[memo] = self._build_unit(unit, decisions)
-        return built[memo]
+    def build_unit(
+        self, unit: Unit, keys: tuple[str, ...], decisions: Decisions
+    ) -> Stage | Auxiliary | BlockSpec | None:
+        """Returns the unit as `decisions` make it; None for an absent stage. Results are cached.
 
-    def _at(self, decisions: Decisions) -> Arch:
+        `keys` are the decisions that the unit depends on, as in `unit_keys`.
+        """
+        cache_key = (unit.path, *map(decisions.get, keys))
+        cache = self._unit_cache
+        if cache_key not in cache:
+            if len(cache) > 1 << 17:
+                cache.clear()
+            cache[cache_key] = self._build_unit(unit, decisions)
+        return cache[cache_key]
+
+    def at_unchecked(self, decisions: Decisions) -> Arch:
+        """Returns the architecture of `decisions`, which must be complete and valid."""
         parts: dict[str, list] = {"stem": [], "stages": [], "head": [], "auxiliary": []}
-        numbers: list[int] = []  # of the stages by the numbers of their units
-        for unit, keys in self._unit_keys:
-            part = self.unit_at(unit, keys, decisions)
+        numbers: list[int] = []  # unit number -> stage number, absent stages counted in the former only
+        for unit, keys in self.unit_keys:
+            part = self.build_unit(unit, keys, decisions)
             if unit.part == "stages":
                 numbers.append(len(parts["stages"]))
             if part is not None:
@@ -119,34 +142,40 @@ class Space:
             auxiliary=tuple(parts["auxiliary"]),
             **settings,
         )
-        return arch if len(arch.stages) == len(numbers) else _renumbered(arch, numbers)
+        return arch if len(arch.stages) == len(numbers) else _renumber_stages(arch, numbers)
 
     def at(self, decisions: Mapping[str, Any]) -> Arch:
-        """The architecture of `decisions`.
+        """Returns the architecture of `decisions`.
 
-        Raises `InputError` for a decision that is unknown, missing, out of its domain or that does not exist here.
+        Raises:
+            InputError: If a decision is unknown, missing, outside its domain or does not exist under the others.
         """
         check_decisions(self.decisions, decisions)
-        return self._at({key: own(self.decisions[key].domain, value) for key, value in decisions.items()})
+        return self.at_unchecked(
+            {key: canonical_value(self.decisions[key].domain, value) for key, value in decisions.items()}
+        )
 
     @cached_property
     def size(self) -> int | float:
-        """How many distinct architectures can be written down, exactly; infinite with a range of decimals without a
-        step. Those whose shapes don't meet are among them and are no networks: `certify` says how many are.
+        """Returns the exact number of distinct architectures; infinite with a range of decimals without a step.
 
-        Raises `InputError` where optional stages can stand in for each other while ties or conditions run across more
-        combinations than can be counted.
+        Those whose shapes do not fit together are counted too, though they are not networks: `certify` tells how many
+        are.
+
+        Raises:
+            InputError: If optional stages can stand in for each other and ties or conditions join too many
+                combinations to count.
         """
-        if not self._ambiguous:
+        if not self._is_ambiguous:
             return self._components.size
         return count_ambiguous(self)
 
     @cached_property
-    def _ambiguous(self) -> bool:
-        """Whether two settings of optional stages may give the same sequence of stages.
+    def _is_ambiguous(self) -> bool:
+        """Returns whether two settings of optional stages may give the same sequence of stages.
 
-        Where two readings of one sequence first part, one takes a stage that the other leaves out together with all
-        stages up to the one it takes instead.
+        Where two readings of a sequence first differ, one takes a stage that the other skips, together with all
+        stages up to the one that it takes instead.
         """
         stages = [u for u in self.units if u.part == "stages"]
         coincide = False
@@ -155,124 +184,138 @@ class Space:
                 if before.present is True:
                     break
                 coincide = coincide or may_coincide(a, b)
-        if coincide and sum(u.present is not True for u in stages) > MOST_INTERCHANGEABLE:
+        if coincide and sum(u.present is not True for u in stages) > MAX_INTERCHANGEABLE_STAGES:
             raise InputError(
-                f"more than {MOST_INTERCHANGEABLE} optional stages, some of which can stand in for each "
+                f"more than {MAX_INTERCHANGEABLE_STAGES} optional stages, some of which can stand in for each "
                 "other; let their choices differ",
                 "stages",
             )
         return coincide
 
     def sample(self, rng: Random | int | None = None) -> tuple[Decisions, Arch]:
-        """Decisions and their network, every distinct one as likely as every other.
+        """Returns random decisions and their network, every distinct network as likely as every other.
 
-        Raises `InputError` where shapes hardly ever meet, saying why.
+        Args:
+            rng: A generator or a seed.
+
+        Raises:
+            InputError: If shapes hardly ever fit together; the message says why.
         """
         rng = rng if isinstance(rng, Random) else Random(rng)
-        for _ in range(MOST_REFUSED):
-            decisions, arch = self.point(rng)
-            if meets(arch):
+        for _ in range(MAX_REJECTED_DRAWS):
+            decisions, arch = self.sample_unchecked(rng)
+            if has_valid_shapes(arch):
                 return decisions, arch
         expand(arch)
-        raise AssertionError("shapes that meet and don't")
+        raise AssertionError("expand accepts shapes that were rejected")
 
-    def point(self, rng: Random) -> tuple[Decisions, Arch]:
-        """Decisions and their architecture, each as likely; it may be no network."""
+    def sample_unchecked(self, rng: Random) -> tuple[Decisions, Arch]:
+        """Returns random decisions and their architecture, each as likely; its shapes may not fit together."""
         while True:
             decisions = self._components.draw(rng)
-            arch = self._at(decisions)
-            if not self._ambiguous or self.decisions_of(arch) == decisions:
+            arch = self.at_unchecked(decisions)
+            if not self._is_ambiguous or self.decisions_of(arch) == decisions:
                 return decisions, arch
 
     def _is_network(self, decisions: Decisions) -> bool:
-        return meets(self._at(decisions))
+        return has_valid_shapes(self.at_unchecked(decisions))
 
     def __iter__(self) -> Iterator[Decisions]:
-        """Every distinct network's decisions; for spaces small enough to walk through."""
+        """Yields the decisions of every distinct network; for finite spaces that are small enough to list."""
         for decisions in self._components.walk():
             if self._is_network(decisions) and (
-                not self._ambiguous or self.decisions_of(self._at(decisions)) == decisions
+                not self._is_ambiguous or self.decisions_of(self.at_unchecked(decisions)) == decisions
             ):
                 yield decisions
 
     def completed(self, decisions: Mapping[str, Any], pick: Callable[[Domain], Any] | None = None) -> Decisions:
-        """`decisions` with what does not exist dropped and what is missing picked (the first value by default)."""
+        """Returns `decisions` without those that do not exist and with the missing ones picked.
+
+        `pick` chooses a value of a domain, by default the first.
+        """
         pick = pick or first_value
-        whole: Decisions = {}
+        result: Decisions = {}
         for key, decision in self.decisions.items():
-            if decision.exists(whole):
-                whole[key] = decisions[key] if key in decisions else pick(decision.domain)
-        return whole
+            if decision.exists(result):
+                result[key] = decisions[key] if key in decisions else pick(decision.domain)
+        return result
 
     def neighbours(self, decisions: Mapping[str, Any]) -> Iterator[Decisions]:
-        """All networks' decisions that differ from `decisions` in one: another option, or one step along a range."""
+        """Yields the decisions of all networks that differ in one decision: another option, or one step along a range.
+
+        What exists anew takes its first value.
+        """
         for key, value in decisions.items():
-            for other in self.decisions[key].domain.near(value):
-                if self._is_network(near := self.completed({**decisions, key: other})):
-                    yield near
+            for option in self.decisions[key].domain.neighbours(value):
+                if self._is_network(neighbour := self.completed({**decisions, key: option})):
+                    yield neighbour
 
     def mutated(self, decisions: Mapping[str, Any], rng: Random) -> Decisions:
-        """One decision, each as likely, drawn anew from its other values; what then exists anew is drawn too. What is
-        no network is drawn again; where none is found, nothing changes."""
-        free = [k for k in decisions if (v := self.decisions[k].domain.values) is None or len(v) > 1]
-        for _ in range(MOST_MUTATED if free else 0):
-            key = rng.choice(free)
+        """Returns `decisions` with one of them, each as likely, drawn anew from its other values.
+
+        What exists anew is drawn too. Draws that are not networks are repeated; where none is found, nothing changes.
+        """
+        mutable = [k for k in decisions if (v := self.decisions[k].domain.values) is None or len(v) > 1]
+        for _ in range(MAX_MUTATION_ATTEMPTS if mutable else 0):
+            key = rng.choice(mutable)
             value = decisions[key]
             while value == decisions[key]:
                 value = draw(self.decisions[key].domain, rng)
-            changed = self.completed({**decisions, key: value}, lambda domain: draw(domain, rng))
-            if self._is_network(changed):
-                return changed
+            mutant = self.completed({**decisions, key: value}, lambda domain: draw(domain, rng))
+            if self._is_network(mutant):
+                return mutant
         return dict(decisions)
 
     def decisions_of(self, arch: Arch) -> Decisions | None:
-        """The decisions that give `arch` (whatever its name), or None where it is not in the space."""
-        return next(self._readings(arch), None)
+        """Returns the decisions that give `arch`, whatever its name, or None where it is not in the space."""
+        return next(self._matching_decisions(arch), None)
 
     def contains(self, arch: Arch) -> bool:
+        """Returns whether `arch`, whatever its name, is in the space."""
         return self.decisions_of(arch) is not None
 
-    def _readings(self, arch: Arch) -> Iterator[Decisions]:
-        named = arch.with_(name=self.name)
-        for placed in embeddings(self.units, arch):
+    def _matching_decisions(self, arch: Arch) -> Iterator[Decisions]:
+        target = arch.with_(name=self.name)
+        for layout in layouts(self.units, arch):
             decisions: Decisions = {}
             for key, decision in self.decisions.items():
                 if decision.exists(decisions):
-                    read = self._read(decision, decisions, placed, arch)
-                    if not contains(decision.domain, read):
+                    value = self._read_decision(decision, decisions, layout, arch)
+                    if not contains(decision.domain, value):
                         break
-                    decisions[key] = read
+                    decisions[key] = value
             else:
-                if self._fits(placed) and self._at(decisions) == named:
+                if self._has_known_blocks(layout) and self.at_unchecked(decisions) == target:
                     yield decisions
 
-    def _fits(self, placed: Mapping[str, Any]) -> bool:
-        """Whether every part that stands there is one of its unit's alternatives."""
+    def _has_known_blocks(self, layout: Mapping[str, Any]) -> bool:
+        """Returns whether the block of every part is one of its unit's alternatives."""
         return all(
-            part is None or spec_of(part).kind in unit.blocks for unit in self.units for part in [placed[unit.path]]
+            part is None or spec_of(part).kind in unit.blocks for unit in self.units for part in [layout[unit.path]]
         )
 
-    def _read(self, decision: Decision, decisions: Decisions, placed: Mapping[str, Any], arch: Arch) -> Any:
+    def _read_decision(self, decision: Decision, decisions: Decisions, layout: Mapping[str, Any], arch: Arch) -> Any:
         for path, conditions in decision.places:
             if all(decisions.get(key) in allowed for key, allowed in conditions):
-                return read_leaf(path, placed, arch)
+                return read_leaf(path, layout, arch)
         return None
 
     def adapted(self, *, resolution: Resolution, classes: int, channels: int = 3) -> Space:
-        """The space for images of another size, by the rule that `adapting.adapt` has for networks.
+        """Returns the space for images of another size, by the same rule as `arch.adapt`.
 
-        Raises `InputError` where a stride is open, since the rule is about strides.
+        Raises:
+            InputError: If a stride is open, since the rule works on strides.
         """
         settings = {**self.settings, "resolution": resolution, "classes": classes, "channels": channels}
         return Space(self.name, settings, adapted_units(self.units, resolution))
 
 
-def _renumbered(arch: Arch, numbers: Sequence[int]) -> Arch:
-    """Units' numbers turned into stages' numbers where optional stages have fallen away."""
+def _renumber_stages(arch: Arch, numbers: Sequence[int]) -> Arch:
+    """Returns `arch` with numbers of units replaced by numbers of stages, some optional stages being absent."""
 
     def sources(units: tuple[int, ...], before: int) -> tuple[int, ...]:
-        found = tuple(numbers[n] for n in units)
-        return () if found == (before - 1,) else found
+        stage_numbers = tuple(numbers[n] for n in units)
+        return () if stage_numbers == (before - 1,) else stage_numbers
 
     stages = tuple(replace(s, inputs=sources(s.inputs, i)) if s.inputs else s for i, s in enumerate(arch.stages))
     auxiliary = tuple(replace(a, after=numbers[a.after]) for a in arch.auxiliary)

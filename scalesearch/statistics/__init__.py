@@ -1,4 +1,4 @@
-"""Fronts, hypervolumes, correlations and intervals.
+"""Pareto fronts, hypervolumes, rank correlations, detection metrics and confidence intervals.
 
 In: numbers. Out: numbers, with how sure they are.
 """

@@ -11,17 +11,17 @@ from .pareto import (
     front as front,
     front_probability as front_probability,
     hypervolume as hypervolume,
+    nondominated as nondominated,
     ranks as ranks,
     sort_keys as sort_keys,
-    undominated as undominated,
     volumes as volumes,
 )
 from .thresholds import (
     best_thresholds as best_thresholds,
-    bootstrapped as bootstrapped,
-    compared as compared,
+    bootstrap_comparison as bootstrap_comparison,
+    bootstrap_samples as bootstrap_samples,
+    compare_resamples as compare_resamples,
     confusion as confusion,
     f1_curves as f1_curves,
     image_counts as image_counts,
-    resampled as resampled,
 )

@@ -1,4 +1,4 @@
-"""Rank correlations and intervals: what a few numbers allow to be said, and no more."""
+"""Rank correlations and confidence intervals of small samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's ρ with its 95 % interval (Bonett & Wright 2000), and of how many pairs; None where these are few."""
+    """Holds Spearman's ρ, its 95 % interval (Bonett & Wright 2000) and the number of pairs.
+
+    ρ and the interval are None where the pairs are too few.
+    """
 
     value: float | None
     low: float | None
@@ -26,7 +29,7 @@ class Correlation:
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Rank correlation; 0 where one of both never changes."""
+    """Returns Spearman's rank correlation; 0 where either sequence is constant."""
     if len(set(x)) < 2 or len(set(y)) < 2:
         return 0.0
     from scipy.stats import rankdata  # half a second, which nothing else here needs
@@ -35,18 +38,21 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
-    """Spearman's ρ of pairs, with its interval by Fisher's transformation."""
+    """Returns Spearman's ρ of paired values, with its interval by Fisher's transformation.
+
+    The value and interval are None for fewer than 4 pairs or a constant sequence.
+    """
     n = len(x)
     if n < 4 or len(set(x)) < 2 or len(set(y)) < 2:
         return Correlation(None, None, None, n)
     rho = spearman(x, y)
-    bounded = max(-0.999999, min(0.999999, rho))
-    half = 1.96 * math.sqrt((1 + bounded**2 / 2) / (n - 3))
-    return Correlation(rho, math.tanh(math.atanh(bounded) - half), math.tanh(math.atanh(bounded) + half), n)
+    clipped = max(-0.999999, min(0.999999, rho))
+    half_width = 1.96 * math.sqrt((1 + clipped**2 / 2) / (n - 3))
+    return Correlation(rho, math.tanh(math.atanh(clipped) - half_width), math.tanh(math.atanh(clipped) + half_width), n)
 
 
 def interval(values: Sequence[float]) -> float | None:
-    """Half the 95 % interval of a mean (Student's t); None for one value."""
+    """Returns half the width of the 95 % interval of a mean (Student's t); None for fewer than two values."""
     if len(values) < 2:
         return None
     from scipy.stats import t
@@ -55,18 +61,24 @@ def interval(values: Sequence[float]) -> float | None:
 
 
 def standard_error(values: Sequence[float], examples: int | None) -> float:
-    """Of a mean: what the seeds differ by, and, of a share, what as many test examples cannot tell apart anyway."""
-    of_examples = 0.0
+    """Returns the standard error of a mean score over seeds.
+
+    Args:
+        values: One score per seed.
+        examples: The number of test examples, where scores are shares of them: then the binomial error of the
+            test set is added. None for other scores.
+    """
+    example_variance = 0.0
     if examples is not None:
         p = min(max(mean(values), 1 / (examples + 2)), 1 - 1 / (examples + 2))
-        of_examples = p * (1 - p) / examples
-    of_seeds = stdev(values) ** 2 / len(values) if len(values) > 1 else 0.0
-    return math.sqrt(of_examples + of_seeds)
+        example_variance = p * (1 - p) / examples
+    seed_variance = stdev(values) ** 2 / len(values) if len(values) > 1 else 0.0
+    return math.sqrt(example_variance + seed_variance)
 
 
 def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
+    """Returns the interval of a share of `hits` out of `n` (Wilson 1927); 95 % with the default `z`."""
     share, spread = hits / n, z * z / n
     centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    half_width = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return max(0.0, centre - half_width), min(1.0, centre + half_width)

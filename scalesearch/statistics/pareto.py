@@ -1,4 +1,4 @@
-"""Pareto fronts: which points nothing beats, how much they dominate, and how sure that is."""
+"""Pareto fronts: which points are not dominated, how much they dominate, and how sure that is."""
 
 from __future__ import annotations
 
@@ -15,36 +15,42 @@ Points = Sequence[Values] | np.ndarray
 
 
 def front(items: Iterable[T], cost: Callable[[T], float], score: Callable[[T], float]) -> list[T]:
-    """The items that none beats: no other has as low a cost and as high a score and is better in one of them.
+    """Returns the items that no other dominates, sorted by cost.
 
-    Sorted by cost. Of items equal in both, all stay.
+    An item is dominated if another has no higher cost and no lower score, and is better in one of them. Of items
+    equal in both, all stay.
     """
-    best, best_cost, kept = float("-inf"), float("-inf"), []
+    best, best_cost, on_front = float("-inf"), float("-inf"), []
     for item in sorted(items, key=lambda i: (cost(i), -score(i))):
         if score(item) > best or (score(item) == best and cost(item) == best_cost):
             best, best_cost = score(item), cost(item)
-            kept.append(item)
-    return kept
+            on_front.append(item)
+    return on_front
 
 
 def ranks(points: Points) -> list[int]:
-    """The number of the front that each point lies on when fronts are peeled off one by one (Deb et al. 2002); 0 is the
-    first."""
+    """Returns the number of the Pareto front on which each point lies (non-dominated sorting, Deb et al. 2002).
+
+    Fronts are peeled off one by one; the first is 0; all values are to be maximised.
+    """
     if not len(points):
         return []
-    values, copies = np.unique(-np.asarray(points, dtype=float).reshape(len(points), -1), axis=0, return_inverse=True)
-    found = _ranks_of_two(values) if values.shape[1] == 2 else _ranks_of_many(values)
-    return found[copies.reshape(-1)].tolist()
+    values, inverse = np.unique(-np.asarray(points, dtype=float).reshape(len(points), -1), axis=0, return_inverse=True)
+    fronts = _ranks_of_two(values) if values.shape[1] == 2 else _ranks_of_many(values)
+    return fronts[inverse.reshape(-1)].tolist()
 
 
 def _ranks_of_two(values: np.ndarray) -> np.ndarray:
-    """Of sorted distinct points to be minimised: a front stands before a point where its lowest second value does."""
+    """Returns the front numbers of sorted distinct points with two values to be minimised.
+
+    A front dominates a point where its lowest second value is at most that of the point.
+    """
     lowest: list[float] = []  # of each front so far; they increase
-    found = np.zeros(len(values), dtype=int)
+    numbers = np.zeros(len(values), dtype=int)
     for i, second in enumerate(values[:, 1].tolist()):
-        found[i] = rank = bisect_right(lowest, second)
+        numbers[i] = rank = bisect_right(lowest, second)
         lowest[rank : rank + 1] = [second]
-    return found
+    return numbers
 
 
 def _ranks_of_many(values: np.ndarray) -> np.ndarray:
@@ -52,48 +58,54 @@ def _ranks_of_many(values: np.ndarray) -> np.ndarray:
     for column in values.T:
         beats &= column[:, None] <= column
     np.fill_diagonal(beats, False)
-    found, beaten, rank = np.full(len(values), -1), beats.sum(0), 0
-    while (first := (beaten == 0) & (found < 0)).any():
-        found[first] = rank
-        beaten -= beats[first].sum(0)
+    numbers, n_better, rank = np.full(len(values), -1), beats.sum(0), 0
+    while (is_first := (n_better == 0) & (numbers < 0)).any():
+        numbers[is_first] = rank
+        n_better -= beats[is_first].sum(0)
         rank += 1
-    return found
+    return numbers
 
 
 def crowding(points: Points) -> list[float]:
-    """How far each point's neighbours lie apart, in shares of the range; infinite at the ends (Deb et al. 2002)."""
+    """Returns the crowding distance of each point (Deb et al. 2002), in shares of the range; infinite at the ends."""
     values = np.asarray(points, dtype=float).reshape(len(points), -1)
-    found = np.zeros(len(values))
+    distances = np.zeros(len(values))
     for column in values.T:
         order = np.argsort(column, kind="stable")
-        found[order[[0, -1]]] = math.inf
+        distances[order[[0, -1]]] = math.inf
         if len(values) > 2 and (width := column[order[-1]] - column[order[0]]) > 0:
-            found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / width
-    return found.tolist()
+            distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / width
+    return distances.tolist()
 
 
 def sort_keys(points: Points) -> list[tuple[float, float]]:
-    """What points are to be sorted by: the front first, then room around. One value alone is sorted by itself."""
+    """Returns keys by which points sort from worst to best: by front, then by crowding distance (NSGA-II).
+
+    Points with one value sort by that value.
+    """
     if not points:
         return []
     if len(points[0]) == 1:
         return [(value, 0.0) for (value,) in points]
     rank = ranks(points)
-    room = [0.0] * len(points)
+    distances = [0.0] * len(points)
     for r in set(rank):
         members = [i for i, other in enumerate(rank) if other == r]
         for i, value in zip(members, crowding([points[i] for i in members])):
-            room[i] = value
-    return [(-float(r), value) for r, value in zip(rank, room)]
+            distances[i] = value
+    return [(-float(r), value) for r, value in zip(rank, distances)]
 
 
 def hypervolume(points: Points, reference: Values) -> float:
-    """The volume between `reference` and the points above it in every value, exactly: the sum of what each adds to
-    those after it (While et al. 2012)."""
+    """Returns the exact volume between `reference` and the points that exceed it in every value.
+
+    All values are to be maximised. The volume is the sum of what each point adds to those after it (While et al.
+    2012).
+    """
     if not len(points):
         return 0.0
     values, low = np.asarray(points, dtype=float), np.asarray(reference, dtype=float)
-    values = undominated(values[(values > low).all(1)])
+    values = nondominated(values[(values > low).all(1)])
     if not len(values):
         return 0.0
     if len(low) == 1:
@@ -106,31 +118,33 @@ def hypervolume(points: Points, reference: Values) -> float:
 
 
 def added_volume(point: Values, others: Points, reference: Values) -> float:
-    """The hypervolume that `point` adds to that of `others`."""
-    at, low = np.asarray(point, dtype=float), np.asarray(reference, dtype=float)
-    if (at <= low).any():
+    """Returns the hypervolume that `point` adds to that of `others`."""
+    corner, low = np.asarray(point, dtype=float), np.asarray(reference, dtype=float)
+    if (corner <= low).any():
         return 0.0
-    return float(np.prod(at - low)) - (hypervolume(np.minimum(np.asarray(others), at), low) if len(others) else 0.0)
+    return float(np.prod(corner - low)) - (
+        hypervolume(np.minimum(np.asarray(others), corner), low) if len(others) else 0.0
+    )
 
 
-def undominated(values: np.ndarray) -> np.ndarray:
-    """The distinct rows that no other beats."""
-    left, kept = values[np.argsort(-values.sum(1), kind="stable")], []
-    while len(left):
-        kept.append(left[0])
-        left = left[~(left <= left[0]).all(1)]
-    return np.array(kept).reshape(-1, values.shape[1])
+def nondominated(values: np.ndarray) -> np.ndarray:
+    """Returns the distinct rows that no other dominates; all values are to be maximised."""
+    remaining, rows = values[np.argsort(-values.sum(1), kind="stable")], []
+    while len(remaining):
+        rows.append(remaining[0])
+        remaining = remaining[~(remaining <= remaining[0]).all(1)]
+    return np.array(rows).reshape(-1, values.shape[1])
 
 
 def volumes(points: Sequence[Values | None], reference: Values) -> list[float]:
-    """The hypervolume after each of the points; None is no point."""
-    front, so_far, found = np.empty((0, len(reference))), 0.0, []
+    """Returns the hypervolume after each of the points in turn; a point that is None adds nothing."""
+    front, volume, history = np.empty((0, len(reference))), 0.0, []
     for point in points:
         if point is not None and not (front >= np.asarray(point)).all(1).any():
-            so_far += added_volume(point, front, reference)
-            front = undominated(np.vstack([front, point]))
-        found.append(so_far)
-    return found
+            volume += added_volume(point, front, reference)
+            front = nondominated(np.vstack([front, point]))
+        history.append(volume)
+    return history
 
 
 def front_probability(
@@ -140,15 +154,25 @@ def front_probability(
     draws: int = 4000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """For each item the probability of being on the front of cost and score, its score being normal about its mean with
-    its standard error: the share of `draws` in which it is."""
+    """Returns for each item the probability that it is on the front of cost and score.
+
+    Scores are drawn from normal distributions; the probability is the share of `draws` in which the item is on
+    the front.
+
+    Args:
+        costs: Cost by item; known exactly.
+        means: Mean score by item.
+        errors: Standard error of the mean by item.
+        draws: The number of draws.
+        seed: Seed of the draws.
+    """
     names = sorted(means, key=lambda name: (costs[name], name))
     rng = np.random.default_rng(seed)
-    drawn = rng.normal([means[n] for n in names], [errors[n] for n in names], (draws, len(names)))
-    # what costs no more than the item, itself apart: items of one cost stand in each other's way
-    upto = [sum(costs[other] <= costs[name] for other in names) for name in names]
-    found = {}
+    samples = rng.normal([means[n] for n in names], [errors[n] for n in names], (draws, len(names)))
+    # items that cost no more than this one, itself included: items of equal cost compete
+    n_no_dearer = [sum(costs[other] <= costs[name] for other in names) for name in names]
+    probabilities = {}
     for i, name in enumerate(names):
-        others = np.delete(drawn[:, : upto[i]], i, axis=1)
-        found[name] = float((drawn[:, i] >= others.max(1)).mean()) if others.shape[1] else 1.0
-    return found
+        competitors = np.delete(samples[:, : n_no_dearer[i]], i, axis=1)
+        probabilities[name] = float((samples[:, i] >= competitors.max(1)).mean()) if competitors.shape[1] else 1.0
+    return probabilities

@@ -1,4 +1,4 @@
-"""From found boxes to what a person decides by: thresholds, what is taken for what, and how sure the figures are."""
+"""Score thresholds, confusion matrices and bootstrap intervals of detectors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scalesearch.statistics.detection import THRESHOLDS, Boxes, arrays, matches, overlap
+from scalesearch.statistics.detection import THRESHOLDS, Boxes, as_arrays, match_boxes, overlap
 
 SAMPLES = 1_000
 CONFIDENCES = np.linspace(0, 1, 101)
 
 
-class Threshold(NamedTuple):
-    """Above which score boxes are best kept, and what precision, recall and F1 are then."""
+class OperatingPoint(NamedTuple):
+    """Holds the score from which boxes are best kept, and the precision, recall and F1 at it."""
 
     threshold: float
     precision: float
@@ -22,77 +22,103 @@ class Threshold(NamedTuple):
     f1: float
 
 
-class Thresholds(NamedTuple):
-    """One for all classes, and one for each that occurs."""
+class OperatingPoints(NamedTuple):
+    """Holds the operating point over all classes, and one for each class that occurs."""
 
-    all: Threshold
-    by_class: Mapping[int, Threshold]
+    all: OperatingPoint
+    by_class: Mapping[int, OperatingPoint]
 
 
-def best_thresholds(truth: Boxes, found: Boxes, iou: float = 0.5) -> Thresholds:
-    """The scores at which F1 is largest, boxes that overlap a true one by `iou` (one of `THRESHOLDS`) being right."""
-    truth, found = arrays(truth), arrays(found)
-    at = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0])
-    matched = matches(truth, found)
+def best_thresholds(truth: Boxes, found: Boxes, iou: float = 0.5) -> OperatingPoints:
+    """Returns the scores at which F1 is largest, over all classes and by class.
 
-    def best(rows: np.ndarray, wanted: int) -> Threshold:
-        counts = ~matched.ignored[0, at, rows]
-        right = (matched.right[0, at, rows] & counts).cumsum()
-        tried = counts.cumsum()
-        f1 = 2 * right / np.maximum(1, tried + wanted)
+    Args:
+        truth: The true boxes.
+        found: The detected boxes, with scores.
+        iou: One of `THRESHOLDS`: the overlap with a true box from which a detected one is correct.
+    """
+    truth, found = as_arrays(truth), as_arrays(found)
+    iou_index = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0])
+    matched = match_boxes(truth, found)
+
+    def best(rows: np.ndarray, positives: int) -> OperatingPoint:
+        counts = ~matched.ignored[0, iou_index, rows]
+        correct = (matched.correct[0, iou_index, rows] & counts).cumsum()
+        predicted = counts.cumsum()
+        f1 = 2 * correct / np.maximum(1, predicted + positives)
         score = matched.score[rows]
         last = np.append(score[1:] < score[:-1], True)[: len(score)]  # equal scores stay or go together
-        if not len(rows) or not wanted:
-            return Threshold(1.0, 0.0, 0.0, 0.0)
+        if not len(rows) or not positives:
+            return OperatingPoint(1.0, 0.0, 0.0, 0.0)
         i = int(np.where(last, f1, -1).argmax())
-        return Threshold(float(score[i]), float(right[i] / max(1, tried[i])), float(right[i] / wanted), float(f1[i]))
+        return OperatingPoint(
+            float(score[i]), float(correct[i] / max(1, predicted[i])), float(correct[i] / positives), float(f1[i])
+        )
 
     by_class = {
-        class_: best(np.flatnonzero(matched.class_ == class_), int(wanted[0]))
-        for class_, wanted in matched.wanted_by_class.items()
+        class_: best(np.flatnonzero(matched.class_ == class_), int(positives[0]))
+        for class_, positives in matched.positives_by_class.items()
     }
-    every = best(np.arange(len(matched.score)), int(sum(w[0] for w in matched.wanted_by_class.values())))
-    return Thresholds(every, by_class)
+    overall = best(np.arange(len(matched.score)), int(sum(w[0] for w in matched.positives_by_class.values())))
+    return OperatingPoints(overall, by_class)
 
 
 def f1_curves(truth: Boxes, found: Boxes, iou: float = 0.5) -> dict[int, np.ndarray]:
-    """F1 of every class that occurs, were boxes below each of `CONFIDENCES` left out."""
-    truth, found = arrays(truth), arrays(found)
-    at = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0])
-    matched, curves = matches(truth, found), {}
-    for class_, wanted in matched.wanted_by_class.items():
-        rows = np.flatnonzero((matched.class_ == class_) & ~matched.ignored[0, at])
-        right = np.append(0, matched.right[0, at, rows].cumsum())
-        kept = np.searchsorted(-matched.score[rows], -CONFIDENCES, side="right")  # the likeliest come first
-        curves[class_] = 2 * right[kept] / np.maximum(1, kept + int(wanted[0]))
+    """Returns by class F1 at each of `CONFIDENCES`, where boxes that score below it are left out, `(101,)`.
+
+    `iou` is one of `THRESHOLDS`.
+    """
+    truth, found = as_arrays(truth), as_arrays(found)
+    iou_index = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0])
+    matched, curves = match_boxes(truth, found), {}
+    for class_, positives in matched.positives_by_class.items():
+        rows = np.flatnonzero((matched.class_ == class_) & ~matched.ignored[0, iou_index])
+        correct = np.append(0, matched.correct[0, iou_index, rows].cumsum())
+        n_kept = np.searchsorted(-matched.score[rows], -CONFIDENCES, side="right")  # the likeliest come first
+        curves[class_] = 2 * correct[n_kept] / np.maximum(1, n_kept + int(positives[0]))
     return curves
 
 
 def confusion(truth: Boxes, found: Boxes, classes: int, threshold: float, iou: float = 0.5) -> np.ndarray:
-    """What is taken for what, `(classes + 1, classes + 1)`: a row for each true class and one for what is nothing, a
-    column for what boxes above `threshold` are found as and one for what is missed.
+    """Returns the confusion matrix of a detector.
 
-    Boxes that overlap by `iou` are paired whatever their class, most overlap first. Crowds are left out.
+    Boxes that overlap by at least `iou` are paired whatever their class, largest overlap first. Crowds are left
+    out.
+
+    Args:
+        truth: The true boxes.
+        found: The detected boxes, with scores.
+        classes: The number of classes.
+        threshold: The score from which detected boxes count.
+        iou: The overlap from which two boxes are paired.
+
+    Returns:
+        `(classes + 1, classes + 1)` counts: a row for each true class and one for background, a column for each
+        detected class and one for missed boxes.
     """
-    truth, found = arrays(truth), arrays(found)
+    truth, found = as_arrays(truth), as_arrays(found)
     assert found.score is not None
     table = np.zeros((classes + 1, classes + 1), np.int64)
-    real = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
-    sure = np.asarray(found.score) >= threshold
+    not_crowd = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
+    confident = np.asarray(found.score) >= threshold
     for image in np.unique(np.concatenate([truth.image, found.image])):
-        own, said = (np.flatnonzero((b.image == image) & kept) for b, kept in ((truth, real), (found, sure)))
-        covers = overlap(found.box[said][None], truth.box[own][None], np.zeros((1, len(own)), bool))[0]
-        left = dict.fromkeys(own.tolist()), dict.fromkeys(said.tolist())
-        for place in np.argsort(-covers, axis=None, kind="stable"):
-            s, o = divmod(int(place), max(1, len(own)))
-            if covers[s, o] < iou:
+        truth_rows, found_rows = (
+            np.flatnonzero((b.image == image) & mask) for b, mask in ((truth, not_crowd), (found, confident))
+        )
+        overlaps = overlap(
+            found.box[found_rows][None], truth.box[truth_rows][None], np.zeros((1, len(truth_rows)), bool)
+        )[0]
+        unmatched = dict.fromkeys(truth_rows.tolist()), dict.fromkeys(found_rows.tolist())
+        for flat_index in np.argsort(-overlaps, axis=None, kind="stable"):
+            s, o = divmod(int(flat_index), max(1, len(truth_rows)))
+            if overlaps[s, o] < iou:
                 break
-            if own[o] in left[0] and said[s] in left[1]:
-                table[truth.class_[own[o]], found.class_[said[s]]] += 1
-                del left[0][own[o]], left[1][said[s]]
-        for o in left[0]:
+            if truth_rows[o] in unmatched[0] and found_rows[s] in unmatched[1]:
+                table[truth.class_[truth_rows[o]], found.class_[found_rows[s]]] += 1
+                del unmatched[0][truth_rows[o]], unmatched[1][found_rows[s]]
+        for o in unmatched[0]:
             table[truth.class_[o], classes] += 1
-        for s in left[1]:
+        for s in unmatched[1]:
             table[classes, found.class_[s]] += 1
     return table
 
@@ -100,25 +126,31 @@ def confusion(truth: Boxes, found: Boxes, classes: int, threshold: float, iou: f
 def image_counts(
     truth: Boxes, found: Boxes, images: int, threshold: float, iou: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every image how many boxes above `threshold` are right, how many there are, and how many are to be found."""
-    truth, found = arrays(truth), arrays(found)
-    at, matched = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0]), matches(truth, found)
-    real = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
-    counts = ~matched.ignored[0, at] & (matched.score >= threshold)
+    """Returns three arrays `(images,)`: correct boxes, detected boxes and true boxes of every image.
 
-    def number(rows):
+    Boxes that score below `threshold` and crowds are left out; `iou` is one of `THRESHOLDS`.
+    """
+    truth, found = as_arrays(truth), as_arrays(found)
+    iou_index, matched = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0]), match_boxes(truth, found)
+    not_crowd = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
+    counts = ~matched.ignored[0, iou_index] & (matched.score >= threshold)
+
+    def count_by_image(rows):
         return np.bincount(rows, minlength=images)
 
     return (
-        number(matched.image[counts & matched.right[0, at]]),
-        number(matched.image[counts]),
-        number(truth.image[real]),
+        count_by_image(matched.image[counts & matched.correct[0, iou_index]]),
+        count_by_image(matched.image[counts]),
+        count_by_image(truth.image[not_crowd]),
     )
 
 
-class Compared(NamedTuple):
-    """Average precision of a network with its 95 % interval; beside another one, by how much it is larger, with the
-    interval of that, and the share of samples in which it is."""
+class Comparison(NamedTuple):
+    """Holds the average precision of a network with its 95 % interval, and how it compares with another network.
+
+    `more` is by how much it is larger, `more_low` and `more_high` its 95 % interval, `wins` the share of
+    bootstrap samples in which it is larger (ties count half; nan without another network).
+    """
 
     ap: float
     low: float
@@ -129,54 +161,80 @@ class Compared(NamedTuple):
     wins: float = float("nan")
 
 
-def bootstrapped(
+def bootstrap_comparison(
     truth: Boxes, found: Boxes, other: Boxes | None = None, samples: int = SAMPLES, seed: int = 0
-) -> Compared:
-    """Average precision of a network, beside another one on the same images where there is one."""
-    several = [boxes.image for boxes in (truth, found, other) if boxes is not None]
-    images = int(np.concatenate(several).max(initial=0)) + 1
-    own, *others = (resampled(truth, boxes, images, samples, seed) for boxes in (found, other) if boxes is not None)
-    return compared(own, *others)
+) -> Comparison:
+    """Returns the average precision of a network with its interval, compared with `other` on the same images if
+    given.
+
+    Args:
+        truth: The true boxes.
+        found: The boxes that the network detects.
+        other: The boxes that another network detects.
+        samples: The number of bootstrap samples.
+        seed: Seed of the samples.
+    """
+    image_columns = [boxes.image for boxes in (truth, found, other) if boxes is not None]
+    images = int(np.concatenate(image_columns).max(initial=0)) + 1
+    resamples, *other_resamples = (
+        bootstrap_samples(truth, boxes, images, samples, seed) for boxes in (found, other) if boxes is not None
+    )
+    return compare_resamples(resamples, *other_resamples)
 
 
-def compared(own: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray | None = None) -> Compared:
-    """What `resampled` says of one network, and of another one on the same images (paired bootstrap; Efron & Tibshirani
-    1993, ch. 16)."""
-    ours, drawn = own[0], np.asarray(own[1:])
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    if other is None:
-        return Compared(float(ours), float(low), float(high))
-    apart = drawn - np.asarray(other[1:])
-    least, most = np.quantile(apart, [0.025, 0.975])
-    return Compared(
-        float(ours),
+def compare_resamples(
+    resamples: Sequence[float] | np.ndarray, other_resamples: Sequence[float] | np.ndarray | None = None
+) -> Comparison:
+    """Compares bootstrap samples of one network, and of another on the same images (Efron & Tibshirani 1993, ch.
+    16).
+
+    Both arguments are results of `bootstrap_samples` with the same number of images, samples and seed.
+    """
+    estimate, bootstrap = resamples[0], np.asarray(resamples[1:])
+    low, high = np.quantile(bootstrap, [0.025, 0.975])
+    if other_resamples is None:
+        return Comparison(float(estimate), float(low), float(high))
+    differences = bootstrap - np.asarray(other_resamples[1:])
+    low_difference, high_difference = np.quantile(differences, [0.025, 0.975])
+    return Comparison(
+        float(estimate),
         float(low),
         float(high),
-        float(ours - other[0]),
-        float(least),
-        float(most),
-        float((apart > 0).mean() + (apart == 0).mean() / 2),
+        float(estimate - other_resamples[0]),
+        float(low_difference),
+        float(high_difference),
+        float((differences > 0).mean() + (differences == 0).mean() / 2),
     )
 
 
-def resampled(truth: Boxes, found: Boxes, images: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
-    """Average precision over the `images` as they are, then over as many drawn with replacement, again and again: the
-    same ones for every network, `(1 + samples,)`."""
-    drawn = np.random.default_rng(seed).multinomial(images, [1 / images] * images, samples)
-    return _precisions(truth, found, np.concatenate([np.ones((1, images), np.int64), drawn]))
+def bootstrap_samples(truth: Boxes, found: Boxes, images: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+    """Returns the average precision over the images, then over bootstrap samples of them, `(1 + samples,)`.
+
+    A sample draws as many images with replacement. With the same seed and number of images the samples are the
+    same for every network, so results can be compared in pairs.
+
+    Args:
+        truth: The true boxes.
+        found: The detected boxes, with scores.
+        images: The number of images; `Boxes.image` counts from 0.
+        samples: The number of bootstrap samples.
+        seed: Seed of the samples.
+    """
+    image_repeats = np.random.default_rng(seed).multinomial(images, [1 / images] * images, samples)
+    return _average_precisions(truth, found, np.concatenate([np.ones((1, images), np.int64), image_repeats]))
 
 
-def _precisions(truth: Boxes, found: Boxes, drawn: np.ndarray) -> np.ndarray:
-    """Average precision where every image counts so many times, `(samples,)`."""
-    truth, found = arrays(truth), arrays(found)
-    matched = matches(truth, found)
-    real = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
-    values, counts = np.zeros(len(drawn)), np.zeros(len(drawn))
-    for class_ in matched.wanted_by_class:
-        wanted = drawn[:, truth.image[real & (truth.class_ == class_)]].sum(1)
+def _average_precisions(truth: Boxes, found: Boxes, image_repeats: np.ndarray) -> np.ndarray:
+    """Returns the average precision where each image counts as often as `image_repeats` says, `(samples,)`."""
+    truth, found = as_arrays(truth), as_arrays(found)
+    matched = match_boxes(truth, found)
+    not_crowd = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
+    values, counts = np.zeros(len(image_repeats)), np.zeros(len(image_repeats))
+    for class_ in matched.positives_by_class:
+        positives = image_repeats[:, truth.image[not_crowd & (truth.class_ == class_)]].sum(1)
         rows = np.flatnonzero(matched.class_ == class_)
-        for s in range(len(drawn)):
-            if wanted[s]:
-                values[s] += matched.weighted(rows, drawn[s], int(wanted[s]))
+        for s in range(len(image_repeats)):
+            if positives[s]:
+                values[s] += matched.weighted_average_precision(rows, image_repeats[s], int(positives[s]))
                 counts[s] += 1
-    return np.divide(values, counts, out=np.zeros(len(drawn)), where=counts > 0)
+    return np.divide(values, counts, out=np.zeros(len(image_repeats)), where=counts > 0)

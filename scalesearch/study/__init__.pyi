@@ -1,4 +1,4 @@
-from .by_class import Beats as Beats, ByClass as ByClass, beaten as beaten, by_class as by_class
+from .by_class import ByClass as ByClass, beaten as beaten, by_class as by_class
 from .document import document_difference as document_difference, document_digest as document_digest
 from .driver import Driver as Driver
 from .evaluators import register_evaluator as register_evaluator

@@ -11,7 +11,7 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from scalesearch.errors import InputError, numbered
-from scalesearch.statistics import compared
+from scalesearch.statistics import compare_resamples
 from scalesearch.typed_json import Natural, Number, from_json
 
 FOLDER = "by_class"
@@ -75,7 +75,11 @@ def beaten(networks: Sequence[ByClass], others: Sequence[ByClass]) -> list[Beats
         and own.classes == other.classes
         and len(own.found.resampled) == len(other.found.resampled)
     ]
-    sure = [compared(own.found.resampled, other.found.resampled) for own, other in pairs if own.found and other.found]
+    sure = [
+        compare_resamples(own.found.resampled, other.found.resampled)
+        for own, other in pairs
+        if own.found and other.found
+    ]
     return [
         Beats(own.name, other.name, s.more, s.more_low, s.more_high, s.wins)
         for (own, other), s in zip(pairs, sure, strict=True)

@@ -8,7 +8,7 @@ from scalesearch.budget import QUANTITIES
 from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import SEARCHERS, Scheduler
 from scalesearch.signature import REQUIRED, Field, fields_of, json_schema
-from scalesearch.space import mapping, space_schema
+from scalesearch.space import object_schema, space_schema
 from scalesearch.study.reading import study_fields
 from scalesearch.study.steps import STEPS
 from scalesearch.study.study import Resources
@@ -40,13 +40,13 @@ def _study(kind: str) -> Schema:
     properties |= {"space": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/space"}]}, "ray": _section(Resources)}
     properties |= {"budget": {"type": "object", "additionalProperties": AMOUNT}, "table": _section(Columns)}
     if kind == "training":
-        known = mapping(dict.fromkeys(QUANTITIES, AMOUNT) | {"device": DEVICE}, [])
+        known = object_schema(dict.fromkeys(QUANTITIES, AMOUNT) | {"device": DEVICE}, [])
         hours = known["properties"] | {"hours": {"type": "number", "minimum": 0}}
         properties |= {"budget": known | {"properties": hours, "minProperties": 1}, "recipe": _recipe()}
         properties["scale"]["properties"]["budget"] = known
         properties["search"]["properties"]["scheduler"] = _section(Scheduler)
     required = [key for key, field in fields.items() if field.default is REQUIRED]
-    return mapping({key: properties[key] for key in (*fields, "presets")}, required)
+    return object_schema({key: properties[key] for key in (*fields, "presets")}, required)
 
 
 def _section(kind: type) -> Schema:
@@ -54,12 +54,12 @@ def _section(kind: type) -> Schema:
     properties = {key: json_schema(field) for key, field in fields.items()}
     if "with" in properties and kind is not Scheduler:
         properties["with"] = {"enum": list(SEARCHERS)}
-    return mapping(properties, [key for key, field in fields.items() if field.default is REQUIRED])
+    return object_schema(properties, [key for key, field in fields.items() if field.default is REQUIRED])
 
 
 def _recipe() -> Schema:
     named = {"enum": list(RECIPES)}
-    whole = mapping({key: json_schema(field) for key, field in fields_of(Recipe).items()} | {"base": named}, [])
+    whole = object_schema({key: json_schema(field) for key, field in fields_of(Recipe).items()} | {"base": named}, [])
     return {"anyOf": [named, whole]}
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scalesearch.arch import adapted_strides, head_task, sides, squared
-from scalesearch.budget import QUANTITIES, Budget, bound, budget_of, relative_to
-from scalesearch.counting import cost, possible_cost, profile_in
-from scalesearch.data import Source, located as located_data, source
+from scalesearch.arch import adapted_strides, as_resolution, head_task, sides
+from scalesearch.budget import QUANTITIES, Budget, budget_from_dict, parse_bound, reference_quantities
+from scalesearch.counting import cost, cost_or_none, read_profile
+from scalesearch.data import Source, absolute_source as located_data, source
 from scalesearch.errors import InputError, distinct, inside, shown, unknown
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.searchers import read_table
 from scalesearch.signature import Count, Field, Natural, Rule, Sides, check_arguments, fields_of, section
-from scalesearch.space import Space, named, space_from_dict
+from scalesearch.space import Space, check_name, space_from_dict
 from scalesearch.study.document import lay_over
 from scalesearch.study.evaluators import EVALUATORS
 from scalesearch.study.models import with_models
@@ -29,7 +29,7 @@ from scalesearch.study.tables import Columns, Rows
 from scalesearch.training import Training
 from scalesearch.trials import RECIPES, TASKS, Recipe, Task
 from scalesearch.yamlfile import Document, read
-from scalesearch.zoo import WEIGHTS, in_folder
+from scalesearch.zoo import WEIGHTS, find_in_folder
 
 
 def _training_keys(
@@ -142,17 +142,17 @@ def _trained(keys: PlainMapping, data: PlainMapping, document: Document, known_d
         hours = bounds.pop("hours", 0.0)
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not (0 <= hours < 1e6):
             raise InputError(f"takes a number of hours, got {shown(hours)}", "hours")
-        budget = budget_of(bounds, relative_to(adapted_zoo(training, data.get("models"))))
+        budget = budget_from_dict(bounds, reference_quantities(adapted_zoo(training, data.get("models"))))
         if not budget.bounds:
             raise InputError(f"needs a bound: {', '.join(QUANTITIES)}")
     adapted_strides([], training.resolution)  # images too small for any network
     training = replace(training, timed=budget.profile is not None)
-    named = {**study.document, "name": study.name}
-    study = replace(study, budget=budget, hours=float(hours), training=training, document=named)
+    renamed = {**study.document, "name": study.name}
+    study = replace(study, budget=budget, hours=float(hours), training=training, document=renamed)
     with located():
         _check_some_network(study)
     with inside("recipe"):
-        training.recipe.frozen(len(space.point(Random(0))[1].stages))
+        training.recipe.frozen(len(space.sample_unchecked(Random(0))[1].stages))
         task.check_recipe(training.recipe)
     return study
 
@@ -162,17 +162,19 @@ def _training(keys: PlainMapping, task: Task, sections: Mapping[type, Any], know
     data = known_data or source(keys["data"])
     if data.task != task.name:
         raise InputError(f"{data.name} has labels for {data.task}, and the study is for {task.name}", "data")
-    resolution = squared(sides(keys.get("resolution") or data.resolution))
+    resolution = as_resolution(sides(keys.get("resolution") or data.resolution))
     growth: scale.Options = sections[scale.Options]
     largest = growth.factor ** (max((*sections[family.Options].phi, *growth.phi)) / 2)
-    data = known_data or source(keys["data"], squared(tuple(math.ceil(side * largest) for side in sides(resolution))))
+    data = known_data or source(
+        keys["data"], as_resolution(tuple(math.ceil(side * largest) for side in sides(resolution)))
+    )
     return Training(task, data, resolution, recipe_of(keys.get("recipe", "quick")))
 
 
-def _task(named: str | None, space: Space) -> Task:
+def _task(task_name: str | None, space: Space) -> Task:
     """The task that the study names, else what the space's heads are for."""
-    arch = space.point(Random(0))[1]  # what its head is for says one that is no network too
-    name = head_task(arch) if named is None else named
+    arch = space.sample_unchecked(Random(0))[1]  # what its head is for says one that is no network too
+    name = head_task(arch) if task_name is None else task_name
     if name not in TASKS:
         raise InputError(f"{arch.name} is for {name}; studies train for {', '.join(TASKS)}", "head")
     return TASKS[name]
@@ -200,7 +202,11 @@ def _looked_up(keys: PlainMapping, data: PlainMapping, document: Document) -> St
     options: rows.Options = sections[rows.Options]
     with inside("budget"):
         bounds = keys.get("budget") or {}
-        budget = budget_of(bounds) if space else Budget({key: bound(value, key) for key, value in bounds.items()})
+        budget = (
+            budget_from_dict(bounds)
+            if space
+            else Budget({key: parse_bound(value, key) for key, value in bounds.items()})
+        )
     return Study(
         **common,
         steps=STEPS["table"],
@@ -221,7 +227,7 @@ def _common(keys: PlainMapping, document: Document, parallel: int) -> PlainDict:
     if not seeds:
         raise InputError("takes a list of at least one seed, got []", "seeds")
     with inside("" if keys.get("name") else "the file's name, which names the study,"):
-        name = named(keys.get("name") or document.path.stem)
+        name = check_name(keys.get("name") or document.path.stem)
     return {
         "name": name,
         "seeds": seeds,
@@ -238,7 +244,7 @@ def _check_some_network(study: Study) -> None:
     """Raises `InputError` where the shapes of none of some networks meet, or where they are for another task."""
     drawn = [study.adapted_space.sample(seed)[1] for seed in range(32)]
     study.trained.task.check(drawn[0], "head")
-    if all(possible_cost(arch) is None for arch in drawn):
+    if all(cost_or_none(arch) is None for arch in drawn):
         cost(drawn[0])
 
 
@@ -252,16 +258,16 @@ def read_space(value: PlainDict | str, folder: Path) -> tuple[PlainDict, Space, 
         return document.data, space_from_dict(document.data), document.located
 
 
-def _init(named: str, folder: Path) -> str:
+def _init(check_name: str, folder: Path) -> str:
     """The trained network's folder whose weights trainings start from, seen from the study's. Raises `InputError`."""
-    path = (folder / Path(named).expanduser()).resolve()
+    path = (folder / Path(check_name).expanduser()).resolve()
     if (folder / "weights" / "init.safetensors").exists():
         return str(path)  # a run has its own copy
     with inside("init"):
-        if in_folder(path, WEIGHTS) is None or in_folder(path, "arch.yaml") is None:
+        if find_in_folder(path, WEIGHTS) is None or find_in_folder(path, "arch.yaml") is None:
             raise InputError(
                 "takes the folder of a trained network (arch.yaml, weights.safetensors), got "
-                f"{named!r}, which is no folder"
+                f"{check_name!r}, which is no folder"
             )
     return str(path)
 
@@ -291,4 +297,4 @@ def _with_profile(data: PlainMapping, folder: Path) -> PlainDict:
     if not isinstance(budget, Mapping) or not isinstance(budget.get("device"), str):
         return dict(data)
     with inside("budget"):
-        return {**data, "budget": {**budget, "device": profile_in(budget["device"], folder).to_dict()}}
+        return {**data, "budget": {**budget, "device": read_profile(budget["device"], folder).to_dict()}}

@@ -1,2 +1,2 @@
-from .pictures import every_channel as every_channel, resized as resized
+from .pictures import resize_images as resize_images, values_per_channel as values_per_channel
 from .training import Training as Training

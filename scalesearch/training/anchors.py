@@ -1,4 +1,4 @@
-"""Anchors of the boxes that a detector is to find: k-means by overlap of shapes (Redmon & Farhadi 2017, §2)."""
+"""Fits a detector's anchors to boxes: k-means by the overlap of shapes (Redmon & Farhadi 2017, §2)."""
 
 from __future__ import annotations
 
@@ -13,35 +13,42 @@ ROUNDS = 300
 
 
 def kmeans(shapes: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """`count` widths and heights, small ones first, that the `shapes` `(k, 2)` overlap most on average, laid corner on
-    corner.
+    """Returns `count` widths and heights `(count, 2)`, by area, that `shapes` `(k, 2)` overlap most on average.
 
-    The means of groups, each shape being of the mean that it overlaps most; the best of some beginnings.
+    Overlap is that of boxes with a common corner. Each shape belongs to the mean that it overlaps most; the
+    best of ten random starts is returned.
     """
     rng = np.random.default_rng(seed)
-    best, found = -1.0, np.zeros((count, 2))
+    best_fit, best_means = -1.0, np.zeros((count, 2))
     for _ in range(10):
         means = shapes[rng.choice(len(shapes), count, replace=len(shapes) < count)].astype(float)
         for _ in range(ROUNDS):
-            nearest = overlaps(shapes, means).argmax(1)
-            there = np.array([shapes[nearest == i].mean(0) if (nearest == i).any() else means[i] for i in range(count)])
-            if np.allclose(there, means):
+            group = shape_overlaps(shapes, means).argmax(1)
+            updated = np.array([shapes[group == i].mean(0) if (group == i).any() else means[i] for i in range(count)])
+            if np.allclose(updated, means):
                 break
-            means = there
-        fit = overlaps(shapes, means).max(1).mean()
-        if fit > best:
-            best, found = fit, means
-    return found[np.argsort(found.prod(1), kind="stable")]
+            means = updated
+        fit = shape_overlaps(shapes, means).max(1).mean()
+        if fit > best_fit:
+            best_fit, best_means = fit, means
+    return best_means[np.argsort(best_means.prod(1), kind="stable")]
 
 
-def overlaps(shapes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of every shape with every other, `(k, m)`."""
-    shared = np.minimum(shapes[:, None], others[None]).prod(-1)
-    return shared / (shapes.prod(1)[:, None] + others.prod(1)[None] - shared)
+def shape_overlaps(shapes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """Returns the intersection over union `(k, m)` of `shapes` `(k, 2)` with `anchors` `(m, 2)`."""
+    intersection = np.minimum(shapes[:, None], anchors[None]).prod(-1)
+    return intersection / (shapes.prod(1)[:, None] + anchors.prod(1)[None] - intersection)
 
 
-def fitted_anchors(head: BlockSpec, labels: Boxes, sides: tuple[int, int]) -> BlockSpec:
-    """A head with anchors for these boxes on an input of these sides, the smallest for its finest map."""
+def with_fitted_anchors(head: BlockSpec, labels: Boxes, sides: tuple[int, int]) -> BlockSpec:
+    """Returns a head with anchors fitted to boxes; it is returned as it is where there are none.
+
+    Args:
+        head: A head with `anchors` and `masks`. Of the anchors that its masks use, those with lower numbers
+            get smaller shapes.
+        labels: The boxes.
+        sides: Height and width of the input in pixels.
+    """
     real = labels.real
     corners = labels.boxes[real].double().cpu().numpy()
     shapes = (corners[:, 2:] - corners[:, :2]) * np.array(sides[::-1])
@@ -51,7 +58,7 @@ def fitted_anchors(head: BlockSpec, labels: Boxes, sides: tuple[int, int]) -> Bl
     if not len(shapes):
         return head
     anchors = [list(pair) for pair in head.get("anchors")]
-    for place, (width, height) in zip(used, kmeans(shapes, len(used))):
-        anchors[place] = [round(float(width), 1), round(float(height), 1)]
-    told = tuple(tuple(pair) for pair in anchors)
-    return replace(head, args=tuple((key, told if key == "anchors" else value) for key, value in head.args))
+    for index, (width, height) in zip(used, kmeans(shapes, len(used))):
+        anchors[index] = [round(float(width), 1), round(float(height), 1)]
+    fitted = tuple(tuple(pair) for pair in anchors)
+    return replace(head, args=tuple((key, fitted if key == "anchors" else value) for key, value in head.args))

@@ -1,4 +1,4 @@
-"""Which of a detector's places are to find which box: by how well they do already, or by anchors."""
+"""Assigns true boxes to a detector's predictions: by how good these are already, or by anchors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import torch
 
 from scalesearch.training.box_losses import complete_iou
 
-CHOSEN = 10  # places for each box (Feng et al. 2021 take 13, YOLOv8 takes 10)
-ALPHA, BETA = 0.5, 6.0  # how much the score and the overlap count
-TINIEST = 1e-9
+TOP_K = 10  # grid cells per box at most (Feng et al. 2021 take 13, YOLOv8 takes 10)
+ALPHA, BETA = 0.5, 6.0  # exponents of the score and of the overlap
+EPSILON = 1e-9
 
 
-class Assigned(NamedTuple):
-    """Of every place `(n, A)`: whether it is to find a box, which of its image's, and how well, from 0 to 1."""
+class Assignment(NamedTuple):
+    """Holds for every prediction, `(n, A)`, which box is assigned to it.
+
+    `positive` is whether there is one, `which` its number among its image's boxes, `quality` how good it is,
+    in [0, 1].
+    """
 
     positive: torch.Tensor
     which: torch.Tensor
@@ -23,72 +27,91 @@ class Assigned(NamedTuple):
 
 
 @torch.no_grad()
-def aligned(
+def task_aligned_assignment(
     scores: torch.Tensor,
     boxes: torch.Tensor,
-    middles: torch.Tensor,
+    centres: torch.Tensor,
     truth: torch.Tensor,
     classes: torch.Tensor,
     real: torch.Tensor,
-    least: float = 0.0,
-) -> Assigned:
-    """Task-aligned assignment (Feng et al. 2021, §3.2): each box takes the places in it that score and overlap best.
+    min_side: float = 0.0,
+) -> Assignment:
+    """Assigns each box to the cells inside it that score and overlap best.
 
-    `scores` `(n, A, classes)` and `boxes` `(n, A, 4)` are what the network says, `middles` `(A, 2)`; of M true boxes
-    these are `truth` `(n, M, 4)`, `classes` and `real` `(n, M)`. A place that several boxes take is the one's that it
-    overlaps most.
-    Boxes narrower than `least` pixels have the places of one that wide: those between two middles would have none.
+    A cell that several boxes would take goes to the one that it overlaps most.
+
+    Args:
+        scores: Predicted scores `(n, A, classes)` in [0, 1].
+        boxes: Predicted corners `(n, A, 4)` in pixels.
+        centres: The cells' centres `(A, 2)` in pixels.
+        truth: True corners `(n, M, 4)` in pixels.
+        classes: Their classes `(n, M)`.
+        real: Whether there is a box, `(n, M)`.
+        min_side: Boxes narrower than so many pixels take cells as if they were that wide; those that lie
+            between two centres would have none.
+
+    Source: task-aligned assignment, Feng et al. (2021), §3.2.
     """
-    centre, half = (truth[..., :2] + truth[..., 2:]) / 2, (truth[..., 2:] - truth[..., :2]).clamp(min=least) / 2
-    low, high = (centre - half)[:, :, None], (centre + half)[:, :, None]
-    inside = torch.minimum(middles - low, high - middles).amin(-1) > TINIEST
+    centre, half_size = (truth[..., :2] + truth[..., 2:]) / 2, (truth[..., 2:] - truth[..., :2]).clamp(min=min_side) / 2
+    low, high = (centre - half_size)[:, :, None], (centre + half_size)[:, :, None]
+    inside = torch.minimum(centres - low, high - centres).amin(-1) > EPSILON
     inside &= real[..., None]  # (n, M, A)
-    said = scores.transpose(1, 2).gather(1, classes.clamp(min=0)[..., None].expand(-1, -1, scores.shape[1]))
+    class_scores = scores.transpose(1, 2).gather(1, classes.clamp(min=0)[..., None].expand(-1, -1, scores.shape[1]))
     overlaps = complete_iou(truth[:, :, None], boxes[:, None]).clamp(min=0) * inside
-    alignment = said.pow(ALPHA) * overlaps.pow(BETA) * inside
-    best = alignment.topk(min(CHOSEN, alignment.shape[-1]), -1).indices
-    taken = torch.zeros_like(inside).scatter_(-1, best, True) & inside
-    several = taken.sum(1, keepdim=True) > 1
+    alignment = class_scores.pow(ALPHA) * overlaps.pow(BETA) * inside
+    best = alignment.topk(min(TOP_K, alignment.shape[-1]), -1).indices
+    assigned = torch.zeros_like(inside).scatter_(-1, best, True) & inside
+    contested = assigned.sum(1, keepdim=True) > 1
     closest = overlaps.masked_fill(~inside, -1).argmax(1, keepdim=True)
-    taken = torch.where(several, torch.zeros_like(inside).scatter_(1, closest, True), taken)
-    alignment, overlaps = alignment * taken, overlaps * taken
-    share = overlaps.amax(-1, keepdim=True) / (alignment.amax(-1, keepdim=True) + TINIEST)
-    return Assigned(taken.any(1), taken.to(torch.uint8).argmax(1), (alignment * share).amax(1))
+    assigned = torch.where(contested, torch.zeros_like(inside).scatter_(1, closest, True), assigned)
+    alignment, overlaps = alignment * assigned, overlaps * assigned
+    share = overlaps.amax(-1, keepdim=True) / (alignment.amax(-1, keepdim=True) + EPSILON)
+    return Assignment(assigned.any(1), assigned.to(torch.uint8).argmax(1), (alignment * share).amax(1))
 
 
 @torch.no_grad()
-def by_anchor(
+def anchor_assignment(
     truth: torch.Tensor,
     real: torch.Tensor,
     anchors: torch.Tensor,
     masks: Sequence[Sequence[int]],
     maps: Sequence[tuple[int, int]],
     sides: tuple[int, int],
-) -> Assigned:
-    """YOLOv3's assignment (Redmon & Farhadi 2018, §2.1): a box is found by the one anchor of all maps whose shape is
-    most like its own, in the cell where its middle lies.
+) -> Assignment:
+    """Assigns each box to one anchor in one cell, as YOLOv3 does (Redmon & Farhadi 2018, §2.1).
 
-    `truth` `(n, M, 4)` in pixels of the input, whose height and width are `sides`; `anchors` are widths and heights.
-    Places are in the order of `Decode.read`. Of boxes that share one place the last is found.
+    It is the anchor, of all maps, whose shape overlaps the box's most, in the cell where the box's centre
+    lies. Of boxes that share a prediction the last is assigned.
+
+    Args:
+        truth: True corners `(n, M, 4)` in pixels.
+        real: Whether there is a box, `(n, M)`.
+        anchors: Widths and heights `(k, 2)` in pixels.
+        masks: The numbers of each map's anchors.
+        maps: Height and width of each map.
+        sides: Height and width of the input in pixels.
+
+    Returns:
+        The assignment, with predictions in the order of `DecodeAnchors.read`.
     """
-    wanted = truth[..., 2:] - truth[..., :2]
-    shared = torch.minimum(wanted[:, :, None], anchors).prod(-1)
-    alike = shared / (wanted.prod(-1)[..., None] + anchors.prod(-1) - shared)
+    sizes = truth[..., 2:] - truth[..., :2]
+    intersection = torch.minimum(sizes[:, :, None], anchors).prod(-1)
+    shape_iou = intersection / (sizes.prod(-1)[..., None] + anchors.prod(-1) - intersection)
     used = torch.zeros(len(anchors), dtype=torch.bool, device=truth.device)
     used[[anchor for mask in masks for anchor in mask]] = True
-    likest = alike.masked_fill(~used, -1).argmax(-1)  # (n, M)
-    place, first = torch.full_like(likest, -1), 0
+    best_anchor = shape_iou.masked_fill(~used, -1).argmax(-1)  # (n, M)
+    cell, offset = torch.full_like(best_anchor, -1), 0
     middle = (truth[..., :2] + truth[..., 2:]) / 2
     for mask, (h, w) in zip(masks, maps):
         column = (middle[..., 0] * w / sides[1]).long().clamp(0, w - 1)
         row = (middle[..., 1] * h / sides[0]).long().clamp(0, h - 1)
         for slot, anchor in enumerate(mask):
-            place = torch.where(likest == anchor, first + (slot * h + row) * w + column, place)
-        first += len(mask) * h * w
-    n, most = real.shape
-    which = torch.full((n, first + 1), -1, device=truth.device)
-    number = torch.arange(most, device=truth.device).expand(n, -1)
-    which.scatter_reduce_(1, torch.where(real & (place >= 0), place, first), number, "amax")
-    which = which[:, :first]
-    positive = which >= 0
-    return Assigned(positive, which.clamp(min=0), positive.to(truth.dtype))
+            cell = torch.where(best_anchor == anchor, offset + (slot * h + row) * w + column, cell)
+        offset += len(mask) * h * w
+    n, max_boxes = real.shape
+    box_index = torch.full((n, offset + 1), -1, device=truth.device)
+    box_numbers = torch.arange(max_boxes, device=truth.device).expand(n, -1)
+    box_index.scatter_reduce_(1, torch.where(real & (cell >= 0), cell, offset), box_numbers, "amax")
+    box_index = box_index[:, :offset]
+    positive = box_index >= 0
+    return Assignment(positive, box_index.clamp(min=0), positive.to(truth.dtype))

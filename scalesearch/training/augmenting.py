@@ -1,6 +1,7 @@
-"""Random changes of a batch of images on the device that trains: one resampling for all geometry, then colours.
+"""Augments batches of images on the training device.
 
-Chance is drawn on the CPU, so that equal seeds change images alike on every device.
+There is one resampling for all changes of geometry; then colours are changed. Random numbers are drawn on
+the CPU, so that equal seeds give equal images on every device.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from torch.nn import functional as F
 
 from scalesearch.arch import Resolution, sides
 from scalesearch.data import LETTERBOX
-from scalesearch.training.pictures import grey, normalised, resized
-from scalesearch.training.trivial import Trivial
+from scalesearch.training.pictures import resize_images, to_grey, uint8_to_float
+from scalesearch.training.trivial import TrivialAugment
 from scalesearch.trials import Recipe
 
-ASPECTS = 3 / 4, 4 / 3  # of random crops
+CROP_ASPECTS = 3 / 4, 4 / 3  # of random crops
 GREY = LETTERBOX / 127.5 - 1
-ERASED = 0.02, 1 / 3  # smallest and largest share of the area
+ERASED_AREA = 0.02, 1 / 3  # smallest and largest share of the area
 
 
 def _uniform(n: int, low: float | torch.Tensor = 0.0, high: float | torch.Tensor = 1.0) -> torch.Tensor:
@@ -27,88 +28,120 @@ def _uniform(n: int, low: float | torch.Tensor = 0.0, high: float | torch.Tensor
 
 
 class Moves(NamedTuple):
-    """How the parts of each new image were moved: `matrices` from places in it to those in old ones `(n, parts, 2, 3)`,
-    on coordinates from -1 to 1, and `of` which images of the batch these are `(n, parts)`."""
+    """Holds how the parts of each new image were moved.
+
+    `matrices` `(n, parts, 2, 3)` lead from coordinates in the new image to those in the old one, both from -1
+    to 1; `of` `(n, parts)` are the old images' indices in the batch.
+    """
 
     matrices: torch.Tensor
     of: torch.Tensor
 
 
 class Augmentation:
-    """What a recipe does to images before a network sees them, at its resolution. What lies beyond a letterbox is grey,
-    beyond other images their border."""
+    """Applies a recipe's random changes to images before a network takes them.
+
+    Args:
+        recipe: What to change, and how much.
+        mirror: Whether the data may be mirrored.
+        letterbox: Whether the area outside an image is filled with grey; else its border is repeated.
+    """
 
     def __init__(self, recipe: Recipe, mirror: bool, letterbox: bool = False):
         self.recipe, self.flips, self.letterbox = recipe, recipe.flip and mirror, letterbox
         r = recipe
         self.moves_images = bool(r.shift or r.rotate or r.zoom or r.crop < 1 or r.trivial or self.flips)
 
-    def __call__(self, images: torch.Tensor, resolution: Resolution, late: bool = False) -> tuple[torch.Tensor, Moves]:
-        """`(n, channels, h, w)` uint8 as floats from -1 to 1 at `resolution`, and how they were moved. `late` in a
-        training there are no mosaics."""
-        height, width = sides(resolution)
-        trivial = Trivial(len(images)) if self.recipe.trivial else None
-        moves = self._moves(len(images), height / width)
-        if trivial:
-            moves = trivial.moved(moves, height / width)
-        moves = moves.to(images.device)
-        if self.recipe.mosaic and not late and float(torch.rand(())) < self.recipe.mosaic:
-            shown, moved = self._mosaic(images, moves, resolution)
-        else:
-            moved = Moves(moves[:, None], torch.arange(len(images))[:, None])
-            still = not self.moves_images
-            shown = normalised(resized(images, resolution)) if still else self._moved(images, moves, resolution)
-        if trivial:
-            shown = trivial.recoloured(shown)
-        if self.recipe.colour and shown.shape[1] in (1, 3):
-            shown = self._recoloured(shown)
-        if self.recipe.hue and shown.shape[1] == 3:
-            shown = self._turned_in_hue(shown)
-        if self.recipe.erase:
-            shown = self._erased(shown)
-        return shown.contiguous(memory_format=torch.channels_last), moved
+    def __call__(
+        self, images: torch.Tensor, resolution: Resolution, without_mosaic: bool = False
+    ) -> tuple[torch.Tensor, Moves]:
+        """Augments a batch.
 
-    def _moves(self, n: int, tall: float) -> torch.Tensor:
-        """Of images `tall` times as high as wide: turned as pixels are, not as shares of the sides."""
+        Args:
+            images: `(n, channels, h, w)` uint8.
+            resolution: Side, or height and width, of the new images in pixels.
+            without_mosaic: Makes no mosaics, as late in a training.
+
+        Returns:
+            The images as floats from -1 to 1, channels last in memory, and how they were moved.
+        """
+        height, width = sides(resolution)
+        trivial = TrivialAugment(len(images)) if self.recipe.trivial else None
+        moves = self._random_matrices(len(images), height / width)
+        if trivial:
+            moves = trivial.apply_geometry(moves, height / width)
+        moves = moves.to(images.device)
+        if self.recipe.mosaic and not without_mosaic and float(torch.rand(())) < self.recipe.mosaic:
+            augmented, geometry = self._mosaic(images, moves, resolution)
+        else:
+            geometry = Moves(moves[:, None], torch.arange(len(images))[:, None])
+            only_resized = not self.moves_images
+            augmented = (
+                uint8_to_float(resize_images(images, resolution))
+                if only_resized
+                else self._resample(images, moves, resolution)
+            )
+        if trivial:
+            augmented = trivial.apply_colours(augmented)
+        if self.recipe.colour and augmented.shape[1] in (1, 3):
+            augmented = self._jitter_colours(augmented)
+        if self.recipe.hue and augmented.shape[1] == 3:
+            augmented = self._rotate_hue(augmented)
+        if self.recipe.erase:
+            augmented = self._erase(augmented)
+        return augmented.contiguous(memory_format=torch.channels_last), geometry
+
+    def _random_matrices(self, n: int, height_ratio: float) -> torch.Tensor:
+        """Draws matrices `(n, 2, 3)` for images that are `height_ratio` times as high as wide.
+
+        Rotations are right in pixels, not in coordinates from -1 to 1.
+        """
         r = self.recipe
         angle = _uniform(n, -1, 1) * math.radians(r.rotate)
         scale = 1 + _uniform(n, -1, 1) * r.zoom
         flip = torch.where(torch.rand(n) < 0.5, -1.0, 1.0) if self.flips else torch.ones(n)
         right, down = (_uniform(n, -1, 1) * 2 * r.shift for _ in range(2))
-        wide = high = torch.ones(n)
+        width_share = height_share = torch.ones(n)
         if r.crop < 1:
             area = _uniform(n, r.crop, 1)
-            aspect = _uniform(n, math.log(ASPECTS[0]), math.log(ASPECTS[1])).exp()
-            wide, high = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
-            right, down = right + _uniform(n, -1, 1) * (1 - wide), down + _uniform(n, -1, 1) * (1 - high)
+            aspect = _uniform(n, math.log(CROP_ASPECTS[0]), math.log(CROP_ASPECTS[1])).exp()
+            width_share, height_share = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+            right, down = right + _uniform(n, -1, 1) * (1 - width_share), down + _uniform(n, -1, 1) * (1 - height_share)
         cos, sin = angle.cos() * scale, angle.sin() * scale
-        rows = [cos * flip * wide, -sin * wide * tall, right, sin * flip * high / tall, cos * high, down]
+        rows = [
+            cos * flip * width_share,
+            -sin * width_share * height_ratio,
+            right,
+            sin * flip * height_share / height_ratio,
+            cos * height_share,
+            down,
+        ]
         return torch.stack(rows, 1).view(n, 2, 3)
 
-    def _moved(self, images: torch.Tensor, moves: torch.Tensor, resolution: Resolution) -> torch.Tensor:
-        return self._sampled(self._small(images, resolution), moves, resolution)
+    def _resample(self, images: torch.Tensor, moves: torch.Tensor, resolution: Resolution) -> torch.Tensor:
+        return self._sample(self._downsample(images, resolution), moves, resolution)
 
-    def _small(self, images: torch.Tensor, resolution: Resolution) -> torch.Tensor:
-        """Images much larger than wanted are smoothed down first, as far as the smallest crops allow."""
+    def _downsample(self, images: torch.Tensor, resolution: Resolution) -> torch.Tensor:
+        """Downsamples images much larger than needed, as far as the smallest crops allow, to avoid aliasing."""
         height, width = (math.ceil(side / math.sqrt(max(self.recipe.crop, 0.25))) for side in sides(resolution))
         larger = images.shape[-2] > height and images.shape[-1] > width
-        return normalised(resized(images, (height, width)) if larger else images)
+        return uint8_to_float(resize_images(images, (height, width)) if larger else images)
 
-    def _sampled(self, images: torch.Tensor, moves: torch.Tensor, resolution: Resolution) -> torch.Tensor:
+    def _sample(self, images: torch.Tensor, moves: torch.Tensor, resolution: Resolution) -> torch.Tensor:
         grid = F.affine_grid(moves, [len(moves), images.shape[1], *sides(resolution)], align_corners=False)
         if not self.letterbox:
             return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
         return F.grid_sample(images - GREY, grid, padding_mode="zeros", align_corners=False) + GREY
 
     def _mosaic(self, images: torch.Tensor, moves: torch.Tensor, resolution: Resolution) -> tuple[torch.Tensor, Moves]:
-        """Each image with three others of the batch about a point of it, seen at the scale of one of them."""
+        """Joins each image with three others of the batch around a random point, at the scale of a single image."""
         n = len(images)
-        of = torch.stack([torch.arange(n), *(torch.randperm(n) for _ in range(3))], 1)
-        of = of.gather(1, torch.rand(n, 4).argsort(1))
-        small = self._small(images, resolution)
+        source_images = torch.stack([torch.arange(n), *(torch.randperm(n) for _ in range(3))], 1)
+        source_images = source_images.gather(1, torch.rand(n, 4).argsort(1))
+        small = self._downsample(images, resolution)
 
         def part(i):
-            return small[of[:, i].to(images.device)]
+            return small[source_images[:, i].to(images.device)]
 
         canvas = torch.cat([torch.cat([part(0), part(1)], -1), torch.cat([part(2), part(3)], -1)], -2)
         centre = (_uniform(n, -0.5, 0.5), _uniform(n, -0.5, 0.5))
@@ -119,21 +152,21 @@ class Augmentation:
         quarters = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], device=moves.device)
         matrices = window[:, None].repeat(1, 4, 1, 1) * 2
         matrices[..., 2] += quarters
-        return self._sampled(canvas, window, resolution), Moves(matrices, of)
+        return self._sample(canvas, window, resolution), Moves(matrices, source_images)
 
-    def _recoloured(self, images: torch.Tensor) -> torch.Tensor:
-        n, by = len(images), self.recipe.colour
-        bright, contrast, colourful = (
-            _uniform(n, 1 - by, 1 + by).view(-1, 1, 1, 1).to(images.device) for _ in range(3)
+    def _jitter_colours(self, images: torch.Tensor) -> torch.Tensor:
+        n, strength = len(images), self.recipe.colour
+        brightness, contrast, saturation = (
+            _uniform(n, 1 - strength, 1 + strength).view(-1, 1, 1, 1).to(images.device) for _ in range(3)
         )
-        images = (images + 1) * bright - 1
-        middle = grey(images).mean((1, 2, 3), keepdim=True)
-        images = middle + (images - middle) * contrast
-        light = grey(images)
-        return (light + (images - light) * colourful).clamp_(-1, 1)
+        images = (images + 1) * brightness - 1
+        mean_grey = to_grey(images).mean((1, 2, 3), keepdim=True)
+        images = mean_grey + (images - mean_grey) * contrast
+        luminance = to_grey(images)
+        return (luminance + (images - luminance) * saturation).clamp_(-1, 1)
 
-    def _turned_in_hue(self, images: torch.Tensor) -> torch.Tensor:
-        """A turn about the axis of greys, which stay."""
+    def _rotate_hue(self, images: torch.Tensor) -> torch.Tensor:
+        """Rotates colours about the grey axis, so that greys stay as they are."""
         angle = (_uniform(len(images), -1, 1) * 2 * math.pi * self.recipe.hue).to(images.device)
         cos, sin = angle.cos(), angle.sin() / math.sqrt(3)
         same, other = cos + (1 - cos) / 3, (1 - cos) / 3
@@ -141,43 +174,50 @@ class Augmentation:
         turn = torch.stack(rows, 1).view(-1, 3, 3)
         return torch.einsum("nij,njhw->nihw", turn, images).clamp_(-1, 1)
 
-    def _erased(self, images: torch.Tensor) -> torch.Tensor:
+    def _erase(self, images: torch.Tensor) -> torch.Tensor:
         n = len(images)
-        wide, high = _shares(_uniform(n, *ERASED))
-        inside = _rectangles(wide, high, images)
+        width_share, height_share = _side_shares(_uniform(n, *ERASED_AREA))
+        inside = _rectangles(width_share, height_share, images)
         inside &= (torch.rand(n) < self.recipe.erase).to(images.device).view(-1, 1, 1)
         noise = torch.randn(n, images.shape[1], 1, 1).to(images.device).expand_as(images)
         return torch.where(inside[:, None], noise, images)
 
     def mixed(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-        """Images blended with others of the batch, which those are, and the share of the first; None where none are."""
-        wanted = [name for name in ("mixup", "cutmix") if getattr(self.recipe, name)]
-        if not wanted:
+        """Blends images with others of the batch, by mixup or cutmix as the recipe says.
+
+        Returns:
+            The blended images, the indices `(n,)` of their partners, and the share `(n,)` of the first image in
+            [0, 1]; None if the recipe has neither.
+        """
+        methods = [name for name in ("mixup", "cutmix") if getattr(self.recipe, name)]
+        if not methods:
             return None
-        name = wanted[int(torch.randint(len(wanted), ()))]
+        name = methods[int(torch.randint(len(methods), ()))]
         alpha = torch.tensor(float(getattr(self.recipe, name)))
         share = torch.distributions.Beta(alpha, alpha).sample((len(images),))
         order = torch.randperm(len(images))
-        other = images[order.to(images.device)]
+        partners = images[order.to(images.device)]
         if name == "mixup":
-            part = share.view(-1, 1, 1, 1).to(images.device)
-            return images * part + other * (1 - part), order, share
-        wide, high = ((1 - share).sqrt(),) * 2
-        inside = _rectangles(wide, high, images)
-        return torch.where(inside[:, None], other, images), order, 1 - inside.float().mean((1, 2))
+            weight = share.view(-1, 1, 1, 1).to(images.device)
+            return images * weight + partners * (1 - weight), order, share
+        width_share, height_share = ((1 - share).sqrt(),) * 2
+        inside = _rectangles(width_share, height_share, images)
+        return torch.where(inside[:, None], partners, images), order, 1 - inside.float().mean((1, 2))
 
 
-def _shares(area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _side_shares(area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     aspect = _uniform(len(area), math.log(0.3), math.log(1 / 0.3)).exp()
     return (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
 
 
-def _rectangles(wide: torch.Tensor, high: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Masks `(n, height, width)` of rectangles of these shares of the sides, anywhere inside."""
+def _rectangles(width_share: torch.Tensor, height_share: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Draws masks `(n, height, width)` of rectangles with these shares of the sides, anywhere inside the image."""
     (height, width), device = images.shape[-2:], images.device
-    across, down = (torch.rand(len(wide)) * (1 - length) for length in (wide, high))
-    wide, high, across, down = (drawn[:, None].to(device) for drawn in (wide, high, across, down))
+    x_start, y_start = (torch.rand(len(width_share)) * (1 - length) for length in (width_share, height_share))
+    width_share, height_share, x_start, y_start = (
+        values[:, None].to(device) for values in (width_share, height_share, x_start, y_start)
+    )
     x, y = ((torch.arange(side, device=device) + 0.5) / side for side in (width, height))
-    columns = (x >= across) & (x < across + wide)
-    rows = (y >= down) & (y < down + high)
+    columns = (x >= x_start) & (x < x_start + width_share)
+    rows = (y >= y_start) & (y < y_start + height_share)
     return rows[:, :, None] & columns[:, None, :]

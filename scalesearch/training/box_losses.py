@@ -1,4 +1,4 @@
-"""How far boxes are off, in numbers with a gradient: complete IoU, and distances as distributions."""
+"""Losses of boxes: complete IoU, and distances as distributions."""
 
 from __future__ import annotations
 
@@ -10,33 +10,42 @@ TINY = 1e-7
 
 
 def complete_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Complete intersection over union (Zheng et al. 2020, eq. 10) of corners `(…, 4)`, pair by pair.
+    """Returns the complete intersection over union `(…)` of corners `a` and `b`, both `(…, 4)`, pair by pair.
 
-    Less by how far the middles are apart, and by how much the aspects differ; that part's weight has no gradient.
+    It is the IoU less the squared distance of the centres over the squared diagonal of the enclosing box,
+    less a weighted difference of the aspect ratios; that weight has no gradient.
+
+    Source: Zheng et al. (2020), eq. 10.
     """
     low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
+    intersection = (high - low).clamp(min=0).prod(-1)
     size_a, size_b = (x[..., 2:] - x[..., :2] for x in (a, b))
     size_a, size_b = (torch.cat([s[..., :1], s[..., 1:] + TINY], -1) for s in (size_a, size_b))
-    iou = shared / (size_a.prod(-1) + size_b.prod(-1) - shared + TINY)
-    around = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
-    diagonal = around.square().sum(-1) + TINY
-    apart = (b[..., :2] + b[..., 2:] - a[..., :2] - a[..., 2:]).square().sum(-1) / 4
+    iou = intersection / (size_a.prod(-1) + size_b.prod(-1) - intersection + TINY)
+    enclosing = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+    diagonal = enclosing.square().sum(-1) + TINY
+    centre_distance = (b[..., :2] + b[..., 2:] - a[..., :2] - a[..., 2:]).square().sum(-1) / 4
     angle = torch.atan(size_b[..., 0] / size_b[..., 1]) - torch.atan(size_a[..., 0] / size_a[..., 1])
     aspect = 4 / math.pi**2 * angle.square()
     with torch.no_grad():
         weight = aspect / (aspect - iou + 1 + TINY)
-    return iou - apart / diagonal - weight * aspect
+    return iou - centre_distance / diagonal - weight * aspect
 
 
 def distribution_focal(logits: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy with the two whole numbers around a distance, by how near each is (Li et al. 2020, eq. 6): logits
-    `(…, bins)`, distances `(…)` from 0 to bins − 1."""
+    """Returns the cross-entropy `(…)` with the two whole numbers next to a distance, the nearer weighing more.
+
+    Args:
+        logits: `(…, bins)`, for the distances 0, 1, 2, ….
+        distance: `(…)`, from 0 to bins − 1.
+
+    Source: Li et al. (2020), eq. 6.
+    """
     low = distance.long().clamp(max=logits.shape[-1] - 2)
     share = distance - low
-    likely = logits.log_softmax(-1)
+    log_probabilities = logits.log_softmax(-1)
 
-    def at(place):
-        return likely.gather(-1, place[..., None])[..., 0]
+    def at_bin(place):
+        return log_probabilities.gather(-1, place[..., None])[..., 0]
 
-    return -(at(low) * (1 - share) + at(low + 1) * share)
+    return -(at_bin(low) * (1 - share) + at_bin(low + 1) * share)

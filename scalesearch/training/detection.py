@@ -12,19 +12,19 @@ import torch
 
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError
-from scalesearch.network import MEASURED, Decode, Network, Outputs, decoder, suppressed
+from scalesearch.network import AP_SETTINGS, Decode, Network, Outputs, decoder, non_max_suppression
 from scalesearch.plain_data import PlainDict
 from scalesearch.statistics import (
     Boxes as Rows,
     average_precision,
     best_thresholds,
-    compared,
+    bootstrap_samples,
+    compare_resamples,
     confusion,
     f1_curves,
     image_counts,
-    resampled,
 )
-from scalesearch.training.anchors import fitted_anchors
+from scalesearch.training.anchors import with_fitted_anchors
 from scalesearch.training.augmenting import Moves
 from scalesearch.training.box_targets import Boxes
 from scalesearch.training.detector_losses import yolo_loss, yolov8_loss
@@ -66,7 +66,7 @@ class DetectionLearner:
         """Returns the network with anchors fitted to the boxes (k-means; Redmon & Farhadi 2018, YOLOv3, §2.3)."""
         if arch.head.kind != "yolo":
             return arch
-        return arch.with_(head=fitted_anchors(arch.head, labels, arch.sides))
+        return arch.with_(head=with_fitted_anchors(arch.head, labels, arch.sides))
 
     def initialise(self, model: Network) -> None:
         """Sets the head's biases so that it finds hardly any box at first, as most places have none.
@@ -122,7 +122,7 @@ class DetectionLearner:
 
     def mixed(self, labels: Boxes, order: torch.Tensor, share: torch.Tensor) -> Boxes:
         """Returns the boxes of both images of every blend."""
-        return labels.joined(order)
+        return labels.merge_with(order)
 
     def kept(self, arch: Arch, out: Outputs, labels: Boxes, recipe: Recipe) -> Kept:
         """Returns the boxes found in a part of a split, cut off at the photo's edges, and its summed loss."""
@@ -130,7 +130,7 @@ class DetectionLearner:
         boxes, scores = _decoder(arch, str(labels.boxes.device))([part.float() for part in out])
         high, wide = arch.sides
         boxes = boxes / torch.tensor([wide, high, wide, high], device=boxes.device)
-        found = suppressed(boxes, scores, **MEASURED)
+        found = non_max_suppression(boxes, scores, **AP_SETTINGS)
         cut = [
             torch.minimum(torch.maximum(f.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
             for f, photo in zip(found, labels.photo)
@@ -163,8 +163,8 @@ class DetectionLearner:
         """
         truth, found = _as_rows(parts, labels)
         measured, best = average_precision(truth, found), best_thresholds(truth, found, MATCHED)
-        drawn = resampled(truth, found, sum(len(part.found) for part in parts), SAMPLES)
-        spread = compared(drawn)
+        drawn = bootstrap_samples(truth, found, sum(len(part.found) for part in parts), SAMPLES)
+        spread = compare_resamples(drawn)
         scores = {
             "ap75": measured.ap75,
             "ap_small": measured.ap_small,

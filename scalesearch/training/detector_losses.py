@@ -8,13 +8,15 @@ import torch
 from torch.nn import functional as F
 
 from scalesearch.network import overlap
-from scalesearch.training.assigning import Assigned, aligned, by_anchor
+from scalesearch.training.assigning import Assignment, anchor_assignment, task_aligned_assignment
 from scalesearch.training.box_losses import complete_iou, distribution_focal
 
-# What each part counts for: YOLOv8's; of YOLOv3 ours, as its own squared error is replaced by CIoU.
+# Weights of the losses' terms: YOLOv8's own; for YOLOv3 ours, as CIoU replaces its squared error.
 BOX, CLASS, DISTRIBUTION = 7.5, 0.5, 1.5
-V3_BOX, V3_SURE, V3_CLASS = 2.0, 1.0, 0.5
-IGNORED = 0.5  # overlap from which a place that is not to find a box isn't told that there is none (YOLOv3, §2.1)
+V3_BOX, V3_OBJECTNESS, V3_CLASS = 2.0, 1.0, 0.5
+IGNORE_ABOVE = (
+    0.5  # predictions that overlap a box by more have no objectness loss unless assigned to it (YOLOv3, §2.1)
+)
 
 
 def yolov8_loss(
@@ -25,33 +27,43 @@ def yolov8_loss(
     real: torch.Tensor,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """YOLOv8's loss: binary cross-entropy of classes against how well a place is aligned, CIoU and distribution focal
-    loss where it is to find a box, all over the sum of what is wanted; images may weigh differently.
+    """Returns YOLOv8's loss of a batch, a scalar.
 
-    `out` is what the head gives in training, `truth` `(n, M, 4)` in pixels of the input.
+    It is the binary cross-entropy of all classes against the alignment of the assigned box, and CIoU and
+    distribution focal loss where a box is assigned; all divided by the sum of the target scores.
+
+    Args:
+        decoder: The head's `DecodeDistances`.
+        out: The head's outputs in training: distances, logits and the distances' distributions.
+        truth: True corners `(n, M, 4)` in pixels of the input.
+        classes: `(n, M)`.
+        real: Whether there is a box to be found, `(n, M)`.
+        weights: Weight of every image, `(n,)`.
     """
     distances, logits, bins = (part.float() for part in out)
     logits, boxes = logits.transpose(1, 2), decoder.corners(distances)
-    middles, steps = decoder.grid(boxes)
-    steps_of_maps = sorted(decoder.sides[0] / h for h, _ in decoder.maps)
-    least = steps_of_maps[min(1, len(steps_of_maps) - 1)]
-    found = aligned(logits.detach().sigmoid(), boxes.detach(), middles, truth, classes, real, least)
-    wanted = _wanted(found, classes, logits)
-    weigh = 1.0 if weights is None else weights.view(-1, 1)
-    total = (wanted.sum(-1) * weigh).sum().clamp(min=1)
-    entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
-    loss = CLASS * (entropy * weigh).sum()
-    rows = found.positive.nonzero(as_tuple=True)
+    centres, strides = decoder.grid(boxes)
+    map_strides = sorted(decoder.sides[0] / h for h, _ in decoder.maps)
+    min_side = map_strides[min(1, len(map_strides) - 1)]
+    assignment = task_aligned_assignment(
+        logits.detach().sigmoid(), boxes.detach(), centres, truth, classes, real, min_side
+    )
+    target_scores = _target_scores(assignment, classes, logits)
+    image_weights = 1.0 if weights is None else weights.view(-1, 1)
+    total = (target_scores.sum(-1) * image_weights).sum().clamp(min=1)
+    entropy = F.binary_cross_entropy_with_logits(logits, target_scores, reduction="none").sum(-1)
+    loss = CLASS * (entropy * image_weights).sum()
+    rows = assignment.positive.nonzero(as_tuple=True)
     if len(rows[0]):
-        own = truth[rows[0], found.which[rows]]
-        weight = (wanted.sum(-1) * weigh)[rows]
-        loss = loss + BOX * ((1 - complete_iou(boxes[rows], own)) * weight).sum()
+        matched = truth[rows[0], assignment.which[rows]]
+        weight = (target_scores.sum(-1) * image_weights)[rows]
+        loss = loss + BOX * ((1 - complete_iou(boxes[rows], matched)) * weight).sum()
         count = bins.shape[1] // 4
         bins = bins.unflatten(1, (4, count)).permute(0, 3, 1, 2)[rows]  # (k, 4, bins)
-        there = torch.cat([middles[rows[1]] - own[:, :2], own[:, 2:] - middles[rows[1]]], -1)
-        there = there / steps[rows[1]].repeat(1, 2)
-        far = distribution_focal(bins, there.clamp(0, count - 1 - 0.01)).mean(-1)
-        loss = loss + DISTRIBUTION * (far * weight).sum()
+        offsets = torch.cat([centres[rows[1]] - matched[:, :2], matched[:, 2:] - centres[rows[1]]], -1)
+        offsets = offsets / strides[rows[1]].repeat(1, 2)
+        distribution_loss = distribution_focal(bins, offsets.clamp(0, count - 1 - 0.01)).mean(-1)
+        loss = loss + DISTRIBUTION * (distribution_loss * weight).sum()
     return loss / total
 
 
@@ -63,31 +75,44 @@ def yolo_loss(
     real: torch.Tensor,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """YOLOv3's loss with CIoU for its squared error: of boxes and classes where a place is to find a box, and
-    binary cross-entropy of whether there is one everywhere but where a box is found already; over the number of boxes.
+    """Returns YOLOv3's loss of a batch, a scalar, with CIoU instead of its squared error.
+
+    It is CIoU and the binary cross-entropy of the classes where a box is assigned, and the binary
+    cross-entropy of objectness everywhere except where an unassigned prediction overlaps a box already; all
+    divided by the number of boxes.
+
+    Args:
+        decoder: The head's `DecodeAnchors`.
+        out: The head's outputs.
+        truth: True corners `(n, M, 4)` in pixels of the input.
+        classes: `(n, M)`.
+        real: Whether there is a box to be found, `(n, M)`.
+        weights: Weight of every image, `(n,)`.
     """
-    boxes, sure, logits, _ = (part.float() for part in decoder.read(out))
-    sure = sure[..., 0]
+    boxes, objectness_logits, logits, _ = (part.float() for part in decoder.read(out))
+    objectness_logits = objectness_logits[..., 0]
     masks = decoder.masks
-    scale = decoder.anchors.to(boxes)
-    found = by_anchor(truth, real, scale, masks, decoder.maps, decoder.sides)
+    anchors = decoder.anchors.to(boxes)
+    assignment = anchor_assignment(truth, real, anchors, masks, decoder.maps, decoder.sides)
     covered = torch.where(real[..., None], overlap(truth, boxes.detach()), 0.0).amax(1)
-    counts = found.positive | (covered <= IGNORED)
-    weigh = torch.ones_like(sure) if weights is None else weights.view(-1, 1).expand_as(sure)
-    total = (found.positive * weigh).sum().clamp(min=1)
-    objectness = F.binary_cross_entropy_with_logits(sure, found.positive.float(), reduction="none")
-    loss = V3_SURE * (objectness * counts * weigh).sum()
-    rows = found.positive.nonzero(as_tuple=True)
+    objectness_mask = assignment.positive | (covered <= IGNORE_ABOVE)
+    image_weights = (
+        torch.ones_like(objectness_logits) if weights is None else weights.view(-1, 1).expand_as(objectness_logits)
+    )
+    total = (assignment.positive * image_weights).sum().clamp(min=1)
+    objectness = F.binary_cross_entropy_with_logits(objectness_logits, assignment.positive.float(), reduction="none")
+    loss = V3_OBJECTNESS * (objectness * objectness_mask * image_weights).sum()
+    rows = assignment.positive.nonzero(as_tuple=True)
     if len(rows[0]):
-        own, weight = truth[rows[0], found.which[rows]], weigh[rows]
-        loss = loss + V3_BOX * ((1 - complete_iou(boxes[rows], own)) * weight).sum()
-        named = F.one_hot(classes[rows[0], found.which[rows]], logits.shape[-1]).float()
-        entropy = F.binary_cross_entropy_with_logits(logits[rows], named, reduction="none").sum(-1)
+        matched, weight = truth[rows[0], assignment.which[rows]], image_weights[rows]
+        loss = loss + V3_BOX * ((1 - complete_iou(boxes[rows], matched)) * weight).sum()
+        class_targets = F.one_hot(classes[rows[0], assignment.which[rows]], logits.shape[-1]).float()
+        entropy = F.binary_cross_entropy_with_logits(logits[rows], class_targets, reduction="none").sum(-1)
         loss = loss + V3_CLASS * (entropy * weight).sum()
     return loss / total
 
 
-def _wanted(found: Assigned, classes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Of every place and class the score that is wanted, `(n, A, classes)`."""
-    of = classes.clamp(min=0).gather(1, found.which)
-    return F.one_hot(of, like.shape[-1]).to(like.dtype) * (found.quality * found.positive)[..., None]
+def _target_scores(assignment: Assignment, classes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Returns the target score of every prediction and class, `(n, A, classes)`."""
+    box_classes = classes.clamp(min=0).gather(1, assignment.which)
+    return F.one_hot(box_classes, like.shape[-1]).to(like.dtype) * (assignment.quality * assignment.positive)[..., None]

@@ -1,4 +1,4 @@
-"""How many images fit at a time: counted, not tried."""
+"""How many images fit into memory at a time: counted, not found by trial."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from scalesearch.counting import cost, peak_memory
 from scalesearch.machine import free_memory
 from scalesearch.trials import Recipe
 
-USED = 0.85  # of what is free; the rest is for a kernel's scratch space and what others take meanwhile
-SAID = "can't allocate memory", "out of memory", "ALLOC_FAILED"  # by torch, CUDA, cuBLAS and cuDNN
-FLOAT = 4  # bytes
-# Of each parameter: itself, its gradient, its average, and what the optimizer keeps.
-KEPT = {"adamw": 5, "sgd": 4, "muon": 5}
+USABLE_SHARE = 0.85  # share of the free memory; the rest is for the kernels' scratch space and other processes
+OUT_OF_MEMORY_MESSAGES = "can't allocate memory", "out of memory", "ALLOC_FAILED"  # of torch, CUDA, cuBLAS and cuDNN
+FLOAT_BYTES = 4  # bytes
+# Floats held per parameter: itself, its gradient, its moving average, and the optimizer's state.
+COPIES_PER_PARAMETER = {"adamw": 5, "sgd": 4, "muon": 5}
 
 
-def free_on(device: torch.device) -> int:
-    """Bytes that a training may take there."""
+def free_bytes(device: torch.device) -> int:
+    """Returns the free memory of a device in bytes."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
 
 
 def largest_batch(arch: Arch, recipe: Recipe, free: int) -> int:
-    """The most images of a batch, by powers of two below the recipe's, whose training step is counted to fit in `free`
-    bytes; one where not even that does."""
-    room = USED * free - KEPT[recipe.optimizer] * FLOAT * cost(arch).params
-    wanted = min(recipe.batch_size, recipe.micro_batch or recipe.batch_size)
-    while wanted > 1 and peak_memory(arch, wanted, training=True) > room:
-        wanted = (wanted + 1) // 2
-    return wanted
+    """Returns the largest batch whose training step is counted to fit into `free` bytes, at least 1.
+
+    It is the recipe's (micro) batch, halved until it fits.
+    """
+    available = USABLE_SHARE * free - COPIES_PER_PARAMETER[recipe.optimizer] * FLOAT_BYTES * cost(arch).params
+    batch = min(recipe.batch_size, recipe.micro_batch or recipe.batch_size)
+    while batch > 1 and peak_memory(arch, batch, training=True) > available:
+        batch = (batch + 1) // 2
+    return batch
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory, of a GPU or of the machine, did not suffice."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error means that memory, of a GPU or of the machine, ran out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_MESSAGES)
     )

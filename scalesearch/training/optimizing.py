@@ -1,4 +1,4 @@
-"""Which parameters learn, at which rate, and how rates go over a training."""
+"""The optimizer of a training, and how learning rates change over it."""
 
 from __future__ import annotations
 
@@ -15,28 +15,34 @@ from scalesearch.trials import Recipe, levels
 
 
 def level_of(name: str, order: list[str]) -> int:
-    """Which of `levels` a parameter belongs to; what is in none (auxiliary heads) counts as the head."""
+    """Returns the number in `order` of the level that a parameter belongs to.
+
+    Parameters of none of them (auxiliary heads) count as the last level's, the head's.
+    """
     return next((i for i, level in enumerate(order) if name.startswith(level + ".")), len(order) - 1)
 
 
-def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD with Nesterov's momentum, fused on a GPU, or Muon; weights decay, biases and norms do not.
+def build_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    """Builds AdamW, SGD with Nesterov momentum (both fused on a GPU) or Muon for a network.
 
-    Raises `InputError` where `freeze_until` names nothing of the network.
+    Weights decay; biases, norms and factors per channel do not. Frozen levels get `requires_grad` False.
+
+    Raises:
+        InputError: If `freeze_until` is no level of the network.
     """
     order = levels(len(model.stages))
     frozen = recipe.frozen(len(model.stages))
     groups: dict[tuple[int, bool, bool], list[nn.Parameter]] = defaultdict(list)
-    dense: set[torch.Tensor] = _dense(model) if recipe.optimizer == "muon" else set()
+    orthogonal_weights: set[torch.Tensor] = _orthogonal_weights(model) if recipe.optimizer == "muon" else set()
     for name, parameter in model.named_parameters():
         level = level_of(name, order)
         parameter.requires_grad_(level >= frozen)
         if parameter.requires_grad:
             is_weight = parameter.numel() != max(parameter.shape)  # not a bias, norm or factor per channel
-            groups[level if recipe.layer_decay < 1 or recipe.thaw else 0, not is_weight, parameter in dense].append(
-                parameter
-            )
-    rows = [
+            groups[
+                level if recipe.layer_decay < 1 or recipe.thaw else 0, not is_weight, parameter in orthogonal_weights
+            ].append(parameter)
+    parameter_groups = [
         {
             "params": parameters,
             "weight_decay": 0.0 if is_bias else recipe.weight_decay,
@@ -49,17 +55,22 @@ def optimizer_of(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
         for (level, is_bias, orthogonal), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
     if recipe.optimizer == "muon":
-        return Muon(rows, lr=recipe.learning_rate)
+        return Muon(parameter_groups, lr=recipe.learning_rate)
     fused = True if next(model.parameters()).is_cuda else None
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(rows, lr=recipe.learning_rate, fused=fused)
+        return torch.optim.AdamW(parameter_groups, lr=recipe.learning_rate, fused=fused)
     nesterov = recipe.momentum > 0
-    return torch.optim.SGD(rows, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    return torch.optim.SGD(
+        parameter_groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused
+    )
 
 
-def _dense(model: Network) -> set[torch.Tensor]:
-    """Filters over all channels, and matrices, inside the stages: stem and head see other kinds of numbers, and of
-    depthwise filters each is a vector of its own."""
+def _orthogonal_weights(model: Network) -> set[torch.Tensor]:
+    """Returns the weights that Muon orthogonalises: linear layers and ungrouped convolutions inside the stages.
+
+    Stem and head are left out, as their inputs and outputs differ in kind, and so are depthwise filters, each
+    of which is a vector of its own.
+    """
     return {
         module.weight
         for module in model.stages.modules()
@@ -67,21 +78,30 @@ def _dense(model: Network) -> set[torch.Tensor]:
     }
 
 
-def schedule_of(
+def build_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int, depth: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Up from zero, then down along a cosine; levels that have not thawed yet stand still."""
+    """Builds the schedule: learning rates rise linearly from zero, then fall along a cosine.
+
+    The rates of levels that are not yet thawed are 0.
+
+    Args:
+        optimizer: From `build_optimizer`.
+        recipe: Its `warmup` and `thaw` are used.
+        steps: Optimizer steps of the training.
+        depth: Number of the network's levels.
+    """
 
     def factor(level: int) -> Any:
-        thawed = recipe.thaw * steps * (depth - 1 - level) / max(1, depth - 1) if recipe.thaw else 0.0
-        return lambda step: share_of_rate(step, steps, recipe.warmup) if step >= thawed else 0.0
+        thaw_step = recipe.thaw * steps * (depth - 1 - level) / max(1, depth - 1) if recipe.thaw else 0.0
+        return lambda step: rate_factor(step, steps, recipe.warmup) if step >= thaw_step else 0.0
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, [factor(group["level"]) for group in optimizer.param_groups])
 
 
-def share_of_rate(step: int, steps: int, warmup: float) -> float:
-    """Of the recipe's learning rate, at a step."""
-    warm = warmup * steps
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, steps - warm)))
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Returns the share, in [0, 1], of the learning rate that is used at `step`; `warmup` is a share of `steps`."""
+    warmup_steps = warmup * steps
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1.0, steps - warmup_steps)))

@@ -1,4 +1,4 @@
-"""Which arithmetic a device is fast with."""
+"""Which floating-point precision a network is trained in on a device."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DENSE = 100
 
 
-def precision_on(device: torch.device, wanted: str, arch: Arch) -> str:
-    """`wanted`, or for `auto` 16 bits where the device has instructions for them that make this network faster: bf16,
-    on older GPUs fp16."""
-    if wanted != "auto":
-        return wanted
+def choose_precision(device: torch.device, setting: str, arch: Arch) -> str:
+    """Returns the precision to train `arch` in, a key of `KINDS`.
+
+    It is `setting`, unless that is "auto": then bf16 (fp16 on older GPUs) on a GPU, bf16 on a CPU with
+    instructions for it if they make this network faster, else fp32.
+    """
+    if setting != "auto":
+        return setting
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    counted = cost(arch)
-    return "bf16" if fast and counted.macs >= DENSE * counted.acts else "fp32"
+    is_fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    counts = cost(arch)
+    return "bf16" if is_fast and counts.macs >= DENSE * counts.acts else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The block inside computes with that arithmetic."""
-    kind = KINDS[precision]
-    return torch.autocast(device.type, kind if kind != torch.float32 else torch.bfloat16, enabled=kind != torch.float32)
+    """Returns the context manager in which torch computes with that precision."""
+    dtype = KINDS[precision]
+    return torch.autocast(
+        device.type, dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32
+    )

@@ -1,31 +1,36 @@
-"""Progressive resolution: how large images are in each epoch."""
+"""Progressive resolution: the size of the images in each epoch."""
 
 from __future__ import annotations
 
-from scalesearch.arch import Arch, Resolution, expand, of_height
-from scalesearch.counting import possible_cost
+from scalesearch.arch import Arch, Resolution, expand, with_height
+from scalesearch.counting import cost_or_none
 from scalesearch.trials import Recipe
 
-GROWN = 2 / 3  # of the epochs, after which the resolution is whole
+GROWTH_SHARE = 2 / 3  # share of the epochs after which the resolution is the full one
 
 
 def resolutions(arch: Arch, recipe: Recipe) -> list[Resolution]:
-    """The resolution of every epoch: rising to the whole one, which stands in where a smaller image would make another
-    network (VGG's head leaves its pool out where there is nothing to pool)."""
-    whole, start = arch.sides[0], recipe.progressive
-    shares = [min(1.0, start + (1 - start) * epoch / max(1.0, GROWN * recipe.epochs)) for epoch in range(recipe.epochs)]
-    wanted = [round(whole * share) for share in shares]
-    fit = {
-        height: smaller if _same_at(arch, smaller := of_height(arch.resolution, height)) else arch.resolution
-        for height in {*wanted}
+    """Returns the resolution of every epoch, rising from a share `recipe.progressive` to the full one.
+
+    The full one is used where a smaller image would make another network (VGG's head leaves out its pool
+    where there is nothing to pool).
+    """
+    full_height, start = arch.sides[0], recipe.progressive
+    shares = [
+        min(1.0, start + (1 - start) * epoch / max(1.0, GROWTH_SHARE * recipe.epochs)) for epoch in range(recipe.epochs)
+    ]
+    heights = [round(full_height * share) for share in shares]
+    resolution_at = {
+        height: smaller if _same_at(arch, smaller := with_height(arch.resolution, height)) else arch.resolution
+        for height in {*heights}
     }
-    return [fit[height] for height in wanted]
+    return [resolution_at[height] for height in heights]
 
 
 def _same_at(arch: Arch, resolution: Resolution) -> bool:
     smaller = arch.with_(resolution=resolution)
 
-    def operators(one):
-        return [layer.op for _, layer, _ in expand(one).layers()]
+    def operators(network):
+        return [layer.op for _, layer, _ in expand(network).layers()]
 
-    return possible_cost(smaller) is not None and operators(smaller) == operators(arch)
+    return cost_or_none(smaller) is not None and operators(smaller) == operators(arch)

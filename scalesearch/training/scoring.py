@@ -1,4 +1,4 @@
-"""What a network gives for the images of a split, and how good that is."""
+"""Scores a network on the images of a split."""
 
 from __future__ import annotations
 
@@ -12,16 +12,26 @@ from torch import nn
 from scalesearch.arch import Arch
 from scalesearch.counting import peak_memory
 from scalesearch.training.learners import Learner
-from scalesearch.training.memory import USED, free_on, ran_out
-from scalesearch.training.pictures import Normal, Pictures, normalised, resized
+from scalesearch.training.memory import USABLE_SHARE, free_bytes, is_out_of_memory
+from scalesearch.training.pictures import Normalisation, Pictures, resize_images, uint8_to_float
 from scalesearch.training.precision import autocast
 from scalesearch.trials import Recipe
 
-AT_ONCE = 512  # images, at most
+MAX_BATCH = 512  # images
 
 
 class Scorer:
-    """Scores `network`, whose architecture is `arch`, on splits by a task's metrics."""
+    """Scores a network on splits by a task's metrics.
+
+    Args:
+        network: In the architecture `arch`; it is put into eval mode.
+        arch: Its architecture.
+        task: Says what is kept of the outputs, and the metrics.
+        recipe: The training's recipe.
+        normal: How the network's input is normalised.
+        split: Returns a split's images by its name.
+        device: Where to compute.
+    """
 
     def __init__(
         self,
@@ -29,50 +39,56 @@ class Scorer:
         arch: Arch,
         learner: Learner[Any, Any],
         recipe: Recipe,
-        normal: Normal,
+        normal: Normalisation,
         split: Callable[[str], Pictures],
         device: torch.device,
     ):
         self.network, self.arch, self.learner, self.normal = network, arch, learner, normal
         self.recipe, self.split, self.device = recipe, split, device
 
-    def shown(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 images as the network takes them."""
-        return self.normal.of(normalised(resized(images, self.arch.resolution)))
+    def network_input(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns uint8 images as the network takes them: resized and normalised."""
+        return self.normal.of(uint8_to_float(resize_images(images, self.arch.resolution)))
 
     @cached_property
-    def _at_once(self) -> int:
-        count, room = AT_ONCE, USED * free_on(self.device)
-        while count > 1 and peak_memory(self.arch, count) > room:
+    def _max_batch(self) -> int:
+        count, available = MAX_BATCH, USABLE_SHARE * free_bytes(self.device)
+        while count > 1 and peak_memory(self.arch, count) > available:
             count //= 2
         return count
 
     @torch.no_grad()
-    def _kept(self, split: str, precision: str) -> Iterator[Any]:
-        """What the task keeps of the outputs, part by part."""
+    def _scored_parts(self, split: str, precision: str) -> Iterator[Any]:
+        """Yields what the task keeps of the network's outputs, batch by batch.
+
+        Batches that do not fit into memory are halved.
+        """
         self.network.eval()
         pictures = self.split(split)
-        waiting = list(torch.arange(len(pictures)).split(self._at_once))
-        while waiting:
-            part = waiting.pop(0)
+        queue = list(torch.arange(len(pictures)).split(self._max_batch))
+        while queue:
+            part = queue.pop(0)
             try:
                 with autocast(self.device, precision):
-                    out = self.network(self.shown(pictures.images(part)))
+                    out = self.network(self.network_input(pictures.images(part)))
             except (RuntimeError, MemoryError) as error:
-                if not ran_out(error) or len(part) == 1:
+                if not is_out_of_memory(error) or len(part) == 1:
                     raise
-                waiting = [*part.tensor_split(2), *waiting]
+                queue = [*part.tensor_split(2), *queue]
                 continue
             yield self.learner.kept(self.arch, out, pictures.labels[part.to(self.device)], self.recipe)
 
     def scores(self, split: str, precision: str) -> dict[str, float]:
-        """`{"val_loss": …}` and the task's score, of a split."""
-        found = self.learner.metrics(list(self._kept(split, precision)), self.split(split).labels)
-        return {f"{split}_{name}": value for name, value in found.items()}
+        """Returns the metrics of a split by name, with the split before it: `{"val_loss": …}`."""
+        values = self.learner.metrics(list(self._scored_parts(split, precision)), self.split(split).labels)
+        return {f"{split}_{name}": value for name, value in values.items()}
 
     def final_scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
-        """All scores of a split in 32 bits, as others will run the network, and what is kept beside them, by class."""
-        parts, labels = list(self._kept(split, "fp32")), self.split(split).labels
-        more, details = self.learner.details(parts, labels)
-        found = self.learner.metrics(parts, labels) | more
-        return {f"{split}_{name}": value for name, value in found.items()}, details
+        """Returns all scores of a split, and the task's details by class.
+
+        They are computed in 32 bits, as others will run the network.
+        """
+        parts, labels = list(self._scored_parts(split, "fp32")), self.split(split).labels
+        extra, details = self.learner.details(parts, labels)
+        values = self.learner.metrics(parts, labels) | extra
+        return {f"{split}_{name}": value for name, value in values.items()}, details

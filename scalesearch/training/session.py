@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from scalesearch.arch import expand
-from scalesearch.data import Mark, marked_uri
+from scalesearch.data import Mark, drawing_uri
 from scalesearch.files import save_tensors, save_text, stamp, whole
 from scalesearch.network import Network, build, measure
 from scalesearch.plain_data import PlainDict, PlainMapping
-from scalesearch.training.pictures import Normal
+from scalesearch.training.pictures import Normalisation
 from scalesearch.training.team import ALONE, Team
 from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.training.zero_cost import BATCH, proxies
@@ -92,13 +92,13 @@ class Session:
         teacher.load_state_dict(load_file(self.place.folder / self.job.teacher_weights))
         return teacher
 
-    def _normal(self) -> Normal:
+    def _normal(self) -> Normalisation:
         """Returns the normalisation of images that the weights in `init` were trained with."""
         if not self.init or not self._weights(INIT).exists():
-            return Normal()
+            return Normalisation()
         with safe_open(self._weights(INIT), "pt") as file:
             preparation = json.loads((file.metadata() or {}).get("preparation", "{}"))
-        return Normal(tuple(preparation["mean"]), tuple(preparation["std"])) if preparation else Normal()
+        return Normalisation(tuple(preparation["mean"]), tuple(preparation["std"])) if preparation else Normalisation()
 
     def _resume(self) -> None:
         """Goes on from where a kill left the job, else from the checkpoint of the rung before; without either the
@@ -231,7 +231,7 @@ class Session:
                 Mark((x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height), "", c)
                 for c, x1, y1, x2, y2 in boxes
             ]
-            pictures.append(marked_uri(pixels, marks))
+            pictures.append(drawing_uri(pixels, marks))
         return pictures
 
     def _facts(self) -> Outcome:

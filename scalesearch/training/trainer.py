@@ -14,22 +14,22 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from scalesearch.arch import Arch, named_structure
+from scalesearch.arch import Arch, structure_digest
 from scalesearch.data import Source, load
 from scalesearch.network import Network, Outputs, build
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.training.augmenting import Augmentation
 from scalesearch.training.learners import learner_of
-from scalesearch.training.memory import free_on, largest_batch, ran_out
-from scalesearch.training.optimizing import optimizer_of, schedule_of
-from scalesearch.training.pictures import Normal, Pictures
-from scalesearch.training.precision import autocast, precision_on
+from scalesearch.training.memory import free_bytes, is_out_of_memory, largest_batch
+from scalesearch.training.optimizing import build_optimizer, build_schedule
+from scalesearch.training.pictures import Normalisation, Pictures
+from scalesearch.training.precision import autocast, choose_precision
 from scalesearch.training.progressive import resolutions
 from scalesearch.training.scoring import Scorer
 from scalesearch.training.team import ALONE, Team
-from scalesearch.trials import TASKS, Recipe, Task, grown, levels
+from scalesearch.trials import TASKS, Recipe, Task, grown_rate, levels
 
-NORMAL = Normal()
+NORMAL = Normalisation()
 VALIDATING = 0.05  # share of an epoch's work that validation may take; a training step costs three forward passes
 
 
@@ -63,7 +63,7 @@ class Trainer:
         seed: int,
         device: str = "cpu",
         task: Task = TASKS["classification"],
-        normal: Normal = NORMAL,
+        normal: Normalisation = NORMAL,
         teacher: Network | None = None,
         share: float = 1.0,
         team: Team = ALONE,
@@ -90,12 +90,12 @@ class Trainer:
         self.train_labels = self.split("train").labels
         arch = self.learner.fitted(arch, self.train_labels)
         rate = arch.drop_path if recipe.drop_path is None else recipe.drop_path
-        self.arch = arch.with_(drop_path=grown(rate, recipe.drop_path_growth * recipe.phi))
+        self.arch = arch.with_(drop_path=grown_rate(rate, recipe.drop_path_growth * recipe.phi))
         self.model = build(self.arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self.model.head.modules():
             if isinstance(module, nn.Dropout):
                 rate = module.p if recipe.dropout is None else recipe.dropout
-                module.p = grown(rate, recipe.dropout_growth * recipe.phi)
+                module.p = grown_rate(rate, recipe.dropout_growth * recipe.phi)
         self.learner.initialise(self.model)
         self.model = self.team.with_shared_norms(self.model, self.device)
         weights = self.learner.importance(self.train_labels) if recipe.balance != "none" else None
@@ -104,14 +104,14 @@ class Trainer:
         batches = len(self.train_labels) / recipe.batch_size
         self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
         self.steps = recipe.epochs * self.steps_per_epoch
-        free = round(self.share * free_on(self.device))
+        free = round(self.share * free_bytes(self.device))
         self.micro_batch = self.team.least(largest_batch(self.arch, recipe, free))
-        self.precision = precision_on(self.device, recipe.precision, self.arch)
+        self.precision = choose_precision(self.device, recipe.precision, self.arch)
         halves = self.precision == "fp16" and self.device.type != "cpu"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
         self.resolutions = resolutions(self.arch, recipe)
-        self.optimizer = optimizer_of(self.model, recipe)
-        self.schedule = schedule_of(self.optimizer, recipe, self.steps, len(levels(len(self.model.stages))))
+        self.optimizer = build_optimizer(self.model, recipe)
+        self.schedule = build_schedule(self.optimizer, recipe, self.steps, len(levels(len(self.model.stages))))
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.trained = self.team.wrapped(self.model, self.device)
@@ -126,7 +126,7 @@ class Trainer:
             keep = round(len(labels) * self.recipe.data_share)
             if name == "train" and keep < len(labels):
                 chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.seed))[:keep]
-                pixels, labels = pixels.of(chosen.numpy()), labels[chosen]
+                pixels, labels = pixels.select(chosen.numpy()), labels[chosen]
             self._splits[name] = Pictures(pixels, labels, self.device)
         return self._splits[name]
 
@@ -201,7 +201,7 @@ class Trainer:
                 )
                 break
             except (RuntimeError, MemoryError) as error:
-                if not ran_out(error) or self.team.size > 1:  # the others would wait for what never comes
+                if not is_out_of_memory(error) or self.team.size > 1:  # the others would wait for what never comes
                     raise
                 if self.micro_batch == 1:
                     raise TrainingFailed(f"one image alone needs more memory than there is: {error}"[:300]) from None
@@ -296,13 +296,13 @@ class Trainer:
     def sample(self, count: int) -> tuple[torch.Tensor, Any]:
         """Returns the first images for training as the network takes them, `(N, C, H, W)`, and their labels."""
         pictures, which = self.split("train"), torch.arange(min(count, len(self.train_labels)))
-        return self.scorer.shown(pictures.images(which)), pictures.labels[which.to(self.device)]
+        return self.scorer.network_input(pictures.images(which)), pictures.labels[which.to(self.device)]
 
     @property
     def built(self) -> str:
         """16 hex digits that name the tensors of the trained module and the shape of its images."""
         tensors = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
-        return named_structure(tensors, (self.data.channels, *self.arch.sides))[:16]
+        return structure_digest(tensors, (self.data.channels, *self.arch.sides))[:16]
 
     @property
     def seconds(self) -> float:

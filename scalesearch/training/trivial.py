@@ -1,4 +1,7 @@
-"""TrivialAugment (Müller & Hutter 2021, the wide space): one change an image, its strength uniformly at random."""
+"""TrivialAugment (Müller & Hutter 2021, the wide space).
+
+Each image has one change, with a uniformly random strength.
+"""
 
 from __future__ import annotations
 
@@ -8,72 +11,77 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from scalesearch.training.pictures import grey
+from scalesearch.training.pictures import to_grey
 
 GEOMETRY = ("identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 LEVELS = 31  # of strength
 
 
-class Trivial:
-    """What was drawn for a batch: a change and a strength from 0 to 1 for each image, half of them the other way."""
+class TrivialAugment:
+    """Holds what was drawn for a batch of `n` images: a change each, and its strength from 0 to 1.
+
+    `signed` is the strength with a random sign.
+    """
 
     def __init__(self, n: int):
         self.kind = torch.randint(len(GEOMETRY) + len(COLOURS), (n,))
         self.strength = torch.randint(LEVELS, (n,)) / (LEVELS - 1)
         self.signed = self.strength * torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
 
-    def moved(self, moves: torch.Tensor, tall: float = 1.0) -> torch.Tensor:
-        """`moves`, `(n, 2, 3)`, with what changes the geometry of images `tall` times as high as wide laid before
-        them."""
-        n, of = len(moves), lambda name: torch.where(self.kind == GEOMETRY.index(name), self.signed, 0.0)
-        angle = of("rotate") * math.radians(135)
+    def apply_geometry(self, moves: torch.Tensor, height_ratio: float = 1.0) -> torch.Tensor:
+        """Returns `moves`, `(n, 2, 3)`, preceded by the drawn changes of geometry.
+
+        The images are `height_ratio` times as high as wide.
+        """
+        n, strength_of = len(moves), lambda name: torch.where(self.kind == GEOMETRY.index(name), self.signed, 0.0)
+        angle = strength_of("rotate") * math.radians(135)
         one, zero = torch.ones(n), torch.zeros(n)
         cos, sin = angle.cos(), angle.sin()
-        turn = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero, zero, zero, one], 1)
-        move = torch.stack(
+        rotation = torch.stack([cos, -sin * height_ratio, zero, sin / height_ratio, cos, zero, zero, zero, one], 1)
+        shear_and_shift = torch.stack(
             [
                 one,
-                of("shear_x") * 0.99 * tall,
-                of("translate_x") * 0.5,
-                of("shear_y") * 0.99 / tall,
+                strength_of("shear_x") * 0.99 * height_ratio,
+                strength_of("translate_x") * 0.5,
+                strength_of("shear_y") * 0.99 / height_ratio,
                 one,
-                of("translate_y") * 0.5,
+                strength_of("translate_y") * 0.5,
                 zero,
                 zero,
                 one,
             ],
             1,
         )
-        return moves @ turn.view(n, 3, 3) @ move.view(n, 3, 3)
+        return moves @ rotation.view(n, 3, 3) @ shear_and_shift.view(n, 3, 3)
 
-    def recoloured(self, images: torch.Tensor) -> torch.Tensor:
-        """Images from -1 to 1 with what changes the colours."""
-        shown = images.clone()
+    def apply_colours(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns images from -1 to 1 after the drawn changes of colour."""
+        augmented = images.clone()
         for number, change in enumerate(COLOURS.values(), len(GEOMETRY)):
-            which = torch.nonzero(self.kind == number).flatten()
-            if len(which):
-                there = which.to(images.device)
-                levels = (shown[there].clamp(-1, 1) + 1) / 2
+            rows = torch.nonzero(self.kind == number).flatten()
+            if len(rows):
+                device_rows = rows.to(images.device)
+                levels = (augmented[device_rows].clamp(-1, 1) + 1) / 2
                 strength, signed = (
-                    drawn[which].view(-1, 1, 1, 1).to(images.device) for drawn in (self.strength, self.signed)
+                    values[rows].view(-1, 1, 1, 1).to(images.device) for values in (self.strength, self.signed)
                 )
                 changed = change(levels, strength, signed)
-                shown[there] = changed.clamp(0, 1) * 2 - 1
-        return shown
+                augmented[device_rows] = changed.clamp(0, 1) * 2 - 1
+        return augmented
 
 
 def _contrast(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    middle = grey(x).mean((1, 2, 3), keepdim=True)
-    return middle + (x - middle) * (1 + 0.99 * signed)
+    mean_grey = to_grey(x).mean((1, 2, 3), keepdim=True)
+    return mean_grey + (x - mean_grey) * (1 + 0.99 * signed)
 
 
 def _saturation(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    light = grey(x)
-    return light + (x - light) * (1 + 0.99 * signed)
+    luminance = to_grey(x)
+    return luminance + (x - luminance) * (1 + 0.99 * signed)
 
 
 def _sharpness(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    """Towards or away from a smoothed image: 3×3, the middle weighing five times as much."""
+    """Blends with a smoothed image or away from it: 3×3, the centre weighing five times as much."""
     kernel = torch.ones(3, 3, device=x.device)
     kernel[1, 1] = 5
     kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 3, 3)
@@ -82,7 +90,7 @@ def _sharpness(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) ->
 
 
 def _posterize(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    """From 8 bits down to 2."""
+    """Reduces 8 bits per channel to as few as 2."""
     step = 2 ** (strength * 6).round()
     return ((x * 255).round() / step).floor() * step / 255
 
@@ -97,13 +105,13 @@ def _autocontrast(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor)
 
 
 def _equalize(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    """Every level of a channel about as frequent as every other; in whole levels, as Pillow does it."""
+    """Makes all levels of a channel about equally frequent; in 256 whole levels, as Pillow does."""
     n, c, h, w = x.shape
     levels = (x * 255).round().long().view(n * c, h * w)
-    counted = levels.new_zeros(n * c, 256).scatter_add_(1, levels, torch.ones_like(levels))
-    last = counted.gather(1, levels.amax(1, keepdim=True))
+    histogram = levels.new_zeros(n * c, 256).scatter_add_(1, levels, torch.ones_like(levels))
+    last = histogram.gather(1, levels.amax(1, keepdim=True))
     step = (h * w - last) // 255
-    below = counted.cumsum(1) - counted
+    below = histogram.cumsum(1) - histogram
     table = ((below + step // 2) // step.clamp(min=1)).clamp(0, 255)
     return torch.where((step > 0).view(n, c, 1, 1), table.gather(1, levels).view(n, c, h, w) / 255, x)
 

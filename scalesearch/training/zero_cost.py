@@ -1,7 +1,7 @@
-"""Zero-cost proxies: what one batch of images says of a network that has not been trained.
+"""Zero-cost proxies: scores of an untrained network, computed from one batch of images.
 
-All take the freshly initialised network and leave its weights and statistics as they were. Larger is meant to be
-better.
+Every proxy takes a freshly initialised network, images, labels and a loss; larger values are meant to be
+better. `proxies` restores weights and statistics after each.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from scalesearch.trials import PROXIES
 
 BATCH = 32
 Loss = Callable[[torch.Tensor, Any], torch.Tensor]  # of outputs and labels
-MIXUP = 1e-2  # how far zen's disturbed images are from the first
+MIXUP = 1e-2  # factor of the noise that `zen` adds to its images
 
 
 def _outputs(model: nn.Module, images: torch.Tensor) -> Any:
-    """Without those of auxiliary heads."""
+    """Returns the outputs without those of auxiliary heads."""
     out = model(images)
     return out[0] if isinstance(model, Network) and model.arch.auxiliary and model.training else out
 
 
-def _flat(several: Any) -> torch.Tensor:
-    """One row for each image."""
-    return several if isinstance(several, torch.Tensor) else torch.cat([one.flatten(1) for one in several], 1)
+def _flat(outputs: Any) -> torch.Tensor:
+    """Returns several outputs as one matrix, a row for each image; a single one as it is."""
+    return outputs if isinstance(outputs, torch.Tensor) else torch.cat([output.flatten(1) for output in outputs], 1)
 
 
 def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -38,8 +38,11 @@ def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def synflow(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
-    """log Σ |w · ∂R/∂w|, R the sum of the outputs on an image of ones with all weights made positive and no norms
-    (Tanaka et al. 2020)."""
+    """Returns log Σ |w · ∂R/∂w| over weights of two or more dimensions (Tanaka et al. 2020).
+
+    R is the sum of the outputs on an image of ones, with all weights made positive and the norms' statistics
+    reset.
+    """
     model = copy.deepcopy(model).double().eval()
     with torch.no_grad():
         for module in model.modules():
@@ -53,13 +56,13 @@ def synflow(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> 
 
 
 def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
-    """log |det K|, K the number of activations whose sign two images share (Mellor et al. 2021)."""
+    """Returns log |det K|, where K counts the activations whose sign two images share (Mellor et al. 2021)."""
     agree = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
 
     def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         if inputs[0].ndim > 1 and len(inputs[0]) == len(images):
-            on = (inputs[0].detach().flatten(1) > 0).double()
-            agree.add_(on @ on.T + (1 - on) @ (1 - on).T)
+            active = (inputs[0].detach().flatten(1) > 0).double()
+            agree.add_(active @ active.T + (1 - active) @ (1 - active).T)
 
     kinds = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.Hardswish)
     hooks = [module.register_forward_hook(record) for module in model.modules() if isinstance(module, kinds)]
@@ -74,7 +77,7 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> f
 
 
 def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
-    """The norm of the loss's gradient (Abdelfattah et al. 2021)."""
+    """Returns the norm of the loss's gradient by all weights (Abdelfattah et al. 2021)."""
     model.train()
     model.zero_grad(set_to_none=True)
     loss(_outputs(model, images), labels).backward()
@@ -82,7 +85,10 @@ def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -
 
 
 def jacov(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
-    """How little the outputs' derivatives by the image correlate between images (Mellor et al. 2020, version 1)."""
+    """Returns a score that is larger the less the outputs' derivatives by the image correlate between images.
+
+    Source: Mellor et al. (2020), version 1.
+    """
     model.train()
     x = images.clone().requires_grad_()
     _logits(model, x).sum().backward()
@@ -95,12 +101,15 @@ def jacov(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> fl
 
 
 def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
-    """Zen-score (Lin et al. 2021): log of how much the last maps move when noise is disturbed a little, and of the
-    scale that batch norms take away before them."""
+    """Returns the Zen-score (Lin et al. 2021).
+
+    It is the log of how much the head's inputs change when noise images are perturbed a little, plus the log
+    of the scales that batch norms divide by.
+    """
     model.train()
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(images.shape, generator=generator).to(images)
-    other = noise + MIXUP * torch.randn(images.shape, generator=generator).to(images)
+    perturbed = noise + MIXUP * torch.randn(images.shape, generator=generator).to(images)
     scales: list[float] = []
 
     def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
@@ -108,47 +117,50 @@ def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> floa
 
     hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     with torch.no_grad():
-        maps = [_before_head(model, x) for x in (noise, other)]
+        maps = [_before_head(model, x) for x in (noise, perturbed)]
     for hook in hooks:
         hook.remove()
-    moved = (maps[0] - maps[1]).abs().mean().item()
-    return math.log(moved + 1e-12) + sum(scales) / 2
+    difference = (maps[0] - maps[1]).abs().mean().item()
+    return math.log(difference + 1e-12) + sum(scales) / 2
 
 
 def _before_head(model: Any, x: torch.Tensor) -> torch.Tensor:
-    """What the head is given."""
-    taken: list[torch.Tensor] = []
+    """Returns the inputs of the head, a row for each image where there are several."""
+    captured: list[torch.Tensor] = []
     hook = model.head.register_forward_pre_hook(
-        lambda module, inputs: taken.append(_flat(inputs if len(inputs) > 1 else inputs[0]))
+        lambda module, inputs: captured.append(_flat(inputs if len(inputs) > 1 else inputs[0]))
     )
     model(x)
     hook.remove()
-    return taken[0].float()
+    return captured[0].float()
 
 
-COMPUTED: dict[str, Callable[[nn.Module, torch.Tensor, Any, Loss], float]] = {
+PROXY_FUNCTIONS: dict[str, Callable[[nn.Module, torch.Tensor, Any, Loss], float]] = {
     "synflow": synflow,
     "naswot": naswot,
     "grad_norm": grad_norm,
     "jacov": jacov,
     "zen": zen,
 }
-assert tuple(COMPUTED) == PROXIES
+assert tuple(PROXY_FUNCTIONS) == PROXIES
 
 
 def proxies(
     model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss, names: Iterable[str] = PROXIES
 ) -> dict[str, float]:
-    """`{"proxy.synflow": …}` on the first images of a batch. One that cannot be computed is left out."""
+    """Computes proxies by name on the first images of a batch: `{"proxy.synflow": …}`.
+
+    Values that are not finite are left out. The network, its mode and the random state are as before.
+    """
     state = copy.deepcopy(model.state_dict())
-    random, mode = torch.get_rng_state(), model.training
-    found = {}
+    rng_state, was_training = torch.get_rng_state(), model.training
+    values = {}
     for name in names:
-        value = COMPUTED[name](model, images[:BATCH], labels[:BATCH], loss)
+        value = PROXY_FUNCTIONS[name](model, images[:BATCH], labels[:BATCH], loss)
         model.load_state_dict(state)
         if math.isfinite(value):
-            found[f"proxy.{name}"] = value
+            values[f"proxy.{name}"] = value
     model.zero_grad(set_to_none=True)
-    model.train(mode)
-    torch.set_rng_state(random)
-    return found
+    model.train(was_training)
+    torch.set_rng_state(rng_state)
+    return values

@@ -3,7 +3,7 @@ from .events import Event as Event, Observer as Observer, broadcast as broadcast
 from .job import WAIT as WAIT, Job as Job, Jobs as Jobs, Wait as Wait
 from .log import TrialLog as TrialLog, opened_log as opened_log
 from .place import Place as Place
-from .recipe import PROXIES as PROXIES, RECIPES as RECIPES, Recipe as Recipe, grown as grown, levels as levels
+from .recipe import PROXIES as PROXIES, RECIPES as RECIPES, Recipe as Recipe, grown_rate as grown_rate, levels as levels
 from .score import Score as Score, format_score as format_score
 from .tasks import TASKS as TASKS, Task as Task, task_of as task_of
 from .trial import (

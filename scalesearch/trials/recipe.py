@@ -114,13 +114,16 @@ class Recipe:
         """The first epoch without mosaics."""
         return self.epochs - round(self.plain_end * self.epochs)
 
-    def grown(self, phi: float) -> Recipe:
-        """The recipe of the family's member at φ."""
+    def at_phi(self, phi: float) -> Recipe:
+        """Returns the recipe of the family's member at φ."""
         return replace(self, phi=phi) if self.dropout_growth or self.drop_path_growth else self
 
     def frozen(self, stages: int) -> int:
-        """How many of a network's levels, from the stem up, never learn. Raises `InputError` where `freeze_until` names
-        none of them."""
+        """Returns how many of a network's levels, from the stem up, never learn.
+
+        Raises:
+            InputError: If `freeze_until` names none of them.
+        """
         order = levels(stages)
         if self.freeze_until not in ("", *order[:-1]):
             raise InputError(f"takes {', '.join(order[:-1])}; got {self.freeze_until!r}", "freeze_until")
@@ -128,13 +131,13 @@ class Recipe:
 
 
 def levels(stages: int) -> list[str]:
-    """What a network of so many stages is made of from the stem up: where thawing and rates by depth count."""
+    """Returns the names of a network's levels from the stem up, by which thawing and learning rates go."""
     return ["stem", *(f"stages.{i}" for i in range(stages)), "head"]
 
 
-def grown(rate: float, more: float) -> float:
-    """A rate that grows up to a bound."""
-    return min(MOST_DROPPED, rate + more) if more else rate
+def grown_rate(rate: float, growth: float) -> float:
+    """Returns a rate plus its growth, up to a bound."""
+    return min(MOST_DROPPED, rate + growth) if growth else rate
 
 
 RECIPES = {

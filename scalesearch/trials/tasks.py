@@ -80,7 +80,7 @@ class Task(Protocol):
 
     def images(self, data: Source, split: str) -> int | None:
         """Returns how many images the score is a share of; None where it is no such share."""
-        return data.examples(split) if self.of_images else None
+        return data.image_count(split) if self.of_images else None
 
     def takes(self, arch: Arch) -> bool:
         """Returns whether a network's head is for this task."""

@@ -1,7 +1,10 @@
-"""Weights in: our own files, torchvision's, timm's and Ultralytics' state dicts, Darknet's .weights, the Hugging Face
-Hub; and predictions with them.
+"""Loads weights into networks and predicts with them.
 
-In: a built network and a file. Out: the same network with all of the file's tensors, or an error and nothing changed.
+Formats: our own files, state dicts of torchvision, timm and Ultralytics, Darknet's .weights, the Hugging
+Face Hub.
+
+In: a built network and a file. Out: the same network with all of the file's tensors, or an error and
+nothing changed.
 """
 
 from lazy_loader import attach_stub

@@ -1,19 +1,23 @@
-from .described import arch_said as arch_said, classes_of as classes_of, preparation_of as preparation_of
 from .detecting import (
     Detections as Detections,
     Threshold as Threshold,
+    count_pictures as count_pictures,
     detect as detect,
-    how_many as how_many,
     is_video as is_video,
 )
 from .evaluating import evaluate as evaluate
-from .files import local as local, told as told
+from .files import file_metadata as file_metadata, local_file as local_file
 from .loading import load_weights as load_weights
+from .metadata import (
+    arch_from_metadata as arch_from_metadata,
+    class_names_of as class_names_of,
+    preparation_of as preparation_of,
+)
 from .peers import (
     LIBRARIES as LIBRARIES,
-    known_to as known_to,
+    libraries_with as libraries_with,
     peer_weights as peer_weights,
-    trained_with as trained_with,
+    with_library_eps as with_library_eps,
 )
 from .predicting import Prediction as Prediction, find as find, predict as predict
 from .scoring_boxes import evaluate_boxes as evaluate_boxes

@@ -1,4 +1,4 @@
-"""Images and videos → boxes with classes and scores, in the photo's or frame's own pixels."""
+"""Detects objects in images and videos: boxes with classes and scores, in pixels of the photo or frame."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from scalesearch.data import VIDEO_SUFFIXES, File, Placed, frame_count, frames, letterboxed
+from scalesearch.data import VIDEO_SUFFIXES, File, Letterbox, frame_count, frames, letterbox_image
 from scalesearch.errors import InputError, WorkFailed, numbered
 from scalesearch.machine import cores
-from scalesearch.network import Network, Suppressed, decoder, fused, suppressed
-from scalesearch.training import every_channel
-from scalesearch.weights.predicting import PHOTOS, Found
+from scalesearch.network import Network, NmsResult, decoder, fused_copy, non_max_suppression
+from scalesearch.training import values_per_channel
+from scalesearch.weights.predicting import PHOTO_CHANNELS, InputFiles
 from scalesearch.zoo import Preprocessing
 
 
 class Box(NamedTuple):
-    """First corner, width and height in pixels of the photo as it stands upright."""
+    """A box in an upright photo: class, score in [0, 1], top left corner, width and height in pixels."""
 
     class_: int
     score: float
@@ -34,8 +34,10 @@ class Box(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """The boxes of an image, the likeliest first, and its own sides; of a frame its number in the video, from 0, and
-    when it is shown."""
+    """The boxes of one image, best first, with the image's width and height in pixels.
+
+    For a frame of a video, `frame` is its number from 0 and `seconds` its time in the video.
+    """
 
     image: Path
     width: int
@@ -46,8 +48,14 @@ class Detections(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """Which boxes stay: those likelier than `confidence`, that no likelier one of their class covers by more
-    than `iou`, the `most` likeliest of an image; of all classes or `only` some."""
+    """Which boxes are kept.
+
+    Attributes:
+        confidence: Boxes must score higher than this, in [0, 1].
+        iou: A box goes if a better one of its class overlaps it by more than this, in [0, 1].
+        most: At most so many boxes per image are kept, the best ones.
+        only: Numbers of the only classes to report; None for all.
+    """
 
     confidence: float = 0.25
     iou: float = 0.7
@@ -55,11 +63,11 @@ class Threshold(NamedTuple):
     only: Sequence[int] | None = None
 
 
-USUAL = Threshold()
+DEFAULT_THRESHOLD = Threshold()
 
 
 class Picture(NamedTuple):
-    """An image, or a frame of a video; `file` is None of what is neither."""
+    """An image or a frame of a video; `file` holds its path or pixels, or None if a video cannot be read."""
 
     path: Path
     file: File | None
@@ -68,21 +76,25 @@ class Picture(NamedTuple):
 
 
 def is_video(path: Path) -> bool:
-    """By its name."""
+    """Returns whether `path` has the suffix of a video."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def how_many(found: Found, every: int = 1) -> int | None:
-    """Images, and frames of videos as these say; None where one doesn't.
+def count_pictures(files: InputFiles, every: int = 1) -> int | None:
+    """Counts the images and video frames that `detect` looks at, as far as the videos state their length.
 
-    Raises `InputError` for a named video that can't be read.
+    Returns:
+        The count, or None if a video does not state its length.
+
+    Raises:
+        InputError: If an explicitly named video cannot be read.
     """
     total = 0
-    for path in [*found.named, *found.in_folders]:
+    for path in [*files.explicit, *files.in_folders]:
         try:
             count = frame_count(path, every) if is_video(path) else 1
         except InputError:
-            if path in found.named:
+            if path in files.explicit:
                 raise
             count = 1
         if count is None:
@@ -93,44 +105,58 @@ def how_many(found: Found, every: int = 1) -> int | None:
 
 def detect(
     model: Network,
-    found: Found,
+    files: InputFiles,
     preparation: Preprocessing,
-    threshold: Threshold = USUAL,
+    threshold: Threshold = DEFAULT_THRESHOLD,
     batch: int = 8,
     device: str = "cpu",
     every: int = 1,
 ) -> Iterator[Detections | Path]:
-    """The boxes in every image and in every so manieth frame of every video, in order; a file in a folder that can't be
-    read comes back as its path.
+    """Yields the boxes in images and in frames of videos, in order.
 
-    Images are put upright and into a letterbox; boxes are brought back and cut at the photo's edges. Raises
-    `InputError` for a model that is no detector, and for a named file that can't be read, before anything is looked
-    for.
+    Images are put upright and letterboxed; boxes are mapped back to the photo and clipped at its edges.
+
+    Args:
+        model: A detector with trained weights.
+        files: Images and videos (`find`).
+        preparation: How pixels are normalised for these weights.
+        threshold: Which boxes are kept.
+        batch: Images per forward pass.
+        device: A torch device.
+        every: Of a video, only every `every`-th frame is looked at.
+
+    Yields:
+        `Detections`, or the path of a file from a folder that cannot be read.
+
+    Raises:
+        InputError: If `model` is no detector, or an explicitly named file cannot be read (raised before the
+            first result).
+        WorkFailed: If the network's outputs are not finite.
     """
     decode = decoder(model.arch).to(device)
-    for path in found.named:
+    for path in files.explicit:
         if is_video(path):
             frame_count(path)
         else:
-            _taken(Picture(path, path), model)
-    model = fused(model).to(device)
-    look = partial(_looked_at, model, decode, preparation, threshold, device)
-    waiting: list[tuple[Picture, np.ndarray, Placed]] = []
-    for picture, taken in _ahead(_pictures(found, every), model, 2 * batch):
-        if taken is None:
-            yield from look(waiting)
-            waiting = []
+            _letterboxed(Picture(path, path), model)
+    model = fused_copy(model).to(device)
+    detect_pending = partial(_detect_batch, model, decode, preparation, threshold, device)
+    pending: list[tuple[Picture, np.ndarray, Letterbox]] = []
+    for picture, letterbox in _prefetched(_pictures(files, every), model, 2 * batch):
+        if letterbox is None:
+            yield from detect_pending(pending)
+            pending = []
             yield picture.path
             continue
-        waiting.append((picture._replace(file=None), *taken))
-        if len(waiting) == batch:
-            yield from look(waiting)
-            waiting = []
-    yield from look(waiting)
+        pending.append((picture._replace(file=None), *letterbox))
+        if len(pending) == batch:
+            yield from detect_pending(pending)
+            pending = []
+    yield from detect_pending(pending)
 
 
-def _pictures(found: Found, every: int) -> Iterator[Picture]:
-    for number, path in enumerate([*found.named, *found.in_folders]):
+def _pictures(files: InputFiles, every: int) -> Iterator[Picture]:
+    for number, path in enumerate([*files.explicit, *files.in_folders]):
         if not is_video(path):
             yield Picture(path, path)
             continue
@@ -138,87 +164,103 @@ def _pictures(found: Found, every: int) -> Iterator[Picture]:
             for frame in frames(path, every):
                 yield Picture(path, frame.pixels, frame.number, frame.seconds)
         except InputError:
-            if number < len(found.named):
+            if number < len(files.explicit):
                 raise
             yield Picture(path, None)
 
 
-def _ahead(
-    pictures: Iterable[Picture], model: Network, most: int
-) -> Iterator[tuple[Picture, tuple[np.ndarray, Placed] | None]]:
-    """The images in order, `most` of them read while the network looks at others; None where one is none."""
+def _prefetched(
+    pictures: Iterable[Picture], model: Network, limit: int
+) -> Iterator[tuple[Picture, tuple[np.ndarray, Letterbox] | None]]:
+    """Yields the images in order, reading up to `limit` ahead in threads; None for one that cannot be read."""
 
-    def taken(picture: Picture) -> tuple[np.ndarray, Placed] | None:
+    def read_or_none(picture: Picture) -> tuple[np.ndarray, Letterbox] | None:
         try:
-            return _taken(picture, model)
+            return _letterboxed(picture, model)
         except InputError:
             return None
 
     with ThreadPoolExecutor(cores()) as pool:
-        coming: deque[tuple[Picture, Future]] = deque()
+        queue: deque[tuple[Picture, Future]] = deque()
         for picture in pictures:
-            coming.append((picture, pool.submit(taken, picture)))
-            if len(coming) > most:
-                first, there = coming.popleft()
-                yield first, there.result()
-        for first, there in coming:
-            yield first, there.result()
+            queue.append((picture, pool.submit(read_or_none, picture)))
+            if len(queue) > limit:
+                oldest, future = queue.popleft()
+                yield oldest, future.result()
+        for oldest, future in queue:
+            yield oldest, future.result()
 
 
-def _taken(picture: Picture, model: Network) -> tuple[np.ndarray, Placed]:
+def _letterboxed(picture: Picture, model: Network) -> tuple[np.ndarray, Letterbox]:
     channels = model.arch.channels
-    if channels not in PHOTOS:
+    if channels not in PHOTO_CHANNELS:
         raise InputError(
             f"is a photo, and the network takes images of {numbered(channels, 'channel')}", str(picture.path)
         )
     if picture.file is None:
         raise InputError("can't be read", str(picture.path))
     try:
-        return letterboxed(picture.file, model.arch.resolution, channels)
+        return letterbox_image(picture.file, model.arch.resolution, channels)
     except ValueError as error:
         raise InputError(f"is no image that can be read ({error})", str(picture.path)) from None
 
 
-def batch_of(images: Sequence[np.ndarray], prepare: Preprocessing, device: str) -> torch.Tensor:
-    """Images `(height, width, channels)` as a network takes them, channels last in memory."""
-    there = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().div_(255)
+def to_batch(images: Sequence[np.ndarray], prepare: Preprocessing, device: str) -> torch.Tensor:
+    """Stacks images into a normalised network input.
+
+    Args:
+        images: uint8 arrays `(height, width, channels)` of one size.
+        prepare: Mean and standard deviation of pixels in [0, 1].
+        device: A torch device.
+
+    Returns:
+        float32 `(batch, channels, height, width)`, channels last in memory.
+    """
+    batch = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().div_(255)
     mean, std = (
-        torch.tensor(every_channel(values, there.shape[1]), device=device).view(-1, 1, 1)
+        torch.tensor(values_per_channel(values, batch.shape[1]), device=device).view(-1, 1, 1)
         for values in (prepare.mean, prepare.std)
     )
-    there = there.sub_(mean) if mean.any() else there
-    return there if (std == 1).all() else there.div_(std)
+    batch = batch.sub_(mean) if mean.any() else batch
+    return batch if (std == 1).all() else batch.div_(std)
 
 
-def _looked_at(
+def _detect_batch(
     model: Network,
     decode: nn.Module,
     prepare: Preprocessing,
     threshold: Threshold,
     device: str,
-    images: Sequence[tuple[Picture, np.ndarray, Placed]],
+    images: Sequence[tuple[Picture, np.ndarray, Letterbox]],
 ) -> Iterator[Detections]:
     if not images:
         return
     with torch.inference_mode():
-        boxes, scores = decode(model(batch_of([pixels for _, pixels, _ in images], prepare, device)))
+        boxes, scores = decode(model(to_batch([pixels for _, pixels, _ in images], prepare, device)))
     finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().flatten(1).all(1)
     if not finite.all():
         raise WorkFailed(f"{images[int((~finite).nonzero()[0])][0].path}: the network's outputs are no finite numbers")
-    found = suppressed(
-        boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most, only=threshold.only
+    suppressed_boxes = non_max_suppression(
+        boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most, only_classes=threshold.only
     )
-    for (picture, _, placed), own in zip(images, found):
+    for (picture, _, placed), image_boxes in zip(images, suppressed_boxes):
         yield Detections(
-            picture.path, placed.width, placed.height, list(brought_back(own, placed)), picture.frame, picture.seconds
+            picture.path,
+            placed.width,
+            placed.height,
+            list(boxes_in_photo(image_boxes, placed)),
+            picture.frame,
+            picture.seconds,
         )
 
 
-def brought_back(found: Suppressed, placed: Placed) -> Iterator[Box]:
-    """Boxes in pixels of the photo, cut at its edges."""
-    corner = torch.tensor([placed.left, placed.top] * 2, device=found.boxes.device)
-    there = (found.boxes - corner) * torch.tensor(placed.pixels * 2, device=found.boxes.device)
-    for (x, y, right, bottom), score, class_ in zip(there.tolist(), found.scores.tolist(), found.classes.tolist()):
+def boxes_in_photo(result: NmsResult, placed: Letterbox) -> Iterator[Box]:
+    """Yields the boxes of a letterboxed image in pixels of the photo, clipped at its edges."""
+    corner = torch.tensor([placed.left, placed.top] * 2, device=result.boxes.device)
+    photo_corners = (result.boxes - corner) * torch.tensor(placed.pixels * 2, device=result.boxes.device)
+    for (x, y, right, bottom), score, class_ in zip(
+        photo_corners.tolist(), result.scores.tolist(), result.classes.tolist()
+    ):
         x, right = (min(max(v, 0.0), placed.width) for v in (x, right))
         y, bottom = (min(max(v, 0.0), placed.height) for v in (y, bottom))
         if right > x and bottom > y:

@@ -1,4 +1,4 @@
-"""Images with known classes → how many of them a network gets right."""
+"""Scores a classifier on images with known classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH = 64
 
 
 class Evaluation(NamedTuple):
-    """Shares of images whose class is the likeliest and among the five likeliest; mean cross-entropy in nats."""
+    """Shares of images in [0, 1] whose class is the first, or one of the first five; mean loss in nats; images."""
 
     top1: float
     top5: float
@@ -30,45 +30,60 @@ def evaluate(
     model: Network,
     examples: Examples,
     preprocessing: Preprocessing,
-    called: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
     device: str = "cpu",
 ) -> Evaluation:
-    """How `model` does on images with known classes, which are those of the same name where the network's are `called`
-    so, else those of the same number.
+    """Scores `model` on images with known classes.
 
-    Raises `InputError` where the two have neither in common.
+    Args:
+        model: A classifier with trained weights.
+        examples: The images with their classes.
+        preprocessing: How images are prepared for these weights.
+        class_names: What the network's classes are called. They are matched with the data's as by
+            `match_classes`.
+        device: A torch device.
+
+    Raises:
+        InputError: If the classes match neither by name nor by number.
     """
-    number = numbers(examples, model.arch.classes, called)
+    class_numbers = match_classes(examples, model.arch.classes, class_names)
     model = model.eval().to(device)
-    right, among, loss, count = 0, 0, 0.0, 0
+    top1_hits, top5_hits, loss, count = 0, 0, 0.0, 0
     for images, labels in _batches(examples, preprocessing, model.arch.channels):
-        wanted = torch.tensor([number[label] for label in labels], device=device)
+        targets = torch.tensor([class_numbers[label] for label in labels], device=device)
         with torch.inference_mode():
-            out = model(images.to(device)).float()
-        right += (out.argmax(1) == wanted).sum().item()
-        among += (out.topk(min(5, out.shape[1])).indices == wanted[:, None]).any(1).sum().item()
-        loss += F.cross_entropy(out, wanted, reduction="sum").item()
+            logits = model(images.to(device)).float()
+        top1_hits += (logits.argmax(1) == targets).sum().item()
+        top5_hits += (logits.topk(min(5, logits.shape[1])).indices == targets[:, None]).any(1).sum().item()
+        loss += F.cross_entropy(logits, targets, reduction="sum").item()
         count += len(labels)
-    return Evaluation(right / count, among / count, loss / count, count)
+    return Evaluation(top1_hits / count, top5_hits / count, loss / count, count)
 
 
-def numbers(examples: Examples, classes: int, called: Sequence[str] | None) -> list[int]:
-    """The network's number of every class of the data."""
-    theirs, names = {name: i for i, name in enumerate(called or ())}, examples.class_names
-    if names and all(name in theirs for name in names):
-        return [theirs[name] for name in names]
-    known = [name for name in names if name in theirs]
-    if known:
-        other = next(name for name in names if name not in theirs)
+def match_classes(examples: Examples, classes: int, class_names: Sequence[str] | None) -> list[int]:
+    """Returns the network's class number for every class of the data.
+
+    Classes are matched by name if `class_names` has all names of the data, and by number if it has none of them
+    and the data has as many `classes` as the network.
+
+    Raises:
+        InputError: If the classes match neither by name nor by number.
+    """
+    number_of, names = {name: i for i, name in enumerate(class_names or ())}, examples.class_names
+    if names and all(name in number_of for name in names):
+        return [number_of[name] for name in names]
+    matched = [name for name in names if name in number_of]
+    if matched:
+        missing = next(name for name in names if name not in number_of)
         raise InputError(
-            f"has a class {other!r}, which the network has none of that name for ({len(known)} others it has)",
+            f"has a class {missing!r}, and the network has none of that name (it has {len(matched)} of the others)",
             examples.origin,
         )
     if examples.classes != classes:
-        unknown = next((name for name in names if name not in theirs), "")
+        first_unknown = next((name for name in names if name not in number_of), "")
         raise InputError(
-            f"has {numbered(examples.classes, 'class')}{f', as {unknown!r}' if unknown else ''}, and "
-            f"the network {classes} of other names",
+            f"has {numbered(examples.classes, 'class')}{f', such as {first_unknown!r}' if first_unknown else ''}, and "
+            f"the network has {classes}, with other names",
             examples.origin,
         )
     return list(range(classes))
@@ -79,7 +94,7 @@ def _batches(
 ) -> Iterator[tuple[torch.Tensor, list[int]]]:
     images: list[torch.Tensor] = []
     labels: list[int] = []
-    for image, label in examples.prepared(lambda file: as_input(file, preprocessing, channels)):
+    for image, label in examples.labelled_images(lambda file: as_input(file, preprocessing, channels)):
         images.append(image)
         labels.append(label)
         if len(images) == BATCH:

@@ -1,7 +1,7 @@
-"""What name tables are made of: pairs of our layers' names and a peer's.
+"""Building blocks of name tables, which pair the names of our layers with those of another library.
 
-A family's table is a generator of `(ours, theirs)`: names of layers, or of tensors where the peer has no layer. A table
-may speak of layers that a particular network hasn't; those pairs are dropped.
+A family's table is a generator of `(ours, theirs)`: names of layers, or of tensors where the other library
+has no layer. A table may contain layers that a particular network does not have; those pairs are dropped.
 """
 
 from __future__ import annotations
@@ -15,8 +15,16 @@ Pairs = Iterator[tuple[str, str]]
 CONV_NORM = {"conv": "0", "norm": "1"}
 
 
-class Placed(NamedTuple):
-    """A block of the stages: its path, the numbers of stage, block in the stage and in the network, and its kind."""
+class PlacedBlock(NamedTuple):
+    """A block of the stages.
+
+    Attributes:
+        path: Its path, `stages.2.0`.
+        stage: The number of its stage.
+        depth: Its number in the stage.
+        index: Its number among all blocks of the stages.
+        graph: Its layers.
+    """
 
     path: str
     stage: int
@@ -26,29 +34,33 @@ class Placed(NamedTuple):
 
     @property
     def parts(self) -> list[str]:
-        """The first names of its layers with weights, in order: `["expand", "depthwise", "se", "project"]`."""
+        """Returns the first part of the names of its layers with weights, in order: `["expand", "depthwise", "se"]`."""
         names = [layer.name for layer in self.graph.layers if has_weights(layer.op)]
         return list(dict.fromkeys(name.split(".")[0] for name in names))
 
 
 def has_weights(op: object) -> bool:
+    """Returns whether an operator has weights or buffers."""
     return type(op).__name__ in ("Conv", "Linear", "Norm", "LayerNorm", "LayerScale", "Expectation")
 
 
-def placed(graph) -> list[Placed]:
-    """The blocks of the stages in order."""
-    found: list[Placed] = []
+def placed_blocks(graph) -> list[PlacedBlock]:
+    """Returns the blocks of the stages of a `Graph`, in order."""
+    blocks: list[PlacedBlock] = []
     for i, stage in enumerate(graph.stages):
-        found += [Placed(f"stages.{i}.{j}", i, j, len(found) + j, block) for j, block in enumerate(stage)]
-    return found
+        blocks += [PlacedBlock(f"stages.{i}.{j}", i, j, len(blocks) + j, block) for j, block in enumerate(stage)]
+    return blocks
 
 
-def under(ours: str, theirs: str, table: Mapping[str, str]) -> Pairs:
-    """A table's pairs under a prefix on either side."""
+def prefixed(ours: str, theirs: str, table: Mapping[str, str]) -> Pairs:
+    """Yields a table's pairs with a prefix on either side."""
     for name, other in table.items():
         yield f"{ours}.{name}", f"{theirs}.{other}" if theirs else other
 
 
-def flat(*rows: tuple[str, str]) -> dict[str, str]:
-    """conv and norm of parts given as `(part, pattern)`; `{}` in a pattern is "conv" or "norm" in the peer's words."""
+def conv_norm_table(*rows: tuple[str, str]) -> dict[str, str]:
+    """Returns a table of the conv and norm of parts, given as `(part, pattern)`.
+
+    `{}` in a pattern stands for the other library's name of conv and norm, "0" and "1".
+    """
     return {f"{part}.{ours}": pattern.format(theirs) for part, pattern in rows for ours, theirs in CONV_NORM.items()}

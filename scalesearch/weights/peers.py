@@ -1,4 +1,4 @@
-"""Our tensors' names and a peer's, one to one, for the networks that both have."""
+"""Translates our tensors' names to and from another library's, for the networks that both have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalesearch.zoo import MODELS, model
 LIBRARIES = {"torchvision": torchvision.FAMILIES, "timm": timm.FAMILIES, "ultralytics": ultralytics.FAMILIES}
 
 
-# Networks of a family that a library has, and which it hasn't.
+# Networks that a library lacks, of families that it has.
 ABSENT = {
     "torchvision": (
         "inception_v1_5x5",
@@ -29,49 +29,59 @@ ABSENT = {
     "timm": ("mnasnet1_3", "inception_v3_aux"),
     "ultralytics": (),
 }
-CIFAR = ("_cifar", "_bc100_12", "_bc250_24", "_bc190_40")
+CIFAR_SUFFIXES = ("_cifar", "_bc100_12", "_bc250_24", "_bc190_40")
 
 
 def _family(name: str, library: str) -> str | None:
-    """The longest family's name that a network's begins with."""
-    if name.endswith(CIFAR) or name.startswith(ABSENT[library]):
+    """Returns the longest name of a library's family that a network's name begins with, or None."""
+    if name.endswith(CIFAR_SUFFIXES) or name.startswith(ABSENT[library]):
         return None
     return max((family for family in LIBRARIES[library] if name.startswith(family)), key=len, default=None)
 
 
-def known_to(arch: Arch) -> list[str]:
-    """The libraries that have the network: it must be the zoo's of that name, at whatever resolution and number of
-    classes."""
+def libraries_with(arch: Arch) -> list[str]:
+    """Returns the libraries that have the network.
+
+    It must be the zoo's network of that name, at any resolution, number of classes, eps, padding and drop path
+    rate.
+    """
     if arch.name not in MODELS:
         return []
-    known = model(arch.name)
-    same = known.with_(
+    zoo_arch = model(arch.name)
+    expected = zoo_arch.with_(
         resolution=arch.resolution,
         classes=arch.classes,
         norm_eps=arch.norm_eps,
         padding=arch.padding,
         drop_path=arch.drop_path,
     )
-    return [library for library in LIBRARIES if _family(arch.name, library)] if same == arch else []
+    return [library for library in LIBRARIES if _family(arch.name, library)] if expected == arch else []
 
 
-# Norms' eps where a library's is not the zoo's; weights belong to the eps they were trained with.
+# The norms' eps where a library's differs from the zoo's; weights need the eps they were trained with.
 EPS = {"timm": {"mobilenet_v3": 1e-5, "efficientnet_v2": 1e-5, "efficientnet_b": 1e-5}}
 
 
-def trained_with(arch: Arch, library: str) -> Arch:
-    """`arch` with the norms' eps that a library's weights of it were trained with; with TensorFlow's padding it is as
-    it says, the library's own having none."""
+def with_library_eps(arch: Arch, library: str) -> Arch:
+    """Returns `arch` with the norms' eps that a library's weights of it were trained with.
+
+    An `arch` whose padding is not the zoo's (TensorFlow's) is returned as it is, since the library has no
+    weights of it.
+    """
     if library not in LIBRARIES or arch.padding != model(arch.name).padding:
         return arch
-    own = model(arch.name).norm_eps
+    zoo_eps = model(arch.name).norm_eps
     return arch.with_(
-        norm_eps=next((eps for prefix, eps in EPS.get(library, {}).items() if arch.name.startswith(prefix)), own)
+        norm_eps=next((eps for prefix, eps in EPS.get(library, {}).items() if arch.name.startswith(prefix)), zoo_eps)
     )
 
 
-def layer_names(arch: Arch, library: str) -> dict[str, str]:
-    """Layer with weights → the peer's layer, or tensor. KeyError where the library doesn't have the family."""
+def peer_layer_names(arch: Arch, library: str) -> dict[str, str]:
+    """Returns the other library's layer, or tensor, for each of our layers with weights.
+
+    Raises:
+        KeyError: If the library does not have the family.
+    """
     graph = expand(arch)
     pairs: Pairs = LIBRARIES[library][_family(arch.name, library) or ""](graph)
     ours = _layers(graph)
@@ -84,8 +94,8 @@ def _layers(graph: Graph) -> set[str]:
     }
 
 
-def tensor_name(key: str, layers: Mapping[str, str]) -> str:
-    """The peer's name of one of our tensors."""
+def peer_tensor_name(key: str, layers: Mapping[str, str]) -> str:
+    """Returns the other library's name of one of our tensors, given its `peer_layer_names`."""
     if key in layers:
         return layers[key]
     layer, _, kind = key.rpartition(".")
@@ -93,32 +103,37 @@ def tensor_name(key: str, layers: Mapping[str, str]) -> str:
 
 
 def peer_weights(arch: Arch, weights: Mapping[str, Tensor], library: str) -> dict[str, Tensor]:
-    """`weights` of our `arch` by a library's names and in its shapes.
+    """Returns `weights` of our `arch` under a library's names and in its shapes.
 
-    Raises `InputError` where the library doesn't have the network.
+    Raises:
+        InputError: If the library does not have the network, or has it with another padding or eps.
     """
-    if library not in known_to(arch):
-        known = ", ".join(known_to(arch)) or "none"
-        raise InputError(f"{library} has no {arch.name}; libraries that have it: {known}")
+    if library not in libraries_with(arch):
+        libraries = ", ".join(libraries_with(arch)) or "none"
+        raise InputError(f"{library} has no {arch.name}; libraries that have it: {libraries}")
     if arch.padding != (padding := model(arch.name).padding):
         raise InputError(
             f"{library}'s {arch.name} has padding {padding!r}, and these weights were trained with {arch.padding!r}"
         )
-    if (eps := trained_with(arch, library).norm_eps) != arch.norm_eps:
+    if (eps := with_library_eps(arch, library).norm_eps) != arch.norm_eps:
         raise InputError(
             f"{library}'s {arch.name} has norms with eps {eps:g}, and these weights were trained with {arch.norm_eps:g}"
         )
-    layers = layer_names(arch, library)
-    named = {tensor_name(key, layers): tensor for key, tensor in weights.items()}
+    layers = peer_layer_names(arch, library)
+    renamed = {peer_tensor_name(key, layers): tensor for key, tensor in weights.items()}
     return {
-        name: tensor.reshape(_peer_shape(name, tensor, library, arch)).contiguous() for name, tensor in named.items()
+        name: tensor.reshape(_peer_shape(name, tensor, library, arch)).contiguous() for name, tensor in renamed.items()
     }
 
 
 def _peer_shape(name: str, tensor: Tensor, library: str, arch: Arch) -> tuple[int, ...]:
-    """Where a peer has a linear layer for our 1×1 convolution, or the other way round; or a factor as a vector."""
+    """Returns the shape of a tensor in another library.
+
+    It differs where the library has a linear layer for our 1×1 convolution or the other way round, or a layer
+    scale as a vector.
+    """
     shape = tuple(tensor.shape)
-    if library == "torchvision" and name in torchvision.FLAT:
+    if library == "torchvision" and name in torchvision.LINEAR_IN_TORCHVISION:
         return shape[:2]
     if library == "timm" and name.endswith((".gamma",)):
         return shape[:1]

@@ -1,4 +1,4 @@
-"""Images → classes with probabilities."""
+"""Predicts the classes of images, with probabilities."""
 
 from __future__ import annotations
 
@@ -8,55 +8,68 @@ from typing import NamedTuple
 
 import torch
 
-from scalesearch.data import SUFFIXES, File, middle, npz_images, prepared as prepared_pixels
+from scalesearch.data import SUFFIXES, File, center_crop, npz_images, prepare_pixels as prepared_pixels
 from scalesearch.errors import InputError, WorkFailed, numbered
 from scalesearch.network import Network
-from scalesearch.training import every_channel, resized
+from scalesearch.training import resize_images, values_per_channel
 from scalesearch.zoo import Preprocessing
 
 BATCH = 16
-PHOTOS = 1, 3  # channels of the images in files
+PHOTO_CHANNELS = 1, 3  # channels that image files can be read with
 
 
-ARRAYS = ".npz"
+ARRAY_SUFFIX = ".npz"
 
 
 class Prediction(NamedTuple):
-    """The most likely classes of an image, as `(class, probability)`, the likeliest first."""
+    """The most likely classes of an image as `(class number, probability)`, the likeliest first."""
 
     image: str
     top: list[tuple[int, float]]
 
 
-class Found(NamedTuple):
-    """Image files, and whether each was named itself (then a fault is an error) or found in a folder (then skipped)."""
+class InputFiles(NamedTuple):
+    """Files to look at: named explicitly (a fault is an error), or found in folders (a faulty one is skipped)."""
 
-    named: list[Path]
+    explicit: list[Path]
     in_folders: list[Path]
 
 
-def find(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -> Found:
-    """The files named, and all in the folders named, by name. Raises `InputError` for a path that isn't there."""
-    named, in_folders = [], []
+def find(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -> InputFiles:
+    """Returns the files among `paths`, and those with one of the `suffixes` in folders among them, by name.
+
+    Raises:
+        InputError: If a path does not exist, or a folder has no such file in it.
+    """
+    explicit, in_folders = [], []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
-            if not inside:
+            matching = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
+            if not matching:
                 raise InputError(f"has no images in it (files ending in {', '.join(sorted(suffixes))})", str(path))
-            in_folders += inside
+            in_folders += matching
         elif path.is_file():
-            named.append(path)
+            explicit.append(path)
         else:
             raise InputError("is no file and no folder", str(path))
-    return Found(named, in_folders)
+    return InputFiles(explicit, in_folders)
 
 
-def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.Tensor:
-    """An image as the network takes it, `(channels, height, width)`: upright, resized, its middle cut out, normalised.
+def photo_as_input(path: Path, preprocessing: Preprocessing, channels: int) -> torch.Tensor:
+    """Returns a photo as the network takes it: upright, resized, centre-cropped and normalised.
 
-    Raises `InputError` for a file that is no image.
+    Args:
+        path: The image file.
+        preprocessing: How images are prepared for the weights.
+        channels: The network's input channels, 1 or 3.
+
+    Returns:
+        float32 `(channels, height, width)`.
+
+    Raises:
+        InputError: If the file is no image, or the network takes another number of channels.
     """
-    if channels not in PHOTOS:
+    if channels not in PHOTO_CHANNELS:
         raise InputError(
             f"is a photo, and the network takes images of {numbered(channels, 'channel')}, as `images` "
             "of an .npz file hold them",
@@ -69,51 +82,66 @@ def prepared(path: Path, preprocessing: Preprocessing, channels: int) -> torch.T
 
 
 def as_input(file: File, prepare: Preprocessing, channels: int) -> torch.Tensor:
-    """The same of a file's path, of what is in it, or of pixels. ValueError for what is no image."""
+    """Returns an image as the network takes it, float32 `(channels, height, width)`.
+
+    Args:
+        file: The path of an image, its bytes, or its pixels.
+        prepare: How images are prepared for the weights.
+        channels: The network's input channels.
+
+    Raises:
+        ValueError: If `file` is no image.
+    """
     if prepare.stored:
-        kept = torch.from_numpy(middle(file, prepare.stored, channels).copy()).permute(2, 0, 1)[None]
-        pixels = resized(kept, prepare.crop)[0]
+        stored = torch.from_numpy(center_crop(file, prepare.stored, channels).copy()).permute(2, 0, 1)[None]
+        pixels = resize_images(stored, prepare.crop)[0]
     else:
-        taken = prepared_pixels(file, prepare.resize, prepare.crop, channels, prepare.interpolation, prepare.squash)
-        pixels = torch.from_numpy(taken.copy()).permute(2, 0, 1)
-    mean, std = (torch.tensor(every_channel(values, channels)).view(-1, 1, 1) for values in (prepare.mean, prepare.std))
+        cropped = prepared_pixels(file, prepare.resize, prepare.crop, channels, prepare.interpolation, prepare.squash)
+        pixels = torch.from_numpy(cropped.copy()).permute(2, 0, 1)
+    mean, std = (
+        torch.tensor(values_per_channel(values, channels)).view(-1, 1, 1) for values in (prepare.mean, prepare.std)
+    )
     return (pixels.float().div_(255) - mean) / std
 
 
 def predict(
-    model: Network, found: Found, preprocessing: Preprocessing, top: int = 5, device: str = "cpu"
+    model: Network, files: InputFiles, preprocessing: Preprocessing, top: int = 5, device: str = "cpu"
 ) -> Iterator[Prediction | Path]:
-    """The `top` classes of every image, in order; a file in a folder that is no image comes back as its path.
+    """Yields the `top` classes of every image, in order, or the path of a file from a folder that is no image.
 
-    Raises `InputError` for a named file that is no image, before anything is predicted.
+    An .npz file may hold many images, each of which is predicted.
+
+    Raises:
+        InputError: If an explicitly named file is no image (raised before the first result).
+        WorkFailed: If the network's outputs are not finite.
     """
     channels = model.arch.channels
 
     def inputs(path):
         return _inputs(path, preprocessing, channels)
 
-    for path in [*found.named, *(found.in_folders[:1] if channels not in PHOTOS else ())]:
+    for path in [*files.explicit, *(files.in_folders[:1] if channels not in PHOTO_CHANNELS else ())]:
         next(inputs(path))
     model = model.eval().to(device)
-    waiting: list[tuple[str, torch.Tensor]] = []
-    for path in [*found.named, *found.in_folders]:
+    pending: list[tuple[str, torch.Tensor]] = []
+    for path in [*files.explicit, *files.in_folders]:
         try:
-            for one in inputs(path):
-                waiting.append(one)
-                if len(waiting) == BATCH:
-                    yield from _likely(model, waiting, top, device)
-                    waiting = []
+            for item in inputs(path):
+                pending.append(item)
+                if len(pending) == BATCH:
+                    yield from _predict_batch(model, pending, top, device)
+                    pending = []
         except InputError:
-            yield from _likely(model, waiting, top, device)
-            waiting = []
+            yield from _predict_batch(model, pending, top, device)
+            pending = []
             yield path
-    yield from _likely(model, waiting, top, device)
+    yield from _predict_batch(model, pending, top, device)
 
 
 def _inputs(path: Path, preprocessing: Preprocessing, channels: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """What a file holds as the network takes it: an image, or an array's many."""
-    if path.suffix.lower() != ARRAYS:
-        yield str(path), prepared(path, preprocessing, channels)
+    """Yields what a file holds as `(name, network input)`: one image, or the many of an .npz file."""
+    if path.suffix.lower() != ARRAY_SUFFIX:
+        yield str(path), photo_as_input(path, preprocessing, channels)
         return
     images = npz_images(path)
     if images.shape[3] != channels:
@@ -124,14 +152,16 @@ def _inputs(path: Path, preprocessing: Preprocessing, channels: int) -> Iterator
         yield f"{path}:{number}", as_input(image, preprocessing, channels)
 
 
-def _likely(model: Network, images: list[tuple[str, torch.Tensor]], top: int, device: str) -> Iterator[Prediction]:
+def _predict_batch(
+    model: Network, images: list[tuple[str, torch.Tensor]], top: int, device: str
+) -> Iterator[Prediction]:
     if not images:
         return
     with torch.inference_mode():
         batch = torch.stack([image for _, image in images]).to(device)
-        likely = model(batch).float().softmax(1).topk(min(top, model.arch.classes))
-    if not likely.values.isfinite().all():
-        broken = next(name for (name, _), values in zip(images, likely.values) if not values.isfinite().all())
-        raise WorkFailed(f"{broken}: the network's outputs are no finite numbers")
-    for (name, _), values, classes in zip(images, likely.values.tolist(), likely.indices.tolist()):
+        best = model(batch).float().softmax(1).topk(min(top, model.arch.classes))
+    if not best.values.isfinite().all():
+        faulty = next(name for (name, _), values in zip(images, best.values) if not values.isfinite().all())
+        raise WorkFailed(f"{faulty}: the network's outputs are no finite numbers")
+    for (name, _), values, classes in zip(images, best.values.tolist(), best.indices.tolist()):
         yield Prediction(name, list(zip(classes, values)))

@@ -1,4 +1,4 @@
-"""How well a detector with trained weights finds the boxes of a split: average precision, as COCO measures it."""
+"""Scores a detector on images with known boxes: average precision as COCO measures it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,31 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from scalesearch.data import Examples, Placed, letterboxed
+from scalesearch.data import Examples, Letterbox, letterbox_image
 from scalesearch.errors import InputError
-from scalesearch.network import MEASURED, Network, decoder, suppressed
-from scalesearch.statistics import Boxes, average_precision, best_thresholds, bootstrapped
-from scalesearch.weights.detecting import Box, batch_of, brought_back
-from scalesearch.weights.evaluating import numbers
+from scalesearch.network import AP_SETTINGS, Network, decoder, non_max_suppression
+from scalesearch.statistics import Boxes, average_precision, best_thresholds, bootstrap_comparison
+from scalesearch.weights.detecting import Box, boxes_in_photo, to_batch
+from scalesearch.weights.evaluating import match_classes
 from scalesearch.zoo import Preprocessing
 
 BATCH = 16
 
 
 class BoxEvaluation(NamedTuple):
-    """COCO's average precision over overlaps from a half to 0.95, at two of them and by size; its 95 % interval, from a
-    bootstrap over images; by class that at half overlap and the confidence at which F1 is best, with precision and
-    recall there."""
+    """Average precision of a detector, as shares in [0, 1].
+
+    Attributes:
+        ap: COCO's average precision, over overlaps from 0.5 to 0.95.
+        ap50: At an overlap of 0.5.
+        ap75: At an overlap of 0.75.
+        ap_small: For small boxes; None if there are none. Likewise `ap_medium` and `ap_large`.
+        low: Lower end of the 95 % interval of `ap`, from a bootstrap over images.
+        high: Its upper end.
+        images: The number of images.
+        by_class: For each class `ap50`, and the confidence `threshold` with the best F1, with precision and
+            recall there.
+    """
 
     ap: float
     ap50: float
@@ -40,61 +50,79 @@ def evaluate_boxes(
     model: Network,
     examples: Examples,
     preprocessing: Preprocessing,
-    called: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
     device: str = "cpu",
 ) -> BoxEvaluation:
-    """How `model` does on images with known boxes, whose classes are those of the same name where the network's are
-    `called` so, else those of the same number.
+    """Scores `model` on images with known boxes.
 
-    Raises `InputError` for images without boxes, and where classes have neither in common.
+    Args:
+        model: A detector with trained weights.
+        examples: The images with their boxes.
+        preprocessing: How pixels are normalised for these weights.
+        class_names: What the network's classes are called. They are matched with the data's as by
+            `match_classes`.
+        device: A torch device.
+
+    Raises:
+        InputError: If the images have no boxes, or the classes match neither by name nor by number.
     """
     if (truth := examples.boxes) is None:
         raise InputError("has classes of whole images, and the network finds boxes", examples.origin)
-    number = np.array(numbers(examples, model.arch.classes, called))
+    class_numbers = np.array(match_classes(examples, model.arch.classes, class_names))
     decode, model = decoder(model.arch).to(device), model.eval().to(device)
-    found: list[list[Box]] = []
+    detections: list[list[Box]] = []
     sides: list[tuple[int, int]] = []
-    waiting: list[tuple[np.ndarray, Placed]] = []
+    pending: list[tuple[np.ndarray, Letterbox]] = []
 
-    def look() -> None:
+    def score_pending() -> None:
         with torch.inference_mode():
-            boxes, scores = decode(model(batch_of([pixels for pixels, _ in waiting], preprocessing, device)))
-        kept = suppressed(boxes.float(), scores.float(), **MEASURED)
-        found.extend(list(brought_back(own, placed)) for own, (_, placed) in zip(kept, waiting))
-        sides.extend((placed.width, placed.height) for _, placed in waiting)
-        waiting.clear()
+            boxes, scores = decode(model(to_batch([pixels for pixels, _ in pending], preprocessing, device)))
+        suppressed_boxes = non_max_suppression(boxes.float(), scores.float(), **AP_SETTINGS)
+        detections.extend(
+            list(boxes_in_photo(image_boxes, placed)) for image_boxes, (_, placed) in zip(suppressed_boxes, pending)
+        )
+        sides.extend((placed.width, placed.height) for _, placed in pending)
+        pending.clear()
 
-    for taken in examples.images(lambda file: letterboxed(file, model.arch.resolution, model.arch.channels)):
-        waiting.append(taken)
-        if len(waiting) == BATCH:
-            look()
-    if waiting:
-        look()
-    whole = np.array(sides, float)[truth.image]
-    scale = np.concatenate([whole, whole], 1)
-    area = np.where(np.isfinite(truth.area), truth.area, (truth.box[:, 2:] * whole).prod(1))
-    wanted = Boxes(truth.image, number[truth.class_], truth.box * scale, crowd=truth.crowd, area=area)
-    rows = [(i, b.class_, b.x, b.y, b.width, b.height, b.score) for i, of in enumerate(found) for b in of]
+    for letterbox in examples.images(lambda file: letterbox_image(file, model.arch.resolution, model.arch.channels)):
+        pending.append(letterbox)
+        if len(pending) == BATCH:
+            score_pending()
+    if pending:
+        score_pending()
+    image_sides = np.array(sides, float)[truth.image]
+    scale = np.concatenate([image_sides, image_sides], 1)
+    area = np.where(np.isfinite(truth.area), truth.area, (truth.box[:, 2:] * image_sides).prod(1))
+    truth_boxes = Boxes(truth.image, class_numbers[truth.class_], truth.box * scale, crowd=truth.crowd, area=area)
+    rows = [
+        (i, b.class_, b.x, b.y, b.width, b.height, b.score)
+        for i, image_detections in enumerate(detections)
+        for b in image_detections
+    ]
     table = np.array(rows, float).reshape(-1, 7)
-    said = Boxes(table[:, 0], table[:, 1], table[:, 2:6], table[:, 6])
-    measured, best, sure = average_precision(wanted, said), best_thresholds(wanted, said), bootstrapped(wanted, said)
-    name = {int(number[i]): label for i, label in enumerate(examples.class_names)}
+    found_boxes = Boxes(table[:, 0], table[:, 1], table[:, 2:6], table[:, 6])
+    precision, thresholds, interval = (
+        average_precision(truth_boxes, found_boxes),
+        best_thresholds(truth_boxes, found_boxes),
+        bootstrap_comparison(truth_boxes, found_boxes),
+    )
+    label_of = {int(class_numbers[i]): label for i, label in enumerate(examples.class_names)}
     by_class = {
-        name.get(c, str(c)): {"ap50": measured.by_class_50[c], **best.by_class[c]._asdict()}
-        for c in measured.by_class_50
+        label_of.get(c, str(c)): {"ap50": precision.by_class_50[c], **thresholds.by_class[c]._asdict()}
+        for c in precision.by_class_50
     }
-    sized = [
-        value if np.isfinite(value) else None for value in (measured.ap_small, measured.ap_medium, measured.ap_large)
+    ap_by_size = [
+        value if np.isfinite(value) else None for value in (precision.ap_small, precision.ap_medium, precision.ap_large)
     ]
     return BoxEvaluation(
-        measured.ap,
-        measured.ap50,
-        measured.ap75,
-        sized[0],
-        sized[1],
-        sized[2],
-        sure.low,
-        sure.high,
-        len(found),
+        precision.ap,
+        precision.ap50,
+        precision.ap75,
+        ap_by_size[0],
+        ap_by_size[1],
+        ap_by_size[2],
+        interval.low,
+        interval.high,
+        len(detections),
         by_class,
     )

@@ -1,4 +1,4 @@
-"""timm's names for the tensors of its models (timm 1.0.31)."""
+"""Tables of timm's names for the tensors of its models (timm 1.0.31)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from scalesearch.arch import Graph
 from scalesearch.errors import shown
 from scalesearch.weights import torchvision
-from scalesearch.weights.naming import CONV_NORM, Pairs, Placed, placed, under
+from scalesearch.weights.naming import CONV_NORM, Pairs, PlacedBlock, placed_blocks, prefixed
 
 SE = {"se.reduce": "se.conv_reduce", "se.expand": "se.conv_expand"}
 SEPARABLE = {
@@ -46,29 +46,29 @@ MQA = {
     "project": "attn.output.proj",
     "layer_scale": "layer_scale",
 }
-KINDS = {"uib": UIB, "mobile_mqa": MQA, "conv": CONV}
+BLOCK_TABLES = {"uib": UIB, "mobile_mqa": MQA, "conv": CONV}
 
 
-def _inner(b: Placed) -> dict[str, str]:
+def _block_table(b: PlacedBlock) -> dict[str, str]:
     if b.graph.kind == "fused_mbconv":
         return FUSED if "project" in b.parts else CONV
-    return KINDS.get(b.graph.kind) or (INVERTED if "expand" in b.parts else SEPARABLE)
+    return BLOCK_TABLES.get(b.graph.kind) or (INVERTED if "expand" in b.parts else SEPARABLE)
 
 
-def _mobile(graph: Graph, groups: Sequence[int], head: dict[str, str]) -> Pairs:
-    """Networks of timm's EfficientNet builder, whose blocks stand in groups of the given sizes."""
-    yield from under("stem.0", "", {"conv": "conv_stem", "norm": "bn1"})
-    places = [(g, i) for g, size in enumerate(groups) for i in range(size)]
-    for b in placed(graph):
-        group, i = places[b.index]
-        yield from under(b.path, f"blocks.{group}.{i}", _inner(b))
-    yield from under("head", "", head)
+def _efficientnet_pairs(graph: Graph, groups: Sequence[int], head: dict[str, str]) -> Pairs:
+    """Yields the pairs of a network from timm's EfficientNet builder, whose groups have the given sizes."""
+    yield from prefixed("stem.0", "", {"conv": "conv_stem", "norm": "bn1"})
+    positions = [(g, i) for g, size in enumerate(groups) for i in range(size)]
+    for b in placed_blocks(graph):
+        group, i = positions[b.index]
+        yield from prefixed(b.path, f"blocks.{group}.{i}", _block_table(b))
+    yield from prefixed("head", "", head)
 
 
 def efficientnet(graph: Graph) -> Pairs:
-    """EfficientNet and its V2, MobileNet v1 and v2, MnasNet: a group is a stage."""
+    """Yields the pairs of EfficientNet v1 and v2, MobileNet v1 and v2, and MnasNet, whose groups are the stages."""
     head = {"conv": "conv_head", "norm": "bn2", "linear": "classifier"}
-    yield from _mobile(graph, [len(stage) for stage in graph.stages], head)
+    yield from _efficientnet_pairs(graph, [len(stage) for stage in graph.stages], head)
 
 
 V3_GROUPS = {"small": (1, 2, 3, 2, 3), "large": (1, 2, 3, 4, 2, 3)}
@@ -77,7 +77,7 @@ V3_GROUPS = {"small": (1, 2, 3, 2, 3), "large": (1, 2, 3, 4, 2, 3)}
 def mobilenet_v3(graph: Graph) -> Pairs:
     groups = V3_GROUPS["small" if "small" in graph.arch.name else "large"]
     last = f"blocks.{len(groups)}.0"
-    yield from _mobile(
+    yield from _efficientnet_pairs(
         graph, groups, {"conv": f"{last}.conv", "norm": f"{last}.bn1", "hidden": "conv_head", "linear": "classifier"}
     )
 
@@ -100,7 +100,7 @@ def mobilenet_v4(graph: Graph) -> Pairs:
         "hidden_norm": "norm_head",
         "linear": "classifier",
     }
-    yield from _mobile(graph, groups, head)
+    yield from _efficientnet_pairs(graph, groups, head)
 
 
 def vgg(graph: Graph) -> Pairs:
@@ -116,9 +116,9 @@ def regnet(graph: Graph) -> Pairs:
         for part, name in (("reduce", "conv1"), ("conv", "conv2"), ("expand", "conv3"), ("shortcut", "downsample"))
     }
     table |= {"se.reduce": "se.fc1", "se.expand": "se.fc2"}
-    yield from under("stem.0", "stem", words)
-    for b in placed(graph):
-        yield from under(b.path, f"s{b.stage + 1}.b{b.depth + 1}", table)
+    yield from prefixed("stem.0", "stem", words)
+    for b in placed_blocks(graph):
+        yield from prefixed(b.path, f"s{b.stage + 1}.b{b.depth + 1}", table)
     yield "head.linear", "head.fc"
 
 
@@ -130,15 +130,19 @@ def convnext(graph: Graph) -> Pairs:
         "project": "mlp.fc2",
         "layer_scale.gamma": "gamma",
     }
-    yield from under("stem.0", "stem", CONV_NORM)
-    for b in placed(graph):
-        yield from under(b.path, f"stages.{b.stage}.blocks.{b.depth}", table)
-        yield from under(f"{b.path}.downsample", f"stages.{b.stage}.downsample", {"norm": "0", "conv": "1"})
-    yield from under("head", "head", {"norm": "norm", "linear": "fc"})
+    yield from prefixed("stem.0", "stem", CONV_NORM)
+    for b in placed_blocks(graph):
+        yield from prefixed(b.path, f"stages.{b.stage}.blocks.{b.depth}", table)
+        yield from prefixed(f"{b.path}.downsample", f"stages.{b.stage}.downsample", {"norm": "0", "conv": "1"})
+    yield from prefixed("head", "head", {"norm": "norm", "linear": "fc"})
 
 
-def _numbered(*lengths: int, pool_first: tuple[int, ...] = ()) -> tuple:
-    """Names of plain branches: `branch1` for one layer, `branch1.0`, `branch1.1`, … for more; a pool a number."""
+def _branch_names(*lengths: int, pool_first: tuple[int, ...] = ()) -> tuple:
+    """Returns the names of plain branches with the given numbers of layers.
+
+    A branch is `branch1` if it has one layer, else `branch1.0`, `branch1.1`, … A branch in `pool_first` begins
+    with a pool, which takes a number but has no weights.
+    """
 
     def several(b, n):
         return tuple("" if i == 0 and b in pool_first else f"branch{b}.{i}" for i in range(n))
@@ -155,47 +159,47 @@ V4_C = (
 # Per stage of v4: the index of its first block among `features`, and the branches.
 V4 = (
     (3, (("",), ("conv",))),
-    (4, _numbered(2, 4)),
+    (4, _branch_names(2, 4)),
     (5, (("conv",),)),
-    (6, _numbered(1, 2, 3, 2, pool_first=(3,))),
-    (10, _numbered(1, 3)),
-    (11, _numbered(1, 3, 5, 2, pool_first=(3,))),
-    (18, _numbered(2, 4)),
+    (6, _branch_names(1, 2, 3, 2, pool_first=(3,))),
+    (10, _branch_names(1, 3)),
+    (11, _branch_names(1, 3, 5, 2, pool_first=(3,))),
+    (18, _branch_names(2, 4)),
     (19, V4_C),
 )
 
 
 def inception_v4(graph: Graph) -> Pairs:
     for i in range(3):
-        yield from under(f"stem.{i}", f"features.{i}", {"conv": "conv", "norm": "bn"})
-    for b in placed(graph):
+        yield from prefixed(f"stem.{i}", f"features.{i}", {"conv": "conv", "norm": "bn"})
+    for b in placed_blocks(graph):
         first, names = V4[b.stage]
-        yield from torchvision.branches(b.path, f"features.{first + b.depth}", names)
+        yield from torchvision.branch_pairs(b.path, f"features.{first + b.depth}", names)
     yield "head.linear", "last_linear"
 
 
 STEM = {0: "conv2d_1a", 1: "conv2d_2a", 2: "conv2d_2b", 4: "conv2d_3b", 5: "conv2d_4a"}
 RESNET_V2 = (
-    ("mixed_5b", _numbered(1, 2, 3, 2, pool_first=(3,))),
-    ("repeat.{}", _numbered(1, 2, 3)),
-    ("mixed_6a", _numbered(1, 3)),
-    ("repeat_1.{}", _numbered(1, 3)),
-    ("mixed_7a", _numbered(2, 2, 3)),
-    ("repeat_2.{}", _numbered(1, 3)),
-    ("block8", _numbered(1, 3)),
+    ("mixed_5b", _branch_names(1, 2, 3, 2, pool_first=(3,))),
+    ("repeat.{}", _branch_names(1, 2, 3)),
+    ("mixed_6a", _branch_names(1, 3)),
+    ("repeat_1.{}", _branch_names(1, 3)),
+    ("mixed_7a", _branch_names(2, 2, 3)),
+    ("repeat_2.{}", _branch_names(1, 3)),
+    ("block8", _branch_names(1, 3)),
 )
 
 
 def inception_resnet_v2(graph: Graph) -> Pairs:
     words = {"conv": "conv", "norm": "bn"}
     for i, name in STEM.items():
-        yield from under(f"stem.{i}", name, words)
-    *modules, last = placed(graph)
+        yield from prefixed(f"stem.{i}", name, words)
+    *modules, last = placed_blocks(graph)
     for b in modules:
         name, names = RESNET_V2[b.stage]
-        yield from torchvision.branches(b.path, name.format(b.depth), names)
+        yield from torchvision.branch_pairs(b.path, name.format(b.depth), names)
         yield f"{b.path}.project", f"{name.format(b.depth)}.conv2d"
-    yield from under(last.path, "conv2d_7b", words)
+    yield from prefixed(last.path, "conv2d_7b", words)
     yield "head.linear", "classif"
 
 
@@ -218,7 +222,7 @@ FAMILIES = {
     "inception_resnet": inception_resnet_v2,
 }
 
-# timm's names of architectures that ours have another name for; the others are called alike.
+# timm's names of architectures where ours differ; all others have the same name.
 ARCHITECTURES = {
     "mobilenet_v1": "mobilenetv1_100",
     "mobilenet_v2": "mobilenetv2_100",
@@ -252,29 +256,44 @@ ARCHITECTURES = {
     "regnet_y_8gf": "regnety_080_tv",
     "regnet_y_8gf_pycls": "regnety_080",
 }
-TENSORFLOW = {"padding": "same", "norm_eps": 1e-3}  # what those ported from it have otherwise: timm's "tf_…"
+TENSORFLOW_SETTINGS = {"padding": "same", "norm_eps": 1e-3}  # of weights ported from TensorFlow: timm's "tf_…"
 
 
-def variant(name: str, architecture: str) -> dict[str, Any] | None:
-    """What our network of that name must have otherwise to be timm's `architecture`; none where it is another."""
-    own = ARCHITECTURES.get(name, name)
-    theirs = architecture.partition(".")[0]
-    if theirs == own:
+def variant_settings(name: str, architecture: str) -> dict[str, Any] | None:
+    """Returns the settings that turn our network `name` into timm's `architecture`; None if that is another one.
+
+    The settings are {} for the plain architecture and TensorFlow's padding and eps for its `tf_` variant.
+    """
+    timm_name = ARCHITECTURES.get(name, name)
+    base_name = architecture.partition(".")[0]
+    if base_name == timm_name:
         return {}
-    return dict(TENSORFLOW) if theirs == f"tf_{own}" else None
+    return dict(TENSORFLOW_SETTINGS) if base_name == f"tf_{timm_name}" else None
 
 
-NEUTRAL = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "drop_block_rate", "pretrained", "checkpoint_path")
-AS_IS = {"global_pool": ("avg", ""), "output_stride": (32,)}  # what a network has anyway
+NEUTRAL_ARGUMENTS = (
+    "num_classes",
+    "in_chans",
+    "drop_rate",
+    "drop_path_rate",
+    "drop_block_rate",
+    "pretrained",
+    "checkpoint_path",
+)
+DEFAULT_ARGUMENTS = {"global_pool": ("avg", ""), "output_stride": (32,)}  # the values that our networks have
 
 
-def changed_by(config: Mapping[str, Any]) -> str:
-    """What timm's `config.json` says of a network that its architecture's name doesn't: arguments of its own, another
-    pool before the classifier. Empty where it says nothing of that kind."""
-    given = config.get("model_args")
-    own = dict(given) if isinstance(given, Mapping) else {}
+def unsupported_arguments(config: Mapping[str, Any]) -> str:
+    """Returns, as text, what timm's `config.json` changes in its architecture; "" if nothing.
+
+    These are model arguments that change what is computed, and another pool before the classifier.
+    """
+    model_args = config.get("model_args")
+    arguments = dict(model_args) if isinstance(model_args, Mapping) else {}
     if isinstance(config.get("global_pool"), str):
-        own["global_pool"] = config["global_pool"]
+        arguments["global_pool"] = config["global_pool"]
     return ", ".join(
-        f"{key} {shown(value)}" for key, value in own.items() if key not in NEUTRAL and value not in AS_IS.get(key, ())
+        f"{key} {shown(value)}"
+        for key, value in arguments.items()
+        if key not in NEUTRAL_ARGUMENTS and value not in DEFAULT_ARGUMENTS.get(key, ())
     )

@@ -1,9 +1,9 @@
-"""torchvision's names for the tensors of its models (torchvision 0.28)."""
+"""Tables of torchvision's names for the tensors of its models (torchvision 0.28)."""
 
 from __future__ import annotations
 
 from scalesearch.arch import Graph
-from scalesearch.weights.naming import CONV_NORM, Pairs, Placed, flat, placed, under
+from scalesearch.weights.naming import CONV_NORM, Pairs, PlacedBlock, conv_norm_table, placed_blocks, prefixed
 
 BASIC = {
     "conv1.conv": "conv1",
@@ -27,86 +27,88 @@ SQUEEZE_EXCITE = {"se.reduce": "fc1", "se.expand": "fc2"}
 
 
 def vgg(graph: Graph) -> Pairs:
-    at = 0
-    for b in placed(graph):
-        at += b.depth == 0 and graph.arch.stages[b.stage].stride > 1  # the pool
-        yield f"{b.path}.conv", f"features.{at}"
-        yield f"{b.path}.norm", f"features.{at + 1}"
-        at += 3 if "norm" in b.parts else 2
-    yield from under("head", "classifier", {"fc1": "0", "fc2": "3", "fc3": "6"})
+    position = 0
+    for b in placed_blocks(graph):
+        position += b.depth == 0 and graph.arch.stages[b.stage].stride > 1  # the pool
+        yield f"{b.path}.conv", f"features.{position}"
+        yield f"{b.path}.norm", f"features.{position + 1}"
+        position += 3 if "norm" in b.parts else 2
+    yield from prefixed("head", "classifier", {"fc1": "0", "fc2": "3", "fc3": "6"})
 
 
 def resnet(graph: Graph) -> Pairs:
-    yield from under("stem.0", "", {"conv": "conv1", "norm": "bn1"})
-    for b in placed(graph):
-        yield from under(b.path, f"layer{b.stage + 1}.{b.depth}", BASIC if b.graph.kind == "basic" else BOTTLENECK)
+    yield from prefixed("stem.0", "", {"conv": "conv1", "norm": "bn1"})
+    for b in placed_blocks(graph):
+        yield from prefixed(b.path, f"layer{b.stage + 1}.{b.depth}", BASIC if b.graph.kind == "basic" else BOTTLENECK)
     yield "head.linear", "fc"
 
 
 def regnet(graph: Graph) -> Pairs:
-    table = flat(("reduce", "f.a.{}"), ("conv", "f.b.{}"), ("expand", "f.c.{}"), ("shortcut", "proj.{}"))
+    table = conv_norm_table(("reduce", "f.a.{}"), ("conv", "f.b.{}"), ("expand", "f.c.{}"), ("shortcut", "proj.{}"))
     table |= {"se.reduce": "f.se.fc1", "se.expand": "f.se.fc2"}
-    yield from under("stem.0", "stem", CONV_NORM)
-    for b in placed(graph):
-        yield from under(b.path, f"trunk_output.block{b.stage + 1}.block{b.stage + 1}-{b.depth}", table)
+    yield from prefixed("stem.0", "stem", CONV_NORM)
+    for b in placed_blocks(graph):
+        yield from prefixed(b.path, f"trunk_output.block{b.stage + 1}.block{b.stage + 1}-{b.depth}", table)
     yield "head.linear", "fc"
 
 
 def densenet(graph: Graph) -> Pairs:
-    yield from under("stem.0", "features", {"conv": "conv0", "norm": "norm0"})
-    for b in placed(graph):
+    yield from prefixed("stem.0", "features", {"conv": "conv0", "norm": "norm0"})
+    for b in placed_blocks(graph):
         number = b.stage // 2 + 1
-        where = f"transition{number}" if b.graph.kind == "transition" else f"denseblock{number}.denselayer{b.depth + 1}"
-        yield b.path, f"features.{where}"
-        yield from ((f"{b.path}.{part}", f"features.{where}.{part}") for part in b.parts)
-    yield from under("head", "", {"norm": "features.norm5", "linear": "classifier"})
+        module_name = (
+            f"transition{number}" if b.graph.kind == "transition" else f"denseblock{number}.denselayer{b.depth + 1}"
+        )
+        yield b.path, f"features.{module_name}"
+        yield from ((f"{b.path}.{part}", f"features.{module_name}.{part}") for part in b.parts)
+    yield from prefixed("head", "", {"norm": "features.norm5", "linear": "classifier"})
 
 
-def _in_order(b: Placed, theirs: str) -> Pairs:
-    """Parts numbered as they come, each conv and norm (MBConv and its kin)."""
+def _numbered_parts(b: PlacedBlock, theirs: str) -> Pairs:
+    """Yields the pairs of a block whose parts the library numbers in order (MBConv and its relatives)."""
     for n, part in enumerate(b.parts):
         if part == "se":
-            yield from under(b.path, f"{theirs}.{n}", SQUEEZE_EXCITE)
+            yield from prefixed(b.path, f"{theirs}.{n}", SQUEEZE_EXCITE)
         else:
-            yield from under(f"{b.path}.{part}", f"{theirs}.{n}", CONV_NORM)
+            yield from prefixed(f"{b.path}.{part}", f"{theirs}.{n}", CONV_NORM)
 
 
 def efficientnet(graph: Graph) -> Pairs:
-    yield from under("stem.0", "features.0", CONV_NORM)
-    for b in placed(graph):
-        yield from _in_order(b, f"features.{b.stage + 1}.{b.depth}.block")
-    yield from under("head", f"features.{len(graph.stages) + 1}", CONV_NORM)
+    yield from prefixed("stem.0", "features.0", CONV_NORM)
+    for b in placed_blocks(graph):
+        yield from _numbered_parts(b, f"features.{b.stage + 1}.{b.depth}.block")
+    yield from prefixed("head", f"features.{len(graph.stages) + 1}", CONV_NORM)
     yield "head.linear", "classifier.1"
 
 
 def mobilenet_v2(graph: Graph) -> Pairs:
-    yield from under("stem.0", "features.0", CONV_NORM)
-    blocks = placed(graph)
+    yield from prefixed("stem.0", "features.0", CONV_NORM)
+    blocks = placed_blocks(graph)
     for b in blocks:
         *inner, last = b.parts
         for n, part in enumerate(inner):
-            yield from under(f"{b.path}.{part}", f"features.{b.index + 1}.conv.{n}", CONV_NORM)
+            yield from prefixed(f"{b.path}.{part}", f"features.{b.index + 1}.conv.{n}", CONV_NORM)
         yield f"{b.path}.{last}.conv", f"features.{b.index + 1}.conv.{len(inner)}"
         yield f"{b.path}.{last}.norm", f"features.{b.index + 1}.conv.{len(inner) + 1}"
-    yield from under("head", f"features.{len(blocks) + 1}", CONV_NORM)
+    yield from prefixed("head", f"features.{len(blocks) + 1}", CONV_NORM)
     yield "head.linear", "classifier.1"
 
 
 def mobilenet_v3(graph: Graph) -> Pairs:
-    yield from under("stem.0", "features.0", CONV_NORM)
-    blocks = placed(graph)
+    yield from prefixed("stem.0", "features.0", CONV_NORM)
+    blocks = placed_blocks(graph)
     for b in blocks:
-        yield from _in_order(b, f"features.{b.index + 1}.block")
-    yield from under("head", f"features.{len(blocks) + 1}", CONV_NORM)
-    yield from under("head", "classifier", {"hidden": "0", "linear": "3"})
+        yield from _numbered_parts(b, f"features.{b.index + 1}.block")
+    yield from prefixed("head", f"features.{len(blocks) + 1}", CONV_NORM)
+    yield from prefixed("head", "classifier", {"hidden": "0", "linear": "3"})
 
 
 def mnasnet(graph: Graph) -> Pairs:
-    yield from under("stem.0", "layers", {"conv": "0", "norm": "1"})
-    for b in placed(graph):
+    yield from prefixed("stem.0", "layers", {"conv": "0", "norm": "1"})
+    for b in placed_blocks(graph):
         if b.stage == 0:
             table = {"depthwise.conv": "3", "depthwise.norm": "4", "project.conv": "6", "project.norm": "7"}
-            yield from under(b.path, "layers", table)
+            yield from prefixed(b.path, "layers", table)
         else:
             table = {
                 "expand.conv": "0",
@@ -116,8 +118,8 @@ def mnasnet(graph: Graph) -> Pairs:
                 "project.conv": "6",
                 "project.norm": "7",
             }
-            yield from under(b.path, f"layers.{7 + b.stage}.{b.depth}.layers", table)
-    yield from under("head", "", {"conv": "layers.14", "norm": "layers.15", "linear": "classifier.1"})
+            yield from prefixed(b.path, f"layers.{7 + b.stage}.{b.depth}.layers", table)
+    yield from prefixed("head", "", {"conv": "layers.14", "norm": "layers.15", "linear": "classifier.1"})
 
 
 def shufflenet(graph: Graph) -> Pairs:
@@ -133,21 +135,21 @@ def shufflenet(graph: Graph) -> Pairs:
         "project.conv": "branch2.5",
         "project.norm": "branch2.6",
     }
-    yield from under("stem.0", "conv1", CONV_NORM)
-    for b in placed(graph):
-        yield from under(b.path, f"stage{b.stage + 2}.{b.depth}", table)
-    yield from under("head", "", {"conv": "conv5.0", "norm": "conv5.1", "linear": "fc"})
+    yield from prefixed("stem.0", "conv1", CONV_NORM)
+    for b in placed_blocks(graph):
+        yield from prefixed(b.path, f"stage{b.stage + 2}.{b.depth}", table)
+    yield from prefixed("head", "", {"conv": "conv5.0", "norm": "conv5.1", "linear": "fc"})
 
 
 def squeezenet(graph: Graph) -> Pairs:
     yield "stem.0.conv", "features.0"
-    at = 2
-    for b in placed(graph):
-        at += b.depth == 0 and graph.arch.stages[b.stage].stride > 1  # the pool
-        yield from under(
-            b.path, f"features.{at}", {"squeeze": "squeeze", "expand1": "expand1x1", "expand3": "expand3x3"}
+    position = 2
+    for b in placed_blocks(graph):
+        position += b.depth == 0 and graph.arch.stages[b.stage].stride > 1  # the pool
+        yield from prefixed(
+            b.path, f"features.{position}", {"squeeze": "squeeze", "expand1": "expand1x1", "expand3": "expand3x3"}
         )
-        at += 1
+        position += 1
     yield "head.conv", "classifier.1"
 
 
@@ -159,87 +161,89 @@ def convnext(graph: Graph) -> Pairs:
         "project": "block.5",
         "layer_scale.gamma": "layer_scale",
     }
-    yield from under("stem.0", "features.0", CONV_NORM)
-    for b in placed(graph):
-        yield from under(b.path, f"features.{2 * b.stage + 1}.{b.depth}", table)
-        yield from under(f"{b.path}.downsample", f"features.{2 * b.stage}", {"norm": "0", "conv": "1"})
-    yield from under("head", "classifier", {"norm": "0", "linear": "2"})
+    yield from prefixed("stem.0", "features.0", CONV_NORM)
+    for b in placed_blocks(graph):
+        yield from prefixed(b.path, f"features.{2 * b.stage + 1}.{b.depth}", table)
+        yield from prefixed(f"{b.path}.downsample", f"features.{2 * b.stage}", {"norm": "0", "conv": "1"})
+    yield from prefixed("head", "classifier", {"norm": "0", "linear": "2"})
 
 
-def _named(ours: str, theirs: str) -> Pairs:
-    yield from under(ours, theirs, {"conv": "conv", "norm": "bn"})
+def _conv_bn_pairs(ours: str, theirs: str) -> Pairs:
+    yield from prefixed(ours, theirs, {"conv": "conv", "norm": "bn"})
 
 
 def inception_v1(graph: Graph) -> Pairs:
-    for at, name in ((0, "conv1"), (2, "conv2"), (3, "conv3")):
-        yield from _named(f"stem.{at}", name)
+    for position, name in ((0, "conv1"), (2, "conv2"), (3, "conv3")):
+        yield from _conv_bn_pairs(f"stem.{position}", name)
     modules = iter(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"))
-    for b in placed(graph):
+    for b in placed_blocks(graph):
         if b.graph.kind == "inception":
-            where = f"inception{next(modules)}"
-            yield from _named(f"{b.path}.branches.0.0", f"{where}.branch1")
+            module_name = f"inception{next(modules)}"
+            yield from _conv_bn_pairs(f"{b.path}.branches.0.0", f"{module_name}.branch1")
             for branch in (1, 2, 3):
                 for i in (0, 1):
-                    yield from _named(f"{b.path}.branches.{branch}.{i}", f"{where}.branch{branch + 1}.{i}")
+                    yield from _conv_bn_pairs(
+                        f"{b.path}.branches.{branch}.{i}", f"{module_name}.branch{branch + 1}.{i}"
+                    )
     for i in range(len(graph.auxiliary)):
-        yield from _named(f"auxiliary.{i}", f"aux{i + 1}.conv")
-        yield from under(f"auxiliary.{i}", f"aux{i + 1}", {"fc1": "fc1", "fc2": "fc2"})
+        yield from _conv_bn_pairs(f"auxiliary.{i}", f"aux{i + 1}.conv")
+        yield from prefixed(f"auxiliary.{i}", f"aux{i + 1}", {"fc1": "fc1", "fc2": "fc2"})
     yield "head.linear", "fc"
 
 
 # Per stage of v3: the modules of its blocks, and the names of the layers of every branch; inner lists are forks.
-A = (
+INCEPTION_A = (
     ("branch1x1",),
     ("branch5x5_1", "branch5x5_2"),
     ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
     ("", "branch_pool"),
 )
-B = (("branch3x3",), ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"))
-C = (
+INCEPTION_B = (("branch3x3",), ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"))
+INCEPTION_C = (
     ("branch1x1",),
     ("branch7x7_1", "branch7x7_2", "branch7x7_3"),
     tuple(f"branch7x7dbl_{i}" for i in range(1, 6)),
     ("", "branch_pool"),
 )
-D = (("branch3x3_1", "branch3x3_2"), tuple(f"branch7x7x3_{i}" for i in range(1, 5)))
-E = (
+INCEPTION_D = (("branch3x3_1", "branch3x3_2"), tuple(f"branch7x7x3_{i}" for i in range(1, 5)))
+INCEPTION_E = (
     ("branch1x1",),
     ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
     ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")),
     ("", "branch_pool"),
 )
-V3 = (
-    (("5b",), A),
-    (("5c", "5d"), A),
-    (("6a",), B),
-    (("6b",), C),
-    (("6c", "6d"), C),
-    (("6e",), C),
-    (("7a",), D),
-    (("7b", "7c"), E),
+V3_STAGES = (
+    (("5b",), INCEPTION_A),
+    (("5c", "5d"), INCEPTION_A),
+    (("6a",), INCEPTION_B),
+    (("6b",), INCEPTION_C),
+    (("6c", "6d"), INCEPTION_C),
+    (("6e",), INCEPTION_C),
+    (("7a",), INCEPTION_D),
+    (("7b", "7c"), INCEPTION_E),
 )
-STEM_V3 = {0: "Conv2d_1a_3x3", 1: "Conv2d_2a_3x3", 2: "Conv2d_2b_3x3", 4: "Conv2d_3b_1x1", 5: "Conv2d_4a_3x3"}
+V3_STEM = {0: "Conv2d_1a_3x3", 1: "Conv2d_2a_3x3", 2: "Conv2d_2b_3x3", 4: "Conv2d_3b_1x1", 5: "Conv2d_4a_3x3"}
 
 
-def branches(ours: str, theirs: str, names: tuple) -> Pairs:
-    """The layers of branches by the peer's names of them; an empty name has no weights, a tuple is a fork."""
+def branch_pairs(ours: str, theirs: str, names: tuple) -> Pairs:
+    """Yields the pairs of branches by the library's names of their layers; "" has no weights, a tuple is a fork."""
     for n, branch in enumerate(names):
         for i, name in enumerate(branch):
             path = f"{ours}.branches.{n}.{i}"
             if isinstance(name, tuple):
-                yield from branches(path, theirs, tuple((fork,) for fork in name))
+                yield from branch_pairs(path, theirs, tuple((fork,) for fork in name))
             elif name:
-                yield from _named(path, f"{theirs}.{name}")
+                yield from _conv_bn_pairs(path, f"{theirs}.{name}")
 
 
 def inception_v3(graph: Graph) -> Pairs:
-    for at, name in STEM_V3.items():
-        yield from _named(f"stem.{at}", name)
-    for b in placed(graph):
-        modules, names = V3[b.stage]
-        yield from branches(b.path, f"Mixed_{modules[b.depth]}", names)
+    for position, name in V3_STEM.items():
+        yield from _conv_bn_pairs(f"stem.{position}", name)
+    for b in placed_blocks(graph):
+        modules, names = V3_STAGES[b.stage]
+        yield from branch_pairs(b.path, f"Mixed_{modules[b.depth]}", names)
     for part, name in (("1", "conv0"), ("2", "conv1")):
-        yield from under("auxiliary.0", f"AuxLogits.{name}", {f"conv{part}": "conv", f"norm{part}": "bn"})
+        yield from prefixed("auxiliary.0", f"AuxLogits.{name}", {f"conv{part}": "conv", f"norm{part}": "bn"})
     yield "auxiliary.0.linear", "AuxLogits.fc"
     yield "head.linear", "fc"
 
@@ -261,6 +265,6 @@ FAMILIES = {
     "inception_v1": inception_v1,
     "inception_v3": inception_v3,
 }
-FLAT = ("classifier.0.weight",)  # linear layers there, 1×1 convolutions here
-# Names in files that torchvision still hands out, and what its networks of today call the same.
+LINEAR_IN_TORCHVISION = ("classifier.0.weight",)  # linear layers in torchvision, 1×1 convolutions here
+# Names in files that torchvision still distributes, and what its current networks call the same tensors.
 OLD_NAMES = ((r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2"),)

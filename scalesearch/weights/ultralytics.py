@@ -1,32 +1,32 @@
-"""Ultralytics' names for the tensors of YOLOv8 (Ultralytics 8.4)."""
+"""Tables of Ultralytics' names for the tensors of YOLOv8 (Ultralytics 8.4)."""
 
 from __future__ import annotations
 
 from scalesearch.arch import Graph
-from scalesearch.weights.naming import Pairs, placed, under
+from scalesearch.weights.naming import Pairs, placed_blocks, prefixed
 
-WORDS = {"conv": "conv", "norm": "bn"}
+CONV_BN = {"conv": "conv", "norm": "bn"}
 
 
 def yolov8(graph: Graph) -> Pairs:
-    """Stages are numbered alike; the head comes last."""
+    """Yields the pairs of YOLOv8, whose stages have the same numbers in both libraries and whose head is last."""
     head = f"model.{len(graph.stages)}"
-    for b in placed(graph):
+    for b in placed_blocks(graph):
         theirs = f"model.{b.stage}"
-        yield from under(b.path, theirs, WORDS)
+        yield from prefixed(b.path, theirs, CONV_BN)
         names = {"split_conv": "cv1", "reduce": "cv1", "join": "cv2"}
         for ours, other in names.items():
-            yield from under(f"{b.path}.{ours}", f"{theirs}.{other}", WORDS)
+            yield from prefixed(f"{b.path}.{ours}", f"{theirs}.{other}", CONV_BN)
         for n in range(sum(layer.name.endswith("conv2.conv") for layer in b.graph.layers)):
             for ours, other in (("conv1", "cv1"), ("conv2", "cv2")):
-                yield from under(f"{b.path}.bottlenecks.{n}.{ours}", f"{theirs}.m.{n}.{other}", WORDS)
+                yield from prefixed(f"{b.path}.bottlenecks.{n}.{ours}", f"{theirs}.m.{n}.{other}", CONV_BN)
     for branch, other in (("box", "cv2"), ("score", "cv3")):
         for i in range(len(graph.head.in_shapes)):
             for n, ours in enumerate(("conv1", "conv2")):
-                yield from under(f"head.{branch}.{i}.{ours}", f"{head}.{other}.{i}.{n}", WORDS)
+                yield from prefixed(f"head.{branch}.{i}.{ours}", f"{head}.{other}.{i}.{n}", CONV_BN)
             yield f"head.{branch}.{i}.predict", f"{head}.{other}.{i}.2"
     yield "head.dfl", f"{head}.dfl.conv"
-    yield from under("head", f"{head}.conv", WORDS)
+    yield from prefixed("head", f"{head}.conv", CONV_BN)
     yield "head.linear", f"{head}.linear"
 
 

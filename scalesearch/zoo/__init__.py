@@ -1,6 +1,6 @@
-"""The hand-built architectures people would pick, and reading whatever a person calls a MODEL.
+"""Architectures designed by hand, and the reading of whatever a user gives as MODEL.
 
-In: a name, an architecture's YAML, a Darknet .cfg. Out: an `Arch`, and what was published of it.
+In: a name, an architecture's YAML, a Darknet .cfg. Out: an `Arch`, and its published figures.
 """
 
 from lazy_loader import attach_stub

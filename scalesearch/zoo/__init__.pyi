@@ -1,6 +1,6 @@
-from .darknet import convolutions as convolutions
-from .detectors import in_common as in_common
-from .loading import SUFFIXES as SUFFIXES, WEIGHTS as WEIGHTS, in_folder as in_folder, load as load
+from .darknet import blocks_in_file_order as blocks_in_file_order
+from .detectors import count_shared_stages as count_shared_stages
+from .loading import SUFFIXES as SUFFIXES, WEIGHTS as WEIGHTS, find_in_folder as find_in_folder, load as load
 from .models import (
     FAMILIES as FAMILIES,
     MODELS as MODELS,
@@ -10,5 +10,5 @@ from .models import (
     model as model,
     register_network as register_network,
 )
-from .preprocessing import class_names as class_names, preparing as preparing
-from .published_figures import Preprocessing as Preprocessing, published as published
+from .preprocessing import class_names as class_names, preprocessing_for as preprocessing_for
+from .published_figures import Preprocessing as Preprocessing, published_figure as published_figure

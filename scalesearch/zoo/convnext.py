@@ -1,4 +1,4 @@
-"""ConvNeXt-T (Liu et al. 2022, table 9). Held against torchvision's."""
+"""ConvNeXt-T (Liu et al. 2022, table 9). Checked against torchvision's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ LAYOUTS = {"convnext_tiny": ((96, 192, 384, 768), (3, 3, 9, 3))}
 
 
 def convnext(name: str) -> Arch:
+    """Returns the ConvNeXt called `name`, a key of `LAYOUTS`."""
     widths, depths = LAYOUTS[name]
     stages = tuple(
         Stage(block("convnext", width=width), depth, 2 if i else 1)

@@ -1,4 +1,4 @@
-"""How Darknet's networks end: in a classifier, in detection layers, or in a map."""
+"""Reads how Darknet's networks end: in a classifier, in detection layers, or in a map."""
 
 from __future__ import annotations
 
@@ -17,44 +17,50 @@ CLASSES = fields_of(settings_keys)["classes"]
 
 
 def is_plain(conv: Section) -> bool:
-    """Whether a layer is a 1×1 convolution with a bias alone, as a head has it."""
-    padded = conv.number("padding", 0) and not conv.number("pad", 0)
+    """Returns whether a layer is a 1×1 convolution with a bias and no norm, as heads have it."""
+    has_padding = conv.number("padding", 0) and not conv.number("pad", 0)
     return (
         conv.name == "convolutional"
         and conv.number("size", 1) == 1
         and not conv.number("batch_normalize", 0)
         and conv.number("groups", 1) == 1
-        and not padded
+        and not has_padding
         and conv.text("activation", "logistic") in ("linear", "logistic")
         and all(conv.number(key, 1) == 1 for key in ("stride", "stride_x", "stride_y"))
     )
 
 
-def ending(body: list[Section]) -> tuple[list[Section], tuple[BlockSpec, int] | None]:
-    """The layers, and a head with its classes where they end in one: a classifier's `convolutional, avgpool`, or
-    `avgpool, convolutional|connected`, or `connected`; YOLOv1's `detection`."""
-    *_, before, last = [None, None, *body]
+def split_head(body: list[Section]) -> tuple[list[Section], tuple[BlockSpec, int] | None]:
+    """Splits the layers into a body and the head that they end in.
+
+    Heads are `convolutional, avgpool`, `avgpool, convolutional`, `avgpool, connected` or `connected` of a
+    classifier, and YOLOv1's `detection`.
+
+    Returns:
+        The layers before the head, and the head with its number of classes; None for it where there is none.
+    """
+    *_, previous, last = [None, None, *body]
     assert last is not None
     if last.name == "detection":
-        return body[:-1], _cells(last)
+        return body[:-1], _yolov1_head(last)
     linear = last.text("activation", "logistic") == "linear" and not last.number("batch_normalize", 0)
     if (
-        before is not None
-        and before.name == "avgpool"
+        previous is not None
+        and previous.name == "avgpool"
         and linear
         and (last.name == "connected" or (last.name == "convolutional" and is_plain(last)))
     ):
-        return body[:-2], (block("classifier", "head"), _classes(last))
-    if last.name == "avgpool" and before is not None and before.name == "convolutional" and is_plain(before):
-        act = None if before.text("activation", "logistic") == "linear" else "sigmoid"
-        return body[:-2], (block("conv_classifier", "head", act=act), _classes(before))
+        return body[:-2], (block("classifier", "head"), _class_count(last))
+    if last.name == "avgpool" and previous is not None and previous.name == "convolutional" and is_plain(previous):
+        act = None if previous.text("activation", "logistic") == "linear" else "sigmoid"
+        return body[:-2], (block("conv_classifier", "head", act=act), _class_count(previous))
     if last.name == "connected" and linear:
-        return body[:-1], (block("flat_classifier", "head"), _classes(last))
+        return body[:-1], (block("flat_classifier", "head"), _class_count(last))
     return body, None
 
 
-def _cells(section: Section) -> tuple[BlockSpec, int]:
-    """YOLOv1's head, which predicts for cells of the image."""
+def _yolov1_head(section: Section) -> tuple[BlockSpec, int]:
+    """Returns YOLOv1's head, which predicts boxes for cells of the image, and its number of classes."""
     check_keys(section)
     if section.number("coords", 1) != 4:
         raise section.fault("takes 4", "coords")
@@ -74,7 +80,7 @@ def _cells(section: Section) -> tuple[BlockSpec, int]:
         raise section.fault(error.message, {"boxes": "num"}.get(error.place, error.place)) from None
 
 
-def _classes(last: Section) -> int:
+def _class_count(last: Section) -> int:
     key = "output" if last.name == "connected" else "filters"
     try:
         return CLASSES.check(last.number(key, 1))
@@ -82,59 +88,81 @@ def _classes(last: Section) -> int:
         raise last.fault(error.message, key) from None
 
 
-def with_open_end(graph: Graph, shared: bool) -> Arch:
-    """A network that ends in a map: in logits where that has one pixel and shares are made of it, else in features."""
+def with_map_head(graph: Graph, has_probabilities: bool) -> Arch:
+    """Returns a network that ends in a map, with its classes set to the map's channels.
+
+    Its head gives logits where the map has one pixel and the file turned it into probabilities, else
+    features.
+    """
     (shape,) = graph.head.in_shapes
     arch = graph.arch.with_(classes=shape[0])
-    return arch.with_(head=block("logits", "head")) if shared and shape[1:] == (1, 1) else arch
+    return arch.with_(head=block("logits", "head")) if has_probabilities and shape[1:] == (1, 1) else arch
 
 
-def check_values(conv: Section, detector: Section) -> None:
-    """Raises `InputError` where a convolution doesn't give the detection layer after it what that takes."""
-    boxes = DETECTORS[detector.name]
-    masks, classes = _mask(detector), detector.number("classes", 20)
-    wanted = len(masks) * (BOX_VALUES[boxes] + classes)
-    if conv.number("filters", 1) != wanted:
+def check_values(conv: Section, detection: Section) -> None:
+    """Checks that the convolution before a detection layer has as many channels as that needs.
+
+    Raises:
+        InputError: If it has more or fewer.
+    """
+    box_format = DETECTORS[detection.name]
+    masks, classes = _mask(detection), detection.number("classes", 20)
+    expected = len(masks) * (BOX_VALUES[box_format] + classes)
+    if conv.number("filters", 1) != expected:
         raise conv.fault(
-            f"must be {wanted} before [{detector.name}] with {numbered(len(masks), 'mask')} and "
+            f"must be {expected} before [{detection.name}] with {numbered(len(masks), 'mask')} and "
             f"{numbered(classes, 'class')}, got {conv.number('filters', 1)}",
             "filters",
         )
 
 
 def _mask(section: Section) -> tuple[int, ...]:
-    every = tuple(range(min(1_000, section.number("num", 1))))
-    return every if section.name == "region" else section.numbers("mask") or every
+    all_anchors = tuple(range(min(1_000, section.number("num", 1))))
+    return all_anchors if section.name == "region" else section.numbers("mask") or all_anchors
 
 
-def detector(sections: list[Section], predicts: bool, act: str | None) -> tuple[BlockSpec, int]:
-    """The head of all detection layers; anchors that differ between them stand one after the other."""
+def detection_head(sections: list[Section], predicts: bool, act: str | None) -> tuple[BlockSpec, int]:
+    """Returns the head that joins all detection layers, and its number of classes.
+
+    Layers with different anchors share one list, in which their anchors follow each other.
+
+    Args:
+        sections: The detection layers.
+        predicts: Whether the head has the convolutions before them.
+        act: The activation after these convolutions.
+
+    Raises:
+        InputError: If the layers differ in kind, classes or `new_coords`, or have impossible anchors or
+            masks.
+    """
     first = sections[0]
-    for before, section in pairwise(sections):
-        if section.name != before.name or section.number("classes", 20) != before.number("classes", 20):
-            key = "classes" if section.name == before.name else ""
-            raise section.fault(f"differs from the one at line {before.line}", key)
+    for previous, section in pairwise(sections):
+        if section.name != previous.name or section.number("classes", 20) != previous.number("classes", 20):
+            key = "classes" if section.name == previous.name else ""
+            raise section.fault(f"differs from the one at line {previous.line}", key)
     if first.name == "region" and first.number("coords", 4) != 4:
         raise first.fault("takes 4", "coords")
     anchors: list[tuple[float, ...]] = []
-    masks, starts = [], dict[tuple, int]()
+    masks, first_anchor = [], dict[tuple, int]()
     for section in sections:
         flat = section.decimals("anchors")
         if not flat or len(flat) % 2:
             raise section.fault("takes pairs of width and height", "anchors")
-        if flat not in starts:
-            starts[flat] = len(anchors)
+        if flat not in first_anchor:
+            first_anchor[flat] = len(anchors)
             anchors += zip(flat[::2], flat[1::2])
         if not all(0 <= m < len(flat) // 2 for m in _mask(section)):
             raise section.fault(f"names an anchor that isn't among the {len(flat) // 2}", "mask")
-        masks.append(tuple(m + starts[flat] for m in _mask(section)))
-    reach = tuple(float(section.decimals("scale_x_y", "1")[0]) for section in sections)
-    told: dict[str, Any] = {"scale_xy": reach} if set(reach) != {1.0} else {}
+        masks.append(tuple(m + first_anchor[flat] for m in _mask(section)))
+    scale_xy = tuple(float(section.decimals("scale_x_y", "1")[0]) for section in sections)
+    extra: dict[str, Any] = {"scale_xy": scale_xy} if set(scale_xy) != {1.0} else {}
     if first.name == "region" and first.number("softmax", 0):
-        told["softmax"] = True
-    new = [bool(section.number("new_coords", 0)) for section in sections]
-    if len({*new}) > 1:
-        raise sections[new.index(not new[0])].fault(f"differs from the one at line {first.line}", "new_coords")
+        extra["softmax"] = True
+    new_coords = [bool(section.number("new_coords", 0)) for section in sections]
+    if len({*new_coords}) > 1:
+        raise sections[new_coords.index(not new_coords[0])].fault(
+            f"differs from the one at line {first.line}", "new_coords"
+        )
     try:
         head = block(
             "yolo",
@@ -144,8 +172,8 @@ def detector(sections: list[Section], predicts: bool, act: str | None) -> tuple[
             boxes=DETECTORS[first.name],
             act=act,
             predicts=predicts,
-            new_coords=new[0],
-            **told,
+            new_coords=new_coords[0],
+            **extra,
         )
         return head, CLASSES.check(first.number("classes", 20))
     except InputError as error:

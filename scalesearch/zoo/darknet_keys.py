@@ -1,7 +1,7 @@
-"""What Darknet's keys mean for a network: honoured, without consequence for it, or refused.
+"""What Darknet's keys mean for a network: honoured, harmless (without consequence for it), or refused.
 
-Made from the sources of both forks, pjreddie/darknet (f6afaab) and AlexeyAB/darknet (59596d7): `src/parser.c` and the
-layers' own files.
+Compiled from the sources of both forks, pjreddie/darknet (f6afaab) and AlexeyAB/darknet (59596d7):
+`src/parser.c` and the layers' own files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REFUSED_SECTIONS = {
 
 # Keys by section: those that are honoured; those that only training, logging or speed depend on; and those that change
 # the network in a way that is not read, with the value at which they don't.
-EVERY_HARMLESS = (
+COMMON_HARMLESS = (
     "clip",
     "onlyforward",
     "dont_update",
@@ -36,7 +36,7 @@ EVERY_HARMLESS = (
     "smooth",
     "dontsave",
 )
-EVERY_REFUSED = {"dontload": "0", "dontloadscales": "0", "numload": "0"}
+COMMON_REFUSED = {"dontload": "0", "dontloadscales": "0", "numload": "0"}
 HONOURED: dict[str, tuple[str, ...]] = {
     "net": ("width", "height", "channels"),
     "convolutional": (
@@ -77,7 +77,7 @@ HONOURED: dict[str, tuple[str, ...]] = {
     "region": ("classes", "num", "coords", "anchors", "softmax"),
     "detection": ("classes", "num", "coords", "side", "sqrt", "softmax"),
 }
-OF_DETECTORS = (
+DETECTOR_HARMLESS = (
     "max",
     "jitter",
     "ignore_thresh",
@@ -202,10 +202,10 @@ HARMLESS: dict[str, tuple[str, ...]] = {
     "softmax": ("groups", "temperature", "tree", "spatial", "noloss"),  # what comes out here is before it
     "cost": ("type", "scale", "ratio", "noobj", "thresh"),
     "shortcut": ("weights_normalization",),
-    "yolo": OF_DETECTORS,
-    "gaussian_yolo": OF_DETECTORS,
+    "yolo": DETECTOR_HARMLESS,
+    "gaussian_yolo": DETECTOR_HARMLESS,
     "detection": (
-        *OF_DETECTORS,
+        *DETECTOR_HARMLESS,
         "rescore",
         "forced",
         "coord_scale",
@@ -215,7 +215,7 @@ HARMLESS: dict[str, tuple[str, ...]] = {
         "reorg",
     ),
     "region": (
-        *OF_DETECTORS,
+        *DETECTOR_HARMLESS,
         "log",
         "sqrt",
         "rescore",
@@ -249,22 +249,27 @@ REFUSED: dict[str, dict[str, str]] = {
     "yolo": {"embedding_layer": ""},
     "region": {"tree": "", "background": "0"},
 }
-ALIKE = 0.8  # of a misspelt key
+TYPO_CUTOFF = 0.8  # difflib's similarity from which a key counts as a misspelt one
 
 
 def check_keys(section: Section) -> None:
-    """Raises `InputError` for a key that changes the network and isn't read, and for one that is nearly one that is."""
-    refused = EVERY_REFUSED | REFUSED.get(section.name, {})
+    """Checks the keys of a section.
+
+    Raises:
+        InputError: For a key that changes the network and is not supported, and for one that looks like a
+            misspelt honoured or refused key.
+    """
+    refused = COMMON_REFUSED | REFUSED.get(section.name, {})
     honoured = HONOURED.get(section.name, ())
-    known = {*honoured, *refused, *HARMLESS.get(section.name, ()), *EVERY_HARMLESS}
+    all_keys = {*honoured, *refused, *HARMLESS.get(section.name, ()), *COMMON_HARMLESS}
     for key, (value, _) in section.keys.items():
         neutral = refused.get(key)
         if neutral is not None and not _equal(value, neutral):
-            also = f"; {neutral} is" if neutral else ""
-            raise section.fault(f"changes the network and is not supported{also}", key)
-        slip = key.lower() not in known and key[:1].isalpha()
-        if slip and (near := get_close_matches(key, [*honoured, *refused], 1, ALIKE)):
-            raise section.fault(f'is no key of Darknet\'s. Did you mean "{near[0]}"?', key)
+            exception = f"; {neutral} is" if neutral else ""
+            raise section.fault(f"changes the network and is not supported{exception}", key)
+        is_unknown = key.lower() not in all_keys and key[:1].isalpha()
+        if is_unknown and (nearest := get_close_matches(key, [*honoured, *refused], 1, TYPO_CUTOFF)):
+            raise section.fault(f'is not a Darknet key. Did you mean "{nearest[0]}"?', key)
 
 
 def _equal(value: str, neutral: str) -> bool:
@@ -274,20 +279,20 @@ def _equal(value: str, neutral: str) -> bool:
         return value == neutral
 
 
-def table() -> str:
-    """The keys of every section as a table in Markdown."""
+def key_table() -> str:
+    """Returns a table in Markdown of every section's keys, as in docs/darknet.md."""
     lines = ["| section | honoured | without consequence | refused, but for |", "|---|---|---|---|"]
 
-    def quoted(keys):
+    def quote(keys):
         return ", ".join(f"`{key}`" for key in keys)
 
-    def told(keys):
+    def settings(keys):
         return ", ".join(f"`{key}={value}`" if value else f"`{key}`" for key, value in keys.items())
 
     for name, honoured in HONOURED.items():
         lines.append(
-            f"| `[{name}]` | {quoted(honoured)} | {quoted(HARMLESS.get(name, ()))} | {told(REFUSED.get(name, {}))} |"
+            f"| `[{name}]` | {quote(honoured)} | {quote(HARMLESS.get(name, ()))} | {settings(REFUSED.get(name, {}))} |"
         )
-    lines.append(f"| every one | | {quoted(EVERY_HARMLESS)} | {told(EVERY_REFUSED)} |")
+    lines.append(f"| every one | | {quote(COMMON_HARMLESS)} | {settings(COMMON_REFUSED)} |")
     lines += [f"| `[{name}]` | – | – | {why} |" for name, why in REFUSED_SECTIONS.items()]
     return "\n".join(lines)

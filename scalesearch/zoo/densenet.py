@@ -1,6 +1,6 @@
-"""DenseNet (Huang et al. 2017, table 1) and its CIFAR-10 networks with bottleneck and compression (DenseNet-BC, §3).
+"""DenseNet (Huang et al. 2017, table 1), and DenseNet-BC for CIFAR-10 (§3: bottleneck and compression).
 
-Held against torchvision's; the CIFAR-10 networks against the parameters of table 2.
+Checked against torchvision's; the CIFAR-10 networks against the parameters of table 2.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ def _arch(
 
 
 def densenet(name: str) -> Arch:
+    """Returns the DenseNet called `name`, a key of `LAYOUTS`."""
     growth, width, layers = LAYOUTS[name]
     stem = (block("conv", "stem", width=width, kernel=7, stride=2), block("max_pool", "stem", kernel=3))
     return _arch(name, 224, 1000, stem, growth, layers)
 
 
 def cifar_densenet(name: str) -> Arch:
+    """Returns the DenseNet-BC for CIFAR-10 called `name`, a key of `CIFAR`."""
     depth, growth = CIFAR[name]
     stem = (block("conv", "stem", width=2 * growth, norm=False, bias=False, act=None),)
     return _arch(name, 32, 10, stem, growth, ((depth - 4) // 6,) * 3)

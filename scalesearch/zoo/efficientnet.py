@@ -1,5 +1,8 @@
-"""EfficientNet (Tan & Le 2019): B0 from table 1, B1 to B7 out of B0 by scaling alone. EfficientNetV2 S, M and L (Tan &
-Le 2021, table 4, and the reference code). Held against torchvision's."""
+"""EfficientNet (Tan & Le 2019), and EfficientNetV2 S, M and L (Tan & Le 2021).
+
+B0 is table 1 of the first paper; B1 to B7 follow from B0 by scaling alone. V2 is table 4 of the second
+paper, with the reference code. Checked against torchvision's.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ SCALED = {
 
 
 def efficientnet_b0() -> Arch:
+    """Returns EfficientNet-B0."""
     stem = (block("conv", "stem", width=32, stride=2, act="silu"),)
     stages = tuple(Stage(block("mbconv", width=w, kernel=k, expand=e), d, s) for e, k, w, d, s in B0)
     head = block("classifier", "head", width=1280, dropout=0.2, init="uniform")
@@ -39,13 +43,14 @@ def efficientnet_b0() -> Arch:
 
 
 def efficientnet(name: str) -> Arch:
+    """Returns the EfficientNet called `name`, a key of `SCALED`: B0, scaled."""
     width, depth, resolution, dropout = SCALED[name]
     base = efficientnet_b0()
     arch = scale(base, depth=depth, width=width, resolution=resolution / base.sides[0])
     head = block("classifier", "head", **dict(arch.head.args) | {"dropout": dropout})
     # torchvision's batch norm: TensorFlow's eps and momentum from B5 on
-    late = {"norm_eps": 1e-3, "norm_momentum": 0.01} if name >= "efficientnet_b5" else {}
-    return arch.with_(name=name, head=head, **late)
+    norm_settings = {"norm_eps": 1e-3, "norm_momentum": 0.01} if name >= "efficientnet_b5" else {}
+    return arch.with_(name=name, head=head, **norm_settings)
 
 
 #        kind            expand width depth stride
@@ -84,6 +89,7 @@ V2 = {
 
 
 def efficientnet_v2(name: str) -> Arch:
+    """Returns the EfficientNetV2 called `name`, a key of `V2`."""
     rows, resolution, dropout = V2[name]
     stem = (block("conv", "stem", width=rows[0][2], stride=2, act="silu"),)
     stages = tuple(Stage(block(kind, width=w, expand=e), depth, stride) for kind, e, w, depth, stride in rows)

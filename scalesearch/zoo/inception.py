@@ -1,9 +1,10 @@
-"""Inception v1 (GoogLeNet, Szegedy et al. 2014, table 1), v3 (Szegedy et al. 2015, table 1), v4 and Inception-ResNet-v2
-(Szegedy et al. 2016, figs. 9 and 15).
+"""Inception v1 (GoogLeNet), v3, v4 and Inception-ResNet-v2.
 
-`inception_v1` is held against torchvision's GoogLeNet, which has batch norm and 3×3 where the paper has 5×5;
-`inception_v1_5x5` has the paper's. `inception_v3` is held against torchvision's; `_aux` has the auxiliary heads. v4 and
-Inception-ResNet-v2 are held against timm's.
+Sources: Szegedy et al. 2014, table 1 (v1); Szegedy et al. 2015, table 1 (v3); Szegedy et al. 2016, figs.
+9 and 15 (v4, Inception-ResNet-v2). `inception_v1` is checked against torchvision's GoogLeNet, which has
+batch norm, and 3×3 where the paper has 5×5; `inception_v1_5x5` has the paper's. `inception_v3` is checked
+against torchvision's; names in `_aux` have the auxiliary heads. v4 and Inception-ResNet-v2 are checked
+against timm's.
 """
 
 from __future__ import annotations
@@ -12,20 +13,23 @@ from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, block, layer
 
 
 def conv(width: int, *kernel: int, valid: bool = False) -> BlockSpec:
+    """Returns a convolution layer of a branch; `kernel` is one side, or height and width; `valid` does not pad."""
     side = kernel if len(kernel) > 1 else kernel[0]
     return layer("conv", width=width, kernel=side, **({"padding": 0} if valid else {}))
 
 
 def stem_conv(width: int, kernel: int, stride: int = 1, valid: bool = False) -> BlockSpec:
+    """Returns a convolution of the stem; `valid` does not pad."""
     return block("conv", "stem", width=width, kernel=kernel, stride=stride, **({"padding": 0} if valid else {}))
 
 
 def module(*branches: tuple[BlockSpec, ...], depth: int = 1, stride: int = 1) -> Stage:
+    """Returns a stage of Inception modules with these branches, each a sequence of layers."""
     return Stage(block("inception", branches=branches), depth, stride)
 
 
 def split(*branches: BlockSpec) -> BlockSpec:
-    """The end of a branch that forks again."""
+    """Returns the end of a branch that forks again."""
     return layer("inception", branches=tuple((b,) for b in branches))
 
 
@@ -49,7 +53,8 @@ V1 = (
 
 
 def inception_v1(name: str) -> Arch:
-    paper = name.startswith("inception_v1_5x5")
+    """Returns GoogLeNet, with 5×5 convolutions or auxiliary heads if `name` has `_5x5` or `_aux`."""
+    has_5x5 = name.startswith("inception_v1_5x5")
 
     def pool(kernel):
         return Stage(block("max_pool", kernel=kernel, padding=0, ceil=True), 1, 2)
@@ -62,15 +67,15 @@ def inception_v1(name: str) -> Arch:
     )
     stages: list[Stage] = []
     auxiliary = []
-    for i, (one, reduce3, three, reduce5, five, pooled, stride) in enumerate(V1):
-        last_pool = i == 7 and not paper
+    for i, (width1, reduce3, width3, reduce5, width5, pool_width, stride) in enumerate(V1):
+        last_pool = i == 7 and not has_5x5
         stages += [pool(2 if last_pool else 3)] if stride == 2 else []
         stages.append(
             module(
-                (conv(one, 1),),
-                (conv(reduce3, 1), conv(three, 3)),
-                (conv(reduce5, 1), conv(five, 5 if paper else 3)),
-                (MAX_POOL, conv(pooled, 1)),
+                (conv(width1, 1),),
+                (conv(reduce3, 1), conv(width3, 3)),
+                (conv(reduce5, 1), conv(width5, 5 if has_5x5 else 3)),
+                (MAX_POOL, conv(pool_width, 1)),
             )
         )
         if name.endswith("_aux") and i in (2, 5):  # 4a and 4d
@@ -88,6 +93,7 @@ def inception_v1(name: str) -> Arch:
 
 
 def v3_stem() -> tuple[BlockSpec, ...]:
+    """Returns the stem of Inception v3 and Inception-ResNet-v2."""
     pool = block("max_pool", "stem", kernel=3, padding=0)
     return (
         stem_conv(32, 3, 2, valid=True),
@@ -101,12 +107,14 @@ def v3_stem() -> tuple[BlockSpec, ...]:
 
 
 def inception_v3(name: str) -> Arch:
-    def a(pooled: int, depth: int = 1) -> Stage:
+    """Returns Inception v3, with its auxiliary head if `name` ends in `_aux`."""
+
+    def a(pool_width: int, depth: int = 1) -> Stage:
         return module(
             (conv(64, 1),),
             (conv(48, 1), conv(64, 5)),
             (conv(64, 1), conv(96, 3), conv(96, 3)),
-            (AVG_POOL, conv(pooled, 1)),
+            (AVG_POOL, conv(pool_width, 1)),
             depth=depth,
         )
 
@@ -152,6 +160,7 @@ def inception_v3(name: str) -> Arch:
 
 
 def inception_v4(name: str) -> Arch:
+    """Returns Inception v4."""
     stem = (stem_conv(32, 3, 2, valid=True), stem_conv(32, 3, valid=True), stem_conv(64, 3))
     stages = (
         module((VALID_POOL,), (conv(96, 3, valid=True),), stride=2),
@@ -195,6 +204,8 @@ def inception_v4(name: str) -> Arch:
 
 
 def inception_resnet_v2(name: str) -> Arch:
+    """Returns Inception-ResNet-v2."""
+
     def residual(scale: float, *branches: tuple[BlockSpec, ...], depth: int = 1, act: str | None = "relu") -> Stage:
         return Stage(block("inception_residual", branches=branches, scale=scale, act=act), depth)
 

@@ -1,5 +1,8 @@
-"""MODEL, as every command and `scalesearch.load` take it: a zoo name, an architecture's YAML, or a Darknet .cfg; a
-classifier with a detector's head behind a plus."""
+"""Reads MODEL, as every command and `scalesearch.load` take it.
+
+It is a name of the zoo, an architecture's YAML, a Darknet .cfg, or a trained network's folder; a
+classifier followed by a plus and a head is a detector on it.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,11 @@ SUFFIXES = tuple(READERS)
 ARCH, WEIGHTS = "arch.yaml", "weights.safetensors"  # what a trained network's folder holds
 
 
-def in_folder(model: str | Path, name: str) -> Path | None:
-    """That file of a trained network's folder; none where `model` is no folder.
+def find_in_folder(model: str | Path, name: str) -> Path | None:
+    """Returns the path of the file `name` in a trained network's folder, None where `model` is no folder.
 
-    Raises `InputError` for a folder without it.
+    Raises:
+        InputError: If the folder has no such file.
     """
     if not Path(model).is_dir():
         return None
@@ -34,25 +38,32 @@ def in_folder(model: str | Path, name: str) -> Path | None:
 
 
 def load(model: str | Path, *, resolution: int | None = None, classes: int | None = None) -> Arch:
-    """The architecture called `model`, at another resolution or with another number of classes if given. A folder that
-    a training left, or a member of a family, is what its `arch.yaml` says. `MODEL+yolov8` and `MODEL+yolo` are
-    detectors on a classifier.
+    """Returns the architecture that `model` names, with another resolution or number of classes if given.
 
-    Raises `InputError` for a name that the zoo doesn't have, with the nearest, and for what is wrong in a file.
+    Args:
+        model: A name of the zoo, an architecture's YAML, a Darknet .cfg, or the folder of a trained network
+            or of a member of a family, whose `arch.yaml` is read. `MODEL+yolov8` and `MODEL+yolo` are
+            detectors on a classifier.
+        resolution: Side of the square input in pixels.
+        classes: Number of classes.
+
+    Raises:
+        InputError: For a name that the zoo does not have, with the nearest one, and for errors in a file,
+            with their place.
     """
     backbone, plus, head = str(model).rpartition(SEPARATOR)
     if plus and head in HEADS:
-        return _changed(detector_on(load(backbone), head), resolution, classes)
-    model = in_folder(model, ARCH) or model
-    read = READERS.get(Path(model).suffix.lower())
-    arch = read(str(model)) if read else hand_built(str(model))
-    arch = _changed(arch, resolution, classes)
-    if read:
+        return _with_settings(detector_on(load(backbone), head), resolution, classes)
+    model = find_in_folder(model, ARCH) or model
+    reader = READERS.get(Path(model).suffix.lower())
+    arch = reader(str(model)) if reader else hand_built(str(model))
+    arch = _with_settings(arch, resolution, classes)
+    if reader:
         _check_shapes(arch, str(model))
     return arch
 
 
-def _changed(arch: Arch, resolution: int | None, classes: int | None) -> Arch:
+def _with_settings(arch: Arch, resolution: int | None, classes: int | None) -> Arch:
     changes, fields = {"resolution": resolution, "classes": classes}, fields_of(settings_keys)
     return arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})
 

@@ -1,4 +1,4 @@
-"""MnasNet-B1 with depth multipliers (Tan et al. 2019, fig. 7). Held against torchvision's."""
+"""MnasNet-B1 with depth multipliers (Tan et al. 2019, fig. 7). Checked against torchvision's."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ ROWS = (
 
 
 def mnasnet(name: str) -> Arch:
-    def wide(width):
+    """Returns the MnasNet called `name`, a key of `MULTIPLIERS`."""
+
+    def scaled_width(width):
         return make_divisible(width * MULTIPLIERS[name])
 
-    stem = (block("conv", "stem", width=wide(32), stride=2),)
+    stem = (block("conv", "stem", width=scaled_width(32), stride=2),)
     stages = tuple(
-        Stage(block("inverted_residual", width=wide(w), kernel=k, expand=e, act="relu", skip=i > 0), depth, stride)
+        Stage(
+            block("inverted_residual", width=scaled_width(w), kernel=k, expand=e, act="relu", skip=i > 0), depth, stride
+        )
         for i, (e, k, w, depth, stride) in enumerate(ROWS)
     )
     head = block("classifier", "head", width=1280, act="relu", dropout=0.2)

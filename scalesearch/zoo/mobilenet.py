@@ -1,9 +1,10 @@
-"""MobileNet v1 (Howard et al. 2017, table 1), v2 (Sandler et al. 2018, table 2), v3 (Howard et al. 2019, tables 1 and
-2), all with width multipliers.
+"""MobileNet v1, v2 and v3, all with width multipliers.
 
-v1 is held against timm's and has the ReLU6 of the authors' code, where the paper says ReLU; v2 and v3 are held against
-torchvision's. With a multiplier, v3 is timm's (the paper's): the expanded width follows the scaled input, the hidden
-layer of the head stays as it is and a stem below 16 channels too; torchvision scales each of them.
+Sources: Howard et al. 2017, table 1 (v1); Sandler et al. 2018, table 2 (v2); Howard et al. 2019, tables 1
+and 2 (v3). v1 is checked against timm's and has the ReLU6 of the authors' code, where the paper says
+ReLU; v2 and v3 are checked against torchvision's. With a multiplier, v3 is as in timm (and the paper):
+the expanded width follows the scaled input, while the head's hidden layer keeps its width, and so does
+the stem below a multiplier of 0.75; torchvision scales each of them.
 """
 
 from __future__ import annotations
@@ -45,39 +46,46 @@ def _multiplier(name: str) -> float:
 
 
 def mobilenet_v1(name: str) -> Arch:
-    def wide(width):
+    """Returns the MobileNet v1 called `name`, with the width multiplier that the name ends in."""
+
+    def scaled_width(width):
         return make_divisible(width * _multiplier(name))
 
-    stem = (block("conv", "stem", width=wide(32), stride=2, act="relu6"),)
-    stages = tuple(Stage(block("separable", width=wide(w), act="relu6"), depth, stride) for w, depth, stride in V1)
+    stem = (block("conv", "stem", width=scaled_width(32), stride=2, act="relu6"),)
+    stages = tuple(
+        Stage(block("separable", width=scaled_width(w), act="relu6"), depth, stride) for w, depth, stride in V1
+    )
     return Arch(name, 224, 1000, stem, stages, block("classifier", "head"))
 
 
 def mobilenet_v2(name: str) -> Arch:
-    def wide(width):
+    """Returns the MobileNet v2 called `name`, with the width multiplier that the name ends in."""
+
+    def scaled_width(width):
         return make_divisible(width * _multiplier(name))
 
-    stem = (block("conv", "stem", width=wide(32), stride=2, act="relu6"),)
+    stem = (block("conv", "stem", width=scaled_width(32), stride=2, act="relu6"),)
     stages = tuple(
-        Stage(block("inverted_residual", width=wide(w), expand=e), depth, stride) for e, w, depth, stride in V2
+        Stage(block("inverted_residual", width=scaled_width(w), expand=e), depth, stride) for e, w, depth, stride in V2
     )
-    head = block("classifier", "head", width=max(1280, wide(1280)), act="relu6", dropout=0.2)
+    head = block("classifier", "head", width=max(1280, scaled_width(1280)), act="relu6", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head)
 
 
 def mobilenet_v3(name: str) -> Arch:
+    """Returns the MobileNet v3 called `name`, with the width multiplier that the name ends in."""
     multiplier = _multiplier(name)
 
-    def wide(width):
+    def scaled_width(width):
         return make_divisible(width * multiplier)
 
-    rows, last, hidden = V3["small" if "small" in name else "large"]
-    stem = (block("conv", "stem", width=16 if multiplier < 0.75 else wide(16), stride=2, act="hswish"),)
+    rows, last_width, hidden = V3["small" if "small" in name else "large"]
+    stem = (block("conv", "stem", width=16 if multiplier < 0.75 else scaled_width(16), stride=2, act="hswish"),)
     stages = tuple(
-        Stage(block("bneck", width=wide(w), kernel=k, expand=e, se_ratio=se, act=act), depth, stride)
+        Stage(block("bneck", width=scaled_width(w), kernel=k, expand=e, se_ratio=se, act=act), depth, stride)
         for k, e, w, se, act, depth, stride in rows
     )
-    head = block("classifier", "head", width=wide(last), hidden=hidden, act="hswish", dropout=0.2)
+    head = block("classifier", "head", width=scaled_width(last_width), hidden=hidden, act="hswish", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head, norm_eps=1e-3, norm_momentum=0.01)
 
 

@@ -1,7 +1,8 @@
-"""MobileNetV4 (Qin et al. 2024, tables 11 to 15). Held against timm's.
+"""MobileNetV4 (Qin et al. 2024, tables 11 to 15). Checked against timm's.
 
-Rows are `(kind, …)`: "conv" width kernel stride; "fused" width expand stride; "uib" start and middle depthwise kernel,
-width, expand, stride, depth; "mqa" heads, key and value width, stride of keys and values.
+Rows are `(kind, …)`: "conv" width, kernel, stride; "fused" width, expand, stride; "uib" start and middle
+depthwise kernel, width, expand, stride, depth; "mqa" heads, width of keys and values, stride of keys and
+values.
 """
 
 from __future__ import annotations
@@ -141,11 +142,12 @@ LAYOUTS = {
 
 
 def mobilenet_v4(name: str) -> Arch:
+    """Returns the MobileNetV4 called `name`, a key of `LAYOUTS`."""
     rows, stem_width, act, layer_scale, resolution = LAYOUTS[name]
 
     def stage(kind: str, *row: Any) -> Stage:
-        given: tuple[Any, ...] = (kind, *row)
-        match given:
+        spec: tuple[Any, ...] = (kind, *row)
+        match spec:
             case "conv", width, kernel, stride:
                 return Stage(block("conv", width=width, kernel=kernel, act=act), 1, stride)
             case "fused", width, expand, stride:

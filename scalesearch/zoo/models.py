@@ -1,4 +1,4 @@
-"""The hand-built architectures people would pick: a name, a table in its family's file, an `Arch`."""
+"""The zoo: each name has a row in its family's file, from which an `Arch` is built."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from scalesearch.zoo import (
     vgg,
     yolo,
 )
-from scalesearch.zoo.detectors import HEADS, SEPARATOR, detector_on, in_common
-from scalesearch.zoo.published_figures import published as published
+from scalesearch.zoo.detectors import HEADS, SEPARATOR, count_shared_stages, detector_on
+from scalesearch.zoo.published_figures import published_figure as published_figure
 
 FAMILIES = {
     "vgg": vgg,
@@ -46,10 +46,12 @@ MODELS = {name: make for family in FAMILIES.values() for name, make in family.MO
 
 @cache
 def model(name: str) -> Arch:
-    """The hand-built architecture called `name`, at its native resolution with 1000 classes; with `+yolov8` or `+yolo`
-    behind the name of a classifier, a detector on it.
+    """Returns the zoo's architecture called `name`, at its native resolution and with its own number of classes.
 
-    Raises `InputError` with the nearest name where there is none of that name.
+    With `+yolov8` or `+yolo` after the name of a classifier it is a detector on that classifier.
+
+    Raises:
+        InputError: If there is none of that name; names the nearest.
     """
     backbone, plus, head = name.rpartition(SEPARATOR)
     if plus and name not in MODELS:
@@ -59,28 +61,36 @@ def model(name: str) -> Arch:
     return MODELS[name](name)
 
 
-def backbone_of(detector: Arch, own: Arch | None = None) -> Arch | None:
-    """The classifier that a detector stands on: the zoo's by the detector's name (`resnet18+yolov8` on resnet18, YOLOv3
-    on Darknet-53, YOLOv8 on its own classifiers, whose last stages may be wider), else one's `own`. None where the
-    detector lacks a stage that a detector on that classifier has of it."""
+def backbone_of(detector: Arch, custom: Arch | None = None) -> Arch | None:
+    """Returns the classifier that a detector stands on, None where there is none.
+
+    It is the zoo's by the detector's name (`resnet18+yolov8` stands on resnet18, YOLOv3 on Darknet-53, YOLOv8
+    on its own classifiers, whose last stages may be wider), else `custom`, a classifier that is not in the
+    zoo. It is None too where the detector lacks a stage that the standard detector on that classifier shares
+    with it.
+    """
     name = detector.name.rpartition(SEPARATOR)[0] or yolo.BACKBONES.get(detector.name)
     if name in MODELS and detector.name in Networks():
         classifier = model(name)
-        if in_common(classifier, detector) >= in_common(classifier, model(detector.name)):
+        if count_shared_stages(classifier, detector) >= count_shared_stages(classifier, model(detector.name)):
             return classifier
-    if own is None or not task_of(own).serves_as_backbone:
+    if custom is None or not task_of(custom).serves_as_backbone:
         return None
     try:
-        standard = detector_on(own, HEADS[0])
+        standard = detector_on(custom, HEADS[0])
     except InputError:  # no detector stands on it
         return None
-    return own if in_common(own, detector) >= max(1, in_common(own, standard)) else None
+    return custom if count_shared_stages(custom, detector) >= max(1, count_shared_stages(custom, standard)) else None
 
 
 def register_network(make: Callable[[str], Arch], name: str | None = None) -> Callable[[str], Arch]:
-    """Make what `make(name)` gives a network of the zoo, by its name or by `name`; also as a decorator.
+    """Adds `make(name)` to the zoo, under its own name or under `name`; also usable as a decorator.
 
-    Raises `InputError` for a name that is taken.
+    Returns:
+        `make`.
+
+    Raises:
+        InputError: If the zoo has that name already.
     """
     name = name or make.__name__
     if name in MODELS:
@@ -90,24 +100,29 @@ def register_network(make: Callable[[str], Arch], name: str | None = None) -> Ca
 
 
 def family_of(name: str) -> str:
+    """Returns the family that the zoo's network `name` belongs to, "own" for a registered one."""
     return next((family for family, module in FAMILIES.items() if name in module.MODELS), "own")
 
 
 class Networks(Mapping):
-    """The zoo by name and networks of one's `own`: every one as it was published, or as `change` makes it."""
+    """Maps names to the zoo's networks and to `custom` ones, each as `change` returns it.
 
-    def __init__(self, change: Callable[[Arch], Arch] = lambda arch: arch, own: Mapping[str, Arch] | None = None):
-        self.change, self.own = change, own or {}
+    Iteration and length leave out detectors on classifiers, such as `resnet18+yolov8`, though these can be
+    looked up.
+    """
+
+    def __init__(self, change: Callable[[Arch], Arch] = lambda arch: arch, custom: Mapping[str, Arch] | None = None):
+        self.change, self.custom = change, custom or {}
 
     def __getitem__(self, name: str) -> Arch:
-        return self.change(self.own[name] if name in self.own else model(name))
+        return self.change(self.custom[name] if name in self.custom else model(name))
 
     def __contains__(self, name: object) -> bool:
         backbone, plus, head = str(name).rpartition(SEPARATOR)
-        return name in self.own or name in MODELS or bool(plus and head in HEADS and backbone in MODELS)
+        return name in self.custom or name in MODELS or bool(plus and head in HEADS and backbone in MODELS)
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self.own, *MODELS))
+        return iter((*self.custom, *MODELS))
 
     def __len__(self) -> int:
-        return len(self.own) + len(MODELS)
+        return len(self.custom) + len(MODELS)

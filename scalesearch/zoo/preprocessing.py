@@ -1,4 +1,4 @@
-"""How images are prepared for a network's weights, and what its classes are called."""
+"""How images are prepared for a network's weights, and the names of its classes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, Resolution, resized, sides, squared
+from scalesearch.arch import Arch, Resolution, as_resolution, scaled_resolution, sides
 from scalesearch.errors import InputError, shown
 from scalesearch.trials import task_of
-from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published
+from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published_figure
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 VOC = (
@@ -40,68 +40,84 @@ VOC = (
 TIMM_CROP = 0.875  # timm's default share of the resized image
 
 
-def preparing(arch: Arch, library: str, config: Mapping[str, Any] | None = None, place: Path = Path()) -> Preprocessing:
-    """How images are prepared for weights of `arch` that have a library's names, at the arch's resolution.
+def preprocessing_for(
+    arch: Arch, library: str, config: Mapping[str, Any] | None = None, place: Path = Path()
+) -> Preprocessing:
+    """Returns how images are prepared for weights of `arch` from a library, at the resolution of `arch`.
 
-    A `config` at `place` (timm's `config.json`) says so itself; else it is what the published figure was measured with;
-    else what is usual in the library. Raises `InputError` for a config that makes no sense.
+    A `config` decides if it has the means; else the preprocessing that the published figure was measured
+    with, if that is the library's; else the library's usual one.
+
+    Args:
+        arch: The network.
+        library: "torchvision", "timm", "darknet", "ultralytics" or "scalesearch".
+        config: timm's `config.json`.
+        place: The path of `config`, for errors.
+
+    Raises:
+        InputError: If `config` has invalid values.
     """
     if config is not None and "mean" in config.get("pretrained_cfg", config):
         return _from_config(config, place, arch)
-    known = published(arch.name.removesuffix("_aux"))
-    if known.preprocessing is not None and library in (known.source or "").lower():
-        share = min(sides(known.preprocessing.crop)) / min(sides(known.preprocessing.resize))
-        return known.preprocessing._replace(crop=arch.resolution, resize=resized(arch.resolution, 1 / share))
+    figure = published_figure(arch.name.removesuffix("_aux"))
+    if figure.preprocessing is not None and library in (figure.source or "").lower():
+        crop_share = min(sides(figure.preprocessing.crop)) / min(sides(figure.preprocessing.resize))
+        return figure.preprocessing._replace(
+            crop=arch.resolution, resize=scaled_resolution(arch.resolution, 1 / crop_share)
+        )
     match library:
         case "torchvision":
-            return Preprocessing(arch.resolution, resized(arch.resolution, 256 / 224), "bilinear", *IMAGENET)
+            return Preprocessing(arch.resolution, scaled_resolution(arch.resolution, 256 / 224), "bilinear", *IMAGENET)
         case "timm":
-            return Preprocessing(arch.resolution, _whole(arch.resolution, TIMM_CROP), "bicubic", *IMAGENET)
+            return Preprocessing(arch.resolution, _size_before_crop(arch.resolution, TIMM_CROP), "bicubic", *IMAGENET)
         case "darknet" | "ultralytics":
             return Preprocessing(arch.resolution, arch.resolution, "bilinear", *NONE)
     return Preprocessing(arch.resolution, arch.resolution, "bilinear", *HALF)  # as `scalesearch run` trains
 
 
-def _whole(resolution: Resolution, crop: float) -> Resolution:
-    """What a share `crop` of it is cut out of, rounded down, as timm does."""
-    return squared(tuple(int(side / crop) for side in sides(resolution)))
+def _size_before_crop(resolution: Resolution, crop: float) -> Resolution:
+    """Returns the size that an image is resized to before a share `crop` is cut out; rounded down, as in timm."""
+    return as_resolution(tuple(int(side / crop) for side in sides(resolution)))
 
 
 def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preprocessing:
     try:
-        told: Mapping[str, Any] = config.get("pretrained_cfg", config)
-        crop = float(told.get("crop_pct", TIMM_CROP))
-        mean, std = tuple(map(float, told["mean"])), tuple(map(float, told["std"]))
-        interpolation = told.get("interpolation", "bicubic")
+        settings: Mapping[str, Any] = config.get("pretrained_cfg", config)
+        crop = float(settings.get("crop_pct", TIMM_CROP))
+        mean, std = tuple(map(float, settings["mean"])), tuple(map(float, settings["std"]))
+        interpolation = settings.get("interpolation", "bicubic")
         if len(mean) != 3 or len(std) != 3 or not all(map(isfinite, (*mean, *std))):
             raise ValueError("mean and std are finite numbers for three channels")
         if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or min(std) <= 0:
-            raise ValueError("values that make no sense")
-        if (mode := told.get("crop_mode") or "center") not in ("center", "squash"):
+            raise ValueError("interpolation, crop_pct or std out of range")
+        if (mode := settings.get("crop_mode") or "center") not in ("center", "squash"):
             raise ValueError(f'a crop_mode other than "center" and "squash", {shown(mode)}')
         return Preprocessing(
-            arch.resolution, _whole(arch.resolution, crop), interpolation, mean, std, squash=mode == "squash"
+            arch.resolution, _size_before_crop(arch.resolution, crop), interpolation, mean, std, squash=mode == "squash"
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"says of the weights' images what cannot be read ({type(error).__name__}: {error})", str(place)
+            f"has no valid preprocessing of the weights' images ({type(error).__name__}: {error})", str(place)
         ) from None
 
 
 @cache
-def _listed(name: str) -> tuple[str, ...]:
+def _read_class_names(name: str) -> tuple[str, ...]:
     return tuple(files("scalesearch.zoo").joinpath(f"{name}_classes.txt").read_text(encoding="utf-8").splitlines())
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """ImageNet's 1000 classes in their usual order, as torchvision 0.28 names them."""
-    return _listed("imagenet")
+    """Returns the names of ImageNet's 1000 classes in their usual order, as in torchvision 0.28."""
+    return _read_class_names("imagenet")
 
 
 def class_names(arch: Arch, library: str = "torchvision") -> tuple[str, ...] | None:
-    """The classes' names where they are known: ImageNet's for 1000 classes, but for Darknet's weights, which order them
-    otherwise; a detector's 80 are COCO's, its 20 Pascal VOC's."""
+    """Returns the names of a network's classes where they are known, else None.
+
+    A classifier's 1000 are ImageNet's, except with Darknet's weights, which order them differently; a
+    detector's 80 are COCO's and its 20 Pascal VOC's.
+    """
     name = task_of(arch).class_lists.get(arch.classes)
     if name is None or (name == "imagenet" and library == "darknet"):
         return None
-    return VOC if name == "voc" else _listed(name)
+    return VOC if name == "voc" else _read_class_names(name)

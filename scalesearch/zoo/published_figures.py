@@ -1,4 +1,4 @@
-"""Published top-1 figures of the zoo's networks, whose they are, and how the images were prepared for them."""
+"""Published top-1 figures of the zoo's networks, their sources, and how the images were prepared for them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ IMAGENET, HALF, NONE = PIXELS.values()
 
 
 class Preprocessing(NamedTuple):
-    """How an image becomes the input: resized so that it just covers `resize` pixels (a side, or height and width; with
-    `squash` to just these, whatever its shape), the middle `crop` of them, (x - mean) / std.
+    """Holds how an image becomes a network's input.
 
-    With `stored`, the middle at that size first, which is then brought to `crop`: how our own trainings keep their
-    images.
+    The image is resized so that it just covers `resize` pixels (a side, or height and width), its central
+    `crop` is cut out, and `(x - mean) / std` is taken, with pixels x from 0 to 1. With `squash` it is resized
+    to exactly `resize`, whatever its shape. With `stored` (pixels; 0: not) its centre is first stored at that
+    size and then resized to `crop`, as for the images of our own trainings.
     """
 
     crop: Resolution
@@ -37,8 +38,11 @@ class Preprocessing(NamedTuple):
     squash: bool = False
 
 
-class Published(NamedTuple):
-    """Top-1 in percent on which `data` (ImageNet or CIFAR-10), at which resolution, whose figure it is."""
+class PublishedFigure(NamedTuple):
+    """Holds a published figure: `top1` in percent on `data` (ImageNet or CIFAR-10) at `top1_resolution` pixels.
+
+    `source` says where it was published, `preprocessing` how the images were prepared for it.
+    """
 
     top1: float | None = None
     data: str | None = None
@@ -48,19 +52,19 @@ class Published(NamedTuple):
 
 
 @cache
-def _figures() -> dict[str, Published]:
-    """The rows of published.csv; `resize` is empty where the images are taken as they are."""
-    found = {}
+def _figures() -> dict[str, PublishedFigure]:
+    """Reads published.csv, whose `resize` is empty where the images are taken as they are."""
+    figures = {}
     with files("scalesearch.zoo").joinpath("published.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             crop = int(row["resolution"])
-            prepared = None
+            preprocessing = None
             if row["resize"]:
-                prepared = Preprocessing(crop, int(row["resize"]), row["interpolation"], *PIXELS[row["pixels"]])
-            found[row["name"]] = Published(float(row["top1"]), row["data"], crop, row["source"], prepared)
-    return found
+                preprocessing = Preprocessing(crop, int(row["resize"]), row["interpolation"], *PIXELS[row["pixels"]])
+            figures[row["name"]] = PublishedFigure(float(row["top1"]), row["data"], crop, row["source"], preprocessing)
+    return figures
 
 
-def published(name: str) -> Published:
-    """What is published of the network called `name`; all of it None where nothing is."""
-    return _figures().get(name, Published())
+def published_figure(name: str) -> PublishedFigure:
+    """Returns the published figure of the network `name`, with all fields None where there is none."""
+    return _figures().get(name, PublishedFigure())

@@ -1,7 +1,8 @@
-"""ResNet (He et al. 2015, table 1 and §4.2), ResNeXt (Xie et al. 2017), Wide ResNet (Zagoruyko & Komodakis 2016).
+"""ResNet (He et al. 2015), ResNeXt (Xie et al. 2017) and Wide ResNet (Zagoruyko & Komodakis 2016).
 
-Held against torchvision's, whose bottleneck strides in its 3×3 (v1.5). The CIFAR-10 networks have the paper's shortcuts
-without parameters (option A) and are held against its table 6.
+Checked against torchvision's, whose bottleneck has its stride in the 3×3 (v1.5). The CIFAR-10 networks
+(He et al., §4.2) have the paper's shortcuts without parameters (option A) and are checked against its
+table 6.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # layers: 6n + 2
 
 
 def resnet(name: str) -> Arch:
+    """Returns the ResNet, ResNeXt or Wide ResNet called `name`, a key of `LAYOUTS`."""
     kind, arguments, depths = LAYOUTS[name]
     stem = (block("conv", "stem", width=64, kernel=7, stride=2), block("max_pool", "stem", kernel=3, stride=2))
     stages = [
@@ -35,6 +37,7 @@ def resnet(name: str) -> Arch:
 
 
 def cifar_resnet(name: str) -> Arch:
+    """Returns the ResNet for CIFAR-10 called `name`, such as `resnet20_cifar`."""
     depth = (int(name.removeprefix("resnet").removesuffix("_cifar")) - 2) // 6
     stages = [
         Stage(block("basic", width=width, shortcut="padding"), depth, stride)

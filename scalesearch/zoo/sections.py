@@ -1,4 +1,4 @@
-"""The sections of Darknet's .cfg files, every value knowing its line."""
+"""Reads Darknet's .cfg files into sections, in which every value keeps its line number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALIASES = {
 
 
 class Section(NamedTuple):
-    """A section of the file: its name, and its keys as `(text, line)`."""
+    """Holds a section of the file: its name and line, and its keys as `(text, line)`."""
 
     file: str
     name: str
@@ -33,39 +33,58 @@ class Section(NamedTuple):
     keys: dict[str, tuple[str, int]]
 
     def fault(self, message: str, key: str = "") -> InputError:
-        """A located error at a key, or at the section's head."""
+        """Returns an error placed at the line of `key`, or at the section's head where it lacks that key."""
         line = self.keys[key][1] if key in self.keys else self.line
         error = InputError(f"[{self.name}]{f' {key}' if key else ''}: {message}", f"{self.file}:{line}")
         error.in_a_file = True
         return error
 
     def text(self, key: str, default: str) -> str:
+        """Returns the text at `key`, or `default`."""
         return self.keys[key][0] if key in self.keys else default
 
     def numbers(self, key: str, default: str = "") -> tuple[int, ...]:
-        found = self.decimals(key, default)
-        if any(not isinstance(number, int) for number in found):
+        """Returns the comma-separated whole numbers at `key`, or those in `default`.
+
+        Raises:
+            InputError: If one is no whole number.
+        """
+        values = self.decimals(key, default)
+        if any(not isinstance(number, int) for number in values):
             raise self.fault(f"takes whole numbers, got {shown(self.text(key, default))}", key)
-        return tuple(map(int, found))
+        return tuple(map(int, values))
 
     def decimals(self, key: str, default: str = "") -> tuple[float, ...]:
-        """Numbers with commas between, whole ones as such."""
+        """Returns the comma-separated numbers at `key`, or those in `default`; whole ones as int.
+
+        Raises:
+            InputError: If one is no number.
+        """
         text = self.text(key, default)
         try:
-            found = [float(part) for part in text.split(",") if part.strip()]
-            return tuple(int(number) if number.is_integer() else number for number in found)
+            values = [float(part) for part in text.split(",") if part.strip()]
+            return tuple(int(number) if number.is_integer() else number for number in values)
         except (ValueError, OverflowError):
             raise self.fault(f"takes whole numbers, got {shown(text)}", key) from None
 
     def number(self, key: str, default: int) -> int:
-        found = self.numbers(key, str(default))
-        if len(found) != 1:
+        """Returns the whole number at `key`, or `default`.
+
+        Raises:
+            InputError: If there is not exactly one.
+        """
+        values = self.numbers(key, str(default))
+        if len(values) != 1:
             raise self.fault(f"takes one whole number, got {shown(self.text(key, ''))}", key)
-        return found[0]
+        return values[0]
 
 
 def read_sections(path: Path) -> list[Section]:
-    """The file's sections; comments and blank lines left out."""
+    """Returns the sections of a .cfg file in order, without comments and blank lines; the first is [net].
+
+    Raises:
+        InputError: If the file cannot be read or is no Darknet .cfg.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

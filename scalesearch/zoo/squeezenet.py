@@ -1,4 +1,7 @@
-"""SqueezeNet 1.0 and 1.1 (Iandola et al. 2016, table 1, and the authors' 1.1). Held against torchvision's."""
+"""SqueezeNet 1.0 (Iandola et al. 2016, table 1) and the authors' 1.1.
+
+Checked against torchvision's.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ LAYOUTS = {"squeezenet1_0": (V1_0, 96, 7), "squeezenet1_1": (V1_1, 64, 3)}
 
 
 def squeezenet(name: str) -> Arch:
+    """Returns the SqueezeNet called `name`, a key of `LAYOUTS`."""
     rows, width, kernel = LAYOUTS[name]
     stem = (block("conv", "stem", width=width, kernel=kernel, stride=2, norm=False, padding=0),)
     stages = tuple(Stage(block("fire", squeeze=s, width=w), depth, stride) for s, w, depth, stride in rows)

@@ -1,4 +1,4 @@
-"""VGG (Simonyan & Zisserman 2014, table 1: A, B, D, E). Held against torchvision's `vgg11` … `vgg19_bn`."""
+"""VGG (Simonyan & Zisserman 2014, table 1: A, B, D, E). Checked against torchvision's `vgg11` … `vgg19_bn`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ WIDTHS = (64, 128, 256, 512, 512)
 
 
 def vgg(name: str) -> Arch:
+    """Returns the VGG called `name`, a key of `DEPTHS`, with batch norm if the name ends in `_bn`."""
     norm = name.endswith("_bn")
     depths = DEPTHS[name.removesuffix("_bn")]
     stages = [

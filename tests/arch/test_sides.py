@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 import scalesearch as ss
 from scalesearch.budget import certify
 from scalesearch.counting import fvcore_counts
-from scalesearch.data.images import cropped
+from scalesearch.data.images import resize_and_crop
 from scalesearch.export import to_python, write
 from scalesearch.scaling import PRESETS
 from scalesearch.space import arch_from_dict, space_from_dict
@@ -153,7 +153,7 @@ def test_photos_are_brought_to_both_sides(tmp_path):
     shades = np.random.default_rng(0).integers(0, 255, (100, 300, 3), dtype=np.uint8)
     photo = Image.fromarray(shades)
     assert np.array_equal(
-        np.asarray(cropped(photo, (50, 60), (50, 60))),
+        np.asarray(resize_and_crop(photo, (50, 60), (50, 60))),
         np.asarray(photo.resize((150, 50), Image.Resampling.BILINEAR).crop((45, 0, 105, 50))),
     )
     photo.save(tmp_path / "a.png")
@@ -171,7 +171,7 @@ def test_photos_are_brought_to_both_sides(tmp_path):
             "--json",
         ).stdout
     )
-    small = np.asarray(cropped(photo, (48, 80), (48, 80)))
+    small = np.asarray(resize_and_crop(photo, (48, 80), (48, 80)))
     x = (torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5
     with torch.no_grad():
         likely = network.eval()(x).softmax(1).max(1)

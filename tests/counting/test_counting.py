@@ -11,14 +11,14 @@ from hypothesis import assume, given, settings, strategies as st
 
 from scalesearch import zoo
 from scalesearch.arch.arch import Arch, BlockSpec, Stage
-from scalesearch.arch.blocks.registry import BLOCKS, Block, block, out_shape, record
-from scalesearch.arch.expansion import expand, expand_stage, meets
+from scalesearch.arch.blocks.registry import BLOCKS, Block, block, out_shape, record_block
+from scalesearch.arch.expansion import expand, expand_stage, has_valid_shapes
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.symbolic import SymTensor, concat
-from scalesearch.counting.counts import Cost, by_layer, by_stage, cost, possible_cost, stage_cost, uncounted
+from scalesearch.counting.counts import Cost, by_layer, by_stage, cost, cost_or_none, stage_cost, uncounted_elements
 from scalesearch.counting.measuring import peak_memory as measured_peak
 from scalesearch.counting.memory import peak_memory
-from scalesearch.counting.tally import counted, recorded_cost
+from scalesearch.counting.tally import count_block, uncached_block_cost
 from scalesearch.errors import InputError
 from scalesearch.network.modules import build
 from scalesearch.space.schema import load_space, space_from_dict
@@ -72,11 +72,11 @@ def test_zoo_equals_every_reference_row(reference):
     rows = [row for row in reference if row["name"] in zoo.MODELS]
     assert len(rows) >= 57
     for row in rows:
-        counted = cost(zoo.model(row["name"]).with_(resolution=int(row["resolution"])))
-        assert [counted.params, counted.macs] == [int(row["params"]), int(row["macs"])], row["name"]
+        measured = cost(zoo.model(row["name"]).with_(resolution=int(row["resolution"])))
+        assert [measured.params, measured.macs] == [int(row["params"]), int(row["macs"])], row["name"]
         # torchvision's MNASNet and ShuffleNet end in x.mean(), which fvcore leaves out; ours is a counted pool
         uncounted_pool = LAST_MAP.get(row["name"], 0)
-        assert counted.fvcore_total - uncounted_pool == int(row["fvcore_total"]), row["name"]
+        assert measured.fvcore_total - uncounted_pool == int(row["fvcore_total"]), row["name"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_counts_equal_fvcores_on_random_architectures(path):
     def check(seed, resolution, padding):
         arch = space.sample(seed)[1].with_(padding=padding)
         arch = arch if arch.resolution <= 32 or path.stem.startswith("inception") else arch.with_(resolution=resolution)
-        assume(possible_cost(arch) is not None)
+        assume(cost_or_none(arch) is not None)
         assert_counts_agree(arch)
 
     check()
@@ -218,8 +218,8 @@ def test_peak_memory_of_random_networks(seed, batch, training):
 def recorded(arch):
     """Counted layer by layer, from the graph."""
     graph = expand(arch)
-    parts = [(recorded_cost(block), False) for _, block in graph.blocks()]
-    parts += [(recorded_cost(block), True) for block in graph.auxiliary]
+    parts = [(uncached_block_cost(block), False) for _, block in graph.blocks()]
+    parts += [(uncached_block_cost(block), True) for block in graph.auxiliary]
     return Cost(sum(c.params for c, _ in parts), *(sum(c[i] for c, aside in parts if not aside) for i in (1, 2, 3)))
 
 
@@ -240,9 +240,9 @@ def test_networks_of_spaces_are_counted_as_their_graphs_are(path):
 
 def test_shapes_that_do_not_meet_are_found_alike_with_and_without_a_graph():
     space = load_space(next(path for path in SPACES if path.stem == "regnet"))
-    archs = [space.point(Random(seed))[1] for seed in range(60)]
-    meeting = [possible_cost(arch) is not None for arch in archs]
-    assert meeting == [meets(arch) for arch in archs] == [_expands(arch) for arch in archs]
+    archs = [space.sample_unchecked(Random(seed))[1] for seed in range(60)]
+    meeting = [cost_or_none(arch) is not None for arch in archs]
+    assert meeting == [has_valid_shapes(arch) for arch in archs] == [_expands(arch) for arch in archs]
     assert len(set(meeting)) == 2
 
 
@@ -290,7 +290,7 @@ def test_what_no_convolution_can_be_is_refused_counted_or_recorded(odd):
     BLOCKS[kind] = Block(bent)
     try:
         spec = BlockSpec(kind, (("width", 8),))
-        for read in (record, counted, out_shape):
+        for read in (record_block, count_block, out_shape):
             with pytest.raises(ShapeError):
                 read(spec, ((4, 9, 11),))
     finally:
@@ -299,11 +299,11 @@ def test_what_no_convolution_can_be_is_refused_counted_or_recorded(odd):
 
 def test_layers_for_nothing_are_not_counted(wasteful_block):
     spec, shape = BlockSpec("wasteful", (("width", 8),)), (4, 9, 11)
-    graph = record(spec, (shape,))
+    graph = record_block(spec, (shape,))
     assert [type(layer.op).__name__ for layer in graph.layers] == ["Conv", "Norm", "Split", "Item", "Add", "Conv"]
-    assert counted(spec, (shape,)) == (recorded_cost(graph), graph.out_shape)
+    assert count_block(spec, (shape,)) == (uncached_block_cost(graph), graph.out_shape)
     blocks = expand_stage(stage := Stage(spec, depth=7), (shape,), False)
-    params = sum(recorded_cost(block).params for block in blocks)
+    params = sum(uncached_block_cost(block).params for block in blocks)
     of_stage = stage_cost(stage, (shape,), False)
     assert (of_stage.cost.params, of_stage.out_shape) == (params, (8, 2, 4)) == (params, blocks[-1].out_shape)
 
@@ -315,7 +315,7 @@ def test_parts_add_up_to_the_whole():
 
 
 def test_what_macs_leave_out_is_named():
-    left_out = uncounted(expand(zoo.model("efficientnet_b0")))
+    left_out = uncounted_elements(expand(zoo.model("efficientnet_b0")))
     assert set(left_out) == {"norm", "silu", "sigmoid", "adaptive_avg_pool", "mul", "add"}
     assert (
         left_out["add"]

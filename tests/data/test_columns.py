@@ -144,7 +144,7 @@ def test_classes_without_an_image_are_left_out_and_told(tmp_path):
     found = json.loads(invoke("data", str(path), "--json").stdout)
     assert list(found["classes"]) == ["cat", "eel"]
     assert found["absent"] == ["dog"]
-    assert "left out, having no image: 1 class that is spoken of (dog)" in found["warnings"]
+    assert "1 declared class without an image, left out: dog" in found["warnings"]
 
 
 def test_some_names_may_be_numbers(tmp_path):
@@ -169,5 +169,5 @@ def test_files_called_in_no_encoding_are_told_and_their_splits_kept(tmp_path):
     assert opened.health.images == 50
     assert "cat/\\xff\\xfe.png" in opened.index.names
     (tmp_path / "run").mkdir()
-    opened.keep_splits(tmp_path / "run")
-    opened.keep_splits(tmp_path / "run")
+    opened.save_or_check_splits(tmp_path / "run")
+    opened.save_or_check_splits(tmp_path / "run")

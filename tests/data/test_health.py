@@ -16,7 +16,7 @@ from making import encoded, folder, parquet, picture
 from PIL import Image
 
 from scalesearch.data import pixels as pixels_module
-from scalesearch.data.images import examined, middle, opened
+from scalesearch.data.images import center_crop, examine_image, open_image
 from scalesearch.data.sources import data_set, load, source
 from scalesearch.errors import InputError, WorkFailed
 
@@ -55,8 +55,8 @@ def test_turned_images_come_upright(orientation, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(middle(tmp_path / "a.png", 32, 3), np.asarray(upright)[:, 8:40])
-    assert examined(tmp_path / "a.png").turned == (orientation != 1)
+    assert np.array_equal(center_crop(tmp_path / "a.png", 32, 3), np.asarray(upright)[:, 8:40])
+    assert examine_image(tmp_path / "a.png").turned == (orientation != 1)
 
 
 def test_modes_are_brought_to_eight_bits_and_told(photos):
@@ -74,17 +74,17 @@ def test_modes_are_brought_to_eight_bits_and_told(photos):
     assert found["modes"] == {"RGB": 50, "grey": 1, "CMYK": 1, "palette": 2, "alpha": 1, "16-bit": 1}
     assert found["animated"] == ["cat/moving.gif"]
     assert found["unreadable"] == []
-    assert (middle(photos / "cat" / "clear.png", 20, 3) == 255).all()
-    assert middle(photos / "cat" / "deep.png", 20, 1).mean() == pytest.approx(127, abs=2)
-    first = middle(photos / "cat" / "moving.gif", 20, 3).astype(int)
-    assert np.abs(first - middle(np.asarray(base), 20, 3)).mean() < 12
+    assert (center_crop(photos / "cat" / "clear.png", 20, 3) == 255).all()
+    assert center_crop(photos / "cat" / "deep.png", 20, 1).mean() == pytest.approx(127, abs=2)
+    first = center_crop(photos / "cat" / "moving.gif", 20, 3).astype(int)
+    assert np.abs(first - center_crop(np.asarray(base), 20, 3)).mean() < 12
 
 
 @pytest.mark.parametrize("head, channels", [(b"P5\n32 32\n65535\n", 1), (b"P6\n32 32\n65535\n", 3)])
 def test_sixteen_bits_of_netpbm_files(head, channels, tmp_path):
     levels = np.linspace(0, 65535, 32 * 32).astype(">u2")
     (tmp_path / "a.pgm").write_bytes(head + levels.repeat(channels).tobytes())
-    assert np.abs(middle(tmp_path / "a.pgm", 32, channels)[:, :, 0].ravel() - levels / 257).max() < 1
+    assert np.abs(center_crop(tmp_path / "a.pgm", 32, channels)[:, :, 0].ravel() - levels / 257).max() < 1
 
 
 def test_grey_images_are_of_one_channel(tmp_path):
@@ -146,8 +146,8 @@ def test_duplicates_stay_on_one_side_and_leaks_are_told(tmp_path):
     assert len(found["duplicates"]) == 13
     assert [*found["conflicts"][0]] == ["train/cat/wrong.png", "train/dog/020.png"]
     assert found["left_out"] == ["train/cat/001.png"]
-    opened = data_set(str(tmp_path))
-    side = dict(zip(opened.index.names, opened.splits))
+    dataset = data_set(str(tmp_path))
+    side = dict(zip(dataset.index.names, dataset.splits))
     assert all(side[a] == side[b] for a, b in found["duplicates"] if [a, b] not in found["leaks"])
 
 
@@ -155,7 +155,7 @@ def test_duplicates_stay_on_one_side_and_leaks_are_told(tmp_path):
     "case, words",
     [
         ("empty", "has no images in it (files ending in .bmp"),
-        ("loose", "has 3 images that lie in no class; put each into a folder called as its class"),
+        ("loose", "has 3 images that lie in no class; put each into a folder named after its class"),
         ("one class", 'has images of one class, "cat"; a classifier needs two or more'),
         ("test only", 'class "eel" has no image for training, but some for the test'),
         ("too few", "leaves no image for val: too few images in each class (2 in all)"),
@@ -293,9 +293,9 @@ def test_images_are_read_again_when_a_file_changes_and_not_else(photos, monkeypa
     first = data_set(str(photos)).scan
     from scalesearch.data import dataset, scan as scanning
 
-    dataset._opened.clear()
+    dataset._data_sets.clear()
     with monkeypatch.context() as patched:
-        patched.setattr(scanning, "_made", lambda index: pytest.fail("read again"))
+        patched.setattr(scanning, "_scan_images", lambda index: pytest.fail("read again"))
         assert data_set(str(photos)).scan.digest == first.digest
     picture("dog", 77).save(photos / "cat" / "000.png")
     assert data_set(str(photos)).scan.digest != first.digest
@@ -331,7 +331,7 @@ def test_facts_of_rows_in_groups_come_in_order(tmp_path):
 def test_our_limit_comes_before_pillows(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     picture("cat", 1).save(tmp_path / "a.png")
-    with opened(tmp_path / "a.png") as image:
+    with open_image(tmp_path / "a.png") as image:
         assert image.size == (24, 20)
     assert Image.MAX_IMAGE_PIXELS == 10
 

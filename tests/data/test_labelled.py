@@ -14,9 +14,9 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from scalesearch.data.boxes import targets
-from scalesearch.data.images import LETTERBOX, placed
-from scalesearch.data.labelled import Box, Labelled, boxed_index
-from scalesearch.data.pixels import stored
+from scalesearch.data.images import LETTERBOX, fit_letterbox
+from scalesearch.data.labelled import Box, LabelledImage, build_box_index
+from scalesearch.data.pixels import load_store
 from scalesearch.data.sources import data_set
 from scalesearch.errors import InputError
 
@@ -109,7 +109,7 @@ def test_every_way_to_write_boxes_gives_the_same(kind, tmp_path):
 def test_targets_lie_where_the_boxes_are_in_the_pixels(size, tmp_path):
     """Photos are red inside their boxes, and nowhere else."""
     opened = data_set(str(voc(tmp_path / "set")))
-    images = stored(opened.index, opened.scan, size, 3, whole=True)
+    images = load_store(opened.index, opened.scan, size, 3, letterbox=True)
     told = targets(opened.index.truth, opened.scan.widths, opened.scan.heights, size)
     assert (told.classes >= 0).sum() == 5
     for i in range(len(told)):
@@ -131,10 +131,10 @@ def test_targets_lie_where_the_boxes_are_in_the_pixels(size, tmp_path):
 )
 def test_areas_and_extents_lead_back_to_the_photo(wide, high, rows, columns, share):
     box = Box(0, share[0], share[1], min(share[2] + 0.05, 1 - share[0]), min(share[3] + 0.05, 1 - share[1]))
-    truth = boxed_index("x", [Labelled(Path("x.png"), "x", None, [box], (wide, high))], ["thing"]).truth
+    truth = build_box_index("x", [LabelledImage(Path("x.png"), "x", None, [box], (wide, high))], ["thing"]).truth
     told = targets(truth, np.array([wide]), np.array([high]), (rows, columns))
     x1, y1, x2, y2 = told.boxes[0, 0]
-    lies = placed(wide, high, (rows, columns))
+    lies = fit_letterbox(wide, high, (rows, columns))
     assert told.area[0, 0] == pytest.approx(box.width * wide * box.height * high, rel=1e-4)
     assert (x2 - x1) * told.extent[0, 0] == pytest.approx(box.width * wide, rel=1e-3, abs=1e-3)
     assert (y2 - y1) * told.extent[0, 1] == pytest.approx(box.height * high, rel=1e-3, abs=1e-3)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import scalesearch as ss
 from scalesearch.network.decoding import decoder
-from scalesearch.network.suppressing import detector as detector_of, suppressed
+from scalesearch.network.suppressing import detector as detector_of, non_max_suppression
 from scalesearch.space import arch_from_dict, arch_to_yaml
 
 ALONE = """
@@ -77,7 +77,7 @@ def test_inside_or_after_it_is_the_same(head):
         boxes, scores = decoder(network.arch)(network(x))
         least = float(scores.amax(-1).quantile(0.4))
         for iou in (0.2, 0.6):
-            found = suppressed(boxes, scores, least, iou, 20)
+            found = non_max_suppression(boxes, scores, least, iou, 20)
             assert 3 < max(len(own.scores) for own in found) <= 20
             alike(found, *detector_of(network, least, iou, 20)(x))
 
@@ -120,7 +120,7 @@ def test_onnxruntime_alone_finds_the_same_boxes(head, tmp_path):
         text=True,
         check=True,
     )
-    for own, rows in zip(suppressed(boxes, scores, least, 0.4, 15), json.loads(done.stdout), strict=True):
+    for own, rows in zip(non_max_suppression(boxes, scores, least, 0.4, 15), json.loads(done.stdout), strict=True):
         assert len(rows) == len(own.scores) > 1
         assert [row[0] for row in rows] == [["cat", "dog", "eel"][c] for c in own.classes.tolist()]
         assert np.allclose([row[1] for row in rows], own.scores, atol=1e-4)

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 import scalesearch as ss
 from scalesearch.errors import InputError
 from scalesearch.network.decoding import decoder
-from scalesearch.network.suppressing import kept_rows, overlap, suppressed
+from scalesearch.network.suppressing import nms_indices, non_max_suppression, overlap
 from scalesearch.space import arch_from_dict
 from scalesearch.weights.loading import load_weights
 
@@ -54,7 +54,7 @@ def test_suppression_is_ultralytics(every_class, seed, torchvision_models, monke
     given = torch.cat([centre, size, scores], -1).transpose(1, 2)
     boxes = torch.cat([centre - size / 2, centre + size / 2], -1)
     expected = nms.non_max_suppression(given, 0.6, 0.3, multi_label=every_class, max_det=50, max_wh=1000)
-    for ours, rows in zip(suppressed(boxes, scores, 0.6, 0.3, 50, every_class), expected, strict=True):
+    for ours, rows in zip(non_max_suppression(boxes, scores, 0.6, 0.3, 50, every_class), expected, strict=True):
         assert len(ours.scores) == len(rows) == 50
         assert torch.equal(ours.scores, rows[:, 4])
         assert torch.allclose(ours.boxes, rows[:, :4], atol=1e-3)
@@ -179,13 +179,13 @@ def test_suppression_keeps_what_going_one_by_one_keeps(seed, count, classes, iou
     of = torch.randint(classes, (count,), generator=rng)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(detecting, "BLOCK", 16)
-        kept = kept_rows(boxes, of, iou).tolist()
+        kept = nms_indices(boxes, of, iou).tolist()
         assert kept == one_by_one(boxes, of, iou)
-        assert kept_rows(boxes, of, iou, 5).tolist() == kept[:5]
+        assert nms_indices(boxes, of, iou, 5).tolist() == kept[:5]
 
 
 def test_a_classifier_has_no_boxes():
     with pytest.raises(InputError, match="resnet18 is no detector: its head is classifier"):
         decoder(ss.load("resnet18"))
-    empty = suppressed(torch.zeros(2, 9, 4), torch.zeros(2, 9, 3))
+    empty = non_max_suppression(torch.zeros(2, 9, 4), torch.zeros(2, 9, 3))
     assert [len(found.scores) for found in empty] == [0, 0]

@@ -11,14 +11,14 @@ from scalesearch import zoo
 from scalesearch.arch.expansion import expand
 from scalesearch.counting.counts import cost
 from scalesearch.counting.profiles import load_profile
-from scalesearch.network.latency import measure, profile, summarised
+from scalesearch.network.latency import measure, profile, summarise
 from scalesearch.network.modules import build
 from scalesearch.space.schema import load_space
 from scalesearch.statistics.correlations import spearman
 
 
 def test_interruptions_are_left_out_of_a_measurement():
-    found = summarised([1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 7.0])
+    found = summarise([1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 7.0])
     assert found.seconds == 1.0
     assert found.outliers == 1
     assert found.runs == 6
@@ -48,4 +48,4 @@ def test_a_profile_tells_networks_that_it_has_not_seen(tmp_path):
     assert found.error["networks"] == 5
     assert found.error["median"] < 1
     assert spearman(told, [cost(arch).acts for arch in others]) > 0.6  # 1.0, also beside another process at work
-    assert found.known(expand(learned[0])) == 1.0
+    assert found.measured_share(expand(learned[0])) == 1.0

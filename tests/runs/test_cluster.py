@@ -21,9 +21,9 @@ from starting import essence, start
 from scalesearch import yamlfile
 from scalesearch.errors import WorkFailed
 from scalesearch.runs import ray_jobs
-from scalesearch.runs.packed import BEGIN, END, pack, unpack
-from scalesearch.trials.log import TrialLog
+from scalesearch.runs.archive import BEGIN, END, pack, unpack
 from scalesearch.study import load_study
+from scalesearch.trials.log import TrialLog
 
 TOKEN = "0123456789abcdef" * 4
 RAY = Path(sys.executable).parent / "ray"
@@ -185,7 +185,7 @@ def test_a_cluster_that_is_silent_or_wants_a_token_is_said_in_a_line(cluster, st
     address, _ = cluster
     assert "there is no such study at http" in done("attach", "nope", "--address", address, code=2).stderr
     relative = done("submit", str(study), "--address", address, "--out", "here", code=2)
-    assert "takes a path from the root" in relative.stderr
+    assert "takes an absolute path" in relative.stderr
     silent = f"http://127.0.0.1:{free_port()}"
     assert f"--address: no Ray dashboard answers at {silent}" in done("jobs", "--address", silent, code=2).stderr
     monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)

@@ -23,11 +23,11 @@ from helpers import refused, same_weights
 from starting import essence, finish, start
 
 from scalesearch.errors import InputError
-from scalesearch.runs.afterwards import tidied
+from scalesearch.runs.ray_cleanup import cleaned_up
 from scalesearch.runs.ray_tune import _check_enough
-from scalesearch.trials.log import TrialLog
 from scalesearch.study.reading import load_study
 from scalesearch.study.study import Resources, seconds
+from scalesearch.trials.log import TrialLog
 
 
 def wait_for(log: Path, lines: int, process: subprocess.Popen) -> None:
@@ -151,7 +151,7 @@ def test_only_rays_own_processes_are_ended(tmp_path):
         for name in ("a", "b")
     )
     try:
-        with tidied(tmp_path / "a"):
+        with cleaned_up(tmp_path / "a"):
             pass
         assert agent.wait(1) == -signal.SIGTERM
         assert looks.poll() is None
@@ -264,7 +264,7 @@ def test_a_resume_looks_at_what_was_left(study, finished, tmp_path):
     content = bytearray(foreign.read_bytes())
     content[-1] ^= 1
     foreign.write_bytes(content)
-    for path in (out / "family" / members[0] / "model.py", out / "report.html", out / "optuna.db"):
+    for path in (out / "family" / members[0] / "model.py", out / "report.html", out / "optuna.journal"):
         path.write_bytes(b"cut")
     (out / "family" / members[1] / "arch.yaml").unlink()
     said = finish(start(study, out, "--resume"))
@@ -276,7 +276,7 @@ def test_a_resume_looks_at_what_was_left(study, finished, tmp_path):
         assert same_weights(there / "weights.safetensors", as_left / "weights.safetensors")
         assert all((there / name).read_bytes() == (as_left / name).read_bytes() for name in ("model.py", "arch.yaml"))
     assert (out / "report.html").stat().st_size > 100_000
-    assert (out / "optuna.db").read_bytes().startswith(b"SQLite")
+    assert (out / "optuna.journal").read_bytes().startswith(b"{")
     assert essence(out) == essence(whole)
     assert "is trained again" not in finish(start(study, out, "--resume"))
 

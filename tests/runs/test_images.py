@@ -18,15 +18,15 @@ from safetensors.torch import load_file
 
 import scalesearch as ss
 from scalesearch.data.examples import examples
-from scalesearch.data.images import middle
+from scalesearch.data.images import center_crop
 from scalesearch.data.sources import load, source
 from scalesearch.files import save_tensors
+from scalesearch.runs.artifacts import write_report
 from scalesearch.runs.images import keep_data, kept_health, kept_source
-from scalesearch.runs.leaving import write_report
 from scalesearch.runs.single import Single, train
-from scalesearch.trials.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study, recipe_of
+from scalesearch.trials.log import TrialLog
 from scalesearch.trials.recipe import RECIPES
 from scalesearch.yamlfile import dump
 
@@ -55,7 +55,7 @@ def test_a_study_of_a_folder_beside_it(photos, tmp_path):
     drive(study, out / "trials.jsonl", Random(0))
     shutil.rmtree(photos)
     (out / "study.yaml").write_text(dump(study.document))  # as a run keeps it
-    again = load_study(out / "study.yaml", kept=kept_source(out))
+    again = load_study(out / "study.yaml", known_data=kept_source(out))
     assert again.digest == study.digest
     summary = write_report(Driver(again, TrialLog(out / "trials.jsonl")), out)
     assert summary["data"]["images"] == {"train": 78, "val": 24, "test": 18}
@@ -248,7 +248,7 @@ def test_images_that_are_not_square_are_kept_trained_and_predicted_as_high_and_w
     (kept,) = load(source(str(photos), (12, 18)))["test"][:1]
     assert kept.shape[1:] == (3, 12, 18)
     name = examples(str(photos), "test").index.names[kept.rows[0]]
-    assert np.array_equal(kept.numpy()[0].transpose(1, 2, 0), middle(photos / name, (12, 18), 3))
+    assert np.array_equal(kept.numpy()[0].transpose(1, 2, 0), center_crop(photos / name, (12, 18), 3))
     assert source(str(photos), (40, 60)).size == (20, 30)  # the images have 24 × 20 pixels
     found = json.loads(invoke("evaluate", str(out), "--data", str(photos), "--json").stdout)
     assert found["top1"] == pytest.approx(summary["scores"]["test_accuracy"])
@@ -275,7 +275,7 @@ def test_a_study_of_images_that_are_not_square(photos, tmp_path):
     assert grown
     assert all(abs(width / height - 1.5) < 0.07 for height, width in grown)
     (out / "study.yaml").write_text(dump(study.document))
-    again = load_study(out / "study.yaml", kept=kept_source(out))
+    again = load_study(out / "study.yaml", known_data=kept_source(out))
     assert again.digest == study.digest
     write_report(Driver(again, TrialLog(out / "trials.jsonl")), out)
     page = (out / "report.html").read_text()
@@ -294,7 +294,7 @@ def test_what_was_trained_on_is_never_tested_on(tmp_path, trained):
     assert shown.rows == examples(str(photos), "test").rows
     other = folder(tmp_path / "other", {"cat": 12, "fox": 12})
     said = refused("evaluate", str(out), "--data", str(other))
-    assert "has a class 'fox', which the network has none of that name for" in said
+    assert "has a class 'fox', and the network has none of that name" in said
 
 
 def test_preparation_can_be_said_otherwise(trained):
@@ -430,14 +430,14 @@ def test_fine_tuning_that_was_stopped_goes_on_to_the_same_bit_and_ended_is_left_
 
     train(single, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(single, tmp_path / "cut", told=stop)
+        train(single, tmp_path / "cut", on_epoch=stop)
     train(single, tmp_path / "cut", resume=True)
     for file in ("history.jsonl", "arch.yaml"):
         assert (tmp_path / "cut" / file).read_text() == (tmp_path / "whole" / file).read_text()
     assert same_weights(*(tmp_path / name / "weights.safetensors" for name in ("cut", "whole")))
     assert ss.load(tmp_path / "cut").norm_eps == 0.001
     before = (tmp_path / "cut" / "summary.json").stat().st_mtime_ns
-    train(single, tmp_path / "cut", resume=True, told=lambda *_: pytest.fail("trained again"))
+    train(single, tmp_path / "cut", resume=True, on_epoch=lambda *_: pytest.fail("trained again"))
     assert (tmp_path / "cut" / "summary.json").stat().st_mtime_ns == before
 
 
@@ -494,7 +494,7 @@ def test_peers_weights_are_scored_by_the_names_of_classes(tmp_path, torchvision_
     assert row["images"] == len(names)
     assert row["loss"] == pytest.approx(loss, rel=1e-3)
     others = folder(tmp_path / "others", {"x": 12, "y": 12})
-    assert "has 2 classes, as 'x', and the network 1000 of other names" in refused(
+    assert "has 2 classes, such as 'x', and the network has 1000, with other names" in refused(
         "evaluate",
         "squeezenet1_1",
         "--weights",

@@ -21,8 +21,8 @@ from starting import STEPS, essence, finish, start
 
 from scalesearch.errors import numbered
 from scalesearch.network.modules import build
-from scalesearch.trials.log import TrialLog
 from scalesearch.space.schema import load_arch
+from scalesearch.trials.log import TrialLog
 
 pytestmark = pytest.mark.slow
 
@@ -64,10 +64,11 @@ def test_family_members_are_ready_to_use_elsewhere(finished, tmp_path):
         assert f"{params:,}" in (member / "card.md").read_text()
 
 
-def test_searches_lie_in_sqlite_as_optuna_studies(finished):
+def test_searches_lie_in_a_journal_as_optuna_studies(finished):
     import optuna
 
-    storage = f"sqlite:///{finished[0] / 'optuna.db'}"
+    backend = optuna.storages.journal.JournalFileBackend(str(finished[0] / "optuna.journal"))
+    storage = optuna.storages.JournalStorage(backend)
     for step in ("base", "scale"):
         trials = optuna.load_study(study_name=f"small/{step}", storage=storage).trials
         logged = TrialLog(finished[0] / "trials.jsonl").of(step)

@@ -1,37 +1,34 @@
-"""Runs whose folder is in an object store, searches in databases, and several drivers of one study."""
+"""Runs whose folder is in an object store, and searches that are written into Optuna's storage as they run."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
-import threading
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 import sqlalchemy
+from driving import drive, write_study
 from helpers import invoke, refused, same_weights
 from starting import essence, finish, start
 
 import scalesearch as ss
 from scalesearch import yamlfile
 from scalesearch.errors import InputError
-from scalesearch.runs import sharing
-from scalesearch.runs.leaving import _store
 from scalesearch.runs.mirror import Mirror
-from scalesearch.runs.running import Silent
-from scalesearch.runs.sharing import Ledger, SharedDriver, run_id, with_driver
-from scalesearch.trials import Job, Trial, outcome_of
-from scalesearch.trials.log import TrialLog
+from scalesearch.runs.optuna_listener import OptunaListener
+from scalesearch.searchers.optuna_storage import StudyWriter, with_driver
 from scalesearch.study import Driver, load_study
-from scalesearch.trials import Place
+from scalesearch.trials import Event
+from scalesearch.trials.log import TrialLog
 
 
 def free_port() -> int:
@@ -189,13 +186,11 @@ def test_a_run_lives_in_a_store_and_comes_back_from_it(searched, tmp_path, monke
     mirror.fs.rm(f"{mirror.root}/trials.jsonl")  # as where a machine was lost before its first report
     shutil.rmtree(mirror.folder)
 
-    class Watching(Silent):
-        def known(self, trials):
-            self.trials = trials
-
-    watching = Watching()
-    again = ss.run(searched, url, resume=True, observer=watching)
-    assert len(watching.trials) == len(here.trials)  # none is done again
+    events: list[Event] = []
+    again = ss.run(searched, url, resume=True, observer=events.append)
+    finished = [event for event in events if event.kind == "finished" and event.trial]
+    assert len(finished) == len(here.trials)
+    assert all(event.resumed for event in finished)  # none is done again
     assert [t.scores for t in again.trials] == [t.scores for t in here.trials]
     assert invoke("report", url).exit_code == 0
 
@@ -229,80 +224,81 @@ def test_no_storage(storage, said, searched, tmp_path):
     assert said in refused("run", str(searched), "--out", str(tmp_path / "run"), "--storage", storage)
 
 
+def written(listener: OptunaListener, driver: Driver) -> None:
+    listener.follow(driver)
+    listener.close()
+
+
 @pytest.mark.slow
-def test_searches_are_left_as_optuna_studies(finished, database, tmp_path):
+def test_searches_are_optuna_studies_with_times_names_and_costs(finished, database, tmp_path):
     import optuna
 
     folder, _ = finished
     driver = Driver(load_study(folder / "study.yaml"), TrialLog(folder / "trials.jsonl", repair=False))
     for storage in (database, f"journal:{tmp_path / 'journal'}"):
         for _ in range(2):  # the second time finds what it would write
-            _store(driver, storage, "small")
-    kept = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal")))
-    for storage in (database, kept):
+            written(OptunaListener(partial(StudyWriter, storage), "small", pytest.fail), driver)
+
+    def journal(path):
+        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+
+    for storage in (with_driver(database), journal(tmp_path / "journal"), journal(folder / "optuna.journal")):
         assert {"small/base", "small/scale"} <= set(optuna.study.get_all_study_names(storage))
         study = optuna.load_study(study_name="small/base", storage=storage)
-        assert [t.value for t in study.trials] == [t.scores["val_accuracy"] for t in driver.log.of("base")]
-        own = optuna.load_study(study_name="small/base", storage=f"sqlite:///{folder / 'optuna.db'}")
-        for ours, theirs in zip(own.trials, study.trials, strict=True):  # written in one go, and one by one
-            assert (ours.params, ours.distributions) == (theirs.params, theirs.distributions)
-            assert (ours.values, ours.state, ours.system_attrs) == (theirs.values, theirs.state, theirs.system_attrs)
+        trials = driver.log.of("base")
+        assert [t.value for t in study.trials] == [t.scores["val_accuracy"] for t in trials]
+        assert [t.user_attrs["macs"] for t in study.trials] == [t.cost["macs"] for t in trials]
+        assert [t.user_attrs["network"] for t in study.trials] == [t.network for t in trials]
+        assert study.metric_names == ["val_accuracy"]
+        seconds = [t.duration.total_seconds() for t in study.trials]
+        assert seconds == pytest.approx([t.seconds for t in trials], abs=1e-3)
 
 
-def test_drivers_that_start_at_once_do_not_trip_over_each_other(database):
-    together = threading.Barrier(6)
+@pytest.mark.slow
+def test_a_study_runs_on_while_its_storage_is_locked(study, finished, tmp_path):
+    """For thirty seconds in the middle of the run nothing can be written."""
+    import optuna
 
-    def starts(number: int) -> Ledger:
-        together.wait()
-        return Ledger(database, "run")
-
-    with ThreadPoolExecutor(6) as pool:
-        ledgers = list(pool.map(starts, range(6)))
-    assert len({ledger.me for ledger in ledgers}) == 6
-
-
-def test_a_claim_is_one_drivers_until_that_is_dead(database, monkeypatch):
-    monkeypatch.setattr(sharing, "DEAD", 0.3)
-    one, two, elsewhere = Ledger(database, "a"), Ledger(database, "a"), Ledger(database, "b")
-    key = ("base", 0, 3)
-    assert one.claim(key)
-    assert not two.claim(key)
-    assert one.claim(key)
-    assert elsewhere.claim(key)
-    with one.alive():
-        monkeypatch.setattr(sharing, "BEAT", 0.05)
-        assert not two.claim(key)
-    assert two.claim(key)
-    assert not one.claim(key)
-    assert not one.claim(key)
-    time.sleep(0.5)
-    assert one.claim(key)  # two has not been heard of
+    storage, out = tmp_path / "locked.db", tmp_path / "run"
+    process = start(study, out, "--storage", f"sqlite:///{storage}")
+    names: list[str] = []
+    while process.poll() is None and len(names) < 2:
+        time.sleep(0.2)
+        names = study_names(storage)
+    while_locked = sqlite3.connect(storage, isolation_level=None, timeout=60)
+    while_locked.execute("begin exclusive")
+    before = (out / "trials.jsonl").read_bytes().count(b"\n")
+    time.sleep(30)
+    after = (out / "trials.jsonl").read_bytes().count(b"\n")
+    while_locked.execute("rollback")
+    while_locked.close()
+    finish(process)
+    assert before < 18
+    assert after > before
+    assert essence(out) == essence(finished[0])
+    name = next(n for n in optuna.study.get_all_study_names(f"sqlite:///{storage}") if n.endswith("/base"))
+    found = optuna.load_study(study_name=name, storage=f"sqlite:///{storage}")
+    assert len(found.trials) == 5
 
 
-def test_drivers_side_by_side_try_every_job_once(searched, database, tmp_path):
-    study = load_study(searched)
-    alone = ss.run(study, tmp_path / "alone")
-    drivers = [
-        SharedDriver(study, TrialLog(), lambda trial: None, Ledger(database, run_id(tmp_path, study))) for _ in range(3)
-    ]
-    tried, asked = Counter(), [None]
-    while asked:
-        asked = [(driver, job) for driver in drivers if (job := driver.next()) is not None]
-        for driver, job in asked:  # all have theirs before any is done
-            if isinstance(job, Job):
-                tried[job.key] += 1
-                driver.finish(job, outcome_of(study.evaluator, job, Place(tmp_path)))
-    assert set(tried.values()) == {1}
-    assert len(tried) == len(alone.trials)
-    for driver in drivers:
-        assert [(t.key, t.scores) for t in driver.trials] == [(t.key, t.scores) for t in alone.trials]
+def study_names(storage: Path) -> list[str]:
+    """The trials of the first study that stand in a database already, as far as it can be read."""
+    try:
+        with sqlite3.connect(f"file:{storage}?mode=ro", uri=True) as connection:
+            return [row[0] for row in connection.execute("select trial_id from trials")]
+    except sqlite3.OperationalError:
+        return []
 
 
-def test_a_long_trial_comes_back_whole(database):
-    ledger = Ledger(database, "long")
-    trial = Trial("base", 0, "base-000", {}, "", "", {}, {"seed": 0}, reason="é" * 200_000)
-    assert ledger.tell(trial)
-    assert [t.reason for t in ledger.news()] == [trial.reason]
+def test_a_storage_that_stays_away_is_told_and_stops_nothing(tmp_path, monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr("scalesearch.runs.optuna_listener.PATIENCE", 0.5)
+    writer = StudyWriter(f"sqlite:///{tmp_path / 'away.db'}")
+    monkeypatch.setattr(writer, "storage", "sqlite:////no/where/x.db")
+    listener = OptunaListener(lambda: writer, "searched", lines.append)
+    study = load_study(write_study(tmp_path))
+    written(listener, Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0))))
+    assert "19 trials could not be written" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -320,37 +316,6 @@ def test_a_long_trial_comes_back_whole(database):
 )
 def test_an_address_without_a_driver_gets_that_of_the_extra(short, long):
     assert with_driver(short) == long
-
-
-@pytest.mark.slow
-def test_two_runs_share_a_study_by_a_database(study, postgres, tmp_path):
-    out = tmp_path / "run"
-    longer = ("recipe.data_share=1", "search.epochs=6", "scale.epochs=4")  # than the second needs to start
-    options = ("--storage", postgres, *(f"--set={change}" for change in longer))
-    runs = [start(study, out, *options) for _ in range(2)]
-    for run in runs:
-        finish(run)
-    assert (out / "report.html").exists()
-    lines = (out / "trials.jsonl").read_bytes().splitlines()[1:]
-    keys = [(t["step"], t["fidelity"]["seed"], t["number"]) for t in map(json.loads, lines)]
-    assert len(keys) == len(set(keys)) == 18
-    with sqlalchemy.create_engine(postgres).connect() as connection:
-        claims = connection.execute(
-            sqlalchemy.text("select driver, step from scalesearch_claims where run like :run"),
-            {"run": f"%{(out / 'shared.id').read_text()}"},
-        ).fetchall()
-    assert len({driver for driver, _ in claims}) == 2
-    assert len(claims) == 18
-    weights = next((out / "family").glob("*/weights.safetensors"))
-    shutil.copy(weights, tmp_path / "before.safetensors")
-    os.truncate(weights, 100)
-    again = start(study, out, *options, "--resume")
-    _, said = again.communicate(timeout=300)
-    assert again.returncode == 1
-    assert f"{weights} has 100 bytes" in said
-    assert "Traceback" not in said
-    finish(start(study, out, *options[2:], "--resume"))
-    assert same_weights(weights, tmp_path / "before.safetensors")
 
 
 @pytest.mark.slow

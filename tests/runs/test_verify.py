@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from helpers import invoke, refused
 
 from scalesearch.cli import main
-from scalesearch.runs.verifying import Proof
+from scalesearch.runs.verifying import Verification
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def test_a_run_comes_out_again_to_the_last_bit(finished):
     assert all(v["off"] == 0 and v["network"] and v["recipe"] for v in found["again"])
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     assert len({v["name"] for v in found["again"]}) > 1
-    assert len(Proof.of(folder).replayed) == 18
+    assert len(Verification.of(folder).replayed) == 18
     assert (
         "18 of 18 trials are what the study's seeds lead to; 1 trained again, to within 0"
         in invoke("verify", str(folder), "-n", "1").stdout

@@ -14,11 +14,11 @@ from scalesearch.arch.adapting import adapt
 from scalesearch.arch.blocks.parts import make_divisible
 from scalesearch.arch.blocks.registry import BLOCKS
 from scalesearch.arch.expansion import expand
-from scalesearch.counting.counts import cost, possible_cost
+from scalesearch.counting.counts import cost, cost_or_none
 from scalesearch.errors import InputError
-from scalesearch.scaling.closed_loop import PRESETS, Shares, realised, rounded, scale_to
+from scalesearch.scaling.closed_loop import PRESETS, Shares, realised_multipliers, scale_rounding_total, scale_to
 from scalesearch.scaling.multipliers import scale, widths
-from scalesearch.scaling.ways import ScalingSpace
+from scalesearch.scaling.scaling_space import ScalingSpace
 from scalesearch.space.schema import load_space
 
 # width and depth multiplier, resolution (Tan & Le 2019, reference code) → published params
@@ -127,15 +127,15 @@ def test_the_zoo_meets_its_targets(name):
 def test_a_miss_says_why():
     scaled = scale_to(zoo.model("yolov8n"), 2 * cost(zoo.model("yolov8n")).macs, PRESETS["depth"])
     assert "the steps of depth are too coarse" in scaled.miss(0.02)
-    assert f"{scaled.tried:,} networks" in scaled.miss(0.02)
+    assert f"{scaled.n_candidates:,} networks" in scaled.miss(0.02)
 
 
 @given(st.floats(1, 4000))
 def test_channel_rounding_keeps_the_published_promises(value):
-    rounded = make_divisible(value)
-    assert rounded % 8 == 0
-    assert rounded >= max(8, 0.9 * value)
-    assert abs(rounded - value) <= max(8, 0.1 * value + 8)
+    channels = make_divisible(value)
+    assert channels % 8 == 0
+    assert channels >= max(8, 0.9 * value)
+    assert abs(channels - value) <= max(8, 0.1 * value + 8)
 
 
 def test_scaling_by_one_changes_nothing():
@@ -151,12 +151,12 @@ def test_shares_put_the_coefficients_on_the_surface(a, b, factor):
 
 
 def test_efficientnets_coefficients_are_stretched_not_bent():
-    shares = Shares.of(1.2, 1.1, 1.15)
+    shares = Shares.from_coefficients(1.2, 1.1, 1.15)
     alpha, beta, gamma = shares.multipliers(2)
     assert math.isclose(alpha * beta**2 * gamma**2, 2)
     assert math.isclose(math.log(alpha) / math.log(beta), math.log(1.2) / math.log(1.1))
     with pytest.raises(InputError):
-        Shares.of(0.9, 1.1, 1.1)
+        Shares.from_coefficients(0.9, 1.1, 1.1)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v1", "mobilenet_v2", "resnet18", "resnet50"])
@@ -182,7 +182,7 @@ def test_closed_loop_scaling_of_random_bases(seed, i, j):
     assert scaled.target == 2 * cost(base).macs
     # two axes or more are fine enough; one alone (whole pixels, layers, 8 channels) may not be
     assert abs(scaled.deviation) <= (0.02 if sum(s > 0 for s in shares) > 1 else 0.25)
-    depth, width, resolution = realised(scaled.arch, base)
+    depth, width, resolution = realised_multipliers(scaled.arch, base)
     assert depth == 1 or shares.depth
     assert resolution == 1 or shares.resolution
     if not shares.width:
@@ -205,8 +205,8 @@ def test_no_network_near_a_factor_is_missing(name):
     met = set()
     for _ in range(4_000):
         alpha, beta, size = rng.uniform(1, 2), rng.uniform(1, 2**0.5), rng.randint(32, 45)
-        grown = rounded(base, alpha, beta, 1.0).with_(resolution=size)
-        if (counted := possible_cost(grown)) and abs(counted.macs / space.target - 1) <= 0.02:
+        grown = scale_rounding_total(base, alpha, beta, 1.0).with_(resolution=size)
+        if (counted := cost_or_none(grown)) and abs(counted.macs / space.target - 1) <= 0.02:
             met.add(expand(grown).digest)
     assert len(met) > 10
     assert met <= space.networks.keys()

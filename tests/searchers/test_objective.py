@@ -15,13 +15,13 @@ from tabling import problem
 from scalesearch.counting.counts import cost
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.searchers.asking import ask
-from scalesearch.trials.log import TrialLog
 from scalesearch.searchers.objective import search
 from scalesearch.searchers.problem import Past
 from scalesearch.searchers.table import SEARCHERS, check_searcher
 from scalesearch.searchers.table_problem import TableProblem
 from scalesearch.searchers.tables import bound_of, read_table
 from scalesearch.space.schema import space_from_dict
+from scalesearch.trials.log import TrialLog
 
 NAS = SHARED / "data" / "nas"
 

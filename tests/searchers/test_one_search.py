@@ -10,9 +10,9 @@ from helpers import TINY_SPACE
 
 import scalesearch as ss
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.trials.log import TrialLog
 from scalesearch.searchers.scale_problem import TRIED_ALWAYS
 from scalesearch.searchers.table import SEARCHERS
+from scalesearch.trials.log import TrialLog
 
 ASHA = {"with": "asha", "eta": 3}
 
@@ -87,8 +87,8 @@ def test_ways_to_scale_are_searched_by_an_objective_of_ones_own(space, tmp_path)
 def test_every_log_says_its_format_and_of_what_it_is(space, tmp_path):
     ss.search(space, promise, trials=3, with_="random", log=tmp_path / "l")
     log = TrialLog(tmp_path / "l", repair=False)
-    assert log.of_what["with"] == "random"
-    assert log.of_what["rungs"] == [1]
+    assert log.subject["with"] == "random"
+    assert log.subject["rungs"] == [1]
     assert len(log) == 3
     with pytest.raises(InputError, match=r'another search \("rungs" was \[1\]'):
         ss.search(

@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 from scalesearch.arch.expansion import expand
 from scalesearch.budget.bounds import Budget
 from scalesearch.counting.counts import cost
-from scalesearch.scaling.closed_loop import realised
-from scalesearch.scaling.ways import ScalingSpace
+from scalesearch.scaling.closed_loop import realised_multipliers
+from scalesearch.scaling.scaling_space import ScalingSpace
 from scalesearch.searchers.asking import ask
 from scalesearch.searchers.problem import Past
 from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
@@ -122,7 +122,7 @@ def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
         assert expand(arch).digest == name == problem.identity(point)
         assert problem.snapped(point) == point
         assert name in problem.always or abs(cost(arch).macs / target - 1) <= tolerance
-        assert max(realised(arch, base)) > 1
+        assert max(realised_multipliers(arch, base)) > 1
         assert all(0 <= exponent <= 1 for exponent in point.values())
     assert len({ScalingSpace.shares(d) for d in problem.networks.values()}) < len(problem.networks)
     space = ScalingSpace(base, factor, tolerance)

@@ -29,7 +29,7 @@ def every(space: Space) -> list:
     domains = {key: decision.domain.values for key, decision in space.decisions.items()}
     found = set()
     for values in itertools.product(*domains.values()):
-        found.add(space._at(space.completed(dict(zip(domains, values)))))
+        found.add(space.at_unchecked(space.completed(dict(zip(domains, values)))))
     return list(found)
 
 

@@ -10,12 +10,12 @@ from scalesearch.statistics.detection import Boxes, average_precision
 from scalesearch.statistics.thresholds import (
     CONFIDENCES,
     best_thresholds,
-    bootstrapped,
-    compared,
+    bootstrap_comparison,
+    bootstrap_samples,
+    compare_resamples,
     confusion,
     f1_curves,
     image_counts,
-    resampled,
 )
 
 
@@ -68,10 +68,10 @@ def test_f1_at_every_confidence_is_that_of_the_boxes_kept(seed):
 
 def test_networks_are_compared_on_the_same_images():
     truth, good, bad = some(3, 60)
-    ours, theirs = (resampled(truth, found, 60, 100) for found in (good, bad))
-    assert compared(ours, theirs) == bootstrapped(truth, good, bad, samples=100)
+    ours, theirs = (bootstrap_samples(truth, found, 60, 100) for found in (good, bad))
+    assert compare_resamples(ours, theirs) == bootstrap_comparison(truth, good, bad, samples=100)
     assert len(ours) == 101
-    assert compared(ours).wins != compared(ours).wins
+    assert compare_resamples(ours).wins != compare_resamples(ours).wins
 
 
 def test_what_is_taken_for_what():
@@ -106,12 +106,12 @@ def some(seed, images=12):
 @given(st.integers(0, 1000))
 def test_samples_are_average_precision_of_images_drawn_again(seed):
     truth, good, bad = some(seed)
-    compared = bootstrapped(truth, good, bad, samples=50)
-    assert compared.ap == pytest.approx(average_precision(truth, good).ap)
-    assert compared.more == pytest.approx(compared.ap - average_precision(truth, bad).ap)
-    assert compared.low <= compared.high
-    assert 0 <= compared.wins <= 1
-    same = bootstrapped(truth, good, good, samples=20)
+    comparison = bootstrap_comparison(truth, good, bad, samples=50)
+    assert comparison.ap == pytest.approx(average_precision(truth, good).ap)
+    assert comparison.more == pytest.approx(comparison.ap - average_precision(truth, bad).ap)
+    assert comparison.low <= comparison.high
+    assert 0 <= comparison.wins <= 1
+    same = bootstrap_comparison(truth, good, good, samples=20)
     assert same.wins == 0.5
     assert same.more == same.more_low == same.more_high == 0
 
@@ -119,7 +119,7 @@ def test_samples_are_average_precision_of_images_drawn_again(seed):
 def test_a_sample_equals_the_images_written_out():
     truth, good, _ = some(5)
     times = np.random.default_rng(1).multinomial(12, [1 / 12] * 12)
-    from scalesearch.statistics.thresholds import _precisions
+    from scalesearch.statistics.thresholds import _average_precisions
 
     def repeated(b):
         rows = [(np.flatnonzero(b.image == i), n) for i, copies in enumerate(times) for n in range(copies)]
@@ -127,13 +127,13 @@ def test_a_sample_equals_the_images_written_out():
         image = np.concatenate([np.full(len(r), k) for k, (r, _) in enumerate(rows)])
         return Boxes(image, b.class_[which], b.box[which], None if b.score is None else b.score[which])
 
-    assert _precisions(truth, good, times[None])[0] == pytest.approx(
+    assert _average_precisions(truth, good, times[None])[0] == pytest.approx(
         average_precision(repeated(truth), repeated(good)).ap, abs=1e-9
     )
 
 
 def test_a_much_better_network_wins_surely():
     truth, good, bad = some(3, 60)
-    compared = bootstrapped(truth, good, bad, samples=200)
-    assert compared.wins > 0.97
-    assert compared.more_low > 0
+    comparison = bootstrap_comparison(truth, good, bad, samples=200)
+    assert comparison.wins > 0.97
+    assert comparison.more_low > 0

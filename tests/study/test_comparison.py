@@ -64,7 +64,9 @@ def test_volumes_say_whose_front_dominates(tmp_path):
     assert found.hand_built >= 0
     assert cheapest.test
     best = "hand-built networks" if found.hand_built > found.family else "family"
-    assert any(line.startswith(f"Over all budgets met, the front of the {best}") for line in compare.says(run))
+    assert any(
+        line.startswith(f"Over all budgets met, the front of the {best}") for line in compare.Comparison().notes(run)
+    )
 
 
 def test_the_named_ways_to_scale_are_trained_whole_and_paired_by_seed(tmp_path):
@@ -98,11 +100,13 @@ def test_what_started_from_weights_says_how_much_of_it(tmp_path):
         return outcome_of(job) | {"used": {"inherited": {"family": 0.9}.get(job.step, 0.02)}}
 
     run = run_of(tmp_path, outcome, init="net")
-    said = next(line for line in compare.says(run) if line.startswith("Trainings started from the weights in"))
+    said = next(
+        line for line in compare.Comparison().notes(run) if line.startswith("Trainings started from the weights in")
+    )
     assert "-phi2 90%" in said
     assert "mobilenet_v1 2%" in said
     assert "resnet18 2%" in said
-    assert not any("started from" in line for line in compare.says(run_of(tmp_path / "net")))
+    assert not any("started from" in line for line in compare.Comparison().notes(run_of(tmp_path / "net")))
 
 
 def test_stages_that_shall_not_learn_must_be_there(tmp_path):
@@ -122,7 +126,7 @@ def test_presets_change_several_keys_at_once_and_what_is_set_comes_last(tmp_path
     plain, small = load_study(path), load_study(path, {"preset": "small"})
     assert plain.trained.recipe.epochs == 1
     assert small.trained.recipe.epochs == 3
-    assert small.budget.most_macs == 600_000
+    assert small.budget.max_macs == 600_000
     assert load_study(path, {"preset": "small", "recipe.epochs": 2}).trained.recipe.epochs == 2
     assert "presets" not in small.document
     assert plain.digest != small.digest
@@ -156,7 +160,7 @@ def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
     )
     study = load_study(path)
     expected = ss.cost(study.networks["mine"]).macs
-    assert study.budget.most_macs == pytest.approx(0.5 * expected)
+    assert study.budget.max_macs == pytest.approx(0.5 * expected)
     assert list(compare.hand_built(study)) == ["mobilenet_v1", "mine", "dark", "squeezed"]
     assert all(arch.classes == 10 and arch.sides == (16, 16) for arch in compare.hand_built(study).values())
     (tmp_path / "run").mkdir()
@@ -164,7 +168,7 @@ def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
     for file in (tmp_path / "mine.yaml", tmp_path / "dark.cfg"):
         file.unlink()
     assert load_study(again).digest == study.digest
-    assert load_study(again).budget.most_macs == study.budget.most_macs
+    assert load_study(again).budget.max_macs == study.budget.max_macs
 
 
 @pytest.mark.parametrize(

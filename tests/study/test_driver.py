@@ -14,11 +14,11 @@ from scalesearch.arch.expansion import expand
 from scalesearch.counting.counts import cost
 from scalesearch.errors import WorkFailed
 from scalesearch.scaling.closed_loop import PRESETS
-from scalesearch.trials.log import TrialLog
 from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import compare, family, finalists, scale
+from scalesearch.trials.log import TrialLog
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_what_is_concluded_follows_the_log(study, tmp_path):
     driver = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0)))
     first = driver.best("base")
     assert finalists.base_of(driver) is first is driver.best("base")
-    driver.keep(replace(first, scores={"val_accuracy": -1.0}))
+    driver.log.append(replace(first, scores={"val_accuracy": -1.0}))
     second = driver.best("base")
     assert finalists.base_of(driver) is second is not first
     assert len(driver.log.of("base")) == 12

@@ -10,11 +10,11 @@ from driving import outcome_of, write_study
 from helpers import refused
 
 from scalesearch.errors import WorkFailed
-from scalesearch.trials.job import Job
-from scalesearch.trials.log import TrialLog
 from scalesearch.study.driver import Driver
 from scalesearch.study.planning import forecasts
 from scalesearch.study.reading import load_study
+from scalesearch.trials.job import Job
+from scalesearch.trials.log import TrialLog
 
 
 def played(study, log, workers=3, stop_after=10**9):
@@ -51,7 +51,7 @@ def test_a_run_takes_the_hours_that_it_has(hours, workers, tmp_path):
     told = forecasts(study, driver.log)
     assert [f.before for f in told] == ["base", "scale", "family"]
     assert all(f.seconds == pytest.approx(f.took, rel=0.15) for f in told)
-    assert any(f"{hours} h were asked for and" in note for step in study.steps for note in step.says(driver))
+    assert any(f"{hours} h were asked for and" in note for step in study.steps for note in step.notes(driver))
 
 
 def test_the_plan_is_the_same_after_a_resume(tmp_path):

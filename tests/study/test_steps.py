@@ -15,15 +15,15 @@ from scalesearch.arch.adapting import adapt
 from scalesearch.counting.counts import cost
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.report.info import faults
-from scalesearch.trials.job import Job
-from scalesearch.trials.log import TrialLog
-from scalesearch.trials.trial import comparable_trials
 from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.document import document_difference
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import base as base_step, finalists, transfer
+from scalesearch.trials.job import Job
+from scalesearch.trials.log import TrialLog
 from scalesearch.trials.recipe import PROXIES
+from scalesearch.trials.trial import comparable_trials
 
 FULL = {
     "search": {

@@ -13,16 +13,16 @@ from tabling import score
 
 from scalesearch import yamlfile
 from scalesearch.errors import InputError, WorkFailed
+from scalesearch.runs.artifacts import write_report
 from scalesearch.runs.folder import claimed
-from scalesearch.runs.leaving import write_report
 from scalesearch.runs.running import run
-from scalesearch.trials.log import TrialLog
 from scalesearch.searchers.table import SEARCHERS
 from scalesearch.searchers.table_problem import TableProblem
 from scalesearch.searchers.tables import read_table
 from scalesearch.space.schema import space_from_dict
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
+from scalesearch.trials.log import TrialLog
 
 
 @pytest.fixture(scope="module")

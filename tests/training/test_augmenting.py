@@ -10,9 +10,9 @@ from hypothesis import given, strategies as st
 from torch.nn import functional as F
 
 from scalesearch.training.augmenting import Augmentation
-from scalesearch.training.pictures import Normal, normalised, resized
+from scalesearch.training.pictures import Normalisation, resize_images, uint8_to_float
+from scalesearch.training.trivial import COLOURS, GEOMETRY, TrivialAugment
 from scalesearch.trials.recipe import RECIPES, Recipe
-from scalesearch.training.trivial import COLOURS, GEOMETRY, Trivial
 
 PLAIN = Recipe(shift=0.0, rotate=0.0, zoom=0.0, flip=False)
 
@@ -31,17 +31,17 @@ def changed(recipe, given, side=None, mirror=True, seed=0):
 def test_a_recipe_without_changes_changes_nothing():
     x = images()
     shown, _ = changed(PLAIN, x)
-    assert torch.equal(shown, normalised(x))
+    assert torch.equal(shown, uint8_to_float(x))
     smaller, _ = changed(PLAIN, x, 12)
-    assert torch.equal(smaller, normalised(resized(x, 12)))
+    assert torch.equal(smaller, uint8_to_float(resize_images(x, 12)))
 
 
 def test_mirroring_is_what_the_data_allows():
     x, flips = images(64), Recipe(shift=0.0, rotate=0.0, zoom=0.0)
     shown, _ = changed(flips, x)
-    assert torch.equal(changed(flips, x, mirror=False)[0], normalised(x))
-    mirrored = torch.tensor([torch.allclose(a, b.flip(-1), atol=1e-5) for a, b in zip(shown, normalised(x))])
-    same = torch.tensor([torch.allclose(a, b, atol=1e-5) for a, b in zip(shown, normalised(x))])
+    assert torch.equal(changed(flips, x, mirror=False)[0], uint8_to_float(x))
+    mirrored = torch.tensor([torch.allclose(a, b.flip(-1), atol=1e-5) for a, b in zip(shown, uint8_to_float(x))])
+    same = torch.tensor([torch.allclose(a, b, atol=1e-5) for a, b in zip(shown, uint8_to_float(x))])
     assert (mirrored ^ same).all()
     assert 16 < mirrored.sum() < 48
 
@@ -60,14 +60,14 @@ def test_equal_dice_equal_images_and_moves_say_where_pixels_come_from(name):
     shown, moves = only_moves(x, 32)
     assert moves.of.flatten().tolist() == list(range(16))
     grid = F.affine_grid(moves.matrices[:, 0], list(shown.shape), align_corners=False)
-    expected = F.grid_sample(normalised(x), grid, padding_mode="border", align_corners=False)
+    expected = F.grid_sample(uint8_to_float(x), grid, padding_mode="border", align_corners=False)
     assert torch.allclose(shown, expected, atol=1e-5)
 
 
 @given(st.floats(0.05, 0.95))
 def test_crops_are_of_the_area_asked_for_and_inside(least):
     torch.manual_seed(0)
-    moves = Augmentation(Recipe(shift=0.0, rotate=0.0, zoom=0.0, crop=least), True)._moves(200, 1.0)
+    moves = Augmentation(Recipe(shift=0.0, rotate=0.0, zoom=0.0, crop=least), True)._random_matrices(200, 1.0)
     wide, high = moves[:, 0, 0].abs(), moves[:, 1, 1].abs()
     area = wide * high
     assert area.min() >= least * 0.75
@@ -83,10 +83,10 @@ def test_trivialaugments_colours_are_torchvisions(kind, strength, sign, torchvis
     from torchvision.transforms import functional as peer
 
     x = images(5)
-    drawn = Trivial(5)
+    drawn = TrivialAugment(5)
     drawn.kind[:] = len(GEOMETRY) + [*COLOURS].index(kind)
     drawn.strength[:], drawn.signed[:] = strength, sign * strength
-    ours = ((drawn.recoloured(normalised(x)) + 1) * 127.5).round()
+    ours = ((drawn.apply_colours(uint8_to_float(x)) + 1) * 127.5).round()
     factor = 1 + 0.99 * sign * strength
     theirs = {
         "brightness": lambda: peer.adjust_brightness(x, factor),
@@ -107,9 +107,9 @@ def test_trivialaugments_turn_is_a_turn_about_the_middle(torchvision_models):
     from torchvision.transforms import InterpolationMode, functional as peer
 
     x = images(1, 33)
-    drawn = Trivial(1)
+    drawn = TrivialAugment(1)
     drawn.kind[:], drawn.signed[:] = GEOMETRY.index("rotate"), 30 / 135
-    moves = drawn.moved(torch.eye(2, 3)[None])
+    moves = drawn.apply_geometry(torch.eye(2, 3)[None])
     grid = F.affine_grid(moves, list(x.shape), align_corners=False)
     ours = F.grid_sample(x.float(), grid, align_corners=False)
     theirs = peer.rotate(x.float(), -30, InterpolationMode.BILINEAR)
@@ -130,14 +130,14 @@ def test_images_that_are_not_square_are_turned_as_their_pixels_are(height, width
         return to_pixels @ moves[:, :, :2] @ torch.linalg.inv(to_pixels)
 
     turned = in_pixels(
-        Augmentation(Recipe(shift=0.0, rotate=90.0, zoom=0.0, flip=True), True)._moves(50, height / width)
+        Augmentation(Recipe(shift=0.0, rotate=90.0, zoom=0.0, flip=True), True)._random_matrices(50, height / width)
     )
     assert torch.allclose(turned @ turned.mT, torch.eye(2).expand(50, 2, 2), atol=1e-5)
     for kind in ("rotate", "shear_x", "shear_y"):
-        drawn = Trivial(1)
+        drawn = TrivialAugment(1)
         drawn.kind[:], drawn.signed[:] = GEOMETRY.index(kind), 0.5
-        square = drawn.moved(torch.eye(2, 3)[None])[:, :, :2]
-        assert torch.allclose(in_pixels(drawn.moved(torch.eye(2, 3)[None], height / width)), square, atol=1e-5)
+        square = drawn.apply_geometry(torch.eye(2, 3)[None])[:, :, :2]
+        assert torch.allclose(in_pixels(drawn.apply_geometry(torch.eye(2, 3)[None], height / width)), square, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
@@ -153,7 +153,7 @@ def test_images_that_are_not_square_come_out_as_high_and_wide_as_asked(name, sid
     told = share * blank[:, 0, 0, 0] + (1 - share) * blank[order][:, 0, 0, 0]
     assert torch.allclose(mixed.mean((1, 2, 3)), told, atol=1e-4)
     same, _ = changed(PLAIN, x, sides)
-    assert torch.equal(same, normalised(resized(x, sides)))
+    assert torch.equal(same, uint8_to_float(resize_images(x, sides)))
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
@@ -182,7 +182,7 @@ def test_erasing_takes_a_rectangle_of_some_images():
 
 
 def test_normalised_as_weights_want_it():
-    x, n = images(2), Normal((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    x, n = images(2), Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in n)
-    assert torch.allclose(n.of(normalised(x)), (x / 255 - mean) / std, atol=1e-5)
-    assert math.isclose(Normal().of(normalised(x)).max().item(), normalised(x).max().item())
+    assert torch.allclose(n.of(uint8_to_float(x)), (x / 255 - mean) / std, atol=1e-5)
+    assert math.isclose(Normalisation().of(uint8_to_float(x)).max().item(), uint8_to_float(x).max().item())

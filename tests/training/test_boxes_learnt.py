@@ -22,16 +22,19 @@ from scalesearch.data.pixels import Pixels
 from scalesearch.errors import InputError
 from scalesearch.network.decoding import decoder
 from scalesearch.network.modules import build
-from scalesearch.network.suppressing import suppressed
-from scalesearch.training import detection
-from scalesearch.training.anchors import fitted_anchors, kmeans, overlaps
-from scalesearch.training.assigning import CHOSEN, aligned, by_anchor
+from scalesearch.network.suppressing import non_max_suppression
+from scalesearch.training.anchors import kmeans, shape_overlaps, with_fitted_anchors
+from scalesearch.training.assigning import TOP_K, anchor_assignment, task_aligned_assignment
 from scalesearch.training.augmenting import Augmentation
 from scalesearch.training.box_losses import complete_iou, distribution_focal
 from scalesearch.training.box_targets import Boxes
+from scalesearch.training.detection import DetectionLearner
 from scalesearch.training.detector_losses import yolo_loss, yolov8_loss
-from scalesearch.trials.recipe import Recipe
 from scalesearch.training.trainer import Trainer
+from scalesearch.trials import TASKS
+from scalesearch.trials.recipe import Recipe
+
+LEARNER = DetectionLearner()
 
 PLAIN = {"shift": 0.0, "rotate": 0.0, "zoom": 0.0, "flip": False}
 
@@ -150,13 +153,13 @@ def test_what_holds_of_every_assignment(seed, most, least):
     scores = torch.rand(n, len(middles), 3)
     at = torch.rand(n, len(middles), 4) * 24
     boxes = torch.cat([middles - at[..., :2], middles + at[..., 2:]], -1)
-    found = aligned(scores, boxes, middles, truth, classes, real, least)
+    found = task_aligned_assignment(scores, boxes, middles, truth, classes, real, least)
     assert (found.quality[found.positive] >= 0).all()
     assert (found.quality <= 1 + 1e-5).all()
     for i in range(n):
         for m in range(most):
             places = (found.positive[i] & (found.which[i] == m)).nonzero().flatten()
-            assert len(places) <= (CHOSEN if real[i, m] else 0)
+            assert len(places) <= (TOP_K if real[i, m] else 0)
             centre, half = (truth[i, m, :2] + truth[i, m, 2:]) / 2, (truth[i, m, 2:] - truth[i, m, :2]).clamp(min=least)
             assert ((middles[places] - centre).abs() < half / 2).all()
     # Boxes that are none, and the order of those that are, change nothing.
@@ -165,7 +168,7 @@ def test_what_holds_of_every_assignment(seed, most, least):
     def pad(t, value):
         return torch.cat([t[:, order], torch.full_like(t[:, :2], value)], 1)
 
-    other = aligned(scores, boxes, middles, pad(truth, 0), pad(classes, -1), pad(real, False), least)
+    other = task_aligned_assignment(scores, boxes, middles, pad(truth, 0), pad(classes, -1), pad(real, False), least)
     assert torch.equal(found.positive, other.positive)
     assert torch.allclose(found.quality, other.quality, atol=1e-6)
 
@@ -174,12 +177,12 @@ def test_a_box_is_found_by_the_anchor_of_its_shape_in_its_cell():
     anchors = torch.tensor([[10.0, 10], [20, 20], [40, 40], [80, 40]])
     truth = torch.tensor([[[30.0, 30, 72, 68], [0, 0, 9, 11], [1, 1, 9, 9], [0, 0, 0, 0]]])
     real = torch.tensor([[True, True, True, False]])
-    found = by_anchor(truth, real, anchors, [[2, 3], [0]], [(4, 4), (8, 8)], (128, 128))
+    found = anchor_assignment(truth, real, anchors, [[2, 3], [0]], [(4, 4), (8, 8)], (128, 128))
     places = {int(p): int(found.which[0, p]) for p in found.positive[0].nonzero()}
     # 42 × 38 is anchor 2 of the map of 4 × 4, in column and row 1; of two in one cell the last is found
     assert places == {0 * 16 + 1 * 4 + 1: 0, 2 * 16 + 0: 2}
     # an anchor that no map has is nobody's
-    small = by_anchor(
+    small = anchor_assignment(
         torch.tensor([[[0.0, 0, 20, 20]]]), torch.tensor([[True]]), anchors, [[2, 3], [0]], [(4, 4), (8, 8)], (128, 128)
     )
     assert small.positive.sum() == 1
@@ -190,13 +193,13 @@ def test_anchors_are_the_middles_of_groups_of_shapes():
     groups = np.array([[10, 12], [40, 20], [90, 100]])
     shapes = np.concatenate([group * rng.uniform(0.9, 1.1, (50, 2)) for group in groups])
     assert np.allclose(kmeans(shapes, 3), groups, rtol=0.05)
-    assert overlaps(shapes, kmeans(shapes, 3)).max(1).mean() > 0.85
+    assert shape_overlaps(shapes, kmeans(shapes, 3)).max(1).mean() > 0.85
     head = block("yolo", "head", anchors=((1, 1), (2, 2), (3, 3), (4, 4)), masks=((2, 3), (1,)))
     told = boxes_of([(0, 0.0, 0.0, w / 128, h / 64) for w, h in groups.clip(max=60)])
-    fitted = fitted_anchors(head, told, (64, 128))
+    fitted = with_fitted_anchors(head, told, (64, 128))
     assert fitted.get("anchors")[0] == (1, 1)
     assert fitted.get("anchors")[1] == pytest.approx((10, 12), abs=0.1)
-    assert fitted_anchors(head, boxes_of([]), (64, 128)) == head
+    assert with_fitted_anchors(head, boxes_of([]), (64, 128)) == head
 
 
 CHANGES = {
@@ -230,7 +233,7 @@ def test_boxes_go_where_their_pixels_go(name, sides):
     shown, moves = augmentation(images, sides)
     wanted = boxes_of(*told).moved(moves)
     if blended := augmentation.mixed(shown):
-        shown, wanted = blended[0], wanted.joined(blended[1])
+        shown, wanted = blended[0], wanted.merge_with(blended[1])
     for image, boxes, classes in zip(shown, wanted.boxes, wanted.classes):
         drawn = torch.zeros(high, wide, dtype=torch.bool)
         for x1, y1, x2, y2 in boxes[classes >= 0].tolist():
@@ -245,20 +248,20 @@ def test_no_mosaics_late_in_a_training():
     assert recipe.plain_from == 7
     x = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     augmentation = Augmentation(recipe, False, letterbox=True)
-    assert augmentation(x, 32, late=True)[1].of.shape == (4, 1)
+    assert augmentation(x, 32, without_mosaic=True)[1].of.shape == (4, 1)
     assert augmentation(x, 32)[1].of.shape == (4, 4)
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov3_tiny", "mobilenet_v3_small+yolov8", "resnet18+yolo"])
 def test_a_head_that_knows_nothing_finds_next_to_nothing(name):
     model = build(ss.load(name, resolution=96, classes=7))
-    detection.started(model)
+    LEARNER.initialise(model)
     boxes, scores = decoder(model.arch)(model.train()(torch.randn(2, 3, 96, 96)))
     assert scores.mean() < 0.01
     assert torch.isfinite(boxes).all()
     if model.arch.head.kind == "yolo":  # its sizes are exponentials, so it says little else at first, too
         assert scores.max() < 0.2
-        assert all(len(found.scores) == 0 for found in suppressed(boxes, scores))
+        assert all(len(found.scores) == 0 for found in non_max_suppression(boxes, scores))
 
 
 @pytest.mark.parametrize("cfg, said", [("region", "read but not trained"), ("gaussian", "read but not trained")])
@@ -266,13 +269,13 @@ def test_heads_that_are_not_trained_say_so(cfg, said):
     arch = ss.load("yolov3_tiny")
     args = dict(arch.head.args) | {"boxes": cfg}
     with pytest.raises(InputError, match=said):
-        detection.check(arch.with_(head=block("yolo", "head", **args)))
+        LEARNER.check(arch.with_(head=block("yolo", "head", **args)))
 
 
 def eight(tmp_path):
     """The images of COCO128 and boxes of eight that have none too small to see at 160 pixels."""
     from scalesearch.data.boxes import targets
-    from scalesearch.data.pixels import stored
+    from scalesearch.data.pixels import load_store
     from scalesearch.data.sources import data_set
 
     unpacked("coco128_yolo_s416.tar", tmp_path)
@@ -285,8 +288,8 @@ def eight(tmp_path):
     for image in np.unique(truth.image):
         smallest[image] = least[truth.image == image].min()
     rows = np.sort(np.argsort(-smallest, kind="stable")[:8])
-    pixels = Pixels(stored(opened.index, opened.scan, 160, 3, whole=True), rows)
-    return pixels, targets(truth.of(rows), opened.scan.widths[rows], opened.scan.heights[rows], 160)
+    pixels = Pixels(load_store(opened.index, opened.scan, 160, 3, letterbox=True), rows)
+    return pixels, targets(truth.select(rows), opened.scan.widths[rows], opened.scan.heights[rows], 160)
 
 
 @pytest.mark.slow
@@ -316,7 +319,7 @@ def test_eight_photos_are_learnt_by_heart(name, epochs, rate, tmp_path, monkeypa
         ema_span=0.02,
         **PLAIN,
     )
-    trainer = Trainer(ss.load(name, resolution=160), source, recipe, 0, task="detection")
+    trainer = Trainer(ss.load(name, resolution=160), source, recipe, 0, task=TASKS["detection"])
     while not trainer.done:
         trainer.run_epoch()
     scores, details = trainer.scorer.final_scores("test")
@@ -357,13 +360,13 @@ def squares(n=24):
 def test_a_training_goes_on_to_the_last_bit(head):
     recipe = Recipe(epochs=3, batch_size=8, mosaic=0.7, mixup=4.0, zoom=0.3, hue=0.1, colour=0.2, plain_end=0.34)
     arch = ss.load(f"resnet20_cifar+{head}", resolution=64, classes=2)
-    whole = Trainer(arch, squares(), recipe, 0, task="detection")
+    whole = Trainer(arch, squares(), recipe, 0, task=TASKS["detection"])
     for _ in range(3):
         whole.run_epoch()
-    first = Trainer(arch, squares(), recipe, 0, task="detection")
+    first = Trainer(arch, squares(), recipe, 0, task=TASKS["detection"])
     first.run_epoch()
     state = first.state()
-    second = Trainer(arch, squares(), recipe, 0, task="detection")
+    second = Trainer(arch, squares(), recipe, 0, task=TASKS["detection"])
     second.go_on_from(state)
     for _ in range(2):
         second.run_epoch()
@@ -375,7 +378,7 @@ def test_a_training_goes_on_to_the_last_bit(head):
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
 def test_rare_classes_count_alike(balance):
     told = boxes_of([(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(1, 0, 0, 0.5, 0.5)], [])
-    weights = detection.importance(told)
+    weights = LEARNER.importance(told)
     assert weights.mean().item() == pytest.approx(1)
     assert weights[3] == pytest.approx(3 * weights[0].item())
     trainer = Trainer(
@@ -383,7 +386,7 @@ def test_rare_classes_count_alike(balance):
         squares(),
         Recipe(epochs=1, batch_size=8, balance=balance),
         0,
-        task="detection",
+        task=TASKS["detection"],
     )
     assert math.isfinite(trainer.run_epoch()["train_loss"])
 
@@ -391,7 +394,7 @@ def test_rare_classes_count_alike(balance):
 def test_a_batch_is_taken_in_parts_where_memory_asks_for_it():
     recipe = Recipe(epochs=1, batch_size=8, micro_batch=4, **PLAIN)
     trainer = Trainer(
-        ss.load("resnet20_cifar+yolov8", resolution=64, classes=2), squares(), recipe, 0, task="detection"
+        ss.load("resnet20_cifar+yolov8", resolution=64, classes=2), squares(), recipe, 0, task=TASKS["detection"]
     )
     assert trainer.micro_batch == 4
     assert math.isfinite(trainer.run_epoch()["train_loss"])

@@ -13,8 +13,8 @@ import scalesearch as ss
 from scalesearch.arch import adapt
 from scalesearch.data import Pixels
 from scalesearch.data.sources import load, source
-from scalesearch.trials.recipe import RECIPES
 from scalesearch.training.trainer import Trainer
+from scalesearch.trials.recipe import RECIPES
 
 CIFAR, PHOTOS = SHARED / "data" / "cifar10", SHARED / "data" / "imagenette128"
 pytestmark = [
@@ -42,7 +42,7 @@ def few(found, count):
 def shuffled(splits):
     rng = np.random.default_rng(0)
     orders = {split: rng.permutation(len(labels)) for split, (_, labels) in splits.items()}
-    return {split: (pixels.of(orders[split]), labels[orders[split]]) for split, (pixels, labels) in splits.items()}
+    return {split: (pixels.select(orders[split]), labels[orders[split]]) for split, (pixels, labels) in splits.items()}
 
 
 def trained(arch, data, recipe, seed, weights=None):

@@ -11,15 +11,15 @@ from torch import nn
 import scalesearch as ss
 from scalesearch.arch import adapt
 from scalesearch.data.sources import source
-from scalesearch.training.muon import Muon, orthogonalised
-from scalesearch.trials.recipe import RECIPES
+from scalesearch.training.muon import Muon, orthogonalise
 from scalesearch.training.trainer import Trainer
+from scalesearch.trials.recipe import RECIPES
 
 
 @pytest.mark.parametrize("shape", [(8, 72), (64, 16), (30, 30), (1, 9)])
 def test_directions_stay_and_their_lengths_become_alike(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    found = orthogonalised(matrix)
+    found = orthogonalise(matrix)
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     rotated = u.T @ found @ v.T  # diagonal where the singular vectors are the same
     assert torch.allclose(rotated, torch.diag(rotated.diagonal()), atol=1e-4)

@@ -10,12 +10,16 @@ from helpers import TINY_SPACE
 from scalesearch.arch.expansion import expand
 from scalesearch.data.sources import source
 from scalesearch.network.modules import build
-from scalesearch.trials.job import Job
 from scalesearch.space.schema import space_from_dict
-from scalesearch.trials.recipe import Recipe
-from scalesearch.trials.place import Place
+from scalesearch.training import Training
 from scalesearch.training.session import Session
 from scalesearch.training.trainer import inherit
+from scalesearch.trials import TASKS
+from scalesearch.trials.job import Job
+from scalesearch.trials.place import Place
+from scalesearch.trials.recipe import Recipe
+
+TRAINING = Training(TASKS["classification"], source("digits"), 16, Recipe())
 
 QUICK = Recipe(epochs=3, data_share=0.2)
 
@@ -31,12 +35,11 @@ def job(arch, **changes):
 
 def outcome(arch, folder=Path(), **changes):
     """What a session ends with."""
-    session = Session(job(arch, **changes), Place(folder), source("digits"), "classification", False)
-    if session.ended:
-        return session.screened()
-    while "outcome" not in (said := session.epoch()):
-        pass
-    return said["outcome"]
+    session = Session(job(arch, **changes), Place(folder), TRAINING)
+    report = session.screen() if session.ended else session.epoch()
+    while report.outcome is None:
+        report = session.epoch()
+    return report.outcome
 
 
 def test_going_on_from_a_checkpoint_comes_to_the_same(tmp_path):

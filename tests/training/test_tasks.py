@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import types
 from dataclasses import replace
 from random import Random
@@ -15,24 +14,25 @@ from driving import drive, outcome_of, write_study
 from torch.nn import functional as F
 
 from scalesearch.arch import BLOCKS, register_block
-from scalesearch.arch.blocks.registry import OWN
+from scalesearch.arch.blocks.registry import USER_BLOCKS
 from scalesearch.data.sources import SOURCES
 from scalesearch.errors import InputError
 from scalesearch.report.info import gather
-from scalesearch.trials.evaluator import outcome_of as outcome_here
-from scalesearch.trials.log import TrialLog
 from scalesearch.signature import Count
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
-from scalesearch.trials.recipe import PROXIES
-from scalesearch.trials.place import Place
-from scalesearch.trials.tasks import TASKS, Task
-from scalesearch.trials.score import Score
+from scalesearch.training.learners import LEARNERS
 from scalesearch.training.trainer import Trainer
+from scalesearch.trials.evaluator import outcome_of as outcome_here
+from scalesearch.trials.log import TrialLog
+from scalesearch.trials.place import Place
+from scalesearch.trials.recipe import PROXIES
+from scalesearch.trials.score import Score
+from scalesearch.trials.tasks import TASKS, Task
 
 
 def test_the_word_stands_in_the_tasks_own_file_and_row_alone():
-    own = {"training/tasks.py", "training/classification.py"}
+    own = {"trials/tasks.py", "training/classification.py"}
     package = ROOT / "scalesearch"
     files = [p for p in package.rglob("*") if p.suffix in (".py", ".pyi", ".j2")]
     assert {str(p.relative_to(package)) for p in files if re.search("accuracy", p.read_text(), re.IGNORECASE)} == own
@@ -51,22 +51,27 @@ def test_a_score_turned_so_that_large_is_good():
 @pytest.fixture
 def regression(monkeypatch):
     """How far the number that an image shows is off: a second task, from outside the package."""
-    module = types.ModuleType("scalesearch.training.regression")
-    module.check = module.started = lambda network: None
-    module.fitted = lambda arch, labels: arch
-    module.kept = lambda arch, out, labels, recipe: out
-    module.labels = lambda raw: torch.from_numpy(raw).float()
-    module.loss = lambda arch, out, labels, recipe, weights=None: F.mse_loss(out[:, 0].float(), labels)
-    module.moved = lambda labels, moves: labels
-    module.details = lambda outs, labels: ({}, {})
-    module.metrics = lambda outs, labels: {
-        "deviation": (torch.cat(outs)[:, 0] - labels).abs().mean().item(),
-        "loss": F.mse_loss(torch.cat(outs)[:, 0], labels).item(),
-    }
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(
-        TASKS, "regression", Task("regression", score="deviation", larger=False, percent=False, share_of_images=False)
+    learner = types.SimpleNamespace(
+        check=lambda network: None,
+        initialise=lambda network: None,
+        fitted=lambda arch, labels: arch,
+        kept=lambda arch, out, labels, recipe: out,
+        labels=lambda raw: torch.from_numpy(raw).float(),
+        loss=lambda arch, out, labels, recipe, weights=None: F.mse_loss(out[:, 0].float(), labels),
+        moved=lambda labels, moves: labels,
+        details=lambda outs, labels: ({}, {}),
+        metrics=lambda outs, labels: {
+            "deviation": (torch.cat(outs)[:, 0] - labels).abs().mean().item(),
+            "loss": F.mse_loss(torch.cat(outs)[:, 0], labels).item(),
+        },
     )
+
+    class Regression(Task):
+        name, score, title = "regression", "deviation", "Deviation"
+        larger = percent = of_images = False
+
+    monkeypatch.setitem(LEARNERS, "regression", learner)
+    monkeypatch.setitem(TASKS, "regression", Regression())
     monkeypatch.setitem(SOURCES, "numbers", replace(SOURCES["digits"], name="numbers", task="regression"))
 
     def number(x, *, classes: Count):
@@ -74,7 +79,7 @@ def regression(monkeypatch):
 
     register_block(number, role="head", task="regression")
     yield "number"
-    del BLOCKS["number"], OWN["number"]
+    del BLOCKS["number"], USER_BLOCKS["number"]
 
 
 def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
@@ -85,7 +90,7 @@ def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
     study = load_study(path, {"compare": [], "data": "numbers"})
     assert study.trained.task.name == "regression"  # by the head
     arch = study.adapted_space.sample(0)[1]
-    trainer = Trainer(arch, study.trained.data, study.trained.recipe, 0, task="regression")
+    trainer = Trainer(arch, study.trained.data, study.trained.recipe, 0, task=TASKS["regression"])
     numbers = trainer.run_epoch()
     assert set(numbers) == {"epoch", "train_loss", "val_deviation", "val_loss"}
     job = Driver(study, TrialLog()).next()

@@ -14,17 +14,21 @@ from safetensors.torch import load_file
 
 from scalesearch.data.sources import source
 from scalesearch.network import build
-from scalesearch.trials.job import Job
 from scalesearch.space import arch_to_yaml
 from scalesearch.space.schema import space_from_dict
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import distill
-from scalesearch.training import classification
-from scalesearch.trials.recipe import RECIPES
-from scalesearch.trials.place import Place
+from scalesearch.training import Training, classification
+from scalesearch.training.classification import ClassificationLearner
 from scalesearch.training.session import Session
 from scalesearch.training.trainer import Trainer
+from scalesearch.trials import TASKS, Recipe
+from scalesearch.trials.job import Job
+from scalesearch.trials.place import Place
+from scalesearch.trials.recipe import RECIPES
+
+TRAINING = Training(TASKS["classification"], source("digits"), 16, Recipe())
 
 SHORT = replace(RECIPES["quick"], epochs=1, data_share=0.2)
 
@@ -37,8 +41,8 @@ def test_the_distance_to_a_teacher_is_the_divergence_of_softened_probabilities()
     out, taught = torch.randn(5, 7), torch.randn(5, 7)
     p, q = ((x / classification.TEMPERATURE).double().softmax(1) for x in (taught, out))
     by_hand = (p * (p / q).log()).sum(1).mean() * classification.TEMPERATURE**2
-    assert classification.distilled(out, taught).item() == pytest.approx(by_hand.item(), rel=1e-5)
-    assert classification.distilled(taught, taught).item() == pytest.approx(0, abs=1e-6)
+    assert ClassificationLearner().distillation_loss(out, taught).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert ClassificationLearner().distillation_loss(taught, taught).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_student_is_nearer_to_its_teacher_which_sees_its_own_resolution():
@@ -52,7 +56,7 @@ def test_a_student_is_nearer_to_its_teacher_which_sees_its_own_resolution():
     larger = torch.nn.functional.interpolate(images, (24, 24), mode="bilinear", antialias=True)
 
     def far(one):
-        return classification.distilled(one.model.eval()(images), teacher(larger)).item()
+        return ClassificationLearner().distillation_loss(one.model.eval()(images), teacher(larger)).item()
 
     while not student.done:
         student.run_epoch()
@@ -104,8 +108,8 @@ def test_a_job_with_a_teacher_reads_its_weights(tmp_path):
         teacher_weights="family/t.safetensors",
         weights="out.safetensors",
     )
-    session = Session(job, Place(tmp_path), source("digits"), "classification", False)
-    assert math.isfinite(session.epoch()["train_loss"])
+    session = Session(job, Place(tmp_path), TRAINING)
+    assert math.isfinite(session.epoch().numbers["train_loss"])
     assert (tmp_path / "out.safetensors").exists()
 
 
@@ -125,7 +129,7 @@ def test_trials_of_a_study_start_from_the_network_that_it_names(tmp_path):
     begin(arch, str(began / "weights.safetensors"), tmp_path)
     there = load_file(initial(tmp_path))
     job = Job("base", 0, "b", "", {}, 0, arch, recipe=SHORT)
-    session = Session(job, Place(tmp_path), source("digits"), "classification", False, init=True)
+    session = Session(job, Place(tmp_path), replace(TRAINING, init=True))
     assert session.trainer.inherited > 0.99  # all but what is as fresh weights are
     assert all(
         torch.equal(value, there[name]) for name, value in session.trainer.model.state_dict().items() if name in there

@@ -13,11 +13,10 @@ from scalesearch import zoo
 from scalesearch.arch import adapt, expand
 from scalesearch.counting import cost
 from scalesearch.data import source
-from scalesearch.trials import Job
 from scalesearch.study import recipe_of
 from scalesearch.training import Training
-from scalesearch.trials import TASKS, Place
 from scalesearch.training.team import Team
+from scalesearch.trials import TASKS, Job, Place
 
 PLAIN = {
     "epochs": 1,
@@ -58,8 +57,8 @@ def job_of(training, name="resnet20_cifar"):
 
 
 def outcome(training, job, place):
-    *_, last = training.tries(job, place)
-    return last["outcome"], load_file(place.folder / job.weights)
+    *_, last = training.evaluate(job, place)
+    return last.outcome, load_file(place.folder / job.weights)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_a_training_of_two_goes_on_where_it_was_stopped(tmp_path):
     whole, own = outcome(training, job, replace(place, folder=tmp_path / "whole"))
     place.folder.mkdir()
     place.stop.touch()
-    *_, last = training.tries(job, place)
+    *_, last = training.evaluate(job, place)
     assert last == {"outcome": {"stopped": True}}
     assert place.unfinished(job.key).exists()
     place.stop.unlink()
@@ -99,12 +98,12 @@ def test_a_training_of_two_goes_on_where_it_was_stopped(tmp_path):
 @pytest.mark.slow
 def test_a_process_of_the_team_that_dies_fails_the_training_and_none_is_left(tmp_path):
     training = training_of(**PLAIN | {"epochs": 50})
-    tries = training.tries(job_of(training), Place(tmp_path, processes=2))
-    next(tries)
+    reports = training.evaluate(job_of(training), Place(tmp_path, processes=2))
+    next(reports)
     (follower,) = followers()
     follower.kill()
     with pytest.raises(RuntimeError, match="a process of the training died"):
-        list(tries)
+        list(reports)
     assert not followers()
 
 

@@ -10,9 +10,9 @@ from helpers import TINY_SPACE
 
 from scalesearch.data.sources import load, source
 from scalesearch.space.schema import space_from_dict
-from scalesearch.training.optimizing import share_of_rate
-from scalesearch.trials.recipe import RECIPES
+from scalesearch.training.optimizing import rate_factor
 from scalesearch.training.trainer import Trainer, TrainingFailed
+from scalesearch.trials.recipe import RECIPES
 
 SHORT = replace(RECIPES["quick"], epochs=2, data_share=0.3)
 
@@ -60,7 +60,7 @@ def test_weight_decay_spares_norms_and_biases(arch):
 
 def test_learning_rate_warms_up_and_falls_to_zero(arch):
     trainer = Trainer(arch, source("digits"), replace(SHORT, epochs=10), 0)
-    rates = [share_of_rate(step, trainer.steps, trainer.recipe.warmup) for step in range(trainer.steps + 1)]
+    rates = [rate_factor(step, trainer.steps, trainer.recipe.warmup) for step in range(trainer.steps + 1)]
     top = rates.index(max(rates))
     assert top == pytest.approx(0.15 * trainer.steps, abs=1)
     assert rates[top] == pytest.approx(1, abs=0.05)

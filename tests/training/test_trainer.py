@@ -22,10 +22,10 @@ from scalesearch.counting import peak_memory
 from scalesearch.data.facts import Source
 from scalesearch.data.sources import source
 from scalesearch.space.schema import space_from_dict
-from scalesearch.training import classification
-from scalesearch.training.memory import FLOAT, KEPT, USED, largest_batch, ran_out
-from scalesearch.trials.recipe import RECIPES, Recipe, levels
+from scalesearch.training.classification import ClassificationLearner
+from scalesearch.training.memory import COPIES_PER_PARAMETER, FLOAT_BYTES, USABLE_SHARE, is_out_of_memory, largest_batch
 from scalesearch.training.trainer import Trainer, TrainingFailed
+from scalesearch.trials.recipe import RECIPES, Recipe, levels
 
 DIGITS = source("digits")
 SHORT = replace(RECIPES["quick"], epochs=2, data_share=0.2)
@@ -47,7 +47,7 @@ def test_a_batch_is_the_largest_that_is_counted_to_fit():
     recipe = replace(RECIPES["imagenet"], batch_size=256)
     for free in (1 << 30, 4 << 30, 16 << 30, 64 << 30):
         most = largest_batch(arch, recipe, free)
-        room = USED * free - KEPT["adamw"] * FLOAT * ss.cost(arch).params
+        room = USABLE_SHARE * free - COPIES_PER_PARAMETER["adamw"] * FLOAT_BYTES * ss.cost(arch).params
         assert peak_memory(arch, most, training=True) <= room
         assert most == 256 or peak_memory(arch, 2 * most, training=True) > room
     assert largest_batch(arch, recipe, 1 << 20) == 1
@@ -90,7 +90,7 @@ def test_where_memory_runs_out_after_all_the_batch_is_halved_and_then_the_traini
     trainer.model.forward = full
     assert torch.isfinite(trainer._step(torch.arange(48)))
     assert trainer.micro_batch == 12
-    assert ran_out(error)
+    assert is_out_of_memory(error)
     holds = 0
     with pytest.raises(TrainingFailed, match="one image alone needs more memory than there is"):
         trainer._step(torch.arange(48))
@@ -128,13 +128,13 @@ def test_rare_classes_weigh_more_or_are_drawn_more_often():
     out, labels = torch.randn(6, 2), torch.tensor([0, 0, 0, 1, 1, 1])
     weights = torch.tensor([1.0, 1, 1, 3, 3, 3])
     each = torch.nn.functional.cross_entropy(out, labels, reduction="none")
-    assert torch.allclose(classification.loss(arch, out, labels, STILL, weights), (each * weights).mean())
+    assert torch.allclose(ClassificationLearner().loss(arch, out, labels, STILL, weights), (each * weights).mean())
 
 
 def test_scores_by_class_are_counted_right():
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 2])
     out = torch.eye(8)[[0, 0, 0, 1, 1, 1, 0]]
-    scores, kept = classification.details([out[:3], out[3:]], labels)
+    scores, kept = ClassificationLearner().details([out[:3], out[3:]], labels)
     assert scores["balanced_accuracy"] == pytest.approx((3 / 4 + 1 + 0) / 3)
     assert scores["top5"] >= 6 / 7 - 1e-6
     assert kept["recall"][:4] == [0.75, 1.0, 0.0, None]
@@ -175,10 +175,10 @@ def test_what_is_frozen_stays_with_its_statistics(arch):
 def test_dropping_grows_with_phi_from_the_networks_own_rates_or_the_recipes(own, phi, wanted):
     recipe = replace(SHORT, drop_path=own, dropout=own, drop_path_growth=0.1, dropout_growth=0.05)
     arch = adapt(ss.load("efficientnet_b0"), resolution=32, classes=10, channels=1)
-    trainer = Trainer(arch.with_(drop_path=0.2), DIGITS, recipe.grown(phi), 0)
+    trainer = Trainer(arch.with_(drop_path=0.2), DIGITS, recipe.at_phi(phi), 0)
     rates = [m.p for m in trainer.model.head.modules() if isinstance(m, torch.nn.Dropout)]
     assert (trainer.arch.drop_path, *rates) == pytest.approx(wanted)
-    assert Recipe().grown(3) == Recipe()
+    assert Recipe().at_phi(3) == Recipe()
 
 
 def test_blends_of_rare_and_frequent_classes_weigh_by_both():
@@ -186,10 +186,12 @@ def test_blends_of_rare_and_frequent_classes_weigh_by_both():
     arch = adapt(ss.load("resnet20_cifar"), resolution=8, classes=2, channels=1)
     out = torch.randn(1, 2).repeat(2, 1)
     weights, order = torch.tensor([0.5, 5.0]), torch.tensor([1, 0])
-    mixed = classification.mixed(torch.tensor([0, 1]), order, torch.tensor([0.1, 0.9]))
+    mixed = ClassificationLearner().mixed(torch.tensor([0, 1]), order, torch.tensor([0.1, 0.9]))
     each = -out[0].log_softmax(0)
     wanted = 0.1 * 0.5 * each[0] + 0.9 * 5.0 * each[1]
-    assert classification.loss(arch, out, mixed, STILL, weights).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert ClassificationLearner().loss(arch, out, mixed, STILL, weights).item() == pytest.approx(
+        wanted.item(), rel=1e-5
+    )
 
 
 def test_resolution_grows_and_is_whole_at_the_end(arch):

@@ -14,8 +14,8 @@ from scalesearch import zoo
 from scalesearch.arch.adapting import adapt
 from scalesearch.network.modules import build
 from scalesearch.space.schema import space_from_dict
-from scalesearch.trials.recipe import PROXIES
 from scalesearch.training.zero_cost import proxies
+from scalesearch.trials.recipe import PROXIES
 
 
 def tiny(seed=0):

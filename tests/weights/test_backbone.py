@@ -13,8 +13,8 @@ from helpers import darknet_bytes, invoke, refused
 import scalesearch as ss
 from scalesearch.errors import InputError
 from scalesearch.files import save_tensors
-from scalesearch.weights import load_weights, peer_weights, told, trained_with
-from scalesearch.zoo import convolutions
+from scalesearch.weights import file_metadata, load_weights, peer_weights, with_library_eps
+from scalesearch.zoo import blocks_in_file_order
 
 
 def filled(arch):
@@ -47,7 +47,7 @@ def as_it_was(network):
     ],
 )
 def test_stem_and_stages_come_from_the_classifier_and_the_rest_is_fresh(name, classifier, library, stages):
-    whole = filled(trained_with(ss.load(classifier, classes=7), library))
+    whole = filled(with_library_eps(ss.load(classifier, classes=7), library))
     theirs = whole.state_dict()
     network = detector(name)
     before = as_it_was(network)
@@ -59,7 +59,7 @@ def test_stem_and_stages_come_from_the_classifier_and_the_rest_is_fresh(name, cl
         )
         == library
     )
-    assert network.taken == f"the backbone, {stages} stages of {classifier}"
+    assert network.loaded_part == f"the backbone, {stages} stages of {classifier}"
     assert network.arch.norm_eps == whole.arch.norm_eps
     for key, value in network.state_dict().items():
         part, _, rest = key.partition(".")
@@ -99,11 +99,11 @@ def test_a_classifier_of_which_a_detector_has_some_stages_is_no_start(name, chan
     save_tensors(filled(classifier).state_dict(), file, {"arch": json.dumps(classifier.to_dict())})
     if not changed:
         load_weights(network, file, replace_head=True)
-        assert network.taken == f"the backbone, 4 stages of {name}"
+        assert network.loaded_part == f"the backbone, 4 stages of {name}"
         return
     with pytest.raises(InputError, match=r"misses stages\.|is not of"):
         load_weights(network, file, replace_head=True)
-    assert not network.taken
+    assert not network.loaded_part
 
 
 def test_a_classifiers_weights_are_a_start_alone():
@@ -115,7 +115,7 @@ def test_a_detectors_own_weights_go_before_its_backbones():
     whole = filled(ss.load("resnet18+yolov8", classes=3))
     network = detector("resnet18+yolov8")
     load_weights(network, whole.state_dict(), replace_head=True)
-    assert not network.taken
+    assert not network.loaded_part
     assert not network.fresh
     assert all(value.equal(whole.state_dict()[key]) for key, value in network.state_dict().items())
 
@@ -139,10 +139,10 @@ def test_darknet_files_that_end_with_the_backbone(tmp_path):
     arch = ss.load("darknet53", resolution=64)
     whole = filled(arch)
     file = tmp_path / "darknet53.conv.74"
-    file.write_bytes(darknet_bytes(in_darknets_order(whole, [b for b in convolutions(arch) if b[0] != "head"])))
+    file.write_bytes(darknet_bytes(in_darknets_order(whole, [b for b in blocks_in_file_order(arch) if b[0] != "head"])))
     network = detector("yolov3")
     assert load_weights(network, file, replace_head=True) == "darknet"
-    assert network.taken == "the first 52 of 75 layers, where the file ends"
+    assert network.loaded_part == "the first 52 of 75 layers, where the file ends"
     theirs = whole.state_dict()
     assert all(
         value.equal(theirs[key])
@@ -202,7 +202,7 @@ head: {classifier: {}}
     assert 0 < summary["inherited"] < 0.1
 
     def normal(folder):
-        return json.loads(told(folder / "weights.safetensors")["preparation"])["mean"]
+        return json.loads(file_metadata(folder / "weights.safetensors")["preparation"])["mean"]
 
     assert normal(tmp_path / "out") == normal(tmp_path / "it")
     other = str(tmp_path / "out" / "weights.safetensors")

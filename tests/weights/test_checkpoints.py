@@ -66,7 +66,7 @@ def test_what_training_scripts_write_loads(name, tmp_path):
     network = ss.build(ss.load("squeezenet1_1", classes=10))
     assert load_weights(network, tmp_path / name) == "scalesearch"
     assert all(torch.equal(value, TRAINED[key]) for key, value in network.state_dict().items())
-    assert bool(network.taken) == (name in ("ema.pth", "torchvision.pth", "side_by_side.ckpt", "swa.pth"))
+    assert bool(network.loaded_part) == (name in ("ema.pth", "torchvision.pth", "side_by_side.ckpt", "swa.pth"))
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "model.module."])
@@ -83,7 +83,7 @@ def test_the_average_is_taken_and_said_or_the_others_by_raw(tmp_path):
     network = ss.build(ss.load("squeezenet1_1", classes=10))
     load_weights(network, tmp_path / "both.pth", raw=True)
     assert network.head.conv.weight.abs().max() == 0
-    assert network.taken == "state_dict and not state_dict_ema"
+    assert network.loaded_part == "state_dict and not state_dict_ema"
     Image.new("RGB", (64, 64)).save(tmp_path / "i.png")
     base = (
         "predict",
@@ -211,7 +211,7 @@ def test_our_own_file_says_of_which_network_it_is(change, tmp_path):
 def test_an_eps_that_makes_no_sense_is_a_located_error(eps, tmp_path):
     save_file(TRAINED, tmp_path / "w.safetensors", {"norm_eps": eps})
     Image.new("RGB", (64, 64)).save(tmp_path / "i.png")
-    assert "w.safetensors: says of its network what cannot be read" in refused(
+    assert "w.safetensors: has a description of its network that cannot be read" in refused(
         "predict",
         "squeezenet1_1",
         str(tmp_path / "i.png"),

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import scalesearch as ss
-from scalesearch.data.images import letterboxed
+from scalesearch.data.images import letterbox_image
 
 SIDES = "96x128"
 
@@ -29,7 +29,7 @@ def peer(torchvision_models):
     network = liven(ultralytics_model("yolov8n")()).eval()
     head = network.model[-1]
     head.stride = torch.tensor([8.0, 16.0, 32.0])
-    seen = torch.stack([torch.from_numpy(letterboxed(noise(seed), (96, 128), 3)[0].copy()) for seed in range(4)])
+    seen = torch.stack([torch.from_numpy(letterbox_image(noise(seed), (96, 128), 3)[0].copy()) for seed in range(4)])
     with torch.no_grad():
         for scale in head.cv3:
             scale[-1].bias.zero_()
@@ -70,7 +70,7 @@ def test_boxes_are_where_ultralytics_finds_them(peer, weights, tmp_path, monkeyp
     rows = detect(*images, "--weights", weights, "--confidence", 0.3, "--iou", 0.5)
     total = 0
     for path in images:
-        pixels, placed = letterboxed(path, (96, 128), 3)
+        pixels, placed = letterbox_image(path, (96, 128), 3)
         with torch.no_grad():
             out = peer(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255)[0]
         (expected,) = nms.non_max_suppression(out, 0.3, 0.5, max_wh=1000)

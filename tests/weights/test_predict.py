@@ -12,11 +12,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import scalesearch as ss
-from scalesearch.data.images import cropped
+from scalesearch.data.images import resize_and_crop
 from scalesearch.errors import InputError
-from scalesearch.weights.described import preparation_of, timm_config
-from scalesearch.weights.predicting import prepared
-from scalesearch.zoo.preprocessing import class_names, preparing
+from scalesearch.weights.metadata import preparation_of, timm_config
+from scalesearch.weights.predicting import photo_as_input
+from scalesearch.zoo.preprocessing import class_names, preprocessing_for
 from scalesearch.zoo.published_figures import Preprocessing
 
 
@@ -33,7 +33,7 @@ def test_images_are_prepared_as_torchvision_prepares_them(size, interpolation, t
 
     path = image(tmp_path / "a.png", size)
     preset = _presets.ImageClassification(crop_size=48, resize_size=56, interpolation=InterpolationMode(interpolation))
-    ours = prepared(path, Preprocessing(48, 56, interpolation), 3)
+    ours = photo_as_input(path, Preprocessing(48, 56, interpolation), 3)
     assert torch.allclose(ours, preset(Image.open(path)), atol=1e-5)
 
 
@@ -50,30 +50,30 @@ def test_images_are_prepared_as_timms_config_says(mode, size, tmp_path, torchvis
         "interpolation": "bicubic",
     }
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": said}))
-    prepare = preparing(ss.load("resnet18", resolution=48), "timm", timm_config(tmp_path / "model.safetensors"))
+    prepare = preprocessing_for(ss.load("resnet18", resolution=48), "timm", timm_config(tmp_path / "model.safetensors"))
     theirs = create_transform(
         48, mean=said["mean"], std=said["std"], crop_pct=0.75, crop_mode=mode, interpolation="bicubic"
     )
     path = image(tmp_path / "a.png", size)
-    assert torch.allclose(prepared(path, prepare, 3), theirs(Image.open(path).convert("RGB")), atol=1e-5)
+    assert torch.allclose(photo_as_input(path, prepare, 3), theirs(Image.open(path).convert("RGB")), atol=1e-5)
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": said | {"crop_mode": "border"}}))
     with pytest.raises(InputError, match="crop_mode other than"):
-        preparing(ss.load("resnet18"), "timm", timm_config(tmp_path / "model.safetensors"))
+        preprocessing_for(ss.load("resnet18"), "timm", timm_config(tmp_path / "model.safetensors"))
 
 
 def test_preparation_is_that_of_the_weights(tmp_path):
     b0 = ss.load("efficientnet_b0")
-    assert preparing(b0, "torchvision")[:3] == (224, 256, "bicubic")
-    assert preparing(b0.with_(resolution=112), "torchvision")[:3] == (112, 128, "bicubic")
-    assert preparing(ss.load("inception_v3"), "torchvision")[2:5] == ("bilinear", (0.5,) * 3, (0.5,) * 3)
-    assert preparing(ss.load("mobilenet_v4_conv_large"), "timm")[:2] == (384, 404)
-    assert preparing(ss.load("yolov8n_cls"), "ultralytics").mean == (0.0, 0.0, 0.0)
+    assert preprocessing_for(b0, "torchvision")[:3] == (224, 256, "bicubic")
+    assert preprocessing_for(b0.with_(resolution=112), "torchvision")[:3] == (112, 128, "bicubic")
+    assert preprocessing_for(ss.load("inception_v3"), "torchvision")[2:5] == ("bilinear", (0.5,) * 3, (0.5,) * 3)
+    assert preprocessing_for(ss.load("mobilenet_v4_conv_large"), "timm")[:2] == (384, 404)
+    assert preprocessing_for(ss.load("yolov8n_cls"), "ultralytics").mean == (0.0, 0.0, 0.0)
     (tmp_path / "config.json").write_text(
         json.dumps(
             {"pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "crop_pct": 0.5, "interpolation": "bicubic"}}
         )
     )
-    assert preparing(b0, "timm", timm_config(tmp_path / "model.safetensors"))[:5] == (
+    assert preprocessing_for(b0, "timm", timm_config(tmp_path / "model.safetensors"))[:5] == (
         224,
         448,
         "bicubic",
@@ -116,7 +116,7 @@ def test_words_of_a_file_about_its_images_that_make_no_sense_are_refused(said, t
         tmp_path / "w.safetensors",
         {"preparation": said},
     )
-    with pytest.raises(InputError, match=r"w\.safetensors: says of its images what cannot be read"):
+    with pytest.raises(InputError, match=r"w\.safetensors: has a description of its images that cannot be read"):
         preparation_of(ss.load("squeezenet1_1", resolution=64), "scalesearch", tmp_path / "w.safetensors")
 
 
@@ -134,7 +134,7 @@ def test_predict_gives_the_networks_own_probabilities(weights, tmp_path):
     picture = image(tmp_path / "a.png")
     arguments = ("predict", "squeezenet1_1", str(picture), "--weights", str(path), "--resolution", "64")
     (row,) = json.loads(invoke(*arguments, "--json").stdout)
-    x = prepared(picture, preparing(model.arch, "scalesearch"), 3)
+    x = photo_as_input(picture, preprocessing_for(model.arch, "scalesearch"), 3)
     with torch.no_grad():
         expected = model(x[None]).softmax(1).topk(5)
     assert [best["class"] for best in row["top"]] == expected.indices[0].tolist()
@@ -174,7 +174,7 @@ def test_a_folder_is_walked_and_what_is_no_image_is_skipped_and_counted(weights,
 def test_sixteen_bit_grey_is_not_cut_off(tmp_path):
     levels = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
     Image.fromarray(levels).save(tmp_path / "deep.png")
-    x = prepared(tmp_path / "deep.png", Preprocessing(64, 64, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
+    x = photo_as_input(tmp_path / "deep.png", Preprocessing(64, 64, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
     assert x.mean().item() == pytest.approx(0.5, abs=0.01)
     assert x.max() > 0.99
 
@@ -202,7 +202,7 @@ def test_mistakes_are_one_line(weights, tmp_path):
     assert "--std: takes 3 finite numbers above 0 with commas between" in said
     for values in ("nan,0,0", "0,inf,0"):
         assert "--mean: takes 3 finite numbers" in refused(*base, good, "--weights", path, "--mean", values)
-    assert "--resize: takes at least 64, the side of what is cut out of it, got 40" in refused(
+    assert "--resize: takes at least 64, the side of the crop, got 40" in refused(
         *base, good, "--weights", path, "--resolution", "64", "--resize", "40"
     )
     assert "--device tpu: cannot be used" in refused(*base, good, "--weights", path, "--device", "tpu")
@@ -221,7 +221,7 @@ def test_a_thin_image_takes_no_more_memory_than_its_middle(size, crop, tmp_path)
 
     Image.new("RGB", size, (10, 200, 90)).save(tmp_path / "thin.png")
     tracemalloc.start()
-    x = prepared(tmp_path / "thin.png", Preprocessing(crop, crop + 8, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
+    x = photo_as_input(tmp_path / "thin.png", Preprocessing(crop, crop + 8, "bilinear", (0.0,) * 3, (1.0,) * 3), 3)
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
     assert x.shape == (3, crop, crop)
@@ -232,7 +232,7 @@ def test_the_middle_of_a_thin_image_is_that_of_the_whole_resized():
     shades = np.random.default_rng(0).integers(0, 255, (40, 900), dtype=np.uint8)
     thin = Image.fromarray(shades)
     whole = thin.resize((1440, 64), Image.Resampling.BILINEAR).crop((688, 0, 752, 64))
-    assert np.abs(np.asarray(cropped(thin, 64, 64)).astype(int) - np.asarray(whole).astype(int)).max() <= 1
+    assert np.abs(np.asarray(resize_and_crop(thin, 64, 64)).astype(int) - np.asarray(whole).astype(int)).max() <= 1
 
 
 def test_an_image_that_memory_does_not_do_for_is_skipped_as_others_are(weights, tmp_path, monkeypatch):
@@ -292,7 +292,7 @@ def test_images_of_too_many_pixels_are_refused_by_our_own_limit(tmp_path, monkey
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     (tmp_path / "bomb.png").write_bytes(png)
     with pytest.raises(InputError, match="it has 100000 × 100000 pixels; at most 150,000,000"):
-        prepared(tmp_path / "bomb.png", Preprocessing(8, 8), 3)
+        photo_as_input(tmp_path / "bomb.png", Preprocessing(8, 8), 3)
     assert theirs == Image.MAX_IMAGE_PIXELS
     Image.new("RGB", (64, 64)).save(tmp_path / "fine.png")
-    assert prepared(tmp_path / "fine.png", Preprocessing(8, 8), 3).shape == (3, 8, 8)
+    assert photo_as_input(tmp_path / "fine.png", Preprocessing(8, 8), 3).shape == (3, 8, 8)

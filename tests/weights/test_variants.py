@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import scalesearch as ss
 from scalesearch.errors import InputError
 from scalesearch.weights.loading import load_weights
-from scalesearch.weights.peers import known_to, layer_names, tensor_name
+from scalesearch.weights.peers import libraries_with, peer_layer_names, peer_tensor_name
 from scalesearch.weights.timm import ARCHITECTURES
 from scalesearch.zoo import MODELS
 
@@ -102,9 +102,9 @@ def test_no_other_architecture_of_timm_has_the_tensors_of_a_zoo_network(torchvis
     ours = {}
     for name in MODELS:
         arch = ss.load(name)
-        if "timm" in known_to(arch):
-            layers, state = layer_names(arch, "timm"), on_meta(lambda: ss.build(arch))  # noqa: B023  # called at once
-            ours[signature((tensor_name(key, layers), tensor.shape) for key, tensor in state.items())] = name
+        if "timm" in libraries_with(arch):
+            layers, state = peer_layer_names(arch, "timm"), on_meta(lambda: ss.build(arch))  # noqa: B023  # called at once
+            ours[signature((peer_tensor_name(key, layers), tensor.shape) for key, tensor in state.items())] = name
     found = {}
     for architecture in timm.list_models():
         if any(word in architecture for word in KIN):

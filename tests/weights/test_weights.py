@@ -16,10 +16,10 @@ import scalesearch as ss
 from scalesearch import zoo
 from scalesearch.errors import InputError
 from scalesearch.weights.darknet import read_darknet
-from scalesearch.weights.described import preparation_of
 from scalesearch.weights.loading import load_weights
-from scalesearch.weights.peers import known_to, layer_names, peer_weights, tensor_name, trained_with
-from scalesearch.zoo.darknet import convolutions
+from scalesearch.weights.metadata import preparation_of
+from scalesearch.weights.peers import libraries_with, peer_layer_names, peer_tensor_name, peer_weights, with_library_eps
+from scalesearch.zoo.darknet import blocks_in_file_order
 
 ONE_OF_EACH = {  # member: resolution; at least one per family and source
     "vgg11_bn": 224,
@@ -102,8 +102,8 @@ def test_names_params_and_macs_are_the_peers_for_every_network(name, torchvision
     for library, make in found.items():
         peer = make() if library == "ultralytics" or name.startswith("regnet") else on_meta(make)
         theirs = {key: tensor.numel() for key, tensor in peer.state_dict().items()}
-        layers = layer_names(arch, library)
-        assert {tensor_name(key, layers): tensor.numel() for key, tensor in own.items()} == theirs, library
+        layers = peer_layer_names(arch, library)
+        assert {peer_tensor_name(key, layers): tensor.numel() for key, tensor in own.items()} == theirs, library
         device = "cpu" if library == "ultralytics" else "meta"  # its decoding needs numbers
         counted = ss.cost(arch.with_(resolution=160) if device == "cpu" else arch)
         side = 160 if device == "cpu" else arch.resolution
@@ -129,9 +129,9 @@ def test_gradients_of_a_training_step_are_the_peers(name, torchvision_models):
     x, labels = torch.randn(4, 3, 96, 96), torch.tensor([0, 1, 2, 3])
     for model in (peer, network):
         torch.nn.functional.cross_entropy(model(x), labels).backward()
-    layers, theirs = layer_names(network.arch, "torchvision"), dict(peer.named_parameters())
+    layers, theirs = peer_layer_names(network.arch, "torchvision"), dict(peer.named_parameters())
     for key, parameter in network.named_parameters():
-        expected = theirs[tensor_name(key, layers)].grad.reshape(parameter.shape)
+        expected = theirs[peer_tensor_name(key, layers)].grad.reshape(parameter.shape)
         assert (parameter.grad - expected).abs().max() <= 1e-4 * expected.abs().max() + 1e-7, key
 
 
@@ -144,7 +144,7 @@ def test_weights_go_out_by_a_peers_names_and_come_back(name, torchvision_models)
         shapes = {key: tensor.shape for key, tensor in ss.build(arch).state_dict().items()}
     weights = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
     for library, make in makers(name, torchvision_models).items():
-        out = peer_weights(trained_with(arch, library), weights, library)
+        out = peer_weights(with_library_eps(arch, library), weights, library)
         assert {k: v.shape for k, v in out.items()} == {k: v.shape for k, v in on_meta(make).state_dict().items()}
 
 
@@ -259,10 +259,14 @@ def test_a_checkpoint_that_unpacks_to_more_than_there_is_room_for_is_refused(net
 def test_words_that_nest_without_end_are_refused(network, tmp_path):
     file = tmp_path / "a.safetensors"
     save_file(network.state_dict(), file, {"arch": "[" * 100_000})
-    with pytest.raises(InputError, match=r"a\.safetensors: says of its network what cannot be read \(nests too deep"):
+    with pytest.raises(
+        InputError, match=r"a\.safetensors: has a description of its network that cannot be read \(nests too deep"
+    ):
         load_weights(network, file)
     save_file(network.state_dict(), file, {"preparation": "[" * 100_000})
-    with pytest.raises(InputError, match=r"a\.safetensors: says of its images what cannot be read \(nests too deep"):
+    with pytest.raises(
+        InputError, match=r"a\.safetensors: has a description of its images that cannot be read \(nests too deep"
+    ):
         preparation_of(network.arch, "ours", file)
 
 
@@ -331,7 +335,7 @@ def test_darknet_order_covers_every_weight_of_yolov3():
         def read_bytes(self):
             return darknet_bytes(torch.zeros(counted))
 
-    assert set(read_darknet(Enough(), network, convolutions(arch))) == {
+    assert set(read_darknet(Enough(), network, blocks_in_file_order(arch))) == {
         key for key in network.state_dict() if not key.endswith("num_batches_tracked")
     }
 
@@ -345,9 +349,9 @@ def test_the_hub_is_asked_for_and_says_when_it_cannot_be_reached(network, monkey
 
 
 def test_known_to_says_which_libraries_have_a_network():
-    assert known_to(ss.load("resnet50")) == ["torchvision", "timm"]
-    assert known_to(ss.load("yolov8n")) == ["ultralytics"]
-    assert known_to(ss.load("resnet20_cifar")) == []
+    assert libraries_with(ss.load("resnet50")) == ["torchvision", "timm"]
+    assert libraries_with(ss.load("yolov8n")) == ["ultralytics"]
+    assert libraries_with(ss.load("resnet20_cifar")) == []
 
 
 def test_weights_of_a_library_keep_their_eps_and_preparation_through_our_own_file(tmp_path, torchvision_models):
@@ -370,7 +374,7 @@ def test_weights_of_a_library_keep_their_eps_and_preparation_through_our_own_fil
 
 def test_a_scaled_network_is_no_librarys_and_loads_its_own_weights(tmp_path):
     scaled = ss.scale(ss.load("mobilenet_v4_conv_small", resolution=64), depth=1.2, width=1.1)
-    assert known_to(scaled) == []
+    assert libraries_with(scaled) == []
     network = ss.build(scaled)
     assert load_weights(ss.build(scaled), network.state_dict()) == "scalesearch"
 

@@ -106,7 +106,7 @@ classes=1
         (("[maxpool]", "[maxpol]"), r'net.cfg:14: \[maxpol\]: unknown section.*Did you mean "maxpool"'),
         (("from=-2", "from=-9"), r"net.cfg:25: \[shortcut\] from: refers to layer -9; there are 0 to 2 or -1 to -3"),
         (("from=-2\n", "from=-3\nalpha=0.5\n"), r"net.cfg:26: \[shortcut\] alpha: changes the network and is not supp"),
-        (("from=-2\n", "from=-3\nactivaton=relu\n"), r'\[shortcut\] activaton: is no key .* Did you mean "activation"'),
+        (("from=-2\n", "from=-3\nactivaton=relu\n"), r'\[shortcut\] activaton: is not a Darknet key. Did you mean "activation"'),
         (("from=-2\n", "from=-2\nweights_type=per_feature\n"), r"weights_type: changes the network .*; none is"),
         (("pad=1\nactivation=mish", "pad=1\nshare_index=0\nactivation=mish"), r"share_index: changes the network"),
         (("layers=-1\n", "layers=40\n"), r"net.cfg:28: \[route\] layers: refers to layer 40"),

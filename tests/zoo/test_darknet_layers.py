@@ -339,4 +339,4 @@ def test_a_network_reads_again_from_its_yaml(tmp_path):
 
 
 def test_the_documented_keys_are_those_of_the_code():
-    assert darknet_keys.table() in (ROOT / "docs" / "darknet.md").read_text(encoding="utf-8")
+    assert darknet_keys.key_table() in (ROOT / "docs" / "darknet.md").read_text(encoding="utf-8")

@@ -283,14 +283,14 @@ def test_optional_stages_shift_the_numbers_of_those_after():
 
 def test_published_figures_name_their_source():
     for name in zoo.MODELS:
-        found = zoo.published(name)
+        found = zoo.published_figure(name)
         assert (found.top1 is None) == (found.source is None)
         assert found.top1 is None or (50 < found.top1 < 97 and found.top1_resolution)
 
 
 def test_published_top1_are_the_references(reference):
     for row in reference:
-        found = zoo.published(row["name"])
+        found = zoo.published_figure(row["name"])
         if found.top1 is None or not row["top1"]:
             continue
         if int(row["resolution"]) == found.top1_resolution == int(row["top1_resolution"]):

@@ -1,4 +1,4 @@
-"""Attention over channels, over pixels, over both: blocks that keep the shape of their input, usable in any space."""
+"""Attention over channels, pixels or both; the blocks keep the shape of their input and fit in any space."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from scalesearch.signature import Count, Kernel, Ratio, Stride
 
 
 def se(x: SymTensor, *, reduction: Count = 16, act: ActName = "relu", gate: ActName = "sigmoid") -> SymTensor:
-    """Squeeze-and-excitation (Hu et al. 2018, fig. 3): channels gated by what their means say."""
+    """Gates each channel by the means of all channels (squeeze-and-excitation, Hu et al. 2018, fig. 3).
+
+    The inner width is the input's channels divided by `reduction`, rounded down, at least 1.
+    """
     return squeeze_excite(x, max(1, x.channels // reduction), act=act, gate=gate)
 
 
 def eca(x: SymTensor, *, kernel: Kernel = 3) -> SymTensor:
-    """Efficient channel attention (Wang et al. 2020, fig. 2): a 1-D convolution over the channels' means."""
+    """Gates each channel by a 1-D convolution over the channels' means.
+
+    This is efficient channel attention (Wang et al. 2020, fig. 2).
+    """
     s = x.global_pool().permute(1, 0, 2, name="as_line")
     s = s.conv(1, (kernel, 1), padding=(kernel // 2, 0)).permute(1, 0, 2, name="as_channels")
     return x * s.act("sigmoid", name="gate")
 
 
 def cbam(x: SymTensor, *, reduction: Count = 16, kernel: Kernel = 7) -> SymTensor:
-    """Convolutional block attention (Woo et al. 2018, fig. 2): channels gated first, then pixels."""
+    """Gates the channels, then the pixels (convolutional block attention, Woo et al. 2018, fig. 2)."""
     with x.inside("channel"):
         pooled = [x.global_pool(name="avg"), x.adaptive_pool(1, "max", name="max")]
         s = concat(pooled, dim=1)  # one MLP for both descriptors, side by side as two pixels
@@ -37,14 +43,15 @@ def cbam(x: SymTensor, *, reduction: Count = 16, kernel: Kernel = 7) -> SymTenso
 
 
 def _attend(q: SymTensor, k: SymTensor, v: SymTensor) -> SymTensor:
-    """softmax(q·k / √d)·v for q of (heads, positions, d), k of (heads, d, positions), v as q."""
+    """Returns softmax(q·k / √d)·v for q and v of (heads, positions, d) and k of (heads, d, positions)."""
     return (q.scale(q.shape[-1] ** -0.5) @ k).softmax() @ v
 
 
 def mhsa(x: SymTensor, *, heads: Count = 4, layer_scale: Ratio = 0.0) -> SymTensor:
-    """Multi-head self-attention over the pixels of the map, layer-normalised, with a shortcut (Vaswani et al. 2017).
+    """Applies layer-normalised multi-head self-attention over the map's pixels, with a shortcut.
 
-    The channels must be a multiple of `heads`; `layer_scale` 0 leaves the scale out.
+    Source: Vaswani et al. 2017. The channels must be a multiple of `heads`. `layer_scale` is the initial value of
+    the branch's scale; 0 leaves it out.
     """
     if x.channels % heads:
         raise ShapeError(f"{x.channels} channels cannot be cut into {heads} heads")
@@ -66,8 +73,11 @@ def mobile_mqa(
     kernel: Kernel = 3,
     layer_scale: Ratio = 1e-5,
 ) -> SymTensor:
-    """Mobile multi-query attention (MobileNetV4, Qin et al. 2024, §4.2): heads share one key and one value, which a
-    strided depthwise convolution brings down to a coarser map."""
+    """Applies mobile multi-query attention, with a shortcut (MobileNetV4, Qin et al. 2024, §4.2).
+
+    All heads share one key and one value; with `kv_stride` above 1 depthwise convolutions compute these on a
+    coarser map. `layer_scale` is the initial value of the branch's scale; 0 leaves it out.
+    """
     y = x.norm()
     q = y.conv(heads * key_width, name="query").flatten(1, 2, name="pixels")
     q = q.unflatten(0, (heads, key_width), name="by_head").transpose("q").flatten(0, 1, name="queries")

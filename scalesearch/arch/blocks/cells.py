@@ -1,4 +1,4 @@
-"""Cells of published benchmarks."""
+"""Cells of published benchmarks (NAS-Bench-201)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def nasbench201(
     edge13: Operation,
     edge23: Operation,
 ) -> SymTensor:
-    """NAS-Bench-201's cell (Dong & Yang 2020, fig. 1): four nodes, each the sum of what comes in along its edges.
+    """Applies NAS-Bench-201's cell (Dong & Yang 2020, fig. 1): four nodes, each the sum over its incoming edges.
 
-    A node without an incoming edge is zero; an edge whose output goes nowhere falls away.
+    A node without incoming edges is zero; an edge whose output nothing takes is dropped.
     """
     operations = {(0, 1): edge01, (0, 2): edge02, (1, 2): edge12, (0, 3): edge03, (1, 3): edge13, (2, 3): edge23}
     nodes = [x]
@@ -48,7 +48,10 @@ def nasbench201(
 
 
 def nasbench201_reduction(x: SymTensor, *, width: Width, stride: Stride = 2) -> SymTensor:
-    """The residual block between NAS-Bench-201's stages: act-conv-norm twice, beside a pool and a 1×1."""
+    """Applies the residual block between NAS-Bench-201's stages.
+
+    It is act-conv-norm twice, beside an average pool and a 1×1.
+    """
     with x.inside("conv1"):
         y = x.act("relu").conv(width, 3, stride).norm()
     with x.inside("conv2"):

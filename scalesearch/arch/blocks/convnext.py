@@ -19,9 +19,10 @@ def convnext(
     expand: Annotated[float, Rule(low=0.125, high=64)] = 4,
     layer_scale: Ratio = 1e-6,
 ) -> SymTensor:
-    """Depthwise k×k → layer norm → linear ×expand → GELU → linear back → layer scale → add.
+    """Applies depthwise k×k → layer norm → linear ×expand → GELU → linear back → layer scale → add.
 
-    A stride or a new width is a layer-normalised stride × stride convolution before (§2.2, separate downsampling).
+    A stride or a new width adds a layer-normalised stride × stride convolution before (§2.2, separate
+    downsampling). `layer_scale` is the scale's initial value; 0 leaves it out.
     """
     if stride > 1 or x.channels != width:
         with x.inside("downsample"):

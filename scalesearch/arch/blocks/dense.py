@@ -11,9 +11,9 @@ from scalesearch.signature import Rate, Rule, Stride, Width
 def dense(
     x: SymTensor, *, growth: Width, bottleneck: Annotated[int, Rule(low=0, high=64)] = 4, dropout: Rate = 0.0
 ) -> SymTensor:
-    """Norm → act → 1×1 to `bottleneck`·growth → norm → act → 3×3 to `growth`, appended to the input (DenseNet-B).
+    """Applies norm → act → 1×1 to `bottleneck`·growth → norm → act → 3×3 to `growth` (DenseNet-B).
 
-    `bottleneck` 0 leaves the 1×1 out.
+    The result is appended to the input. `bottleneck` 0 leaves the 1×1 out.
     """
     y = x.norm(name="norm1").act("relu", name="act1")
     if bottleneck:
@@ -26,6 +26,6 @@ def dense(
 def transition(
     x: SymTensor, *, compression: Annotated[float, Rule(low=0.01, high=1)] = 0.5, stride: Stride = 2
 ) -> SymTensor:
-    """Norm → act → 1×1 to `compression` of the channels → average pool (DenseNet-C)."""
+    """Applies norm → act → 1×1 to `compression` of the channels → average pool (DenseNet-C)."""
     x = x.norm().act("relu").conv(max(1, int(x.channels * compression)))
     return x.avg_pool(stride) if stride > 1 else x

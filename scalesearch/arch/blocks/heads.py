@@ -1,4 +1,4 @@
-"""Classifier heads: from the last feature map to one logit per class."""
+"""Heads and auxiliary heads of classifiers: from a feature map to one logit per class."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ def classifier(
     act: ActName = "silu",
     init: Init = "normal",
 ) -> SymTensor:
-    """Optional 1×1 convolution to `width`, global pool, optional hidden layer, dropout, linear.
+    """Applies global pool, dropout and a linear layer.
 
-    `hidden` is MobileNetV3's layer after the pool, with a norm MobileNetV4's. `init` of the linear layer: "normal" σ =
-    0.01 (VGG, MobileNet), "uniform" within 1/√classes (EfficientNet).
+    Args:
+        width: Of a 1×1 convolution with norm before the pool; None leaves it out.
+        hidden: Width of a layer after the pool, as MobileNetV3 has it; None leaves it out.
+        hidden_norm: Whether that layer has a norm, as in MobileNetV4.
+        init: Of the linear layer: "normal" with σ = 0.01 (VGG, MobileNet), "uniform" within 1/√classes
+            (EfficientNet).
     """
     if width:
         x = x.conv(width, name="conv").norm().act(act)
@@ -40,45 +44,48 @@ def classifier(
 
 
 def preact_classifier(x: SymTensor, *, classes: Count, act: ActName = "relu", dropout: Rate = 0.0) -> SymTensor:
-    """Norm, activation, global pool, linear: for networks whose blocks end in a convolution (DenseNet)."""
+    """Applies norm, activation, global pool and a linear layer, for blocks that end in a convolution (DenseNet)."""
     x = x.norm().act(act).global_pool().flatten()
     x = x.dropout(dropout) if dropout else x
     return x.linear(classes)
 
 
 def layer_norm_classifier(x: SymTensor, *, classes: Count) -> SymTensor:
-    """Global pool, layer norm, linear (ConvNeXt)."""
+    """Applies global pool, layer norm and a linear layer (ConvNeXt)."""
     return x.global_pool().flatten().layer_norm().linear(classes)
 
 
 def conv_classifier(x: SymTensor, *, classes: Count, act: ActName | None = "relu", dropout: Rate = 0.0) -> SymTensor:
-    """A 1×1 convolution to the classes, then the mean over the map (SqueezeNet, Darknet-19)."""
+    """Applies a 1×1 convolution to the classes, then the mean over the map (SqueezeNet, Darknet-19)."""
     x = x.dropout(dropout) if dropout else x
     x = x.conv(classes, bias=True)
     return (x.act(act) if act else x).global_pool().flatten()
 
 
 def flat_classifier(x: SymTensor, *, classes: Count) -> SymTensor:
-    """A linear layer over all values of the map (Darknet's [connected] at the end)."""
+    """Applies a linear layer to all values of the map (Darknet's [connected] at the end)."""
     return x.flatten().linear(classes)
 
 
 def logits(x: SymTensor, *, classes: Count) -> SymTensor:
-    """A map of one pixel whose channels are the classes' logits already."""
+    """Returns the channels of a map of one pixel, which are the classes' logits already."""
     if x.shape != (classes, 1, 1):
         raise ShapeError(f"takes a map of one pixel with a channel for each of {classes} classes, got {x.shape}")
     return x.flatten()
 
 
 def maps(xs: list[SymTensor], *, classes: Count) -> list[SymTensor]:
-    """The maps themselves: features for something else. `classes` says nothing here."""
+    """Returns the maps themselves, as features for something else; `classes` has no effect."""
     return xs
 
 
 def vgg_classifier(
     x: SymTensor, *, classes: Count, pool: Count = 7, hidden: Width = 4096, dropout: Rate = 0.5
 ) -> SymTensor:
-    """VGG's last max pool and three fully connected layers; `pool` is the side of the map they look at."""
+    """Applies VGG's last max pool and three fully connected layers.
+
+    `pool` is the side, in pixels, of the map that they take; an adaptive pool brings the map to it.
+    """
     x = x.max_pool(2) if min(x.shape[1:]) > 1 else x
     x = x.adaptive_pool(pool, name="adaptive_pool").flatten()
     for i in (1, 2):
@@ -90,10 +97,10 @@ def vgg_classifier(
 def googlenet_auxiliary(
     x: SymTensor, *, classes: Count, pool: Count = 4, width: Width = 128, hidden: Width = 1024, dropout: Rate = 0.7
 ) -> SymTensor:
-    """GoogLeNet's auxiliary classifier: pool to `pool`×`pool`, 1×1 convolution, two linear layers (Szegedy et al. 2014,
-    §5).
+    """Applies GoogLeNet's auxiliary classifier (Szegedy et al. 2014, §5).
 
-    The pool adapts to the map, so that other resolutions work.
+    It is a pool to `pool`×`pool`, a 1×1 convolution and two linear layers. The pool adapts to the map, so that
+    other resolutions work.
     """
     x = x.adaptive_pool(pool).conv_norm(width, act="relu").flatten()
     x = x.linear(hidden, name="fc1").act("relu", name="act1")
@@ -102,10 +109,10 @@ def googlenet_auxiliary(
 
 
 def inception_v3_auxiliary(x: SymTensor, *, classes: Count, width: Width = 128, hidden: Width = 768) -> SymTensor:
-    """Inception v3's auxiliary classifier: 5×5 average pool, 1×1 and 5×5 convolutions, pool, linear (Szegedy et al.
-    2015).
+    """Applies Inception v3's auxiliary classifier (Szegedy et al. 2015).
 
-    On maps below 17×17 the pool adapts, so that other resolutions work.
+    It is a 5×5 average pool, 1×1 and 5×5 convolutions, a global pool and a linear layer. On maps below 17×17 the
+    first pool adapts, so that other resolutions work.
     """
     x = x.avg_pool(5, 3, name="reduce") if min(x.shape[1:]) >= 17 else x.adaptive_pool(5, name="reduce")
     x = x.conv_norm(width, act="relu", names=("conv1", "norm1", "act1"))

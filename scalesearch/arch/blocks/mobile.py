@@ -29,9 +29,10 @@ def mbconv(
     act: ActName = "silu",
     skip: bool = True,
 ) -> SymTensor:
-    """Expand 1×1 → depthwise k×k → squeeze-excite → project 1×1 → add (MnasNet, Tan et al. 2019; EfficientNet).
+    """Applies expand 1×1 → depthwise k×k → squeeze-excite → project 1×1 → add.
 
-    `se_ratio` is relative to the block's input channels; 0 leaves squeeze-excite out.
+    Source: MnasNet, Tan et al. 2019; EfficientNet. `se_ratio` is relative to the block's input channels; 0 leaves
+    squeeze-excite out. The addition needs stride 1, equal widths and `skip`.
     """
     inner = make_divisible(x.channels * expand)
     y = x if expand == 1 else x.conv_norm(inner, act=act, name="expand")
@@ -51,7 +52,7 @@ def inverted_residual(
     act: ActName = "relu6",
     skip: bool = True,
 ) -> SymTensor:
-    """MobileNetV2's bottleneck (Sandler et al. 2018, table 1): MBConv with ReLU6 and no squeeze-excite."""
+    """Applies MobileNetV2's bottleneck (Sandler et al. 2018, table 1): MBConv with ReLU6 and no squeeze-excite."""
     return mbconv(x, width=width, stride=stride, kernel=kernel, expand=expand, se_ratio=0.0, act=act, skip=skip)
 
 
@@ -66,9 +67,10 @@ def fused_mbconv(
     act: ActName = "silu",
     skip: bool = True,
 ) -> SymTensor:
-    """MBConv with expansion and depthwise fused into one k×k convolution (EfficientNetV2, Tan & Le 2021, fig. 2).
+    """Applies MBConv with expansion and depthwise fused into one k×k (EfficientNetV2, Tan & Le 2021, fig. 2).
 
-    At `expand: 1` the one convolution carries the block, as in the paper's first stage.
+    At `expand: 1` that convolution is the whole block, as in the paper's first stage; `se_ratio` then has no
+    effect.
     """
     if expand == 1:
         y = x.conv_norm(width, kernel, stride, act=act, name="fused")
@@ -90,10 +92,10 @@ def bneck(
     act: ActName = "relu",
     skip: bool = True,
 ) -> SymTensor:
-    """MobileNetV3's bottleneck (Howard et al. 2019, fig. 4): squeeze-excite on the expanded channels, gated by
-    h-sigmoid.
+    """Applies MobileNetV3's bottleneck (Howard et al. 2019, fig. 4).
 
-    `se_ratio` is relative to the expanded channels (the paper's is 0.25); 0 leaves squeeze-excite out.
+    Squeeze-excite follows the depthwise convolution, gated by h-sigmoid. `se_ratio` is relative to the expanded
+    channels (the paper's is 0.25); 0 leaves squeeze-excite out.
     """
     inner = make_divisible(x.channels * expand)
     y = x if inner == x.channels else x.conv_norm(inner, act=act, name="expand")
@@ -118,12 +120,12 @@ def uib(
     act: ActName = "relu",
     skip: bool = True,
 ) -> SymTensor:
-    """Universal inverted bottleneck (MobileNetV4, Qin et al. 2024, fig. 4): optional depthwise → expand 1×1 → optional
-    depthwise → project 1×1 → add.
+    """Applies the universal inverted bottleneck (MobileNetV4, Qin et al. 2024, fig. 4).
 
-    `start` and `middle` are the depthwise kernels, 0 for none: with the middle alone it is an inverted bottleneck, with
-    the start alone ConvNeXt-like, with both ExtraDW, with none a feed-forward network. The middle one carries the
-    stride if there is one. `layer_scale` is the scale's initial value; 0 leaves it out.
+    It is an optional depthwise → expand 1×1 → optional depthwise → project 1×1 → add. `start` and `middle` are
+    the depthwise kernels, 0 for none: with `middle` alone it is an inverted bottleneck, with `start` alone
+    ConvNeXt-like, with both ExtraDW, with none a feed-forward network. `middle` carries the stride if it is
+    there. `layer_scale` is the initial value of the branch's scale; 0 leaves it out.
     """
     if stride > 1 and not (start or middle):
         raise ShapeError("a feed-forward form has no depthwise convolution to carry the stride")

@@ -7,22 +7,24 @@ from scalesearch.arch.symbolic import SymTensor
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """`value` to the nearest multiple of `divisor`, never below 90 % of it (MobileNet's and EfficientNet's rule).
+    """Returns `value` rounded to a multiple of `divisor`, but never to less than 90 % of it.
 
-    Source: `round_filters` of the EfficientNet reference code; Tan & Le 2019.
+    This is MobileNet's and EfficientNet's rule. Source: `round_filters` of the EfficientNet reference code; Tan &
+    Le 2019.
     """
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 def depthwise(x: SymTensor, kernel: int, stride: int, *, name: str = "depthwise") -> SymTensor:
+    """Applies a depthwise convolution with batch norm and no activation."""
     return x.conv_norm(x.channels, kernel, stride, groups=x.channels, name=name)
 
 
 def squeeze_excite(
     x: SymTensor, width: int, *, act: ActName = "silu", gate: ActName = "sigmoid", name="se"
 ) -> SymTensor:
-    """Global pool → reduce to `width` → expand back → gate each channel (Hu et al. 2018)."""
+    """Gates each channel: global pool → reduce to `width` → expand back → multiply (Hu et al. 2018)."""
     with x.inside(name):
         s = x.global_pool()
         s = s.conv(width, bias=True, name="reduce").act(act)
@@ -31,5 +33,5 @@ def squeeze_excite(
 
 
 def residual(x: SymTensor, y: SymTensor) -> SymTensor:
-    """x + y, y being dropped now and then in training (stochastic depth)."""
+    """Returns x + y, where y is dropped at random in training (stochastic depth)."""
     return x + y.drop_path()

@@ -1,4 +1,4 @@
-"""Blocks without a shortcut: conv-norm-act, pooling, the VGG run, MobileNet v1's depthwise separable."""
+"""Blocks without a shortcut: convolutions, pools, VGG's, MobileNet v1's and SqueezeNet's blocks."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ def conv(
     padding: Natural | None = None,
     strides: tuple[Stride, Stride] | None = None,
 ) -> SymTensor:
-    """Convolution, normalisation, activation; `bias` is on exactly where there is no norm unless given.
+    """Applies convolution, normalisation and activation.
 
-    `kernel` is a side, or height and width; `padding` defaults to what keeps the map's size at stride 1. `strides` are
-    those down and across, in place of one for both.
+    Args:
+        kernel: A side, or height and width.
+        bias: By default there is one exactly where there is no norm.
+        padding: In pixels; by default what keeps the map's size at stride 1.
+        strides: Down and across, in place of one stride for both.
     """
     if norm:
         return x.conv_norm(
@@ -54,19 +57,25 @@ def conv(
 
 
 def patchify(x: SymTensor, *, width: Width, stride: Stride = 4) -> SymTensor:
-    """Patches of stride × stride pixels, each a vector, layer-normalised (ConvNeXt's stem, Liu et al. 2022, §2.2)."""
+    """Turns patches of stride × stride pixels into layer-normalised vectors.
+
+    This is ConvNeXt's stem (Liu et al. 2022, §2.2).
+    """
     return channels_last_norm(x.conv(width, stride, stride, padding=0, bias=True))
 
 
 def channels_last_norm(x: SymTensor, name: str = "norm") -> SymTensor:
-    """Layer normalisation over the channels of a map."""
+    """Applies layer norm over the channels of a map."""
     return x.permute(1, 2, 0, name=f"{name}_in").layer_norm(name).permute(2, 0, 1, name=f"{name}_out")
 
 
 def max_pool(
     x: SymTensor, *, kernel: Count = 3, stride: Stride = 2, padding: Padding = None, ceil: bool = False
 ) -> SymTensor:
-    """Max pooling; `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps what overhangs."""
+    """Applies max pooling.
+
+    `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps a last partial window.
+    """
     return x.max_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil)
 
 
@@ -79,19 +88,26 @@ def avg_pool(
     ceil: bool = False,
     count_pad: bool = True,
 ) -> SymTensor:
-    """Average pooling; `padding` defaults to half the kernel; `count_pad` averages the padding's zeros too."""
+    """Applies average pooling.
+
+    `padding` defaults to half the kernel, "same" is TensorFlow's; `ceil` keeps a last partial window; `count_pad`
+    averages the padding's zeros too.
+    """
     return x.avg_pool(kernel, stride, (kernel - 1) // 2 if padding is None else padding, ceil, count_pad)
 
 
 def identity(x: SymTensor) -> SymTensor:
-    """Its input: an alternative to a layer in a space."""
+    """Returns its input: the alternative to a layer in a space."""
     return x
 
 
 def vgg(
     x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, norm: bool = False, act: ActName = "relu"
 ) -> SymTensor:
-    """One convolution of a VGG run; stride 2 is the 2×2 max pool between runs (Simonyan & Zisserman 2014, table 1)."""
+    """Applies one convolution of VGG (Simonyan & Zisserman 2014, table 1).
+
+    A stride above 1 is the max pool between VGG's runs of convolutions.
+    """
     x = x.max_pool(stride) if stride > 1 else x
     x = x.conv(width, kernel, bias=True)
     x = x.norm() if norm else x
@@ -101,15 +117,19 @@ def vgg(
 def separable(
     x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3, act: ActName = "relu"
 ) -> SymTensor:
-    """Depthwise then pointwise convolution, each with norm and activation (MobileNet, Howard et al. 2017, fig. 3)."""
+    """Applies a depthwise, then a pointwise convolution, each with norm and activation.
+
+    Source: MobileNet, Howard et al. 2017, fig. 3.
+    """
     x = x.conv_norm(x.channels, kernel, stride, groups=x.channels, act=act, name="depthwise")
     return x.conv_norm(width, act=act, name="pointwise")
 
 
 def fire(x: SymTensor, *, squeeze: Width, width: Width, stride: Stride = 1) -> SymTensor:
-    """Squeeze 1×1, then half of `width` from 1×1 and half from 3×3 (SqueezeNet, Iandola et al. 2016, fig. 1).
+    """Squeezes by a 1×1, then makes half of `width` by 1×1 and half by 3×3 (SqueezeNet).
 
-    Stride 2 is the overlapping 3×3 max pool between runs.
+    Source: Iandola et al. 2016, fig. 1. A stride above 1 is the overlapping 3×3 max pool between runs of fire
+    blocks.
     """
     x = x.max_pool(3, stride, 0, ceil=True) if stride > 1 else x
     x = x.conv(squeeze, bias=True, name="squeeze").act("relu", name="squeeze_act")

@@ -12,12 +12,12 @@ from scalesearch.signature import Count, Kernel, Rule, Share, Stride, Width
 
 
 def _shortcut(x: SymTensor, width: int, stride: int) -> SymTensor:
-    """Identity where the shapes agree, else a 1×1 projection (option B)."""
+    """Returns the input where the shapes agree, else a 1×1 projection of it (option B)."""
     return x if stride == 1 and x.channels == width else x.conv_norm(width, stride=stride, name="shortcut")
 
 
 def _padded_shortcut(x: SymTensor, width: int, stride: int) -> SymTensor:
-    """Every `stride`-th pixel, the new channels zero: no parameters (option A, for CIFAR-10)."""
+    """Returns every `stride`-th pixel, padded with zero channels: no parameters (option A, for CIFAR-10)."""
     if x.channels > width:
         raise ShapeError(f"a padded shortcut cannot go from {x.channels} to {width} channels")
     before = (width - x.channels) // 2
@@ -34,9 +34,10 @@ def basic(
     act: ActName = "relu",
     shortcut: Literal["projection", "padding"] = "projection",
 ) -> SymTensor:
-    """Two k×k convolutions beside a shortcut, the activation after the addition.
+    """Applies two k×k convolutions beside a shortcut, with the activation after the addition.
 
-    Where the shapes differ the shortcut is a 1×1 projection, or padded with zero channels (§3.3, options B and A).
+    Where the shapes differ the shortcut is a 1×1 projection, or padded with zero channels (§3.3, options B and
+    A).
     """
     y = x.conv_norm(width, kernel, stride, act=act, name="conv1")
     y = y.conv_norm(width, kernel, name="conv2")
@@ -53,10 +54,10 @@ def bottleneck(
     groups: Count = 1,
     act: ActName = "relu",
 ) -> SymTensor:
-    """1×1 down to `ratio`·width, k×k with the stride (ResNet v1.5), 1×1 back up to width, beside a shortcut.
+    """Applies 1×1 down to `ratio`·width, k×k with the stride (ResNet v1.5), 1×1 up to width, beside a shortcut.
 
-    `groups` 32 and `ratio` 0.5 is ResNeXt (Xie et al. 2017), `ratio` 0.5 alone Wide ResNet (Zagoruyko & Komodakis
-    2016).
+    `groups` 32 with `ratio` 0.5 is ResNeXt (Xie et al. 2017); `ratio` 0.5 alone is Wide ResNet (Zagoruyko &
+    Komodakis 2016).
     """
     inner = max(groups, round(width * ratio / groups) * groups)
     y = x.conv_norm(inner, act=act, name="reduce")
@@ -75,10 +76,9 @@ def regnet(
     se_ratio: Share = 0.25,
     act: ActName = "relu",
 ) -> SymTensor:
-    """A bottleneck of ratio 1 with groups of `group_width` channels and squeeze-excite (RegNetY, Radosavovic et al.
-    2020).
+    """Applies a bottleneck of ratio 1 with groups of `group_width` channels and squeeze-excite.
 
-    `se_ratio` is relative to the block's input channels; 0 is RegNetX.
+    Source: Radosavovic et al. 2020. `se_ratio` is relative to the block's input channels (RegNetY); 0 is RegNetX.
     """
     if width % group_width:
         raise ShapeError(f"{width} channels cannot be cut into groups of {group_width}")

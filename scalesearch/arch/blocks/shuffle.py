@@ -13,14 +13,16 @@ def _channel_shuffle(x: SymTensor) -> SymTensor:
 
 
 def shufflenet(x: SymTensor, *, width: Width, stride: Stride = 1, kernel: Kernel = 3) -> SymTensor:
-    """Half the channels pass, half go through 1×1 → depthwise → 1×1; with a stride or a new width both halves are
-    computed from all of them. Then the channels are shuffled."""
+    """Passes half the channels on and the other half through 1×1 → depthwise → 1×1, then shuffles the channels.
+
+    With a stride or a new width both halves are computed from all channels.
+    """
     half = width // 2
     if stride == 1 and x.channels == width:
-        kept, y = x.split((width - half, half))
+        shortcut, y = x.split((width - half, half))
     else:
-        kept, y = depthwise(x, kernel, stride, name="shortcut_depthwise"), x
-        kept = kept.conv_norm(width - half, act="relu", name="shortcut")
+        shortcut, y = depthwise(x, kernel, stride, name="shortcut_depthwise"), x
+        shortcut = shortcut.conv_norm(width - half, act="relu", name="shortcut")
     y = y.conv_norm(half, act="relu", name="reduce")
     y = depthwise(y, kernel, stride).conv_norm(half, act="relu", name="project")
-    return _channel_shuffle(concat([kept, y]))
+    return _channel_shuffle(concat([shortcut, y]))

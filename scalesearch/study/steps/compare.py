@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from math import inf, log, log2
 from statistics import mean
 
-from scalesearch.arch import Arch, Resolution, pixels
+from scalesearch.arch import Arch, Resolution, format_resolution
 from scalesearch.counting import cost
 from scalesearch.errors import InputError, distinct, inside, unknown
 from scalesearch.plain_data import PlainDict
-from scalesearch.scaling import realised
+from scalesearch.scaling import realised_multipliers
 from scalesearch.statistics import front, front_probability, hypervolume, interval, standard_error
 from scalesearch.study.driver import Driver
 from scalesearch.study.page import FAMILY, HAND_BUILT, TRIALS, Figure, Info, ScoreAxis, figure, fragment
@@ -169,7 +169,7 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     if trials[0].step != family.NAME:
         return row
     phi = trials[0].decisions["phi"]
-    member, (depth, width, _) = family.members(run)[phi], realised(arch, scale.space_of(run).base)
+    member, (depth, width, _) = family.members(run)[phi], realised_multipliers(arch, scale.space_of(run).base)
     return replace(
         row,
         kind="family",
@@ -221,7 +221,7 @@ def _inherited(run: Driver) -> list[str]:
 def _hover(row: ComparedRow, axis: ScoreAxis) -> str:
     return (
         f"<b>{row.name}</b><br>test {axis.shown(row.test)}, validation {axis.shown(row.val)}<br>"
-        f"{row.macs:,} MACs<br>{row.params:,} params<br>{pixels(row.resolution)} px"
+        f"{row.macs:,} MACs<br>{row.params:,} params<br>{format_resolution(row.resolution)} px"
     )
 
 

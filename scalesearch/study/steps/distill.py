@@ -87,7 +87,7 @@ class Distillation(Step):
         ):
             return  # whose weights are kept
         rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in smaller]
-        recipes = {row[0]: recipe.grown(row[2]["phi"]) for row in rows}
+        recipes = {row[0]: recipe.at_phi(row[2]["phi"]) for row in rows}
         for job in with_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors", recipes):
             assert isinstance(job, Job)
             yield replace(job, teacher=teacher, teacher_weights=f"family/{teacher.name}/weights.safetensors")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from scalesearch.counting import cost
 from scalesearch.errors import InputError, distinct
-from scalesearch.scaling import MOST_FACTOR, Scaled, scale_to
+from scalesearch.scaling import MOST_FACTOR, ScaledArch, scale_to
 from scalesearch.signature import Rule
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step
@@ -28,17 +28,17 @@ class Options:
     distill: bool = False
 
 
-def members(run: Driver) -> dict[float, Scaled]:
+def members(run: Driver) -> dict[float, ScaledArch]:
     """The members by φ, each scaled from the base to factor^φ of its counted MACs. `WorkFailed` for no choice."""
     study, options, best, space = run.study, run.study.options(scale.Options), run.best(scale.NAME), scale.space_of(run)
     base, shares = space.base, scale.shares_of(run)
     macs = cost(base).macs
     found = {
-        0.0: Scaled(base, macs, macs, shares),
-        1.0: Scaled(run.log.arch(best), best.cost["macs"], space.target, shares),
+        0.0: ScaledArch(base, macs, macs, shares),
+        1.0: ScaledArch(run.log.arch(best), best.cost["macs"], space.target, shares),
     }
 
-    def member(phi: float) -> Scaled:
+    def member(phi: float) -> ScaledArch:
         scaled = found.get(phi) or scale_to(base, round(macs * options.factor**phi), shares, options.tolerance)
         return replace(scaled, arch=scaled.arch.with_(name=f"{study.name}-phi{phi:g}"))
 
@@ -78,7 +78,7 @@ class FamilyTraining(Step):
             NAME,
             rows,
             weights="family/{name}/weights.safetensors",
-            recipes={row[0]: recipe.grown(row[2]["phi"]) for row in rows},
+            recipes={row[0]: recipe.at_phi(row[2]["phi"]) for row in rows},
         )
 
     def macs(self, study: Study, base_macs: float) -> list[float]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Annotated, Literal
 
-from scalesearch.arch import Arch, Resolution, pixels, resized
-from scalesearch.counting import possible_cost
+from scalesearch.arch import Arch, Resolution, format_resolution, scaled_resolution
+from scalesearch.counting import cost_or_none
 from scalesearch.errors import InputError, numbered
 from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import Past, ask
@@ -69,8 +69,8 @@ def _settings(study: Study) -> Iterator[tuple[str, Recipe, Resolution]]:
     for share in options.data:
         yield f"{share:.0%} of the images", replace(recipe, data_share=share * recipe.data_share), whole
     for share in options.resolution:
-        smaller = resized(whole, share)
-        yield f"{pixels(smaller)} pixels", recipe, smaller
+        smaller = scaled_resolution(whole, share)
+        yield f"{format_resolution(smaller)} pixels", recipe, smaller
 
 
 def only_epochs(study: Study) -> bool:
@@ -145,7 +145,7 @@ class FidelityMeasurement(Step):
         for candidate, (decisions, arch) in enumerate(run.remembered(NAME, lambda: drawn(run.study))):
             for name, recipe, resolution in _settings(run.study):
                 other = arch.with_(resolution=resolution)
-                if possible_cost(other) is not None:
+                if cost_or_none(other) is not None:
                     told = {**decisions, "training": name}
                     yield from run.once(
                         job_of(

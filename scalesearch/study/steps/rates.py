@@ -97,7 +97,7 @@ class RateSweep(Step):
                     f"phi{phi:g} rate ×{factor:g}",
                     arch,
                     {"phi": phi, "rate": factor},
-                    recipe=replace(recipe.grown(phi), learning_rate=recipe.learning_rate * factor),
+                    recipe=replace(recipe.at_phi(phi), learning_rate=recipe.learning_rate * factor),
                 )
                 yield from run.once(job)
                 number += 1

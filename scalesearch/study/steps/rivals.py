@@ -104,7 +104,7 @@ class NamedScalings(Step):
         rows: list[tuple[str, Arch, PlainDict]] = [
             (name, arch.with_(name=name), {}) for name, arch in _named(run).items() if expand(arch).digest != _own(run)
         ]
-        recipe = run.study.recipe_of(NAME).grown(1.0)
+        recipe = run.study.recipe_of(NAME).at_phi(1.0)
         yield from with_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
 
     def conclusions(self, run: Driver) -> PlainDict:

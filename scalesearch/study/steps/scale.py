@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import numpy as np
 
 from scalesearch.arch import expand
-from scalesearch.budget import budget_of, relative_to
+from scalesearch.budget import budget_from_dict, reference_quantities
 from scalesearch.errors import InputError, WorkFailed, distinct, inside, numbered
 from scalesearch.plain_data import PlainDict
-from scalesearch.scaling import PRESETS, Scaled, ScalingSpace, Shares, scale_to
+from scalesearch.scaling import PRESETS, ScaledArch, ScalingSpace, Shares, scale_to
 from scalesearch.searchers import DEFAULT, TRIED_ALWAYS, Problem, ScaleProblem, Search, check_searcher
 from scalesearch.signature import Count, Rule
 from scalesearch.statistics import standard_error
@@ -95,7 +95,7 @@ def space_of(run: Driver) -> ScalingSpace:
 
 def problem_of(run: Driver) -> ScaleProblem:
     space, study = space_of(run), run.study
-    budget = budget_of(study.options(Options).budget or {}, relative_to(study.networks, space.base))
+    budget = budget_from_dict(study.options(Options).budget or {}, reference_quantities(study.networks, space.base))
     return ScaleProblem(space, TRIED_ALWAYS, budget)
 
 
@@ -104,7 +104,7 @@ def shares_of(run: Driver) -> Shares:
     return ScalingSpace.shares(run.best(NAME).decisions)
 
 
-def preset_networks(run: Driver) -> dict[str, Scaled]:
+def preset_networks(run: Driver) -> dict[str, ScaledArch]:
     """What each named way to scale makes of the base at φ = 1."""
     space = space_of(run)
 
@@ -273,8 +273,8 @@ class ScalingSearch(Step):
                 raise InputError("must hold 1, where the coefficients are searched", "phi")
             distinct(options.phi, "phi")
             with inside("budget"):  # what the base counts is known when it is found
-                zoo = relative_to(study.networks)
-                budget_of(options.budget or {}, lambda name, key: 1.0 if name == "base" else zoo(name, key))
+                zoo = reference_quantities(study.networks)
+                budget_from_dict(options.budget or {}, lambda name, key: 1.0 if name == "base" else zoo(name, key))
 
     def jobs(self, run: Driver) -> Jobs:
         study, options, problem = run.study, run.study.options(Options), problem_of(run)
@@ -295,7 +295,7 @@ class ScalingSearch(Step):
             first=list(problem.always.values()),
         )
         for job in search.jobs(run.log):
-            yield replace(job, recipe=recipe.grown(1.0)) if isinstance(job, Job) else job
+            yield replace(job, recipe=recipe.at_phi(1.0)) if isinstance(job, Job) else job
 
     def headline(self, run: Driver) -> str:
         """What was found, in words; nothing where nothing was yet."""

@@ -108,7 +108,7 @@ class Transfer(Step):
                         arch,
                         decisions,
                         candidate=trial.candidate,
-                        recipe=run.recipe_of(NAME).grown(phi),
+                        recipe=run.recipe_of(NAME).at_phi(phi),
                     )
                 )
                 number += 1
