@@ -16,6 +16,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar
 
 from scalesearch.errors import InputError, inside, nearest, shown
+from scalesearch.plain_data import PlainDict, PlainMapping
 
 REQUIRED = inspect.Parameter.empty
 T = TypeVar("T")
@@ -123,6 +124,8 @@ def _unwrap(hint: Any) -> tuple[tuple[Any, ...], Rule]:
     rule = Rule()
     if typing.get_origin(hint) is Annotated:
         hint, rule = typing.get_args(hint)[:2]
+    if typing.get_origin(hint) is dict:
+        return (dict,), rule
     if typing.get_origin(hint) in (typing.Union, UnionType):
         parts = [_unwrap(part) for part in typing.get_args(hint)]
         rule = next((r for _, r in parts if r != Rule()), rule)
@@ -131,7 +134,7 @@ def _unwrap(hint: Any) -> tuple[tuple[Any, ...], Rule]:
 
 
 @cache
-def fields_of(callable_: Callable) -> dict[str, Field]:
+def fields_of(callable_: Callable[..., Any]) -> dict[str, Field]:
     """The keywords `callable_` takes (a function or a dataclass), in order of its signature."""
     target = callable_.__init__ if inspect.isclass(callable_) else callable_
     hints = typing.get_type_hints(target, include_extras=True)
@@ -145,7 +148,7 @@ def _field(name: str, hint: Any, default: Any) -> Field:
     return field if default is REQUIRED else replace(field, default=field.check(default))
 
 
-def check_keys(owner: str, fields: Mapping[str, Field], given: Mapping[str, Any]) -> None:
+def check_keys(owner: str, fields: Mapping[str, Field], given: PlainMapping) -> None:
     """Known keys alone, and none that is required missing.
 
     Raises `InputError` placed at the offending key; `owner` is what the message calls the thing.
@@ -158,13 +161,13 @@ def check_keys(owner: str, fields: Mapping[str, Field], given: Mapping[str, Any]
             raise InputError(f'{owner} needs "{name}" ({field.wanted})')
 
 
-def check_arguments(owner: str, fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
+def check_arguments(owner: str, fields: Mapping[str, Field], given: PlainMapping) -> PlainDict:
     """`given` checked against `fields` by `check_keys`, every value in its field's own type."""
     check_keys(owner, fields, given)
     return {name: fields[name].check(value) for name, value in given.items()}
 
 
-def section(kind: type[T], data: Mapping[str, Any] | None, name: str) -> T:
+def section(kind: type[T], data: PlainMapping | None, name: str) -> T:
     """A dataclass out of its mapping, which stands under `name`; `with_` is written `with` in YAML."""
     with inside(name):
         fields = {key.rstrip("_"): field for key, field in fields_of(kind).items()}  # type: ignore[arg-type]  # types hash
@@ -176,13 +179,13 @@ def section(kind: type[T], data: Mapping[str, Any] | None, name: str) -> T:
 WRITTEN_NUMBER = r"^[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+|[kKMGT%])?$"
 
 
-def json_schema(field: Field) -> dict[str, Any]:
+def json_schema(field: Field) -> PlainDict:
     """A keyword as JSON Schema has it; what one number must be is left to the checks."""
     kinds = [_json_schema(kind, field.rule) for kind in field.types]
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 
-def _json_schema(kind: Any, rule: Rule) -> dict[str, Any]:
+def _json_schema(kind: Any, rule: Rule) -> PlainDict:
     if typing.get_origin(kind) is Literal:
         return {"enum": list(typing.get_args(kind))}
     if typing.get_origin(kind) is tuple:
@@ -191,7 +194,7 @@ def _json_schema(kind: Any, rule: Rule) -> dict[str, Any]:
         fixed = {} if typing.get_args(kind)[1:] == (...,) else {"minItems": count, "maxItems": count}
         return {"type": "array", "items": json_schema(Field("", types, inner, REQUIRED)), **fixed}
     if kind in (int, float):
-        number: dict[str, Any] = {"type": "integer" if kind is int else "number"}
+        number: PlainDict = {"type": "integer" if kind is int else "number"}
         number |= {key: bound for key, bound in (("minimum", rule.low), ("maximum", rule.high)) if math.isfinite(bound)}
         return {"anyOf": [number, {"type": "string", "pattern": WRITTEN_NUMBER}]}
     return {"type": {bool: "boolean", str: "string", NoneType: "null", dict: "object"}[kind]}

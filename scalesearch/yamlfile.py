@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from scalesearch.errors import InputError
+from scalesearch.plain_data import PlainDict
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
@@ -173,7 +174,7 @@ def _plain(node: yaml.Node, path: Path_, document: Document) -> Any:
         return node.value if node.style else scalar(node.value)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, i), document) for i, item in enumerate(node.value)]
-    data: dict[str, Any] = {}
+    data: PlainDict = {}
     for key_node, value_node in node.value:
         key_line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
@@ -203,6 +204,7 @@ _Writer.add_representer(str, _text)
 _Writer.add_representer(float, _decimal)
 
 
-def dump(data: dict[str, Any]) -> str:
+def dump(data: PlainDict) -> str:
     """YAML text that `parse` reads back to equal data; innermost mappings and lists on one line."""
-    return yaml.dump(data, Dumper=_Writer, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    text: str = yaml.dump(data, Dumper=_Writer, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    return text

@@ -56,4 +56,4 @@ from .graph import (
     structure_digest as structure_digest,
 )
 from .operators import Shape as Shape
-from .symbolic import SymTensor as SymTensor
+from .symbolic import Padding as Padding, SymTensor as SymTensor, Window as Window

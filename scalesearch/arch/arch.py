@@ -8,6 +8,8 @@ from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from scalesearch.plain_data import PlainDict
+
 Resolution = int | tuple[int, int]  # a square's side, or height and width
 
 
@@ -62,7 +64,7 @@ class BlockSpec:
         """Returns the argument `name`, or `default` where it is left out."""
         return next((value for key, value in self.args if key == name), default)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainDict:
         """Returns the spec as it stands in YAML: `{"conv": {"width": 32}}`."""
         return {self.kind: {key: _plain(value) for key, value in self.args}}
 
@@ -86,7 +88,7 @@ class Stage:
     stride: int = 1
     inputs: tuple[int, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainDict:
         """Returns the stage as it stands in YAML."""
         inputs = {"inputs": list(self.inputs)} if self.inputs else {}
         return {"depth": self.depth, "stride": self.stride} | inputs | self.block.to_dict()
@@ -103,7 +105,7 @@ class Auxiliary:
     after: int
     weight: float = 0.3
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainDict:
         """Returns the auxiliary head as it stands in YAML."""
         return {"after": self.after, "weight": self.weight} | self.block.to_dict()
 
@@ -155,9 +157,9 @@ class Arch:
         """Returns, for each stage and last for the head, the stages whose outputs it takes; -1 is the stem."""
         return (*(s.inputs or (i - 1,) for i, s in enumerate(self.stages)), self.taps or (len(self.stages) - 1,))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainDict:
         """Returns plain data from which `space.arch_from_dict` makes an equal `Arch`."""
-        data: dict[str, Any] = {"name": self.name, "resolution": _plain(self.resolution), "classes": self.classes}
+        data: PlainDict = {"name": self.name, "resolution": _plain(self.resolution), "classes": self.classes}
         options = {o: getattr(self, o) for o, default in ARCH_OPTIONS.items() if getattr(self, o) != default}
         data |= {o: list(v) if isinstance(v, tuple) else v for o, v in options.items() if o != "auxiliary"}
         data["stem"] = [block.to_dict() for block in self.stem]

@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from scalesearch.arch import operators as ops
 from scalesearch.arch.operators import Shape
@@ -69,7 +69,7 @@ class BlockGraph:
     @property
     def out_shape(self) -> Shape:
         """Returns the shape of the first output."""
-        return self.shape_of(self.outputs[0])
+        return cast(tuple[int, ...], self.shape_of(self.outputs[0]))
 
     @cached_property
     def digest(self) -> str:
@@ -81,7 +81,7 @@ class BlockGraph:
         terms: dict[int, list[str]] = {}  # of each sum, nested sums flattened
         nodes: list[str] = []
 
-        def value_of(i):
+        def value_of(i: int) -> str:
             return values[-1 - i] if i < 0 else nodes[i]
 
         for i, layer in enumerate(self.layers):

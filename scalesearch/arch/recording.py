@@ -33,7 +33,9 @@ class RecordingTensor(SymTensor):
         super().__init__(tape, shape)
         self.index = index
 
-    def _record(self, op: type, fields: tuple, name: str, shape: Any, other_inputs: Sequence[Self] = ()) -> Self:
+    def _record(
+        self, op: type, fields: tuple[object, ...], name: str, shape: Any, other_inputs: Sequence[Self] = ()
+    ) -> Self:
         tape = self.tape
         number = len(tape.layers)
         name = name or f"{op.__name__.lower()}{number}"

@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from scalesearch.arch import operators as ops
 from scalesearch.arch.graph import ShapeError, TooSmall
 from scalesearch.arch.operators import Shape
 
 NO_PREFIX = nullcontext()
+
+
+Window: TypeAlias = int | tuple[int, ...]  # pixels of a side, or height and width
+Padding: TypeAlias = Window | str  # pixels, "same" or "valid"
 
 
 class NullTape(NamedTuple):
@@ -52,7 +56,14 @@ class WindowGeometry(NamedTuple):
 
 @lru_cache(maxsize=1 << 16)
 def window_geometry(
-    height: int, width: int, kernel, stride, padding, dilation, ceil: bool, same: bool
+    height: int,
+    width: int,
+    kernel: Window,
+    stride: Window,
+    padding: Padding | None,
+    dilation: Window,
+    ceil: bool,
+    same: bool,
 ) -> WindowGeometry:
     """Returns how a window slides over a map of `height` × `width` pixels.
 
@@ -78,7 +89,7 @@ def window_geometry(
         raise TooSmall(f"has stride {max(sh, sw)} on a map of {height}×{width}")
     if padding is None:
         padding = "same" if same else (dh * (kh - 1) // 2, dw * (kw - 1) // 2)
-    if padding == "same":
+    if isinstance(padding, str):  # "same"
         return WindowGeometry(kernel, stride, padding, dilation, -(-height // sh), -(-width // sw))
     ph, pw = padding = _pair(padding)
     slack_h, slack_w = height + 2 * ph - dh * (kh - 1) - 1, width + 2 * pw - dw * (kw - 1) - 1
@@ -109,7 +120,9 @@ class SymTensor:
         """Returns the size of the first dimension."""
         return self.shape[0]
 
-    def _record(self, op: type, fields: tuple, name: str, shape: Any, other_inputs: Sequence[Self] = ()) -> Self:
+    def _record(
+        self, op: type, fields: tuple[object, ...], name: str, shape: Any, other_inputs: Sequence[Self] = ()
+    ) -> Self:
         """Returns the output, of `shape`, of the operator `op(*fields)` on this tensor and `other_inputs`.
 
         Layers without a name are numbered.
@@ -120,7 +133,15 @@ class SymTensor:
         """Returns a context in which the names of layers begin with `names`, joined by dots."""
         return NO_PREFIX
 
-    def _slide(self, kernel, stride, padding, dilation=1, ceil=False, name="") -> WindowGeometry:
+    def _slide(
+        self,
+        kernel: Window,
+        stride: Window,
+        padding: Padding | None,
+        dilation: Window = 1,
+        ceil: bool = False,
+        name: str = "",
+    ) -> WindowGeometry:
         """Returns how a window of this size slides over this map; errors name the layer."""
         try:
             _, height, width = self.shape
@@ -130,7 +151,18 @@ class SymTensor:
         except ValueError:
             raise ShapeError(f"{name} needs a feature map, got features of shape {self.shape}") from None
 
-    def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
+    def conv(
+        self,
+        width: int,
+        kernel: Window = 1,
+        stride: Window = 1,
+        *,
+        groups: int = 1,
+        dilation: Window = 1,
+        padding: Padding | None = None,
+        bias: bool = False,
+        name: str = "conv",
+    ) -> Self:
         """Applies a 2-D convolution to `width` channels.
 
         `padding` defaults to what keeps the map's size at stride 1 (for odd kernels), or to TensorFlow's "same" in
@@ -150,17 +182,17 @@ class SymTensor:
 
     def conv_norm(
         self,
-        width,
-        kernel=1,
-        stride=1,
+        width: int,
+        kernel: Window = 1,
+        stride: Window = 1,
         *,
-        groups=1,
-        dilation=1,
-        padding=None,
-        bias=False,
-        act=None,
-        name="",
-        names=("conv", "norm", "act"),
+        groups: int = 1,
+        dilation: Window = 1,
+        padding: Padding | None = None,
+        bias: bool = False,
+        act: str | None = None,
+        name: str = "",
+        names: tuple[str, str, str] = ("conv", "norm", "act"),
     ) -> Self:
         """Applies a convolution, batch norm and, if `act` is given, an activation.
 
@@ -188,25 +220,49 @@ class SymTensor:
         """Applies the activation `fn`, one of `ActName`."""
         return self._record(ops.Act, (fn,), name, self.shape)
 
-    def _pool(self, kind, kernel, stride, padding, ceil, count_pad, name):
-        stride = kernel if stride is None else stride
-        kernel, stride, padding, _, h, w = self._slide(kernel, stride, padding, 1, ceil, name)
-        if padding != "same" and (2 * padding[0] > kernel[0] or 2 * padding[1] > kernel[1]):
+    def _pool(
+        self,
+        kind: str,
+        kernel: Window,
+        stride: Window | None,
+        padding: Padding,
+        ceil: bool,
+        count_pad: bool,
+        name: str,
+    ) -> Self:
+        window = self._slide(kernel, kernel if stride is None else stride, padding, 1, ceil, name)
+        kernel, stride, padding, _, h, w = window
+        if not isinstance(padding, str) and (2 * padding[0] > kernel[0] or 2 * padding[1] > kernel[1]):
             raise ShapeError(f"{name} pads by more than half its kernel, {max(padding)} of {max(kernel)}")
         return self._record(ops.Pool, (kind, kernel, stride, padding, ceil, count_pad), name, (self.shape[0], h, w))
 
-    def max_pool(self, kernel, stride=None, padding=0, ceil=False, name="pool") -> Self:
+    def max_pool(
+        self,
+        kernel: Window,
+        stride: Window | None = None,
+        padding: Padding = 0,
+        ceil: bool = False,
+        name: str = "pool",
+    ) -> Self:
         """Applies max pooling; `stride` defaults to the kernel; `ceil` keeps a last partial window."""
         return self._pool("max", kernel, stride, padding, ceil, True, name)
 
-    def avg_pool(self, kernel, stride=None, padding=0, ceil=False, count_pad=True, name="pool") -> Self:
+    def avg_pool(
+        self,
+        kernel: Window,
+        stride: Window | None = None,
+        padding: Padding = 0,
+        ceil: bool = False,
+        count_pad: bool = True,
+        name: str = "pool",
+    ) -> Self:
         """Applies average pooling; `stride` defaults to the kernel.
 
         `ceil` keeps a last partial window; `count_pad` averages the padding's zeros too.
         """
         return self._pool("avg", kernel, stride, padding, ceil, count_pad, name)
 
-    def adaptive_pool(self, size, kind="avg", name="pool") -> Self:
+    def adaptive_pool(self, size: Window, kind: str = "avg", name: str = "pool") -> Self:
         """Pools a map to `size` pixels (a side, or height and width); `kind` is "avg" or "max"."""
         size = _pair(size)
         return self._record(ops.AdaptivePool, (kind, size), name, (self.shape[0], *size))
@@ -313,7 +369,7 @@ class SymTensor:
         *rest, a, b = range(len(self.shape))
         return self.permute(*rest, b, a, name=name)
 
-    def unfold(self, kernel, stride=1, padding=0, name: str = "unfold") -> Self:
+    def unfold(self, kernel: Window, stride: Window = 1, padding: Padding = 0, name: str = "unfold") -> Self:
         """Returns what every window covers, as columns: `(channels · kernel area, windows)`."""
         kernel, stride, padding, _, h, w = self._slide(kernel, stride, padding, 1, False, name)
         return self._record(ops.Unfold, (kernel, stride, padding), name, (self.shape[0] * prod(kernel), h * w))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class BoundedSampler:
         end = np.zeros((1, *shape))
         end[(0, *(0 for _ in shape))] = 1.0
         self.completions: list[np.ndarray] = [end]
-        self.steps: list[list[tuple]] = []
+        self.steps: list[list[tuple[Any, ...]]] = []
         for depth, table in enumerate(reversed(self.lattice.transitions)):
             next_counts = self.completions[-1]
             counts = np.zeros((len(table), *shape))
@@ -67,7 +68,7 @@ class BoundedSampler:
                 fits = np.logical_and.reduce(within) if len(targets) else np.zeros(0, bool)
                 targets = np.zeros_like(targets) if depth == 0 else targets
                 steps.append((np.flatnonzero(fits), targets[fits], [c[fits] for c in cost_cells]))
-                counts_by_shift: dict[tuple, int] = {}
+                counts_by_shift: dict[tuple[int, ...], int] = {}
                 for move in zip(targets[fits].tolist(), *(c[fits].tolist() for c in cost_cells)):
                     counts_by_shift[move] = counts_by_shift.get(move, 0) + 1
                 for (target, *shift), multiplicity in counts_by_shift.items():

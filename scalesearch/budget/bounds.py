@@ -11,6 +11,7 @@ from typing import Any
 from scalesearch.arch import Arch, expand, format_sides
 from scalesearch.counting import Cost, DeviceProfile, cost, cost_or_none, peak_memory, read_profile
 from scalesearch.errors import InputError, shown, unknown
+from scalesearch.plain_data import PlainMapping
 from scalesearch.zoo import Networks
 
 COUNTED_QUANTITIES = ("macs", "params", "acts", "size")  # sums over blocks; known in microseconds
@@ -67,7 +68,7 @@ def parse_bound(value: Any, quantity: str, reference: ReferenceQuantity | None =
         raise _unreadable(value, quantity)
     text = value.strip()
 
-    def read(part):
+    def read(part: str) -> float:
         return _amount(part.strip(), quantity, reference, value)
 
     if match := re.fullmatch(r"(≤|<=|≥|>=)(.*)", text):
@@ -249,7 +250,7 @@ def reference_quantities(networks: Mapping[str, Arch], base: Arch | None = None)
     return quantity
 
 
-def budget_from_dict(data: Mapping[str, Any], reference: ReferenceQuantity | None = None) -> Budget:
+def budget_from_dict(data: PlainMapping, reference: ReferenceQuantity | None = None) -> Budget:
     """Builds a budget from a mapping of quantities to bounds, as a study writes it.
 
     Args:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from random import Random
-from typing import Any
 
+from scalesearch.arch import Arch
 from scalesearch.budget.bounds import Budget
 from scalesearch.budget.cost_lattice import AXES
 from scalesearch.budget.feasibility import DESCENTS, DRAWS, Feasible, descend
 from scalesearch.counting import cost, cost_or_none
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.space import Decisions, Space
 from scalesearch.watched import watched
 
@@ -39,12 +39,12 @@ class Certificate:
     networks: int | None = None
     climbed: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainDict:
         """Returns the fields as JSON holds them; an infinite size becomes null."""
         return asdict(self) | {"size": None if self.size == math.inf else self.size}
 
 
-def certify(space: Space, budget: Budget | Mapping[str, Any], seed: int = 0) -> Certificate:
+def certify(space: Space, budget: Budget | PlainMapping, seed: int = 0) -> Certificate:
     """Certifies how much of `space` lies inside `budget`.
 
     Args:
@@ -94,7 +94,7 @@ def _macs_range(feasible: Feasible, samples: list[Decisions]) -> tuple[int, int]
     ordered = sorted(samples, key=lambda d: cost(space.at_unchecked(d)).macs)
 
     def least(starts: list[Decisions], sign: int, which: str) -> int:
-        def macs(arch):
+        def macs(arch: Arch) -> float:
             return math.inf if (c := cost_or_none(arch)) is None else sign * c.macs
 
         starting_points = watched(starts, f"looking for the {which}", len(starts))

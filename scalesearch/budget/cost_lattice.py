@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from scalesearch.arch import Auxiliary, BlockGraph, Shape, ShapeError, expand_stage, record_block, sides
 from scalesearch.counting import Cost, block_cost, stage_cost
+from scalesearch.plain_data import PlainMapping
 from scalesearch.space import Decisions, Space
 from scalesearch.watched import watched
 
@@ -31,7 +32,7 @@ class TooEntangled(Exception):
     """Raised where the units of a space depend on each other in more ways than can be listed."""
 
 
-BlockKeys = tuple  # what names the blocks of a unit that do something, in their order
+BlockKeys = tuple[Any, ...]  # what names the blocks of a unit that do something, in their order
 
 
 @dataclass
@@ -82,7 +83,7 @@ class CostLattice:
         self._chain = not (taps or any(u.inputs for u in stages) or any(u.part == "auxiliary" for u in space.units))
         self._build(stages, taps)
 
-    def _build(self, stages: list, taps: Sequence[int]) -> None:
+    def _build(self, stages: list[Any], taps: Sequence[int]) -> None:
         space = self.space
         introduced = self._decisions_by_unit()
         live = self._live_decisions()
@@ -158,7 +159,7 @@ class CostLattice:
             priors = next_priors
 
     @staticmethod
-    def _state_number(states: dict, prior: tuple, shapes: tuple) -> int:
+    def _state_number(states: dict[Any, int], prior: tuple[Any, ...], shapes: tuple[Any, ...]) -> int:
         return states.setdefault((prior, shapes), len(states))
 
     def _decisions_by_unit(self) -> list[list[str]]:
@@ -195,7 +196,7 @@ class CostLattice:
         of_settings = {k for k, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)}
         return [later, *(live | of_settings for live in reversed(live_sets))]
 
-    def _stages_needed(self, stages: list, taps: Sequence[int]) -> list[set[int]]:
+    def _stages_needed(self, stages: list[Any], taps: Sequence[int]) -> list[set[int]]:
         """Returns, for each boundary between units, the stages whose outputs later units still use."""
         needed_sets, needed = [], set(taps)
         for unit in reversed(self.space.units):
@@ -204,7 +205,7 @@ class CostLattice:
         return [needed, *reversed(needed_sets)]
 
     @staticmethod
-    def _live_values(decisions: Mapping[str, Any], live: set[str]) -> tuple:
+    def _live_values(decisions: PlainMapping, live: set[str]) -> tuple[tuple[str, Any], ...]:
         return tuple((k, decisions[k]) for k in sorted(live) if k in decisions)
 
     def _assignments(self, keys: list[str], prior: Decisions) -> Iterator[Decisions]:
@@ -229,7 +230,7 @@ class CostLattice:
 
     def _step(
         self, unit: Any, keys: tuple[str, ...], stage_index: int, decisions: Decisions, shapes: dict[int, Any]
-    ) -> tuple[Cost, tuple, Sequence[BlockGraph]] | None:
+    ) -> tuple[Cost, tuple[Shape, ...], Sequence[BlockGraph]] | None:
         """Returns the cost of a decided unit, the shapes after it and its blocks; None where the shapes do not meet."""
         space = self.space
         built = space.build_unit(unit, keys, decisions)
@@ -290,7 +291,7 @@ class CostLattice:
         """Returns the number of paths that build the network with these blocks."""
         paths = Counter((state, 0) for _, state in self.starts)
         for table in self.transitions:
-            next_paths: Counter = Counter()
+            next_paths: Counter[Any] = Counter()
             for (state, position), count in paths.items():
                 for length in table[state].lengths:
                     for target in table[state].targets_by_blocks.get(block_keys[position : position + length], ()):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from random import Random
-from typing import Any
 
 from scalesearch.arch import Arch, expand, has_valid_shapes
 from scalesearch.budget.bounded_sampler import BoundedSampler
@@ -14,6 +13,7 @@ from scalesearch.budget.bounds import COUNTED_QUANTITIES, FLOAT_BYTES, Budget, b
 from scalesearch.budget.cost_lattice import AXES, BlockKeys, CostLattice, TooEntangled
 from scalesearch.counting import cost_or_none
 from scalesearch.errors import InputError
+from scalesearch.plain_data import PlainMapping
 from scalesearch.space import Decisions, Space
 from scalesearch.statistics import wilson
 from scalesearch.watched import watched
@@ -40,9 +40,9 @@ class Feasible:
         budget: A `Budget`, or its mapping such as `{"macs": "570M..630M"}`.
     """
 
-    def __init__(self, space: Space, budget: Budget | Mapping[str, Any]):
+    def __init__(self, space: Space, budget: Budget | PlainMapping):
         self.space, self.budget = space, budget if isinstance(budget, Budget) else budget_from_dict(budget)
-        self._neighbour_cache: dict[tuple, list[Decisions]] = {}
+        self._neighbour_cache: dict[tuple[object, ...], list[Decisions]] = {}
         self._n_drawn = self._n_accepted = 0  # draws from the whole space, and those not rejected as duplicates
 
     @cached_property
@@ -268,7 +268,7 @@ class Feasible:
     def _nearest(self) -> list[tuple[Decisions, float]]:
         """Returns decisions with the factor by which they miss the budget, nearest first; at most 1 means inside."""
 
-        def excess(decisions):
+        def excess(decisions: Decisions) -> float:
             return self.budget.excess(self.space.at_unchecked(decisions))
 
         if self._listing is not None:

@@ -75,7 +75,7 @@ def jobs(address: str, as_json: bool) -> None:
     rows = [asdict(job) for job in Jobs.at(address).all()]
     if not as_json:
 
-        def format_time(timestamp):
+        def format_time(timestamp: float | None) -> str | None:
             return time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp)) if timestamp else None
 
         rows = [row | {"started": format_time(row["started"])} for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import click
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import guarded_command, json_option, print_rows
 from scalesearch.errors import InputError, numbered
+from scalesearch.plain_data import PlainDict, PlainMapping
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +35,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def data_spec(data: str, options: Mapping[str, Any]) -> str | dict[str, Any]:
+def data_spec(data: str, options: PlainMapping) -> str | PlainDict:
     """Returns a data set as a study names it: the name alone, or a mapping with the options that are set."""
     set_options = {key: value for key, value in options.items() if value is not None}
     return {"source": data, **set_options} if set_options else data

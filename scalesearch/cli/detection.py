@@ -14,6 +14,7 @@ from scalesearch.cli.group import main
 from scalesearch.cli.printing import Number, Rows, format_share, guarded_command, json_option, print_rows, with_bar
 from scalesearch.cli.weights import load_trained, photo_arguments, read_class_names, required_weights
 from scalesearch.errors import InputError, numbered, unknown
+from scalesearch.plain_data import PlainDict
 
 if TYPE_CHECKING:
     from scalesearch.weights import Detections
@@ -167,7 +168,7 @@ def _write_results(results: Sequence[Detections], class_names: Sequence[str], ou
     used_stems: set[str] = set()
     video_paths: dict[Path, Path] = {}  # video → its copy with boxes drawn
     videos: dict[Path, list[Detections]] = {}
-    coco: dict[str, Any] = {
+    coco: PlainDict = {
         "info": INFO,
         "images": [],
         "annotations": [],
@@ -251,5 +252,5 @@ def _draw_video(
             add(draw_marks(frame.pixels, _marks(result, class_names)))
 
 
-def _frame_fields(frame: int | None, seconds: float | None) -> dict[str, Any]:
+def _frame_fields(frame: int | None, seconds: float | None) -> PlainDict:
     return {} if frame is None else {"frame": frame, "seconds": round(seconds or 0.0, 3)}

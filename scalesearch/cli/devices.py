@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from scalesearch.arch import Arch
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import SIDES, guarded_command, json_option, print_rows
 from scalesearch.errors import InputError
+from scalesearch.plain_data import PlainDict
 
 LEAST_HELD_OUT = 3
 
@@ -89,7 +91,7 @@ def profile(
             progress=lambda name: bar.update(task, advance=1, name=name),
         )
     result.save(out)
-    row: dict[str, Any] = {
+    row: PlainDict = {
         "file": str(out),
         "device": result.device,
         "threads": threads,
@@ -105,7 +107,9 @@ def profile(
     print_rows([row], as_json)
 
 
-def _networks(models: tuple[str, ...], resolution: Any, networks: int, held_out: int, seed: int) -> tuple[list, list]:
+def _networks(
+    models: tuple[str, ...], resolution: Any, networks: int, held_out: int, seed: int
+) -> tuple[list[Arch], list[Arch]]:
     """Returns the networks to fit the profile to, and those that only test it."""
     from random import Random
 

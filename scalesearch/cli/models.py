@@ -11,6 +11,7 @@ import click
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import SIDES, Number, Rows, guarded_command, json_option, parse_amount, print_rows
 from scalesearch.errors import InputError, unknown
+from scalesearch.plain_data import PlainDict
 
 
 @main.command()
@@ -56,7 +57,7 @@ def cost(models: tuple[str, ...], resolution: Any, by: str | None, batch: int, f
 
 def _side_by_side(rows: Rows) -> Rows:
     """Returns the stage rows of several models as one row per stage, with the models side by side."""
-    by_stage: dict[str, dict[str, Any]] = {}
+    by_stage: dict[str, PlainDict] = {}
     models = list(dict.fromkeys(row["model"] for row in rows))
     names = sorted(dict.fromkeys(row["name"] for row in rows), key=_stage_order)
     for name in names:
@@ -75,7 +76,7 @@ def _stage_order(name: str) -> tuple[int, int]:
     return ("stem", "stages", "auxiliary", "head").index(part), int(number or 0)
 
 
-def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> dict[str, Any]:
+def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> PlainDict:
     from scalesearch.counting import cost as count, peak_memory
 
     costs = count(arch)
@@ -139,7 +140,7 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
             )
     if sort:
 
-        def by_data(row):
+        def by_data(row: PlainDict) -> tuple[bool, bool, str, float]:
             return (row["data"] is None, row["data"] != "ImageNet", row["data"], -(row["top1"] or 0))
 
         rows.sort(key=by_data if sort == "top1" else lambda row: row[sort])

@@ -9,20 +9,24 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import click
 
 from scalesearch import yamlfile
+from scalesearch.arch import Resolution
 from scalesearch.errors import InputError, Interrupted, WorkFailed, shown
+from scalesearch.plain_data import PlainDict
 from scalesearch.watched import watched_by
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # not an error in the input
-Rows = list[dict[str, Any]]
+Rows = list[PlainDict]
 LONG_SECONDS = 1.0  # work is reported if it takes longer, in seconds
 
 
-def guarded_command(command: Callable) -> Callable:
+def guarded_command(command: Command) -> Command:
     """Wraps a command so that errors are printed as one line, without a traceback.
 
     Exit codes: 2 for errors in the input and files that cannot be used, 1 for failed work and a full disk, 128
@@ -57,7 +61,7 @@ def guarded_command(command: Callable) -> Callable:
             click.echo(f"scalesearch: {type(error).__name__}: {lines[0]}", err=True)
             sys.exit(1)
 
-    return guarded
+    return cast(Command, guarded)
 
 
 class _Progress:
@@ -100,7 +104,7 @@ def with_bar(items: Iterable[Any], what: str, total: int | None) -> Iterable[Any
     return track(items, what, total=total, console=console, disable=quiet, transient=True)
 
 
-class Number(click.ParamType):
+class Number(click.ParamType[float]):
     """A finite number between two bounds; 2% is a number."""
 
     name = "number"
@@ -115,7 +119,7 @@ class Number(click.ParamType):
         return float(number)
 
 
-class Sides(click.ParamType):
+class Sides(click.ParamType[Resolution]):
     """A resolution in pixels: 224, or 384x640 (height and width)."""
 
     name = "side"
@@ -130,12 +134,12 @@ class Sides(click.ParamType):
 SIDES = Sides()
 
 
-def json_option(command: Callable) -> Callable:
+def json_option(command: Command) -> Command:
     """Adds the option --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
-def raw_option(command: Callable) -> Callable:
+def raw_option(command: Command) -> Command:
     """Adds the option --raw."""
     help_text = "If a file has both averaged (EMA) and raw weights, load the raw ones."
     return click.option("--raw", is_flag=True, help=help_text)(command)

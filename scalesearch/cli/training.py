@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from scalesearch.cli.printing import (
 )
 from scalesearch.cli.weights import check_classifier, check_device, load_trained, report_loaded_part, required_weights
 from scalesearch.errors import InputError
+from scalesearch.plain_data import PlainMapping
 
 SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
 
@@ -127,7 +127,7 @@ def train(
     folder = out or Path("trained") / arch.name
     started, epochs_done = time.monotonic(), list[int]()
 
-    def show(numbers: Mapping[str, Any], epochs: int) -> None:
+    def show(numbers: PlainMapping, epochs: int) -> None:
         if "loaded_part" in numbers:
             report_loaded_part(weights or "", numbers["loaded_part"])
             return

@@ -23,6 +23,7 @@ from scalesearch.cli.printing import (
     with_bar,
 )
 from scalesearch.errors import InputError, numbered
+from scalesearch.plain_data import PlainDict
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
 
@@ -283,7 +284,7 @@ def predict(
     custom_names = read_class_names(names, arch.classes) if names else None
     trained = load_trained(arch, required_weights(model, weights), device, raw)
     class_names = custom_names or trained.classes
-    overrides: dict[str, Any] = {
+    overrides: PlainDict = {
         "resize": resize,
         "interpolation": interpolation,
         "mean": _parse_channel_values(mean, "--mean", arch.channels),

@@ -16,6 +16,7 @@ from math import prod
 from scalesearch.arch import Arch, BlockGraph, Graph, Layer, Shape, ShapeError, Stage, expand, operators as ops
 from scalesearch.counting.operators import UNCOUNTED, Cost, layer_cost, total_cost
 from scalesearch.counting.tally import BlockCount, count_block, uncached_block_cost
+from scalesearch.plain_data import PlainDict
 
 block_cost = lru_cache(maxsize=1 << 16)(uncached_block_cost)
 
@@ -88,7 +89,7 @@ def cost_or_none(arch: Arch) -> Cost | None:
         return None
 
 
-def by_layer(graph: Graph) -> list[dict]:
+def by_layer(graph: Graph) -> list[PlainDict]:
     """Returns one row per layer: its name, operator, output shape, params, MACs and acts."""
     return [
         {
@@ -102,7 +103,7 @@ def by_layer(graph: Graph) -> list[dict]:
     ]
 
 
-def by_stage(graph: Graph) -> list[dict]:
+def by_stage(graph: Graph) -> list[PlainDict]:
     """Returns one row per stem block, stage and head: name, operator, depth, output shape, params, MACs and acts.
 
     Auxiliary heads come last, with their parameters alone: inference doesn't run them.
@@ -142,7 +143,7 @@ def uncounted_elements(graph: Graph) -> dict[str, int]:
     return dict(elements)
 
 
-def _kind(op) -> str:
+def _kind(op: object) -> str:
     match op:
         case ops.Act():
             return op.fn

@@ -6,6 +6,7 @@ import gc
 import logging
 import weakref
 from collections import Counter
+from typing import Any
 
 import torch
 from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
@@ -28,7 +29,7 @@ def fvcore_counts(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
     x = torch.zeros(1, *shape)
     flops = FlopCountAnalysis(model, x).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     acts = ActivationCountAnalysis(model, x).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    by_operator: Counter = flops.by_operator()
+    by_operator: Counter[str] = flops.by_operator()
     counts = {
         "macs": int(sum(by_operator[name] for name in MAC_OPERATORS)),
         "fvcore_total": int(flops.total()),
@@ -41,7 +42,7 @@ def fvcore_counts(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
 class _StorageWatch(TorchDispatchMode):
     """Tracks the bytes of the storages that operators allocate while it is active, and their peak."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
         self.seen: set[int] = set()
@@ -50,7 +51,7 @@ class _StorageWatch(TorchDispatchMode):
         """Excludes storages that existed before from the count."""
         self.seen |= {t.untyped_storage()._cdata for t in tensors}
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):

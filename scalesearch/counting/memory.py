@@ -58,9 +58,9 @@ class _Pad(NamedTuple):
 class _Live:
     """Tracks the bytes alive, their peak, and the number of holders of each storage."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.bytes = self.peak = 0
-        self.holders: Counter = Counter()
+        self.holders: Counter[Any] = Counter()
         self.sizes: dict[Any, int] = {}
 
     def hold(self, key: Any, size: int = 0, scratch: int = 0) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any, NamedTuple
 
-from scalesearch.arch import BlockGraph, Layer, operators as ops
+from scalesearch.arch import BlockGraph, Layer, Shape, operators as ops
 
 
 class Cost(NamedTuple):
@@ -21,7 +21,7 @@ class Cost(NamedTuple):
 # A formula takes an operator's fields, the shape of its first input and that of its output. Counts are plain tuples
 # because millions of them are made.
 Counts = tuple[int, int, int, int]
-CostFormula = Callable[[tuple, Any, Any], Counts]
+CostFormula = Callable[[Any, Shape, Shape], Counts]
 
 
 def conv_counts(cin: int, width: int, kernel: int, groups: int, bias: bool, pixels: int, norm: bool = False) -> Counts:
@@ -46,31 +46,31 @@ def conv_counts(cin: int, width: int, kernel: int, groups: int, bias: bool, pixe
     return params, macs, acts, total
 
 
-def _conv(op, in_shape, out_shape):
+def _conv(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     cin, width, (kh, kw), _, _, _, groups, bias = op
     return conv_counts(cin, width, kh * kw, groups, bias, out_shape[1] * out_shape[2])
 
 
-def _linear(op, in_shape, out_shape):
+def _linear(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     cin, width, bias, _ = op
     outputs = prod(out_shape)
     return cin * width + width * bias, outputs * cin, outputs, outputs * cin
 
 
-def _matmul(op, in_shape, out_shape):
+def _matmul(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     outputs = prod(out_shape)
     return 0, outputs * in_shape[-1], outputs, outputs * in_shape[-1]
 
 
-def _layer_norm(op, in_shape, out_shape):
+def _layer_norm(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     return 2 * op[0], 0, 0, 5 * prod(out_shape)
 
 
-def _layer_scale(op, in_shape, out_shape):
+def _layer_scale(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     return op[0], 0, 0, 0
 
 
-def _expectation(op, in_shape, out_shape):
+def _expectation(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     (bins,), outputs = op, prod(out_shape)
     return bins, bins * outputs, outputs, bins * outputs
 
@@ -80,16 +80,16 @@ def norm_counts(channels: int, pixels: int) -> Counts:
     return 2 * channels, 0, 0, 2 * channels * pixels
 
 
-def _norm(op, in_shape, out_shape):
+def _norm(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     channels, groups = op
     return (2 * channels, 0, 0, 5 * prod(out_shape)) if groups else norm_counts(channels, prod(out_shape[1:]))
 
 
-def _adaptive_pool(op, in_shape, out_shape):
+def _adaptive_pool(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     return 0, 0, 0, prod(in_shape) if op[0] == "avg" else 0
 
 
-def _upsample(op, in_shape, out_shape):
+def _upsample(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     return 0, 0, 0, prod(out_shape) * (4 if op[1] == "bilinear" else 1)
 
 

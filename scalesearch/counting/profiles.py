@@ -21,6 +21,7 @@ from scalesearch.arch import BlockGraph, Graph
 from scalesearch.counting.counts import block_cost
 from scalesearch.errors import InputError, shown
 from scalesearch.files import save_text
+from scalesearch.plain_data import PlainDict
 from scalesearch.typed_json import plain
 
 VERSION = 1
@@ -41,11 +42,11 @@ class DeviceProfile:
     device: str
     threads: int
     batch: int
-    blocks: dict[str, dict[str, Any]]
+    blocks: dict[str, PlainDict]
     overhead: float = 0.0
     slope: float = 1.0
     error: dict[str, float] = field(default_factory=dict)
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: PlainDict = field(default_factory=dict)
 
     def predict(self, graph: Graph) -> float:
         """Returns the predicted seconds of one forward pass on `batch` images."""
@@ -66,7 +67,7 @@ class DeviceProfile:
     @cached_property
     def _fits(self) -> dict[str, np.ndarray]:
         """Returns linear fits of log seconds to `features`, by kind of block; the key "" is the fit over all kinds."""
-        by_kind: dict[str, list] = defaultdict(list)
+        by_kind: dict[str, list[Any]] = defaultdict(list)
         for row in self.blocks.values():
             for kind in (row["kind"], ""):
                 by_kind[kind].append((row["features"], math.log(row["seconds"])))
@@ -76,7 +77,7 @@ class DeviceProfile:
         weights = self._fits.get(block.kind, self._fits.get(""))
         return 0.0 if weights is None else float(np.exp(np.dot(weights, [1.0, *features(block)])))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainDict:
         """Returns the profile as JSON holds it, with its format's version."""
         return {"version": VERSION, **asdict(self)}
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple, Self
 
-from scalesearch.arch import BlockGraph, BlockSpec, Shape, SymTensor, record_block, run_block
+from scalesearch.arch import BlockGraph, BlockSpec, Padding, Shape, SymTensor, Window, record_block, run_block
 from scalesearch.counting.operators import COST_FORMULAS, Cost, Counts, conv_counts, layer_cost, norm_counts, total_cost
 
 
@@ -38,7 +38,7 @@ class CostTensor(SymTensor):
             self.unconsumed = False
             self.tape.unconsumed -= 1
 
-    def _record(self, op: type, given: tuple, name: str, shape: Any, others: Sequence[Self] = ()) -> Self:
+    def _record(self, op: type, given: tuple[object, ...], name: str, shape: Any, others: Sequence[Self] = ()) -> Self:
         for other in others:
             if other.unconsumed:
                 other.consume()
@@ -56,7 +56,18 @@ class CostTensor(SymTensor):
         return CostTensor(tally, shape)  # type: ignore[return-value]
 
     # Fast paths for the most frequent layers; the general methods give the same counts.
-    def conv(self, width, kernel=1, stride=1, *, groups=1, dilation=1, padding=None, bias=False, name="conv"):
+    def conv(
+        self,
+        width: int,
+        kernel: Window = 1,
+        stride: Window = 1,
+        *,
+        groups: int = 1,
+        dilation: Window = 1,
+        padding: Padding | None = None,
+        bias: bool = False,
+        name: str = "conv",
+    ) -> Self:
         if (
             padding is None
             and dilation == 1
@@ -69,18 +80,18 @@ class CostTensor(SymTensor):
 
     def conv_norm(
         self,
-        width,
-        kernel=1,
-        stride=1,
+        width: int,
+        kernel: Window = 1,
+        stride: Window = 1,
         *,
-        groups=1,
-        dilation=1,
-        padding=None,
-        bias=False,
-        act=None,
-        name="",
-        names=("conv", "norm", "act"),
-    ):
+        groups: int = 1,
+        dilation: Window = 1,
+        padding: Padding | None = None,
+        bias: bool = False,
+        act: str | None = None,
+        name: str = "",
+        names: tuple[str, str, str] = ("conv", "norm", "act"),
+    ) -> Self:
         if (
             padding is None
             and dilation == 1
@@ -100,7 +111,9 @@ class CostTensor(SymTensor):
             names=names,
         )
 
-    def _common_conv(self, width, kernel, stride, groups, bias, norm) -> Self | None:
+    def _common_conv(
+        self, width: int, kernel: Window, stride: Window, groups: int, bias: bool, norm: bool
+    ) -> Self | None:
         """Returns the output of a common convolution (odd kernel, size-keeping padding); None for any other."""
         try:
             cin, height, side = self.shape
@@ -126,14 +139,14 @@ class CostTensor(SymTensor):
             tally.unconsumed += 1
         return CostTensor(tally, (width, height, side))  # type: ignore[return-value]
 
-    def norm(self, groups=0, name="norm"):
+    def norm(self, groups: int = 0, name: str = "norm") -> Self:
         if groups:
             return super().norm(groups, name)
         shape = self.shape
         pixels = shape[1] * shape[2] if len(shape) == 3 else prod(shape[1:])
         return self._output(norm_counts(shape[0], pixels), shape)
 
-    def __add__(self, other):
+    def __add__(self, other: Self) -> Self:
         if self.shape != other.shape:
             return super().__add__(other)
         if other.unconsumed:

@@ -11,6 +11,7 @@ from scalesearch.data.images import image_size
 from scalesearch.data.index import Index, split_from_name
 from scalesearch.data.labelled import Box, LabelledImage, build_box_index, path_exists
 from scalesearch.errors import InputError, numbered, shown
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.typed_json import plain
 
 ROBOFLOW = "_annotations.coco.json"
@@ -62,7 +63,7 @@ def _place(origin: str, path: Path) -> str:
     return origin if origin.endswith(path.name) else f"{origin}: {path.name}"
 
 
-def _is_roboflow_root(category: Mapping[str, Any]) -> bool:
+def _is_roboflow_root(category: PlainMapping) -> bool:
     """Returns whether a category is Roboflow's group above all classes, which no box belongs to."""
     return category.get("supercategory") in (None, "none") and category.get("id") == 0
 
@@ -71,7 +72,7 @@ def _id_key(value: Any) -> tuple[int, str]:
     return (value, "") if isinstance(value, int) else (1 << 60, str(value))
 
 
-def _read_json(path: Path, place: str) -> dict[str, Any]:
+def _read_json(path: Path, place: str) -> PlainDict:
     try:
         document = plain(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -92,14 +93,14 @@ def _add_images(
     images: list[LabelledImage],
     absent: list[str],
     path: Path,
-    document: Mapping[str, Any],
+    document: PlainMapping,
     numbers: Mapping[str, int],
     place: str,
     folder: Path,
 ) -> None:
     split = split_from_name(path.stem.removeprefix("instances_")) or split_from_name(path.parent.name)
     class_of = {category.get("id"): numbers.get(str(category.get("name"))) for category in document["categories"]}
-    annotations_of: dict[Any, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    annotations_of: dict[Any, list[tuple[int, PlainDict]]] = defaultdict(list)
     image_ids = {image.get("id") for image in document["images"]}
     for i, annotation in enumerate(document["annotations"]):
         if annotation.get("image_id") not in image_ids:
@@ -144,7 +145,7 @@ def _find_image(file: Path, name: str) -> Path | None:
     return next((p / name for p in places if path_exists(p / name) and (p / name).is_file()), None)
 
 
-def _parse_box(annotation: Mapping[str, Any], class_: int, sides: tuple[int, int], place: str) -> Box:
+def _parse_box(annotation: PlainMapping, class_: int, sides: tuple[int, int], place: str) -> Box:
     box = annotation.get("bbox")
     if not (
         isinstance(box, list)

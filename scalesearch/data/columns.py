@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -24,6 +24,7 @@ from scalesearch.data.images import SUFFIXES, File
 from scalesearch.data.index import SPLITS, Files, Index, build_index, size_and_mtime, split_from_name, stamp_of
 from scalesearch.errors import InputError, unknown
 from scalesearch.files import whole
+from scalesearch.plain_data import PlainDict
 from scalesearch.typed_json import plain
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
@@ -158,7 +159,7 @@ class _TableFile:
         has_path = self.nested and self.schema.field(self.image).type.get_field_index("path") >= 0
         name_column = f"{self.image}.path" if has_path else None if self.encoded else self.image
 
-        def read(names):
+        def read(names: list[str]) -> Any:
             return self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
 
         table = read([*columns, name_column] if name_column else columns)
@@ -290,9 +291,9 @@ def write_parquet(path: Path, columns: dict[str, list[Any]]) -> None:
         pq.write_table(pa.table(columns), temporary)
 
 
-def read_parquet(path: Path) -> list[dict[str, Any]]:
+def read_parquet(path: Path) -> list[PlainDict]:
     """Returns the rows of a parquet file. Raises `InputError` for a damaged one."""
     try:
-        return pq.read_table(path).to_pylist()
+        return cast(list[PlainDict], pq.read_table(path).to_pylist())
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"is damaged or no parquet file: {str(error).splitlines()[0]}", str(path)) from None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class DataSet:
     def channels(self) -> int:
         """Returns the number of channels: an array's own; of files 1 if all are grey, else 3."""
         if isinstance(self.index.store, arrays.Arrays):
-            return self.index.store.pixels.shape[3]
+            return cast(int, self.index.store.pixels.shape[3])
         return 1 if self.scan.grey[self.scan.readable].all() else 3
 
     def check(self) -> None:

@@ -5,10 +5,10 @@ The only importer of sklearn.
 
 from __future__ import annotations
 
-from typing import Any
+from scalesearch.plain_data import PlainDict
 
 
-def load_digits() -> dict[str, Any]:
+def load_digits() -> PlainDict:
     """Returns the `train`, `val` and `test` splits: 60 %, 20 % and 20 %, always the same, stratified by class.
 
     Images are uint8 `(n, 1, 8, 8)`, labels int64 `(n,)`.

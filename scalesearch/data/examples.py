@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from scalesearch.data.index import SPLITS, Arrays, Index, build_index
 from scalesearch.data.scan import map_images
 from scalesearch.data.sources import data_set, registered_source
 from scalesearch.errors import InputError
+from scalesearch.plain_data import PlainMapping
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class Examples:
         return None if self.index.truth is None else self.index.truth.select(np.array(self.rows, np.int64))
 
 
-def examples(data: str | Mapping[str, Any], split: str = "test", splits_file: Path | None = None) -> Examples:
+def examples(data: str | PlainMapping, split: str = "test", splits_file: Path | None = None) -> Examples:
     """Returns the images of a split of any data set.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from typing_extensions import TypedDict
 
+from scalesearch.plain_data import PlainDict
 from scalesearch.typed_json import Natural
 
 Split = tuple[Any, Any]  # images (n, channels, height, width) uint8 as an array or `Pixels`, labels (n,) int64
@@ -72,7 +73,7 @@ class Source:
     size: int | tuple[int, int] | None = None
     assigned: str = ""  # digest of which image is of which class and split
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> PlainDict:
         """Returns all fields but the loader, as `Facts`."""
         fields = {key: value for key, value in vars(self).items() if key != "load"}
         return fields | {"sizes": dict(self.sizes)}
@@ -87,7 +88,7 @@ class Source:
         def unavailable() -> dict[str, Split]:
             raise FileNotFoundError(f"the images of {facts['name']} are out of reach")
 
-        return Source(**cast(dict[str, Any], facts), load=unavailable)
+        return Source(**cast(PlainDict, facts), load=unavailable)
 
     def image_count(self, split: str) -> int:
         """Returns the number of images in a split."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan
 from scalesearch.data.splits import count_by_class
 from scalesearch.errors import InputError, numbered
+from scalesearch.plain_data import PlainDict
 from scalesearch.typed_json import Natural
 
 NamePair = tuple[str, str]
@@ -84,7 +85,7 @@ class Health:
     images: int
     classes: dict[str, dict[str, int]]  # class → images by split
     splits: dict[str, str]  # split → where it comes from
-    sizes: dict[str, Any]  # width and height: smallest, median, largest
+    sizes: PlainDict  # width and height: smallest, median, largest
     modes: dict[str, int]
     unreadable: list[str]
     reasons: dict[str, str]
@@ -103,12 +104,12 @@ class Health:
     absent: list[str] = field(default_factory=list)  # classes that the data declares but has no image of
     boxes: BoxHealth | None = None  # None unless images have boxes; `classes` then counts boxes
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainDict:
         """Returns the fields as a dictionary."""
         return dict(vars(self))
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> Health:
+    def from_dict(data: PlainDict) -> Health:
         """Builds a `Health` from what `to_dict` returned."""
         return Health(**data)
 
@@ -126,7 +127,7 @@ class Health:
         if (boxes := self.boxes) is None:
             return []
 
-        def some(names):
+        def some(names: Sequence[str]) -> str:
             return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
         is_are = "is", "are"
@@ -170,19 +171,19 @@ class Health:
     def warnings(self) -> list[str]:
         """Returns what a person should look at, one line each, the most serious first."""
 
-        def more(names):
+        def more(names: Sequence[str]) -> str:
             return f" and {len(names) - 3} more" if len(names) > 3 else ""
 
-        def some(names):
+        def some(names: Sequence[str]) -> str:
             return ", ".join(names[:3]) + more(names)
 
-        def pairs(items):
+        def pairs(items: Iterable[tuple[str, str]]) -> str:
             return some([f"{a} = {b}" for a, b in items])
 
-        def many(items, singular, plural):
+        def many(items: Sized, singular: str, plural: str) -> str:
             return f"{len(items):,} {singular if len(items) == 1 else plural}"
 
-        def images(items, singular, plural):
+        def images(items: Sized, singular: str, plural: str) -> str:
             return many(items, f"image {singular}", f"images {plural}")
 
         findings = [
@@ -250,13 +251,13 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], row_splits: Sequence
     """
     names, rows = index.names, np.flatnonzero(scan.readable).tolist()
 
-    def names_of(indices):
+    def names_of(indices: Iterable[int]) -> list[str]:
         return [names[row] for row in indices]
 
     def name_pairs(selection: Iterable[Pair]) -> list[NamePair]:
         return [(names[p.first], names[p.second]) for p in selection]
 
-    def pairs_across(values):
+    def pairs_across(values: Sequence[Any]) -> list[NamePair]:
         return name_pairs([p for p in pairs if values[p.first] != values[p.second]])
 
     by_class = count_by_class(index, row_splits)

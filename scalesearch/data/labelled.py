@@ -150,7 +150,7 @@ def _clean_boxes(images: Sequence[LabelledImage], absent: tuple[str, ...]) -> Tr
                 rows.append((i, clipped))
     boxes = np.array([(b.x, b.y, b.width, b.height) for _, b in rows], np.float64).reshape(-1, 4)
 
-    def unique(names):
+    def unique(names: Iterable[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(names))
 
     return Truth(

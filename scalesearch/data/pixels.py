@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Pixels:
 
     def numpy(self) -> np.ndarray:
         """Returns all images in memory, uint8 `(images, channels, height, width)`."""
-        return self.store[self.rows].transpose(0, 3, 1, 2)
+        return cast(np.ndarray, self.store[self.rows].transpose(0, 3, 1, 2))
 
 
 def store_path(digest: str, size: Sides, channels: int, letterbox: bool = False) -> Path:
@@ -75,7 +76,7 @@ def load_store(index: Index, scan: Scan, size: Sides, channels: int, letterbox: 
     with file_lock(path.with_suffix(".lock")):
         if not path.exists():
             _write_store(index, scan, path, shape, letterbox)
-    return np.load(path, mmap_mode="r")
+    return cast(np.ndarray, np.load(path, mmap_mode="r"))
 
 
 def _write_store(index: Index, scan: Scan, path: Path, shape: tuple[int, int, int, int], letterbox: bool) -> None:
@@ -99,7 +100,7 @@ def _write_store(index: Index, scan: Scan, path: Path, shape: tuple[int, int, in
         description = f"decoding to {height}×{width} ({needed / 1e6:,.0f} MB in {path.parent})"
         size = height, width
 
-        def work(file):
+        def work(file: Path | bytes | np.ndarray) -> np.ndarray:
             return letterbox_image(file, size, channels)[0] if letterbox else center_crop(file, size, channels)
 
         for row, image in zip(rows, map_images(index, rows, work, description), strict=True):

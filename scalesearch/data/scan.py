@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -144,7 +144,7 @@ def _chunks(files: Iterable[File | OSError]) -> Iterator[list[File | OSError]]:
 
 
 def _scan_images(index: Index) -> Scan:
-    def work(file: File) -> tuple:
+    def work(file: File) -> tuple[Any, ...]:
         content = file.tobytes() if isinstance(file, np.ndarray) else file
         assert isinstance(content, bytes)
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -13,6 +13,7 @@ from scalesearch.data.digits import load_digits
 from scalesearch.data.facts import Source, Split
 from scalesearch.errors import InputError, inside, unknown
 from scalesearch.files import cache_folder
+from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import section
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def absolute_source(data: Any, folder: Path = Path()) -> Any:
     return {**spec, "source": str(path)} if isinstance(data, Mapping) else str(path)
 
 
-def source(data: str | Mapping[str, Any], size: int | tuple[int, int] | None = None) -> Source:
+def source(data: str | PlainMapping, size: int | tuple[int, int] | None = None) -> Source:
     """Returns the source that a study's `data` entry names.
 
     Args:
@@ -85,7 +86,7 @@ def source(data: str | Mapping[str, Any], size: int | tuple[int, int] | None = N
         return dataset.source(size or dataset.scan.shorter_side)
 
 
-def registered_source(data: str | Mapping[str, Any]) -> Source | None:
+def registered_source(data: str | PlainMapping) -> Source | None:
     """Returns a source of the table or of an installed package; None for data that is read from files.
 
     Raises `InputError` for options that such a source does not take.
@@ -100,7 +101,7 @@ def registered_source(data: str | Mapping[str, Any]) -> Source | None:
     return replace(entry, mirror=bool(spec.get("mirror", entry.mirror)))
 
 
-def data_set(data: str | Mapping[str, Any]) -> DataSet:
+def data_set(data: str | PlainMapping) -> DataSet:
     """Opens a data set of image files. Raises `InputError` with the nearest name where there is none."""
     from scalesearch.data.dataset import DataConfig, open_data
 

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from scalesearch.data.duplicates import Pair
 from scalesearch.data.index import SPLITS, Index
 from scalesearch.data.scan import Scan
+from scalesearch.plain_data import PlainDict
 
 LEFT_OUT = ""  # unreadable, or a copy of an image that is tested
 
@@ -99,7 +99,7 @@ def describe_changes(path: Path, index: Index, scan: Scan, row_splits: Sequence[
     """Returns in words how the images differ from those listed in a `splits.parquet`; an empty text if they don't."""
     from scalesearch.data.columns import read_parquet
 
-    rows: list[dict[str, Any]] = read_parquet(path)
+    rows: list[PlainDict] = read_parquet(path)
     before = {row["image"]: (row["class"], row["digest"]) for row in rows}
     now = dict(zip(index.names, zip(index.labels, scan.digests)))
     gone, new = before.keys() - now.keys(), now.keys() - before.keys()

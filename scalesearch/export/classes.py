@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, count, pairwise
-from typing import Any
+from typing import Any, cast
 
 from scalesearch.arch import Arch, BlockGraph, Layer, operators as ops
 from scalesearch.network import Arguments, constructor, method
@@ -74,7 +74,7 @@ class BlockInstance:
     layers: list[tuple[Layer, str, Arguments]]  # with the constructor and its arguments; no constructor: a call
 
     @property
-    def topology(self) -> tuple:
+    def topology(self) -> tuple[object, ...]:
         """Returns what must be equal for two blocks to share a class: names, operators and wiring."""
         return (
             self.block.kind,
@@ -119,7 +119,7 @@ class BlockClass:
 
     def __init__(self, name: str, instances: list[BlockInstance]):
         self.name, self.instances = name, instances
-        self.parameters: dict[str, tuple] = {}
+        self.parameters: dict[str, tuple[object, ...]] = {}
         self.columns = [self._column(i, values) for i, values in enumerate(zip(*(x.values() for x in instances)))]
 
     def _labels(self) -> list[tuple[str, str]]:
@@ -138,14 +138,14 @@ class BlockClass:
             labels += [(layer.name, keyword or next(positional)) for keyword, _ in args]
         return labels
 
-    def _column(self, index: int, values: tuple) -> str:
+    def _column(self, index: int, values: tuple[object, ...]) -> str:
         """Returns the source of an argument: a literal if all blocks agree, else a parameter."""
         if len(set(values)) == 1:
             return repr(values[0])
         layer, keyword = self._labels()[index]
         if keyword == "padding":
             for name, kernel in self.parameters.items():
-                if "kernel" in name and values == tuple(k // 2 for k in kernel):
+                if "kernel" in name and values == tuple(cast(int, k) // 2 for k in kernel):
                     return f"{name} // 2"
         for name, existing in self.parameters.items():
             if existing == values:
@@ -154,7 +154,7 @@ class BlockClass:
         self.parameters[name] = values
         return name
 
-    def _name(self, layer: str, keyword: str, values: tuple) -> str:
+    def _name(self, layer: str, keyword: str, values: tuple[object, ...]) -> str:
         widths = [(x.block.in_shape[0], x.block.out_shape[0]) for x in self.instances]
         if values == tuple(cin for cin, _ in widths) and values == tuple(cout for _, cout in widths):
             name = "channels"

@@ -39,7 +39,7 @@ def _instances(graph: Graph) -> list[BlockInstance]:
 
 def _classes(instances: Iterable[BlockInstance]) -> dict[str, BlockClass]:
     """Returns the class of every block by its path; classes of one kind get different names."""
-    by_topology: dict[tuple, list[BlockInstance]] = {}
+    by_topology: dict[tuple[object, ...], list[BlockInstance]] = {}
     for instance in instances:
         by_topology.setdefault(instance.topology, []).append(instance)
     used_names: set[str] = set()

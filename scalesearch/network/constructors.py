@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalesearch.arch import Arch, operators as ops
+from scalesearch.plain_data import PlainDict
 
 Arguments = list[tuple[str, Any]]  # keyword and value; an empty keyword is positional
 ACTIVATIONS = {
@@ -95,7 +96,7 @@ def _batched_dim(dim: int) -> int:
     return dim + 1 if dim >= 0 else dim
 
 
-def method(op: Any) -> tuple[str, tuple, dict[str, Any]] | None:
+def method(op: Any) -> tuple[str, tuple[Any, ...], PlainDict] | None:
     """Returns the tensor method of a stateless operator on one input: name, arguments and keywords.
 
     It is None for an operator that is no such method.

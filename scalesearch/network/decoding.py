@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
 from scalesearch.arch import BOX_VALUES, Arch, expand
 from scalesearch.errors import InputError
+from scalesearch.plain_data import PlainDict
 
 MAX_LOG_SIZE = 10.0  # log of a box's side over its anchor's; clamped here, as larger values overflow
 
@@ -181,7 +181,7 @@ class DecodeCells(Decode):
 DECODERS: dict[str, type[Decode]] = {"yolov8": DecodeDistances, "yolo": DecodeAnchors, "yolov1": DecodeCells}
 
 
-def decoder_call(arch: Arch) -> tuple[type[Decode], dict[str, Any]]:
+def decoder_call(arch: Arch) -> tuple[type[Decode], PlainDict]:
     """Returns the class that decodes the outputs of `arch`, and the arguments of its constructor.
 
     Raises:

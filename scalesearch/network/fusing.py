@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scalesearch.network.modules import Network
 
-_cache: WeakKeyDictionary[Network, tuple[list, Network]] = WeakKeyDictionary()
+_cache: WeakKeyDictionary[Network, tuple[list[Any], Network]] = WeakKeyDictionary()
 
 
 def fused_copy(model: Network) -> Network:
@@ -38,7 +39,7 @@ def _fuse_copy(model: Network) -> Network:
             for node in list(block.graph.nodes):
                 _fuse(block, node)
             block.recompile()
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return cast(Network, model.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
 def _fuse(block: fx.GraphModule, node: fx.Node) -> None:

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from scalesearch.arch import Arch, expand
 from scalesearch.counting import DeviceProfile, features
 from scalesearch.errors import InputError
 from scalesearch.network.modules import build
+from scalesearch.plain_data import PlainDict
 from scalesearch.statistics import spearman
 
 WARM_UP = 3
@@ -156,7 +158,7 @@ def profile(
         batch: Images per forward pass.
         progress: Called with the name of each network before it is measured.
     """
-    blocks: dict[str, dict] = {}
+    blocks: dict[str, PlainDict] = {}
     for arch in archs:
         progress(arch.name)
         _measure_blocks(arch, device, batch, threads, blocks)
@@ -174,16 +176,16 @@ def profile(
     return DeviceProfile(raw.device, threads, batch, blocks, overhead, slope, error, environment)
 
 
-def _measure_blocks(arch: Arch, device: torch.device, batch: int, threads: int, blocks: dict[str, dict]) -> None:
+def _measure_blocks(arch: Arch, device: torch.device, batch: int, threads: int, blocks: dict[str, PlainDict]) -> None:
     """Measures each block not yet in `blocks`, on the maps that it takes in the network, and adds it there."""
     graph = expand(arch)
     unmeasured = {path: block for path, block in graph.blocks() if block.layers and block.digest not in blocks}
     if not unmeasured:
         return
     model, images = _network_and_images(arch, device, batch)
-    block_inputs: dict[str, tuple] = {}
+    block_inputs: dict[str, tuple[Any, ...]] = {}
 
-    def recorder(path):
+    def recorder(path: str) -> Callable[..., Any]:
         return lambda module, inputs: block_inputs.setdefault(path, inputs) and None
 
     hooks = [model.get_submodule(path).register_forward_pre_hook(recorder(path)) for path in unmeasured]

@@ -12,12 +12,13 @@ from torch import nn
 
 from scalesearch.network.decoding import MAX_LOG_SIZE, Decode, decoder
 from scalesearch.network.modules import Network
+from scalesearch.plain_data import PlainDict
 
 BLOCK = 512  # boxes compared with each other at a time
 MAX_CANDIDATES = 30_000  # boxes of an image, highest scores first
 ROUNDS = 32
 # The settings that average precision is measured with, as in other libraries: every class with a score above 0.001.
-AP_SETTINGS: dict[str, Any] = {"confidence": 0.001, "iou": 0.7, "most": 300, "every_class": True}
+AP_SETTINGS: PlainDict = {"confidence": 0.001, "iou": 0.7, "most": 300, "every_class": True}
 TIE_BREAK = 1e-13  # smaller than any difference between two float32 scores
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from scalesearch.arch import Arch, BlockSpec, as_resolution, expand, format_resolution
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.files import save_text
+from scalesearch.plain_data import PlainDict
 
 SHOWN = (
     "kernel",
@@ -51,7 +52,7 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def table(arch: Arch) -> list[dict[str, Any]]:
+def table(arch: Arch) -> list[PlainDict]:
     """A row per stem block, stage and head: operator, input resolution, output channels, layers, stride, params, MACs.
 
     `inputs` are the stages it takes its input from, where that is not the one before.
@@ -79,7 +80,7 @@ def table(arch: Arch) -> list[dict[str, Any]]:
     ]
 
 
-def _stride(block: Any, row: dict[str, Any]) -> int | None:
+def _stride(block: Any, row: PlainDict) -> int | None:
     """How much smaller the map becomes; nothing where it becomes a vector or grows."""
     shape = row["shape"]
     return -(-block.in_shape[-1] // shape[-1]) if len(shape) == 3 and shape[-1] <= block.in_shape[-1] else None
@@ -105,7 +106,7 @@ def write_drawing(arch: Arch, path: Path) -> None:
     save_text(page, path)
 
 
-def _drawn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _drawn(rows: list[PlainDict]) -> Iterator[PlainDict]:
     kinds = list(dict.fromkeys(row["operator"].split()[0] for row in rows))
     most = {key: max(row[key] for row in rows) or 1 for key in ("params", "macs")}
     for i, row in enumerate(rows):
@@ -118,7 +119,7 @@ def _drawn(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _arcs(arch: Arch, rows: list[dict[str, Any]]) -> Iterator[dict[str, float]]:
+def _arcs(arch: Arch, rows: list[PlainDict]) -> Iterator[dict[str, float]]:
     """What feeds what, where it isn't the next row: from the middle of one row to the middle of another."""
     at = {row["stage"]: 27 + 34 * i for i, row in enumerate(rows)}
     ends = [f"stages.{i}" for i in range(len(arch.stages))] + ["head"]
@@ -132,8 +133,8 @@ def _arcs(arch: Arch, rows: list[dict[str, Any]]) -> Iterator[dict[str, float]]:
                 }
 
 
-def _layers(arch: Arch) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def _layers(arch: Arch) -> dict[str, list[PlainDict]]:
+    found: dict[str, list[PlainDict]] = {}
     for row in by_layer(expand(arch)):
         parts = row["name"].split(".")
         found.setdefault(parts[0] if parts[0] == "head" else ".".join(parts[:2]), []).append(row)

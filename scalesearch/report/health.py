@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from scalesearch.data import DataSet, thumbnail_uri
+from scalesearch.plain_data import PlainDict
 
 HERE = Path(__file__).parent
 SHOWN = 24  # thumbnails of each kind
@@ -46,7 +46,7 @@ def _by_class(data: DataSet) -> dict[str, list[str]]:
     return found
 
 
-def _thumbnails(data: DataSet, names: Iterable[str]) -> dict[str, Any]:
+def _thumbnails(data: DataSet, names: Iterable[str]) -> PlainDict:
     row_of = {name: row for row, name in enumerate(data.index.names)}
     rows = sorted({row_of[name] for name in names})
     files = zip(rows, data.index.store.read(rows), strict=True)

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from typing import cast
 
 from scalesearch.arch import expand, sides
 from scalesearch.counting import by_layer, by_stage
@@ -126,7 +127,7 @@ def _tiny_boxes(run: Driver, health: PlainDict | None) -> str:
     largest = [max(sides(t.fidelity["resolution"])) for t in run.log if t.step in members]
 
     def at(side: int) -> int:
-        return counts[min(counts, key=lambda other: abs(other - side))]
+        return cast(int, counts[min(counts, key=lambda other: abs(other - side))])
 
     first = max(sides(run.study.trained.resolution))
     sentence = f"{at(first):,} of {health['boxes']['count']:,} boxes have a side under 8 pixels at {first}"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.files import process_folder, save_text
@@ -99,7 +99,7 @@ class Jobs:
         deadline = time.monotonic() + STARTING
         while True:
             try:
-                return self.client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata)
+                return cast(str, self.client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata))
             except RuntimeError as error:
                 if NOBODY_YET not in str(error) or time.monotonic() > deadline:
                     raise

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
+from typing import cast
 
 from scalesearch.errors import InputError
 from scalesearch.files import process_folder
@@ -78,7 +79,7 @@ class Verification:
     def same_machine(self) -> bool:
         """Whether the run was on a machine of this kind with the same libraries, so that its numbers are the same."""
         try:
-            return plain((self.folder / "summary.json").read_bytes())["environment"] == environment()
+            return cast(bool, plain((self.folder / "summary.json").read_bytes())["environment"] == environment())
         except (OSError, ValueError, KeyError, TypeError):
             return False
 

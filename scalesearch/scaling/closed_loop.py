@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from scalesearch.arch import Arch, format_sides, with_height
+from scalesearch.arch import Arch, Stage, format_sides, with_height
 from scalesearch.counting import cost, cost_or_none
 from scalesearch.errors import InputError, shown, unknown
 from scalesearch.scaling.multipliers import (
@@ -49,7 +49,7 @@ class Shares(NamedTuple):
 
     def group_multiplier(self, factor: float = 2.0) -> float:
         """Returns the multiplier of the group width."""
-        return factor ** (self.group / 2)
+        return cast(float, factor ** (self.group / 2))
 
     @classmethod
     def from_coefficients(cls, alpha: float, beta: float, gamma: float) -> Shares:
@@ -273,7 +273,7 @@ def _depth_lists(base: Arch, shares: Shares, factor: float, candidates: list[Sca
         return
     free_stages = [i for i, stage in enumerate(base.stages) if is_repeatable(stage)]
 
-    def deeper(i):
+    def deeper(i: int) -> tuple[Stage, ...]:
         return tuple(replace(s, depth=s.depth + (i == j)) for j, s in enumerate(base.stages))
 
     macs_per_layer = {i: cost(base.with_(stages=deeper(i))).macs - cost(base).macs for i in free_stages}
@@ -299,7 +299,7 @@ def _depth_lists(base: Arch, shares: Shares, factor: float, candidates: list[Sca
     sign = 1 if factor >= 1 else -1
     depth_changes = itertools.islice(changes(free_stages, abs(macs_change)), MOST_LISTS)
 
-    def distance(change):
+    def distance(change: Sequence[int]) -> float:
         return abs(sum(n * macs_per_layer[i] for i, n in zip(free_stages, change)) - abs(macs_change))
 
     for change in heapq.nsmallest(NEAREST_LISTS, depth_changes, key=distance):
@@ -323,7 +323,7 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     """Returns `arch` after one step of one move; None where the result would be impossible."""
     kind, i = move
 
-    def shift_width(width):
+    def shift_width(width: int) -> int:
         return width + direction * QUANTUM
 
     if kind == "resolution":

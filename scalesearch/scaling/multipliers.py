@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from scalesearch.arch import (
     Arch,
@@ -17,6 +18,7 @@ from scalesearch.arch import (
     without_valid_padding,
 )
 from scalesearch.errors import InputError, shown
+from scalesearch.signature import Field
 
 MOST_FACTOR = 4096
 QUANTUM = 8  # channels come in multiples of this
@@ -83,7 +85,7 @@ def scale(
     if most_width is not None:
         uncapped = scale(arch, depth=depth, width=width, resolution=resolution, keep=keep)
 
-        def cap_widths(spec):
+        def cap_widths(spec: BlockSpec) -> BlockSpec:
             return with_widths(spec, lambda w: min(w, most_width))
 
         return uncapped.with_(stages=tuple(replace(s, block=cap_widths(s.block)) for s in uncapped.stages))
@@ -182,7 +184,7 @@ def resolution_step(arch: Arch) -> int:
 def with_widths(spec: BlockSpec, change: Callable[[int], int], axis: str = "width") -> BlockSpec:
     """Returns `spec` with `change` applied to every whole number that scales along `axis` (`width` or `depth`)."""
 
-    def scales(field, value):
+    def scales(field: Field, value: object) -> TypeGuard[int]:
         return field.rule.scales == axis and isinstance(value, int) and not isinstance(value, bool)
 
     return map_arguments(spec, lambda field, value: change(value) if scales(field, value) else value)

@@ -14,6 +14,8 @@ from scalesearch.errors import InputError
 from scalesearch.scaling.closed_loop import ScaledArch, Shares, scale_rounding_total, scale_to
 from scalesearch.scaling.multipliers import has_groups, resolution_step, width_step, widths
 
+Point = tuple[tuple[str, float], ...]  # exponents of the axes by name, or rounded
+
 Decisions = dict[str, float]
 
 
@@ -35,7 +37,7 @@ class ScalingSpace:
         self.base, self.factor, self.tolerance = base, factor, tolerance
         self.target = round(cost(base).macs * factor)
         self.axes = ("depth", "width", "resolution", *(("group",) if has_groups(base) else ()))
-        self._cache: dict[tuple, ScaledArch] = {}
+        self._cache: dict[Point, ScaledArch] = {}
 
     @cached_property
     def networks(self) -> dict[str, Decisions]:
@@ -46,12 +48,12 @@ class ScalingSpace:
         return {digest: dict(point) for point, (digest, _) in self._rounded_points.items()}
 
     @cached_property
-    def _rounded_points(self) -> dict[tuple, tuple[str, ScaledArch]]:
+    def _rounded_points(self) -> dict[Point, tuple[str, ScaledArch]]:
         """Returns the digest and the network of every point in `networks`, by its decisions."""
-        points: dict[tuple, tuple[str, ScaledArch]] = {}
+        points: dict[Point, tuple[str, ScaledArch]] = {}
         seen: set[str] = set()
 
-        def exponent(multiplier):
+        def exponent(multiplier: float) -> float:
             return round(log(multiplier, self.factor), 6)
 
         for alpha, beta, group in self._depths_and_widths():
@@ -91,7 +93,7 @@ class ScalingSpace:
         inner_repeats = [n for stage in self.base.stages if isinstance(n := stage.block.get("repeats", 1), int)]
         depth_gaps = {abs(a - b) for a, b in itertools.combinations(depths, 2)} - {0}
 
-        def steps(n, offset):
+        def steps(n: int, offset: float) -> Iterator[float]:
             return ((k + offset) / n for k in range(n, int(n * self.factor) + 1))
 
         edges = {
@@ -103,7 +105,7 @@ class ScalingSpace:
         inner = sorted(e for e in edges if 1 <= e <= self.factor)
         candidates = sorted([*inner, *((a + b) / 2 for a, b in itertools.pairwise(inner))])
 
-        def layers(alpha):
+        def layers(alpha: float) -> list[tuple[int, int]]:
             return [
                 (s.depth, s.block.get("repeats", 1)) for s in scale_rounding_total(self.base, alpha, 1.0, 1.0).stages
             ]
@@ -125,10 +127,10 @@ class ScalingSpace:
         sizes = range(side, max_side + 1, step)
         scaled = scale_rounding_total(self.base, alpha, beta, 1.0, group)
 
-        def arch_at(size):
+        def arch_at(size: int) -> Arch:
             return scaled.with_(resolution=with_height(self.base.resolution, size, step))
 
-        def macs(size):
+        def macs(size: int) -> int:
             return c.macs if (c := cost_or_none(arch_at(size))) else -1
 
         for size in sizes[bisect_left(sizes, low, key=macs) :]:
@@ -175,7 +177,7 @@ class ScalingSpace:
         return dict(zip(self.axes, exponents))
 
 
-def _key(decisions: Decisions) -> tuple:
+def _key(decisions: Decisions) -> Point:
     return tuple(sorted(decisions.items()))
 
 

@@ -7,11 +7,11 @@ the past for every proposal, so that a sampler is a function of the past like an
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.searchers.problem import Decisions, Past, Problem, values
 from scalesearch.space import Choice, Domain, IntRange
 
@@ -28,7 +28,7 @@ INFEASIBLE = "infeasible"
 MakeSampler: TypeAlias = "Callable[[int], BaseSampler]"  # by its seed
 
 
-def quiet_optuna() -> ModuleType:
+def quiet_optuna() -> Any:
     """Returns the optuna module, its logging turned down to errors, its warnings of experimental interfaces off."""
     import optuna
 
@@ -39,16 +39,13 @@ def quiet_optuna() -> ModuleType:
 
 def distribution(domain: Domain, ordered: bool = False) -> BaseDistribution:
     """Returns Optuna's distribution of a domain; with `ordered`, a choice is the index of its option."""
-    optuna = quiet_optuna()
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
     if isinstance(domain, Choice):
-        if ordered:
-            return optuna.distributions.IntDistribution(0, len(domain.options) - 1)
-        return optuna.distributions.CategoricalDistribution(domain.options)
+        return IntDistribution(0, len(domain.options) - 1) if ordered else CategoricalDistribution(domain.options)
     if isinstance(domain, IntRange):
-        return optuna.distributions.IntDistribution(
-            domain.values[0], domain.values[-1], step=domain.step, log=domain.log
-        )
-    return optuna.distributions.FloatDistribution(domain.low, domain.high, step=domain.step, log=domain.log)
+        return IntDistribution(domain.values[0], domain.values[-1], step=domain.step, log=domain.log)
+    return FloatDistribution(domain.low, domain.high, step=domain.step, log=domain.log)
 
 
 def _suggest(trial: Trial, name: str, domain: Domain, ordered: bool) -> Any:
@@ -71,12 +68,12 @@ def _distribution(problem: Problem, name: str, ordered: bool) -> BaseDistributio
 
 def frozen_trial(
     problem: Problem,
-    decisions: Mapping[str, Any],
+    decisions: PlainMapping,
     objectives: Sequence[float] | None,
     state: str,
     ordered: bool = False,
-    system_attrs: dict[str, Any] | None = None,
-    user_attrs: dict[str, Any] | None = None,
+    system_attrs: PlainDict | None = None,
+    user_attrs: PlainDict | None = None,
 ) -> FrozenTrial:
     """Returns a trial as Optuna has it.
 
@@ -114,38 +111,39 @@ def directions(problem: Problem) -> list[str]:
 
 def tpe(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Tree-structured Parzen estimator (Bergstra et al. 2011; with several objectives Ozaki et al. 2022)."""
+    from optuna.samplers import TPESampler
 
-    def sampler(seed: int) -> BaseSampler:
-        return quiet_optuna().samplers.TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
-
-    return _proposals(problem, past, rng, sampler)
+    return _proposals(
+        problem, past, rng, lambda seed: TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
+    )
 
 
 def gp(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Optuna's Gaussian process with expected (hypervolume) improvement."""
+    from optuna.samplers import GPSampler
 
     def sampler(seed: int) -> BaseSampler:
-        return quiet_optuna().samplers.GPSampler(seed=seed, n_startup_trials=START, deterministic_objective=False)
+        return GPSampler(seed=seed, n_startup_trials=START, deterministic_objective=False)
 
     return _proposals(problem, past, rng, sampler, misses=3)  # each costs a fit
 
 
 def nsga2(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """NSGA-II (Deb et al. 2002); every `POPULATION` results are a generation."""
+    from optuna.samplers import NSGAIISampler
 
     def sampler(seed: int) -> BaseSampler:
-        return quiet_optuna().samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+        return NSGAIISampler(population_size=POPULATION, seed=seed)
 
     return _proposals(problem, past, rng, sampler, generation_key="NSGAIISampler:generation")
 
 
 def cmaes(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """CMA-ES (Hansen & Ostermeier 2001); options are numbered in their order, `GENERATION` results a generation."""
+    from optuna.samplers import CmaEsSampler
 
     def sampler(seed: int) -> BaseSampler:
-        return quiet_optuna().samplers.CmaEsSampler(
-            seed=seed, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False
-        )
+        return CmaEsSampler(seed=seed, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False)
 
     return _proposals(problem, past, rng, sampler, ordered=True, annotate=_with_cmaes_state)
 
@@ -158,7 +156,7 @@ def _with_cmaes_state(study: Study, trials: list[FrozenTrial]) -> list[FrozenTri
     generation.
     """
     annotated: list[FrozenTrial] = []
-    attributes: dict[str, Any] = {}
+    attributes: PlainDict = {}
     complete = [t for t in trials if t.state.name == "COMPLETE"]
     for start in range(0, len(complete), GENERATION):
         generation = complete[start : start + GENERATION]
@@ -172,7 +170,7 @@ def _with_cmaes_state(study: Study, trials: list[FrozenTrial]) -> list[FrozenTri
     return annotated
 
 
-def _sampler_attributes(study: Study, trials: list[FrozenTrial]) -> dict[str, Any]:
+def _sampler_attributes(study: Study, trials: list[FrozenTrial]) -> PlainDict:
     """Returns what the sampler notes on a trial that it is asked for when `trials` are known."""
     scratch = quiet_optuna().create_study(sampler=study.sampler, direction="maximize")
     for trial in trials:

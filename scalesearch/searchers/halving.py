@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from scalesearch.errors import InputError, inside, shown, unknown
+from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import Count, Rule, section
 from scalesearch.statistics import sort_keys
 
@@ -48,7 +49,7 @@ class Scheduler:
         return next(i for i, upto in enumerate(itertools.accumulate(brackets)) if place < upto)
 
 
-def scheduler_of(value: Scheduler | Mapping[str, Any] | str | None) -> Scheduler:
+def scheduler_of(value: Scheduler | PlainMapping | str | None) -> Scheduler:
     """The scheduler that `{"with": "asha", "eta": 3}` names. Raises `InputError` at `scheduler` for none."""
     if isinstance(value, str):
         value = {"with": value}

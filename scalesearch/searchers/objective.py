@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from scalesearch.budget import budget_from_dict, reference_quantities
 from scalesearch.errors import InputError, WorkFailed, inside
+from scalesearch.plain_data import PlainMapping
 from scalesearch.scaling import ScalingSpace
 from scalesearch.searchers.evaluators import Function, column
 from scalesearch.searchers.halving import Scheduler, scheduler_of
@@ -117,10 +118,10 @@ def search(
     *,
     trials: int,
     with_: str = DEFAULT,
-    budget: Mapping[str, Any] | None = None,
+    budget: PlainMapping | None = None,
     objectives: Sequence[str] = (),
     seed: int = 0,
-    scheduler: Scheduler | Mapping[str, Any] | str | None = None,
+    scheduler: Scheduler | PlainMapping | str | None = None,
     epochs: int = 1,
     log: str | Path | None = None,
     observer: Callable[[Result], None] = lambda result: None,
@@ -180,7 +181,7 @@ def _numbers(*, trials: Count, epochs: Count) -> None:
     """The whole numbers of a search."""
 
 
-def _problem(space: Space | ScalingSpace | Problem, budget: Mapping[str, Any], objectives: tuple[str, ...]) -> Problem:
+def _problem(space: Space | ScalingSpace | Problem, budget: PlainMapping, objectives: tuple[str, ...]) -> Problem:
     if isinstance(space, Space):
         bounds = budget_from_dict(budget)
         with inside("objectives"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
+from typing import cast
 
 import numpy as np
 from scipy.stats import norm
@@ -108,7 +109,7 @@ class _Acquisition:
         found = np.interp(y, self._ranked, self._scores)
         slope = (self._scores[-1] - self._scores[0]) / (self._ranked[-1] - self._ranked[0])
         beyond = np.maximum(y - self._ranked[-1], 0) + np.minimum(y - self._ranked[0], 0)
-        return found + slope * beyond
+        return cast(np.ndarray, found + slope * beyond)
 
     def of_pool(self) -> np.ndarray:
         """Of all networks of the view's pool."""
@@ -137,7 +138,7 @@ class _Acquisition:
         if confidence is not None:
             return mean + confidence * deviation
         u = (mean - self.surrogate.best) / deviation
-        return deviation * (u * norm.cdf(u) + norm.pdf(u))
+        return cast(np.ndarray, deviation * (u * norm.cdf(u) + norm.pdf(u)))
 
     def _gain_of_area(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
         """Gain of hypervolume: over every step of the front at higher cost, what is above the step times its width."""
@@ -158,4 +159,4 @@ class _Acquisition:
         no_dearer = (-front[None, :, 1:] <= costs[:, None]).all(2)
         level = np.where(no_dearer, front[:, 0], self.worst).max(1)
         room = np.prod(np.maximum(0.01, (self.dearest - costs) / np.maximum(self.dearest - self.cheapest, 1e-30)), 1)
-        return room[:, None] * np.maximum(0, possible - level[:, None])
+        return cast(np.ndarray, room[:, None] * np.maximum(0, possible - level[:, None]))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.space import check_decisions
 from scalesearch.statistics import sort_keys
 
-Decisions = dict[str, Any]
+Decisions = PlainDict
 
 
 class Problem:
@@ -24,9 +25,9 @@ class Problem:
     beside the score, `memory` is where a searcher keeps what it could work out again.
     """
 
-    decisions: Mapping[str, Any]
+    decisions: PlainMapping
     objectives: tuple[str, ...] = ()
-    memory: dict[str, Any]
+    memory: PlainDict
 
     @property
     def digest(self) -> str:

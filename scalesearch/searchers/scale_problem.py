@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import cast
 
 from scalesearch.arch import Arch, expand
 from scalesearch.budget import Budget
 from scalesearch.counting import cost
+from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import PRESETS, ScalingSpace
 from scalesearch.searchers.problem import Problem
 from scalesearch.space import Decision, Decisions, FloatRange
@@ -36,7 +37,7 @@ class ScaleProblem(Problem):
     ):
         self.space, self.presets, self.budget = space, presets, budget or Budget()
         self.decisions = {name: Decision(name, FloatRange(0.0, 1.0), ((name, ()),)) for name in space.axes}
-        self.memory: dict[str, Any] = {}
+        self.memory: PlainDict = {}
         self.objectives = tuple(objectives)
 
     @property
@@ -70,7 +71,7 @@ class ScaleProblem(Problem):
         return self.always | others
 
     @cached_property
-    def _names(self) -> dict[tuple, str]:
+    def _names(self) -> dict[tuple[tuple[str, float], ...], str]:
         return {tuple(sorted(d.items())): name for name, d in self.networks.items()}
 
     @cached_property
@@ -83,8 +84,8 @@ class ScaleProblem(Problem):
     def snapped(self, decisions: Decisions) -> Decisions:
         """The nearest of the distinct networks' points."""
 
-        def apart(d):
-            return sum((d[name] - decisions[name]) ** 2 for name in d)
+        def apart(d: Decisions) -> float:
+            return cast(float, sum((d[name] - decisions[name]) ** 2 for name in d))
 
         return min(self.listed, key=apart) if self.listed else decisions
 
@@ -95,8 +96,8 @@ class ScaleProblem(Problem):
         return self.snapped({name: share + rng.gauss(0, 0.15) for name, share in decisions.items()})
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
-        def apart(d):
-            return sum((d[name] - decisions[name]) ** 2 for name in d)
+        def apart(d: Decisions) -> float:
+            return cast(float, sum((d[name] - decisions[name]) ** 2 for name in d))
 
         yield from sorted((d for d in self.listed if d != decisions), key=apart)[:6]
 

@@ -6,13 +6,13 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Any
 
 import numpy as np
 
 from scalesearch.arch import Arch, expand
 from scalesearch.budget import Budget, Feasible, quantity_of
 from scalesearch.counting import cost
+from scalesearch.plain_data import PlainDict
 from scalesearch.searchers.problem import Problem
 from scalesearch.space import Decisions, FloatRange, Space
 
@@ -30,9 +30,9 @@ class SpaceProblem(Problem):
     def __init__(self, space: Space, budget: Budget, objectives: Sequence[str] = ()):
         self.space, self.budget, self.objectives, self.decisions = space, budget, tuple(objectives), space.decisions
         self.feasible = Feasible(space, budget)
-        self.memory: dict[str, Any] = {}
-        self._identities: dict[tuple, str | None] = {}
-        self._costs: dict[tuple, tuple[float, ...]] = {}
+        self.memory: PlainDict = {}
+        self._identities: dict[tuple[object, ...], str | None] = {}
+        self._costs: dict[tuple[object, ...], tuple[float, ...]] = {}
         self._hints: tuple[np.ndarray, np.ndarray] | None = None
 
     @property

@@ -11,7 +11,7 @@ import itertools
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -58,7 +58,7 @@ class Encoded:
 
 def gaussian_scores(scores: np.ndarray) -> np.ndarray:
     """Scores as quantiles of a normal distribution by their rank: outliers and the scale of the score don't matter."""
-    return norm.ppf((rankdata(scores) - 0.5) / len(scores))
+    return cast(np.ndarray, norm.ppf((rankdata(scores) - 0.5) / len(scores)))
 
 
 class Surrogate:
@@ -136,7 +136,7 @@ class Surrogate:
         found = amplitudes[0] * np.exp(shared - weights.sum())
         for amplitude, (x, xx), (y, yy) in zip(amplitudes[1:], self.scaled(a), scaled_b or self.scaled(b)):
             found += amplitude * np.exp(-np.maximum(xx[:, None] + yy[None] - 2 * x @ y.T, 0))
-        return found
+        return cast(np.ndarray, found)
 
     @property
     def noise(self) -> float:
@@ -207,7 +207,7 @@ class PoolPredictions:
         self.factor[row, row] = np.sqrt(max(along[row] + surrogate.noise - left @ left, JITTER))
         own = surrogate.kernel(new, self.pool, self.scaled)[0] - left @ self.explained[:row]
         self.explained[row] = own / self.factor[row, row]
-        return self.explained[row]
+        return cast(np.ndarray, self.explained[row])
 
 
 def _even_pick(y: np.ndarray, most: int) -> np.ndarray:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from scalesearch.budget import Bound, Budget
 from scalesearch.errors import InputError, nearest, shown, unknown
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.searchers.problem import Problem
 from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.tables import Table, comparable, plain
@@ -50,7 +51,7 @@ class TableProblem(Problem):
     numbers: Sequence[str] = ()
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     same: str | None = None
-    memory: dict[str, Any] = field(default_factory=dict, repr=False)
+    memory: PlainDict = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         table = self.table = self.table.by_network(self.keys, "decisions")
@@ -73,7 +74,7 @@ class TableProblem(Problem):
         for name, bound in self.bounds.items():
             counted = table.column(name, f"budget.{name}")
             inside &= (counted >= bound.low) & (counted <= bound.high)
-        self.row_of: dict[tuple, int] = {}
+        self.row_of: dict[tuple[object, ...], int] = {}
         for row, key in enumerate(zip(*self._values.values())):
             self.row_of.setdefault(key, row)
         self._inside = inside
@@ -235,7 +236,7 @@ class SpaceTableProblem(SpaceProblem):
         table = table.by_network(list(space.decisions), "table.file")
         columns = table.decisions(list(space.decisions), "table.file")
         self.table, self.score = table, score
-        self._rows: dict[tuple, int] = {}
+        self._rows: dict[tuple[object, ...], int] = {}
         for row, key in enumerate(zip(*columns.values(), strict=True)):
             self._rows.setdefault(tuple(map(comparable, key)), row)
         self._scores = table.column(score, "table.score")
@@ -245,7 +246,7 @@ class SpaceTableProblem(SpaceProblem):
         table = repr(list(self._rows)).encode() + self._scores.tobytes()
         return hashlib.sha256(super().digest.encode() + table).hexdigest()[:16]
 
-    def row(self, decisions: Mapping[str, Any]) -> int:
+    def row(self, decisions: PlainMapping) -> int:
         """Raises `KeyError` where the table lacks the network."""
         key = tuple(comparable(decisions.get(name)) for name in self.decisions)
         if key not in self._rows:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Table:
         values = self.columns[name]
         if values.dtype.kind not in "biuf":
             raise InputError(f'column "{name}" of {self.path} holds no numbers', place)
-        return values.astype(float).reshape(len(values), -1).mean(1)
+        return cast(np.ndarray, values.astype(float).reshape(len(values), -1).mean(1))
 
     def by_network(self, names: Sequence[str], place: str) -> Table:
         """The table with one row for each network that these decisions make: the mean of its rows, of a column that is
@@ -57,7 +57,7 @@ class Table:
                 place,
             )
         keys = list(zip(*([comparable(v) for v in column] for column in self.decisions(names, place).values())))
-        number: dict[tuple, int] = {}
+        number: dict[tuple[object, ...], int] = {}
         group = np.array([number.setdefault(key, len(number)) for key in keys])
         if len(number) == len(group):
             return self
@@ -82,9 +82,9 @@ class Table:
         rows, networks = numbered(self.repeats.sum(), "row"), numbered(len(self), "network")
         return f"{rows} of {networks}, {each} for each; their means are searched"
 
-    def decisions(self, names: Sequence[str], place: str) -> dict[str, list]:
+    def decisions(self, names: Sequence[str], place: str) -> dict[str, list[Any]]:
         """Per decision its value in every row; an array with several entries per row is several decisions."""
-        found: dict[str, list] = {}
+        found: dict[str, list[Any]] = {}
         for name in names:
             if name not in self.columns:
                 raise InputError(unknown("column", name, self.columns), place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class View:
         self.alike = _same_options(self.domains)
         self.ordered = {name: _places(domain) for name, domain in self.domains.items() if _is_ordered(domain)}
         self.surrogate: tuple[list[tuple[Decisions, float]], Surrogate | None] = [], None  # and what it is fitted to
-        self._rows: dict[str, tuple] = {}
+        self._rows: dict[str, tuple[list[int], list[float], tuple[float, ...]]] = {}
         self._near: dict[str, dict[str, Decisions]] = {}
         self._known: tuple[list[Decisions], Encoded | None] = [], None
         self._tried: tuple[list[Decisions], set[str]] = [], set()
@@ -60,7 +60,7 @@ class View:
         """The view of a problem, made once."""
         if "view" not in problem.memory:
             problem.memory["view"] = cls(problem)
-        return problem.memory["view"]
+        return cast(View, problem.memory["view"])
 
     @staticmethod
     def key(decisions: Decisions) -> str:
@@ -156,7 +156,7 @@ class View:
             return 0.5
         domain = self.domains[name]
         if domain.values is None:
-            return (decisions[name] - domain.low) / (domain.high - domain.low)
+            return cast(float, (decisions[name] - domain.low) / (domain.high - domain.low))
         return self.ordered[name].get(decisions[name], 0.5)
 
     def _groups(self, width: int) -> list[np.ndarray]:
@@ -171,9 +171,9 @@ def _goes_on(before: Sequence[Decisions], now: Sequence[Decisions]) -> bool:
     return len(before) <= len(now) and all(map(operator.is_, before, now))
 
 
-def _same_options(domains: Mapping[str, Domain]) -> list[tuple[list[str], tuple]]:
+def _same_options(domains: Mapping[str, Domain]) -> list[tuple[list[str], tuple[Any, ...]]]:
     """Three decisions or more that offer the same options: how often each is chosen may matter more than where."""
-    found: dict[tuple, list[str]] = {}
+    found: dict[tuple[Any, ...], list[str]] = {}
     for name, domain in domains.items():
         if isinstance(domain, Choice) and len(domain.options) > 1:
             found.setdefault(domain.options, []).append(name)

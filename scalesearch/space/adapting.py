@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from scalesearch.arch import (
     BLOCKS,
@@ -59,13 +59,13 @@ def _stride(unit: Any) -> int:
             "is open; a space is adapted to the images' size by its strides, so they must be fixed",
             f"{unit.path}.stride",
         )
-    return stride
+    return cast(int, stride)
 
 
 def _without_valid_padding(unit: Any) -> Any:
     """Replaces a fixed padding of 0 by the default, as `arch.without_valid_padding` does for a network."""
 
-    def is_kept(name, leaf):
+    def is_kept(name: str, leaf: Any) -> bool:
         return name.split(".")[-1] != "padding" or leaf != 0 or isinstance(leaf, bool)
 
     blocks = {

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalesearch.errors import InputError, nearest, shown
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.space.domains import Condition, Domain, FloatRange, OpenLeaf, Tie, contains
 
-Decisions = dict[str, Any]
+Decisions = PlainDict
 Leaf = Any  # a value, an `Open` or a `Tie`
 
 
@@ -77,7 +78,7 @@ class Decision:
     domain: Domain
     places: tuple[tuple[str, tuple[Condition, ...]], ...]
 
-    def exists(self, decisions: Mapping[str, Any]) -> bool:
+    def exists(self, decisions: PlainMapping) -> bool:
         """Returns whether at least one of its leaves is open under `decisions`."""
         return any(
             all(decisions.get(key) in allowed and key in decisions for key, allowed in conditions)
@@ -90,7 +91,7 @@ class Decision:
         return {key for _, conditions in self.places for key, _ in conditions}
 
 
-def check_decisions(space_decisions: Mapping[str, Decision], decisions: Mapping[str, Any]) -> None:
+def check_decisions(space_decisions: Mapping[str, Decision], decisions: PlainMapping) -> None:
     """Checks `decisions` against the decisions of a space.
 
     Raises:
@@ -119,7 +120,7 @@ def resolve_decisions(leaves: Sequence[tuple[str, Leaf, tuple[Condition, ...]]])
     """
     keys = _decision_names({path: leaf for path, leaf, _ in leaves})
     domains: dict[str, Domain] = {}
-    places: dict[str, list] = {}
+    places: dict[str, list[Any]] = {}
     for path, leaf, conditions in leaves:
         if not isinstance(leaf, (OpenLeaf, Tie)):
             continue
@@ -208,7 +209,7 @@ def _order_by_dependency(decisions: Mapping[str, Decision]) -> dict[str, Decisio
 def may_coincide(a: Unit, b: Unit) -> bool:
     """Returns whether two stages can be equal: they share a block, and each of its leaves has a value in common."""
 
-    def values(leaf: Leaf) -> set | None:
+    def values(leaf: Leaf) -> set[Any] | None:
         if isinstance(leaf, Tie):
             return None
         if isinstance(leaf, OpenLeaf):

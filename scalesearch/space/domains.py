@@ -8,6 +8,7 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
+from scalesearch.plain_data import PlainDict
 from scalesearch.signature import Field
 
 
@@ -103,7 +104,7 @@ def first_value(domain: Domain) -> Any:
     return domain.low if isinstance(domain, FloatRange) else domain.values[0]
 
 
-def _adjacent_values(values: tuple, value: Any) -> tuple:
+def _adjacent_values(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     i = values.index(value)
     return values[max(0, i - 1) : i] + values[i + 1 : i + 2]
 
@@ -167,7 +168,7 @@ class Tie:
     field: Field | None = field(default=None, compare=False)
 
 
-def choice(*options: Any, name: str | None = None, when: dict[str, Any] | None = None, otherwise: Any = None) -> dict:
+def choice(*options: Any, name: str | None = None, when: PlainDict | None = None, otherwise: Any = None) -> PlainDict:
     """Returns `{choice: […]}`, an open leaf for a space written in Python.
 
     Args:
@@ -186,9 +187,9 @@ def span(
     log: bool = False,
     *,
     name: str | None = None,
-    when: dict[str, Any] | None = None,
+    when: PlainDict | None = None,
     otherwise: Any = None,
-) -> dict:
+) -> PlainDict:
     """Returns `{range: [low, high]}`, an open leaf for a space written in Python.
 
     Args:
@@ -200,12 +201,12 @@ def span(
         when: Decisions and their value, or list of values, under which the leaf is open.
         otherwise: The leaf's value where `when` does not hold; by default that of the block's argument.
     """
-    leaf: dict[str, Any] = {"range": [low, high]}
+    leaf: PlainDict = {"range": [low, high]}
     leaf |= {"step": step} if step is not None else {}
     leaf |= {"log": True} if log else {}
     return _leaf(leaf, name, when, otherwise)
 
 
-def _leaf(leaf: dict, name: str | None, when: dict[str, Any] | None, otherwise: Any) -> dict:
+def _leaf(leaf: PlainDict, name: str | None, when: PlainDict | None, otherwise: Any) -> PlainDict:
     extra = {"name": name, "when": when, "else": otherwise}
     return leaf | {key: value for key, value in extra.items() if value is not None}

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from scalesearch.arch import allowed_blocks, block_fields, is_branches
+from scalesearch.plain_data import PlainDict
 from scalesearch.signature import REQUIRED, Field, fields_of, json_schema
 from scalesearch.space.schema import auxiliary_keys, settings_keys, stage_keys
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 LEAF_OPTIONS = {"name": {"type": "string"}, "when": {"type": "object", "minProperties": 1}, "else": True}
 NUMBER = {"anyOf": [{"type": "number"}, {"type": "string"}]}
-Schema = dict[str, Any]
+Schema = PlainDict
 
 
 def object_schema(properties: Schema, required: list[str], **more: Any) -> Schema:
@@ -74,7 +75,7 @@ class _SchemaBuilder:
         """Returns, by name, the schema of the arguments of every block that may stand in `part`."""
         inner = "branch" if part == "stages" else part
 
-        def make(kind):
+        def make(kind: str) -> Callable[[], Schema]:
             return lambda: self.arguments(block_fields(kind, part))
 
         return {kind: self.define(f"{inner}.{kind}", make(kind)) for kind in allowed_blocks(part)}

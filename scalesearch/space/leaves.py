@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from scalesearch.errors import InputError, inside, nearest, shown
+from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import REQUIRED, Field
 from scalesearch.space.decisions import Leaf
 from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, OpenLeaf, Tie
@@ -66,7 +66,7 @@ def _check(field: Field, value: Any, place: str = "") -> Any:
         raise InputError(error.message, place) from None
 
 
-def _parse_choice(value: Mapping[str, Any], field: Field) -> Domain:
+def _parse_choice(value: PlainMapping, field: Field) -> Domain:
     options = value["choice"]
     if not isinstance(options, list) or not options:
         raise InputError(f"takes a list of at least one option, got {shown(options)}", "choice")
@@ -79,7 +79,7 @@ def _parse_choice(value: Mapping[str, Any], field: Field) -> Domain:
     return Choice(values)
 
 
-def _parse_range(value: Mapping[str, Any], field: Field) -> Domain:
+def _parse_range(value: PlainMapping, field: Field) -> Domain:
     bounds = value["range"]
     if not isinstance(bounds, list) or len(bounds) != 2:
         raise InputError(f"takes [low, high], got {shown(bounds)}", "range")
@@ -124,13 +124,13 @@ def _check_step_reaches_high(low: float, high: float, step: float | None) -> Non
         )
 
 
-def _parse_conditions(when: Any) -> tuple:
+def _parse_conditions(when: Any) -> tuple[Any, ...]:
     if not isinstance(when, dict) or not when or [] in when.values():
         raise InputError("takes a mapping from a decision to its value or values", "when")
     return tuple((str(key), tuple(v) if isinstance(v, list) else (v,)) for key, v in when.items())
 
 
-def _parse_otherwise(value: Mapping[str, Any], field: Field) -> Any:
+def _parse_otherwise(value: PlainMapping, field: Field) -> Any:
     if "else" in value:
         return _check(field, value["else"], "else")
     if field.default is REQUIRED:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, leaf_value
+from scalesearch.plain_data import PlainDict, PlainMapping
 
 
-def layouts(units: Iterable[Any], arch: Arch) -> Iterator[dict[str, Any]]:
+def layouts(units: Iterable[Any], arch: Arch) -> Iterator[PlainDict]:
     """Yields the ways to assign the parts of `arch` to units: by unit path the part, or None for an absent stage.
 
     Ways that use the earliest optional stages come first.
     """
     stages = [u for u in units if u.part == "stages"]
-    fixed: dict[str, Any] = {}
+    fixed: PlainDict = {}
     for part, specs in (("stem", arch.stem), ("head", (arch.head,)), ("auxiliary", arch.auxiliary)):
         places = [u.path for u in units if u.part == part]
         if len(places) != len(specs):
             return
         fixed |= zip(places, specs)
 
-    def lay_out(u: int, s: int) -> Iterator[dict[str, Any]]:
+    def lay_out(u: int, s: int) -> Iterator[PlainDict]:
         if len(stages) - u < len(arch.stages) - s:
             return
         if u == len(stages):
@@ -40,7 +41,7 @@ def spec_of(part: Stage | Auxiliary | BlockSpec) -> BlockSpec:
     return part if isinstance(part, BlockSpec) else part.block
 
 
-def read_leaf(path: str, layout: Mapping[str, Any], arch: Arch) -> Any:
+def read_leaf(path: str, layout: PlainMapping, arch: Arch) -> Any:
     """Returns the value that `arch` has at the leaf `path`; None where it has no such leaf.
 
     `layout` assigns parts to units, as `layouts` yields it.

@@ -6,7 +6,6 @@ An arch is a space with nothing left open.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal
 from scalesearch import yamlfile
 from scalesearch.arch import Arch, allowed_blocks, block_fields, is_branches
 from scalesearch.errors import InputError, inside, nearest, shown
+from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import (
     REQUIRED,
     Count,
@@ -60,7 +60,7 @@ def auxiliary_keys(*, after: Natural, weight: Ratio = 0.3) -> None:
     """Declares the YAML keys of an auxiliary head beside its block."""
 
 
-def space_from_dict(data: Mapping[str, Any]) -> Space:
+def space_from_dict(data: PlainMapping) -> Space:
     """Returns the space that `data` describes.
 
     Raises:
@@ -264,7 +264,7 @@ def _branches(data: Any, name: str, place: str) -> dict[str, Leaf]:
     return leaves
 
 
-def arch_from_dict(data: Mapping[str, Any]) -> Arch:
+def arch_from_dict(data: PlainMapping) -> Arch:
     """Returns the architecture that `data` describes; reads back exactly what `Arch.to_dict` wrote.
 
     Raises:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from random import Random
 from typing import Any
 
 from scalesearch.errors import InputError
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.space.domains import Domain, draw, size
 
 MAX_COMBINATIONS = 200_000
@@ -26,7 +27,7 @@ class Components:
         InputError: If a group has more than `MAX_COMBINATIONS` such assignments, or a controller has no step.
     """
 
-    def __init__(self, decisions: Mapping[str, Any]):
+    def __init__(self, decisions: PlainMapping):
         self.domains: dict[str, Domain] = {key: d.domain for key, d in decisions.items()}
         groups = _connected_components(decisions)
         self.independent = [key for (key, *others) in groups if not others]
@@ -40,7 +41,7 @@ class Components:
         """Returns the number of combinations of decisions; infinite with decimals without a step."""
         return math.prod([size(self.domains[key]) for key in self.independent] + [g.total for g in self.groups])
 
-    def draw(self, rng: Random) -> dict[str, Any]:
+    def draw(self, rng: Random) -> PlainDict:
         """Returns random decisions, every combination as likely as every other."""
         random = rng.random
         decisions = {
@@ -51,7 +52,7 @@ class Components:
             group.draw_into(decisions, rng)
         return decisions
 
-    def walk(self) -> Iterator[dict[str, Any]]:
+    def walk(self) -> Iterator[PlainDict]:
         """Yields every combination of decisions; for finite spaces only."""
         independent = [[{key: value} for value in values or ()] for key, values, _ in self._independent_values]
         for parts in itertools.product(*independent, *(list(group.walk()) for group in self.groups)):
@@ -59,7 +60,7 @@ class Components:
 
 
 class _Group:
-    def __init__(self, decisions: Mapping[str, Any]):
+    def __init__(self, decisions: PlainMapping):
         self.decisions = decisions
         self.controllers = set().union(*(d.controllers for d in decisions.values()))
         self.assignments = list(self._enumerate_assignments(list(decisions)))
@@ -67,9 +68,9 @@ class _Group:
         self.cumulative_weights = list(itertools.accumulate(self.weights))
         self.total = self.cumulative_weights[-1]
 
-    def _enumerate_assignments(self, keys: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    def _enumerate_assignments(self, keys: list[str]) -> Iterator[tuple[PlainDict, list[str]]]:
         """Yields every assignment of the controllers, with the other decisions that exist under it."""
-        stack: list[tuple[dict[str, Any], int]] = [({}, 0)]
+        stack: list[tuple[PlainDict, int]] = [({}, 0)]
         controllers = [k for k in keys if k in self.controllers]
         count = 0
         while stack:
@@ -90,7 +91,7 @@ class _Group:
                 raise InputError("others depend on it, so it needs a step", decision.name)
             stack += [({**partial, controllers[i]: value}, i + 1) for value in reversed(decision.domain.values)]
 
-    def draw_into(self, decisions: dict[str, Any], rng: Random) -> None:
+    def draw_into(self, decisions: PlainDict, rng: Random) -> None:
         if self.total == math.inf:
             assignment, open_keys = rng.choice(self.assignments)
         else:
@@ -101,13 +102,13 @@ class _Group:
         for key in open_keys:
             decisions[key] = draw(self.decisions[key].domain, rng)
 
-    def walk(self) -> Iterator[dict[str, Any]]:
+    def walk(self) -> Iterator[PlainDict]:
         for assignment, open_keys in self.assignments:
             for values in itertools.product(*(self.decisions[k].domain.values for k in open_keys)):
                 yield assignment | dict(zip(open_keys, values))
 
 
-def _connected_components(decisions: Mapping[str, Any]) -> list[list[str]]:
+def _connected_components(decisions: PlainMapping) -> list[list[str]]:
     group_of = {key: [key] for key in decisions}
     for key, decision in decisions.items():
         for controller in decision.controllers:
@@ -140,7 +141,7 @@ def count_ambiguous(space: Any) -> int | float:
                 "stages",
             )
         return len({space.at_unchecked(decisions) for decisions in components.walk()})
-    letters: list[set] = []
+    letters: list[set[int]] = []
     factor: int | float = 1
     for unit, keys in space.unit_keys:
         unit_components = Components({k: space.decisions[k] for k in space.decisions if k in keys})
@@ -158,7 +159,7 @@ def count_ambiguous(space: Any) -> int | float:
     return _count_words(letters) * factor * math.prod(size(space.decisions[k].domain) for k in free_settings)
 
 
-def _count_words(letters: list[set]) -> int:
+def _count_words(letters: list[set[int]]) -> int:
     """Returns the number of distinct sequences with one letter of each set in turn.
 
     A set that holds None may be skipped.

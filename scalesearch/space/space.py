@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from scalesearch.arch import Arch, Auxiliary, BlockSpec, Resolution, Stage, expand, has_valid_shapes, normal_form
 from scalesearch.errors import InputError
+from scalesearch.plain_data import PlainMapping
 from scalesearch.space.adapting import adapted_units
 from scalesearch.space.decisions import (
     Decision,
@@ -48,7 +49,7 @@ class Space:
     name: str
     settings: Mapping[str, Leaf]  # resolution, classes and the other fields of `Arch`
     units: tuple[Unit, ...]
-    _unit_cache: dict = field(default_factory=dict, repr=False)
+    _unit_cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def _leaves(self) -> Iterator[tuple[str, Leaf, tuple[Condition, ...]]]:
         yield from ((key, leaf, ()) for key, leaf in self.settings.items())
@@ -121,11 +122,11 @@ class Space:
             if len(cache) > 1 << 17:
                 cache.clear()
             cache[cache_key] = self._build_unit(unit, decisions)
-        return cache[cache_key]
+        return cast("Stage | Auxiliary | BlockSpec | None", cache[cache_key])
 
     def at_unchecked(self, decisions: Decisions) -> Arch:
         """Returns the architecture of `decisions`, which must be complete and valid."""
-        parts: dict[str, list] = {"stem": [], "stages": [], "head": [], "auxiliary": []}
+        parts: dict[str, list[Any]] = {"stem": [], "stages": [], "head": [], "auxiliary": []}
         numbers: list[int] = []  # unit number -> stage number, absent stages counted in the former only
         for unit, keys in self.unit_keys:
             part = self.build_unit(unit, keys, decisions)
@@ -144,7 +145,7 @@ class Space:
         )
         return arch if len(arch.stages) == len(numbers) else _renumber_stages(arch, numbers)
 
-    def at(self, decisions: Mapping[str, Any]) -> Arch:
+    def at(self, decisions: PlainMapping) -> Arch:
         """Returns the architecture of `decisions`.
 
         Raises:
@@ -228,7 +229,7 @@ class Space:
             ):
                 yield decisions
 
-    def completed(self, decisions: Mapping[str, Any], pick: Callable[[Domain], Any] | None = None) -> Decisions:
+    def completed(self, decisions: PlainMapping, pick: Callable[[Domain], Any] | None = None) -> Decisions:
         """Returns `decisions` without those that do not exist and with the missing ones picked.
 
         `pick` chooses a value of a domain, by default the first.
@@ -240,7 +241,7 @@ class Space:
                 result[key] = decisions[key] if key in decisions else pick(decision.domain)
         return result
 
-    def neighbours(self, decisions: Mapping[str, Any]) -> Iterator[Decisions]:
+    def neighbours(self, decisions: PlainMapping) -> Iterator[Decisions]:
         """Yields the decisions of all networks that differ in one decision: another option, or one step along a range.
 
         What exists anew takes its first value.
@@ -250,7 +251,7 @@ class Space:
                 if self._is_network(neighbour := self.completed({**decisions, key: option})):
                     yield neighbour
 
-    def mutated(self, decisions: Mapping[str, Any], rng: Random) -> Decisions:
+    def mutated(self, decisions: PlainMapping, rng: Random) -> Decisions:
         """Returns `decisions` with one of them, each as likely, drawn anew from its other values.
 
         What exists anew is drawn too. Draws that are not networks are repeated; where none is found, nothing changes.
@@ -288,13 +289,13 @@ class Space:
                 if self._has_known_blocks(layout) and self.at_unchecked(decisions) == target:
                     yield decisions
 
-    def _has_known_blocks(self, layout: Mapping[str, Any]) -> bool:
+    def _has_known_blocks(self, layout: PlainMapping) -> bool:
         """Returns whether the block of every part is one of its unit's alternatives."""
         return all(
             part is None or spec_of(part).kind in unit.blocks for unit in self.units for part in [layout[unit.path]]
         )
 
-    def _read_decision(self, decision: Decision, decisions: Decisions, layout: Mapping[str, Any], arch: Arch) -> Any:
+    def _read_decision(self, decision: Decision, decisions: Decisions, layout: PlainMapping, arch: Arch) -> Any:
         for path, conditions in decision.places:
             if all(decisions.get(key) in allowed for key, allowed in conditions):
                 return read_leaf(path, layout, arch)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -80,10 +80,10 @@ def average_precision(truth: Boxes, found: Boxes) -> AveragePrecision:
                 if max_boxes == MAX_DETECTIONS:
                     precision[:, :, k, a] = curve.precision
 
-    def mean(values):
+    def mean(values: np.ndarray) -> float:
         return float(values[values > -1].mean()) if (values > -1).any() else float("nan")
 
-    def at(threshold):
+    def at(threshold: float) -> float:
         return mean(precision[int(np.flatnonzero(np.isclose(THRESHOLDS, threshold))[0]), :, :, 0])
 
     small, medium, large = (mean(precision[..., a]) for a in (1, 2, 3))
@@ -229,7 +229,7 @@ def match_boxes(truth: Boxes, found: Boxes) -> Matches:
 def _groups(truth: Boxes, found: Boxes, score: np.ndarray) -> Iterator[_Group]:
     """Yields the boxes by image and class, in the order of the images."""
 
-    def key(boxes):
+    def key(boxes: Boxes) -> np.ndarray:
         return np.stack([boxes.image, boxes.class_], 1).astype(np.int64)
 
     keys, group_of_box = np.unique(np.concatenate([key(truth), key(found)]), axis=0, return_inverse=True)
@@ -326,4 +326,4 @@ def overlap(found: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarr
     intersection = np.clip(high - low, 0, None).prod(-1)
     found_area, truth_area = a[..., 2] * a[..., 3], b[..., 2] * b[..., 3]
     union = np.where(crowd[:, None], found_area, found_area + truth_area - intersection)
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return cast(np.ndarray, np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def ranks(points: Points) -> list[int]:
         return []
     values, inverse = np.unique(-np.asarray(points, dtype=float).reshape(len(points), -1), axis=0, return_inverse=True)
     fronts = _ranks_of_two(values) if values.shape[1] == 2 else _ranks_of_many(values)
-    return fronts[inverse.reshape(-1)].tolist()
+    return cast(list[int], fronts[inverse.reshape(-1)].tolist())
 
 
 def _ranks_of_two(values: np.ndarray) -> np.ndarray:

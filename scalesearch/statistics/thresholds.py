@@ -135,7 +135,7 @@ def image_counts(
     not_crowd = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
     counts = ~matched.ignored[0, iou_index] & (matched.score >= threshold)
 
-    def count_by_image(rows):
+    def count_by_image(rows: np.ndarray) -> np.ndarray:
         return np.bincount(rows, minlength=images)
 
     return (

@@ -6,13 +6,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired
+from typing import Any, NotRequired, TypeVar, cast
 
 from typing_extensions import TypedDict
 
 from scalesearch.errors import InputError, numbered
 from scalesearch.statistics import compare_resamples
 from scalesearch.typed_json import Natural, Number, from_json
+
+T = TypeVar("T")
 
 FOLDER = "by_class"
 OF_DETECTORS = ("ap50", "interval", "confusion_threshold", "shown")
@@ -155,7 +157,7 @@ def _of(name: str, seeds: Sequence[Kept]) -> ByClass:
     first, measure, found = seeds[0], _measure(seeds[0]), None
     classes = _names(first)
 
-    def padded(values):
+    def padded(values: Sequence[T]) -> list[T | None]:
         return [*values, *[None] * (len(classes) - len(values))]
 
     each = list(zip(*(padded(seed[measure]) for seed in seeds), strict=True))  # type: ignore[literal-required]
@@ -167,7 +169,7 @@ def _of(name: str, seeds: Sequence[Kept]) -> ByClass:
         drawn = [seed.get("resampled", []) for seed in seeds]
         drawn = [values for values in drawn if len(values) == len(drawn[0])]
         threshold, f1, curves, f1_curves = (
-            tuple(padded(first.get(key, []))) for key in ("threshold", "f1", "curves", "f1_curves")
+            tuple(padded(cast(list[Any], first.get(key, [])))) for key in ("threshold", "f1", "curves", "f1_curves")
         )
         found = Detected(
             first["interval"],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.trials import format_score
@@ -117,7 +117,7 @@ class Info:
         ]
         summary |= {"beaten": _plain(self.beaten, {})} if self.beaten else {}
         counts = {"trials": self.counts, "rejected": sum(t["rejected"] for t in self.trials)}
-        return summary | _plain(self.found, names) | counts
+        return cast(PlainDict, summary | _plain(self.found, names) | counts)
 
 
 def _thresholds(network: ByClass) -> PlainDict:

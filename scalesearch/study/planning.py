@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scalesearch.errors import WorkFailed
 from scalesearch.trials import Trial, TrialLog
@@ -169,9 +169,9 @@ def _expected_base_macs(study: Study, stage: Step, trials: list[Trial]) -> float
     deciding = [step.name for step in study.steps if step.decides_base]
     candidates = [t for t in trials if t.step in deciding and t.done]
     if stage.name not in deciding and candidates:
-        return max(candidates, key=lambda t: study.evaluator.score.rank(t.scores)).cost["macs"]
+        return cast(float, max(candidates, key=lambda t: study.evaluator.score.rank(t.scores)).cost["macs"])
     counts = [t.cost["macs"] for t in candidates if t.step == deciding[0]] or [t.cost["macs"] for t in trials]
-    return sum(counts) / max(1, len(counts))
+    return cast(float, sum(counts) / max(1, len(counts)))
 
 
 def _fitting(study: Study, stage: Step, fits: Callable[[Study], bool]) -> Study:

@@ -34,18 +34,18 @@ from scalesearch.zoo import WEIGHTS, find_in_folder
 
 def _training_keys(
     *,
-    space: dict | str,
-    budget: dict,
-    data: dict | str = "digits",
+    space: PlainDict | str,
+    budget: PlainDict,
+    data: PlainDict | str = "digits",
     name: str | None = None,
     task: str | None = None,
     resolution: Sides | None = None,
-    recipe: dict | str = "quick",
+    recipe: PlainDict | str = "quick",
     seeds: tuple[Natural, ...] = (0,),
     parallel: Count = 4,
-    ray: dict | None = None,
+    ray: PlainDict | None = None,
     init: str | None = None,
-    models: dict | None = None,
+    models: PlainDict | None = None,
     evaluator: str = "training",
 ) -> None:
     """What a study that trains says beside its steps' sections."""
@@ -53,13 +53,13 @@ def _training_keys(
 
 def _table_keys(
     *,
-    table: dict,
+    table: PlainDict,
     name: str | None = None,
-    budget: dict | None = None,
+    budget: PlainDict | None = None,
     seeds: tuple[Natural, ...] = (0,),
-    space: dict | str | None = None,
+    space: PlainDict | str | None = None,
     parallel: Count = 1,
-    ray: dict | None = None,
+    ray: PlainDict | None = None,
 ) -> None:
     """What a study of a table says beside its steps' sections."""
 

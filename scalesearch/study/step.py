@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from scalesearch.errors import InputError, shown
-from scalesearch.plain_data import PlainDict
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.signature import section
 from scalesearch.trials import Jobs
 
@@ -149,7 +149,7 @@ class Step:
 
     # What is checked of a stranger's log and of a study's file.
 
-    def check_decisions(self, decisions: Mapping[str, Any]) -> None:
+    def check_decisions(self, decisions: PlainMapping) -> None:
         """Raises `InputError` where what is `decided` is missing or no number."""
         for name in self.decided:
             if not isinstance(value := decisions.get(name), (int, float)):

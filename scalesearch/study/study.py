@@ -42,7 +42,7 @@ class Resources:
 
     cpus_per_trial: Annotated[float, Rule(low=0.1, high=10_000)] = 1.0
     gpus_per_trial: Annotated[float, Rule(low=0, high=1_000)] = 0.0
-    resources: dict | None = None
+    resources: PlainDict | None = None
     accelerator_type: str | None = None
     save_every: Annotated[float, Rule(low=0, high=1e6)] = 30.0
     trial_timeout: float | str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def kmeans(shapes: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
 def shape_overlaps(shapes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     """Returns the intersection over union `(k, m)` of `shapes` `(k, 2)` with `anchors` `(m, 2)`."""
     intersection = np.minimum(shapes[:, None], anchors[None]).prod(-1)
-    return intersection / (shapes.prod(1)[:, None] + anchors.prod(1)[None] - intersection)
+    return cast(np.ndarray, intersection / (shapes.prod(1)[:, None] + anchors.prod(1)[None] - intersection))
 
 
 def with_fitted_anchors(head: BlockSpec, labels: Boxes, sides: tuple[int, int]) -> BlockSpec:

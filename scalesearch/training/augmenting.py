@@ -140,7 +140,7 @@ class Augmentation:
         source_images = source_images.gather(1, torch.rand(n, 4).argsort(1))
         small = self._downsample(images, resolution)
 
-        def part(i):
+        def part(i: int) -> torch.Tensor:
             return small[source_images[:, i].to(images.device)]
 
         canvas = torch.cat([torch.cat([part(0), part(1)], -1), torch.cat([part(2), part(3)], -1)], -2)

@@ -45,7 +45,7 @@ def distribution_focal(logits: torch.Tensor, distance: torch.Tensor) -> torch.Te
     share = distance - low
     log_probabilities = logits.log_softmax(-1)
 
-    def at_bin(place):
+    def at_bin(place: torch.Tensor) -> torch.Tensor:
         return log_probabilities.gather(-1, place[..., None])[..., 0]
 
     return -(at_bin(low) * (1 - share) + at_bin(low + 1) * share)

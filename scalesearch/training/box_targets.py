@@ -79,10 +79,10 @@ class Boxes:
         return self[both.flatten()]._merge_parts(len(self), 2).compact()
 
     def _merge_parts(self, n: int, parts: int) -> Boxes:
-        def rows(t):
+        def rows(t: torch.Tensor) -> torch.Tensor:
             return t.view(n, parts * t.shape[1], *t.shape[2:])
 
-        def first(t):
+        def first(t: torch.Tensor) -> torch.Tensor:
             return t.view(n, parts, t.shape[1])[:, 0]
 
         return Boxes(
@@ -100,7 +100,7 @@ class Boxes:
         max_boxes = max(1, int(is_box.sum(1).max()) if len(is_box) else 1)
         order = (~is_box).to(torch.uint8).argsort(dim=1, stable=True)[:, :max_boxes]
 
-        def take(t):
+        def take(t: torch.Tensor) -> torch.Tensor:
             return t.gather(1, order)
 
         return replace(

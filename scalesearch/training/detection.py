@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from scalesearch.training.augmenting import Moves
 from scalesearch.training.box_targets import Boxes
 from scalesearch.training.detector_losses import yolo_loss, yolov8_loss
 from scalesearch.trials import Recipe
+
+T = TypeVar("T")
 
 LOSSES = {"yolov8": yolov8_loss, "yolo": yolo_loss}
 OBJECTS = 5.0  # that an image has, about: what a network that knows nothing should say
@@ -144,7 +146,7 @@ class DetectionLearner:
         """Returns COCO's average precision, that at an overlap of 0.5, and the mean loss of an image."""
         found = average_precision(*_as_rows(parts, labels))
 
-        def whole(value):
+        def whole(value: float) -> float:
             return value if math.isfinite(value) else 0.0
 
         return {
@@ -175,7 +177,7 @@ class DetectionLearner:
         }
         classes = int(max(truth.class_.max(initial=0), found.class_.max(initial=0))) + 1
 
-        def by_class(values):
+        def by_class(values: Mapping[int, T]) -> list[T | None]:
             return [values.get(c) for c in range(classes)]
 
         report: PlainDict = {
@@ -207,7 +209,7 @@ def _as_rows(parts: Sequence[Kept], labels: Boxes) -> tuple[Rows, Rows]:
     extent = labels.extent.cpu().numpy().astype(float)
     image, column = (labels.classes >= 0).nonzero(as_tuple=True)
 
-    def rows(t):
+    def rows(t: torch.Tensor) -> np.ndarray:
         return t[image, column].cpu().numpy()
 
     number = image.cpu().numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from scalesearch.arch import Arch, Resolution, expand, with_height
 from scalesearch.counting import cost_or_none
 from scalesearch.trials import Recipe
@@ -30,7 +32,7 @@ def resolutions(arch: Arch, recipe: Recipe) -> list[Resolution]:
 def _same_at(arch: Arch, resolution: Resolution) -> bool:
     smaller = arch.with_(resolution=resolution)
 
-    def operators(network):
+    def operators(network: Arch) -> list[NamedTuple]:
         return [layer.op for _, layer, _ in expand(network).layers()]
 
     return cost_or_none(smaller) is not None and operators(smaller) == operators(arch)

@@ -11,6 +11,7 @@ from torch import nn
 
 from scalesearch.arch import Arch
 from scalesearch.counting import peak_memory
+from scalesearch.plain_data import PlainDict
 from scalesearch.training.learners import Learner
 from scalesearch.training.memory import USABLE_SHARE, free_bytes, is_out_of_memory
 from scalesearch.training.pictures import Normalisation, Pictures, resize_images, uint8_to_float
@@ -83,7 +84,7 @@ class Scorer:
         values = self.learner.metrics(list(self._scored_parts(split, precision)), self.split(split).labels)
         return {f"{split}_{name}": value for name, value in values.items()}
 
-    def final_scores(self, split: str) -> tuple[dict[str, float], dict[str, Any]]:
+    def final_scores(self, split: str) -> tuple[dict[str, float], PlainDict]:
         """Returns all scores of a split, and the task's details by class.
 
         They are computed in 32 bits, as others will run the network.

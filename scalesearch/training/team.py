@@ -145,7 +145,7 @@ class SharedNorm(nn.BatchNorm2d):
         if self.affine:
             scale = scale * self.weight
         shown = centred * scale[:, None, None]
-        return (shown + self.bias[:, None, None] if self.affine else shown).to(x.dtype)
+        return cast(torch.Tensor, (shown + self.bias[:, None, None] if self.affine else shown).to(x.dtype))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -39,7 +39,7 @@ def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
     shared = {name: tensor for name, tensor in parent.items() if name in own and own[name].shape == tensor.shape}
     model.load_state_dict(shared, strict=False)
 
-    def count(names):
+    def count(names: Iterable[str]) -> int:
         return sum(own[name].numel() for name in names)
 
     return count(shared) / max(1, count(own))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -59,7 +59,7 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> f
     """Returns log |det K|, where K counts the activations whose sign two images share (Mellor et al. 2021)."""
     agree = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
 
-    def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         if inputs[0].ndim > 1 and len(inputs[0]) == len(images):
             active = (inputs[0].detach().flatten(1) > 0).double()
             agree.add_(active @ active.T + (1 - active) @ (1 - active).T)
@@ -71,9 +71,12 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> f
         _logits(model, images)
     for hook in hooks:
         hook.remove()
-    return torch.linalg.slogdet(
-        agree / agree.max().clamp(min=1) + 1e-6 * torch.eye(len(images), device=agree.device)
-    ).logabsdet.item()
+    return cast(
+        float,
+        torch.linalg.slogdet(
+            agree / agree.max().clamp(min=1) + 1e-6 * torch.eye(len(images), device=agree.device)
+        ).logabsdet.item(),
+    )
 
 
 def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
@@ -97,7 +100,7 @@ def jacov(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> fl
     if not torch.isfinite(correlation).all():
         return -math.inf
     values = torch.linalg.eigvalsh(correlation).clamp(min=0) + 1e-5
-    return -(values.log() + 1 / values).sum().item()
+    return cast(float, -(values.log() + 1 / values).sum().item())
 
 
 def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
@@ -112,7 +115,7 @@ def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> floa
     perturbed = noise + MIXUP * torch.randn(images.shape, generator=generator).to(images)
     scales: list[float] = []
 
-    def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         scales.append(0.5 * math.log(inputs[0].detach().float().var().item() + 1e-12))
 
     hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

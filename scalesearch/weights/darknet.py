@@ -70,7 +70,7 @@ def read_darknet(
 
 
 def _darknet_order(block: str, kind: str, state: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    def statistics(norm):
+    def statistics(norm: str) -> Iterator[str]:
         return (f"{norm}.{part}" for part in ("weight", "running_mean", "running_var"))
 
     for layer in dict.fromkeys(key.rpartition(".")[0] for key in state if key.startswith(block + ".")):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -181,7 +181,7 @@ def _prefetched(
             return None
 
     with ThreadPoolExecutor(cores()) as pool:
-        queue: deque[tuple[Picture, Future]] = deque()
+        queue: deque[tuple[Picture, Future[Any]]] = deque()
         for picture in pictures:
             queue.append((picture, pool.submit(read_or_none, picture)))
             if len(queue) > limit:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +13,7 @@ from torch import nn
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError, nearest, numbered
 from scalesearch.network import Network, build
+from scalesearch.plain_data import PlainMapping
 from scalesearch.trials import task_of
 from scalesearch.weights.darknet import read_darknet
 from scalesearch.weights.files import Tensors, file_format, file_metadata, local_file, read
@@ -95,7 +95,7 @@ def load_weights(
             _load_backbone(model, classifier, opened)
         except InputError as backbone_error:
 
-            def fault_count(fault):
+            def fault_count(fault: InputError) -> int:
                 return fault.faults if isinstance(fault, MismatchError) else 1
 
             raise min(error, backbone_error, key=fault_count) from None
@@ -115,7 +115,7 @@ def _load(model: Network, source: _Source, replace_head: bool) -> None:
             missing := frozenset(key for key in state.keys() - loaded.keys() if not key.endswith(BATCH_COUNTER))
         ):
 
-            def layers(keys):
+            def layers(keys: Iterable[str]) -> int:
                 return sum(state[key].ndim > 1 for key in keys)
 
             loaded_part = f"the first {layers(loaded)} of {numbered(layers(state), 'layer')}, where the file ends"
@@ -177,7 +177,7 @@ def _with_trained_settings(
     arch: Arch,
     library: str,
     metadata: Mapping[str, str],
-    config: Mapping[str, Any] | None,
+    config: PlainMapping | None,
     place: str,
     require_same: bool,
 ) -> Arch:
@@ -221,7 +221,7 @@ def _variants(loaded: Mapping[str, torch.Tensor]) -> Iterator[dict[str, torch.Te
 
 
 def _find_library(
-    arch: Arch, state: Mapping, loaded: Mapping[str, torch.Tensor], place: str, preferred: str
+    arch: Arch, state: Mapping[str, torch.Tensor], loaded: Mapping[str, torch.Tensor], place: str, preferred: str
 ) -> tuple[str, dict[str, torch.Tensor], dict[str, str]]:
     """Returns the library whose names most of the tensors have, with two mappings.
 

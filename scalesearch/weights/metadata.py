@@ -9,6 +9,7 @@ from typing import Any
 
 from scalesearch.arch import Arch, Resolution, sides
 from scalesearch.errors import InputError, shown
+from scalesearch.plain_data import PlainDict
 from scalesearch.space import arch_from_dict
 from scalesearch.typed_json import plain
 from scalesearch.weights.files import file_metadata
@@ -26,7 +27,7 @@ NOT_COMPARED = (
 SETTINGS = ("norm_eps", "padding")  # keys that a network takes over from its weights
 
 
-def timm_config(file: Path) -> dict[str, Any] | None:
+def timm_config(file: Path) -> PlainDict | None:
     """Returns timm's `config.json` from the folder of `file`, or None if there is none or it is not timm's."""
     try:
         config = plain((file.parent / CONFIG).read_bytes())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from scalesearch.arch import BlockGraph
+from scalesearch.arch import BlockGraph, Graph
 
 Pairs = Iterator[tuple[str, str]]
 CONV_NORM = {"conv": "0", "norm": "1"}
@@ -44,7 +44,7 @@ def has_weights(op: object) -> bool:
     return type(op).__name__ in ("Conv", "Linear", "Norm", "LayerNorm", "LayerScale", "Expectation")
 
 
-def placed_blocks(graph) -> list[PlacedBlock]:
+def placed_blocks(graph: Graph) -> list[PlacedBlock]:
     """Returns the blocks of the stages of a `Graph`, in order."""
     blocks: list[PlacedBlock] = []
     for i, stage in enumerate(graph.stages):

@@ -117,7 +117,7 @@ def predict(
     """
     channels = model.arch.channels
 
-    def inputs(path):
+    def inputs(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
         return _inputs(path, preprocessing, channels)
 
     for path in [*files.explicit, *(files.in_folders[:1] if channels not in PHOTO_CHANNELS else ())]:

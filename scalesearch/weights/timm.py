@@ -7,6 +7,7 @@ from typing import Any
 
 from scalesearch.arch import Graph
 from scalesearch.errors import shown
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.weights import torchvision
 from scalesearch.weights.naming import CONV_NORM, Pairs, PlacedBlock, placed_blocks, prefixed
 
@@ -137,14 +138,14 @@ def convnext(graph: Graph) -> Pairs:
     yield from prefixed("head", "head", {"norm": "norm", "linear": "fc"})
 
 
-def _branch_names(*lengths: int, pool_first: tuple[int, ...] = ()) -> tuple:
+def _branch_names(*lengths: int, pool_first: tuple[int, ...] = ()) -> tuple[Any, ...]:
     """Returns the names of plain branches with the given numbers of layers.
 
     A branch is `branch1` if it has one layer, else `branch1.0`, `branch1.1`, … A branch in `pool_first` begins
     with a pool, which takes a number but has no weights.
     """
 
-    def several(b, n):
+    def several(b: int, n: int) -> tuple[str, ...]:
         return tuple("" if i == 0 and b in pool_first else f"branch{b}.{i}" for i in range(n))
 
     return tuple((f"branch{b}",) if n == 1 else several(b, n) for b, n in enumerate(lengths))
@@ -259,7 +260,7 @@ ARCHITECTURES = {
 TENSORFLOW_SETTINGS = {"padding": "same", "norm_eps": 1e-3}  # of weights ported from TensorFlow: timm's "tf_…"
 
 
-def variant_settings(name: str, architecture: str) -> dict[str, Any] | None:
+def variant_settings(name: str, architecture: str) -> PlainDict | None:
     """Returns the settings that turn our network `name` into timm's `architecture`; None if that is another one.
 
     The settings are {} for the plain architecture and TensorFlow's padding and eps for its `tf_` variant.
@@ -283,7 +284,7 @@ NEUTRAL_ARGUMENTS = (
 DEFAULT_ARGUMENTS = {"global_pool": ("avg", ""), "output_stride": (32,)}  # the values that our networks have
 
 
-def unsupported_arguments(config: Mapping[str, Any]) -> str:
+def unsupported_arguments(config: PlainMapping) -> str:
     """Returns, as text, what timm's `config.json` changes in its architecture; "" if nothing.
 
     These are model arguments that change what is computed, and another pool before the classifier.

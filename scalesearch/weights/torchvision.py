@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scalesearch.arch import Graph
 from scalesearch.weights.naming import CONV_NORM, Pairs, PlacedBlock, conv_norm_table, placed_blocks, prefixed
 
@@ -225,7 +227,7 @@ V3_STAGES = (
 V3_STEM = {0: "Conv2d_1a_3x3", 1: "Conv2d_2a_3x3", 2: "Conv2d_2b_3x3", 4: "Conv2d_3b_1x1", 5: "Conv2d_4a_3x3"}
 
 
-def branch_pairs(ours: str, theirs: str, names: tuple) -> Pairs:
+def branch_pairs(ours: str, theirs: str, names: tuple[Any, ...]) -> Pairs:
     """Yields the pairs of branches by the library's names of their layers; "" has no weights, a tuple is a fork."""
     for n, branch in enumerate(names):
         for i, name in enumerate(branch):

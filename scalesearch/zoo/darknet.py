@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scalesearch.arch import Arch, Stage, block, conv, expand
 from scalesearch.errors import InputError, nearest, unknown
+from scalesearch.plain_data import PlainDict
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
 from scalesearch.zoo.darknet_ends import DETECTORS, check_values, detection_head, is_plain, split_head, with_map_head
@@ -117,7 +118,9 @@ class _Reader:
             raise section.fault(REFUSED_SECTIONS[section.name])
         if section.name in (*TRAILING_SECTIONS, "detection"):
             raise section.fault("stands only at the end of a network")
-        reader: Callable | None = getattr(self, f"_{section.name}", None) if section.name in HONOURED else None
+        reader: Callable[[Section], None] | None = (
+            getattr(self, f"_{section.name}", None) if section.name in HONOURED else None
+        )
         if reader is None:
             supported = [name for name in HONOURED if name != "net"]
             raise section.fault(f"unknown section; takes {', '.join(supported)}.{nearest(section.name, supported)}")
@@ -143,7 +146,7 @@ class _Reader:
             raise section.fault(
                 "with a dilation takes pad=1 and an odd size; Darknet's own arithmetic fails otherwise", "dilation"
             )
-        extra: dict[str, Any] = {} if 2 * padding == size - 1 else {"padding": padding}
+        extra: PlainDict = {} if 2 * padding == size - 1 else {"padding": padding}
         down, across = (section.number(key, 0) or _stride(section) for key in ("stride_y", "stride_x"))
         extra |= {"strides": (down, across)} if down != across else {}
         self.append_stage(
@@ -222,7 +225,7 @@ class _Reader:
     def _local_avgpool(self, section: Section) -> None:
         self._pool(section, "avg_pool", {"count_pad": False})
 
-    def _pool(self, section: Section, kind: str, arguments: dict[str, Any]) -> None:
+    def _pool(self, section: Section, kind: str, arguments: PlainDict) -> None:
         """Adds a pool; Darknet pads by `padding` in total, the smaller half first, and drops incomplete windows."""
         size = section.number("size", _stride(section))
         padding = section.number("padding", size - 1)
@@ -277,7 +280,7 @@ def checked_number(section: Section, key: str, default: int, field_name: str) ->
     """Returns the number at `key`, checked by the rule of the architecture's field `field_name`."""
     rule = {"stride": STRIDE, **SETTINGS}[field_name]
     try:
-        return rule.check(section.number(key, default))
+        return cast(int, rule.check(section.number(key, default)))
     except InputError as error:
         raise section.fault(error.message, key) from None
 

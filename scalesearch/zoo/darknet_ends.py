@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import cast
 
 from scalesearch.arch import BOX_VALUES, Arch, BlockSpec, Graph, block
 from scalesearch.errors import InputError, numbered
+from scalesearch.plain_data import PlainDict
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
 from scalesearch.zoo.darknet_keys import check_keys
@@ -83,7 +84,7 @@ def _yolov1_head(section: Section) -> tuple[BlockSpec, int]:
 def _class_count(last: Section) -> int:
     key = "output" if last.name == "connected" else "filters"
     try:
-        return CLASSES.check(last.number(key, 1))
+        return cast(int, CLASSES.check(last.number(key, 1)))
     except InputError as error:
         raise last.fault(error.message, key) from None
 
@@ -143,7 +144,7 @@ def detection_head(sections: list[Section], predicts: bool, act: str | None) -> 
     if first.name == "region" and first.number("coords", 4) != 4:
         raise first.fault("takes 4", "coords")
     anchors: list[tuple[float, ...]] = []
-    masks, first_anchor = [], dict[tuple, int]()
+    masks, first_anchor = [], dict[tuple[float, ...], int]()
     for section in sections:
         flat = section.decimals("anchors")
         if not flat or len(flat) % 2:
@@ -155,7 +156,7 @@ def detection_head(sections: list[Section], predicts: bool, act: str | None) -> 
             raise section.fault(f"names an anchor that isn't among the {len(flat) // 2}", "mask")
         masks.append(tuple(m + first_anchor[flat] for m in _mask(section)))
     scale_xy = tuple(float(section.decimals("scale_x_y", "1")[0]) for section in sections)
-    extra: dict[str, Any] = {"scale_xy": scale_xy} if set(scale_xy) != {1.0} else {}
+    extra: PlainDict = {"scale_xy": scale_xy} if set(scale_xy) != {1.0} else {}
     if first.name == "region" and first.number("softmax", 0):
         extra["softmax"] = True
     new_coords = [bool(section.number("new_coords", 0)) for section in sections]

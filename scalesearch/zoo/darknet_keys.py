@@ -6,6 +6,7 @@ Compiled from the sources of both forks, pjreddie/darknet (f6afaab) and AlexeyAB
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from scalesearch.zoo.sections import Section
@@ -283,10 +284,10 @@ def key_table() -> str:
     """Returns a table in Markdown of every section's keys, as in docs/darknet.md."""
     lines = ["| section | honoured | without consequence | refused, but for |", "|---|---|---|---|"]
 
-    def quote(keys):
+    def quote(keys: Iterable[str]) -> str:
         return ", ".join(f"`{key}`" for key in keys)
 
-    def settings(keys):
+    def settings(keys: Mapping[str, str]) -> str:
         return ", ".join(f"`{key}={value}`" if value else f"`{key}`" for key, value in keys.items())
 
     for name, honoured in HONOURED.items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import takewhile
+from typing import Any
 
-from scalesearch.arch import Arch, Stage, block, expand, has_valid_shapes, without_valid_padding
+from scalesearch.arch import Arch, BlockSpec, Stage, block, expand, has_valid_shapes, without_valid_padding
 from scalesearch.errors import InputError
 from scalesearch.trials import task_of
 from scalesearch.zoo.yolo import ANCHORS
@@ -48,7 +49,7 @@ def detector_on(backbone: Arch, head: str) -> Arch:
     last_stage = max((stage_at[stride] for stride in STRIDES if stride in stage_at), default=len(body.stages) - 1)
     stages = list(body.stages[: last_stage + 1])
 
-    def add(kind: str, *inputs: int, stride: int = 1, **args) -> int:
+    def add(kind: str, *inputs: int, stride: int = 1, **args: Any) -> int:
         stages.append(Stage(block(kind, **args), 1, stride, () if inputs == (len(stages) - 1,) else inputs))
         return len(stages) - 1
 
@@ -59,10 +60,10 @@ def detector_on(backbone: Arch, head: str) -> Arch:
             )
     p3, p4, p5 = (stage_at[stride] for stride in STRIDES)
 
-    def lateral(tap, width):
+    def lateral(tap: int, width: int) -> int:
         return add("conv", tap, width=width, kernel=1, act="silu")
 
-    def join(a, b, width):
+    def join(a: int, b: int, width: int) -> int:
         return add("c2f", add("concat", a, b), width=width, skip=False)
 
     fine, middle, coarse = WIDTHS
@@ -83,7 +84,7 @@ def count_shared_stages(classifier: Arch, detector: Arch) -> int:
     It is 0 where the stems differ. A convolution or pool that pads in the detector only counts as the same.
     """
 
-    def matches(ours, theirs):
+    def matches(ours: BlockSpec, theirs: BlockSpec) -> bool:
         return ours in (theirs, without_valid_padding(theirs))
 
     if len(classifier.stem) != len(detector.stem) or not all(map(matches, detector.stem, classifier.stem)):

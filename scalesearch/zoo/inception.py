@@ -56,7 +56,7 @@ def inception_v1(name: str) -> Arch:
     """Returns GoogLeNet, with 5×5 convolutions or auxiliary heads if `name` has `_5x5` or `_aux`."""
     has_5x5 = name.startswith("inception_v1_5x5")
 
-    def pool(kernel):
+    def pool(kernel: int) -> Stage:
         return Stage(block("max_pool", kernel=kernel, padding=0, ceil=True), 1, 2)
 
     stem = (

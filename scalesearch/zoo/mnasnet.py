@@ -20,7 +20,7 @@ ROWS = (
 def mnasnet(name: str) -> Arch:
     """Returns the MnasNet called `name`, a key of `MULTIPLIERS`."""
 
-    def scaled_width(width):
+    def scaled_width(width: float) -> int:
         return make_divisible(width * MULTIPLIERS[name])
 
     stem = (block("conv", "stem", width=scaled_width(32), stride=2),)

@@ -48,7 +48,7 @@ def _multiplier(name: str) -> float:
 def mobilenet_v1(name: str) -> Arch:
     """Returns the MobileNet v1 called `name`, with the width multiplier that the name ends in."""
 
-    def scaled_width(width):
+    def scaled_width(width: float) -> int:
         return make_divisible(width * _multiplier(name))
 
     stem = (block("conv", "stem", width=scaled_width(32), stride=2, act="relu6"),)
@@ -61,7 +61,7 @@ def mobilenet_v1(name: str) -> Arch:
 def mobilenet_v2(name: str) -> Arch:
     """Returns the MobileNet v2 called `name`, with the width multiplier that the name ends in."""
 
-    def scaled_width(width):
+    def scaled_width(width: float) -> int:
         return make_divisible(width * _multiplier(name))
 
     stem = (block("conv", "stem", width=scaled_width(32), stride=2, act="relu6"),)
@@ -76,7 +76,7 @@ def mobilenet_v3(name: str) -> Arch:
     """Returns the MobileNet v3 called `name`, with the width multiplier that the name ends in."""
     multiplier = _multiplier(name)
 
-    def scaled_width(width):
+    def scaled_width(width: float) -> int:
         return make_divisible(width * multiplier)
 
     rows, last_width, hidden = V3["small" if "small" in name else "large"]

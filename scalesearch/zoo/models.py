@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from typing import cast
 
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError, unknown
@@ -58,7 +59,7 @@ def model(name: str) -> Arch:
         return detector_on(model(backbone), head)
     if name not in MODELS:
         raise InputError(unknown("model", name, MODELS))
-    return MODELS[name](name)
+    return cast(Arch, MODELS[name](name))
 
 
 def backbone_of(detector: Arch, custom: Arch | None = None) -> Arch | None:
@@ -104,7 +105,7 @@ def family_of(name: str) -> str:
     return next((family for family, module in FAMILIES.items() if name in module.MODELS), "own")
 
 
-class Networks(Mapping):
+class Networks(Mapping[str, Arch]):
     """Maps names to the zoo's networks and to `custom` ones, each as `change` returns it.
 
     Iteration and length leave out detectors on classifiers, such as `resnet18+yolov8`, though these can be

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 from scalesearch.arch import Arch, Resolution, as_resolution, scaled_resolution, sides
 from scalesearch.errors import InputError, shown
+from scalesearch.plain_data import PlainMapping
 from scalesearch.trials import task_of
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published_figure
 
@@ -41,7 +40,7 @@ TIMM_CROP = 0.875  # timm's default share of the resized image
 
 
 def preprocessing_for(
-    arch: Arch, library: str, config: Mapping[str, Any] | None = None, place: Path = Path()
+    arch: Arch, library: str, config: PlainMapping | None = None, place: Path = Path()
 ) -> Preprocessing:
     """Returns how images are prepared for weights of `arch` from a library, at the resolution of `arch`.
 
@@ -80,9 +79,9 @@ def _size_before_crop(resolution: Resolution, crop: float) -> Resolution:
     return as_resolution(tuple(int(side / crop) for side in sides(resolution)))
 
 
-def _from_config(config: Mapping[str, Any], place: Path, arch: Arch) -> Preprocessing:
+def _from_config(config: PlainMapping, place: Path, arch: Arch) -> Preprocessing:
     try:
-        settings: Mapping[str, Any] = config.get("pretrained_cfg", config)
+        settings: PlainMapping = config.get("pretrained_cfg", config)
         crop = float(settings.get("crop_pct", TIMM_CROP))
         mean, std = tuple(map(float, settings["mean"])), tuple(map(float, settings["std"]))
         interpolation = settings.get("interpolation", "bicubic")

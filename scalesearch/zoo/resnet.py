@@ -7,12 +7,11 @@ table 6.
 
 from __future__ import annotations
 
-from typing import Any
-
 from scalesearch.arch import Arch, Stage, block
+from scalesearch.plain_data import PlainDict
 
 #                              block       arguments                       blocks per stage
-LAYOUTS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
+LAYOUTS: dict[str, tuple[str, PlainDict, tuple[int, ...]]] = {
     "resnet18": ("basic", {}, (2, 2, 2, 2)),
     "resnet34": ("basic", {}, (3, 4, 6, 3)),
     "resnet50": ("bottleneck", {}, (3, 4, 6, 3)),

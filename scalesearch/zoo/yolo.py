@@ -6,9 +6,11 @@ of Darknet's .cfg files and against Ultralytics' YOLOv8. Detectors have COCO's 8
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from scalesearch.arch import Arch, Stage, block
+from scalesearch.plain_data import PlainDict
 
 ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
 TINY_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
@@ -16,10 +18,13 @@ TINY_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
 DARKNET53 = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
 
 
+Scale = Callable[[int], int]  # of a width, or of repeats
+
+
 class StageBuilder:
     """Builds a list of stages; every addition returns its number, by which later stages take its output."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.stages: list[Stage] = []
 
     def add(self, kind: str, depth: int = 1, stride: int = 1, inputs: tuple[int, ...] = (), **args: Any) -> int:
@@ -52,7 +57,9 @@ def darknet53(name: str) -> Arch:
     return Arch(name, 256, 1000, (), tuple(builder.stages), block("classifier", "head"))
 
 
-def _yolo(name: str, builder: StageBuilder, taps: list[int], anchors: tuple, masks: tuple) -> Arch:
+def _yolo(
+    name: str, builder: StageBuilder, taps: list[int], anchors: tuple[Any, ...], masks: tuple[tuple[int, ...], ...]
+) -> Arch:
     head = block("yolo", "head", anchors=anchors, masks=masks)
     return Arch(name, 416, 80, (), tuple(builder.stages), head, taps=tuple(taps))
 
@@ -106,10 +113,10 @@ YOLOV8 = {
 YOLOV8_CLS = YOLOV8 | {"m": (0.67, 0.75, 1024), "l": (1.00, 1.00, 1024), "x": (1.00, 1.25, 1024)}
 #           width repeats
 BACKBONE = ((128, 3), (256, 6), (512, 6), (1024, 3))
-V8_NORM: dict[str, Any] = {"norm_eps": 1e-3, "norm_momentum": 0.03}
+V8_NORM: PlainDict = {"norm_eps": 1e-3, "norm_momentum": 0.03}
 
 
-def _scalings(size: tuple[float, float, int]) -> tuple:
+def _scalings(size: tuple[float, float, int]) -> tuple[Scale, Scale]:
     """Returns two functions, which scale a width and a number of repeats for a row of `YOLOV8`.
 
     Widths are cut at the maximum, multiplied, and rounded up to multiples of 8; repeats are at least one.
@@ -118,7 +125,7 @@ def _scalings(size: tuple[float, float, int]) -> tuple:
     return lambda w: -(-int(min(w, max_width) * width) // 8) * 8, lambda n: max(1, round(n * depth))
 
 
-def _yolov8_backbone(scale_width, scale_repeats) -> tuple[StageBuilder, list[int]]:
+def _yolov8_backbone(scale_width: Scale, scale_repeats: Scale) -> tuple[StageBuilder, list[int]]:
     builder, ends = StageBuilder(), []
     builder.conv(scale_width(64), stride=2, act="silu")
     for width, repeats in BACKBONE:
@@ -132,7 +139,7 @@ def yolov8(name: str) -> Arch:
     scale_width, scale_repeats = _scalings(YOLOV8[name.removeprefix("yolov8")])
     builder, (_, p3, p4, _) = _yolov8_backbone(scale_width, scale_repeats)
 
-    def c2f(width):
+    def c2f(width: int) -> int:
         return builder.add("c2f", width=scale_width(width), repeats=scale_repeats(3), skip=False)
 
     p5 = builder.add("sppf", width=scale_width(1024))

@@ -22,7 +22,7 @@ def depthwise(x: SymTensor, kernel: int, stride: int, *, name: str = "depthwise"
 
 
 def squeeze_excite(
-    x: SymTensor, width: int, *, act: ActName = "silu", gate: ActName = "sigmoid", name="se"
+    x: SymTensor, width: int, *, act: ActName = "silu", gate: ActName = "sigmoid", name: str = "se"
 ) -> SymTensor:
     """Gates each channel: global pool → reduce to `width` → expand back → multiply (Hu et al. 2018)."""
     with x.inside(name):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from scalesearch.arch.arch import Arch, BlockSpec
 from scalesearch.arch.graph import BlockGraph, ShapeError, without_dead_layers
@@ -20,7 +20,10 @@ from scalesearch.arch.operators import Shape
 from scalesearch.arch.recording import RecordingTensor, Tape
 from scalesearch.arch.symbolic import NO_PREFIX, NullTape, SymTensor
 from scalesearch.errors import InputError, unknown
+from scalesearch.plain_data import PlainDict
 from scalesearch.signature import REQUIRED, Field, check_arguments, fields_of
+
+BlockFunction = TypeVar("BlockFunction", bound=Callable[..., Any])
 
 Branches = tuple[tuple[BlockSpec, ...], ...]
 
@@ -39,7 +42,7 @@ class Block:
             they are.
     """
 
-    function: Callable
+    function: Callable[..., Any]
     role: str = "layer"
     several: bool = False
     task: str = "classification"
@@ -55,7 +58,7 @@ BLOCKS: dict[str, Block] = {}
 USER_BLOCKS: dict[str, Block] = {}  # those that the user registered; other processes need them sent along
 
 
-def register_block(function: Callable, name: str | None = None, **row: Any) -> Callable:
+def register_block(function: BlockFunction, name: str | None = None, **row: Any) -> BlockFunction:
     """Registers your own `function` as a block like all others, under its name or `name`; also works as a decorator.
 
     Args:
@@ -129,7 +132,7 @@ def is_branches(field: Field) -> bool:
     return field.types == (Branches,)
 
 
-def normal_form(kind: str, args: dict[str, Any]) -> BlockSpec:
+def normal_form(kind: str, args: PlainDict) -> BlockSpec:
     """Returns the `BlockSpec` of arguments that are already checked.
 
     They are put in the order of the signature, and defaults are left out. Layers of branches come as one dotted
@@ -141,7 +144,7 @@ def normal_form(kind: str, args: dict[str, Any]) -> BlockSpec:
     return BlockSpec(kind, tuple((n, plain[n]) for n, f in fields.items() if n in plain and plain[n] != f.default))
 
 
-def _branches_of(name: str, args: dict[str, Any]) -> Branches:
+def _branches_of(name: str, args: PlainDict) -> Branches:
     kinds = {
         tuple(map(int, key.split(".")[1:])): kind
         for key, kind in args.items()
@@ -218,7 +221,7 @@ def head_task(arch: Arch) -> str:
     return BLOCKS[arch.head.kind].task
 
 
-def _arguments(row: Block, spec: BlockSpec, stride: int) -> dict[str, Any]:
+def _arguments(row: Block, spec: BlockSpec, stride: int) -> PlainDict:
     if row.takes_stride:
         return dict(spec.args, stride=stride)
     if stride != 1:
@@ -231,9 +234,9 @@ def apply_block(spec: BlockSpec, x: SymTensor, stride: int, *names: str | int) -
     row = BLOCKS[spec.kind]
     prefix, arguments = x.inside(*names), _arguments(row, spec, stride)
     if prefix is NO_PREFIX:  # entering an empty context would cost time
-        return row.function(x, **arguments)
+        return cast(SymTensor, row.function(x, **arguments))
     with prefix:
-        return row.function(x, **arguments)
+        return cast(SymTensor, row.function(x, **arguments))
 
 
 def run_block(

@@ -38,7 +38,7 @@ class Options:
     trials: Count = 24
     epochs: Count | Literal["auto"] | None = None
     objective: tuple[str, ...] | None = None
-    scheduler: dict | None = None
+    scheduler: PlainDict | None = None
     proxies: tuple[str, ...] = PROXIES
     screen: Natural = 0
     inherit: bool = False

@@ -90,7 +90,7 @@ def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
             recipe, []
         ).append(trial)
 
-    def score(trials):
+    def score(trials: list[Trial]) -> tuple[int, float]:
         return (sum(t.done for t in trials), mean([run.score(t) for t in trials if t.done] or [-inf]))
 
     best = {name: max(recipes.items(), key=lambda item: score(item[1])) for name, recipes in tried.items()}
@@ -110,10 +110,10 @@ def rows(run: Driver) -> list[ComparedRow]:
     found += [replace(_row(run, name, trials), recipe=recipe) for name, (recipe, trials) in _best_recipes(run).items()]
     scored = {r.name: r for r in found if r.test is not None}
 
-    def value(r):
-        return run.study.trained.task.tested.turned(r.test)
+    def value(r: ComparedRow) -> float:
+        return run.study.trained.task.tested.turned(r.test or 0.0)
 
-    def best(key):
+    def best(key: str) -> set[str]:
         return {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
 
     fronts = {key: best(key) for key in ("macs", "params")}
@@ -143,10 +143,10 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     arch = run.log.arch(trials[0])
     counted = cost(arch)
 
-    def of_split(split):
+    def of_split(split: str) -> list[float]:
         return [t.scores[task.key(split)] for t in done]
 
-    def average(scores):
+    def average(scores: list[float]) -> float | None:
         return round(mean(scores), 6) if scores else None
 
     tested, images = of_split("test"), task.images(run.study.trained.data, "test")
@@ -197,8 +197,8 @@ def volumes(run: Driver) -> Volumes | None:
     if len({row.kind for row in scored}) < 2:
         return None
 
-    def value(row):
-        return run.study.trained.task.tested.turned(row.test)
+    def value(row: ComparedRow) -> float:
+        return run.study.trained.task.tested.turned(row.test or 0.0)
 
     points = {kind: [(value(r), -log2(r.macs)) for r in scored if r.kind == kind] for kind in ("family", "hand-built")}
     every = [point for found in points.values() for point in found]

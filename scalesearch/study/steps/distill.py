@@ -13,7 +13,7 @@ from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
 from scalesearch.study.steps.fixed import with_every_seed
 from scalesearch.study.study import Study
-from scalesearch.trials import Job, Jobs
+from scalesearch.trials import Job, Jobs, Trial
 
 NAME = "distill"
 
@@ -41,7 +41,7 @@ def distilled(run: Driver) -> list[Distilled]:
     """By φ."""
     task = run.study.trained.task
 
-    def score(trial):
+    def score(trial: Trial) -> float:
         return task.tested.turned(trial.scores[task.tested.key])
 
     alone = {(t.name, t.fidelity["seed"]): score(t) for t in run.log.of(family.NAME) if t.done}

@@ -7,6 +7,7 @@ from typing import Any
 
 from scalesearch.arch import Arch, expand
 from scalesearch.counting import cost
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.study.driver import Driver
 from scalesearch.study.study import Study
 from scalesearch.trials import Job, Jobs, Recipe
@@ -18,7 +19,7 @@ def job_of(
     number: int,
     name: str,
     arch: Arch,
-    decisions: Mapping[str, Any],
+    decisions: PlainMapping,
     seed: int | None = None,
     **more: Any,
 ) -> Job:
@@ -32,7 +33,7 @@ def job_of(
 def with_every_seed(
     run: Driver,
     step: str,
-    rows: Sequence[tuple[str, Arch, dict[str, Any]]],
+    rows: Sequence[tuple[str, Arch, PlainDict]],
     weights: str = "",
     recipes: Mapping[str, Recipe] | None = None,
 ) -> Jobs:

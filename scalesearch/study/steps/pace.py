@@ -52,7 +52,7 @@ class PaceMeasurement(Step):
         if not told:
             return []
 
-        def hours(seconds):
+        def hours(seconds: float) -> str:
             return f"{seconds / 3600:.3g} h"
 
         after = "; ".join(f"forecast after {hours(f.at)}, before the {f.before} step: {hours(f.seconds)}" for f in told)

@@ -61,7 +61,7 @@ def rivals(run: Driver) -> list[Rival]:
         return []
     task = run.study.trained.task
 
-    def score(trial):
+    def score(trial: Trial) -> float:
         return task.tested.turned(trial.scores[task.tested.key])
 
     found = {t.fidelity["seed"]: score(t) for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0}

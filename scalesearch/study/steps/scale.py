@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Options:
     epochs: Count | Literal["auto"] | None = None
     phi: tuple[Annotated[float, Rule(low=1, high=10)], ...] = (1.0,)
     transfer: Annotated[int, Rule(low=3, high=1000)] = 5
-    budget: dict | None = None
+    budget: PlainDict | None = None
     rivals: bool = False
 
 
@@ -108,7 +108,7 @@ def preset_networks(run: Driver) -> dict[str, ScaledArch]:
     """What each named way to scale makes of the base at φ = 1."""
     space = space_of(run)
 
-    def scaled(shares):
+    def scaled(shares: Shares) -> ScaledArch:
         return scale_to(space.base, space.target, shares, space.tolerance)
 
     return run.remembered(
@@ -168,7 +168,7 @@ def _errors(run: Driver, trials: list[Trial]) -> list[float]:
         / LIKELY_DRAWS
     )
     points = np.array([ScalingSpace.shares(t.decisions).multipliers(space_of(run).factor) for t in trials])
-    return np.sqrt(wins @ (points - wins @ points) ** 2).tolist()
+    return cast(list[float], np.sqrt(wins @ (points - wins @ points) ** 2).tolist())
 
 
 def triangle(info: Info) -> Figure:

@@ -37,7 +37,7 @@ def _larger(study: Study) -> list[float]:
 def transfers(run: Driver) -> list[Transferred]:
     """Per larger φ that was tried."""
 
-    def raw(trial):
+    def raw(trial: Trial) -> float:
         return run.study.evaluator.score.turned(run.score(trial))
 
     small = {t.candidate: raw(t) for t in run.log.of(scale.NAME) if t.done}
