@@ -27,10 +27,10 @@ head: {yolov8: {bins: 8}}
 
 
 def unpacked(name: str, folder: Path) -> Path:
-    """One of the archives of real photos beside the repository."""
+    """One of the archives of real photos beside the repository, of which they are no part."""
     archive = SHARED / "data" / "detection" / name
     if not archive.exists():
-        pytest.skip(f"{archive} is not there")
+        pytest.skip(f"needs real photos, which are no part of the repository: {archive}")
     with tarfile.open(archive) as file:
         file.extractall(folder, filter="data")
     return folder

@@ -1,4 +1,4 @@
-"""What several tests share: the repository's files, reference data beside it, and peers that import."""
+"""What several tests share: the repository's files, reference facts, and peers that import."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
-REFERENCE = ROOT.parent / "shared" / "reference" / "zoo.csv"
+FACTS = ROOT / "tests" / "data"  # small facts of others; its README.md names their sources and terms
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 MBCONV = ROOT / "search_spaces" / "mbconv.yaml"
-SHARED = ROOT.parent / "shared"
+SHARED = ROOT.parent / "shared"  # photos and whole tables, which are no part of the repository
 sys.path.insert(0, str(Path(__file__).parent))
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -63,9 +63,12 @@ def same_threads():
 @pytest.fixture(scope="session")
 def reference() -> list[dict[str, str]]:
     """Rows of the peers' measured params and MACs."""
-    if not REFERENCE.exists():
-        pytest.skip(f"{REFERENCE} is not there")
-    with open(REFERENCE) as file:
+    return facts("zoo.csv")
+
+
+def facts(name: str) -> list[dict[str, str]]:
+    """Rows of a table of facts."""
+    with open(FACTS / name, encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

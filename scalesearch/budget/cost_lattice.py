@@ -223,7 +223,7 @@ class CostLattice:
             yield from self._assignments(keys[1:], {**prior, keys[0]: value})
 
     def _setting(self, name: str, decisions: Decisions, default: Any) -> Any:
-        return self.space._value(name, self.space.settings.get(name, default), decisions)
+        return self.space.leaf_value(name, self.space.settings.get(name, default), decisions)
 
     def _image(self, decisions: Decisions) -> Shape:
         return self._setting("channels", decisions, 3), *sides(self._setting("resolution", decisions, None))

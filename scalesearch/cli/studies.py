@@ -144,7 +144,7 @@ def run(
     study = find_study(study)
     init_setting = {"init": str(Path(init).resolve())} if init else {}
     loaded = load_study(study, dict(map(parse_setting, settings)) | init_setting)
-    certificate = certified(loaded, study)
+    certificate = certified(loaded)
     if not dry_run:
         options = {
             "--address": address,

@@ -13,7 +13,7 @@ from scalesearch.study import Study, kind_of, load_study, study_fields
 from scalesearch.yamlfile import read
 
 
-def certified(study: Study, path: Path) -> Certificate | None:
+def certified(study: Study) -> Certificate | None:
     """Returns the certificate of a training study's budget in its space; None for a study of a table.
 
     Raises:
@@ -21,7 +21,7 @@ def certified(study: Study, path: Path) -> Certificate | None:
     """
     if study.training is None:
         return None
-    with read(path).located():
+    with study.located():
         return certify(study.adapted_space, study.budget)
 
 
@@ -56,7 +56,7 @@ def check_file(path: Path, budget: Budget) -> PlainDict:
     document = read(path)
     if _is_study(document.data):
         study = load_study(path)
-        certificate = certified(study, path)
+        certificate = certified(study)
         if certificate is not None:
             return _row(path, "study", study.adapted_space.name, certificate)
         assert isinstance(study.problem, TableProblem | SpaceTableProblem)

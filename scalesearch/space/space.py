@@ -87,16 +87,16 @@ class Space:
     def _components(self) -> Components:
         return Components(self.decisions)
 
-    def _value(self, path: str, leaf: Leaf, decisions: Decisions) -> Any:
+    def leaf_value(self, path: str, leaf: Leaf, decisions: Decisions) -> Any:
         if isinstance(leaf, OpenLeaf) and any(decisions.get(k) not in v or k not in decisions for k, v in leaf.when):
             return leaf.otherwise
         return decisions.get(self._name_at_path[path]) if isinstance(leaf, (OpenLeaf, Tie)) else leaf
 
     def _build_unit(self, unit: Unit, decisions: Decisions) -> Stage | Auxiliary | BlockSpec | None:
-        if not self._value(f"{unit.path}.present", unit.present, decisions):
+        if not self.leaf_value(f"{unit.path}.present", unit.present, decisions):
             return None
-        kind = self._value(f"{unit.path}.block", unit.kind, decisions)
-        args = {n: self._value(f"{unit.path}.{kind}.{n}", leaf, decisions) for n, leaf in unit.blocks[kind].items()}
+        kind = self.leaf_value(f"{unit.path}.block", unit.kind, decisions)
+        args = {n: self.leaf_value(f"{unit.path}.{kind}.{n}", leaf, decisions) for n, leaf in unit.blocks[kind].items()}
         spec = normal_form(kind, args)
         if unit.part == "auxiliary":
             return Auxiliary(spec, unit.inputs[0], unit.weight)
@@ -104,8 +104,8 @@ class Space:
             return spec
         return Stage(
             spec,
-            self._value(f"{unit.path}.depth", unit.depth, decisions),
-            self._value(f"{unit.path}.stride", unit.stride, decisions),
+            self.leaf_value(f"{unit.path}.depth", unit.depth, decisions),
+            self.leaf_value(f"{unit.path}.stride", unit.stride, decisions),
             unit.inputs,
         )
 
@@ -134,7 +134,7 @@ class Space:
                 numbers.append(len(parts["stages"]))
             if part is not None:
                 parts[unit.part].append(part)
-        settings = {key: self._value(key, leaf, decisions) for key, leaf in self.settings.items()}
+        settings = {key: self.leaf_value(key, leaf, decisions) for key, leaf in self.settings.items()}
         arch = Arch(
             self.name,
             stem=tuple(parts["stem"]),

@@ -64,5 +64,13 @@ def _recipe() -> Schema:
 
 
 def schema_text(kind: str) -> str:
-    """The schema of `study` or `space` files, as a file has it."""
-    return json.dumps({"study": study_schema, "space": space_schema}[kind](), indent=1, ensure_ascii=False) + "\n"
+    """Returns the schema of `study` or `space` files as JSON: a line for each definition, so that a change is seen."""
+    schema = {"study": study_schema, "space": space_schema}[kind]()
+    definitions = schema.pop("$defs")
+    lines = [f"{_compact(name)}: {_compact(definition)}" for name, definition in definitions.items()]
+    rest = "".join(f",\n{_compact(key)}: {_compact(value)}" for key, value in schema.items())
+    return '{"$defs": {\n' + ",\n".join(lines) + "\n}" + rest + "}\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -111,7 +111,7 @@ def load_study(path: str | Path, overrides: PlainMapping | None = None, known_da
         study = _trained(keys, data, document, known_data) if kind == "training" else _looked_up(keys, data, document)
         for step in study.steps:
             step.check(study)
-        return study
+        return replace(study, located=document.located)
 
 
 def _trained(keys: PlainMapping, data: PlainMapping, document: Document, known_data: Source | None) -> Study:

@@ -25,7 +25,8 @@ def choose_precision(device: torch.device, setting: str, arch: Arch) -> str:
         return setting
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    is_fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # new in torch 2.13
+    is_fast = device.type == "cpu" and (features.get("avx512_bf16") or features.get("amx_tile"))
     counts = cost(arch)
     return "bf16" if is_fast and counts.macs >= DENSE * counts.acts else "fp32"
 

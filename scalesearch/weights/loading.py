@@ -139,7 +139,9 @@ def _load(model: Network, source: _Source, replace_head: bool) -> None:
 def _apply_settings(model: Network, arch: Arch) -> None:
     """Gives `model` the padding and the norms' eps of `arch`, which equals its own in all else."""
     if arch.padding != model.arch.padding:
-        model.__dict__.update(build(arch).to(next(model.parameters()).device).train(model.training).__dict__)
+        device = next(model.parameters()).device
+        for name, part in build(arch).to(device).train(model.training).named_children():
+            setattr(model, name, part)
     model.arch = arch
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):

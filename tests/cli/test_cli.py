@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import MBCONV, ROOT
 from helpers import TINY_SPACE, invoke, refused
 
 from scalesearch import yamlfile, zoo
+from scalesearch.cli.training import kept_splits
 from scalesearch.counting.counts import cost
 from scalesearch.space.schema import arch_from_dict
 
@@ -352,3 +354,17 @@ def test_a_shipped_study_goes_by_its_name(tmp_path, monkeypatch):
     assert "predictor in mbconv" in invoke("run", "effnet_phi", "--dry-run").stdout
     said = refused("run", "efnet_phi")
     assert 'come along: cifar10_phi, effnet_phi, imagenette_phi, yolo_scale. Did you mean "effnet_phi"?' in said
+
+
+def test_splits_are_looked_for_in_a_networks_folder_and_in_its_run_also_right_under_the_root(tmp_path):
+    """As where a network is mounted into a container at /model."""
+    assert kept_splits(Path("/")) is None
+    assert kept_splits(next(path for path in Path("/").iterdir() if path.is_dir())) is None
+    assert kept_splits(tmp_path / "nowhere") is None
+    member = tmp_path / "run" / "family" / "phi0"
+    member.mkdir(parents=True)
+    assert kept_splits(member) is None
+    (tmp_path / "run" / "splits.parquet").touch()
+    assert kept_splits(member) == tmp_path / "run" / "splits.parquet"
+    (member / "splits.parquet").touch()
+    assert kept_splits(member) == member / "splits.parquet"

@@ -20,7 +20,7 @@ CIFAR, PHOTOS = SHARED / "data" / "cifar10", SHARED / "data" / "imagenette128"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not (CIFAR.exists() and PHOTOS.exists()), reason="CIFAR-10 and Imagenette are not beside the repository"
+        not (CIFAR.exists() and PHOTOS.exists()), reason=f"needs photos, which are no part of the repository: {CIFAR}"
     ),
 ]
 

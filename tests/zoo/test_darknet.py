@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import SHARED
+from conftest import FACTS
 
 import scalesearch as ss
 from scalesearch.arch.graph import Shape
@@ -78,9 +78,7 @@ def test_layers_refer_back_and_absolutely(tmp_path):
 
 
 def test_yolov3_from_its_cfg_is_the_zoos():
-    path = SHARED / "data" / "detection" / "yolo-v3.cfg"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
+    path = FACTS / "cfg" / "yolo-v3.cfg"
     for resolution in (416, 608):
         read, zoo = ss.load(path, resolution=resolution), ss.load("yolov3", resolution=resolution)
         assert ss.cost(read) == ss.cost(zoo)
@@ -106,7 +104,10 @@ classes=1
         (("[maxpool]", "[maxpol]"), r'net.cfg:14: \[maxpol\]: unknown section.*Did you mean "maxpool"'),
         (("from=-2", "from=-9"), r"net.cfg:25: \[shortcut\] from: refers to layer -9; there are 0 to 2 or -1 to -3"),
         (("from=-2\n", "from=-3\nalpha=0.5\n"), r"net.cfg:26: \[shortcut\] alpha: changes the network and is not supp"),
-        (("from=-2\n", "from=-3\nactivaton=relu\n"), r'\[shortcut\] activaton: is not a Darknet key. Did you mean "activation"'),
+        (
+            ("from=-2\n", "from=-3\nactivaton=relu\n"),
+            r'\[shortcut\] activaton: is not a Darknet key. Did you mean "activation"',
+        ),
         (("from=-2\n", "from=-2\nweights_type=per_feature\n"), r"weights_type: changes the network .*; none is"),
         (("pad=1\nactivation=mish", "pad=1\nshare_index=0\nactivation=mish"), r"share_index: changes the network"),
         (("layers=-1\n", "layers=40\n"), r"net.cfg:28: \[route\] layers: refers to layer 40"),

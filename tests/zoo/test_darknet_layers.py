@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import ROOT, SHARED
+from conftest import FACTS, ROOT
 from helpers import assert_counts_agree, darknet_bytes
 from torch.nn import functional as F
 
@@ -77,9 +77,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", [*COUNTED, *REFUSED])
 def test_strangers_networks_are_counted_exactly_or_refused_by_key_and_line(name, tmp_path):
-    path = SHARED / "cases" / "cfg" / f"{name}.cfg"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
+    path = FACTS / "cfg" / f"{name}.cfg"
     if name in REFUSED:
         with pytest.raises(InputError) as caught:
             ss.load(path)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import itertools
+import math
+
 import pytest
-from conftest import ROOT, SHARED, SPACES
+from conftest import ROOT, SPACES, facts
+from peers import TORCHVISION
 
 import scalesearch as ss
 from scalesearch import zoo
@@ -106,19 +109,13 @@ def test_random_points_are_found_again(path):
         assert space.at(decisions) == arch
 
 
-def table(name):
-    path = SHARED / "data" / "nas" / f"{name}.npz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    return np.load(path, allow_pickle=False)
-
-
 def test_nasbench_macro_is_the_published_table():
-    """All 6,561 networks: params and MACs of our space's points equal the benchmark's."""
-    found = table("nasbench_macro")
+    """All 6,561 networks: params and MACs of our space's points equal the benchmark's, which are sums over layers."""
+    base, *rows = facts("nasbench_macro_costs.csv")
+    added = {(int(row["layer"]), int(row["kind"])): counts_of(row) for row in rows}
     space = load_space(ROOT / "search_spaces" / "nasbench_macro.yaml")
     assert space.size == 6561
-    for kinds, params, flops in zip(found["arch"].tolist(), found["params"].tolist(), found["flops"].tolist()):
+    for kinds in itertools.product(range(3), repeat=8):
         decisions = {}
         for i, kind in enumerate(kinds):
             other = "conv" if i in (0, 2, 5) else "identity"
@@ -127,18 +124,24 @@ def test_nasbench_macro_is_the_published_table():
                 decisions[f"expand{i}"] = (3, 6)[kind - 1]
             if kind == 1:
                 decisions[f"stages.{i}.inverted_residual.kernel"] = 3
-        assert ss.cost(space.at(decisions))[:2] == (params, flops)
+        parts = counts_of(base), *(added[i, kind] for i, kind in enumerate(kinds) if kind)
+        assert ss.cost(space.at(decisions))[:2] == tuple(map(sum, zip(*parts)))
+
+
+def counts_of(row):
+    return int(row["params"]), int(row["flops"])
 
 
 def test_nasbench201_is_the_published_table():
     """Every fourth cell, if its edges all lead to its output: params equal, MACs but for the ten bias additions that
-    the benchmark counts."""
-    found = table("nasbench201_cifar10")
+    the benchmark counts. Published counts hang on the number of its 1×1 and 3×3 convolutions alone."""
+    published = {(int(row["conv1x1"]), int(row["conv3x3"])): counts_of(row) for row in facts("nasbench201_costs.csv")}
     space = load_space(ROOT / "search_spaces" / "nasbench201.yaml")
     assert space.size == 15_625
     names = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
     compared = 0
-    for ops, params, flops in zip(*(found[column].tolist()[::4] for column in ("ops", "params", "flops"))):
+    for ops in itertools.islice(itertools.product(range(5), repeat=6), 0, None, 4):
+        params, flops = published[ops.count(2), ops.count(3)]
         e01, e02, e12, _e03, e13, e23 = ops
         dead = (e01 and not (e13 or (e12 and e23))) or (e02 and not e23) or (e12 and not e23)
         counted = ss.cost(
@@ -297,3 +300,50 @@ def test_published_top1_are_the_references(reference):
             if row["name"].startswith("mobilenet_v4_conv_small") or "hybrid" in row["name"]:
                 continue  # several published weights; the zoo names which one it has
             assert found.top1 == pytest.approx(float(row["top1"]), abs=0.001), row["name"]
+
+
+def test_published_figures_of_torchvision_are_its_own(torchvision_models):
+    """Top-1, resolution and how images are prepared, of every network whose figure the zoo has from torchvision."""
+    compared = 0
+    for name in zoo.MODELS:
+        found = zoo.published_figure(name)
+        if found.source is None or not found.source.startswith("torchvision"):
+            continue
+        weights = torchvision_models.get_model_weights(TORCHVISION.get(name, name)).IMAGENET1K_V1
+        prepared, wanted = found.preprocessing, weights.transforms()
+        assert found.top1 == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"], name
+        assert [found.top1_resolution] == wanted.crop_size, name
+        assert [prepared.resize] == wanted.resize_size, name
+        assert prepared.interpolation == wanted.interpolation.value, name
+        compared += 1
+    assert compared == 51
+
+
+def test_published_figures_of_timm_are_its_tables():
+    """The rows of timm's results-imagenet.csv that the zoo's figures name as their source."""
+    rows = facts("published.csv")
+    named = {name for name in zoo.MODELS if (zoo.published_figure(name).source or "").startswith("timm")}
+    assert named == {row["name"] for row in rows}
+    for row in rows:
+        found = zoo.published_figure(row["name"])
+        assert found.source == f"timm results-imagenet.csv, {row['model']}"
+        assert (found.top1, found.top1_resolution) == (float(row["top1"]), int(row["img_size"])), row["name"]
+        assert found.preprocessing.resize == int(int(row["img_size"]) / float(row["crop_pct"])), row["name"]
+        assert found.preprocessing.interpolation == row["interpolation"], row["name"]
+
+
+def test_counts_are_those_that_pycls_published():
+    """To the digit; its flops count every addition of a bias, too, its activations the output of a ResNet's pool."""
+    for row in facts("pycls.csv"):
+        arch = ss.load(row["name"])
+        counted, graph = ss.cost(arch), expand(arch)
+        added = sum(
+            math.prod(block.shape_of(i))
+            for _, block in graph.blocks()
+            for i, one in enumerate(block.layers)
+            if getattr(one.op, "bias", False)
+        )
+        assert counted.params == int(row["params"]), row["name"]
+        assert counted.macs == int(row["flops"]) - added, row["name"]
+        pooled = 64 * 56 * 56 if row["name"].startswith("resne") else 0
+        assert counted.acts == int(row["acts"]) - pooled, row["name"]

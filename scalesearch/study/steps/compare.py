@@ -102,7 +102,11 @@ def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
 
 
 def rows(run: Driver) -> list[ComparedRow]:
-    """Family and hand-built networks, seeds averaged, by MACs; those on the fronts of the test score marked."""
+    """Returns family and hand-built networks, seeds averaged, by MACs; those on the fronts of test score are marked."""
+    return run.log.cached("compared rows", lambda: _rows(run))
+
+
+def _rows(run: Driver) -> list[ComparedRow]:
     by_name: dict[str, list[Trial]] = {}
     for trial in run.log.of(family.NAME):
         by_name.setdefault(trial.name, []).append(trial)

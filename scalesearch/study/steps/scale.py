@@ -118,6 +118,11 @@ def preset_networks(run: Driver) -> dict[str, ScaledArch]:
 
 
 def scaling(run: Driver) -> Scaling | None:
+    """Returns what the search has found so far; None before it has a network that was trained to the end."""
+    return run.log.cached("scaling", lambda: _scaling(run))
+
+
+def _scaling(run: Driver) -> Scaling | None:
     if not run.has_best(NAME):
         return None
     best, space, score = run.best(NAME), space_of(run), run.study.evaluator.score
