@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 import subprocess
 import sys
+from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -187,3 +189,41 @@ def test_nothing_runs_code_from_files():
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
                 assert name not in ("exec", "__import__"), path
                 assert not (isinstance(node.func, ast.Name) and name == "eval"), path
+
+
+def public_objects():
+    """Yields every public function, class, method and property of the package, with its name."""
+    for path in FILES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[-1] in ("__init__", "__main__"):
+            continue
+        module = importlib.import_module(".".join(parts))
+        for name, thing in vars(module).items():
+            if name.startswith("_") or getattr(thing, "__module__", "") != module.__name__:
+                continue
+            if inspect.isfunction(thing) or inspect.isclass(thing):
+                yield f"{module.__name__}.{name}", thing
+            if inspect.isclass(thing):
+                for attribute, member in vars(thing).items():
+                    described = inspect.isfunction(member) or isinstance(
+                        member, property | cached_property | classmethod | staticmethod
+                    )
+                    if described and not attribute.startswith("_"):
+                        yield f"{module.__name__}.{name}.{attribute}", getattr(thing, attribute)
+
+
+def test_public_names_have_docstrings():
+    """Their own, or those of what they override."""
+    assert not [name for name, thing in public_objects() if not inspect.getdoc(thing)]
+
+
+def test_functions_over_tensors_give_shapes():
+    """As `(N, 4)`, or that something is a scalar."""
+    shape = re.compile(r"`\([^`]*\)`|\bscalar\b|\bshape")
+    faults = []
+    for name, thing in public_objects():
+        if inspect.isfunction(thing) and "." not in thing.__qualname__:
+            over_tensors = any("torch.Tensor" in str(kind) for kind in thing.__annotations__.values())
+            if over_tensors and not shape.search(inspect.getdoc(thing) or ""):
+                faults.append(name)
+    assert not faults

@@ -26,11 +26,13 @@ def stage_cost(stage: Stage, in_shapes: tuple[Shape, ...], same: bool) -> BlockC
     """Returns the cost of a stage on inputs of these shapes, and the shape of its output.
 
     Args:
-        stage: A stage of at least two blocks.
+        stage: A stage of one block or more.
         in_shapes: The shape of each input, without the batch.
         same: Whether convolutions pad as TensorFlow's "same".
     """
     first = count_block(stage.block, in_shapes, same, stage.stride)
+    if stage.depth == 1:
+        return first
     second = count_block(stage.block, (first.out_shape,), same, 1)
     costs, shape, remaining = [first.cost, second.cost], second.out_shape, stage.depth - 2
     if shape == first.out_shape:  # then all that follow are alike
