@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -220,77 +221,109 @@ def wait(round: Round, more: int, seconds: float) -> None:
         time.sleep(0.02)
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("-n", type=int, default=100, help="how many faults")
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--minutes", type=float, default=1e9, help="after which there are no more faults")
-    told = options.parse_args()
-    dice, temporary = random.Random(told.seed), Path(tempfile.mkdtemp(prefix="chaos-"))
-    study = temporary / "chaos.yaml"
-    study.write_text(yamlfile.dump(STUDY))
-    alone = Round(study, temporary / "alone")
-    alone.start()
-    wait(alone, 10_000, 0)
-    expected = essence(alone.log)
-    counts: Counter[str] = Counter()
-    recovered: dict[str, list[float]] = {name: [] for name in FAULTS}
-    trials = lost = doubled = other = rounds = orphans = 0
-    names = [name for _ in range(-(-told.n // len(FAULTS))) for name in FAULTS][: told.n]
-    dice.shuffle(names)
-    start = time.monotonic()
-    before = {p.name for p in Path(tempfile.gettempdir()).glob("scalesearch-*")}
-    while names:
-        rounds += 1
-        round = Round(study, temporary / f"round-{rounds}")
+@dataclass
+class Tally:
+    """What the faults of all rounds did, beside the run left alone."""
+
+    expected: dict
+    pending: list[str]
+    deadline: float
+    total: int
+    counts: Counter[str] = field(default_factory=Counter)
+    recovered: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FAULTS})
+    rounds: int = 0
+    trials: int = 0
+    lost: int = 0
+    doubled: int = 0
+    different: int = 0
+    orphans: int = 0
+
+    def play(self, round: Round, dice: random.Random) -> None:
+        """One run to its end, with a fault at a time while any is pending."""
+        self.rounds += 1
         round.start()
         while True:
             wait(round, dice.choice((0, 1, 1, 2)), dice.uniform(0, 8))
             if not round.running and round.process and round.process.returncode == 0:
                 break
-            if not names or time.monotonic() - start > 60 * told.minutes:
-                names.clear()
+            if not self.pending or time.monotonic() > self.deadline:
+                self.pending.clear()
                 wait(round, 10_000, 0)
                 if round.process and round.process.returncode:
                     round.start()
-                continue
-            round.compare()
-            began, length = time.monotonic(), len(round.seen)
-            if round.running and FAULTS[names[-1]](round, dice):
-                name = names.pop()
-                counts[name] += 1
-                print(f"{sum(counts.values())}/{told.n} {name}, round {rounds}, {length} trials", file=sys.stderr)
-                lost += round.compare()
-            else:  # another one first
-                names.insert(0, names.pop())
-                name = ""
-            if not round.running:
-                round.start()
-            wait(round, 1, 0)
-            if name and len(round.lines()) > length:
-                recovered[name].append(time.monotonic() - began)
-        lost += round.compare()
+            else:
+                self.inject(round, dice)
+        self.close(round)
+
+    def inject(self, round: Round, dice: random.Random) -> None:
+        """The next pending fault if it can happen now, and how long the run takes to its next trial."""
+        round.compare()
+        began, length = time.monotonic(), len(round.seen)
+        name = self.pending[-1]
+        happened = round.running and FAULTS[name](round, dice)
+        if happened:
+            self.pending.pop()
+            self.counts[name] += 1
+            done = sum(self.counts.values())
+            print(f"{done}/{self.total} {name}, round {self.rounds}, {length} trials", file=sys.stderr)
+            self.lost += round.compare()
+        else:  # another one first
+            self.pending.insert(0, self.pending.pop())
+        if not round.running:
+            round.start()
+        wait(round, 1, 0)
+        if happened and len(round.lines()) > length:
+            self.recovered[name].append(time.monotonic() - began)
+
+    def close(self, round: Round) -> None:
+        """Compare the finished round's log with that of the run left alone."""
+        self.lost += round.compare()
         found, keys = essence(round.log), Counter(_key(line) for line in round.lines())
-        trials += len(expected)
-        lost += len(expected.keys() - found.keys())
-        doubled += sum(keys.values()) - len(keys)
-        other += sum(found[key] != expected.get(key) for key in found)
-        orphans += len(psutil.wait_procs(round.helpers, timeout=GRACE)[1])
-        opened = (round.folder / "report.html").exists()
-        print(f"round {rounds}: {len(found)} trials, {other} other than alone, report {opened}", file=sys.stderr)
+        different = sum(found[key] != self.expected.get(key) for key in found)
+        self.trials += len(self.expected)
+        self.lost += len(self.expected.keys() - found.keys())
+        self.doubled += sum(keys.values()) - len(keys)
+        self.different += different
+        self.orphans += len(psutil.wait_procs(round.helpers, timeout=GRACE)[1])
+        report = (round.folder / "report.html").exists()
+        print(
+            f"round {self.rounds}: {len(found)} trials, {different} other than alone, report {report}", file=sys.stderr
+        )
+
+    def print(self, folders_left: int) -> None:
+        print("| fault | injected | seconds to recover, median | at most |\n|---|---|---|---|")
+        for name, times in self.recovered.items():
+            middle, longest = (f"{median(times):.1f}", f"{max(times):.1f}") if times else ("–", "–")
+            print(f"| {name} | {self.counts[name]} | {middle} | {longest} |")
+        print(
+            f"\n{self.rounds} runs of {len(self.expected)} trials; {self.different} trials other than those of the run "
+            f"left alone, {self.orphans} processes and {folders_left} folders in /tmp left behind"
+        )
+        faults = sum(self.counts.values())
+        print(f"faults {faults}, trials {self.trials}, lost {self.lost}, doubled {self.doubled}")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("-n", type=int, default=100, help="how many faults")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--minutes", type=float, default=1e9, help="after which there are no more faults")
+    args = options.parse_args()
+    dice, temporary = random.Random(args.seed), Path(tempfile.mkdtemp(prefix="chaos-"))
+    study = temporary / "chaos.yaml"
+    study.write_text(yamlfile.dump(STUDY))
+    alone = Round(study, temporary / "alone")
+    alone.start()
+    wait(alone, 10_000, 0)
+    names = [name for _ in range(-(-args.n // len(FAULTS))) for name in FAULTS][: args.n]
+    dice.shuffle(names)
+    tally = Tally(essence(alone.log), names, time.monotonic() + 60 * args.minutes, args.n)
+    before = {p.name for p in Path(tempfile.gettempdir()).glob("scalesearch-*")}
+    while tally.pending:
+        tally.play(Round(study, temporary / f"round-{tally.rounds + 1}"), dice)
     left = {p.name for p in Path(tempfile.gettempdir()).glob("scalesearch-*")} - before
     shutil.rmtree(temporary)
-    print("| fault | injected | seconds to recover, median | at most |\n|---|---|---|---|")
-    for name, times in recovered.items():
-        print(
-            f"| {name} | {counts[name]} | {f'{median(times):.1f}' if times else '–'} | "
-            f"{f'{max(times):.1f}' if times else '–'} |"
-        )
-    print(
-        f"\n{rounds} runs of {len(expected)} trials; {other} trials other than those of the run left alone, "
-        f"{orphans} processes and {len(left)} folders in /tmp left behind"
-    )
-    print(f"faults {sum(counts.values())}, trials {trials}, lost {lost}, doubled {doubled}")
+    tally.print(len(left))
 
 
 def _key(line: bytes) -> tuple:

@@ -21,11 +21,11 @@ from random import Random
 from statistics import mean, median, pstdev
 
 from scalesearch.errors import InputError
-from scalesearch.searchers.asking import ask
 from scalesearch.searchers.problem import Past
-from scalesearch.searchers.table import DEFAULT, SEARCHERS
+from scalesearch.searchers.proposal import ask
+from scalesearch.searchers.registry import DEFAULT, SEARCHERS
 from scalesearch.searchers.table_problem import TableProblem
-from scalesearch.searchers.tables import bound_of, read_table
+from scalesearch.searchers.tables import parse_bound, read_table
 from scalesearch.statistics.pareto import hypervolume
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "nas"
@@ -56,7 +56,7 @@ RUNS = [
 def problem_of(
     table: Path, decisions: tuple, score: str, numbers: tuple, bounds: tuple, objectives: tuple, same: str | None
 ):
-    return TableProblem(read_table(table), decisions, score, objectives, numbers, dict(map(bound_of, bounds)), same)
+    return TableProblem(read_table(table), decisions, score, objectives, numbers, dict(map(parse_bound, bounds)), same)
 
 
 def one(job: tuple) -> tuple[list[float], list[float]]:
@@ -74,7 +74,7 @@ def one(job: tuple) -> tuple[list[float], list[float]]:
         if asked is None:
             break
         seen.add(asked.identity)
-        results.append((asked.decisions, problem.measured(asked.decisions)))
+        results.append((asked.decisions, problem.measured_score(asked.decisions)))
         if number + 1 in queries:
             found.append(
                 volume_share(problem, results) if problem.objectives else float(outcome[problem.row(best(results))])
@@ -87,7 +87,7 @@ def best(results: list) -> dict:
 
 
 def point(problem: TableProblem, decisions: dict) -> tuple:
-    return (problem.measured(decisions), *(-c for c in problem.costs(decisions)))
+    return (problem.measured_score(decisions), *(-c for c in problem.costs(decisions)))
 
 
 def volume_share(problem: TableProblem, results: list) -> float:

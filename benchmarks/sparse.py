@@ -27,8 +27,8 @@ import optuna
 from search import MACRO, NASBENCH201, SHARED, best, volume_share
 
 from scalesearch.counting import cost
-from scalesearch.searchers.asking import ask
 from scalesearch.searchers.problem import Past
+from scalesearch.searchers.proposal import ask
 from scalesearch.searchers.table_problem import TableProblem
 from scalesearch.searchers.tables import Table, read_table
 from scalesearch.space import load_space
@@ -137,7 +137,7 @@ def one(job: tuple) -> tuple[float, float]:
     start = time.perf_counter()
     results = ours(problem, searcher, queries, seed) if searcher in OURS else peers(problem, searcher, queries, seed)
     seconds = (time.perf_counter() - start) / queries
-    return volume_share(problem, results) if problem.objectives else problem.measured(best(results)), seconds
+    return volume_share(problem, results) if problem.objectives else problem.measured_score(best(results)), seconds
 
 
 def ours(problem: TableProblem, searcher: str, queries: int, seed: int) -> list:
@@ -145,17 +145,17 @@ def ours(problem: TableProblem, searcher: str, queries: int, seed: int) -> list:
     for number in range(queries):
         asked = ask(problem, searcher, Past(results), Random(f"{seed}-{number}"), seen, (), 1 + len(problem.objectives))
         seen.add(asked.identity)
-        results.append((asked.decisions, problem.measured(asked.decisions)))
+        results.append((asked.decisions, problem.measured_score(asked.decisions)))
     return results
 
 
 def peers(problem: TableProblem, searcher: str, queries: int, seed: int) -> list:
-    proposals, results, left = PEERS[searcher](problem, seed), [], list(problem.listed)
+    proposals, results, left = PEERS[searcher](problem, seed), [], list(problem.all_decisions)
     proposed = next(proposals)
     for _ in range(queries):
         row = min(left, key=lambda d: sum(d[name] != value for name, value in proposed.items()))
         left.remove(row)
-        results.append((row, problem.measured(row)))
+        results.append((row, problem.measured_score(row)))
         proposed = proposals.send((row, [results[-1][1], *problem.costs(row)]))
     return results
 
@@ -172,7 +172,7 @@ def main() -> None:
     with ProcessPoolExecutor(given.processes) as pool:
         for name in given.tables:
             problem, queries = problem_of(name), 100 if name == "mbconv" else 50
-            optimum = 1 if problem.objectives else max(problem.measured(d) for d in problem.listed)
+            optimum = 1 if problem.objectives else max(problem.measured_score(d) for d in problem.all_decisions)
             print(f"\n| {name}: {len(problem.rows):,} rows, optimum {optimum:.6g} | {queries} queries | ms a query |")
             print("|---|---|---|")
             for searcher in searchers:

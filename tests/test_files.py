@@ -67,9 +67,12 @@ def test_a_folder_that_is_nobodys_stays():
 
 
 def test_a_lock_is_one_processs_alone(tmp_path):
-    with exclusive_lock(tmp_path / "lock", "in use"), pytest.raises(InputError, match="in use"):
-        with exclusive_lock(tmp_path / "lock", "in use"):
-            pass
+    with (
+        exclusive_lock(tmp_path / "lock", "in use"),
+        pytest.raises(InputError, match="in use"),
+        exclusive_lock(tmp_path / "lock", "in use"),
+    ):
+        pass
     with exclusive_lock(tmp_path / "lock", "in use"):
         assert (tmp_path / "lock").exists()
 

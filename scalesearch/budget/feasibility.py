@@ -46,7 +46,7 @@ class Feasible:
         self._n_drawn = self._n_accepted = 0  # draws from the whole space, and those not rejected as duplicates
 
     @cached_property
-    def listed(self) -> list[Decisions] | None:
+    def all_decisions(self) -> list[Decisions] | None:
         """Returns one list of decisions per distinct network inside; None where the space is too large to list."""
         return None if self._listing is None else [d for d, inside in self._listing if inside]
 
@@ -118,10 +118,10 @@ class Feasible:
         Raises:
             InputError: If no network is found inside; the message gives the nearest budget that a network meets.
         """
-        if self.listed is not None:
-            if not self.listed:
+        if self.all_decisions is not None:
+            if not self.all_decisions:
                 raise self._infeasible_error()
-            return rng.choice(self.listed)
+            return rng.choice(self.all_decisions)
         if not self._rejection_fails:
             for _ in range(MAX_REJECTIONS):
                 if (decisions := self._draw_once(rng)) is not None:
@@ -216,7 +216,7 @@ class Feasible:
     def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
         """Returns the share of the space's networks inside the budget, in [0, 1], and its 95 % interval."""
         if self._listing is not None:
-            inside = len(self.listed or ()) / max(1, len(self._listing))
+            inside = len(self.all_decisions or ()) / max(1, len(self._listing))
             return inside, (inside, inside)
         if self.sampler is None:
             samples = [d for _ in range(DRAWS) if (d := self.draw_any(rng)) is not None]

@@ -60,7 +60,7 @@ def check_file(path: Path, budget: Budget) -> PlainDict:
         if certificate is not None:
             return _row(path, "study", study.adapted_space.name, certificate)
         assert isinstance(study.problem, TableProblem | SpaceTableProblem)
-        note = {"note": study.problem.table.repetitions} if study.problem.table.repetitions else {}
+        note = {"note": study.problem.table.repetition_note} if study.problem.table.repetition_note else {}
         return {
             "file": str(path),
             "kind": "table study",

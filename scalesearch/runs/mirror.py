@@ -150,7 +150,7 @@ class JobFiles:
 
     def begin(self, job: Job, place: Place) -> None:
         """Takes what a job starts from."""
-        paths = place.unfinished(job.key), place.by_class(job.step, job.name, job.seed)
+        paths = place.unfinished_file(job.key), place.by_class(job.step, job.name, job.seed)
         unfinished, by_class = (path.relative_to(place.folder).as_posix() for path in paths)
         self.written = [name for name in (unfinished, job.weights, job.checkpoint, by_class) if name]
         needed = [*job.needed_files, "weights/init.safetensors", *([job.checkpoint] if job.checkpoint else [])]

@@ -276,7 +276,7 @@ class JobSource:
             outcome = {"reason": f"its process was killed {TRIES} times, or its machine has gone"}
         if "stopped" not in outcome:
             self.driver.finish(job, outcome)
-            self.place.unfinished(job.key).unlink(missing_ok=True)
+            self.place.unfinished_file(job.key).unlink(missing_ok=True)
 
     def _outcome(self, job: Job, result: PlainDict | None) -> Outcome | None:
         """Returns what came of a job; None if its process was killed, which may be no fault of the job's."""

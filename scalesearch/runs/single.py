@@ -22,7 +22,7 @@ from scalesearch.runs.images import keep_data
 from scalesearch.runs.stopping import stopping
 from scalesearch.space import arch_to_yaml
 from scalesearch.training import Training
-from scalesearch.trials import TASKS, Job, Outcome, Place, Recipe, Used, task_of
+from scalesearch.trials import TASKS, ExecutionInfo, Job, Outcome, Place, Recipe, task_of
 from scalesearch.typed_json import Natural, Number, from_json
 from scalesearch.zoo import WEIGHTS
 
@@ -82,7 +82,7 @@ def train(
     """
     task = TASKS.get(single.source.task) or TASKS["classification"]
     task.check(single.arch, "model")
-    single.recipe.frozen(len(single.adapted.stages))
+    single.recipe.frozen_levels(len(single.adapted.stages))
     with inside("recipe"):
         task.check_recipe(single.recipe)
     with claimed(folder, single.document, resume, "training"):
@@ -138,7 +138,7 @@ class Summary(TypedDict):
     recipe: PlainDict
     seed: Natural
     seconds: Number
-    used: Used
+    used: ExecutionInfo
 
 
 def _finished(folder: Path) -> Summary | None:

@@ -1,7 +1,7 @@
-"""The one search: what may be tried (problems), what a try scores (evaluators), who proposes (searchers), what is kept
-(the log).
+"""Searches: problems say what may be tried, evaluators score it, searchers propose, and a log keeps the results.
 
-In: a problem, an evaluator, the name of a searcher. Out: jobs, trials and what they found. The only importer of optuna.
+In: a problem, an evaluator, the name of a searcher. Out: jobs, trials and the results of a search. The only
+importer of optuna.
 """
 
 from lazy_loader import attach_stub

@@ -1,7 +1,8 @@
 """Optuna's samplers as searchers.
 
-Ray's `OptunaSearch` tells Optuna neither constraints nor that a trial was stopped early. Here a study is made anew from
-the past for every proposal, so that a sampler is a function of the past like any other searcher.
+Ray's `OptunaSearch` passes Optuna neither constraints nor the fact that a trial was stopped early. Here a new
+study is made from the past for every proposal, so that a sampler is a function of the past like any other
+searcher.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scalesearch.plain_data import PlainDict, PlainMapping
-from scalesearch.searchers.problem import Decisions, Past, Problem, values
+from scalesearch.searchers.problem import Decisions, Past, Problem, objective_values
 from scalesearch.space import Choice, Domain, IntRange
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial, Trial
 
-MOST_MISSES = 50  # proposals Optuna may have rejected before plain draws take over
-START = 8  # results before a model is made; drawn at random
+MAX_MISSES = 50  # proposals in a row that may be rejected before random draws take over
+STARTUP_TRIALS = 8  # results before a model is fitted; they are drawn at random
 POPULATION, GENERATION = 16, 8  # results in a generation of NSGA-II and of CMA-ES
 INFEASIBLE = "infeasible"
 MakeSampler: TypeAlias = "Callable[[int], BaseSampler]"  # by its seed
@@ -38,7 +39,7 @@ def quiet_optuna() -> Any:
 
 
 def distribution(domain: Domain, ordered: bool = False) -> BaseDistribution:
-    """Returns Optuna's distribution of a domain; with `ordered`, a choice is the index of its option."""
+    """Returns Optuna's distribution for a domain; with `ordered`, a choice is an integer: its option's index."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(domain, Choice):
@@ -59,11 +60,11 @@ def _suggest(trial: Trial, name: str, domain: Domain, ordered: bool) -> Any:
 
 
 def _distribution(problem: Problem, name: str, ordered: bool) -> BaseDistribution:
-    """Returns the distribution of a decision, made once for a problem."""
-    made: dict[str, BaseDistribution] = problem.memory.setdefault(f"distributions, ordered: {ordered}", {})
-    if name not in made:
-        made[name] = distribution(problem.decisions[name].domain, ordered)
-    return made[name]
+    """Returns Optuna's distribution of a decision, cached in the problem's memory."""
+    distributions: dict[str, BaseDistribution] = problem.memory.setdefault(f"distributions, ordered: {ordered}", {})
+    if name not in distributions:
+        distributions[name] = distribution(problem.decisions[name].domain, ordered)
+    return distributions[name]
 
 
 def frozen_trial(
@@ -75,14 +76,14 @@ def frozen_trial(
     system_attrs: PlainDict | None = None,
     user_attrs: PlainDict | None = None,
 ) -> FrozenTrial:
-    """Returns a trial as Optuna has it.
+    """Returns a finished or running trial in Optuna's form.
 
     Args:
-        problem: Whose decisions they are.
+        problem: The problem that the decisions belong to.
         decisions: The values of the decisions that exist.
         objectives: All objectives, each to be maximised; None for a trial without them.
         state: The name of an `optuna.trial.TrialState`.
-        ordered: Whether a choice is the index of its option.
+        ordered: Whether a choice is given as the index of its option.
         system_attrs: What a sampler notes on its trials.
         user_attrs: What the dashboard shows beside the decisions.
     """
@@ -105,31 +106,31 @@ def frozen_trial(
 
 
 def directions(problem: Problem) -> list[str]:
-    """Returns Optuna's direction of every objective: costs are negated, so all are maximised."""
+    """Returns Optuna's direction of every objective: costs are negated, so all of them are maximised."""
     return ["maximize"] * (1 + len(problem.objectives))
 
 
 def tpe(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """Tree-structured Parzen estimator (Bergstra et al. 2011; with several objectives Ozaki et al. 2022)."""
+    """Proposes by the tree-structured Parzen estimator (Bergstra et al. 2011; multi-objective Ozaki et al. 2022)."""
     from optuna.samplers import TPESampler
 
     return _proposals(
-        problem, past, rng, lambda seed: TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
+        problem, past, rng, lambda seed: TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, constant_liar=True)
     )
 
 
 def gp(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """Optuna's Gaussian process with expected (hypervolume) improvement."""
+    """Proposes by Optuna's Gaussian process with expected (hypervolume) improvement."""
     from optuna.samplers import GPSampler
 
     def sampler(seed: int) -> BaseSampler:
-        return GPSampler(seed=seed, n_startup_trials=START, deterministic_objective=False)
+        return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, deterministic_objective=False)
 
     return _proposals(problem, past, rng, sampler, misses=3)  # each costs a fit
 
 
 def nsga2(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """NSGA-II (Deb et al. 2002); every `POPULATION` results are a generation."""
+    """Proposes by NSGA-II (Deb et al. 2002); every `POPULATION` results are a generation."""
     from optuna.samplers import NSGAIISampler
 
     def sampler(seed: int) -> BaseSampler:
@@ -139,7 +140,10 @@ def nsga2(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
 
 
 def cmaes(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """CMA-ES (Hansen & Ostermeier 2001); options are numbered in their order, `GENERATION` results a generation."""
+    """Proposes by CMA-ES (Hansen & Ostermeier 2001), for one objective.
+
+    Options are numbered in their order, and every `GENERATION` results are a generation.
+    """
     from optuna.samplers import CmaEsSampler
 
     def sampler(seed: int) -> BaseSampler:
@@ -149,11 +153,10 @@ def cmaes(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
 
 
 def _with_cmaes_state(study: Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Returns the complete trials with what Optuna's CMA-ES notes on its own: the generation, and its state at the
-    generation's end.
+    """Returns the complete trials with the attributes that Optuna's CMA-ES would have set on them.
 
-    The sampler notes these on the first trial that it is asked for afterwards, so it is asked once for every
-    generation.
+    These are the generation and, at its end, the sampler's state. The sampler sets them on the first trial that
+    it is asked for afterwards, so it is asked once for every generation.
     """
     annotated: list[FrozenTrial] = []
     attributes: PlainDict = {}
@@ -171,7 +174,7 @@ def _with_cmaes_state(study: Study, trials: list[FrozenTrial]) -> list[FrozenTri
 
 
 def _sampler_attributes(study: Study, trials: list[FrozenTrial]) -> PlainDict:
-    """Returns what the sampler notes on a trial that it is asked for when `trials` are known."""
+    """Returns the attributes that the sampler sets on a new trial once `trials` are known."""
     scratch = quiet_optuna().create_study(sampler=study.sampler, direction="maximize")
     for trial in trials:
         scratch.add_trial(trial)
@@ -187,11 +190,15 @@ def _proposals(
     *,
     ordered: bool = False,
     generation_key: str = "",
-    misses: int = MOST_MISSES,
+    misses: int = MAX_MISSES,
     annotate: Callable[[Study, list[FrozenTrial]], list[FrozenTrial]] = lambda study, trials: trials,
 ) -> Iterator[Decisions]:
-    """Yields what a sampler proposes; a proposal that is not taken (over budget, known) is reported as infeasible."""
-    if past.asked >= START:
+    """Yields a sampler's proposals; one that is not taken (over budget, or known) is reported as infeasible.
+
+    Random draws come before there are `STARTUP_TRIALS` results, and after `misses` proposals in a row that were
+    not taken.
+    """
+    if past.trial_count >= STARTUP_TRIALS:
         trials = _past_trials(problem, past, ordered, generation_key)
         study = quiet_optuna().create_study(sampler=sampler(rng.randrange(2**32)), directions=directions(problem))
         for trial in annotate(study, trials):
@@ -201,23 +208,23 @@ def _proposals(
         complete = [t.values for t in trials if t.state.name == "COMPLETE"]
         worst = [min(0.0, *column) for column in zip(*complete)]
         for _ in range(misses if complete else 0):
-            asked, proposal = _ask(study, problem, ordered)
+            new_trial, proposal = _ask(study, problem, ordered)
             yield proposal
-            if not ordered:  # CMA-ES knows no constraints; it is told a bad score
-                asked.set_constraint(INFEASIBLE, 1.0)
-            study.tell(asked, worst)
+            if not ordered:  # CMA-ES has no constraints; it gets a bad score
+                new_trial.set_constraint(INFEASIBLE, 1.0)
+            study.tell(new_trial, worst)
     while True:
         yield problem.draw(rng)
 
 
 def _past_trials(problem: Problem, past: Past, ordered: bool, generation_key: str) -> list[FrozenTrial]:
-    trials, scored = [], 0
+    trials, scored_count = [], 0
     for decisions, score in past.results:
-        objectives = None if score is None else values(problem, decisions, score)
-        noted = {generation_key: scored // POPULATION} if generation_key and objectives else None
+        objectives = None if score is None else objective_values(problem, decisions, score)
+        system_attrs = {generation_key: scored_count // POPULATION} if generation_key and objectives else None
         state = "FAIL" if objectives is None else "COMPLETE"
-        trials.append(frozen_trial(problem, decisions, objectives, state, ordered, noted))
-        scored += objectives is not None
+        trials.append(frozen_trial(problem, decisions, objectives, state, ordered, system_attrs))
+        scored_count += objectives is not None
     return trials
 
 

@@ -1,4 +1,4 @@
-"""Evaluators that train nothing: a person's Python function, and a table's column."""
+"""Evaluators that train nothing: a person's Python function, and a table's column of scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from scalesearch.searchers.table_problem import RowsProblem
+from scalesearch.searchers.table_problem import TabulatedProblem
 from scalesearch.trials import Fidelity, Job, Outcome, Place, Progress, Score
 
 FUNCTION_SCORE = Score("score")
@@ -15,17 +15,18 @@ FUNCTION_SCORE = Score("score")
 
 @dataclass(frozen=True)
 class Function:
-    """Scores networks by a person's own function: an `Evaluator`.
+    """Scores networks by a person's own Python function; an `Evaluator`.
 
-    A function that raises, or whose score is no finite number, is that trial's failure and no other's.
+    A function that raises, or whose score is not a finite number, makes that one trial fail; the search goes on.
 
     Attributes:
-        function: Called with the network, and with the epochs where `with_epochs`.
-        score: What the function's score is called.
-        with_epochs: Whether searches stop some trials early, so that the function is told for how many epochs to train.
-        of_decisions: Whether it is called with the decisions in place of the network.
-        in_process: Functions run in the process that searches.
-        final_key: Under which key the score of a final job stands too, as the family's test score in a study.
+        function: Called with the network, and with the number of epochs if `with_epochs`.
+        score: The key and direction of the function's score.
+        with_epochs: Whether the function also gets the number of epochs to train for, as searches that stop some
+            trials early need.
+        of_decisions: Whether the function is called with the decisions instead of the network.
+        in_process: Whether the function runs in the process that searches.
+        final_key: A second key under which a final job's score is stored: in a study, the key of the test score.
     """
 
     function: Callable[..., Any]
@@ -36,16 +37,16 @@ class Function:
     final_key: str = ""
 
     def fidelity(self, job: Job) -> Fidelity:
-        """Returns the seed, and the epochs where the function is told them."""
+        """Returns the job's seed, and its epochs if the function gets them."""
         if not self.with_epochs:
             return {"seed": job.seed}
         return {"seed": job.seed, "epochs": job.until, "of": job.of}
 
     def evaluate(self, job: Job, place: Place) -> Iterator[Progress]:
-        """Calls the function once; the report has the outcome."""
-        subject = dict(job.decisions) if self.of_decisions or job.arch is None else job.arch
+        """Yields one report, with the outcome of calling the function once."""
+        argument = dict(job.decisions) if self.of_decisions or job.arch is None else job.arch
         try:
-            score = self.function(subject, job.until) if self.with_epochs else self.function(subject)
+            score = self.function(argument, job.until) if self.with_epochs else self.function(argument)
         except Exception as error:  # whatever goes wrong in it
             yield Progress(outcome={"reason": f"{type(error).__name__}: {error}"[:500]})
         else:
@@ -64,6 +65,6 @@ class Function:
         return {"scores": dict.fromkeys(keys, value)}
 
 
-def column(problem: RowsProblem) -> Function:
-    """Returns the evaluator that looks scores up in a table, by decisions."""
-    return Function(problem.measured, Score(problem.score), of_decisions=True)
+def table_evaluator(problem: TabulatedProblem) -> Function:
+    """Returns the evaluator that looks scores up in a table by their decisions."""
+    return Function(problem.measured_score, Score(problem.score), of_decisions=True)

@@ -1,4 +1,4 @@
-"""Searchers that step from what is good to what is beside it."""
+"""Searchers that draw at random or step from good networks to similar ones: random, evolution and local search."""
 
 from __future__ import annotations
 
@@ -7,32 +7,40 @@ from random import Random
 
 from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
 
-POPULATION = 8  # the youngest results that may become parents; the first ones are drawn at random
+POPULATION = 8  # the last scored results, which may become parents; as many are drawn at random first
 TOURNAMENT = 3
 
 
 def random(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """Every network inside the budget as likely as every other."""
+    """Proposes every network inside the budget with equal probability."""
     while True:
         yield problem.draw(rng)
 
 
 def evolution(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """Regularised evolution (Real et al. 2019): the best of some of the youngest, mutated in one decision."""
-    parents = past.youngest(POPULATION)
+    """Proposes by regularised evolution (Real et al. 2019).
+
+    Of some of the last `POPULATION` scored networks the best is mutated in one decision. The first proposals are
+    random.
+    """
+    parents = past.last_scored(POPULATION)
     while True:
-        if past.asked < POPULATION or not parents:
+        if past.trial_count < POPULATION or not parents:
             yield problem.draw(rng)
         else:
             entrants = rng.sample(parents, min(TOURNAMENT, len(parents)))
-            yield problem.mutated(best_first(problem, entrants)[0], rng)
+            yield problem.mutate(best_first(problem, entrants)[0], rng)
 
 
 def local(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """Local search (White et al. 2021): neighbours of the best so far, then of the next best; random at first."""
-    if past.asked >= POPULATION:
+    """Proposes by local search (White et al. 2021).
+
+    The neighbours of the best network so far come first, then those of the next best. The first proposals are
+    random.
+    """
+    if past.trial_count >= POPULATION:
         for decisions in best_first(problem, past.scored):
-            around = list(problem.neighbours(decisions))
-            rng.shuffle(around)
-            yield from around
+            neighbours = list(problem.neighbours(decisions))
+            rng.shuffle(neighbours)
+            yield from neighbours
     yield from random(problem, past, rng)

@@ -1,4 +1,4 @@
-"""`ss.search`: a search by itself, of whatever can be tried, scored by a person's own function or by a table."""
+"""`ss.search`: a standalone search, scored by a person's own function or by a table."""
 
 from __future__ import annotations
 
@@ -13,25 +13,36 @@ from scalesearch.budget import budget_from_dict, reference_quantities
 from scalesearch.errors import InputError, WorkFailed, inside
 from scalesearch.plain_data import PlainMapping
 from scalesearch.scaling import ScalingSpace
-from scalesearch.searchers.evaluators import Function, column
+from scalesearch.searchers.evaluators import Function, table_evaluator
 from scalesearch.searchers.halving import Scheduler, scheduler_of
 from scalesearch.searchers.problem import Decisions, Problem
-from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
+from scalesearch.searchers.registry import DEFAULT, check_searcher
+from scalesearch.searchers.scale_problem import DEFAULT_PRESETS, ScaleProblem
 from scalesearch.searchers.searching import Search
 from scalesearch.searchers.space_problem import SpaceProblem
-from scalesearch.searchers.table import DEFAULT, check_searcher
 from scalesearch.searchers.table_problem import SpaceTableProblem
 from scalesearch.signature import Count, check_arguments, fields_of
 from scalesearch.space import Space
 from scalesearch.statistics import front, ranks, volumes
-from scalesearch.trials import Job, Place, Score, Trial, TrialLog, opened_log, outcome_of, trial_of
+from scalesearch.trials import Job, Place, Score, Trial, TrialLog, open_log, outcome_of, trial_of
 from scalesearch.zoo import Networks
 
 
 @dataclass(frozen=True)
 class Result:
-    """One network asked about. `costs` are the counted objectives beside the score, to be small; `early` says that it
-    was stopped before the end, so that its score is not held against the others."""
+    """The result of one trial of a search.
+
+    Attributes:
+        number: The trial's number, from 0.
+        decisions: The decisions that lead to the network.
+        identity: The network's name (`Problem.identity`).
+        score: The score, its sign turned so that large is good; None if the trial failed.
+        costs: The counted objectives beside the score, each to be small.
+        reason: Why the trial failed; empty if it did not.
+        rejected: How many proposals before it were outside the budget or known already.
+        early: Whether it was stopped before the last epoch, so that its score is not compared with the others.
+        epochs: The epochs that it was trained for; None if the objective takes none.
+    """
 
     number: int
     decisions: Decisions
@@ -45,8 +56,15 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found. `objectives` names the costs; `exhausted` says that no further one is inside."""
+class SearchResult:
+    """The results of a search.
+
+    Attributes:
+        results: One result per trial, in their order.
+        objectives: The names of the costs.
+        exhausted: Whether no further network inside the budget was left.
+        problem: What was searched.
+    """
 
     results: list[Result]
     objectives: tuple[str, ...] = ()
@@ -55,12 +73,12 @@ class Found:
 
     @property
     def scored(self) -> list[Result]:
-        """Those that were tried to the end."""
+        """Returns the results that have a score and were not stopped early."""
         return [r for r in self.results if r.score is not None and not r.early]
 
     @property
     def best(self) -> Result:
-        """The result with the best score. Raises `WorkFailed` where there is none."""
+        """Returns the result with the best score. Raises `WorkFailed` if there is none."""
         if not self.scored:
             reason = next((r.reason for r in self.results if r.reason), "no network was found")
             raise WorkFailed(f"all {len(self.results)} trials failed: {reason}")
@@ -68,7 +86,11 @@ class Found:
 
     @property
     def front(self) -> list[Result]:
-        """The results that none beats in every objective, by the first cost; without objectives the best alone."""
+        """Returns the nondominated results, ordered by the first cost; without costs the best result alone.
+
+        Raises:
+            WorkFailed: If there are no costs and no result has a score.
+        """
         if not self.objectives:
             return [self.best]
         if len(self.objectives) == 1:
@@ -77,7 +99,10 @@ class Found:
         return sorted((r for r, first in zip(self.scored, rank, strict=True) if not first), key=lambda r: r.costs)
 
     def volumes(self) -> list[float]:
-        """The hypervolume after every result, over the worst score and highest costs met; with objectives."""
+        """Returns the hypervolume after every result; an empty list if there are no costs or no scores.
+
+        Its reference point is the worst score and the highest costs of all scored results.
+        """
         if not self.objectives or not self.scored:
             return []
         worst = tuple(map(min, zip(*map(_point, self.scored), strict=True)))
@@ -93,8 +118,8 @@ def _point(result: Result) -> tuple[float, ...]:
     return (_score(result), *(-c for c in result.costs))
 
 
-def found_in(trials: Iterable[Trial], problem: Problem, score: Score, exhausted: bool = False) -> Found:
-    """The trials of a search of `problem` as what it found."""
+def search_result_of(trials: Iterable[Trial], problem: Problem, score: Score, exhausted: bool = False) -> SearchResult:
+    """Returns the trials of a search of `problem` as its results."""
     results = [
         Result(
             t.number,
@@ -109,7 +134,7 @@ def found_in(trials: Iterable[Trial], problem: Problem, score: Score, exhausted:
         )
         for t in trials
     ]
-    return Found(results, problem.objectives, exhausted, problem)
+    return SearchResult(results, problem.objectives, exhausted, problem)
 
 
 def search(
@@ -125,26 +150,41 @@ def search(
     epochs: int = 1,
     log: str | Path | None = None,
     observer: Callable[[Result], None] = lambda result: None,
-) -> Found:
-    """Ask `objective(arch)` (a score to be large) about `trials` networks inside `budget`, chosen by the searcher
-    `with_`.
+) -> SearchResult:
+    """Searches `trials` networks for the best score of `objective(arch)`, and returns the results.
 
-    `space` may be a space, the ways to scale a network (`ScalingSpace`), or a table. `objectives` are counted
-    quantities (`macs`, `params`, …) to be small at the same time. With a `scheduler` (`{"with": "asha"}`) the objective
-    is asked with the epochs too, `objective(arch, epochs)`, few at first, and about the best of them again with more,
-    up to `epochs`. An objective that raises, or whose score is no finite number, is a failed trial, and the search goes
-    on; it ends with `WorkFailed` where the first ten all fail. With `log`, every result is a synced line of that file,
-    and a search that is called again goes on after them. Raises `InputError` for an unknown searcher, scheduler or
-    quantity, a budget that nothing meets, a missing objective, and a log of another search.
+    Args:
+        space: A space, the scalings of a network (`ScalingSpace`), or a problem such as a table's.
+        objective: The function that scores a network, large being good; None for a table, which has its scores.
+        trials: The number of networks to try.
+        with_: The searcher's name.
+        budget: Bounds on counted quantities, such as `{"macs": "600M"}`; a table has its own.
+        objectives: Counted quantities (`macs`, `params`, …) to be small at the same time.
+        seed: The seed of all proposals.
+        scheduler: A scheduler such as `{"with": "asha"}`. With one, the objective also gets the number of epochs,
+            `objective(arch, epochs)`: few at first, and more in later calls for the best networks.
+        epochs: The epochs of the last rung, for a scheduler.
+        log: A file that gets every result as a line, synced to disk. A search that is called again with it goes
+            on after its last line.
+        observer: Called with every new result.
+
+    Returns:
+        The results. A trial fails if the objective raises or its score is not a finite number; the search goes
+            on.
+
+    Raises:
+        InputError: For an unknown searcher, scheduler or quantity, a budget that nothing meets, a missing
+            objective, or a log of another search.
+        WorkFailed: If the first ten trials all fail.
     """
     check_searcher(with_, 1 + len(objectives))
-    check_arguments("a search", fields_of(_numbers), {"trials": trials, "epochs": epochs})
+    check_arguments("a search", fields_of(_integer_arguments), {"trials": trials, "epochs": epochs})
     problem = _problem(space, budget or {}, tuple(objectives))
-    halving = scheduler_of(scheduler)
-    rungs, with_epochs = halving.rungs(epochs), halving.with_ != "none"
+    schedule = scheduler_of(scheduler)
+    rungs, with_epochs = schedule.rungs(epochs), schedule.with_ != "none"
     if with_epochs and len(rungs) < 2:
         raise InputError(
-            f"has one rung alone with epochs={epochs}; takes more than min_epochs, {halving.min_epochs}", "scheduler"
+            f"has one rung alone with epochs={epochs}; takes more than min_epochs, {schedule.min_epochs}", "scheduler"
         )
     evaluator = _evaluator(problem, objective, with_epochs)
     subject = {
@@ -155,8 +195,8 @@ def search(
         "budget": {k: str(v) for k, v in (budget or {}).items()},
         "rungs": list(rungs),
     }
-    first = list(problem.always.values()) if isinstance(problem, ScaleProblem) else []
-    one = Search(
+    first = list(problem.preset_networks.values()) if isinstance(problem, ScaleProblem) else []
+    proposer = Search(
         problem,
         evaluator.score,
         trials,
@@ -164,21 +204,21 @@ def search(
         seed=seed,
         seed_key=str(seed),
         rungs=rungs,
-        scheduler=halving,
+        scheduler=schedule,
         first=first,
     )
-    with opened_log(Path(log), subject) if log is not None else nullcontext(TrialLog()) as trial_log:
-        for job in one.jobs(trial_log):
+    with open_log(Path(log), subject) if log is not None else nullcontext(TrialLog()) as trial_log:
+        for job in proposer.jobs(trial_log):
             assert isinstance(job, Job), "one at a time, nothing is waited for"
             trial = trial_of(job, outcome_of(evaluator, job, Place()), evaluator)
             trial_log.append(trial)
-            observer(found_in([trial], problem, evaluator.score).results[0])
-    tried = [t for t in trial_log.of("search") if t.candidate < trials]
-    return found_in(tried, problem, evaluator.score, one.exhausted)
+            observer(search_result_of([trial], problem, evaluator.score).results[0])
+    own_trials = [t for t in trial_log.of("search") if t.candidate < trials]
+    return search_result_of(own_trials, problem, evaluator.score, proposer.exhausted)
 
 
-def _numbers(*, trials: Count, epochs: Count) -> None:
-    """The whole numbers of a search."""
+def _integer_arguments(*, trials: Count, epochs: Count) -> None:
+    """Declares the integer arguments of `search`, with their rules."""
 
 
 def _problem(space: Space | ScalingSpace | Problem, budget: PlainMapping, objectives: tuple[str, ...]) -> Problem:
@@ -187,32 +227,34 @@ def _problem(space: Space | ScalingSpace | Problem, budget: PlainMapping, object
         with inside("objectives"):
             bounds.check_measurable(objectives)
         problem = SpaceProblem(space, bounds, objectives)
-        problem.draw(Random(0))  # says what is nearest where nothing is inside
+        problem.draw(Random(0))  # raises, naming the nearest network, if nothing is inside
         return problem
     if isinstance(space, ScalingSpace):
         bounds = budget_from_dict(budget, reference_quantities(Networks(), space.base))
         with inside("objectives"):
             bounds.check_measurable(objectives)
-        scaled = ScaleProblem(space, TRIED_ALWAYS, bounds, objectives)
-        if not scaled.networks:
-            there = len(space.networks)
-            raise InputError(f"none of the {there:,} networks within the tolerance has {bounds}", "budget")
-        return scaled
+        scalings = ScaleProblem(space, DEFAULT_PRESETS, bounds, objectives)
+        if not scalings.networks:
+            in_tolerance = len(space.networks)
+            raise InputError(f"none of the {in_tolerance:,} networks within the tolerance has {bounds}", "budget")
+        return scalings
     if not isinstance(space, Problem):
         raise InputError("takes a Space, a ScalingSpace, or a scalesearch.searchers.Problem", "space")
     if budget:
         raise InputError("is for spaces; a table is made with its bounds", "budget")
     if space.objectives != objectives:
-        of = ", ".join(space.objectives) or "none"
-        raise InputError(f"are {', '.join(objectives) or 'none'}, and of what is searched {of}", "objectives")
+        own_objectives = ", ".join(space.objectives) or "none"
+        raise InputError(
+            f"are {', '.join(objectives) or 'none'}, and of what is searched {own_objectives}", "objectives"
+        )
     return space
 
 
 def _evaluator(problem: Any, objective: Callable[..., Any] | None, with_epochs: bool) -> Function:
     if objective is not None:
         return Function(objective, with_epochs=with_epochs, of_decisions=isinstance(problem, SpaceTableProblem))
-    if not hasattr(problem, "measured"):
+    if not hasattr(problem, "measured_score"):
         raise InputError("needs a function that scores a network; only tables know their scores", "objective")
     if with_epochs:
         raise InputError("a table has one score for each network, whatever the epochs", "scheduler")
-    return column(problem)
+    return table_evaluator(problem)

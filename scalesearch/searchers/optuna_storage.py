@@ -1,6 +1,7 @@
-"""Trials as Optuna studies in a journal file or a database, for `optuna-dashboard`. The only importer of sqlalchemy.
+"""Trials as Optuna studies in a journal file or a database, for `optuna-dashboard`.
 
-Trials are written as they end, by a thread of its own: whatever happens to the storage, nobody waits for it.
+The only importer of sqlalchemy. Trials are written as they end, in a separate thread, so that a slow or
+failing storage never holds up the run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from scalesearch.errors import InputError
 from scalesearch.searchers.bayes import frozen_trial, quiet_optuna
-from scalesearch.searchers.problem import Problem, values
+from scalesearch.searchers.problem import Problem, objective_values
 from scalesearch.trials import Score, Trial
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "journal:"
-NAME = "name"  # the attribute by which a trial is known again
-LOCKED = 60.0  # seconds that SQLite waits for a file that somebody else has locked
-RETRY = 0.5  # seconds between two tries to write into a storage that refuses
-# Of an address without a driver: that of the extra `storage`.
+NAME_ATTRIBUTE = "name"  # the user attribute that identifies a trial
+LOCK_TIMEOUT = 60.0  # seconds that SQLite waits for a file that another process has locked
+RETRY = 0.5  # seconds between two attempts to write
+# The drivers that the extra `storage` installs, for addresses that name none.
 DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
@@ -53,20 +54,20 @@ def open_storage(address: str) -> BaseStorage:
             f"takes sqlite:///FILE, postgresql://…, mysql://… or journal:FILE, got {address!r}", "--storage"
         )
     with database_errors(address):
-        waiting = {"connect_args": {"timeout": LOCKED}} if address.startswith("sqlite") else {}
-        storage: BaseStorage = optuna.storages.RDBStorage(with_driver(address), engine_kwargs=waiting)
+        engine_options = {"connect_args": {"timeout": LOCK_TIMEOUT}} if address.startswith("sqlite") else {}
+        storage: BaseStorage = optuna.storages.RDBStorage(with_driver(address), engine_kwargs=engine_options)
         return storage
 
 
 def with_driver(address: str) -> str:
-    """Returns the address of a database with the driver that goes there."""
-    scheme, separator, rest = address.partition("://")
-    return DRIVERS.get(scheme, scheme) + separator + rest if separator else address
+    """Returns a database address with the driver of the extra `storage`, if it names none."""
+    scheme, separator, location = address.partition("://")
+    return DRIVERS.get(scheme, scheme) + separator + location if separator else address
 
 
 @contextmanager
 def database_errors(address: str) -> Iterator[None]:
-    """Turns whatever goes wrong with a database inside the block into an `InputError` of one line."""
+    """Raises whatever goes wrong with a database inside the block as an `InputError` of one line."""
     import sqlalchemy
 
     try:
@@ -74,14 +75,14 @@ def database_errors(address: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise InputError(f"needs the package {error.name}: pip install 'scalesearch[storage]'", "--storage") from None
     except (sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
-        shown = sqlalchemy.engine.make_url(address).render_as_string() if "://" in address else address
+        display_address = sqlalchemy.engine.make_url(address).render_as_string() if "://" in address else address
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise InputError(f"{shown} is no database that answers ({reason})", "--storage") from None
+        raise InputError(f"{display_address} is no database that answers ({reason})", "--storage") from None
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A trial to be written, and the names of the study's objectives."""
+    """A trial to write, the name of its Optuna study, and the names of the study's objectives."""
 
     study: str
     trial: FrozenTrial
@@ -89,7 +90,11 @@ class _Entry:
 
 
 class StudyWriter:
-    """Writes trials into one storage, in a thread of its own; a storage that refuses is tried again.
+    """Writes trials to one storage in a thread of its own; a write that fails is tried again.
+
+    Attributes:
+        address: The address of the storage.
+        last_error: One line about the last write that failed; empty if none did.
 
     Raises:
         InputError: As `open_storage` does.
@@ -98,55 +103,55 @@ class StudyWriter:
     def __init__(self, address: str):
         self.address, self.storage = address, open_storage(address)
         self.last_error = ""
-        self._waiting: SimpleQueue[_Entry] = SimpleQueue()
+        self._queue: SimpleQueue[_Entry] = SimpleQueue()
         self._studies: dict[str, tuple[Study, set[str]]] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="optuna-storage")
         self._thread.start()
 
     def add(self, study: str, problem: Problem, trial: Trial, score: Score, started: datetime) -> None:
-        """Queues a finished trial for the Optuna study of that name; one that it has already is left alone.
+        """Queues a finished trial for the Optuna study named `study`; a trial that the study already has is skipped.
 
         Args:
             study: The name of the Optuna study.
-            problem: What the trial's decisions are of.
+            problem: The problem that the trial's decisions belong to.
             trial: The trial, done or failed.
-            score: What trials are compared by.
+            score: The score that trials are compared by.
             started: When the trial began.
         """
         result = score.of(trial.scores)
-        objectives = None if result is None else values(problem, trial.decisions, result)
-        attributes = {NAME: trial.name, "network": trial.network, **trial.cost}
+        objectives = None if result is None else objective_values(problem, trial.decisions, result)
+        attributes = {NAME_ATTRIBUTE: trial.name, "network": trial.network, **trial.cost}
         attributes |= {"reason": trial.reason} if trial.reason else {}
         state = "FAIL" if objectives is None else "COMPLETE"
         frozen = frozen_trial(problem, trial.decisions, objectives, state, user_attrs=attributes)
         frozen.datetime_start = started
         frozen.datetime_complete = started + timedelta(seconds=trial.seconds)
-        self._waiting.put(_Entry(study, frozen, [score.key, *problem.objectives]))
+        self._queue.put(_Entry(study, frozen, [score.key, *problem.objectives]))
 
     def close(self, patience: float) -> int:
-        """Waits up to `patience` seconds for what is queued; returns how many trials could not be written."""
+        """Waits up to `patience` seconds for the queue to empty, and returns how many trials were not written."""
         self._closing.set()
         self._thread.join(patience)
-        return self._waiting.qsize() + self._thread.is_alive()
+        return self._queue.qsize() + self._thread.is_alive()
 
     def _work(self) -> None:
         while True:
             try:
-                entry = self._waiting.get(timeout=RETRY)
+                entry = self._queue.get(timeout=RETRY)
             except Empty:
                 if self._closing.is_set():
                     return
                 continue
-            while not self._written(entry):
+            while not self._write(entry):
                 time.sleep(RETRY)
 
-    def _written(self, entry: _Entry) -> bool:
+    def _write(self, entry: _Entry) -> bool:
         try:
             study, names = self._study(entry)
-            if entry.trial.user_attrs[NAME] not in names:
+            if entry.trial.user_attrs[NAME_ATTRIBUTE] not in names:
                 study.add_trial(entry.trial)
-                names.add(entry.trial.user_attrs[NAME])
+                names.add(entry.trial.user_attrs[NAME_ATTRIBUTE])
         except Exception as error:  # locked, away for a while, full: whatever it is, it is no reason to stop a search
             self.last_error = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             return False
@@ -162,5 +167,5 @@ class StudyWriter:
                 load_if_exists=True,
             )
             study.set_metric_names(entry.objectives)
-            self._studies[entry.study] = study, {trial.user_attrs.get(NAME, "") for trial in study.trials}
+            self._studies[entry.study] = study, {trial.user_attrs.get(NAME_ATTRIBUTE, "") for trial in study.trials}
         return self._studies[entry.study]

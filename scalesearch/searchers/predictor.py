@@ -1,7 +1,7 @@
-"""The predictor-guided searcher: what a surrogate learnt from the results expects most of is tried next.
+"""The predictor-guided searcher: a surrogate fitted to the results ranks networks by their expected gain.
 
-The surrogate's weights are fitted when there are a third more results than at the last fit, on those that were there
-then; so they are a function of the past, whatever happened in between, and most proposals cost milliseconds.
+The surrogate's weights are fitted again whenever there are a third more results than at the last fit, to the
+results that existed then. So they are a function of the past alone, and most proposals cost milliseconds.
 """
 
 from __future__ import annotations
@@ -14,149 +14,195 @@ import numpy as np
 from scipy.stats import norm
 
 from scalesearch.searchers.problem import Decisions, Past, Problem, best_first
-from scalesearch.searchers.surrogate import MOST_POINTS, Encoded, PoolPredictions, Surrogate, gaussian_scores
+from scalesearch.searchers.surrogate import MAX_POINTS, Encoded, PoolPredictions, Surrogate, gaussian_scores
 from scalesearch.searchers.view import View
 from scalesearch.statistics import nondominated
 
-START = 10  # results drawn at random before there is a surrogate
-FRESH = 10  # drawn for each proposal
-STARTS = 8  # of the best results, and of the most promising of the pool, whose neighbours are looked at
-CLIMBS = 3  # rounds of neighbours of the most promising
-# neighbours looked at in a round: fewer where decisions are many and each takes its time
-MOST_AROUND, FEW_AROUND = 150, 24
-MOST_STEPS = 60
-GROWTH = 1.3
-SHORT_LIST = 100  # mostly the first of them is taken
+STARTUP_TRIALS = 10  # results drawn at random before there is a surrogate
+FRESH_DRAWS = 10  # networks drawn at random for each proposal
+CENTRES = 8  # the best results, then the most promising candidates, whose neighbours become candidates
+CLIMB_ROUNDS = 3  # rounds of adding neighbours of the most promising candidates
+# neighbours added in a round: fewer for networks with many neighbours, where each takes longer
+MAX_NEIGHBOURS, REDUCED_NEIGHBOURS = 150, 24
+MAX_CHEAP_NEIGHBOURS = 60
+REFIT_GROWTH = 1.3
+SHORT_LIST = 100  # candidates yielded before the rest is sorted; mostly the first one is taken
 CONFIDENCE = (None, 0.5, 1.5)  # in turn: the expected improvement, and two upper confidence bounds
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # a normal distribution as nine points
 
 
 def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
-    """The upper confidence bound or the expected improvement of a Gaussian process; with counted objectives, the
-    expected gain of hypervolume, which is exact since what a network costs is known beforehand."""
-    known = past.scored
-    if past.asked < START or len(known) < START // 2 or len({score for _, score in known}) < 2:
+    """Proposes the networks with the best acquisition value under a Gaussian process.
+
+    With the score alone that is, in turn, the expected improvement and upper confidence bounds. With counted
+    objectives it is the expected gain of hypervolume, whose costs are exact since they are counted before any
+    training.
+    """
+    scored_results = past.scored
+    if (
+        past.trial_count < STARTUP_TRIALS
+        or len(scored_results) < STARTUP_TRIALS // 2
+        or len({score for _, score in scored_results}) < 2
+    ):
         while True:
             yield problem.draw(rng)
     view = View.of(problem)
-    acquisition, taken = _Acquisition(view, known, past.pending), view.taken(past)
-    looked_at = list(view.pool.values())
-    gains = acquisition.of_pool()
-    gains[[view.place[key] for key in taken & view.place.keys()]] = -np.inf
+    acquisition, tried_keys = _Acquisition(view, scored_results, past.pending), view.keys_of(past)
+    candidates = list(view.pool.values())
+    gains = acquisition.pool_gains()
+    gains[[view.pool_index[key] for key in tried_keys & view.pool_index.keys()]] = -np.inf
     new_keys: set[str] = set()
 
-    def look_at(found: Mapping[str, Decisions]) -> None:
+    def add_candidates(networks: Mapping[str, Decisions]) -> None:
         nonlocal gains
-        new = {key: d for key, d in found.items() if not (key in view.place or key in new_keys or key in taken)}
-        if new:
-            gains = np.append(gains, acquisition(view.encoded(new)))
-            looked_at.extend(new.values())
-            new_keys.update(new)
+        new_networks = {
+            key: d
+            for key, d in networks.items()
+            if not (key in view.pool_index or key in new_keys or key in tried_keys)
+        }
+        if new_networks:
+            gains = np.append(gains, acquisition(view.encode(new_networks)))
+            candidates.extend(new_networks.values())
+            new_keys.update(new_networks)
 
-    def most_promising(most: int | None = None) -> list[Decisions]:
-        order = np.argsort(-gains, kind="stable")[:most]
-        return [looked_at[i] for i in order if gains[i] > -np.inf]
+    def most_promising(limit: int | None = None) -> list[Decisions]:
+        order = np.argsort(-gains, kind="stable")[:limit]
+        return [candidates[i] for i in order if gains[i] > -np.inf]
 
     if not view.lists_all:
-        look_at(view.drawn(rng, FRESH))
-        centres = best_first(problem, known, STARTS)
-        for _ in range(CLIMBS):
-            look_at(view.around(centres, rng, MOST_AROUND if view.steps <= MOST_STEPS else FEW_AROUND))
-            centres = most_promising(STARTS)
+        add_candidates(view.draw(rng, FRESH_DRAWS))
+        centres = best_first(problem, scored_results, CENTRES)
+        for _ in range(CLIMB_ROUNDS):
+            add_candidates(
+                view.sample_neighbours(
+                    centres, rng, MAX_NEIGHBOURS if view.neighbour_count <= MAX_CHEAP_NEIGHBOURS else REDUCED_NEIGHBOURS
+                )
+            )
+            centres = most_promising(CENTRES)
     yield from most_promising(SHORT_LIST)
     yield from most_promising()[SHORT_LIST:]
     while True:
         yield problem.draw(rng)
 
 
-def fitted(view: View, known: Sequence[tuple[Decisions, float]]) -> Surrogate:
-    """A surrogate fitted to the results up to the last size of the schedule."""
-    size = START // 2
-    while (larger := max(size + 1, round(size * GROWTH))) <= len(known):
+def fitted_surrogate(view: View, scored_results: Sequence[tuple[Decisions, float]]) -> Surrogate:
+    """Returns a surrogate fitted to the results up to the last refit size (a third more each time)."""
+    size = STARTUP_TRIALS // 2
+    while (larger := max(size + 1, round(size * REFIT_GROWTH))) <= len(scored_results):
         size = larger
     fitted_to, surrogate = view.surrogate
-    if surrogate is None or fitted_to != known[:size]:
+    if surrogate is None or fitted_to != scored_results[:size]:
         surrogate = Surrogate(len(view.names), view.groups)
         surrogate.fit(
-            view.encoded_list([d for d, _ in known[:size]]),
-            gaussian_scores(np.array([score for _, score in known[:size]])),
+            view.encode_list([d for d, _ in scored_results[:size]]),
+            gaussian_scores(np.array([score for _, score in scored_results[:size]])),
         )
-        view.surrogate = list(known[:size]), surrogate
+        view.surrogate = list(scored_results[:size]), surrogate
     return surrogate
 
 
 class _Acquisition:
-    """What trying networks is expected to gain; those under way count as what the surrogate expects of them."""
+    """The expected gain of trying networks.
 
-    def __init__(self, view: View, known: Sequence[tuple[Decisions, float]], pending: Sequence[Decisions]):
-        there = view.encoded_known([decisions for decisions, _ in known])
-        scores = np.array([score for _, score in known])
+    Networks that are under way count with the score that the surrogate predicts for them.
+    """
+
+    def __init__(self, view: View, scored_results: Sequence[tuple[Decisions, float]], pending: Sequence[Decisions]):
+        points = view.encode_results([decisions for decisions, _ in scored_results])
+        scores = np.array([score for _, score in scored_results])
         y = gaussian_scores(scores)
-        self._ranked, self._scores = np.unique(y), np.unique(scores)
-        self.view, self.results = view, [decisions for decisions, _ in known]
-        self.surrogate = fitted(view, known)
-        self.surrogate.condition(there, y)
+        self._quantiles, self._scores = np.unique(y), np.unique(scores)
+        self.view, self.results = view, [decisions for decisions, _ in scored_results]
+        self.surrogate = fitted_surrogate(view, scored_results)
+        self.surrogate.condition(points, y)
         if pending:
-            coming = view.encoded_list(list(pending))
-            there, y = there.joined(coming), np.append(y, self.surrogate.predict(coming)[0])
-            self.surrogate.condition(there, y)
-        self.dearest, self.cheapest = view.dearest, view.cheapest
-        self.there, self.y, self.known_costs, self.known_scores = there, y, there.costs, self._unwarped(y)
+            pending_points = view.encode_list(list(pending))
+            points, y = points.concatenate(pending_points), np.append(y, self.surrogate.predict(pending_points)[0])
+            self.surrogate.condition(points, y)
+        self.max_costs, self.min_costs = view.max_costs, view.min_costs
+        self.points, self.y, self.known_costs, self.known_scores = points, y, points.costs, self._to_scores(y)
         self.worst = self.known_scores.min()
 
-    def _unwarped(self, y: np.ndarray) -> np.ndarray:
-        """Scores of their ranks' quantiles; beyond the best and the worst, on along the line between the two."""
-        found = np.interp(y, self._ranked, self._scores)
-        slope = (self._scores[-1] - self._scores[0]) / (self._ranked[-1] - self._ranked[0])
-        beyond = np.maximum(y - self._ranked[-1], 0) + np.minimum(y - self._ranked[0], 0)
-        return cast(np.ndarray, found + slope * beyond)
+    def _to_scores(self, y: np.ndarray) -> np.ndarray:
+        """Returns the scores of values on the surrogate's (Gaussian rank) scale, by interpolation.
 
-    def of_pool(self) -> np.ndarray:
-        """Of all networks of the view's pool."""
+        Values beyond the best and the worst result are extrapolated along the line through these two.
+        """
+        interpolated = np.interp(y, self._quantiles, self._scores)
+        slope = (self._scores[-1] - self._scores[0]) / (self._quantiles[-1] - self._quantiles[0])
+        overshoot = np.maximum(y - self._quantiles[-1], 0) + np.minimum(y - self._quantiles[0], 0)
+        return cast(np.ndarray, interpolated + slope * overshoot)
+
+    def pool_gains(self) -> np.ndarray:
+        """Returns the gains `(n,)` of all networks of the view's pool."""
         pool = self.view.encoded_pool
-        if not self.view.lists_all or len(self.y) > MOST_POINTS:
-            self.view.predictions = None  # it is large
+        if not self.view.lists_all or len(self.y) > MAX_POINTS:
+            self.view.predictions = None  # frees its memory
             return self(pool)
         if self.view.predictions is None or self.view.predictions.surrogate is not self.surrogate:
             self.view.predictions = PoolPredictions(self.surrogate, pool)
-        return self._gain(pool, *self.view.predictions(self.results, self.there, self.y))
+        return self._gain(pool, *self.view.predictions(self.results, self.points, self.y))
 
-    def __call__(self, wanted: Encoded) -> np.ndarray:
-        return self._gain(wanted, *self.surrogate.predict(wanted))
+    def __call__(self, networks: Encoded) -> np.ndarray:
+        return self._gain(networks, *self.surrogate.predict(networks))
 
-    def _gain(self, wanted: Encoded, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        if not wanted.costs.shape[1]:
-            return self._promise(mean, deviation)
-        possible = self._unwarped(mean[:, None] + deviation[:, None] * NODES)  # n × nodes
-        gain = self._gain_of_area if wanted.costs.shape[1] == 1 else self._gain_of_volume
-        return gain(wanted.costs, possible) @ WEIGHTS
+    def _gain(self, networks: Encoded, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+        if not networks.costs.shape[1]:
+            return self._improvement(mean, deviation)
+        possible = self._to_scores(mean[:, None] + deviation[:, None] * NODES)  # n × nodes
+        gain_function = self._area_gain if networks.costs.shape[1] == 1 else self._volume_gain
+        return gain_function(networks.costs, possible) @ WEIGHTS
 
-    def _promise(self, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        """In turn the expected improvement over the best, which looks far afield, and upper confidence bounds, which
-        stay nearer to what is good; either alone fails on some landscape."""
+    def _improvement(self, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+        """Returns the acquisition values `(n,)` for the score alone.
+
+        In turn these are the expected improvement over the best result, which explores, and upper confidence bounds,
+        which stay closer to good results; either alone fails on some landscapes.
+        """
         confidence = CONFIDENCE[len(self.y) % len(CONFIDENCE)]
         if confidence is not None:
             return mean + confidence * deviation
         u = (mean - self.surrogate.best) / deviation
         return cast(np.ndarray, deviation * (u * norm.cdf(u) + norm.pdf(u)))
 
-    def _gain_of_area(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
-        """Gain of hypervolume: over every step of the front at higher cost, what is above the step times its width."""
-        order = np.lexsort((-self.known_scores, self.known_costs[:, 0]))
-        at, level = self.known_costs[order, 0], np.maximum.accumulate(self.known_scores[order])
-        steps = np.r_[True, level[1:] > level[:-1]]
-        at, level = at[steps], level[steps]
-        edges = np.r_[-np.inf, at, max(self.dearest[0], at[-1]) + 1e-3 * (self.dearest[0] - self.cheapest[0])]
-        widths = np.maximum(0, edges[None, 1:] - np.maximum(edges[None, :-1], costs))
-        gained = np.zeros_like(possible)
-        for width, over in zip(widths.T, np.r_[self.worst, level]):
-            gained += width[:, None] * np.maximum(0, possible - over)
-        return gained
+    def _area_gain(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
+        """Returns the gains of hypervolume `(n, nodes)` for the score and one cost.
 
-    def _gain_of_volume(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
-        """What is above all that costs no more in anything, times the room up to the dearest."""
+        For every step of the front at higher cost, that is the score above the step times the step's width.
+
+        Args:
+            costs: `(n, 1)` counted costs.
+            possible: `(n, nodes)` possible scores of each network.
+        """
+        order = np.lexsort((-self.known_scores, self.known_costs[:, 0]))
+        front_costs, front_scores = self.known_costs[order, 0], np.maximum.accumulate(self.known_scores[order])
+        improves = np.r_[True, front_scores[1:] > front_scores[:-1]]
+        front_costs, front_scores = front_costs[improves], front_scores[improves]
+        edges = np.r_[
+            -np.inf,
+            front_costs,
+            max(self.max_costs[0], front_costs[-1]) + 1e-3 * (self.max_costs[0] - self.min_costs[0]),
+        ]
+        widths = np.maximum(0, edges[None, 1:] - np.maximum(edges[None, :-1], costs))
+        gains = np.zeros_like(possible)
+        for width, floor in zip(widths.T, np.r_[self.worst, front_scores]):
+            gains += width[:, None] * np.maximum(0, possible - floor)
+        return gains
+
+    def _volume_gain(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:
+        """Returns approximate gains of hypervolume `(n, nodes)` for the score and several costs.
+
+        A gain is the score above the results that cost no more in any objective, times the relative distances, each
+        at least 0.01, to the highest costs.
+
+        Args:
+            costs: `(n, objectives)` counted costs.
+            possible: `(n, nodes)` possible scores of each network.
+        """
         front = nondominated(np.column_stack([self.known_scores, -self.known_costs]))
         no_dearer = (-front[None, :, 1:] <= costs[:, None]).all(2)
-        level = np.where(no_dearer, front[:, 0], self.worst).max(1)
-        room = np.prod(np.maximum(0.01, (self.dearest - costs) / np.maximum(self.dearest - self.cheapest, 1e-30)), 1)
-        return cast(np.ndarray, room[:, None] * np.maximum(0, possible - level[:, None]))
+        best_score = np.where(no_dearer, front[:, 0], self.worst).max(1)
+        room = np.prod(
+            np.maximum(0.01, (self.max_costs - costs) / np.maximum(self.max_costs - self.min_costs, 1e-30)), 1
+        )
+        return cast(np.ndarray, room[:, None] * np.maximum(0, possible - best_score[:, None]))

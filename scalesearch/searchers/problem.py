@@ -1,4 +1,4 @@
-"""What may be tried, as a searcher sees it: what to draw from, what is known so far, and how good that is."""
+"""Problems: what a searcher may try, and the past that it learns from."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ Decisions = PlainDict
 
 
 class Problem:
-    """What may be tried: networks of a space inside a budget, ways to scale one, rows of a table.
+    """Says what may be tried: networks of a space inside a budget, scalings of a network, or rows of a table.
 
-    `decisions` are by name anything with a `domain` and `exists(decisions)`, `objectives` the quantities to be small
-    beside the score, `memory` is where a searcher keeps what it could work out again.
+    Attributes:
+        decisions: By name, anything with a `domain` and a method `exists(decisions)`.
+        objectives: The names of the quantities to be small beside the score.
+        memory: A cache for searchers; what is in it can be computed again.
     """
 
     decisions: PlainMapping
@@ -31,98 +33,109 @@ class Problem:
 
     @property
     def digest(self) -> str:
-        """16 hex digits of everything that a search of it hangs on; if not said otherwise, of its decisions."""
-        said = repr([(name, decision.domain) for name, decision in self.decisions.items()])
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        """Returns 16 hex digits of all that a search depends on; by default, of the decisions."""
+        domains = repr([(name, decision.domain) for name, decision in self.decisions.items()])
+        return hashlib.sha256(domains.encode()).hexdigest()[:16]
 
     def check(self, decisions: Decisions) -> None:
-        """Raises `InputError` for decisions, of a log say, that are none of this problem's."""
+        """Raises `InputError` for decisions, for example of a log, that don't belong to this problem."""
         check_decisions(self.decisions, decisions)
 
     @property
     def sparse(self) -> bool:
-        """Whether a step from one decision to the next hardly ever leads to another that may be tried."""
+        """Returns whether changing one decision hardly ever leads to another network that may be tried."""
         return False
 
     @property
-    def listed(self) -> Iterable[Decisions] | None:
-        """All inside, where there are few enough."""
+    def all_decisions(self) -> Iterable[Decisions] | None:
+        """Returns the decisions of all networks inside the budget; None if they are too many to list."""
         return None
 
     def draw(self, rng: Random) -> Decisions:
-        """Inside the budget, each network as likely as every other."""
+        """Returns the decisions of a random network inside the budget; all networks are equally likely."""
         raise NotImplementedError
 
-    def mutated(self, decisions: Decisions, rng: Random) -> Decisions:
-        """Another value for one decision, inside the budget or not."""
+    def mutate(self, decisions: Decisions, rng: Random) -> Decisions:
+        """Returns the decisions with another value for one of them, inside the budget or not."""
         raise NotImplementedError
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
-        """All that differ in one decision, inside the budget or not."""
+        """Yields all decisions that differ in one of them, inside the budget or not."""
         raise NotImplementedError
 
-    def snapped(self, decisions: Decisions) -> Decisions:
-        """The nearest decisions that can be tried, where a searcher's arithmetic left them beside."""
+    def snap(self, decisions: Decisions) -> Decisions:
+        """Returns the nearest decisions that can be tried, for values that arithmetic left slightly off."""
         return dict(decisions)
 
     def identity(self, decisions: Decisions) -> str | None:
-        """Names the network, whatever decisions lead to it; None outside the budget."""
+        """Returns a name of the network, the same for all decisions that lead to it; None outside the budget."""
         raise NotImplementedError
 
-    def inside(self, decisions: Decisions) -> bool:
-        """Whether they are inside the budget."""
+    def admits(self, decisions: Decisions) -> bool:
+        """Returns whether the network is inside the budget."""
         return self.identity(decisions) is not None
 
     def has_unseen(self, seen: Collection[str]) -> bool:
-        """Returns whether there may be a network that is not among those `seen`."""
-        return self.listed is None or any(self.identity(d) not in seen for d in self.listed)
+        """Returns whether there may be a network that is not among those `seen`, which are identities."""
+        return self.all_decisions is None or any(self.identity(d) not in seen for d in self.all_decisions)
 
     def arch(self, decisions: Decisions) -> Arch | None:
-        """The network itself, where it is more than a row of a table."""
+        """Returns the network itself; None if it is only a row of a table."""
         return None
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
-        """The counted objectives beside the score, each to be small; empty where the score is the only one."""
+        """Returns the counted objectives beside the score, each to be small; empty if there are none."""
         return ()
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
-        """Numbers known before any training: logs of counted costs, zero-cost proxies."""
+        """Returns numbers known before any training, such as logs of counted costs; as many for every network."""
         return ()
 
 
 @dataclass(frozen=True)
 class Past:
-    """What is known when a proposal is asked for: results of one fidelity by their numbers, and what is under way."""
+    """What is known when a proposal is asked for.
+
+    Attributes:
+        results: Decisions and their scores, to be maximised, in the order of their numbers and all of one
+            fidelity; a score is None where training failed.
+        pending: Decisions that are under way.
+    """
 
     results: Sequence[tuple[Decisions, float | None]] = ()  # score to maximise; None where training failed
     pending: Sequence[Decisions] = field(default=())
 
     @property
-    def asked(self) -> int:
+    def trial_count(self) -> int:
+        """Returns the number of results and of networks under way."""
         return len(self.results) + len(self.pending)
 
     @property
     def scored(self) -> list[tuple[Decisions, float]]:
+        """Returns the results that have a score."""
         return [result for result in self.results if result[1] is not None]  # type: ignore[misc]
 
-    def youngest(self, count: int) -> list[tuple[Decisions, float]]:
-        """The last so many that are scored, in their order."""
+    def last_scored(self, count: int) -> list[tuple[Decisions, float]]:
+        """Returns the last `count` results that have a score, in their order."""
         last_first = ((decisions, score) for decisions, score in reversed(self.results) if score is not None)
         return list(islice(last_first, count))[::-1]
 
 
-def values(problem: Problem, decisions: Decisions, score: float) -> tuple[float, ...]:
-    """All objectives, each to be maximised."""
+def objective_values(problem: Problem, decisions: Decisions, score: float) -> tuple[float, ...]:
+    """Returns all objectives, each to be maximised: the score, then the negated costs."""
     return (score, *(-cost for cost in problem.costs(decisions)))
 
 
 def best_first(
-    problem: Problem, results: Sequence[tuple[Decisions, float]], most: int | None = None
+    problem: Problem, results: Sequence[tuple[Decisions, float]], limit: int | None = None
 ) -> list[Decisions]:
-    """The decisions of results, `most` of them, the best first: by score, or by front and room on it with several
-    objectives."""
+    """Returns the decisions of the results, the best first, at most `limit` of them.
+
+    With one objective they are sorted by score; with several by nondominated front, and within a front by
+    crowding distance.
+    """
     if problem.objectives:
-        keys: Sequence[Any] = sort_keys([values(problem, decisions, score) for decisions, score in results])
+        keys: Sequence[Any] = sort_keys([objective_values(problem, decisions, score) for decisions, score in results])
     else:
         keys = [score for _, score in results]
-    return [results[i][0] for i in heapq.nlargest(most or len(results), range(len(results)), key=keys.__getitem__)]
+    return [results[i][0] for i in heapq.nlargest(limit or len(results), range(len(results)), key=keys.__getitem__)]

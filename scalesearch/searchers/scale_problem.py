@@ -1,4 +1,4 @@
-"""The ways to scale a network, as searchers see them."""
+"""The scalings of a network as a problem for searchers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ from scalesearch.scaling import PRESETS, ScalingSpace
 from scalesearch.searchers.problem import Problem
 from scalesearch.space import Decision, Decisions, FloatRange
 
-TRIED_ALWAYS = ("efficientnet", "depth", "width", "resolution")  # of the presets
+DEFAULT_PRESETS = ("efficientnet", "depth", "width", "resolution")  # tried in every search of scalings
 
 
 class ScaleProblem(Problem):
-    """The distinct networks that scaling a base by a factor gives: all of those inside the tolerance and the budget,
-    and what `presets` make of the base inside the budget, even where it misses the factor.
+    """The distinct networks that scaling a base by a factor gives.
 
-    Decisions are the exponents of the axes (`ScalingSpace`); every point is one network's, and every network has one
-    point.
+    These are all within the tolerance and the budget, and those that `presets` make of the base inside the
+    budget, even if they miss the factor. Decisions are the exponents of the axes (`ScalingSpace`); networks and
+    points correspond one to one.
+
+    Args:
+        space: The scalings of the base.
+        presets: The names of the presets that are tried in any case.
+        budget: The bounds; by default there are none.
+        objectives: Counted quantities to be small beside the score.
     """
 
     def __init__(
@@ -42,10 +48,12 @@ class ScaleProblem(Problem):
 
     @property
     def digest(self) -> str:
-        said = sorted(self.networks), str(self.budget), self.budget.profile, self.objectives
-        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+        """Returns 16 hex digits of the networks, the budget and the objectives."""
+        parts = sorted(self.networks), str(self.budget), self.budget.profile, self.objectives
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def check(self, decisions: Decisions) -> None:
+        """Raises `InputError` for decisions that are no shares of the axes."""
         super().check(decisions)
         self.space.shares(decisions)
 
@@ -53,57 +61,57 @@ class ScaleProblem(Problem):
         return self.space.at(decisions).arch
 
     @cached_property
-    def always(self) -> dict[str, Decisions]:
-        """The presets' networks by their digest."""
-        known = self.space.networks  # first, so that each of its points is its own network's
+    def preset_networks(self) -> dict[str, Decisions]:
+        """Returns the decisions of the presets' networks inside the budget, by digest."""
+        in_tolerance = self.space.networks  # first, so that each of its points is its own network's
         points = [self.space.decisions_of(PRESETS[name]) for name in self.presets]
-        named = {expand(arch).digest: point for point in points if self.budget.admits(arch := self.arch(point))}
-        return {name: known.get(name, point) for name, point in named.items()}
+        by_digest = {expand(arch).digest: point for point in points if self.budget.admits(arch := self.arch(point))}
+        return {name: in_tolerance.get(name, point) for name, point in by_digest.items()}
 
     @cached_property
     def networks(self) -> dict[str, Decisions]:
-        """By their digest: what is always tried, then every distinct network within the tolerance and the budget."""
-        others = {
+        """Returns the decisions of all networks by digest, those of the presets first."""
+        scalings = {
             name: d
             for name, d in self.space.networks.items()
-            if name not in self.always and self.budget.admits(self.arch(d))
+            if name not in self.preset_networks and self.budget.admits(self.arch(d))
         }
-        return self.always | others
+        return self.preset_networks | scalings
 
     @cached_property
-    def _names(self) -> dict[tuple[tuple[str, float], ...], str]:
+    def _digests(self) -> dict[tuple[tuple[str, float], ...], str]:
         return {tuple(sorted(d.items())): name for name, d in self.networks.items()}
 
     @cached_property
-    def listed(self) -> list[Decisions]:
+    def all_decisions(self) -> list[Decisions]:
         return list(self.networks.values())
 
     def identity(self, decisions: Decisions) -> str | None:
-        return self._names.get(tuple(sorted(decisions.items())))
+        return self._digests.get(tuple(sorted(decisions.items())))
 
-    def snapped(self, decisions: Decisions) -> Decisions:
-        """The nearest of the distinct networks' points."""
+    def snap(self, decisions: Decisions) -> Decisions:
+        """Returns the decisions of the nearest network."""
 
-        def apart(d: Decisions) -> float:
+        def distance(d: Decisions) -> float:
             return cast(float, sum((d[name] - decisions[name]) ** 2 for name in d))
 
-        return min(self.listed, key=apart) if self.listed else decisions
+        return min(self.all_decisions, key=distance) if self.all_decisions else decisions
 
     def draw(self, rng: Random) -> Decisions:
-        return rng.choice(self.listed)
+        return rng.choice(self.all_decisions)
 
-    def mutated(self, decisions: Decisions, rng: Random) -> Decisions:
-        return self.snapped({name: share + rng.gauss(0, 0.15) for name, share in decisions.items()})
+    def mutate(self, decisions: Decisions, rng: Random) -> Decisions:
+        return self.snap({name: share + rng.gauss(0, 0.15) for name, share in decisions.items()})
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
-        def apart(d: Decisions) -> float:
+        def distance(d: Decisions) -> float:
             return cast(float, sum((d[name] - decisions[name]) ** 2 for name in d))
 
-        yield from sorted((d for d in self.listed if d != decisions), key=apart)[:6]
+        yield from sorted((d for d in self.all_decisions if d != decisions), key=distance)[:6]
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         return tuple(float(self.budget.measure(self.arch(decisions), name)) for name in self.objectives)
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
-        counted = cost(self.arch(decisions))
-        return math.log(counted.params), math.log(counted.acts)
+        counts = cost(self.arch(decisions))
+        return math.log(counts.params), math.log(counts.acts)

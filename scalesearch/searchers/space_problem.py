@@ -1,4 +1,4 @@
-"""Networks of a space inside a budget, as searchers see them."""
+"""The networks of a space inside a budget as a problem for searchers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.searchers.problem import Problem
 from scalesearch.space import Decisions, FloatRange, Space
 
-REMEMBERED = 1 << 15
+MAX_CACHED = 1 << 15
 RIDGE = 1.0
 
 
 class SpaceProblem(Problem):
-    """The networks of `space` inside `budget`. `objectives` are quantities to be small beside the score.
+    """The networks of `space` inside `budget`.
 
-    `hints` are numbers about some networks (zero-cost proxies, by their digest), from which those of the others are
-    told.
+    Args:
+        space: The space of networks.
+        budget: The bounds.
+        objectives: Counted quantities to be small beside the score.
     """
 
     def __init__(self, space: Space, budget: Budget, objectives: Sequence[str] = ()):
@@ -33,20 +35,23 @@ class SpaceProblem(Problem):
         self.memory: PlainDict = {}
         self._identities: dict[tuple[object, ...], str | None] = {}
         self._costs: dict[tuple[object, ...], tuple[float, ...]] = {}
-        self._hints: tuple[np.ndarray, np.ndarray] | None = None
+        self._hint_model: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def digest(self) -> str:
-        """Of everything that a search of it hangs on: its decisions, some of the networks they give, the budget."""
-        some = [self.space.sample(seed)[1].digest for seed in range(8)]
-        said = (
+        """Returns 16 hex digits of all that a search depends on.
+
+        These are the decisions, eight sampled networks, the budget and the objectives.
+        """
+        sample_digests = [self.space.sample(seed)[1].digest for seed in range(8)]
+        parts = (
             [(name, d.domain) for name, d in self.decisions.items()],
-            some,
+            sample_digests,
             str(self.budget),
             self.budget.profile,
             self.objectives,
         )
-        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def arch(self, decisions: Decisions) -> Arch:
         return self.space.at_unchecked(decisions)
@@ -54,14 +59,14 @@ class SpaceProblem(Problem):
     def draw(self, rng: Random) -> Decisions:
         return self.feasible.draw(rng)
 
-    def mutated(self, decisions: Decisions, rng: Random) -> Decisions:
-        return self.space.mutated(decisions, rng)
+    def mutate(self, decisions: Decisions, rng: Random) -> Decisions:
+        return self.space.mutate(decisions, rng)
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
         return self.space.neighbours(decisions)
 
-    def snapped(self, decisions: Decisions) -> Decisions:
-        """Decimals on a range's steps and between its ends exactly, where a searcher's arithmetic left them beside."""
+    def snap(self, decisions: Decisions) -> Decisions:
+        """Returns the decisions with decimals moved onto their range's steps and between its ends."""
         domains = {key: self.decisions[key].domain for key in decisions}
         return {
             key: _nearest(domain, value) if isinstance(domain := domains[key], FloatRange) else value
@@ -71,14 +76,14 @@ class SpaceProblem(Problem):
     def identity(self, decisions: Decisions) -> str | None:
         key = tuple(decisions.items())
         if key not in self._identities:
-            if len(self._identities) > REMEMBERED:
+            if len(self._identities) > MAX_CACHED:
                 self._identities.clear()
                 self._costs.clear()
             arch = self.arch(decisions)
             self._identities[key] = expand(arch).digest if self.budget.admits(arch) else None
         return self._identities[key]
 
-    def inside(self, decisions: Decisions) -> bool:
+    def admits(self, decisions: Decisions) -> bool:
         return self.budget.admits(self.arch(decisions))
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
@@ -91,31 +96,39 @@ class SpaceProblem(Problem):
         return self._costs[key]
 
     def features(self, decisions: Decisions) -> tuple[float, ...]:
-        counted = cost(self.arch(decisions))
+        """Returns the logs of params, MACs and activations, and what `learn_hints` predicts, if it was called."""
+        counts = cost(self.arch(decisions))
         return (
-            *(math.log(1 + quantity_of(counted, key)) for key in ("params", "macs", "acts")),
-            *self._hinted(decisions),
+            *(math.log(1 + quantity_of(counts, key)) for key in ("params", "macs", "acts")),
+            *self._predicted_ranks(decisions),
         )
 
     @property
-    def listed(self) -> Sequence[Decisions] | None:
-        """All inside, of a space that is small enough."""
-        return self.feasible.listed
+    def all_decisions(self) -> Sequence[Decisions] | None:
+        """Returns the decisions of all networks inside the budget, if the space is small enough to list."""
+        return self.feasible.all_decisions
 
-    def hint(self, decisions: Sequence[Decisions], numbers: np.ndarray) -> None:
-        """Learn, by ridge regression on the decisions, what the proxies of networks not screened may be."""
-        x = np.array([self._flags(d) for d in decisions])
-        y = np.array(numbers, dtype=float)
+    def learn_hints(self, decisions: Sequence[Decisions], proxies: np.ndarray) -> None:
+        """Learns to predict zero-cost proxies from decisions; `features` then has the predictions too.
+
+        The proxies are replaced by their ranks, and fitted by ridge regression.
+
+        Args:
+            decisions: The decisions of the n networks whose proxies are known.
+            numbers: `(n, proxies)` values of the proxies.
+        """
+        x = np.array([self._one_hot(d) for d in decisions])
+        y = np.array(proxies, dtype=float)
         y = (y.argsort(0).argsort(0) + 0.5) / len(y)  # ranks: proxies run over many orders of magnitude
-        self._hints = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (y - y.mean(0))), y.mean(0)
+        self._hint_model = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (y - y.mean(0))), y.mean(0)
 
-    def _hinted(self, decisions: Decisions) -> tuple[float, ...]:
-        if self._hints is None:
+    def _predicted_ranks(self, decisions: Decisions) -> tuple[float, ...]:
+        if self._hint_model is None:
             return ()
-        weights, middle = self._hints
-        return tuple((np.array(self._flags(decisions)) @ weights + middle).tolist())
+        weights, mean = self._hint_model
+        return tuple((np.array(self._one_hot(decisions)) @ weights + mean).tolist())
 
-    def _flags(self, decisions: Decisions) -> list[float]:
+    def _one_hot(self, decisions: Decisions) -> list[float]:
         return [
             float(decisions.get(name) == value) for name, d in self.decisions.items() for value in d.domain.values or ()
         ]
@@ -123,5 +136,5 @@ class SpaceProblem(Problem):
 
 def _nearest(domain: FloatRange, value: float) -> float:
     if domain.values:
-        return min(domain.values, key=lambda there: abs(there - value))
+        return min(domain.values, key=lambda option: abs(option - value))
     return min(max(value, domain.low), domain.high)

@@ -251,7 +251,7 @@ class Space:
                 if self._is_network(neighbour := self.completed({**decisions, key: option})):
                     yield neighbour
 
-    def mutated(self, decisions: PlainMapping, rng: Random) -> Decisions:
+    def mutate(self, decisions: PlainMapping, rng: Random) -> Decisions:
         """Returns `decisions` with one of them, each as likely, drawn anew from its other values.
 
         What exists anew is drawn too. Draws that are not networks are repeated; where none is found, nothing changes.

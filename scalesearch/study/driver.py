@@ -100,11 +100,11 @@ class Driver:
             trials = self.log.of(step.name)
             problem = step.problem(self) if trials else None
             for trial in trials:
-                with self.log.line(trial, "decisions"):
+                with self.log.locate_errors(trial, "decisions"):
                     if problem is not None:
                         problem.check(trial.decisions)
                     step.check_decisions(trial.decisions)
-                with self.log.line(trial, "scores"):
+                with self.log.locate_errors(trial, "scores"):
                     self._check_scores(step, trial)
 
     def _check_scores(self, step: Step, trial: Trial) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from scalesearch.errors import InputError
-from scalesearch.searchers import SpaceTableProblem, TableProblem, column
+from scalesearch.searchers import SpaceTableProblem, TableProblem, table_evaluator
 from scalesearch.trials import Evaluator
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def _training(study: Study) -> Evaluator:
 
 def _column(study: Study) -> Evaluator:
     assert isinstance(study.problem, TableProblem | SpaceTableProblem)
-    return column(study.problem)
+    return table_evaluator(study.problem)
 
 
 EVALUATORS: dict[str, MakeEvaluator] = {"training": _training, "table": _column}

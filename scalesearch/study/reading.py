@@ -152,7 +152,7 @@ def _trained(keys: PlainMapping, data: PlainMapping, document: Document, known_d
     with located():
         _check_some_network(study)
     with inside("recipe"):
-        training.recipe.frozen(len(space.sample_unchecked(Random(0))[1].stages))
+        training.recipe.frozen_levels(len(space.sample_unchecked(Random(0))[1].stages))
         task.check_recipe(training.recipe)
     return study
 

@@ -31,7 +31,7 @@ def build_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
         InputError: If `freeze_until` is no level of the network.
     """
     order = levels(len(model.stages))
-    frozen = recipe.frozen(len(model.stages))
+    frozen = recipe.frozen_levels(len(model.stages))
     groups: dict[tuple[int, bool, bool], list[nn.Parameter]] = defaultdict(list)
     orthogonal_weights: set[torch.Tensor] = _orthogonal_weights(model) if recipe.optimizer == "muon" else set()
     for name, parameter in model.named_parameters():

@@ -23,7 +23,7 @@ from scalesearch.training.pictures import Normalisation
 from scalesearch.training.team import ALONE, Team
 from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.training.zero_cost import BATCH, proxies
-from scalesearch.trials import FileStamp, Job, Outcome, Place, Progress, Used
+from scalesearch.trials import ExecutionInfo, FileStamp, Job, Outcome, Place, Progress
 
 if TYPE_CHECKING:
     from scalesearch.training.training import Training
@@ -53,9 +53,9 @@ class Session:
         self.job, self.place, self.init = job, place, training.init
         self.timed = training.timed and not place.gpu
         self.history: list[dict[str, float]] = []
-        self.weights_stamp: Used = {}
+        self.weights_stamp: ExecutionInfo = {}
         self.ended = not job.until
-        arch, recipe = job.trained
+        arch, recipe = job.arch_and_recipe
         self.trainer = Trainer(
             arch,
             training.data,
@@ -105,7 +105,7 @@ class Session:
         training starts at the beginning, which comes to the same."""
         if not self.job.until:
             return
-        state = self._read(self.place.unfinished(self.job.key))
+        state = self._read(self.place.unfinished_file(self.job.key))
         if state and state["network"] == self.job.network and state["recipe"] == self.trainer.recipe.digest:
             self.trainer.go_on_from(state)
             self.history, self.proxies = state["history"], state["proxies"]
@@ -137,7 +137,7 @@ class Session:
         if now - self.looked >= LOOK:
             self.looked, stopped = now, self.place.stop.exists()
         if stopped or now - self.saved >= self.place.save_every:
-            self._save(self.place.unfinished(self.job.key))
+            self._save(self.place.unfinished_file(self.job.key))
             self.saved = time.monotonic()
         if stopped:
             raise Stopped

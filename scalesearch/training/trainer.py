@@ -175,7 +175,7 @@ class Trainer:
     def _stay_frozen(self) -> None:
         """The statistics of stages that never learn stay as they are, too."""
         stages = len(self.model.stages)
-        for level in levels(stages)[: self.recipe.frozen(stages)]:
+        for level in levels(stages)[: self.recipe.frozen_levels(stages)]:
             self.model.get_submodule(level).eval()
 
     @property
@@ -220,7 +220,7 @@ class Trainer:
 
     def _backward(self, part: torch.Tensor, share: float) -> torch.Tensor:
         pictures, which = self.split("train"), part.to(self.device)
-        late = self.epoch >= self.recipe.plain_from
+        late = self.epoch >= self.recipe.first_plain_epoch
         shown, moves = self.augmentation(pictures.images(part), self.resolutions[self.epoch], late)
         targets = self.learner.moved(pictures.labels[which], moves)
         if blended := self.augmentation.mixed(shown):

@@ -45,7 +45,7 @@ class Training:
     def fidelity(self, job: Job) -> Fidelity:
         """Returns epochs trained, `of` how many the schedule has, data share, seed, resolution, and the trial whose
         weights the training started from."""
-        arch, recipe = job.trained
+        arch, recipe = job.arch_and_recipe
         return {
             "epochs": job.until,
             "of": job.of if job.until else 0,

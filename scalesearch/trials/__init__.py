@@ -1,7 +1,7 @@
-"""What is tried and what came of it: recipes, jobs, trials, their log, and what scores them.
+"""Recipes, jobs, trials and their log, and the contracts of evaluators and tasks.
 
-In: jobs that a search or a step asks for. Out: trials with their scores and fidelities, kept in an append-only log.
-Searchers and trainers both speak of these; neither imports the other.
+In: jobs that a search or a step asks for. Out: trials with their scores and fidelities, kept in an
+append-only log. Both searchers and trainers depend on this folder; neither imports the other.
 """
 
 from lazy_loader import attach_stub

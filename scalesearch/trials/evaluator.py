@@ -1,4 +1,4 @@
-"""What scores jobs, the contract of every evaluator, and the trial that comes of a scored job."""
+"""The contract of evaluators, which score jobs, and the conversion of a scored job into a trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from scalesearch.trials.trial import Fidelity, Outcome, Trial
 
 @dataclass(frozen=True)
 class Progress:
-    """What an evaluator reports of a job on the way: an epoch's numbers, and with the last of them the outcome."""
+    """A report of an evaluator on a job that it is scoring.
+
+    Attributes:
+        numbers: Losses and scores of an epoch by their keys.
+        outcome: The outcome, in the last report alone.
+    """
 
     numbers: Mapping[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
@@ -24,40 +29,41 @@ class Progress:
 class Evaluator(Protocol):
     """Scores jobs.
 
-    Training on images is one (`training/`), a table's column and a person's function are others (`searchers/`). An
-    evaluator is sent to worker processes, so it can be pickled.
+    Training on images is one evaluator (`training/`); a table's column and a person's function are others
+    (`searchers/`). An evaluator is sent to worker processes, so it must be picklable.
     """
 
     @property
     def score(self) -> Score:
-        """What trials are compared by."""
+        """Returns the score that trials are compared by."""
 
     @property
     def in_process(self) -> bool:
-        """Whether scoring is so cheap that it needs no worker process of its own."""
+        """Returns whether scoring is cheap enough to need no worker process."""
 
     def fidelity(self, job: Job) -> Fidelity:
-        """Returns what the job's score is measured with; scores of different fidelities are never compared."""
+        """Returns the conditions that the job is scored under; scores of different fidelities are never compared."""
 
     def evaluate(self, job: Job, place: Place) -> Iterator[Progress]:
-        """Scores a job step by step; the last report, and no other, has the outcome."""
+        """Yields reports while it scores a job; the last report, and no other, has the outcome."""
 
 
 def outcome_of(evaluator: Evaluator, job: Job, place: Place) -> Outcome:
-    """Returns what comes of a job that is done in this process."""
+    """Returns the outcome of scoring a job in this process."""
     *_, last = evaluator.evaluate(job, place)
     assert last.outcome is not None, "an evaluator ends with an outcome"
     return last.outcome
 
 
 def trial_of(job: Job, outcome: Outcome, evaluator: Evaluator) -> Trial:
-    """Returns what came of a job that `evaluator` has scored as a trial.
+    """Returns the trial of a job that `evaluator` has scored.
 
-    A score that is missing or not finite, and a network or recipe other than the one asked for, are failures.
+    The trial has failed if a score is missing or not finite, or if another network or recipe was used than asked
+    for.
     """
     recipe = job.recipe.digest if job.recipe else ""
     network, used_recipe = outcome.get("network", job.network), outcome.get("recipe", recipe)
-    reason = outcome.get("reason") or _fault(job, outcome, network, used_recipe, evaluator.score)
+    reason = outcome.get("reason") or _failure_reason(job, outcome, network, used_recipe, evaluator.score)
     scores = {key: value for key, value in (outcome.get("scores") or {}).items() if _is_finite(value)}
     return Trial(
         step=job.step,
@@ -82,8 +88,8 @@ def trial_of(job: Job, outcome: Outcome, evaluator: Evaluator) -> Trial:
     )
 
 
-def _fault(job: Job, outcome: Outcome, network: str, recipe: str, score: Score) -> str | None:
-    """Returns why an outcome that gives no reason of its own is a failure; None if it is none."""
+def _failure_reason(job: Job, outcome: Outcome, network: str, recipe: str, score: Score) -> str | None:
+    """Returns why an outcome without a reason of its own is a failure; None if it is none."""
     scores, expected = outcome.get("scores"), job.recipe.digest if job.recipe else ""
     if network != job.network:
         return f"another network was trained than was asked for: {network} instead of {job.network}"
@@ -93,8 +99,8 @@ def _fault(job: Job, outcome: Outcome, network: str, recipe: str, score: Score) 
         return f"nothing was inherited from {job.parent}: its weights are gone"
     if not isinstance(scores, dict) or (job.until and score.key not in scores):
         return "the training gave no score"
-    bad = [key for key, value in scores.items() if not key.startswith("proxy.") and not _is_finite(value)]
-    return f"{bad[0]} is {scores[bad[0]]}" if bad else None
+    invalid = [key for key, value in scores.items() if not key.startswith("proxy.") and not _is_finite(value)]
+    return f"{invalid[0]} is {scores[invalid[0]]}" if invalid else None
 
 
 def _is_finite(value: object) -> bool:

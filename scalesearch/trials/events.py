@@ -1,4 +1,4 @@
-"""What happens in a run, as one stream of events that progress displays, storages and loggers listen to."""
+"""The events of a run, as one stream that progress displays, storages and loggers observe."""
 
 from __future__ import annotations
 

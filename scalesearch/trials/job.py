@@ -1,4 +1,4 @@
-"""Jobs: what is to be tried next, and how."""
+"""Jobs: which network to try next, and how."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalesearch.trials.trial import Key
 
 
 class Wait(Enum):
-    """Stands among jobs where results are missing that the next one depends on."""
+    """The type of `WAIT`, which stands among jobs while results are missing that the next job depends on."""
 
     WAIT = "wait"
 
@@ -24,13 +24,31 @@ Jobs = Iterator["Job | Wait"]
 
 @dataclass(frozen=True)
 class Job:
-    """A network to try, from epoch `start` `until` another; none: its proxies alone.
+    """A network to try, from epoch `start` to epoch `until`; with `until` 0 only its proxies are computed.
 
-    `network` is the digest that it must turn out to have, `cost` its counted cost. `candidate` and `rung` say which
-    network of a search it is and how far it goes, `of` how many epochs the whole way has, `parent` names the trial
-    whose weights it starts from. The rest is for training: the `recipe`, whether the score is `final` and taken on the
-    test split too, which `proxies` are computed, the files in the run's folder for `weights` and for a
-    `checkpoint`, and the `teacher` whose outputs it learns beside the labels, with the file of its weights.
+    Attributes:
+        step: The name of the step that asks for it.
+        number: The job's number within its step and seed, from 0.
+        name: The trial's name, which files are named after.
+        network: The digest that the network must turn out to have.
+        decisions: The decisions that lead to the network.
+        seed: The seed of the training.
+        arch: The network; None for a row of a table.
+        cost: The network's counted cost by quantity.
+        until: The epoch after which training stops.
+        start: The epoch to start from; 0 for a new training.
+        of: The epochs of the whole schedule.
+        candidate: Which network of a search it is, from 0.
+        rung: Which rung of the scheduler it is for, from 0.
+        rejected: How many proposals before it were outside the budget or known already.
+        parent: The name of the trial whose weights it starts from; empty for none.
+        recipe: The recipe of the training; None where nothing is trained.
+        final: Whether the network is scored on the test split too.
+        proxies: The zero-cost proxies to compute.
+        weights: The file in the run's folder for the trained weights; empty for none.
+        checkpoint: The file in the run's folder for a checkpoint; empty for none.
+        teacher: The network whose outputs it learns from beside the labels; None for none.
+        teacher_weights: The file in the run's folder with the teacher's weights.
     """
 
     step: str
@@ -58,18 +76,18 @@ class Job:
 
     @property
     def key(self) -> Key:
-        """Step, seed and number, which no two jobs of a run share."""
+        """Returns step, seed and number, which no two jobs of a run share."""
         return self.step, self.seed, self.number
 
     @property
     def needed_files(self) -> list[str]:
-        """The files of the run's folder that the training starts from."""
+        """Returns the files of the run's folder that the training starts from."""
         parent = f"weights/{self.parent}.safetensors" if self.parent else ""
         return [name for name in (parent, self.teacher_weights) if name]
 
     @property
-    def trained(self) -> tuple[Arch, Recipe]:
-        """The network and the recipe of a job that trains one."""
+    def arch_and_recipe(self) -> tuple[Arch, Recipe]:
+        """Returns the network and the recipe of a job that trains one."""
         assert self.arch is not None, self.name
         assert self.recipe is not None, self.name
         return self.arch, self.recipe

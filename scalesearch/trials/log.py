@@ -1,4 +1,4 @@
-"""The append-only log of everything that was tried: the one format of runs and of searches by themselves."""
+"""The append-only log of all trials, the one format of runs and of standalone searches."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ from scalesearch.typed_json import plain
 from scalesearch.yamlfile import fault
 
 FORMAT = 2
-HEAD = b'{"log": %d, "of": {' % FORMAT
+HEADER_START = b'{"log": %d, "of": {' % FORMAT
 T = TypeVar("T")
 
 
 class TrialLog:
-    """`trials.jsonl`: a line that says of what the log is, then one per trial, synced to disk before anybody acts on
-    it.
+    """The append-only log of a run or a search.
+
+    The file (`trials.jsonl`) has a header line that says what is searched, then a line per trial. Every line is
+    synced to disk before the trial is used.
 
     Args:
-        path: The file; without one the log is kept in memory alone.
-        subject: What is searched, by which a log of something else is refused; a reader may leave it out.
-        repair: Whether a last line that a kill cut off is dropped from the file; a mere reader passes over it.
+        path: The file; None keeps the log in memory alone.
+        subject: What is searched; a log of something else is refused. A mere reader may leave it out.
+        repair: Whether an incomplete last line, left by a kill, is removed from the file; otherwise it is only
+            skipped.
         advice: What to do about a log of something else, for the message.
+
+    Attributes:
+        trials: The trials by their keys.
 
     Raises:
         InputError: If the file is no log of trials, or one of another subject.
@@ -52,24 +58,24 @@ class TrialLog:
             self._read(path, subject, repair)
 
     def _read(self, path: Path, subject: PlainMapping | None, repair: bool) -> None:
-        whole = path.read_bytes()
-        end = whole.rfind(b"\n") + 1
-        first, *others = whole[:end].splitlines() or [b""]
-        if first or not whole.startswith(HEAD[: len(whole)]):  # a head that a kill cut off is none yet
-            self._take_header(path, first or whole, subject)
-        for i, line in enumerate(others):
+        content = path.read_bytes()
+        end = content.rfind(b"\n") + 1
+        first, *lines = content[:end].splitlines() or [b""]
+        if first or not content.startswith(HEADER_START[: len(content)]):  # a header that a kill cut off counts as none
+            self._take_header(path, first or content, subject)
+        for i, text in enumerate(lines):
             try:
-                trial = trial_from(line)
+                trial = trial_from(text)
             except InputError as error:
                 raise error.in_file(f"{path}:{i + 2}") from None
             self.trials[trial.key] = trial
-        if repair and end < len(whole):
+        if repair and end < len(content):
             with open(path, "r+b") as file:
                 file.truncate(end)
 
-    def _take_header(self, path: Path, line: bytes, subject: PlainMapping | None) -> None:
+    def _take_header(self, path: Path, header_line: bytes, subject: PlainMapping | None) -> None:
         try:
-            header = plain(line)
+            header = plain(header_line)
         except ValueError:
             raise fault("is no log of trials", path, 1) from None
         if isinstance(header, dict) and ({"step", "number"} <= header.keys() or "search" in header):
@@ -83,32 +89,32 @@ class TrialLog:
         for key, value in (subject or {}).items():
             logged = header["of"].get(key)
             if logged != value and key == "problem":
-                changed = "holds a search of something else: what is searched has changed since"
-                raise InputError(f"{path} {changed}; {self.advice}")
+                difference = "holds a search of something else: what is searched has changed since"
+                raise InputError(f"{path} {difference}; {self.advice}")
             if logged != value:
                 raise InputError(f'{path} holds another search ("{key}" was {logged!r}, is {value!r}); {self.advice}')
         self.subject = header["of"]
 
     def append(self, trial: Trial) -> None:
-        """Adds a trial, synced to disk. Raises `OSError` for a full disk, with no half line left behind."""
+        """Appends a trial, synced to disk. Raises `OSError` if the disk is full; no incomplete line is left then."""
         if self.path is not None:
             with open(self.path, "ab", buffering=0) as file:  # a buffer would be written once more when it is closed
-                whole = file.tell()
-                lines = [trial.to_dict()] if whole else [{"log": FORMAT, "of": self.subject}, trial.to_dict()]
-                rest = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+                size = file.tell()
+                lines = [trial.to_dict()] if size else [{"log": FORMAT, "of": self.subject}, trial.to_dict()]
+                remaining = b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in lines)
                 try:
-                    while rest:
-                        rest = rest[file.write(rest) :]
+                    while remaining:
+                        remaining = remaining[file.write(remaining) :]
                     os.fsync(file.fileno())
                 except OSError:
-                    file.truncate(whole)
+                    file.truncate(size)
                     raise
         self.trials[trial.key] = trial
         self._cache.clear()
 
     @contextmanager
-    def line(self, trial: Trial, key: str) -> Iterator[None]:
-        """Places an `InputError` raised inside the block at `key` of the trial's line in the log."""
+    def locate_errors(self, trial: Trial, key: str) -> Iterator[None]:
+        """Locates an `InputError` raised inside the block at `key` of the trial's line in the log."""
         try:
             with inside(f"{trial.name}.{key}"):
                 yield
@@ -116,25 +122,25 @@ class TrialLog:
             raise error.in_file(str(self.path)) from None
 
     def arch(self, trial: Trial) -> Arch:
-        """Returns the network of a trial. Raises `InputError`, placed in the log, if it can't be built."""
-        with self.line(trial, "arch"):
+        """Returns the network of a trial. Raises `InputError`, located in the log, if it can't be built."""
+        with self.locate_errors(trial, "arch"):
             arch = arch_from_dict(trial.arch)
             expand(arch)
         return arch
 
     def forget(self, trial: Trial) -> None:
-        """Counts a trial as never tried; its line stays in the file."""
+        """Removes a trial from memory, as if it was never tried; its line stays in the file."""
         del self.trials[trial.key]
         self._cache.clear()
 
     def cached(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Returns what `compute` works out from the log, and remembers it under `key` until a trial comes or goes."""
+        """Returns what `compute` returns, cached under `key` until a trial is added or forgotten."""
         if key not in self._cache:
             self._cache[key] = compute()
         return cast(T, self._cache[key])
 
     def of(self, step: str, seed: int | None = None) -> list[Trial]:
-        """Returns the step's trials in the order of their numbers; with `seed` only those of that seed."""
+        """Returns the trials of a step in the order of their numbers; with `seed`, only those of that seed."""
         trials = self.cached(
             ("of", step),
             lambda: sorted(
@@ -151,11 +157,11 @@ class TrialLog:
 
 
 @contextmanager
-def opened_log(path: Path, subject: PlainMapping) -> Iterator[TrialLog]:
-    """Yields the log at `path`, which no other process may open while the block runs.
+def open_log(path: Path, subject: PlainMapping) -> Iterator[TrialLog]:
+    """Opens the log at `path` for the block; no other process can open it meanwhile.
 
     Raises:
-        InputError: If another process has it open, or if the file is a log of something else or can be none.
+        InputError: If another process has it open, if it is a log of something else, or if it can't be written.
     """
     if path.exists() and not path.is_file():
         raise InputError("is no file, and a log of trials is one", str(path))

@@ -1,4 +1,4 @@
-"""Where a job is done: the run's folder and the share of the machine that it may use."""
+"""Where a job runs: the run's folder, and the share of the machine that it may use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ class Place:
         folder: The run's folder on this machine.
         threads: CPU threads that the job may use.
         gpu: Whether it runs on a GPU.
-        save_every: Seconds between two savings of an unfinished training.
-        memory_share: Share in [0, 1] of the device's free memory, where several jobs run on it side by side.
+        save_every: Seconds between two checkpoints of an unfinished training.
+        memory_share: Share in [0, 1] of the device's free memory that the job may use, if several jobs share the
+            device.
         timeout: Seconds that the job may take; None for no limit.
         processes: Processes that train one network together, each on a GPU of its own.
         blocks: A person's own blocks, pickled, for those processes.
@@ -35,17 +36,17 @@ class Place:
 
     @property
     def stop(self) -> Path:
-        """The file whose existence asks trainings to save themselves and end."""
+        """Returns the file whose existence asks trainings to save themselves and end."""
         return self.folder / "stop"
 
-    def unfinished(self, key: Sequence[object]) -> Path:
-        """Returns the file in which the training of the job with this key is saved on the way."""
+    def unfinished_file(self, key: Sequence[object]) -> Path:
+        """Returns the file for the checkpoint of the unfinished training of the job with this key."""
         return self.folder / "checkpoints" / f"unfinished-{'-'.join(map(str, key))}.pt"
 
     def by_class(self, step: str, name: str, seed: int) -> Path:
-        """Returns the file for a finished network's results class by class."""
+        """Returns the file for a finished network's results by class."""
         return self.folder / "by_class" / step / f"{name.removesuffix(f'-s{seed}')}-s{seed}.json"
 
     def failure_note(self, key: Sequence[object]) -> Path:
-        """Returns the file in which a process that dies while doing a job writes down why."""
-        return self.unfinished(key).with_suffix(".died")
+        """Returns the file in which a process that dies while doing a job records why."""
+        return self.unfinished_file(key).with_suffix(".died")

@@ -1,4 +1,4 @@
-"""How a network is trained, as data: one recipe for all networks that are compared."""
+"""Recipes: how a network is trained, as data; networks that are compared share one."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from scalesearch.signature import Count, Natural, Rate, Ratio, Rule, Share
 # What `proxies` computes of a network that has not been trained, beside the counted params and MACs.
 PROXIES = ("synflow", "naswot", "grad_norm", "jacov", "zen")
 Positive = Annotated[float, Rule(low=1e-12, high=1e30)]
-MOST_DROPPED = 0.8  # of a residual branch or of features, however large φ
+MAX_DROP_RATE = 0.8  # of a residual branch or of features, however large φ
 
 
 def since(version: int, default: Any) -> Any:
-    """Declares a field of `Recipe` that came with a later `version` of it.
+    """Declares a field of `Recipe` that was added in a later `version`, with its default.
 
-    It takes part in a digest only where it differs from its default, so that runs from before keep their digests.
+    It takes part in a digest only where it differs from its default, so that earlier runs keep their digests.
     """
     return field(default=default, metadata={"since": version})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyperparameters of a training, the reason beside each.
+    """The hyperparameters of a training, with the reason for each beside it.
 
-    The schedule's lengths are shares of the whole, so that the recipe means the same at 4 epochs and at 100. A field
-    added after version 0.2 is declared by `since`.
+    Lengths of the schedule are shares of the whole, so that the recipe means the same at 4 epochs and at 100. A
+    field added after version 0.2 is declared by `since`.
     """
 
     epochs: Annotated[int, Rule(low=1, high=100_000)] = 12
@@ -101,28 +101,31 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that name the recipe; those of one from before a field existed stay as they were."""
+        """Returns 16 hex digits that identify the recipe; fields added by `since` don't change older ones."""
 
-        def counts(option: Field[Any]) -> bool:
+        def takes_part(option: Field[Any]) -> bool:
             return "since" not in option.metadata or getattr(self, option.name) != option.default
 
-        options = {option.name: getattr(self, option.name) for option in fields(self) if counts(option)}
+        options = {option.name: getattr(self, option.name) for option in fields(self) if takes_part(option)}
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
-    def plain_from(self) -> int:
-        """The first epoch without mosaics."""
+    def first_plain_epoch(self) -> int:
+        """Returns the first epoch without mosaics."""
         return self.epochs - round(self.plain_end * self.epochs)
 
     def at_phi(self, phi: float) -> Recipe:
-        """Returns the recipe of the family's member at φ."""
+        """Returns the recipe for the family's member at φ."""
         return replace(self, phi=phi) if self.dropout_growth or self.drop_path_growth else self
 
-    def frozen(self, stages: int) -> int:
-        """Returns how many of a network's levels, from the stem up, never learn.
+    def frozen_levels(self, stages: int) -> int:
+        """Returns how many of a network's levels, from the stem up, are frozen.
+
+        Args:
+            stages: The number of the network's stages.
 
         Raises:
-            InputError: If `freeze_until` names none of them.
+            InputError: If `freeze_until` names none of the levels.
         """
         order = levels(stages)
         if self.freeze_until not in ("", *order[:-1]):
@@ -131,13 +134,13 @@ class Recipe:
 
 
 def levels(stages: int) -> list[str]:
-    """Returns the names of a network's levels from the stem up, by which thawing and learning rates go."""
+    """Returns the names of a network's levels from the stem up: the units of freezing, thawing and layer decay."""
     return ["stem", *(f"stages.{i}" for i in range(stages)), "head"]
 
 
 def grown_rate(rate: float, growth: float) -> float:
-    """Returns a rate plus its growth, up to a bound."""
-    return min(MOST_DROPPED, rate + growth) if growth else rate
+    """Returns a dropout rate plus its growth, at most `MAX_DROP_RATE`; without growth the rate itself."""
+    return min(MAX_DROP_RATE, rate + growth) if growth else rate
 
 
 RECIPES = {

@@ -1,4 +1,4 @@
-"""The number that trials are compared by."""
+"""The score that trials are compared by."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Score:
-    """Names the score among a trial's numbers and says which direction is good.
+    """Names the score among a trial's numbers, and says whether large or small is good.
 
     Attributes:
         key: The score's key among a trial's scores.
         tie: The key of the number that decides between equal scores, small being good.
-        larger: Whether a large score is the good one.
+        larger: Whether a large score is good.
     """
 
     key: str
@@ -21,12 +21,12 @@ class Score:
     larger: bool = True
 
     def of(self, scores: Mapping[str, float]) -> float | None:
-        """Returns the score out of a trial's scores, its sign turned so that large is good; None if it is missing."""
+        """Returns the score among a trial's scores, negated where small is good; None if it is missing."""
         value = scores.get(self.key)
-        return value if value is None else self.turned(value)
+        return value if value is None else self.orient(value)
 
-    def turned(self, value: float) -> float:
-        """Returns `value` with its sign turned where small is good; applied twice it gives the value back."""
+    def orient(self, value: float) -> float:
+        """Returns `value` negated where small is good, so that large is good; applied twice it returns `value`."""
         return value if self.larger else -value
 
     def rank(self, scores: Mapping[str, float]) -> tuple[float, float]:
@@ -36,5 +36,5 @@ class Score:
 
 
 def format_score(value: float | None, percent: bool) -> str:
-    """Returns a score as people read it: a share in per cent, another number with four digits, a dash for none."""
+    """Returns a score as text: a share as a percentage, another number with four digits, a dash for None."""
     return "–" if value is None else f"{value:.2%}" if percent else f"{value:.4g}"

@@ -1,6 +1,6 @@
-"""What a network is for: its score, the labels it learns from, the commands that use it. A class each.
+"""Tasks say what networks are for: a class each, with its score, labels and the commands that use its networks.
 
-Nothing here imports torch: how a task's networks learn is in `training/`, in the file of the task's name.
+Nothing here imports torch. How a task's networks learn is in `training/`, in the file named after the task.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """The contract of a task, with what all tasks share.
+    """The contract of a task, with the methods that all tasks share.
 
     Attributes:
-        name: As studies and heads (`Block.task`) name it.
+        name: The task's name in studies and on heads (`Block.task`).
         score: The metric that networks are compared by, as objectives and reports name it.
         title: The metric as a heading.
-        larger: Whether a large score is the good one.
-        percent: Whether the score is a share in [0, 1], which is shown in per cent.
-        of_images: Whether the score is a share of the images, so that a split's size bounds what it can tell.
+        larger: Whether a large score is good.
+        percent: Whether the score is a share in [0, 1], shown as a percentage.
+        of_images: Whether the score is a share of the images, so that a split's size limits its precision.
         labels: What images are labelled with.
-        letterbox: Whether images are shown whole, with grey beyond their edges, and not cropped.
+        letterbox: Whether images are shown whole, padded with grey, and not cropped.
         teaches: Whether networks can learn from the outputs of others (distillation).
         fits_head: Whether the head has parts that are fitted to the labels before training (anchors).
         serves_as_backbone: Whether its networks can be the backbone of a detector.
-        on_backbone: Whether its networks stand on a backbone whose weights they can start from.
-        recipe: The recipe that suits it, where another one than usual does.
+        on_backbone: Whether its networks have a backbone whose weights they can start from.
+        recipe: The name of the recipe that suits it; empty for the usual one.
         unused_keys: Keys of recipes that make no sense for its labels.
-        class_lists: By number of classes, the well-known list that names them.
+        class_lists: By number of classes, the name of the well-known list of class names.
         verb: The command that applies a trained network.
-        card_commands: The commands that a trained network's card shows.
-        remedy: What to write instead of a network that is for something else; `{0}` is its name.
+        card_commands: The commands that a trained network's model card shows.
+        remedy: What to write instead of a network that is for another task; `{0}` is the network's name.
     """
 
     name: str
@@ -62,24 +62,24 @@ class Task(Protocol):
 
     @property
     def searched(self) -> Score:
-        """What searches compare: the score on the validation split, which training does not see."""
+        """Returns the score that searches compare: on the validation split, which training does not see."""
         return Score(self.key("val"), "val_loss", self.larger)
 
     @property
     def tested(self) -> Score:
-        """What is compared in the end: the score on the test split, which no search sees."""
+        """Returns the score that is compared in the end: on the test split, which no search sees."""
         return Score(self.key("test"), "test_loss", self.larger)
 
     def key(self, split: str) -> str:
-        """Returns the score's key among a trial's scores, for a split: `val_accuracy`."""
+        """Returns the score's key among a trial's scores for a split, such as `val_accuracy`."""
         return f"{split}_{self.score}"
 
     def format(self, value: float) -> str:
-        """Returns a score as people read it."""
+        """Returns a score as text."""
         return format_score(value, self.percent)
 
     def images(self, data: Source, split: str) -> int | None:
-        """Returns how many images the score is a share of; None where it is no such share."""
+        """Returns how many images the score is a share of; None if it is no such share."""
         return data.image_count(split) if self.of_images else None
 
     def takes(self, arch: Arch) -> bool:
@@ -87,7 +87,7 @@ class Task(Protocol):
         return head_task(arch) == self.name
 
     def check(self, arch: Arch, place: str) -> None:
-        """Raises `InputError` for a network whose head is for something else."""
+        """Raises `InputError`, located at `place`, for a network whose head is for another task."""
         if not self.takes(arch):
             remedy = f"; {self.remedy.format(arch.name)}" if self.remedy and not arch.taps else ""
             raise InputError(f"{arch.name} is for {head_task(arch)}, and the study for {self.name}{remedy}", place)
@@ -99,7 +99,7 @@ class Task(Protocol):
 
 
 class Classification(Task):
-    """Each image is of one class; the score is the share of images whose likeliest class is theirs."""
+    """Assigns each image to one class; the score is the share of images whose likeliest class is right."""
 
     name = "classification"
     score = "accuracy"
@@ -112,7 +112,7 @@ class Classification(Task):
 
 
 class Detection(Task):
-    """Boxes with classes, around what is in an image; the score is COCO's average precision."""
+    """Finds boxes with classes around the objects in an image; the score is COCO's average precision."""
 
     name = "detection"
     score = "ap"
@@ -132,7 +132,7 @@ class Detection(Task):
 
 
 class Untrained(Task):
-    """The task of a person's own head, for which networks are counted and built but not trained here."""
+    """The task of a person's own head; its networks are counted and built, but not trained here."""
 
     def __init__(self, name: str):
         self.name = name

@@ -1,4 +1,4 @@
-"""`Trial`: one network scored once, or tried to: what it cost, what it scored, and at which fidelity."""
+"""`Trial`: one network that was scored once or failed, with its cost, its scores and their fidelity."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ else:
 
 
 class Fidelity(TypedDict):
-    """What a trial's scores were measured with; a training has all of these keys."""
+    """The conditions that a trial's scores were measured under; a training has all of these keys."""
 
     seed: Natural
     epochs: NotRequired[Natural]
@@ -36,15 +36,15 @@ class Fidelity(TypedDict):
 
 
 class FileStamp(TypedDict):
-    """A file that a run leaves, with its size in bytes and its digest, by which damage is noticed."""
+    """A file of a run, with its size in bytes and its digest, by which damage is detected."""
 
     file: str
     bytes: NotRequired[Natural]
     sha256: NotRequired[str]
 
 
-class Used(TypedDict, total=False):
-    """What a training really ran on and with."""
+class ExecutionInfo(TypedDict, total=False):
+    """What a training ran on, and the settings that took effect."""
 
     device: str
     precision: str
@@ -55,7 +55,7 @@ class Used(TypedDict, total=False):
 
 
 class Outcome(TypedDict, total=False):
-    """What came of a job: scores, or the reason why there are none, or `stopped` where the run was asked to end.
+    """The outcome of a job: scores, or the reason why there are none, or `stopped` if the run was asked to end.
 
     `network`, `recipe` and `built` are digests of what was really built and used; `seconds` is training time.
     """
@@ -70,19 +70,35 @@ class Outcome(TypedDict, total=False):
     inherited: float
     images: int
     seconds: float
-    used: Used
+    used: ExecutionInfo
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A line of the log. Never edited; step, seed and number name it.
+    """A line of the log: one network that was scored once, or failed. It is never changed.
 
-    `scores` are named by what was measured: shares in [0, 1], nats (losses), seconds (latency), zero-cost proxies
-    (`proxy.NAME`).
-    `arch` is empty where a row of a table was looked up.
-    `network` and `recipe` are digests of what was really built and used, `built` of the module's tensors. `candidate`
-    and `rung` say which network of a search it is and how far it had come. `rejected` counts the proposals before this
-    one that were over the budget or known already, and so were never tried.
+    Attributes:
+        step: The name of the step; with seed and number it identifies the trial.
+        number: The trial's number within its step and seed, from 0.
+        name: The trial's name, which files are named after.
+        arch: The network as plain data; empty for a row of a table.
+        network: The digest of the network that was really built.
+        recipe: The digest of the recipe that was really used; empty where nothing was trained.
+        cost: The counted cost by quantity.
+        fidelity: The conditions that the scores were measured under.
+        decisions: The decisions that lead to the network.
+        state: Whether it was scored (`done`) or not (`failed`).
+        reason: Why it failed; empty if it did not.
+        scores: By what was measured: shares in [0, 1], nats (losses), seconds (latency), zero-cost proxies
+            (`proxy.NAME`).
+        history: Losses and scores of each epoch.
+        candidate: Which network of a search it is, from 0.
+        rung: Which rung of the scheduler it had reached, from 0.
+        built: The digest of the built module's tensors.
+        rejected: How many proposals before it were outside the budget or known already, and so were never tried.
+        seconds: Seconds of training.
+        at: Seconds that the run had been at work, those before a resume included.
+        used: What the training ran on, and the settings that took effect.
     """
 
     step: str
@@ -104,27 +120,31 @@ class Trial:
     rejected: Natural = 0
     seconds: Number = 0.0
     at: Number = 0.0  # seconds that the run had been at work, those before a resume included
-    used: Used = field(default_factory=Used)
+    used: ExecutionInfo = field(default_factory=ExecutionInfo)
 
     @property
     def key(self) -> Key:
-        """Step, seed and number, which no two trials of a run share."""
+        """Returns step, seed and number, which no two trials of a run share."""
         return self.step, self.fidelity["seed"], self.number
 
     @property
     def done(self) -> bool:
-        """Whether the trial has come to its scores."""
+        """Returns whether the trial was scored."""
         return self.state == "done"
 
     @property
     def level(self) -> tuple[float, ...]:
-        """What scores must share to be compared: the fidelity but for seed and resolution."""
+        """Returns what scores must have in common to be compared: the fidelity without seed and resolution.
+
+        That is the epochs, the epochs of the whole schedule, the share of the data, and whether weights were
+        inherited.
+        """
         f = self.fidelity
         return f.get("epochs", 0), f.get("of", f.get("epochs", 0)), f.get("data_share", 1.0), bool(f.get("parent"))
 
     @property
     def early(self) -> bool:
-        """Whether training was stopped before the end of its schedule."""
+        """Returns whether training was stopped before the end of its schedule."""
         return self.level[0] != self.level[1]
 
     def to_dict(self) -> PlainDict:
@@ -133,7 +153,7 @@ class Trial:
 
 
 def trial_from(line: str | bytes) -> Trial:
-    """Returns the trial of a line of the log. Raises `InputError`, placed at its key, for what is none."""
+    """Returns the trial of a line of the log. Raises `InputError`, located at the wrong key, if it is none."""
     trial = from_json(Trial, line)
     required = {
         "fidelity": (trial.recipe, Fidelity.__annotations__, trial.fidelity),
@@ -147,8 +167,10 @@ def trial_from(line: str | bytes) -> Trial:
 
 
 def comparable_trials(trials: Iterable[Trial], score: Score) -> list[Trial]:
-    """Returns the scored trials of one fidelity, as scores of different ones are never compared: of those trained
-    longest the level with most trials."""
+    """Returns the scored trials of one fidelity, since scores of different fidelities are never compared.
+
+    Of the levels trained longest it is the one with the most trials.
+    """
     by_level: dict[tuple[float, ...], list[Trial]] = defaultdict(list)
     for trial in trials:
         if trial.done and score.of(trial.scores) is not None:

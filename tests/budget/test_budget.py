@@ -440,7 +440,7 @@ def test_a_certificate_counts_networks_and_says_how_many_points_there_are():
     for _ in range(200):
         decisions, arch = space.sample(rng)
         assert cost_or_none(arch) is not None
-        assert cost_or_none(space.at(space.mutated(decisions, rng))) is not None
+        assert cost_or_none(space.at(space.mutate(decisions, rng))) is not None
     assert all(cost_or_none(space.at(d)) is not None for d in space.neighbours(decisions))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from scalesearch.searchers.halving import Scheduler, modelled_rung, promotion
+from scalesearch.searchers.halving import Scheduler, modelled_rung, next_promotion
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=40), st.integers(2, 4), st.integers(2, 4))
 def test_halving_sends_on_the_best_share_once(scores, rungs, eta):
     entries = [(i, 0) for i in range(len(scores))]
     results = {entry: (value,) for entry, value in zip(entries, scores)}
-    while (entry := promotion(entries, results, rungs, eta)) is not None:
+    while (entry := next_promotion(entries, results, rungs, eta)) is not None:
         assert entry not in entries
         entries.append(entry)
         results[entry] = (scores[entry[0]],)
@@ -25,16 +25,16 @@ def test_halving_sends_on_the_best_share_once(scores, rungs, eta):
 def test_failed_and_unknown_results_are_not_sent_on():
     entries = [(i, 0) for i in range(6)]
     results = {(0, 0): None, (1, 0): (0.9,), (2, 0): (0.1,), (3, 0): (0.2,)}
-    assert promotion(entries, results, 2, 3) == (1, 0 + 1)
-    assert promotion([*entries, (1, 1)], results, 2, 3) is None
+    assert next_promotion(entries, results, 2, 3) == (1, 0 + 1)
+    assert next_promotion([*entries, (1, 1)], results, 2, 3) is None
 
 
 def test_with_several_objectives_the_front_is_sent_on():
     entries = [(i, 0) for i in range(6)]
     points = [(0.9, -5.0), (0.5, -1.0), (0.4, -4.0), (0.3, -3.0), (0.2, -6.0), (0.1, -7.0)]
     results = dict(zip(entries, points))
-    first = promotion(entries, results, 2, 3)
-    assert {first[0], promotion([*entries, first], results, 2, 3)[0]} == {0, 1}
+    first = next_promotion(entries, results, 2, 3)
+    assert {first[0], next_promotion([*entries, first], results, 2, 3)[0]} == {0, 1}
 
 
 def test_searchers_learn_from_one_rung():

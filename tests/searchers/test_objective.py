@@ -14,12 +14,12 @@ from tabling import problem
 
 from scalesearch.counting.counts import cost
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.searchers.asking import ask
 from scalesearch.searchers.objective import search
 from scalesearch.searchers.problem import Past
-from scalesearch.searchers.table import SEARCHERS, check_searcher
+from scalesearch.searchers.proposal import ask
+from scalesearch.searchers.registry import SEARCHERS, check_searcher
 from scalesearch.searchers.table_problem import TableProblem
-from scalesearch.searchers.tables import bound_of, read_table
+from scalesearch.searchers.tables import parse_bound, read_table
 from scalesearch.space.schema import space_from_dict
 from scalesearch.trials.log import TrialLog
 
@@ -29,12 +29,12 @@ NAS = SHARED / "data" / "nas"
 @pytest.mark.parametrize("name", SEARCHERS)
 class TestEverySearcherOnATable:
     def test_stays_inside_and_repeats_nothing(self, table, name):
-        found = search(problem(table, bounds=dict([bound_of("flops<=15")])), trials=25, with_=name, seed=1)
+        found = search(problem(table, bounds=dict([parse_bound("flops<=15")])), trials=25, with_=name, seed=1)
         assert len({r.identity for r in found.results}) == 25
         assert all(sum(r.decisions.values()) <= 5 for r in found.results)
 
     def test_ends_when_everything_was_asked_about(self, table, name):
-        bounds = dict([bound_of("flops<=11")])
+        bounds = dict([parse_bound("flops<=11")])
         found = search(problem(table, bounds=bounds), trials=1_000, with_=name)
         assert found.exhausted
         assert len(found.results) == 5
@@ -52,7 +52,7 @@ class TestEverySearcherOnATable:
         def fragile(decisions):
             if sum(decisions.values()) % 3 == 0:
                 raise ArithmeticError("boom")
-            return problem(table).measured(decisions)
+            return problem(table).measured_score(decisions)
 
         found = search(problem(table), fragile, trials=20, with_=name)
         assert len(found.results) == 20
@@ -86,7 +86,7 @@ def test_the_default_beats_the_others_where_there_is_structure(table):
     [
         ("nasbench201_cifar10.npz", "ops", "valid12", "test200", {}, 100, 94.2),
         ("nasbench_macro.npz", "arch", "test_acc", "test_acc", {}, 50, 93.10),
-        ("nasbench_macro.npz", "arch", "test_acc", "test_acc", dict([bound_of("flops<=60M")]), 100, 92.54),
+        ("nasbench_macro.npz", "arch", "test_acc", "test_acc", dict([parse_bound("flops<=60M")]), 100, 92.54),
     ],
 )
 def test_published_tables_are_searched_well(file, keys, column, final, bounds, queries, least):
@@ -131,7 +131,7 @@ def test_logs_of_other_searches_are_refused(table, tmp_path):
     with pytest.raises(InputError, match='"seed" was 0, is 1'):
         search(problem(table), trials=3, with_="random", seed=1, log=log)
     for other in (
-        problem(table, bounds=dict([bound_of("flops<=14")])),
+        problem(table, bounds=dict([parse_bound("flops<=14")])),
         TableProblem(read_table(table), ["ops"], "flops"),
     ):
         with pytest.raises(InputError, match="what is searched has changed"):

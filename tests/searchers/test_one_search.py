@@ -10,8 +10,8 @@ from helpers import TINY_SPACE
 
 import scalesearch as ss
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.searchers.scale_problem import TRIED_ALWAYS
-from scalesearch.searchers.table import SEARCHERS
+from scalesearch.searchers.registry import SEARCHERS
+from scalesearch.searchers.scale_problem import DEFAULT_PRESETS
 from scalesearch.trials.log import TrialLog
 
 ASHA = {"with": "asha", "eta": 3}
@@ -71,7 +71,7 @@ def test_ways_to_scale_are_searched_by_an_objective_of_ones_own(space, tmp_path)
     found = ss.search(ways, lambda arch: ss.cost(arch).params, trials=8, objectives=["acts"], log=log)
     archs = [ways.at(r.decisions).arch for r in found.results]
     assert len({r.identity for r in found.results}) == 8
-    presets = {ss.expand(ss.scale_to(base, ways.target, name, 0.3).arch).digest for name in TRIED_ALWAYS}
+    presets = {ss.expand(ss.scale_to(base, ways.target, name, 0.3).arch).digest for name in DEFAULT_PRESETS}
     assert presets <= {r.identity for r in found.results}
     within = [abs(ss.cost(a).macs / macs / 2 - 1) <= 0.3 for a in archs if ss.expand(a).digest not in presets]
     assert all(within)

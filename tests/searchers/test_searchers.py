@@ -19,12 +19,12 @@ from scalesearch.budget.bounds import Budget
 from scalesearch.counting.counts import cost
 from scalesearch.scaling.closed_loop import realised_multipliers
 from scalesearch.scaling.scaling_space import ScalingSpace
-from scalesearch.searchers.asking import ask
 from scalesearch.searchers.problem import Past
-from scalesearch.searchers.scale_problem import TRIED_ALWAYS, ScaleProblem
+from scalesearch.searchers.proposal import ask
+from scalesearch.searchers.registry import SEARCHERS, searcher
+from scalesearch.searchers.scale_problem import DEFAULT_PRESETS, ScaleProblem
 from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.surrogate import PoolPredictions, Surrogate, gaussian_scores
-from scalesearch.searchers.table import SEARCHERS, searcher
 from scalesearch.searchers.table_problem import TableProblem
 from scalesearch.searchers.tables import read_table
 from scalesearch.searchers.view import View
@@ -50,7 +50,7 @@ NOTHING = Past()
 class TestEverySearcher:
     def proposals(self, problems, name, kind, past=NOTHING, seed=0, n=12):
         problem = problems[kind]
-        with threadpool_limits(1):  # as `asking` has it
+        with threadpool_limits(1):  # as `ask` has it
             return problem, list(itertools.islice(searcher(name)(problem, past, Random(seed)), n))
 
     def past(self, problems, kind, failed=()):
@@ -104,7 +104,7 @@ def test_what_is_asked_for_is_what_a_log_may_hold(name):
         asked = ask(problem, name, Past(results), Random(number), set())
         problem.check(asked.decisions)
         results.append((asked.decisions, -asked.decisions["head.classifier.dropout"]))  # best at the range's end
-    low = problem.snapped(asked.decisions | {"head.classifier.dropout": 0.001 * (1 - 1e-15)})
+    low = problem.snap(asked.decisions | {"head.classifier.dropout": 0.001 * (1 - 1e-15)})
     problem.check(low)
     assert low["head.classifier.dropout"] == 0.001
 
@@ -115,13 +115,13 @@ def test_what_is_asked_for_is_what_a_log_may_hold(name):
 def test_every_way_to_scale_is_one_network(seed, factor, tolerance):
     """Widths alone may land on the target in several ways, which have the same shares: they are no less distinct."""
     base = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3).sample(seed)[1]
-    problem = ScaleProblem(ScalingSpace(base, factor, tolerance), TRIED_ALWAYS)
+    problem = ScaleProblem(ScalingSpace(base, factor, tolerance), DEFAULT_PRESETS)
     target = factor * cost(base).macs
     for name, point in problem.networks.items():
         arch = problem.arch(point)
         assert expand(arch).digest == name == problem.identity(point)
-        assert problem.snapped(point) == point
-        assert name in problem.always or abs(cost(arch).macs / target - 1) <= tolerance
+        assert problem.snap(point) == point
+        assert name in problem.preset_networks or abs(cost(arch).macs / target - 1) <= tolerance
         assert max(realised_multipliers(arch, base)) > 1
         assert all(0 <= exponent <= 1 for exponent in point.values())
     assert len({ScalingSpace.shares(d) for d in problem.networks.values()}) < len(problem.networks)
@@ -148,11 +148,11 @@ def test_of_a_sparse_table_neighbours_are_the_nearest_rows(sparse):
         return sum(a != b for a, b in zip(one.values(), here.values()))
 
     near = list(found.neighbours(here))
-    others = sorted(apart(d) for d in found.listed if d != here)
+    others = sorted(apart(d) for d in found.all_decisions if d != here)
     assert [apart(d) for d in near] == others[: len(near)]
     assert len(near) == 24
     rng = Random(0)
-    assert all(found.inside(found.mutated(here, rng)) for _ in range(50))
+    assert all(found.admits(found.mutate(here, rng)) for _ in range(50))
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 3))
@@ -160,9 +160,9 @@ def test_of_a_sparse_table_neighbours_are_the_nearest_rows(sparse):
 def test_predictions_of_a_pool_are_the_same_however_the_results_came(sparse, steps, pending):
     """To the last bit, so that a search that goes on proposes what it would have proposed; and they are right."""
     found = TableProblem(read_table(sparse), ["ops"], "acc")
-    view, decisions = View.of(found), list(found.listed)
-    known = view.encoded_list(decisions[: 10 + sum(steps) + pending])
-    y = gaussian_scores(np.array([found.measured(d) for d in decisions[: len(known)]]))
+    view, decisions = View.of(found), list(found.all_decisions)
+    known = view.encode_list(decisions[: 10 + sum(steps) + pending])
+    y = gaussian_scores(np.array([found.measured_score(d) for d in decisions[: len(known)]]))
     surrogate = Surrogate(len(view.names), view.groups)
     surrogate.fit(known[slice(0, 10)], y[:10])
     by_steps, at_once = (PoolPredictions(surrogate, view.encoded_pool) for _ in range(2))
@@ -190,7 +190,7 @@ def test_a_problem_that_was_searched_before_is_searched_alike(sparse):
             for number in range(trials):
                 proposal = ask(problem, "predictor", Past(list(results)), Random(number), seen)
                 seen.add(proposal.identity)
-                results.append((proposal.decisions, problem.measured(proposal.decisions)))
+                results.append((proposal.decisions, problem.measured_score(proposal.decisions)))
             runs.append([d for d, _ in results])
         assert runs[0] == runs[1] == runs[2], trials
 
@@ -207,7 +207,7 @@ def test_a_sparse_table_is_searched_without_thousands_of_refusals(sparse, with_)
                 proposal = ask(found, name, Past(list(results)), Random(f"{seed}-{number}"), seen)
                 refused += proposal.rejected
                 seen.add(proposal.identity)
-                results.append((proposal.decisions, found.measured(proposal.decisions)))
+                results.append((proposal.decisions, found.measured_score(proposal.decisions)))
             scores.append(max(score for _, score in results))
             assert refused < 2_000, name
     assert with_ != "predictor" or sum(best[with_]) > sum(best["random"])

@@ -91,7 +91,7 @@ def test_samples_are_members_and_read_back(space, seed):
     for other in space.neighbours(decisions):
         assert other != decisions
         space.at(other)
-    mutant = space.mutated(decisions, Random(seed))
+    mutant = space.mutate(decisions, Random(seed))
     assert space.contains(space.at(mutant))
     assert (
         space.size == 1

@@ -16,7 +16,7 @@ from scalesearch.errors import InputError, WorkFailed
 from scalesearch.runs.artifacts import write_report
 from scalesearch.runs.folder import claimed
 from scalesearch.runs.running import run
-from scalesearch.searchers.table import SEARCHERS
+from scalesearch.searchers.registry import SEARCHERS
 from scalesearch.searchers.table_problem import TableProblem
 from scalesearch.searchers.tables import read_table
 from scalesearch.space.schema import space_from_dict
@@ -82,7 +82,9 @@ def test_lists_in_a_parquet_are_several_decisions(tmp_path):
     pandas.DataFrame({"ops": [list(r) for r in rows], "acc": [float(sum(r)) for r in rows]}).to_parquet(
         tmp_path / "t.parquet"
     )
-    assert TableProblem(read_table(tmp_path / "t.parquet"), ["ops"], "acc").measured({"ops.0": 2, "ops.1": 1}) == 3.0
+    assert (
+        TableProblem(read_table(tmp_path / "t.parquet"), ["ops"], "acc").measured_score({"ops.0": 2, "ops.1": 1}) == 3.0
+    )
 
 
 def run_table(study, folder, resume=False):

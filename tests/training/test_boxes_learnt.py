@@ -245,7 +245,7 @@ def test_boxes_go_where_their_pixels_go(name, sides):
 
 def test_no_mosaics_late_in_a_training():
     recipe = Recipe(epochs=10, mosaic=1.0, plain_end=0.3, **PLAIN)
-    assert recipe.plain_from == 7
+    assert recipe.first_plain_epoch == 7
     x = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     augmentation = Augmentation(recipe, False, letterbox=True)
     assert augmentation(x, 32, without_mosaic=True)[1].of.shape == (4, 1)

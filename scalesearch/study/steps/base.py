@@ -65,7 +65,7 @@ def _screened(run: Driver, problem: SpaceProblem) -> list[PlainDict]:
     if len(trials) < 4:
         return []
     table = np.array([[t.scores[name] for name in names] for t in trials])
-    problem.hint([t.decisions for t in trials], table)
+    problem.learn_hints([t.decisions for t in trials], table)
     order = np.argsort(-table.argsort(0).argsort(0).mean(1), kind="stable")
     return [trials[i].decisions for i in order[: max(1, min(len(trials), options.trials) // 4)]]
 

@@ -115,7 +115,7 @@ def _rows(run: Driver) -> list[ComparedRow]:
     scored = {r.name: r for r in found if r.test is not None}
 
     def value(r: ComparedRow) -> float:
-        return run.study.trained.task.tested.turned(r.test or 0.0)
+        return run.study.trained.task.tested.orient(r.test or 0.0)
 
     def best(key: str) -> set[str]:
         return {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
@@ -202,7 +202,7 @@ def volumes(run: Driver) -> Volumes | None:
         return None
 
     def value(row: ComparedRow) -> float:
-        return run.study.trained.task.tested.turned(row.test or 0.0)
+        return run.study.trained.task.tested.orient(row.test or 0.0)
 
     points = {kind: [(value(r), -log2(r.macs)) for r in scored if r.kind == kind] for kind in ("family", "hand-built")}
     every = [point for found in points.values() for point in found]
@@ -392,7 +392,7 @@ class Comparison(Step):
             study.trained.task.check(arch, f"{NAME}: {name}")
             cost(arch)
             with inside(f"{NAME}: {name}: recipe"):
-                study.recipe_of(NAME).frozen(len(arch.stages))
+                study.recipe_of(NAME).frozen_levels(len(arch.stages))
 
     def jobs(self, run: Driver) -> Jobs:
         # the longest first, so that none is left running alone at the end

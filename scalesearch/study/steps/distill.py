@@ -42,7 +42,7 @@ def distilled(run: Driver) -> list[Distilled]:
     task = run.study.trained.task
 
     def score(trial: Trial) -> float:
-        return task.tested.turned(trial.scores[task.tested.key])
+        return task.tested.orient(trial.scores[task.tested.key])
 
     alone = {(t.name, t.fidelity["seed"]): score(t) for t in run.log.of(family.NAME) if t.done}
     found = []
@@ -56,7 +56,7 @@ def distilled(run: Driver) -> list[Distilled]:
                     trials[0].name,
                     phi,
                     len(pairs),
-                    task.tested.turned(mean(a for a, _ in pairs)),
+                    task.tested.orient(mean(a for a, _ in pairs)),
                     mean(gains),
                     interval(gains),
                 )

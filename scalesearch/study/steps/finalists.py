@@ -76,7 +76,7 @@ def finalists(run: Driver) -> list[Finalist]:
     searched = {t.candidate: run.score(t) for t in comparable_trials(run.log.of(base.NAME), run.study.evaluator.score)}
     winner = base_of(run).candidate
     best_first = sorted(by_candidate.items(), key=lambda item: mean(item[1]), reverse=True)
-    raw = run.study.evaluator.score.turned
+    raw = run.study.evaluator.score.orient
     return [Finalist(c, len(s), raw(mean(s)), interval(s), raw(searched[c]), c == winner) for c, s in best_first]
 
 

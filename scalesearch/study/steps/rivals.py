@@ -8,7 +8,7 @@ from statistics import mean
 
 from scalesearch.arch import Arch, expand
 from scalesearch.plain_data import PlainDict
-from scalesearch.searchers import TRIED_ALWAYS
+from scalesearch.searchers import DEFAULT_PRESETS
 from scalesearch.statistics import interval
 from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
@@ -48,7 +48,7 @@ def _named(run: Driver) -> dict[str, Arch]:
     names: dict[str, list[str]] = {}
     archs: dict[str, Arch] = {}
     for name, scaled in scale.preset_networks(run).items():
-        if name in TRIED_ALWAYS:
+        if name in DEFAULT_PRESETS:
             digest = expand(scaled.arch).digest
             names.setdefault(digest, []).append(name)
             archs[digest] = scaled.arch
@@ -62,7 +62,7 @@ def rivals(run: Driver) -> list[Rival]:
     task = run.study.trained.task
 
     def score(trial: Trial) -> float:
-        return task.tested.turned(trial.scores[task.tested.key])
+        return task.tested.orient(trial.scores[task.tested.key])
 
     found = {t.fidelity["seed"]: score(t) for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0}
     tried: dict[str, list[Trial]] = defaultdict(list)
@@ -80,7 +80,7 @@ def rivals(run: Driver) -> list[Rival]:
                 name,
                 trials[0].cost["macs"],
                 len(trials),
-                task.tested.turned(mean(map(score, trials))),
+                task.tested.orient(mean(map(score, trials))),
                 mean(ahead),
                 interval(ahead),
             )

@@ -9,7 +9,15 @@ from statistics import mean
 
 from scalesearch.errors import InputError, distinct, inside, numbered
 from scalesearch.plain_data import PlainDict
-from scalesearch.searchers import DEFAULT, Found, Search, SpaceTableProblem, TableProblem, check_searcher, found_in
+from scalesearch.searchers import (
+    DEFAULT,
+    Search,
+    SearchResult,
+    SpaceTableProblem,
+    TableProblem,
+    check_searcher,
+    search_result_of,
+)
 from scalesearch.signature import Count
 from scalesearch.statistics import hypervolume, interval
 from scalesearch.study.driver import Driver
@@ -31,14 +39,14 @@ class Options:
     objective: tuple[str, ...] = ()
 
 
-def found(run: Driver) -> dict[int, Found]:
+def found(run: Driver) -> dict[int, SearchResult]:
     """By seed, what its search has found so far."""
     study, wanted = run.study, run.study.options(Options).trials
     searches = {}
     for seed in study.seeds:
         trials = run.log.of(NAME, seed)
         exhausted = len(trials) < wanted and not study.problem.has_unseen({t.network for t in trials})
-        searches[seed] = found_in(trials, study.problem, study.evaluator.score, exhausted)
+        searches[seed] = search_result_of(trials, study.problem, study.evaluator.score, exhausted)
     return searches
 
 
@@ -47,7 +55,9 @@ def _whole_volume(problem: TableProblem | SpaceTableProblem) -> tuple[float, tup
     if not isinstance(problem, TableProblem):
         return 0.0, ()
     rows: Iterable[PlainDict] = map(problem.at_row, problem.rows)
-    points = [(score, *(-c for c in problem.costs(d))) for d in rows if (score := problem.measured(d)) is not None]
+    points = [
+        (score, *(-c for c in problem.costs(d))) for d in rows if (score := problem.measured_score(d)) is not None
+    ]
     reference = tuple(map(min, zip(*points, strict=True)))
     return hypervolume(points, reference), reference
 
@@ -105,10 +115,10 @@ class TableSearch(Step):
         assert isinstance(problem, TableProblem | SpaceTableProblem)
         assert rows is not None
         table = problem.table
-        if table.repetitions:
+        if table.repetition_note:
             apart = table.spread.get(rows.columns.score)
             said.append(
-                f"The table has {table.repetitions}"
+                f"The table has {table.repetition_note}"
                 + (
                     f" ({rows.columns.score}: ± {apart:.4g}, the standard deviation between rows of one network)."
                     if apart is not None

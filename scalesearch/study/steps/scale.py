@@ -13,7 +13,7 @@ from scalesearch.budget import budget_from_dict, reference_quantities
 from scalesearch.errors import InputError, WorkFailed, distinct, inside, numbered
 from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import PRESETS, ScaledArch, ScalingSpace, Shares, scale_to
-from scalesearch.searchers import DEFAULT, TRIED_ALWAYS, Problem, ScaleProblem, Search, check_searcher
+from scalesearch.searchers import DEFAULT, DEFAULT_PRESETS, Problem, ScaleProblem, Search, check_searcher
 from scalesearch.signature import Count, Rule
 from scalesearch.statistics import standard_error
 from scalesearch.study.driver import Driver
@@ -96,7 +96,7 @@ def space_of(run: Driver) -> ScalingSpace:
 def problem_of(run: Driver) -> ScaleProblem:
     space, study = space_of(run), run.study
     budget = budget_from_dict(study.options(Options).budget or {}, reference_quantities(study.networks, space.base))
-    return ScaleProblem(space, TRIED_ALWAYS, budget)
+    return ScaleProblem(space, DEFAULT_PRESETS, budget)
 
 
 def shares_of(run: Driver) -> Shares:
@@ -267,9 +267,9 @@ class ScalingSearch(Step):
         with inside(NAME):
             with inside("with"):
                 check_searcher(options.with_)
-            if options.trials < len(TRIED_ALWAYS):
+            if options.trials < len(DEFAULT_PRESETS):
                 raise InputError(
-                    f"must be at least {len(TRIED_ALWAYS)}, got {options.trials}: EfficientNet's "
+                    f"must be at least {len(DEFAULT_PRESETS)}, got {options.trials}: EfficientNet's "
                     f"coefficients, depth, "
                     "width and resolution alone are always among them",
                     "trials",
@@ -297,7 +297,7 @@ class ScalingSearch(Step):
             f"{study.seeds[0]}-{NAME}",
             study.parallel,
             (recipe.epochs,),
-            first=list(problem.always.values()),
+            first=list(problem.preset_networks.values()),
         )
         for job in search.jobs(run.log):
             yield replace(job, recipe=recipe.at_phi(1.0)) if isinstance(job, Job) else job

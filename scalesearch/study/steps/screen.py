@@ -29,7 +29,7 @@ class Screening(Step):
         for number in range(options.screen):
             logged = run.log.trials.get((NAME, seed, number))
             if logged:
-                with run.log.line(logged, "decisions"):
+                with run.log.locate_errors(logged, "decisions"):
                     study.problem.check(logged.decisions)
                 seen.add(study.problem.identity(logged.decisions) or "")
                 continue

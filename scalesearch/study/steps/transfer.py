@@ -38,7 +38,7 @@ def transfers(run: Driver) -> list[Transferred]:
     """Per larger φ that was tried."""
 
     def raw(trial: Trial) -> float:
-        return run.study.evaluator.score.turned(run.score(trial))
+        return run.study.evaluator.score.orient(run.score(trial))
 
     small = {t.candidate: raw(t) for t in run.log.of(scale.NAME) if t.done}
     by_phi: dict[float, list[tuple[str, float, float]]] = defaultdict(list)
