@@ -74,7 +74,7 @@ def main() -> None:
     repeats = options.parse_args().repeats
     import os
 
-    os.environ |= ray_tune.QUIET
+    os.environ |= ray_tune.RAY_SETTINGS
     import ray
     from ray import tune
 

@@ -1,4 +1,4 @@
-"""The one error a user's mistake raises, and the words it is made of."""
+"""Errors that the package raises for its user, and helpers that word their messages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """The input is wrong: place, rule, what came, what would work, in one or two lines.
+    """Says that the input is wrong: where, which rule it breaks, what came, and what would work, in one or two
+    lines.
 
-    The command line prints it without a traceback and leaves with exit code 2.
+    The command line prints it without a traceback and exits with code 2.
     """
 
     def __init__(self, message: str, place: str = ""):
@@ -19,7 +20,9 @@ class InputError(ValueError):
         self.message, self.place, self.in_a_file = message, place, False
 
     def in_file(self, place: str) -> InputError:
-        """The same error with `file.yaml:14` in front of `stages[2].width`; said once, it stays."""
+        """Returns this error with `place`, such as `file.yaml:14`, in front; one that names a file already is
+        returned as it is.
+        """
         if self.in_a_file:
             return self
         error = InputError(self.message, f"{place}: {self.place}" if self.place else place)
@@ -28,8 +31,10 @@ class InputError(ValueError):
 
 
 @contextmanager
-def inside(place: str) -> Iterator[None]:
-    """Puts `place` in front of the place of an `InputError` raised inside."""
+def errors_at(place: str) -> Iterator[None]:
+    """Puts `place` in front of the place of an `InputError` that the block raises: `stages[2]` before
+    `width` is `stages[2].width`.
+    """
     try:
         yield
     except InputError as error:
@@ -41,43 +46,50 @@ def inside(place: str) -> Iterator[None]:
 
 
 def _plain(text: str) -> str:
-    """`text` on one line of bounded length, with nothing in it that a terminal obeys."""
+    """Returns `text` on one line of at most about 700 characters, without characters that a terminal would
+    act on.
+    """
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return printable if len(printable) <= 700 else printable[:340] + " … " + printable[-340:]
 
 
-def shown(value: object) -> str:
-    """What came, short enough for a message."""
+def format_value(value: object) -> str:
+    """Returns the `repr` of a value, shortened to about 80 characters, for a message."""
     text = repr(value)
     return text if len(text) <= 80 else text[:60] + " … " + text[-15:]
 
 
-def numbered(count: int, one: str) -> str:
-    """`1 image`, `2,000 boxes`."""
-    return f"{count:,} {one}" + ("" if count == 1 else "es" if one.endswith(("s", "x")) else "s")
+def format_count(count: int, singular: str) -> str:
+    """Returns a count with its noun in the right number: `1 image`, `2,000 boxes`."""
+    return f"{count:,} {singular}" + ("" if count == 1 else "es" if singular.endswith(("s", "x")) else "s")
 
 
-def nearest(word: object, known: Iterable[str]) -> str:
-    """` Did you mean "…"?` for the known word closest to `word`, or nothing where none is close."""
-    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+def suggestion(word: object, names: Iterable[str]) -> str:
+    """Returns ` Did you mean "…"?` with the name that is most like `word`; nothing if none is like it."""
+    close = difflib.get_close_matches(str(word), list(names), n=1, cutoff=0.5)
     return f' Did you mean "{close[0]}"?' if close else ""
 
 
-def unknown(what: str, word: object, known: Iterable[str]) -> str:
-    """`unknown block "mbcnv"; one of …. Did you mean "mbconv"?`"""
-    known = list(known)
-    return f'unknown {what} "{word}"; takes {", ".join(known)}.{nearest(word, known)}'
+def unknown_message(what: str, word: object, names: Iterable[str]) -> str:
+    """Returns the message for a name that isn't among `names`: `unknown block "mbcnv"; takes …. Did you
+    mean "mbconv"?`
+    """
+    names = list(names)
+    return f'unknown {what} "{word}"; takes {", ".join(names)}.{suggestion(word, names)}'
 
 
-def distinct(values: Sequence[object], place: str) -> None:
-    """Raises `InputError` where a value stands twice in a list."""
+def check_distinct(values: Sequence[object], place: str) -> None:
+    """Raises `InputError`, placed at the item, if a value is in a list twice."""
     for i, value in enumerate(values):
         if value in values[:i]:
             raise InputError(f"{value} stands there twice", f"{place}[{i}]")
 
 
 class Interrupted(Exception):
-    """A signal has asked the work to end, and it has, with all that is unfinished saved. Exit code 128 + the signal."""
+    """Says that a signal has ended the work, after everything unfinished was saved.
+
+    The command line exits with 128 plus the signal's number.
+    """
 
     def __init__(self, signal: int):
         super().__init__(f"interrupted by signal {signal}")
@@ -85,4 +97,7 @@ class Interrupted(Exception):
 
 
 class WorkFailed(RuntimeError):
-    """The work cannot go on, through no fault of the input; the message says why. Exit code 1."""
+    """Says that the work cannot go on though the input is right; the message says why.
+
+    The command line exits with code 1.
+    """

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, over nothing but files."""
+"""Writing files completely or not at all, locks, cache folders, and digests of files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from scalesearch.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-READER = 10.0  # seconds that a pipe may wait for who reads from it
-LONGEST_HOME = 24  # characters of a path, up to which Ray's sockets can lie below it
-SETTLED = 10.0  # seconds after which a folder that was made is locked too
-OWNER = ".owner.lock"  # in a process's folder, held as long as the process lives
+PIPE_TIMEOUT = 10.0  # seconds that a pipe may wait for a reader
+MAX_HOME_LENGTH = 24  # characters of a path below which Ray's sockets still have short enough names
+LOCK_GRACE = 10.0  # seconds within which a new folder gets its lock
+OWNER_LOCK = ".owner.lock"  # in a process's folder; locked as long as the process lives
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of `path` at the end, and leaves nothing if something fails.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yields a temporary file, which replaces `path` when the block ends; if the block raises, nothing is left.
 
-    A link stays one, its target is written; into a pipe or a device what the file holds is written. Raises `InputError`
-    where `path` is a folder, lies in none, or cannot be written.
+    If `path` is a link, its target is written. Into a pipe or a device the content of the file is copied.
+
+    Raises:
+        InputError: If `path` is a folder, lies in none, or cannot be written.
     """
     if not path.name:
         raise InputError("takes the name of a file", str(path))
@@ -44,7 +46,7 @@ def whole(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             temporary = Path(folder) / f"whole{path.suffix}"
             yield temporary
-            _pour(temporary, target)
+            _copy_into_pipe(temporary, target)
         return
     temporary = target.with_name(f".{target.stem[:40]}.{os.getpid()}{target.suffix}")
     try:
@@ -62,21 +64,21 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _pour(source: Path, target: Path) -> None:
-    """Write what a file holds into a pipe or a device, once somebody reads there."""
-    deadline = time.monotonic() + READER
+def _copy_into_pipe(source: Path, target: Path) -> None:
+    """Copies a file's content into a pipe or a device, once somebody reads from it."""
+    deadline = time.monotonic() + PIPE_TIMEOUT
     while True:
         try:
-            into = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
+            descriptor = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
             break
         except OSError as error:
             if error.errno != errno.ENXIO or time.monotonic() > deadline:
-                said = "nobody reads from it" if error.errno == errno.ENXIO else error.strerror
-                raise InputError(f"cannot be written ({said})", str(target)) from None
+                reason = "nobody reads from it" if error.errno == errno.ENXIO else error.strerror
+                raise InputError(f"cannot be written ({reason})", str(target)) from None
             time.sleep(0.05)
-    os.set_blocking(into, True)
-    with open(into, "wb") as file, open(source, "rb") as held:
-        shutil.copyfileobj(held, file)
+    os.set_blocking(descriptor, True)
+    with open(descriptor, "wb") as file, open(source, "rb") as content:
+        shutil.copyfileobj(content, file)
 
 
 def cache_folder(kind: str) -> Path:
@@ -137,11 +139,11 @@ def process_folder(name: str) -> Iterator[Path]:
     share the folder for temporary files, and on systems without `/proc`.
     """
     home = Path(tempfile.gettempdir())
-    home = home if len(str(home)) <= LONGEST_HOME else Path("/tmp")
+    home = home if len(str(home)) <= MAX_HOME_LENGTH else Path("/tmp")
     _remove_abandoned(home, name)
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=home))
     try:
-        with file_lock(folder / OWNER):
+        with file_lock(folder / OWNER_LOCK):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -150,28 +152,32 @@ def process_folder(name: str) -> Iterator[Path]:
 def _remove_abandoned(home: Path, name: str) -> None:
     for folder in home.glob(f"{name}-*-*"):
         with suppress(InputError, OSError):
-            made = time.time() - folder.stat().st_mtime > SETTLED  # else its process may be about to lock it
-            if made and (folder / OWNER).is_file():
-                with exclusive_lock(folder / OWNER, "in use"):
+            is_old = time.time() - folder.stat().st_mtime > LOCK_GRACE  # else its process may be about to lock it
+            if is_old and (folder / OWNER_LOCK).is_file():
+                with exclusive_lock(folder / OWNER_LOCK, "in use"):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
 class Stamp(TypedDict):
-    """A file's size in bytes and its digest, by which damage is noticed."""
+    """Holds a file's size in bytes and its SHA-256 digest, so that damage is noticed later."""
 
     bytes: int
     sha256: str
 
 
 def stamp(path: Path) -> Stamp:
-    """Returns the size and the digest of a file."""
+    """Returns the size in bytes and the SHA-256 digest of a file."""
     with open(path, "rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def unpacked(path: Path) -> int:
-    """Bytes that a zip's files have at most, unpacked; of a file that is none its own. Raises `OSError` and
-    `zipfile.BadZipFile`."""
+def unpacked_size(path: Path) -> int:
+    """Returns how many bytes a zip's files have when unpacked; for any other file its own size.
+
+    Raises:
+        OSError: If the file cannot be read.
+        zipfile.BadZipFile: If the zip is damaged.
+    """
     import zipfile
 
     if not zipfile.is_zipfile(path):
@@ -181,14 +187,14 @@ def unpacked(path: Path) -> int:
 
 
 def save_text(text: str, path: Path) -> None:
-    """Write a text file, whole or not at all."""
-    with whole(path) as temporary:
+    """Writes a text file in UTF-8, completely or not at all."""
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors by name as safetensors, whole or not at all."""
+    """Writes tensors by name as a safetensors file, completely or not at all."""
     from safetensors.torch import save_file
 
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata)

@@ -1,4 +1,6 @@
-"""The Hugging Face Hub: files of weights and data sets, fetched once. The only importer of its client."""
+"""The Hugging Face Hub: files of weights and data sets, downloaded once. The only importer of its
+client.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,22 @@ from typing import Any
 from scalesearch.errors import InputError
 
 KINDS = ("parquet", "csv", "tsv", "jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
-IMAGES = tuple(f"*.{kind}" for each in KINDS for kind in (each, each.upper()))
-CONVERTED = "refs/convert/parquet"  # where the Hub keeps data sets of other forms as parquet
+PATTERNS = tuple(f"*.{suffix}" for kind in KINDS for suffix in (kind, kind.upper()))
+PARQUET_REVISION = "refs/convert/parquet"  # where the Hub keeps data sets of other formats, converted to parquet
 
 
 def hub_file(repository: str, name: str, source: str) -> Path:
-    """A file of a model, and the `config.json` beside it where the model has one, which says how images are prepared.
+    """Returns the path of a model's file, downloaded once, with the model's `config.json` beside it if there is one.
 
-    Raises `InputError`, placed at `source`, where it cannot be had.
+    That file says how images are prepared.
+
+    Args:
+        repository: The model on the Hub, `OWNER/NAME`.
+        name: The file in it.
+        source: Where an error is placed.
+
+    Raises:
+        InputError: If the file cannot be had.
     """
 
     def fetch(client: Any) -> Path:
@@ -26,47 +36,54 @@ def hub_file(repository: str, name: str, source: str) -> Path:
             client.hf_hub_download(repository, "config.json")
         return path
 
-    return _fetched(fetch, source, "hf_hub:OWNER/NAME", "weights")
+    return _call_client(fetch, source, "hf_hub:OWNER/NAME", "weights")
 
 
-def hub_data(told: str, source: str) -> Path:
-    """A folder with the images of a data set (`OWNER/NAME`, `OWNER/NAME/CONFIGURATION`), as they lie on the Hub or as
-    it has converted them; never decoded.
+def hub_data(dataset: str, source: str) -> Path:
+    """Returns a folder with the files of a data set's images, downloaded once, as they are on the Hub.
 
-    Raises `InputError`, placed at `source`, where it cannot be had, and for one with several configurations where none
-    is named.
+    If the data set has another format there, the Hub's own conversion to parquet is taken.
+
+    Args:
+        dataset: `OWNER/NAME`, or `OWNER/NAME/CONFIGURATION`.
+        source: Where an error is placed.
+
+    Raises:
+        InputError: If the data set cannot be had, or has several configurations and none is named.
     """
-    owner, _, rest = told.partition("/")
-    name, _, configuration = rest.partition("/")
+    owner, _, name_and_configuration = dataset.partition("/")
+    name, _, configuration = name_and_configuration.partition("/")
 
     def fetch(client: Any) -> Path:
         folder = _snapshot(client, f"{owner}/{name}", configuration, None)
-        there = any(path.match(kind) for path in folder.rglob("*") for kind in IMAGES)
-        return folder if there else _snapshot(client, f"{owner}/{name}", configuration, CONVERTED)
+        has_images = any(path.match(kind) for path in folder.rglob("*") for kind in PATTERNS)
+        return folder if has_images else _snapshot(client, f"{owner}/{name}", configuration, PARQUET_REVISION)
 
-    folder = _fetched(fetch, source, "hf:OWNER/NAME", "data set")
+    folder = _call_client(fetch, source, "hf:OWNER/NAME", "data set")
     if configuration:
         return folder / configuration
-    inside = [path.relative_to(folder).parts for path in folder.rglob("*.parquet")]
-    several = {parts[0] for parts in inside if len(parts) == 3 or (len(parts) == 2 and not _is_split(parts[0]))}
-    if len(several) > 1 and "default" not in several:
+    tables = [path.relative_to(folder).parts for path in folder.rglob("*.parquet")]
+    configurations = {parts[0] for parts in tables if len(parts) == 3 or (len(parts) == 2 and not _is_split(parts[0]))}
+    if len(configurations) > 1 and "default" not in configurations:
         raise InputError(
-            f"has several configurations: {', '.join(sorted(several))}; name one as {source}/{min(several)}", source
+            f"has several configurations: {', '.join(sorted(configurations))}; "
+            f"name one as {source}/{min(configurations)}",
+            source,
         )
-    return folder / "default" if "default" in several else folder
+    return folder / "default" if "default" in configurations else folder
 
 
 def _is_split(name: str) -> bool:
-    """Whether a folder of parquet files is a split's, and not a configuration's."""
+    """Returns whether a folder of parquet files is a split's, and not a configuration's."""
     return name.startswith(("train", "val", "test", "dev"))
 
 
 def _snapshot(client: Any, repository: str, configuration: str, revision: str | None) -> Path:
-    wanted = [f"{configuration}/{kind}" if configuration else kind for kind in IMAGES]
-    return Path(client.snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=wanted))
+    patterns = [f"{configuration}/{kind}" if configuration else kind for kind in PATTERNS]
+    return Path(client.snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=patterns))
 
 
-def _fetched(fetch: Callable[[Any], Path], source: str, form: str, what: str) -> Path:
+def _call_client(fetch: Callable[[Any], Path], source: str, form: str, kind: str) -> Path:
     try:
         import huggingface_hub as client
         import huggingface_hub.errors as errors
@@ -81,6 +98,6 @@ def _fetched(fetch: Callable[[Any], Path], source: str, form: str, what: str) ->
             "cannot be reached, and no copy is on this machine; download it and name its path", source
         ) from None
     except errors.HfHubHTTPError as error:
-        raise InputError(f"the Hub has no such {what}: {str(error).splitlines()[0]}", source) from None
+        raise InputError(f"the Hub has no such {kind}: {str(error).splitlines()[0]}", source) from None
     except OSError as error:
         raise InputError(f"cannot be reached: {error}", source) from None

@@ -1,7 +1,7 @@
-"""A function's keyword signature, read as a schema.
+"""A function's keyword arguments, read as a schema.
 
-Blocks, searchers, recipes and the sections of a study all state once, in Python, what they take; the YAML checks,
-the error messages and the scaling rules are readings of that signature.
+Blocks, searchers, recipes and the sections of a study declare once, in a Python signature, what they
+take. The checks of YAML files, the error messages and the scaling rules are derived from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar
 
-from scalesearch.errors import InputError, inside, nearest, shown
+from scalesearch.errors import InputError, errors_at, format_value, suggestion
 from scalesearch.plain_data import PlainDict, PlainMapping
 
 REQUIRED = inspect.Parameter.empty
@@ -24,14 +24,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rule:
-    """Bounds of a number, and which multiplier scales it: "width", "depth" or none."""
+    """Holds the bounds of a number, whether it must be odd, and which multiplier scales it: "width",
+    "depth" or none.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     odd: bool = False
     scales: str = ""
 
-    def broken_by(self, value: float) -> str | None:
+    def violation(self, value: float) -> str | None:
+        """Returns in words how a number breaks the rule; None if it doesn't."""
         if value < self.low:
             return f"must be at least {self.low:g}"
         if value > self.high:
@@ -56,7 +59,7 @@ Rate = Annotated[float, Rule(low=0, high=0.999)]
 
 @dataclass(frozen=True)
 class Field:
-    """One keyword: its type, its rule and its default (`REQUIRED` where it has none)."""
+    """Describes one keyword argument: its types, its rule and its default (`REQUIRED` if it has none)."""
 
     name: str
     types: tuple[Any, ...]
@@ -64,18 +67,23 @@ class Field:
     default: Any
 
     def check(self, value: Any) -> Any:
-        """`value` in the field's own type, or an `InputError` that states the rule and what came."""
+        """Returns `value` in the field's own type.
+
+        Raises:
+            InputError: Placed at the field, with the rule and what came, if the value doesn't fit.
+        """
         for kind in self.types:
             accepted, converted = _accept(kind, value, self.name)
             if accepted:
-                broken = self.rule.broken_by(converted) if _is_number(converted) else None
-                if broken:
-                    raise InputError(f"{broken}, got {shown(value)}", self.name)
+                violated = self.rule.violation(converted) if _is_number(converted) else None
+                if violated:
+                    raise InputError(f"{violated}, got {format_value(value)}", self.name)
                 return converted
-        raise InputError(f"takes {self.wanted}, got {shown(value)}", self.name)
+        raise InputError(f"takes {self.description}, got {format_value(value)}", self.name)
 
     @property
-    def wanted(self) -> str:
+    def description(self) -> str:
+        """Returns in words what the field takes: `a whole number or nothing`."""
         return " or ".join(_describe(kind) for kind in self.types)
 
 
@@ -90,8 +98,8 @@ def _accept(kind: Any, value: Any, name: str = "") -> tuple[bool, Any]:
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             return False, value
-        first, *others = typing.get_args(kind)
-        if others != [...] and len(value) != 1 + len(others):
+        first, *rest = typing.get_args(kind)
+        if rest != [...] and len(value) != 1 + len(rest):
             return False, value
         types, rule = _unwrap(first)
         return True, tuple(Field(f"{name}[{i}]", types, rule, REQUIRED).check(v) for i, v in enumerate(value))
@@ -108,8 +116,8 @@ def _describe(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
-        first, *others = typing.get_args(kind)
-        return f"a list{'' if others == [...] else f' of {1 + len(others)}'}, each " + _describe(_unwrap(first)[0][0])
+        first, *rest = typing.get_args(kind)
+        return f"a list{'' if rest == [...] else f' of {1 + len(rest)}'}, each " + _describe(_unwrap(first)[0][0])
     return {
         int: "a whole number",
         float: "a number",
@@ -135,7 +143,9 @@ def _unwrap(hint: Any) -> tuple[tuple[Any, ...], Rule]:
 
 @cache
 def fields_of(callable_: Callable[..., Any]) -> dict[str, Field]:
-    """The keywords `callable_` takes (a function or a dataclass), in order of its signature."""
+    """Returns the keyword arguments of a function, or the arguments of a dataclass, by name and in their
+    order.
+    """
     target = callable_.__init__ if inspect.isclass(callable_) else callable_
     hints = typing.get_type_hints(target, include_extras=True)
     parameters = inspect.signature(callable_).parameters.values()
@@ -148,39 +158,52 @@ def _field(name: str, hint: Any, default: Any) -> Field:
     return field if default is REQUIRED else replace(field, default=field.check(default))
 
 
-def check_keys(owner: str, fields: Mapping[str, Field], given: PlainMapping) -> None:
-    """Known keys alone, and none that is required missing.
+def check_keys(owner: str, fields: Mapping[str, Field], arguments: PlainMapping) -> None:
+    """Raises `InputError` for an unknown key, placed at it, and for a required one that is missing.
 
-    Raises `InputError` placed at the offending key; `owner` is what the message calls the thing.
+    Args:
+        owner: What the message calls the thing.
+        fields: What it takes.
+        arguments: What came.
     """
-    for key in given:
+    for key in arguments:
         if key not in fields:
-            raise InputError(f"unknown key for {owner}; takes {', '.join(fields)}.{nearest(key, fields)}", str(key))
+            raise InputError(f"unknown key for {owner}; takes {', '.join(fields)}.{suggestion(key, fields)}", str(key))
     for name, field in fields.items():
-        if field.default is REQUIRED and name not in given:
-            raise InputError(f'{owner} needs "{name}" ({field.wanted})')
+        if field.default is REQUIRED and name not in arguments:
+            raise InputError(f'{owner} needs "{name}" ({field.description})')
 
 
-def check_arguments(owner: str, fields: Mapping[str, Field], given: PlainMapping) -> PlainDict:
-    """`given` checked against `fields` by `check_keys`, every value in its field's own type."""
-    check_keys(owner, fields, given)
-    return {name: fields[name].check(value) for name, value in given.items()}
+def check_arguments(owner: str, fields: Mapping[str, Field], arguments: PlainMapping) -> PlainDict:
+    """Returns `arguments` with every value in its field's own type.
+
+    Raises:
+        InputError: As `check_keys` and `Field.check` do.
+    """
+    check_keys(owner, fields, arguments)
+    return {name: fields[name].check(value) for name, value in arguments.items()}
 
 
-def section(kind: type[T], data: PlainMapping | None, name: str) -> T:
-    """A dataclass out of its mapping, which stands under `name`; `with_` is written `with` in YAML."""
-    with inside(name):
+def parse_section(kind: type[T], data: PlainMapping | None, name: str) -> T:
+    """Returns a dataclass built from the mapping under the key `name`; none counts as an empty one.
+
+    A field called `with_` is written `with` in YAML.
+
+    Raises:
+        InputError: Placed at the key, if something doesn't fit.
+    """
+    with errors_at(name):
         fields = {key.rstrip("_"): field for key, field in fields_of(kind).items()}  # type: ignore[arg-type]  # types hash
-        given = check_arguments(f'"{name}"', fields, data or {})
-        return kind(**{key + "_" * (key == "with"): value for key, value in given.items()})
+        arguments = check_arguments(f'"{name}"', fields, data or {})
+        return kind(**{key + "_" * (key == "with"): value for key, value in arguments.items()})
 
 
-# Numbers as people write them in YAML here; editors read them as texts.
+# Numbers with units, as `600M` or `2%`, which are text to an editor.
 WRITTEN_NUMBER = r"^[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+|[kKMGT%])?$"
 
 
 def json_schema(field: Field) -> PlainDict:
-    """A keyword as JSON Schema has it; what one number must be is left to the checks."""
+    """Returns a keyword argument as JSON Schema; rules that it can't express are left to `Field.check`."""
     kinds = [_json_schema(kind, field.rule) for kind in field.types]
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 

@@ -1,4 +1,4 @@
-"""JSON out of files, which may be a stranger's: as plain data, or checked against the types of what it becomes.
+"""Reading JSON that may come from a stranger: as plain data, or checked against the types that it is for.
 
 The only importer of pydantic.
 """
@@ -13,20 +13,24 @@ from typing import Annotated, Any, TypeVar, cast
 
 from annotated_types import Ge, Le, Predicate
 
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, format_value
 
 T = TypeVar("T")
 Natural = Annotated[int, Ge(0), Le(2**63 - 1)]
 Number = Annotated[float, Predicate(math.isfinite)] | int
-SAID = {
+MESSAGES = {
     "unexpected_keyword_argument": "is no key of it",
     "extra_forbidden": "is no key of it",
     "predicate_failed": "should be finite",
 }
 
 
-def plain(raw: str | bytes) -> Any:
-    """JSON as plain data. Raises `ValueError` for what is none and for what nests too deep to be read."""
+def load_json(raw: str | bytes) -> Any:
+    """Returns JSON as plain data.
+
+    Raises:
+        ValueError: If it is no JSON, or is nested too deep to be read.
+    """
     try:
         return json.loads(raw)
     except RecursionError:
@@ -41,9 +45,11 @@ def _adapter(kind: Any) -> Any:
 
 
 def from_json(kind: type[T], raw: str | bytes) -> T:
-    """A dataclass, a typed mapping or a plain type out of JSON, its keys and types being exactly those of `kind`.
+    """Returns a dataclass, a typed mapping or a plain type read from JSON, whose keys and types must be exactly
+    those of `kind`.
 
-    Raises `InputError`, placed at the key, for what is no JSON and for the first thing that doesn't fit.
+    Raises:
+        InputError: Placed at the key, for what is no JSON and for the first thing that doesn't fit.
     """
     from pydantic import ValidationError
 
@@ -54,25 +60,29 @@ def from_json(kind: type[T], raw: str | bytes) -> T:
     first = faults[0]
     if first["type"] == "json_invalid":
         raise InputError(f"is no JSON: {first['ctx']['error'].replace(' at line 1 column', ', column')}")
-    told = json.loads(raw, parse_int=lambda digits: int(digits) if len(digits) < 4_000 else math.inf)
-    place, came = _at(told, first["loc"])
+    payload = json.loads(raw, parse_int=lambda digits: int(digits) if len(digits) < 4_000 else math.inf)
+    place, value = _resolve(payload, first["loc"])
     if first["type"] == "missing":
         raise InputError("is missing", ".".join([*place, str(first["loc"][-1])]))
-    if first["type"] in SAID:
-        raise InputError(SAID[first["type"]], ".".join(place))
-    kinds = [f["msg"].removeprefix("Input should be ") for f in faults if _at(told, f["loc"])[0] == place]
-    *others, last = dict.fromkeys(kinds)
+    if first["type"] in MESSAGES:
+        raise InputError(MESSAGES[first["type"]], ".".join(place))
+    expected = [f["msg"].removeprefix("Input should be ") for f in faults if _resolve(payload, f["loc"])[0] == place]
+    *alternatives, last = dict.fromkeys(expected)
     raise InputError(
-        f"should be {', '.join(others)}{' or ' if others else ''}{last}, got {shown(came)}", ".".join(place)
+        f"should be {', '.join(alternatives)}{' or ' if alternatives else ''}{last}, got {format_value(value)}",
+        ".".join(place),
     )
 
 
-def _at(told: Any, parts: Sequence[Any]) -> tuple[list[str], Any]:
-    """Of the parts of a place those that are there, and what is; others are names of types, or what is missing."""
-    found = []
+def _resolve(payload: Any, parts: Sequence[Any]) -> tuple[list[str], Any]:
+    """Returns the leading parts of a place that lead to something in `payload`, and that value.
+
+    The parts after them are names of types, or a key that is missing.
+    """
+    place = []
     for part in parts:
-        if not (part in told if isinstance(told, dict) else isinstance(told, list) and isinstance(part, int)):
+        if not (part in payload if isinstance(payload, dict) else isinstance(payload, list) and isinstance(part, int)):
             break
-        told = told[part]
-        found.append(str(part))
-    return found, told
+        payload = payload[part]
+        place.append(str(part))
+    return place, payload

@@ -1,4 +1,4 @@
-"""Which versions are installed; read off the packages, nothing is imported."""
+"""Versions of installed packages, read from their metadata without importing them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """By name, the version or that there is none."""
+    """Returns the version of each package by its name, or `not installed`."""
     return {package: _version(package) for package in packages}
 
 

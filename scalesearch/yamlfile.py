@@ -1,4 +1,6 @@
-"""YAML files in and out, plain data only, every value knowing its line. The only importer of yaml."""
+"""Reading and writing YAML files of plain data, with the line of every value. The only importer of
+yaml.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from scalesearch.plain_data import PlainDict
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
 UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-LONGEST_NUMBER = 24  # characters; what is longer is no number that anybody means
+MAX_NUMBER_LENGTH = 24  # characters; longer ones stay text
 INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 DECIMAL = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 AMOUNT = re.compile(r"([-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+))([kKMGT%])")
@@ -28,50 +30,54 @@ NESTING = re.compile(
     (?:"(?:\\.|[^"\\])*" | '(?:''|[^'])*' | (?P<open>[\[{])) | (?P<close>[\]}])""",
     re.M | re.X,
 )
-WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass
 class Document:
-    """The plain data of a file and the line of each of its values."""
+    """Holds the plain data of a file and the line of each of its values."""
 
     path: Path
     data: Any
-    lines: dict[Path_, int] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
 
     def line_of(self, place: str) -> int:
-        """The line of `stages[2].mbconv.kernel`, or of the nearest thing around it that has one."""
-        path = path_of(place)
+        """Returns the line of a place such as `stages[2].mbconv.kernel`, or of the nearest thing around it
+        that has one.
+        """
+        path = _key_path(place)
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     @contextmanager
-    def located(self) -> Iterator[None]:
-        """Puts `file:line` in front of an `InputError` raised inside."""
+    def errors_located(self) -> Iterator[None]:
+        """Puts `file:line` in front of the place of an `InputError` that the block raises."""
         try:
             yield
         except InputError as error:
             raise error.in_file(f"{self.path}:{self.line_of(error.place)}") from None
 
 
-def path_of(place: str) -> Path_:
+def _key_path(place: str) -> KeyPath:
+    """Returns the keys and indices of a place: `stages[2].width` is `("stages", 2, "width")`."""
     parts = re.findall(r"[^.\[\]]+", place)
     return tuple(int(p) if p.isascii() and p.isdecimal() and len(p) < 9 else p for p in parts)
 
 
-def scalar(text: str) -> Any:
-    """A plain scalar: true/false/null, whole and decimal numbers, `600M`, `1.2G`, `2%`, else the text itself.
+def parse_scalar(text: str) -> Any:
+    """Returns the value of an unquoted scalar: true, false, null, a whole or decimal number, `600M`, `1.2G`,
+    `2%`, else the text.
 
     YAML 1.1's other readings (yes, on, 0o7, 1:30, dates) are not taken.
     """
-    if text in WORDS:
-        return WORDS[text]
-    if len(text) > LONGEST_NUMBER:
+    if text in CONSTANTS:
+        return CONSTANTS[text]
+    if len(text) > MAX_NUMBER_LENGTH:
         return text
     if INTEGER.fullmatch(text):
         return int(text.replace("_", ""))
@@ -79,8 +85,8 @@ def scalar(text: str) -> Any:
         value = float(text.replace("_", ""))
         if not math.isfinite(value):
             return text
-        whole = "e" in text.lower() and "." not in text and value.is_integer() and abs(value) < 1e15
-        return int(value) if whole else value
+        is_whole = "e" in text.lower() and "." not in text and value.is_integer() and abs(value) < 1e15
+        return int(value) if is_whole else value
     if match := AMOUNT.fullmatch(text):
         number, unit = float(match[1].replace("_", "")), match[2]
         if unit == "%":
@@ -90,61 +96,68 @@ def scalar(text: str) -> Any:
     return text
 
 
-def fault(message: str, path: str | Path, line: int | None = None) -> InputError:
-    """An `InputError` about the file itself."""
+def file_error(message: str, path: str | Path, line: int | None = None) -> InputError:
+    """Returns an `InputError` about a file itself, placed at its path and, if given, the line."""
     return InputError(message).in_file(f"{path}:{line}" if line else str(path))
 
 
 def read(path: str | Path) -> Document:
-    """The mapping in the YAML file at `path`.
+    """Returns the mapping in the YAML file at `path`, with its lines.
 
-    Raises `InputError`, placed at file and line, for a file that is missing, empty, over 1 MiB, not UTF-8 or not YAML,
-    and for tags, anchors, aliases, duplicate keys and keys that aren't text.
+    Raises:
+        InputError: Placed at file and line, for a file that is missing, empty, over 1 MiB, not UTF-8 or not
+            YAML, and for tags, anchors, aliases, duplicate keys and keys that aren't text.
     """
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
-            raise fault("is no file", path)
+            raise file_error("is no file", path)
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise fault(f"is {size:,} bytes; a space or study is at most {MAX_BYTES:,}", path)
+            raise file_error(f"is {size:,} bytes; a space or study is at most {MAX_BYTES:,}", path)
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise fault(f"is not UTF-8 text (byte {error.start})", path) from None
+        raise file_error(f"is not UTF-8 text (byte {error.start})", path) from None
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        raise fault(f"cannot be read: {getattr(error, 'strerror', None) or error}", path) from None
+        raise file_error(f"cannot be read: {getattr(error, 'strerror', None) or error}", path) from None
     return parse(text, path)
 
 
 def parse(text: str, path: str | Path = "text") -> Document:
-    """As `read`, of a text."""
+    """Returns the mapping in a YAML text, with its lines; `path` is what errors call it.
+
+    Raises:
+        InputError: As `read` does.
+    """
     document = Document(Path(path), None)
-    _refuse_deep(text, path)
+    _check_nesting(text, path)
     try:
         depth = 0
         for event in yaml.parse(text, Loader=_Loader):
-            _refuse(event, path)
+            _check_event(event, path)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:  # counted here, since composing what is nested deep costs stack and time
-                raise fault(f"is nested deeper than {MAX_DEPTH} levels", path, event.start_mark.line + 1)
+                raise file_error(f"is nested deeper than {MAX_DEPTH} levels", path, event.start_mark.line + 1)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise fault(f"is not YAML: {error.problem}", path, mark.line + 1 if mark else 1) from None
+        raise file_error(f"is not YAML: {error.problem}", path, mark.line + 1 if mark else 1) from None
     except yaml.YAMLError as error:
-        raise fault(f"is not YAML: {str(error).splitlines()[0]}", path) from None
+        raise file_error(f"is not YAML: {str(error).splitlines()[0]}", path) from None
     if node is None:
-        raise fault("is empty", path)
+        raise file_error("is empty", path)
     document.data = _plain(node, (), document)
     if not isinstance(document.data, dict):
-        raise fault("must be a mapping of keys to values", path, 1)
+        raise file_error("must be a mapping of keys to values", path, 1)
     return document
 
 
-def _refuse_deep(text: str, path: str | Path) -> None:
-    """Before a parser sees it: parsers look far ahead, and have limits and words of their own."""
+def _check_nesting(text: str, path: str | Path) -> None:
+    """Raises `InputError` for deep nesting before a parser sees it: parsers look far ahead and have limits
+    of their own.
+    """
     columns: list[int] = []
     brackets = 0
     for match in NESTING.finditer(text):
@@ -156,31 +169,31 @@ def _refuse_deep(text: str, path: str | Path) -> None:
             starts = [i for i, c in enumerate(match["line"]) if c != " "] + [len(match["line"])]
             columns = [column for column in columns if column < starts[0]] + starts
         if len(columns) + brackets > MAX_DEPTH and (match["open"] or len(columns) > MAX_DEPTH):
-            raise fault(f"is nested deeper than {MAX_DEPTH} levels", path, text.count("\n", 0, match.start()) + 1)
+            raise file_error(f"is nested deeper than {MAX_DEPTH} levels", path, text.count("\n", 0, match.start()) + 1)
 
 
-def _refuse(event: yaml.Event, path: str | Path) -> None:
+def _check_event(event: yaml.Event, path: str | Path) -> None:
     line = event.start_mark.line + 1
     if getattr(event, "anchor", None):
-        raise fault("anchors and aliases are not taken; write the value out, or tie choices by name", path, line)
+        raise file_error("anchors and aliases are not taken; write the value out, or tie choices by name", path, line)
     if getattr(event, "tag", None):
-        raise fault(f"YAML tags are not taken, got {event.tag!r}; write the value without the tag", path, line)
+        raise file_error(f"YAML tags are not taken, got {event.tag!r}; write the value without the tag", path, line)
 
 
-def _plain(node: yaml.Node, path: Path_, document: Document) -> Any:
+def _plain(node: yaml.Node, path: KeyPath, document: Document) -> Any:
     line = node.start_mark.line + 1
     document.lines.setdefault(path, line)
     if isinstance(node, yaml.ScalarNode):
-        return node.value if node.style else scalar(node.value)
+        return node.value if node.style else parse_scalar(node.value)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, i), document) for i, item in enumerate(node.value)]
     data: PlainDict = {}
     for key_node, value_node in node.value:
         key_line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            raise fault("a key must be a word", document.path, key_line)
+            raise file_error("a key must be a word", document.path, key_line)
         if key_node.value in data:
-            raise fault(f'key "{key_node.value}" stands there twice', document.path, key_line)
+            raise file_error(f'key "{key_node.value}" stands there twice', document.path, key_line)
         document.lines[(*path, key_node.value)] = key_line
         data[key_node.value] = _plain(value_node, (*path, key_node.value), document)
     return data
@@ -191,7 +204,7 @@ class _Writer(_Dumper):
 
 
 def _text(dumper: yaml.Dumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="" if scalar(value) == value else '"')
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="" if parse_scalar(value) == value else '"')
 
 
 def _decimal(dumper: yaml.Dumper, value: float) -> yaml.ScalarNode:
@@ -205,6 +218,8 @@ _Writer.add_representer(float, _decimal)
 
 
 def dump(data: PlainDict) -> str:
-    """YAML text that `parse` reads back to equal data; innermost mappings and lists on one line."""
+    """Returns YAML text that `parse` reads back to equal data; innermost mappings and lists are on one
+    line.
+    """
     text: str = yaml.dump(data, Dumper=_Writer, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
     return text

@@ -96,7 +96,7 @@ def test_a_pipe_is_written_into_and_stays_one(tmp_path, monkeypatch):
     reader.join(10)
     assert "class" in read[0]
     assert pipe.is_fifo()
-    monkeypatch.setattr(files, "READER", 0.1)
+    monkeypatch.setattr(files, "PIPE_TIMEOUT", 0.1)
     assert "pipe: cannot be written (nobody reads from it)" in refused(*export(pipe))
     assert pipe.is_fifo()
 

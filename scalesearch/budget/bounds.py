@@ -10,7 +10,7 @@ from typing import Any
 
 from scalesearch.arch import Arch, expand, format_sides
 from scalesearch.counting import Cost, DeviceProfile, cost, cost_or_none, peak_memory, read_profile
-from scalesearch.errors import InputError, shown, unknown
+from scalesearch.errors import InputError, format_value, unknown_message
 from scalesearch.plain_data import PlainMapping
 from scalesearch.zoo import Networks
 
@@ -76,7 +76,7 @@ def parse_bound(value: Any, quantity: str, reference: ReferenceQuantity | None =
     if ".." in text:
         low, high = map(read, text.split("..", 1))
         if low > high:
-            raise InputError(f"the lower bound is above the upper, got {shown(value)}", quantity)
+            raise InputError(f"the lower bound is above the upper, got {format_value(value)}", quantity)
         return Bound(low, high)
     if match := re.fullmatch(r"(.*?)(?:±|\+-|\+/-)\s*(\d+\.?\d*|\.\d+)\s*%", text):
         centre, share = read(match[1]), min(1.0, float(match[2]) / 100)
@@ -104,7 +104,7 @@ def _unreadable(value: Any, quantity: str) -> InputError:
     example = {"memory": "64MB", "size": "20MB", "latency": "5ms"}.get(quantity, "600M")
     return InputError(
         f"takes {example}, ≤ {example}, ≥ …, a range as 570M..630M, a band as 600M ± 2% or 2x NAME ± 2%"
-        f"{'' if example == '600M' else f' (here with {example[-2:]})'}; got {shown(value)}",
+        f"{'' if example == '600M' else f' (here with {example[-2:]})'}; got {format_value(value)}",
         quantity,
     )
 
@@ -183,7 +183,7 @@ class Budget:
         """
         for key in keys:
             if key not in QUANTITIES:
-                raise InputError(unknown("quantity", key, QUANTITIES))
+                raise InputError(unknown_message("quantity", key, QUANTITIES))
             if key == "latency" and self.profile is None:
                 raise InputError('latency needs "device" in the budget, the profile of the device it is meant on')
 
@@ -237,7 +237,7 @@ def reference_quantities(networks: Mapping[str, Arch], base: Arch | None = None)
 
     def quantity(name: str, key: str) -> float:
         if name not in networks and name not in aliases:
-            raise InputError(unknown("network", name, [*aliases, *networks]), key)
+            raise InputError(unknown_message("network", name, [*aliases, *networks]), key)
         if key == "latency":
             raise InputError(f"takes 5ms; it cannot be a multiple of {name}", key)
         arch = aliases.get(name) or networks[name]
@@ -263,7 +263,7 @@ def budget_from_dict(data: PlainMapping, reference: ReferenceQuantity | None = N
     reference = reference or reference_quantities(Networks())
     for key in data:
         if key not in (*QUANTITIES, "device"):
-            raise InputError(unknown("quantity", key, (*QUANTITIES, "device")), str(key))
+            raise InputError(unknown_message("quantity", key, (*QUANTITIES, "device")), str(key))
     bounds = {
         key: parse_bound(value, key, reference) for key, value in data.items() if key != "device" and value is not None
     }

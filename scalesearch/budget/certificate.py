@@ -12,8 +12,8 @@ from scalesearch.budget.cost_lattice import AXES
 from scalesearch.budget.feasibility import DESCENTS, DRAWS, Feasible, descend
 from scalesearch.counting import cost, cost_or_none
 from scalesearch.plain_data import PlainDict, PlainMapping
+from scalesearch.progress import with_progress
 from scalesearch.space import Decisions, Space
-from scalesearch.watched import watched
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def certify(space: Space, budget: Budget | PlainMapping, seed: int = 0) -> Certi
     rng, feasible = Random(seed), Feasible(space, budget)
     listing = feasible._listing
     exact = listing is not None
-    attempts = watched(range(DRAWS), "drawing networks", DRAWS)
+    attempts = with_progress(range(DRAWS), "drawing networks", DRAWS)
     samples = (
         [d for d, _ in listing]
         if listing is not None
@@ -97,7 +97,7 @@ def _macs_range(feasible: Feasible, samples: list[Decisions]) -> tuple[int, int]
         def macs(arch: Arch) -> float:
             return math.inf if (c := cost_or_none(arch)) is None else sign * c.macs
 
-        starting_points = watched(starts, f"looking for the {which}", len(starts))
+        starting_points = with_progress(starts, f"looking for the {which}", len(starts))
         return sign * int(min(descend(space, d, macs)[1] for d in starting_points))
 
     return least(ordered[:DESCENTS], 1, "smallest"), least(ordered[-DESCENTS:], -1, "largest")

@@ -22,8 +22,8 @@ import numpy as np
 from scalesearch.arch import Auxiliary, BlockGraph, Shape, ShapeError, expand_stage, record_block, sides
 from scalesearch.counting import Cost, block_cost, stage_cost
 from scalesearch.plain_data import PlainMapping
+from scalesearch.progress import with_progress
 from scalesearch.space import Decisions, Space
-from scalesearch.watched import watched
 
 MAX_TRANSITIONS = 100_000  # (state, decisions of the next unit) pairs
 
@@ -111,7 +111,7 @@ class CostLattice:
                 if remaining < 0:
                     raise TooEntangled
             label = f"counting what unit {u + 1} of {len(space.unit_keys)} can cost"
-            for prior, shapes in watched(states, label, len(states)):
+            for prior, shapes in with_progress(states, label, len(states)):
                 options, costs, targets, block_keys = [], [], [], []
                 seen: set[tuple[BlockKeys, int]] = set()
                 for decisions in self._assignments(introduced[u + 1], dict(prior)):

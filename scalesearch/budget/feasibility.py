@@ -14,9 +14,9 @@ from scalesearch.budget.cost_lattice import AXES, BlockKeys, CostLattice, TooEnt
 from scalesearch.counting import cost_or_none
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainMapping
+from scalesearch.progress import with_progress
 from scalesearch.space import Decisions, Space
 from scalesearch.statistics import wilson
-from scalesearch.watched import watched
 
 MAX_LISTED = 16_000  # spaces up to this size are listed whole
 DRAWS = 2_000
@@ -55,7 +55,7 @@ class Feasible:
         if self.space.size > MAX_LISTED:
             return None
         by_digest: dict[str, tuple[Decisions, bool]] = {}
-        for decisions in watched(self.space, "counting every network", int(self.space.size)):
+        for decisions in with_progress(self.space, "counting every network", int(self.space.size)):
             arch = self.space.at_unchecked(decisions)
             if cost_or_none(arch) is not None:
                 digest = expand(arch).digest
@@ -209,7 +209,7 @@ class Feasible:
             return None
         return round(
             self.space.size
-            * sum(self.draw_any(rng) is not None for _ in watched(range(DRAWS), "drawing networks", DRAWS))
+            * sum(self.draw_any(rng) is not None for _ in with_progress(range(DRAWS), "drawing networks", DRAWS))
             / DRAWS
         )
 
@@ -240,7 +240,7 @@ class Feasible:
         self, sampler: BoundedSampler, rng: Random, check_budget: bool = True
     ) -> list[tuple[float, bool]]:
         """Returns draws as pairs: one over the network's number of paths, and whether it is inside the budget."""
-        draws = (sampler.draw(rng) for _ in watched(range(DRAWS), "drawing networks inside", DRAWS))
+        draws = (sampler.draw(rng) for _ in with_progress(range(DRAWS), "drawing networks inside", DRAWS))
         return [
             (1 / self._multiplicity(block_keys), check_budget and self.budget.admits(self.space.at_unchecked(d)))
             for d, block_keys in draws

@@ -50,12 +50,12 @@ def submit(
     The study is sent with its spaces, the files given by --blocks, and this package. The cluster must have
     torch and Ray installed, and data named by a path must be there.
     """
-    from scalesearch.runs import Jobs
+    from scalesearch.runs import ClusterJobs
     from scalesearch.study import find_study, load_study
 
     if out and not out.startswith(("/", "$")) and "://" not in out:
         raise InputError(f"takes an absolute path on the cluster, or s3://…; got {out}", "--out")
-    cluster = Jobs.at(address)
+    cluster = ClusterJobs.connect(address)
     loaded = load_study(find_study(study), dict(map(parse_setting, settings)))
     job = cluster.submit(loaded, out, (context.obj or {}).get("blocks", ()), resume)
     if detach:
@@ -70,9 +70,9 @@ def submit(
 @guarded_command
 def jobs(address: str, as_json: bool) -> None:
     """List the studies on a Ray cluster, newest first."""
-    from scalesearch.runs import Jobs
+    from scalesearch.runs import ClusterJobs
 
-    rows = [asdict(job) for job in Jobs.at(address).all()]
+    rows = [asdict(job) for job in ClusterJobs.connect(address).newest_first()]
     if not as_json:
 
         def format_time(timestamp: float | None) -> str | None:
@@ -87,10 +87,10 @@ def jobs(address: str, as_json: bool) -> None:
 @guarded_command
 def attach(job: str, address: str) -> None:
     """Follow the output of a JOB from its beginning; Ctrl-C stops following, the job keeps running."""
-    from scalesearch.runs import Jobs
+    from scalesearch.runs import ClusterJobs
 
-    cluster = Jobs.at(address)
-    cluster.one(job)
+    cluster = ClusterJobs.connect(address)
+    cluster.get(job)
     _follow(cluster, job)
 
 
@@ -105,7 +105,7 @@ def _follow(cluster: Any, job: str) -> None:
     except KeyboardInterrupt:
         click.echo(f"scalesearch: {job} keeps running; attach follows it, stop ends it", err=True)
         sys.exit(130)
-    check_ended_well(cluster.one(job))
+    check_ended_well(cluster.get(job))
     click.echo(f"results  scalesearch fetch {job} {address_argument}", err=True)
 
 
@@ -115,12 +115,12 @@ def _follow(cluster: Any, job: str) -> None:
 @guarded_command
 def stop(job: str, address: str, as_json: bool) -> None:
     """Stop a JOB; unfinished work is saved."""
-    from scalesearch.runs import Jobs
+    from scalesearch.runs import ClusterJobs
 
-    cluster = Jobs.at(address)
-    cluster.one(job)
+    cluster = ClusterJobs.connect(address)
+    cluster.get(job)
     cluster.stop(job)
-    job_info = cluster.one(job)
+    job_info = cluster.get(job)
     click.echo(json.dumps(asdict(job_info)) if as_json else f"{job} {job_info.status.lower()}")
 
 
@@ -130,10 +130,10 @@ def stop(job: str, address: str, as_json: bool) -> None:
 @guarded_command
 def fetch(job: str, address: str, out: Path | None) -> None:
     """Download the results of a JOB: report, family with weights, log; also while it is running."""
-    from scalesearch.runs import Jobs, check_free
+    from scalesearch.runs import ClusterJobs, check_free
 
-    cluster = Jobs.at(address)
-    job_info = cluster.one(job)
+    cluster = ClusterJobs.connect(address)
+    job_info = cluster.get(job)
     folder = out or Path("reports") / job_info.study
     check_free(folder)
     cluster.fetch(job, folder)

@@ -11,7 +11,7 @@ import click
 
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import guarded_command, json_option, print_rows
-from scalesearch.errors import InputError, numbered
+from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict, PlainMapping
 
 
@@ -72,9 +72,9 @@ def data(data: str, html: Path | None, as_json: bool, **dataset_options: Any) ->
     else:
         rows = [{"class": name, **counts, "all": sum(counts.values())} for name, counts in health.classes.items()]
         print_rows(rows, False)
-        box_count = f"{numbered(health.boxes['count'], 'box')} in " if health.boxes else ""
+        box_count = f"{format_count(health.boxes['count'], 'box')} in " if health.boxes else ""
         click.echo(
-            f"{box_count}{numbered(health.images, 'image')} in {numbered(len(health.classes), 'class')}; "
+            f"{box_count}{format_count(health.images, 'image')} in {format_count(len(health.classes), 'class')}; "
             + ", ".join(f"{split}: {origin}" for split, origin in health.splits.items())
         )
         for side, size in health.sizes.items():

@@ -13,7 +13,7 @@ import click
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import Number, Rows, format_share, guarded_command, json_option, print_rows, with_bar
 from scalesearch.cli.weights import load_trained, photo_arguments, read_class_names, required_weights
-from scalesearch.errors import InputError, numbered, unknown
+from scalesearch.errors import InputError, format_count, unknown_message
 from scalesearch.plain_data import PlainDict
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def detect(
         [row | {"score": format_share(row["score"])} | {key: round(row[key]) for key in rounded} for row in rows],
         False,
         (
-            f"{numbered(len(rows), 'box')} in {numbered(len(results), 'image')}"
+            f"{format_count(len(rows), 'box')} in {format_count(len(results), 'image')}"
             + (f", {len(skipped)} skipped" if skipped else ""),
         ),
     )
@@ -142,7 +142,7 @@ def _class_numbers(text: str, class_names: Sequence[str]) -> list[int]:
         elif part.isascii() and part.isdecimal() and int(part) < len(class_names):
             numbers.append(int(part))
         else:
-            raise InputError(unknown("class", part, class_names), "--only")
+            raise InputError(unknown_message("class", part, class_names), "--only")
     return numbers
 
 

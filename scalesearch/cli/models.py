@@ -10,7 +10,7 @@ import click
 
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import SIDES, Number, Rows, guarded_command, json_option, parse_amount, print_rows
-from scalesearch.errors import InputError, unknown
+from scalesearch.errors import InputError, unknown_message
 from scalesearch.plain_data import PlainDict
 
 
@@ -113,11 +113,11 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> PlainDict:
 def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: bool) -> None:
     """List the hand-built networks: cost at native resolution, published top-1, its data set and its source."""
     from scalesearch.counting import cost as count
-    from scalesearch.errors import unknown
+    from scalesearch.errors import unknown_message
     from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published_figure
 
     if family is not None and family not in FAMILIES:
-        raise InputError(unknown("family", family, FAMILIES), "--family")
+        raise InputError(unknown_message("family", family, FAMILIES), "--family")
     limit = parse_amount(max_macs, "--max-macs") if max_macs is not None else None
     rows = []
     for name in MODELS:
@@ -235,7 +235,7 @@ def scale(
     if sum(option is not None for option in (target, by, phi)) != 1:
         raise InputError("takes one of --to MACS, --by FACTOR and --phi N", "scale")
     if preset is not None and preset not in PRESETS:
-        raise InputError(unknown("preset", preset, PRESETS), "--preset")
+        raise InputError(unknown_message("preset", preset, PRESETS), "--preset")
     if preset is not None and any(coefficient is not None for coefficient in (alpha, beta, gamma)):
         raise InputError("replaces --alpha, --beta and --gamma; give one or the other", "--preset")
     if published and phi is None:

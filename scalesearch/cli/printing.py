@@ -15,9 +15,9 @@ import click
 
 from scalesearch import yamlfile
 from scalesearch.arch import Resolution
-from scalesearch.errors import InputError, Interrupted, WorkFailed, shown
+from scalesearch.errors import InputError, Interrupted, WorkFailed, format_value
 from scalesearch.plain_data import PlainDict
-from scalesearch.watched import watched_by
+from scalesearch.progress import use_progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ def guarded_command(command: Command) -> Command:
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            with watched_by(_Progress()):
+            with use_progress(_Progress()):
                 return command(*args, **kwargs)
         except InputError as error:
             click.echo(f"scalesearch: {error}", err=True)
@@ -113,7 +113,7 @@ class Number(click.ParamType[float]):
         self.low, self.high = low, high
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        number = yamlfile.scalar(value) if isinstance(value, str) else value
+        number = yamlfile.parse_scalar(value) if isinstance(value, str) else value
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not self.low <= number <= self.high:
             self.fail(f"takes a number between {self.low:g} and {self.high:g}, got {value!r}", param, ctx)
         return float(number)
@@ -189,9 +189,9 @@ def format_share(value: float) -> str:
 
 def parse_amount(text: str, place: str) -> int:
     """Returns an amount such as 600M or 1.2G as an integer. Raises `InputError`, at `place`, for anything else."""
-    value = yamlfile.scalar(text)
+    value = yamlfile.parse_scalar(text)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 1 <= value <= 1e18:
-        raise InputError(f"takes an amount such as 600M or 1.2G, got {shown(text)}", place)
+        raise InputError(f"takes an amount such as 600M or 1.2G, got {format_value(text)}", place)
     return round(value)
 
 

@@ -15,9 +15,9 @@ from scalesearch.cli.printing import guarded_command
 @guarded_command
 def init(folder: Path) -> None:
     """Write a commented study and space into FOLDER as a starting point; existing files are not overwritten."""
-    from scalesearch.study import start_in
+    from scalesearch.study import write_starter_files
 
-    for path in start_in(folder):
+    for path in write_starter_files(folder):
         click.echo(path)
     click.echo(f"next: scalesearch run {folder / 'study.yaml'} --dry-run", err=True)
 

@@ -14,7 +14,7 @@ import click
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
 from scalesearch.cli.printing import Rows, format_certificate, guarded_command, json_option, parse_setting, print_rows
-from scalesearch.errors import InputError, Interrupted, inside, numbered
+from scalesearch.errors import InputError, Interrupted, errors_at, format_count
 
 OTHER_MACHINE_TOLERANCE = 0.02  # largest deviation of a score, as a share, on another kind of machine
 
@@ -42,7 +42,7 @@ def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | No
     from scalesearch.space import arch_to_yaml, load_space
 
     loaded_space, rng, budget = load_space(space), Random(seed), _parse_budget(budgets, device)
-    with yamlfile.read(space).located():
+    with yamlfile.read(space).errors_located():
         feasible = Feasible(loaded_space, budget)
         rows: Rows = []
         for number in range(count_):
@@ -60,13 +60,15 @@ def _parse_budget(bounds: tuple[str, ...], device: Path | None) -> Any:
     from scalesearch.budget import QUANTITIES, Budget, budget_from_dict
 
     budget, profile_entry = Budget(), {"device": str(device)} if device else {}
-    with inside("--budget"):
+    with errors_at("--budget"):
         for text in bounds:
             key, equals, value = text.partition("=")
             has_quantity = equals and key.strip() in QUANTITIES
             budget &= budget_from_dict(
                 {
-                    key.strip() if has_quantity else "macs": yamlfile.scalar(value.strip() if has_quantity else text),
+                    key.strip() if has_quantity else "macs": yamlfile.parse_scalar(
+                        value.strip() if has_quantity else text
+                    ),
                     **profile_entry,
                 }
             )
@@ -138,13 +140,13 @@ def run(
     """
     from dataclasses import asdict
 
-    from scalesearch.runs import certified, estimate, plan
+    from scalesearch.runs import certify_study, estimate, plan
     from scalesearch.study import find_study, load_study
 
     study = find_study(study)
     init_setting = {"init": str(Path(init).resolve())} if init else {}
     loaded = load_study(study, dict(map(parse_setting, settings)) | init_setting)
-    certificate = certified(loaded)
+    certificate = certify_study(loaded)
     if not dry_run:
         options = {
             "--address": address,
@@ -299,7 +301,7 @@ def fidelity(
 @guarded_command
 def report(folder: str) -> None:
     """Write the report of a run in FOLDER again; also while the run is in progress."""
-    from scalesearch.runs import check_run, kept_source, local_copy, write_report
+    from scalesearch.runs import check_run, local_copy, saved_source, write_report
     from scalesearch.study import Driver, load_study
     from scalesearch.trials import TrialLog
 
@@ -308,7 +310,7 @@ def report(folder: str) -> None:
             raise InputError("is no run's folder: it has no study.yaml", folder)
         check_run(local_folder)
         log = TrialLog(local_folder / "trials.jsonl", repair=False)
-        study = load_study(local_folder / "study.yaml", known_data=kept_source(local_folder))
+        study = load_study(local_folder / "study.yaml", known_data=saved_source(local_folder))
         write_report(Driver(study, log), local_folder)
     click.echo(f"{folder.rstrip('/')}/report.html")
 
@@ -334,19 +336,19 @@ def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json:
     """
     from dataclasses import asdict
 
+    from scalesearch.progress import with_progress
     from scalesearch.runs import Verification, local_copy
-    from scalesearch.watched import watched
 
     with local_copy(folder) as local_folder:
         proof = Verification.of(local_folder)
         allowed = tolerance if tolerance is not None else 0.0 if proof.same_machine else OTHER_MACHINE_TOLERANCE
         jobs = proof.sample(count, seed)
-        verdicts = list(watched(proof.again(jobs, allowed), "training again", len(jobs)))
+        verdicts = list(with_progress(proof.retrain(jobs, allowed), "training again", len(jobs)))
     faults = [f"{v.name}, seed {v.seed}: {v.fault}" for v in verdicts if v.fault]
-    faults += [f"{name}: is not what the study's seeds lead to" for name in proof.strangers]
+    faults += [f"{name}: is not what the study's seeds lead to" for name in proof.foreign_trials]
     payload = {
         "trials": len(proof.log),
-        "strangers": proof.strangers,
+        "strangers": proof.foreign_trials,
         "tolerance": allowed,
         "same_machine": proof.same_machine,
         "again": [asdict(v) for v in verdicts],
@@ -362,9 +364,9 @@ def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json:
             ],
             False,
         )
-        matching = len(proof.log) - len(proof.strangers)
+        matching = len(proof.log) - len(proof.foreign_trials)
         click.echo(
-            f"{matching} of {numbered(len(proof.log), 'trial')} are what the study's seeds lead to; "
+            f"{matching} of {format_count(len(proof.log), 'trial')} are what the study's seeds lead to; "
             f"{len(verdicts)} trained again, to within {allowed:g}"
         )
     for line in faults:

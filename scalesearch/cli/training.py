@@ -95,8 +95,8 @@ def train(
     from scalesearch.arch import sides
     from scalesearch.data import absolute_source, source
     from scalesearch.machine import cores
-    from scalesearch.runs import Single, train as train_network
-    from scalesearch.study import recipe_of
+    from scalesearch.runs import TrainingSpec, train as train_network
+    from scalesearch.study import parse_recipe
     from scalesearch.trials import TASKS
     from scalesearch.zoo import load
 
@@ -111,11 +111,11 @@ def train(
     default_recipe = "finetune" if weights else "cifar" if min(sides(side)) <= SMALL_SIDE else "imagenet"
     base = recipe or (TASKS[facts.task].recipe if facts.task in TASKS else "") or default_recipe
     changes = dict(map(parse_setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
-    single = Single(
+    single = TrainingSpec(
         arch,
         source(located_data, side),
         located_data,
-        recipe_of({"base": base, **changes}),
+        parse_recipe({"base": base, **changes}),
         weights or "",
         seed,
         cores(),

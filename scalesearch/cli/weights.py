@@ -22,7 +22,7 @@ from scalesearch.cli.printing import (
     raw_option,
     with_bar,
 )
-from scalesearch.errors import InputError, numbered
+from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
@@ -316,7 +316,7 @@ def predict(
     if as_json:
         click.echo(json.dumps(results, indent=2, ensure_ascii=False))
     else:
-        notes = (f"{numbered(len(results), 'image')}, {len(skipped)} skipped",) if files.in_folders else ()
+        notes = (f"{format_count(len(results), 'image')}, {len(skipped)} skipped",) if files.in_folders else ()
         print_rows([row | {"probability": format_share(row["probability"])} for row in rows], False, notes)
 
 
@@ -327,7 +327,9 @@ def read_class_names(path: Path, classes: int) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read as text: {error}", str(path)) from None
     if len(names) != classes:
-        raise InputError(f"has {numbered(len(names), 'line')}, and the network {numbered(classes, 'class')}", str(path))
+        raise InputError(
+            f"has {format_count(len(names), 'line')}, and the network {format_count(classes, 'class')}", str(path)
+        )
     return names
 
 

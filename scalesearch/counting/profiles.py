@@ -19,10 +19,10 @@ import numpy as np
 
 from scalesearch.arch import BlockGraph, Graph
 from scalesearch.counting.counts import block_cost
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, format_value
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict
-from scalesearch.typed_json import plain
+from scalesearch.typed_json import load_json
 
 VERSION = 1
 MOST_BYTES = 64 * 2**20
@@ -117,7 +117,7 @@ def read_profile(device: Any, folder: str | Path | None = None) -> DeviceProfile
     if isinstance(device, Mapping):
         return profile_from_dict(device)
     if not isinstance(device, str):
-        raise InputError(f"takes the file of a device profile, got {shown(device)}", "device")
+        raise InputError(f"takes the file of a device profile, got {format_value(device)}", "device")
     return load_profile(device, folder)
 
 
@@ -131,7 +131,7 @@ def load_profile(path: str | Path, folder: str | Path | None = None) -> DevicePr
     try:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"is larger than {MOST_BYTES:,} bytes").in_file(str(file))
-        data = plain(file.read_bytes())
+        data = load_json(file.read_bytes())
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}; `scalesearch profile` makes one", "device").in_file(
             str(file)
@@ -160,13 +160,13 @@ def profile_from_dict(data: Any, place: str = "device") -> DeviceProfile:
             and all(map(_is_number, row["features"]))
         )
         if not is_valid:
-            fault = f"block {shown(digest)} lacks kind, seconds or features"
+            fault = f"block {format_value(digest)} lacks kind, seconds or features"
             raise InputError(f"is no device profile: {fault}").in_file(place)
     if not data["blocks"]:
         raise InputError("is no device profile: it has no blocks").in_file(place)
     for key in ("overhead", "slope"):
         if not _is_number(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
-            problem = f"{key} takes a number of at least 0, got {shown(data[key])}"
+            problem = f"{key} takes a number of at least 0, got {format_value(data[key])}"
             raise InputError(f"is no device profile: {problem}").in_file(place)
     try:
         return DeviceProfile(**{k: v for k, v in data.items() if k != "version"})

@@ -38,12 +38,14 @@ class CostTensor(SymTensor):
             self.unconsumed = False
             self.tape.unconsumed -= 1
 
-    def _record(self, op: type, given: tuple[object, ...], name: str, shape: Any, others: Sequence[Self] = ()) -> Self:
-        for other in others:
-            if other.unconsumed:
-                other.consume()
+    def _record(
+        self, op: type, arguments: tuple[object, ...], name: str, shape: Any, inputs: Sequence[Self] = ()
+    ) -> Self:
+        for tensor in inputs:
+            if tensor.unconsumed:
+                tensor.consume()
         formula = COST_FORMULAS.get(op)
-        return self._output(formula and formula(given, self.shape, shape), shape)
+        return self._output(formula and formula(arguments, self.shape, shape), shape)
 
     def _output(self, cost: Counts | None, shape: Any) -> Self:
         tally = self.tape

@@ -15,8 +15,8 @@ import numpy as np
 
 from scalesearch.data.index import Arrays, Index, build_index, size_and_mtime, split_from_name, stamp_of
 from scalesearch.errors import InputError
-from scalesearch.files import unpacked
-from scalesearch.machine import check_room
+from scalesearch.files import unpacked_size
+from scalesearch.machine import check_memory
 
 USUAL_CHANNELS = 1, 3, 4  # channel counts by which an array with channels last is recognised
 SIDE, CHANNELS = 32, 3  # CIFAR's
@@ -59,7 +59,7 @@ def npz_images(path: Path) -> np.ndarray:
 
 def _load_arrays(path: Path, origin: str, needed: set[str]) -> dict[str, np.ndarray]:
     try:
-        check_room(unpacked(path), origin)
+        check_memory(unpacked_size(path), origin)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except InputError:

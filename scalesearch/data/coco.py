@@ -10,9 +10,9 @@ from typing import Any
 from scalesearch.data.images import image_size
 from scalesearch.data.index import Index, split_from_name
 from scalesearch.data.labelled import Box, LabelledImage, build_box_index, path_exists
-from scalesearch.errors import InputError, numbered, shown
+from scalesearch.errors import InputError, format_count, format_value
 from scalesearch.plain_data import PlainDict, PlainMapping
-from scalesearch.typed_json import plain
+from scalesearch.typed_json import load_json
 
 ROBOFLOW = "_annotations.coco.json"
 MAX_PIXELS = 10**9  # pixels, of a side or an area
@@ -54,7 +54,7 @@ def read_coco(files: Sequence[Path], origin: str, folder: Path) -> Index:
         _add_images(images, absent, path, document, numbers, _place(origin, path), folder)
     if not images and absent:
         raise InputError(
-            f"lists {numbered(len(absent), 'image')}, none of which lies beside it (as {absent[0]})", origin
+            f"lists {format_count(len(absent), 'image')}, none of which lies beside it (as {absent[0]})", origin
         )
     return build_box_index(origin, images, list(numbers), absent=absent, files=files)
 
@@ -74,7 +74,7 @@ def _id_key(value: Any) -> tuple[int, str]:
 
 def _read_json(path: Path, place: str) -> PlainDict:
     try:
-        document = plain(path.read_text(encoding="utf-8-sig"))
+        document = load_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"is no JSON: {str(error).splitlines()[0][:100]}", place) from None
     if not isinstance(document, dict) or not all(isinstance(document.get(key), list) for key in REQUIRED_LISTS):
@@ -82,10 +82,12 @@ def _read_json(path: Path, place: str) -> PlainDict:
     for key in REQUIRED_LISTS:
         for i, entry in enumerate(document[key]):
             if not isinstance(entry, dict):
-                raise InputError(f"takes entries of keys and values, got {shown(entry)}", f"{place}: {key}[{i}]")
+                raise InputError(f"takes entries of keys and values, got {format_value(entry)}", f"{place}: {key}[{i}]")
             for name in ("id", "image_id", "category_id"):
                 if not isinstance(entry.get(name, 0), int | str):
-                    raise InputError(f"{name} is a number or a word, got {shown(entry[name])}", f"{place}: {key}[{i}]")
+                    raise InputError(
+                        f"{name} is a number or a word, got {format_value(entry[name])}", f"{place}: {key}[{i}]"
+                    )
     return document
 
 
@@ -105,11 +107,12 @@ def _add_images(
     for i, annotation in enumerate(document["annotations"]):
         if annotation.get("image_id") not in image_ids:
             raise InputError(
-                f"image_id {shown(annotation.get('image_id'))} is of none of the images", f"{place}: annotations[{i}]"
+                f"image_id {format_value(annotation.get('image_id'))} is of none of the images",
+                f"{place}: annotations[{i}]",
             )
         if class_of.get(annotation.get("category_id")) is None:
             raise InputError(
-                f"category_id {shown(annotation.get('category_id'))} is of none of the categories "
+                f"category_id {format_value(annotation.get('category_id'))} is of none of the categories "
                 f"({', '.join(str(c) for c in list(class_of)[:12])})",
                 f"{place}: annotations[{i}]",
             )
@@ -117,7 +120,7 @@ def _add_images(
     for i, image in enumerate(document["images"]):
         name = image.get("file_name")
         if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise InputError(f"file_name is a file beside this one, got {shown(name)}", f"{place}: images[{i}]")
+            raise InputError(f"file_name is a file beside this one, got {format_value(name)}", f"{place}: images[{i}]")
         file = _find_image(path, name)
         if file is None:
             absent.append(name)
@@ -152,7 +155,7 @@ def _parse_box(annotation: PlainMapping, class_: int, sides: tuple[int, int], pl
         and len(box) == 4
         and all(isinstance(v, (int, float)) and abs(v) < MAX_PIXELS for v in box)
     ):
-        raise InputError(f"bbox is x, y, width and height in pixels, got {shown(box)}", place)
+        raise InputError(f"bbox is x, y, width and height in pixels, got {format_value(box)}", place)
     (x, y, width, height), (image_width, image_height) = box, sides
     area = annotation.get("area")
     return Box(

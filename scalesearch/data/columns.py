@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 
 from scalesearch.data.images import SUFFIXES, File
 from scalesearch.data.index import SPLITS, Files, Index, build_index, size_and_mtime, split_from_name, stamp_of
-from scalesearch.errors import InputError, unknown
-from scalesearch.files import whole
+from scalesearch.errors import InputError, unknown_message
+from scalesearch.files import atomic_write
 from scalesearch.plain_data import PlainDict
-from scalesearch.typed_json import plain
+from scalesearch.typed_json import load_json
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
 # Usual names of the columns, compared without case, spaces, hyphens and underscores.
@@ -130,7 +130,7 @@ class _TableFile:
         """Returns the name of the requested column, or of the one that has a usual name."""
         by_name = {_normalise_name(name): name for name in reversed(self.schema.names)}
         if requested is not None and requested not in self.schema.names and _normalise_name(requested) not in by_name:
-            raise InputError(unknown("column", requested, self.schema.names), f"{self.place}: {what}")
+            raise InputError(unknown_message("column", requested, self.schema.names), f"{self.place}: {what}")
         if requested in self.schema.names:
             column: str | None = requested
         else:
@@ -174,7 +174,7 @@ class _TableFile:
             splits = [split_from_name(str(cell)) if cell else None for cell in split_cells]
             for cell, value in zip(split_cells, splits):
                 if cell and not value:
-                    raise InputError(unknown("split", cell, SPLITS), f"{self.place}: {split}")
+                    raise InputError(unknown_message("split", cell, SPLITS), f"{self.place}: {split}")
         image_names: list[Any] = [None] * len(labels)
         if has_path:
             image_names = table[self.image].combine_chunks().field("path").to_pylist()
@@ -251,7 +251,7 @@ def _image_paths(part: _TableFile) -> list[Path]:
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """Returns the class names that a Hub parquet file's metadata gives for a column of numbers, or None."""
     try:
-        features = plain((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        features = load_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[label]["names"]
     except (KeyError, TypeError, ValueError):
         return None
@@ -287,7 +287,7 @@ class ParquetImages:
 
 def write_parquet(path: Path, columns: dict[str, list[Any]]) -> None:
     """Writes columns of equal length to a parquet file, whole or not at all."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
 

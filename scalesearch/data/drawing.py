@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from scalesearch.data.images import File, open_image, upright_8bit, webp_uri
-from scalesearch.files import whole
+from scalesearch.files import atomic_write
 
 HUE_STEP = 0.618034  # step in hue, as a share of the full circle, from one class to the next
 
@@ -47,7 +47,7 @@ def save_drawing(file: File, marks: Sequence[Mark], path: Path) -> None:
     Raises `ValueError` for a file that is no image.
     """
     canvas = _load_and_draw(file, marks)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         canvas.save(temporary, Image.registered_extensions().get(path.suffix.lower(), "JPEG"), quality=92)
 
 

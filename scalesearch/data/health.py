@@ -16,7 +16,7 @@ from scalesearch.data.duplicates import Pair
 from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan
 from scalesearch.data.splits import count_by_class
-from scalesearch.errors import InputError, numbered
+from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.typed_json import Natural
 
@@ -195,7 +195,7 @@ class Health:
             ),
             (
                 self.unreadable,
-                f"{len(self.unreadable)} of {numbered(self.files, 'file')} cannot be read and are "
+                f"{len(self.unreadable)} of {format_count(self.files, 'file')} cannot be read and are "
                 f"left out: {some([f'{n} ({self.reasons.get(n)})' for n in self.unreadable])}",
             ),
             (
@@ -358,7 +358,7 @@ def check_health(health: Health, unreadable: float) -> None:
     if len(broken) > unreadable * health.files:
         listing = ", ".join(f"{name} ({health.reasons[name]})" for name in broken[:10])
         raise InputError(
-            f"{len(broken)} of {numbered(health.files, 'file')} cannot be read, over {unreadable:.1%} of "
+            f"{len(broken)} of {format_count(health.files, 'file')} cannot be read, over {unreadable:.1%} of "
             f"them: {listing}; mend or remove them, or allow more by `data: {{unreadable: …}}`",
             health.name,
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from scalesearch.data.boxes import Truth
 from scalesearch.data.index import Files, Index, size_and_mtime, stamp_of
-from scalesearch.errors import InputError, numbered
+from scalesearch.errors import InputError, format_count
 
 SLACK = 1.5  # pixels that a box may reach beyond its image without a warning, as rounded, 1-based corners do
 SHARE_SLACK = 2e-3  # the same as a share of the side, where the image's size is not annotated
@@ -93,7 +93,7 @@ def build_box_index(
         raise InputError("has no images in it", origin)
     truth = _clean_boxes(images, tuple(absent))
     if not len(truth.image):
-        raise InputError(f"has no box in any of its {numbered(len(images), 'image')}", origin)
+        raise InputError(f"has no box in any of its {format_count(len(images), 'image')}", origin)
     class_counts = Counter(truth.class_.tolist())
     rarest: dict[int, int] = {}
     for image, class_ in zip(truth.image.tolist(), truth.class_.tolist()):

@@ -16,7 +16,7 @@ from scalesearch.data.images import Sides, center_crop, letterbox_image
 from scalesearch.data.index import Index
 from scalesearch.data.scan import Scan, map_images
 from scalesearch.errors import WorkFailed
-from scalesearch.files import cache_folder, file_lock, whole
+from scalesearch.files import atomic_write, cache_folder, file_lock
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _write_store(index: Index, scan: Scan, path: Path, shape: tuple[int, int, in
     if needed > free:
         raise WorkFailed(no_room)
     rows = np.flatnonzero(scan.readable).tolist()
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
             if hasattr(os, "posix_fallocate"):  # writing to an unallocated page of a full disk would kill the process

@@ -14,9 +14,9 @@ import numpy as np
 
 from scalesearch.data.images import THUMBNAIL, File, ImageFacts, examine_image
 from scalesearch.data.index import Index
-from scalesearch.files import cache_folder, whole
+from scalesearch.files import atomic_write, cache_folder
 from scalesearch.machine import cores
-from scalesearch.watched import watched
+from scalesearch.progress import with_progress
 
 FORMAT = 2  # version of the cached scans; images are scanned again where it differs
 NO_FACTS = ImageFacts(0, 0, "", False, False, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of an unreadable image
@@ -99,7 +99,7 @@ def scan(index: Index) -> Scan:
     result = _scan_images(index)
     if result.incomplete:  # a missing file may be there the next time
         return result
-    with whole(path) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **{key: np.array(value) for key, value in vars(result).items()})  # type: ignore[arg-type]
     return result
 
@@ -126,7 +126,7 @@ def map_images(index: Index, rows: Sequence[int], work: Callable[[File], T], wha
             return error
 
     with ThreadPoolExecutor(cores()) as pool:
-        for chunk in _chunks(watched(index.store.read(rows), what, len(rows))):
+        for chunk in _chunks(with_progress(index.store.read(rows), what, len(rows))):
             yield from pool.map(safe, chunk)
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.data.digits import load_digits
 from scalesearch.data.facts import Source, Split
-from scalesearch.errors import InputError, inside, unknown
+from scalesearch.errors import InputError, errors_at, unknown_message
 from scalesearch.files import cache_folder
 from scalesearch.plain_data import PlainMapping
-from scalesearch.signature import section
+from scalesearch.signature import parse_section
 
 if TYPE_CHECKING:
     from scalesearch.data.dataset import DataSet
@@ -80,7 +80,7 @@ def source(data: str | PlainMapping, size: int | tuple[int, int] | None = None) 
     """
     if entry := registered_source(data):
         return entry
-    with inside("data"):
+    with errors_at("data"):
         dataset = data_set(data)
         dataset.check()
         return dataset.source(size or dataset.scan.shorter_side)
@@ -105,7 +105,7 @@ def data_set(data: str | PlainMapping) -> DataSet:
     """Opens a data set of image files. Raises `InputError` with the nearest name where there is none."""
     from scalesearch.data.dataset import DataConfig, open_data
 
-    config = section(DataConfig, {"source": data} if isinstance(data, str) else data, "")
+    config = parse_section(DataConfig, {"source": data} if isinstance(data, str) else data, "")
     if config.source in HUB_SOURCES:
         try:
             return open_data(replace(config, source=_find_named(config.source)))
@@ -117,7 +117,7 @@ def data_set(data: str | PlainMapping) -> DataSet:
             ) from None
     if not config.source.startswith(HUB) and not Path(config.source).expanduser().exists():
         names = [*SOURCES, *HUB_SOURCES, *_entry_points()]
-        raise InputError(unknown("data set", config.source, [*names, "a path", "hf:OWNER/NAME"]), "")
+        raise InputError(unknown_message("data set", config.source, [*names, "a path", "hf:OWNER/NAME"]), "")
     return open_data(config)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from scalesearch.data.images import MAX_PIXELS
 from scalesearch.errors import InputError
-from scalesearch.files import whole
+from scalesearch.files import atomic_write
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".ogv")
@@ -128,7 +128,7 @@ def video_writer(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray], 
     MP4: H.264 where PyAV has an encoder, else MPEG-4.
     """
     av = _import_av()
-    with whole(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+    with atomic_write(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         stream = container.add_stream(codec, rate=rate.limit_denominator(1 << 15))
         stream.pix_fmt = "yuv420p"

@@ -12,7 +12,7 @@ from scalesearch import yamlfile
 from scalesearch.data.images import SUFFIXES
 from scalesearch.data.index import Index, split_from_name
 from scalesearch.data.labelled import Box, LabelledImage, build_box_index, path_exists
-from scalesearch.errors import InputError, numbered, shown
+from scalesearch.errors import InputError, format_count, format_value
 
 MAX_SHARE = 2.0  # larger values are taken for pixels, not for shares of an image's side
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
@@ -44,14 +44,14 @@ def read_data_yaml(path: Path, origin: str) -> Index:
     invalid labels.
     """
     document = yamlfile.read(path)
-    with document.located():
+    with document.errors_located():
         classes = _parse_names(document.data.get("names"), document.data.get("nc"))
     home = _normalise(path.parent)
     roots = [home]
-    with document.located():
+    with document.errors_located():
         if (root := document.data.get("path")) not in (None, "", "."):
             if not isinstance(root, str):
-                raise InputError(f"is a folder, got {shown(root)}", "path")
+                raise InputError(f"is a folder, got {format_value(root)}", "path")
             declared_root = _normalise(home / root)
             roots = (
                 [declared_root, home] if declared_root.is_relative_to(home) and path_exists(declared_root) else [home]
@@ -61,7 +61,7 @@ def read_data_yaml(path: Path, origin: str) -> Index:
     for split in SPLITS:
         value = document.data.get(split)
         for i, entry in enumerate(value if isinstance(value, list) else [] if value in (None, "") else [value]):
-            with document.located():
+            with document.errors_located():
                 place = f"{split}[{i}]" if isinstance(value, list) else split
                 paths = list(_image_paths(_resolve_entry(entry, roots, place, document.data.get("path")), home, place))
             new = [image for image in paths if image not in seen]  # COCO128 lists the same images for train and val
@@ -117,7 +117,7 @@ def _parse_names(names: Any, count: Any) -> list[str]:
 def _resolve_entry(entry: Any, roots: Sequence[Path], place: str, root: Any) -> Path:
     """Returns the folder or list of files that an entry of the YAML names, inside the YAML's folder."""
     if not isinstance(entry, str):
-        raise InputError(f"is a folder of images or a text file that lists them, got {shown(entry)}", place)
+        raise InputError(f"is a folder of images or a text file that lists them, got {format_value(entry)}", place)
     home = roots[-1]
     candidates = [base / entry for base in roots]
     candidates += (
@@ -196,7 +196,7 @@ def _build_index(
     absent = [_relative_name(path, home) for path in other_labels if path not in name_files and path != names_source]
     if not boxes_of and images:
         raise InputError(
-            f"has no label file for any of its {numbered(len(images), 'image')}; that of "
+            f"has no label file for any of its {format_count(len(images), 'image')}; that of "
             f"{labelled_images[0].name} would be {_relative_name(_label_path(images[0][0]), home)}",
             origin,
         )
@@ -226,7 +226,7 @@ def _read_boxes(path: Path, place: str, classes: Sequence[str] | None) -> list[B
         try:
             class_, *values = map(float, words)
         except ValueError:
-            message = f"takes numbers: class, x, y, width, height; got {shown(line.strip()[:60])}"
+            message = f"takes numbers: class, x, y, width, height; got {format_value(line.strip()[:60])}"
             raise InputError(message, line_place) from None
         if not all(map(math.isfinite, (class_, *values))) or class_ != int(class_) or class_ < 0:
             raise InputError(f"begins with a class's number from 0, got {words[0]}", line_place)
@@ -234,12 +234,13 @@ def _read_boxes(path: Path, place: str, classes: Sequence[str] | None) -> list[B
             raise InputError(f"takes a class and 4 numbers (or a polygon's corners), got {len(values)}", line_place)
         if classes is not None and class_ >= len(classes):
             raise InputError(
-                f"class {int(class_)} is beyond the list of {numbered(len(classes), 'name')} (0 to {len(classes) - 1})",
+                f"class {int(class_)} is beyond the list of {format_count(len(classes), 'name')} "
+                f"(0 to {len(classes) - 1})",
                 line_place,
             )
         if max(map(abs, values)) > MAX_SHARE:
             raise InputError(
-                f"takes shares of the image's sides, from 0 to 1, and {shown(line.strip()[:60])} looks "
+                f"takes shares of the image's sides, from 0 to 1, and {format_value(line.strip()[:60])} looks "
                 "like pixels; divide x and width by the image's width, y and height by its height",
                 line_place,
             )

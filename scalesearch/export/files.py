@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.errors import InputError
-from scalesearch.files import save_tensors, whole
+from scalesearch.files import atomic_write, save_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ def _write_safetensors(model: Network, path: Path, opset: int) -> None:
 def _write_pt2(model: Network | Detector, path: Path, opset: int) -> None:
     import torch
 
-    with whole(path) as temporary, torch.no_grad():
+    with atomic_write(path) as temporary, torch.no_grad():
         program = torch.export.export(
             model.eval(), (_random_images(model, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
@@ -71,7 +71,7 @@ def _write_onnx(model: Network | Detector, path: Path, opset: int) -> None:
         raise InputError(f"takes {OPSETS[0]} to {OPSETS[-1]}, got {opset}", "--opset")
     from scalesearch.network import Detector
 
-    with whole(path) as temporary, _quiet():
+    with atomic_write(path) as temporary, _quiet():
         module = _with_all_boxes(model) if isinstance(model, Detector) else model.eval()
         program = torch.onnx.export(
             module,
@@ -179,7 +179,7 @@ def _library_writer(library: str) -> Callable[[Network, Path, int], None]:
             return
         import torch
 
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             torch.save(tensors, temporary)
 
     return write

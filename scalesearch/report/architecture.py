@@ -1,4 +1,4 @@
-"""An architecture as its paper's table, and drawn: stages down the page, what feeds what beside them."""
+"""An architecture as a table like those in papers, and as a drawing: stages down the page with their connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict
 
-SHOWN = (
+SHOWN_ARGUMENTS = (
     "kernel",
     "expand",
     "se_ratio",
@@ -35,27 +35,29 @@ SHOWN = (
 HUES = (212, 28, 142, 330, 265, 185, 50, 0, 95, 235)
 
 
-def described(spec: BlockSpec) -> str:
-    """`mbconv k5 e6`: the block and what it is told beside its width."""
+def describe_block(spec: BlockSpec) -> str:
+    """Returns a block as text: its kind and its arguments except the width, as `mbconv k5 e6`."""
     words = [
-        f"{'k' if name == 'kernel' else 'e' if name == 'expand' else name + ' '}{_plain(value)}"
+        f"{'k' if name == 'kernel' else 'e' if name == 'expand' else name + ' '}{_value_text(value)}"
         for name, value in spec.args
-        if name in SHOWN and value not in (None, False)
+        if name in SHOWN_ARGUMENTS and value not in (None, False)
     ]
     branches = spec.get("branches")
     return " ".join([spec.kind, *([f"{len(branches)} branches"] if branches else []), *words])
 
 
-def _plain(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, tuple):
         return "×".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def table(arch: Arch) -> list[PlainDict]:
-    """A row per stem block, stage and head: operator, input resolution, output channels, layers, stride, params, MACs.
+    """Returns a row per stem block, stage and head of an architecture.
 
-    `inputs` are the stages it takes its input from, where that is not the one before.
+    Returns:
+        Dictionaries with `stage`, `operator`, `resolution` of the input in pixels, output `channels`, `layers`,
+        `stride`, `inputs` (indices of the stages that feed it; empty if only the one before), `params` and `macs`.
     """
     graph = expand(arch)
     specs = [*arch.stem, *(stage.block for stage in arch.stages), arch.head, *(aux.block for aux in arch.auxiliary)]
@@ -67,7 +69,7 @@ def table(arch: Arch) -> list[PlainDict]:
     return [
         {
             "stage": row["name"],
-            "operator": described(spec),
+            "operator": describe_block(spec),
             "resolution": as_resolution(block.in_shape[-2:]),
             "channels": row["shape"][0],
             "layers": row["depth"],
@@ -81,13 +83,13 @@ def table(arch: Arch) -> list[PlainDict]:
 
 
 def _stride(block: Any, row: PlainDict) -> int | None:
-    """How much smaller the map becomes; nothing where it becomes a vector or grows."""
+    """Returns by how much the map shrinks; None where it becomes a vector or grows."""
     shape = row["shape"]
     return -(-block.in_shape[-1] // shape[-1]) if len(shape) == 3 and shape[-1] <= block.in_shape[-1] else None
 
 
 def write_drawing(arch: Arch, path: Path) -> None:
-    """The drawing as one HTML page that needs nothing else."""
+    """Writes the drawing of an architecture to `path`, as one HTML page without external files."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
@@ -98,7 +100,7 @@ def write_drawing(arch: Arch, path: Path) -> None:
     page = environment.get_template("architecture.html.j2").render(
         arch=arch,
         cost=cost(arch),
-        rows=list(_drawn(rows)),
+        rows=list(_drawing_rows(rows)),
         height=len(rows) * 34 + 20,
         arcs=list(_arcs(arch, rows)),
         layers=_layers(arch),
@@ -106,36 +108,36 @@ def write_drawing(arch: Arch, path: Path) -> None:
     save_text(page, path)
 
 
-def _drawn(rows: list[PlainDict]) -> Iterator[PlainDict]:
+def _drawing_rows(rows: list[PlainDict]) -> Iterator[PlainDict]:
     kinds = list(dict.fromkeys(row["operator"].split()[0] for row in rows))
-    most = {key: max(row[key] for row in rows) or 1 for key in ("params", "macs")}
+    largest = {key: max(row[key] for row in rows) or 1 for key in ("params", "macs")}
     for i, row in enumerate(rows):
         yield row | {
             "y": 10 + 34 * i,
             "hue": HUES[kinds.index(row["operator"].split()[0]) % len(HUES)],
             "wide": 36 + 12 * math.log2(max(1, row["channels"])),
-            "macs_bar": 105 * row["macs"] / most["macs"],
-            "params_bar": 130 * row["params"] / most["params"],
+            "macs_bar": 105 * row["macs"] / largest["macs"],
+            "params_bar": 130 * row["params"] / largest["params"],
         }
 
 
 def _arcs(arch: Arch, rows: list[PlainDict]) -> Iterator[dict[str, float]]:
-    """What feeds what, where it isn't the next row: from the middle of one row to the middle of another."""
-    at = {row["stage"]: 27 + 34 * i for i, row in enumerate(rows)}
+    """Yields the connections that skip rows, from the middle of one row to that of another, in pixels."""
+    middles = {row["stage"]: 27 + 34 * i for i, row in enumerate(rows)}
     ends = [f"stages.{i}" for i in range(len(arch.stages))] + ["head"]
     for end, sources in zip(ends, arch.sources):
         for j in sources:
-            if j >= 0 and at[f"stages.{j}"] + 34 != at[end]:
+            if j >= 0 and middles[f"stages.{j}"] + 34 != middles[end]:
                 yield {
-                    "start": at[f"stages.{j}"],
-                    "end": at[end],
-                    "bend": 10 + 2.2 * math.sqrt(at[end] - at[f"stages.{j}"]),
+                    "start": middles[f"stages.{j}"],
+                    "end": middles[end],
+                    "bend": 10 + 2.2 * math.sqrt(middles[end] - middles[f"stages.{j}"]),
                 }
 
 
 def _layers(arch: Arch) -> dict[str, list[PlainDict]]:
-    found: dict[str, list[PlainDict]] = {}
+    groups: dict[str, list[PlainDict]] = {}
     for row in by_layer(expand(arch)):
         parts = row["name"].split(".")
-        found.setdefault(parts[0] if parts[0] == "head" else ".".join(parts[:2]), []).append(row)
-    return found
+        groups.setdefault(parts[0] if parts[0] == "head" else ".".join(parts[:2]), []).append(row)
+    return groups

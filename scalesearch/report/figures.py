@@ -1,4 +1,4 @@
-"""Figures that no step has: scores over trials, results class by class. The only importer of plotly."""
+"""Figures that belong to no step: scores over trials, results class by class. The only module that imports plotly."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.statistics import front
 from scalesearch.study import COLOURS, Figure, Info, figure
 
-MOST_CURVES = 12  # classes whose precision is drawn
+MAX_CURVES = 12  # classes whose precision is drawn
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
 @cache
 def script() -> str:
-    """Returns plotly.js to stand in the page itself, compressed (gzip, base 85); `page.js` unpacks it."""
-    packed = base64.b85encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
-    return packed.replace("<", "\\")  # no text of base 85 has a backslash, and none may end a script
+    """Returns plotly.js compressed for the page (gzip, base 85); `page.js` unpacks it."""
+    encoded = base64.b85encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+    return encoded.replace("<", "\\")  # no text of base 85 has a backslash, and none may end a script
 
 
-def html(figure: Figure) -> str:
-    """Returns a place for a figure and its data, which `page.js` draws when plotly is unpacked.
+def figure_html(figure: Figure) -> str:
+    """Returns the HTML of a figure: an empty element and its data, which `page.js` draws.
 
-    Raises `ValueError` for what is no figure of plotly's.
+    Raises:
+        ValueError: If plotly refuses the figure.
     """
     checked = go.Figure(figure)
     data = checked.to_json().replace("<", "\\u003c")
@@ -40,8 +41,8 @@ def html(figure: Figure) -> str:
     )
 
 
-def over_trials(info: Info) -> Figure:
-    """Returns the score over the trials of every search, and the best so far."""
+def score_over_trials(info: Info) -> Figure:
+    """Returns the figure of the score over the trials of every search, with the best so far."""
     axis = info.axis
     traces: list[PlainDict] = []
     for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
@@ -75,7 +76,7 @@ def over_trials(info: Info) -> Figure:
 
 
 def _searches(info: Info) -> dict[str, list[PlainDict]]:
-    """Returns the trials of each search that were tried to the end, by its title; of a table by their seed."""
+    """Returns the fully trained trials of each search by its title; for a table, by seed."""
     searches: dict[str, list[PlainDict]] = defaultdict(list)
     for t in info.trials:
         name = info.searches.get(t["step"]) if info.data else f"seed {t['seed']}"
@@ -84,12 +85,12 @@ def _searches(info: Info) -> dict[str, list[PlainDict]]:
     return searches
 
 
-def against(info: Info, cost: str) -> Figure:
-    """Returns the score against a counted column, each search with its front."""
+def score_against(info: Info, cost: str) -> Figure:
+    """Returns the figure of the score over a counted column, each search with its front."""
     axis = info.axis
     traces: list[PlainDict] = []
     for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
-        best = front(trials, lambda t: t[cost], lambda t: axis.good(t[axis.val]))
+        best = front(trials, lambda t: t[cost], lambda t: axis.to_maximise(t[axis.val]))
         traces += [
             {
                 "type": "scatter",
@@ -113,9 +114,9 @@ def against(info: Info, cost: str) -> Figure:
 
 
 def confusion(info: Info) -> Figure:
-    """Returns which classes the largest member takes for which on the test split, as shares of each true class."""
+    """Returns the confusion matrix of the largest member on the test split, as shares of each true class."""
     largest = info.by_class[-1]
-    names = largest.classes if largest.found is None else (*largest.classes[: len(largest.confusion) - 1], "nothing")
+    names = largest.classes if largest.detector is None else (*largest.classes[: len(largest.confusion) - 1], "nothing")
     trace = {
         "type": "heatmap",
         "z": [[n / max(1, sum(row)) for n in row] for row in largest.confusion],
@@ -134,8 +135,15 @@ def confusion(info: Info) -> Figure:
 
 
 def class_curves(info: Info, curves: tuple[tuple[float, ...] | None, ...], x: str, y: str) -> Figure:
-    """Returns a curve for each class of the largest member, from 0 to 1 on both axes."""
-    drawn = [(name, curve) for name, curve in zip(info.by_class[-1].classes, curves) if curve][:MOST_CURVES]
+    """Returns a figure with a curve for each class of the largest member, both axes from 0 to 1.
+
+    Args:
+        info: The report's data.
+        curves: For each class its values at even steps from 0 to 1; None for none.
+        x: The title of the horizontal axis.
+        y: The title of the vertical axis.
+    """
+    named_curves = [(name, curve) for name, curve in zip(info.by_class[-1].classes, curves) if curve][:MAX_CURVES]
     traces = [
         {
             "type": "scatter",
@@ -145,7 +153,7 @@ def class_curves(info: Info, curves: tuple[tuple[float, ...] | None, ...], x: st
             "name": name,
             "hovertemplate": f"{x} %{{x:.0%}}, {y} %{{y:.0%}}",
         }
-        for name, curve in drawn
+        for name, curve in named_curves
     ]
     xaxis, yaxis = ({"title": title, "range": [0, 1.01], "tickformat": ".0%"} for title in (x, y))
     return figure(traces, 380, xaxis=xaxis, yaxis=yaxis)
@@ -153,15 +161,15 @@ def class_curves(info: Info, curves: tuple[tuple[float, ...] | None, ...], x: st
 
 def figures(info: Info) -> dict[str, str]:
     """Returns every figure that the run has data for, those of its steps included, as HTML by name."""
-    drawn: dict[str, Figure] = dict(info.figures)
+    by_name: dict[str, Figure] = dict(info.figures)
     if info.trials:
-        drawn["over_trials"] = over_trials(info)
+        by_name["over_trials"] = score_over_trials(info)
         if not info.data:
-            drawn |= {f"against {name}": against(info, name) for name in info.objectives}
+            by_name |= {f"against {name}": score_against(info, name) for name in info.objectives}
     if info.by_class and info.by_class[-1].confusion:
-        drawn["confusion"] = confusion(info)
-    if info.by_class and (detector := info.by_class[-1].found):
-        drawn["precision_recall"] = class_curves(info, detector.curves, "recall", "precision")
+        by_name["confusion"] = confusion(info)
+    if info.by_class and (detector := info.by_class[-1].detector):
+        by_name["precision_recall"] = class_curves(info, detector.curves, "recall", "precision")
         if any(detector.f1_curves):
-            drawn["f1_curves"] = class_curves(info, detector.f1_curves, "confidence", "F1")
-    return {name: html(figure) for name, figure in drawn.items()}
+            by_name["f1_curves"] = class_curves(info, detector.f1_curves, "confidence", "F1")
+    return {name: figure_html(figure) for name, figure in by_name.items()}

@@ -12,38 +12,38 @@ from scalesearch.data import DataSet, thumbnail_uri
 from scalesearch.plain_data import PlainDict
 
 HERE = Path(__file__).parent
-SHOWN = 24  # thumbnails of each kind
-PER_CLASS, CLASSES = 6, 40  # of a class's images, and classes that have them shown
+MAX_SHOWN = 24  # thumbnails of each kind
+PER_CLASS, CLASSES = 6, 40  # images shown of a class, and classes that have images shown
 
 
 def health_page(data: DataSet) -> str:
-    """The page. Reads the images that it shows, and no others."""
+    """Returns the HTML page on a data set's health; reads only the images that it shows."""
     health = data.health
     pairs = {"In two splits": health.leaks, "In two classes": health.conflicts, "Twice or nearly so": health.duplicates}
     singles = {"Turned by EXIF": health.turned, "Animated": health.animated}
-    some = {label: names[:PER_CLASS] for label, names in list(_by_class(data).items())[:CLASSES]}
-    wanted = [name for found in pairs.values() for pair in found[:SHOWN] for name in pair]
-    wanted += [name for found in (*singles.values(), *some.values()) for name in found[:SHOWN]]
+    examples = {label: names[:PER_CLASS] for label, names in list(_by_class(data).items())[:CLASSES]}
+    shown_names = [name for names_found in pairs.values() for pair in names_found[:MAX_SHOWN] for name in pair]
+    shown_names += [name for names_found in (*singles.values(), *examples.values()) for name in names_found[:MAX_SHOWN]]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["thousands"] = lambda v: f"{v:,}"
     return environment.from_string((HERE / "health.html.j2").read_text(encoding="utf-8")).render(
         health=health,
         pairs=pairs,
         singles=singles,
-        some=some,
-        shown=SHOWN,
-        thumbnails=_thumbnails(data, wanted),
+        some=examples,
+        shown=MAX_SHOWN,
+        thumbnails=_thumbnails(data, shown_names),
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         code=Markup((HERE / "scrolls.js").read_text(encoding="utf-8")),
     )
 
 
 def _by_class(data: DataSet) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {name: [] for name in data.index.classes}
+    names_by_class: dict[str, list[str]] = {name: [] for name in data.index.classes}
     for name, label, split in zip(data.index.names, data.index.labels, data.splits):
-        if split and label in found and len(found[label]) < PER_CLASS:
-            found[label].append(name)
-    return found
+        if split and label in names_by_class and len(names_by_class[label]) < PER_CLASS:
+            names_by_class[label].append(name)
+    return names_by_class
 
 
 def _thumbnails(data: DataSet, names: Iterable[str]) -> PlainDict:

@@ -1,4 +1,4 @@
-"""Info and figures → one HTML page that needs no network."""
+"""Renders the report's data and figures as one HTML page that works offline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from scalesearch.arch import format_resolution
-from scalesearch.errors import numbered
+from scalesearch.errors import format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.report import figures
 from scalesearch.study import Info
@@ -18,68 +18,70 @@ from scalesearch.yamlfile import dump
 
 HERE = Path(__file__).parent
 DASH = "–"
-TRIALS_PLACE = 100  # on the page, of the scores over trials and class by class, among the steps' pieces
-NO_EFFECT = (None, "", "none", 0)  # values that switch a part of a recipe off
+TRIALS_PLACE = 100  # the `order` of the scores over trials and the results class by class among the steps' pieces
+NO_EFFECT = (None, "", "none", 0)  # values that turn a part of a recipe off
 
 
 def page(info: Info) -> str:
-    """Returns the report's HTML, with the pieces of the study's steps."""
+    """Returns the report's HTML, including the pieces of the study's steps."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {
-        "score": info.axis.shown,
+        "score": info.axis.text,
         "percent": lambda v: DASH if v is None else f"{v:.2%}",
         "signed": lambda v: DASH if v is None else f"{v:+.2%}",
         "thousands": lambda v: f"{v:,}",
         "pixels": format_resolution,
-        "counted": numbered,
+        "counted": format_count,
         "plain": lambda v: DASH if v is None else f"{v:g}",
         "whole": lambda v: DASH if v is None else f"{v:.0%}",
-        "difference": info.axis.difference,
+        "difference": info.axis.difference_text,
     }
-    drawn = figures.figures(info)
-    shared = {"info": info, "found": info.found, "figures": drawn}
+    html_figures = figures.figures(info)
+    context = {"info": info, "found": info.conclusions, "figures": html_figures}
     pieces = [
-        (piece.order, Markup(environment.from_string(piece.template.read_text(encoding="utf-8")).render(shared)))
+        (piece.order, Markup(environment.from_string(piece.template.read_text(encoding="utf-8")).render(context)))
         for piece in info.fragments
     ]
     template = environment.from_string((HERE / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        shared,
+        context,
         pieces_before=[piece for order, piece in pieces if order < TRIALS_PLACE],
         pieces_after=[piece for order, piece in pieces if order >= TRIALS_PLACE],
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        against={name.removeprefix("against "): drawn[name] for name in drawn if name.startswith("against ")},
+        against={
+            name.removeprefix("against "): html_figures[name] for name in html_figures if name.startswith("against ")
+        },
         script=Markup(figures.script()),
         config=Markup(json.dumps(figures.CONFIG)),
         code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "scrolls.js"))),
         provenance=provenance(info) if info.data else [],
-        study=dump(_readable(info.document)),
+        study=dump(_without_profiles(info.document)),
     )
 
 
-def _readable(document: Any) -> Any:
-    """A study without the measurements of the device profiles in it."""
+def _without_profiles(document: Any) -> Any:
+    """Returns a study's document without the measurements of its device profiles."""
     if isinstance(document, dict):
         return {
             k: f"{v['device']} (a profile of {len(v['blocks']):,} blocks)"
             if k == "device" and isinstance(v, dict)
-            else _readable(v)
+            else _without_profiles(v)
             for k, v in document.items()
         }
     return document
 
 
 def _splits(data: PlainDict) -> str:
-    """Which numbers come from which images."""
+    """Returns a sentence that says which numbers come from which images."""
     images, origins = data["images"], (data["health"] or {}).get("splits", {})
-    told = {
-        split: numbered(images[split], "image") + (f" ({origins[split]})" if split in origins else "")
+    counts = {
+        split: format_count(images[split], "image") + (f" ({origins[split]})" if split in origins else "")
         for split in ("train", "val", "test")
     }
     return (
-        f"training sees {told['train']}; every score of a search, and which finalist is the base, is of "
-        f"{told['val']}; the test scores of the family and the hand-built networks, and the fronts, are of "
-        f"{told['test']}, which no search sees"
+        f"training sees {counts['train']}; every score of a search, and which finalist is the base, is of "
+        f"{counts['val']}; the test scores of the family and the hand-built networks, and the fronts, are of "
+        f"{counts['test']}, which no search sees"
     )
 
 
@@ -87,13 +89,13 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
     """Returns how the numbers were obtained, as pairs of a title and a text."""
     study, data, recipe = info.document, info.data or {}, info.recipe or {}
     rejected = sum(t["rejected"] for t in info.trials)
-    kept = (
+    storage = (
         f"; contents {data['digest']}, kept at {format_resolution(data['kept at'])} pixels"
         if data.get("digest")
         else ""
     )
     return [
-        ("data", f"{data['name']}: {data['origin']}; {numbered(data['classes'], 'class')}{kept}"),
+        ("data", f"{data['name']}: {data['origin']}; {format_count(data['classes'], 'class')}{storage}"),
         ("splits", _splits(data)),
         ("budget of the base", info.budget),
         (

@@ -1,4 +1,4 @@
-"""What a report says, as data: gathered from a study and its log, finished or not; drawn and printed elsewhere."""
+"""Gathers what a report says, as data, from a study and its log, finished or not."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from scalesearch.arch import expand, sides
 from scalesearch.counting import by_layer, by_stage
 from scalesearch.data import Health
 from scalesearch.plain_data import PlainDict
-from scalesearch.study import ByClass, Driver, Info, ScoreAxis, Study, beaten
+from scalesearch.study import ClassResults, Driver, Info, ScoreAxis, Study, compare_detectors
 from scalesearch.trials import Trial
 from scalesearch.versions import versions
 
 PACKAGES = ("scalesearch", "torch", "ray", "optuna", "fvcore", "plotly", "pandas", "numpy", "scikit-learn")
-ReadClasses = Callable[[str, list[str]], list[ByClass]]
+ReadClasses = Callable[[str, list[str]], list[ClassResults]]
 
 
 def environment() -> PlainDict:
@@ -37,16 +37,16 @@ def gather(
     health: PlainDict | None = None,
     read_classes: ReadClasses = lambda step, names: [],
 ) -> Info:
-    """Returns the report of a driver's study and log, as far as it has come.
+    """Returns the report's data from a driver's study and log, as far as the run has come.
 
     Args:
-        run: The study with its log.
-        seconds: How long the run has been at work.
-        health: What was found wrong with its images.
-        read_classes: Returns the results class by class of some networks of a step.
+        run: The driver, with its study and log.
+        seconds: Seconds that the run has been at work.
+        health: The health of the data set, as plain data.
+        read_classes: Returns, for a step and names of its networks, their results class by class.
     """
     study, trials = run.study, run.trials
-    found = {key: value for step in study.steps for key, value in step.conclusions(run).items()}
+    conclusions = {key: value for step in study.steps for key, value in step.conclusions(run).items()}
     network = next((arch for step in study.steps if (arch := step.drawn_network(run))), None)
     graph = expand(network) if network else None
     classes = {s.by_class: read_classes(s.name, s.class_results(run)) for s in study.steps if s.by_class}
@@ -59,8 +59,8 @@ def gather(
         axis=_axis(study),
         lead=next((lead for step in study.steps if (lead := step.headline(run))), ""),
         notes=[note for step in study.steps for note in step.notes(run)],
-        trials=[_flat(trial) for trial in trials],
-        found=found,
+        trials=[_trial_row(trial) for trial in trials],
+        conclusions=conclusions,
         layers=by_layer(graph) if graph else [],
         stages=by_stage(graph) if graph else [],
         environment=environment(),
@@ -76,7 +76,7 @@ def gather(
         objectives=study.objectives,
         by_class=members,
         finalists_by_class=classes.get("finalists", []),
-        beaten=beaten(members, classes.get("baselines", [])),
+        beaten=compare_detectors(members, classes.get("baselines", [])),
         data=_data(run, health),
         recipe=_recipe(run),
         fragments=tuple(sorted((f for step in study.steps for f in step.fragments), key=lambda f: f.order)),
@@ -118,23 +118,26 @@ def _recipe(run: Driver) -> PlainDict | None:
 
 
 def _tiny_boxes(run: Driver, health: PlainDict | None) -> str:
-    """Returns how many boxes are hardly visible at the study's resolution and at the family's largest: what resolution
-    is worth."""
+    """Returns a sentence that counts boxes with a side under 8 pixels, at the study's resolution and at the largest
+    member's.
+    """
     if not health or not health.get("boxes"):
         return ""
     counts = {int(side): count for side, count in health["boxes"]["tiny"].items()}
     members = [step.name for step in run.study.steps if step.by_class == "members"]
     largest = [max(sides(t.fidelity["resolution"])) for t in run.log if t.step in members]
 
-    def at(side: int) -> int:
+    def tiny_at(side: int) -> int:
         return cast(int, counts[min(counts, key=lambda other: abs(other - side))])
 
-    first = max(sides(run.study.trained.resolution))
-    sentence = f"{at(first):,} of {health['boxes']['count']:,} boxes have a side under 8 pixels at {first}"
-    return sentence + (f", {at(max(largest)):,} at the largest member's {max(largest)}." if largest else ".")
+    study_side = max(sides(run.study.trained.resolution))
+    sentence = (
+        f"{tiny_at(study_side):,} of {health['boxes']['count']:,} boxes have a side under 8 pixels at {study_side}"
+    )
+    return sentence + (f", {tiny_at(max(largest)):,} at the largest member's {max(largest)}." if largest else ".")
 
 
-def _flat(trial: Trial) -> PlainDict:
+def _trial_row(trial: Trial) -> PlainDict:
     """Returns a trial as one row of a table."""
     keys = ("step", "number", "name", "state", "reason", "network", "recipe", "candidate", "rung", "early", "rejected")
     row: PlainDict = {key: getattr(trial, key) for key in (*keys, "seconds")} | trial.cost | trial.fidelity
@@ -143,23 +146,24 @@ def _flat(trial: Trial) -> PlainDict:
 
 
 def faults(trials: list[Trial]) -> list[str]:
-    """Returns sentences about trials that are one in fact: of a search with the same network, or, differing on paper,
-    with the same history to the last digit."""
+    """Returns sentences about trials that duplicate each other: the same network trained twice in a search, or networks
+    or recipes that differ on paper and have identical histories.
+    """
     sentences = []
     seen: dict[tuple[object, ...], Trial] = {}
     for trial in trials:
         if not trial.done or not trial.history:
             continue
-        like = (trial.level, trial.fidelity.get("seed"))
-        same = seen.setdefault((*like, trial.step, trial.rung, trial.network, trial.recipe), trial)
-        if same is not trial:
-            sentences.append(f"{same.name} and {trial.name} are the same network ({trial.network}), trained twice.")
+        shared = (trial.level, trial.fidelity.get("seed"))
+        twin = seen.setdefault((*shared, trial.step, trial.rung, trial.network, trial.recipe), trial)
+        if twin is not trial:
+            sentences.append(f"{twin.name} and {trial.name} are the same network ({trial.network}), trained twice.")
             continue
-        same = seen.setdefault((*like, tuple(tuple(sorted(h.items())) for h in trial.history)), trial)
-        if same is not trial and (same.network, same.recipe) != (trial.network, trial.recipe):
+        twin = seen.setdefault((*shared, tuple(tuple(sorted(h.items())) for h in trial.history)), trial)
+        if twin is not trial and (twin.network, twin.recipe) != (trial.network, trial.recipe):
             sentences.append(
-                f"{same.name} and {trial.name} differ on paper (networks {same.network} and {trial.network}, recipes "
-                f"{same.recipe} and {trial.recipe}) and trained alike to the last digit: what differs between them "
+                f"{twin.name} and {trial.name} differ on paper (networks {twin.network} and {trial.network}, recipes "
+                f"{twin.recipe} and {trial.recipe}) and trained alike to the last digit: what differs between them "
                 f"took no effect."
             )
     return sentences

@@ -1,4 +1,4 @@
-"""A study that runs: its folder, its jobs through Ray or in this process, its progress, and what it leaves behind.
+"""Running a study: its folder, its jobs in Ray or in this process, its progress, and the files that it writes.
 
 In: a `Study`. Out: a folder with the log, the family and the report. The only importer of ray.
 """

@@ -1,4 +1,4 @@
-"""A run's folder as lines of text: Ray's jobs hand back what they print and nothing else.
+"""A run's folder as lines of text, because a Ray job hands back only what it prints.
 
 `python -m scalesearch.runs.archive FOLDER` prints them.
 """
@@ -16,16 +16,18 @@ from scalesearch.errors import WorkFailed
 from scalesearch.runs.mirror import local_copy
 
 BEGIN, END = "-----BEGIN RUN-----", "-----END RUN-----"
-NOT_PACKED = ("checkpoints", "weights", "run.lock", "stop")  # on the cluster: what only its trials need
-WIDTH = 30_000  # bytes a line
+EXCLUDED = ("checkpoints", "weights", "run.lock", "stop")  # only trials under way need them
+WIDTH = 30_000  # bytes of the archive in a line
 
 
 def pack(folder: Path) -> Iterable[str]:
-    """Yields the lines of a run's folder, without what only a run under way needs; none for a missing folder."""
+    """Yields the lines of a run's folder, without what only a run under way needs; for a missing folder
+    only the marks.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-            if path.name not in NOT_PACKED and not path.name.startswith("."):
+            if path.name not in EXCLUDED and not path.name.startswith("."):
                 archive.add(path, arcname=path.name)
     raw = buffer.getvalue()
     yield BEGIN
@@ -34,24 +36,27 @@ def pack(folder: Path) -> Iterable[str]:
     yield END
 
 
-def unpack(lines: Iterable[str], to: Path, message: str) -> None:
-    """Write what `pack` gave among other lines into a folder. Raises `WorkFailed(message)` where there is nothing.
+def unpack(lines: Iterable[str], folder: Path, message: str) -> None:
+    """Extracts into a folder the archive that `pack` has printed among other lines.
 
-    Nothing is written outside the folder, whatever the archive says: an entry that leads out of it is refused.
+    Nothing is written outside the folder: an entry that leads out of it is refused.
+
+    Raises:
+        WorkFailed: With `message` if there is no complete archive, and if it is refused.
     """
-    inside, raw, ended = False, b"", False
+    in_archive, raw, complete = False, b"", False
     for line in lines:
         if line == END:
-            ended = True
-        if inside and not ended:
+            complete = True
+        if in_archive and not complete:
             raw += base64.b64decode(line)
-        inside = inside or line == BEGIN
-    if not raw or not ended:
+        in_archive = in_archive or line == BEGIN
+    if not raw or not complete:
         raise WorkFailed(message)
-    to.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(fileobj=io.BytesIO(raw), mode="r:gz") as archive:
-            archive.extractall(to, filter="data")
+            archive.extractall(folder, filter="data")
     except tarfile.TarError as error:
         raise WorkFailed(f"what came back is refused: {error}") from None
 

@@ -1,4 +1,6 @@
-"""What a run leaves behind: the family's files, the tables, the report; written from the log, as often as one likes."""
+"""The files that a run writes from its log: the family's, the tables and the report. They can be
+written at any time.
+"""
 
 from __future__ import annotations
 
@@ -8,50 +10,55 @@ from functools import partial
 from pathlib import Path
 
 from scalesearch.arch import Arch, format_sides
-from scalesearch.errors import InputError, numbered
+from scalesearch.errors import InputError, format_count
 from scalesearch.export import to_python
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict
 from scalesearch.report import gather
 from scalesearch.runs.folder import trained_arch
-from scalesearch.runs.images import kept_health
+from scalesearch.runs.images import saved_health
 from scalesearch.runs.ledger import elapsed
 from scalesearch.space import arch_to_yaml
-from scalesearch.study import ComparedRow, Driver, Info, by_class, members
+from scalesearch.study import ComparedRow, Driver, Info, members, read_class_results
 from scalesearch.zoo import WEIGHTS
 
 
-def emit(driver: Driver, folder: Path) -> PlainDict:
-    """Writes `family/`, `trials.csv`, `summary.json` and `report.html` of a run that has ended; returns the summary.
+def write_artifacts(driver: Driver, folder: Path) -> PlainDict:
+    """Settles every step of a run that has ended, removes its checkpoints, and writes its files as
+    `write_report` does.
+
+    Returns:
+        The summary.
 
     Raises:
         WorkFailed: If a search found nothing.
     """
     for step in driver.study.steps:
-        step.settle(driver)
+        step.require_result(driver)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return write_report(driver, folder)
 
 
 def write_report(driver: Driver, folder: Path) -> PlainDict:
-    """Writes all that can be said of the log as it stands; returns the summary.
+    """Writes what the log has so far: `family/`, `trials.csv`, `summary.json` and `report.html`; returns the
+    summary.
 
     Raises:
-        InputError: For a search of a table without results, and for trials that the study can't have tried.
+        InputError: If a search of a table has no results yet, and for trials that the study can't have tried.
     """
     import pandas
 
     from scalesearch.report import page
 
     driver.check()
-    info = gather(driver, elapsed(folder).seconds, kept_health(folder), partial(by_class, folder))
-    if not info.data and not info.found["rows"]:
+    info = gather(driver, elapsed(folder).seconds, saved_health(folder), partial(read_class_results, folder))
+    if not info.data and not info.conclusions["rows"]:
         raise InputError("holds no results yet", str(folder))
     if driver.log.of("family"):
         for member in members(driver).values():
-            row = next((r for r in info.found["rows"] if r.name == member.arch.name), None)
+            row = next((r for r in info.conclusions["rows"] if r.name == member.arch.name), None)
             if row is not None:
-                _member(folder / "family" / member.arch.name, member.arch, row, info)
+                _write_member(folder / "family" / member.arch.name, member.arch, row, info)
     save_text(pandas.DataFrame(info.trials).to_csv(index=False), folder / "trials.csv")
     summary = info.summary()
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
@@ -59,7 +66,7 @@ def write_report(driver: Driver, folder: Path) -> PlainDict:
     return summary
 
 
-def _member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> None:
+def _write_member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arch = trained_arch(folder / WEIGHTS, arch)
     save_text(arch_to_yaml(arch), folder / "arch.yaml")
@@ -69,14 +76,14 @@ def _member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> None:
 
 def card(row: ComparedRow, info: Info) -> str:
     """Returns the model card of a family member."""
-    name, shown = info.axis.name, info.axis.shown
+    name, format_axis = info.axis.name, info.axis.text
     data, recipe = info.data or {}, info.recipe or {}
     scores = (
         "Training failed."
         if row.test is None
-        else (f"| test {name} | {shown(row.test)} |\n| validation {name} | {shown(row.val)} |")
+        else (f"| test {name} | {format_axis(row.test)} |\n| validation {name} | {format_axis(row.val)} |")
     )
-    best, seeds = info.found["scaling"], ", ".join(map(str, info.document.get("seeds", [0])))
+    best, seeds = info.conclusions["scaling"], ", ".join(map(str, info.document.get("seeds", [0])))
     scaling = f"α = {best.alpha}, β = {best.beta}, γ = {best.gamma}" if best else ""
     return f"""# {row.name}
 
@@ -90,7 +97,7 @@ def card(row: ComparedRow, info: Info) -> str:
 | activations (outputs of convolution and linear) | {row.acts:,} |
 {scores}
 
-Trained for {numbered(recipe["final"]["epochs"], "epoch")}, seeds {seeds}; the weights are the
+Trained for {format_count(recipe["final"]["epochs"], "epoch")}, seeds {seeds}; the weights are the
 first seed's. Their file says how images are prepared, and what classes are called.
 
 ```python

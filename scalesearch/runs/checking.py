@@ -1,4 +1,4 @@
-"""What is said of a study or a space before anything starts: the plan and the feasibility certificate."""
+"""What can be said of a study or a space before it starts: the plan and the feasibility certificate."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import SpaceTableProblem, TableProblem
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys, space_from_dict
-from scalesearch.study import Study, kind_of, load_study, study_fields
+from scalesearch.study import Study, load_study, study_fields, study_kind
 from scalesearch.yamlfile import read
 
 
-def certified(study: Study) -> Certificate | None:
+def certify_study(study: Study) -> Certificate | None:
     """Returns the certificate of a training study's budget in its space; None for a study of a table.
 
     Raises:
@@ -26,11 +26,13 @@ def certified(study: Study) -> Certificate | None:
 
 
 def plan(study: Study, certificate: Certificate | None) -> list[PlainDict]:
-    """Returns one row per step: what is tried, how often, for how long, under which bound of MACs."""
+    """Returns one row per step: what is tried, how often, for how many epochs, and the most MACs of a
+    network.
+    """
     if certificate is None:
         (step,) = study.steps
-        each = len(step.macs(study, 0.0)) // len(study.seeds)
-        return [{"step": f"seed {seed}", "what": step.what(study), "trials": each} for seed in study.seeds]
+        trials = len(step.macs(study, 0.0)) // len(study.seeds)
+        return [{"step": f"seed {seed}", "what": step.description(study), "trials": trials} for seed in study.seeds]
     base = min(study.budget.max_macs, certificate.largest)
     rows = []
     for step in study.steps:
@@ -39,7 +41,7 @@ def plan(study: Study, certificate: Certificate | None) -> list[PlainDict]:
             rows.append(
                 {
                     "step": step.name,
-                    "what": step.what(study),
+                    "what": step.description(study),
                     "trials": step.networks(study),
                     "epochs": study.recipe_of(step.name).epochs if step.trains else 0,
                     "most MACs": round(max(macs)),
@@ -49,14 +51,15 @@ def plan(study: Study, certificate: Certificate | None) -> list[PlainDict]:
 
 
 def check_file(path: Path, budget: Budget) -> PlainDict:
-    """Returns a row about a space or an architecture under `budget`, or about a study under its own.
+    """Returns a row about a space or an architecture under `budget`, or about a study under its own budget.
 
-    Raises `InputError` with file and line for the first fault.
+    Raises:
+        InputError: With file and line, for the first fault.
     """
     document = read(path)
     if _is_study(document.data):
         study = load_study(path)
-        certificate = certified(study)
+        certificate = certify_study(study)
         if certificate is not None:
             return _row(path, "study", study.adapted_space.name, certificate)
         assert isinstance(study.problem, TableProblem | SpaceTableProblem)
@@ -68,35 +71,35 @@ def check_file(path: Path, budget: Budget) -> PlainDict:
             "architectures": len(study.problem.table),
             **note,
         }
-    with document.located():
+    with document.errors_located():
         space = space_from_dict(document.data)
         return _row(path, "space" if space.decisions else "architecture", space.name, certify(space, budget))
 
 
 def _is_study(data: PlainDict) -> bool:
-    """Whether a file's keys are more a study's than a space's; one of them may be misspelt."""
-    of_spaces = {*fields_of(settings_keys), "stem", "stages", "head"}
-    of_studies = study_fields(kind_of(data)).keys()
-    return "table" in data or len((of_studies - of_spaces) & set(data)) > len((of_spaces - of_studies) & set(data))
+    """Returns whether a file's keys are more a study's than a space's; one of them may be misspelt."""
+    space_keys = {*fields_of(settings_keys), "stem", "stages", "head"}
+    study_keys = study_fields(study_kind(data)).keys()
+    return "table" in data or len((study_keys - space_keys) & set(data)) > len((space_keys - study_keys) & set(data))
 
 
-def _row(path: Path, kind: str, name: str, c: Certificate) -> PlainDict:
-    low, high = c.interval
+def _row(path: Path, kind: str, name: str, certificate: Certificate) -> PlainDict:
+    low, high = certificate.interval
     return {
         "file": str(path),
         "kind": kind,
         "name": name,
-        "architectures": c.to_dict()["size"],
-        "networks": c.networks,
-        "smallest MACs": c.smallest,
-        "median MACs": c.median,
-        "largest MACs": c.largest,
-        "share inside": _digits(c.inside),
-        "share low": _digits(low),
-        "share high": _digits(high),
-        "exact": c.exact,
+        "architectures": certificate.to_dict()["size"],
+        "networks": certificate.networks,
+        "smallest MACs": certificate.smallest,
+        "median MACs": certificate.median,
+        "largest MACs": certificate.largest,
+        "share inside": _round_share(certificate.inside),
+        "share low": _round_share(low),
+        "share high": _round_share(high),
+        "exact": certificate.exact,
     }
 
 
-def _digits(share: float) -> float:
+def _round_share(share: float) -> float:
     return float(f"{share:.6g}")

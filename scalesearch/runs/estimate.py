@@ -1,4 +1,4 @@
-"""What a study will take, estimated before it starts by the profile of a device."""
+"""An estimate, from the profile of a device, of the hours that a study will take."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from scalesearch.counting import cost
 from scalesearch.machine import cores
 from scalesearch.study import Study
 
-DRAWN = 8  # networks of the space, by which seconds for a MAC are estimated
-# A training step is a forward pass and about two more for the way back; what norms, optimiser and the changes of images
-# take beside, and how far a batch is from the profile's, differs from network to network.
-TIMES = (2.0, 4.5)
+SAMPLED_NETWORKS = 8  # networks drawn from the space, from which seconds per MAC are estimated
+# A training step costs a forward pass and about two more for the backward pass. What norms, the optimiser and
+# augmentation add, and how a batch differs from the profile's, varies between networks: hence a least and a most.
+FORWARD_PASSES = (2.0, 4.5)
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Hours from start to end on this machine (with a GPU, on one), and GPU hours: the least and the most."""
+    """Holds hours from start to end on one machine (with one GPU, if trials use any), and GPU hours: each
+    the least and the most.
+    """
 
     device: str
     hours: tuple[float, float]
@@ -32,11 +34,12 @@ class CostEstimate:
 
 
 def estimate(study: Study, base_macs: float) -> CostEstimate | None:
-    """Returns what all steps take at most; None for a study without a profile.
+    """Returns the hours that all steps take, if every planned trial is trained to its end; None for a study
+    without a profile.
 
     Args:
-        study: What is to be run.
-        base_macs: What the base network may count.
+        study: The study to be run.
+        base_macs: The most MACs that the base network may have.
     """
     from numpy import interp
 
@@ -44,24 +47,28 @@ def estimate(study: Study, base_macs: float) -> CostEstimate | None:
     if profile is None or study.training is None:
         return None
     rng = Random(0)
-    archs = [study.adapted_space.at(study.problem.draw(rng)) for _ in range(DRAWN)]
-    rivals = study.document.get("compare", ())
-    archs += [study.networks[name] for name in (rivals.get("networks", ()) if isinstance(rivals, dict) else rivals)]
+    archs = [study.adapted_space.at(study.problem.draw(rng)) for _ in range(SAMPLED_NETWORKS)]
+    baselines = study.document.get("compare", ())
+    archs += [
+        study.networks[name] for name in (baselines.get("networks", ()) if isinstance(baselines, dict) else baselines)
+    ]
     samples = sorted((cost(arch).macs, profile.predict(expand(arch)) / profile.batch) for arch in archs)
     images = study.training.data.sizes["train"] * study.training.recipe.data_share
     seconds = 0.0
     for step in study.steps:
         if step.trains:
-            each = interp(step.macs(study, base_macs), [macs for macs, _ in samples], [took for _, took in samples])
-            seconds += study.recipe_of(step.name).epochs * images * float(each.sum())
-    one = seconds / 3600
+            forward_seconds = interp(
+                step.macs(study, base_macs), [macs for macs, _ in samples], [latency for _, latency in samples]
+            )
+            seconds += study.recipe_of(step.name).epochs * images * float(forward_seconds.sum())
+    forward_hours = seconds / 3600
     resources = study.ray
-    abreast = (
+    at_once = (
         1 / resources.gpus_per_trial if resources.gpus_per_trial else max(1.0, cores() // resources.cpus_per_trial)
     )
-    whole: Any = tuple(one * times for times in TIMES)
+    hours: Any = tuple(forward_hours * passes for passes in FORWARD_PASSES)
     return CostEstimate(
         profile.device,
-        (whole[0] / abreast, whole[1] / abreast),
-        (whole[0] * resources.gpus_per_trial, whole[1] * resources.gpus_per_trial),
+        (hours[0] / at_once, hours[1] / at_once),
+        (hours[0] * resources.gpus_per_trial, hours[1] * resources.gpus_per_trial),
     )

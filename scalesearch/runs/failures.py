@@ -1,7 +1,7 @@
-"""What a process that dies while doing a job leaves for the one that waits for it: why it died, and where it was.
+"""Notes that a dying process leaves for the one that waits for it: why it died, and at which line.
 
-`python -m scalesearch.runs.failures ADDRESS FOLDER` brings such notes of a process into the store of a run that is kept
-elsewhere, once that process has died.
+`python -m scalesearch.runs.failures ADDRESS FOLDER` uploads such a note to the store of a run that is
+kept elsewhere, once the process that started it has died.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from scalesearch.trials import Job, Place
 
 TIMEOUT = "Timeout"  # how the note of the interpreter's watchdog begins
 FATAL = "Fatal Python error: "
-OURS = "runs/worker.py"  # in the stack of the thread that was doing the job
+WORKER_FILE = "runs/worker.py"  # in the stack of the thread that did the job
 PATIENCE = 20.0  # seconds that the note of a process elsewhere may take to arrive
 
 
 class FailureNote:
-    """The note that this process leaves if it dies from now on, in a file that is held open: at the end it is too late
-    to open one.
+    """The file in which this process writes why it died, if it dies from now on.
 
-    After so many `seconds` the interpreter's own watchdog ends the process, so that a hang in compiled code counts too.
+    It is open from the beginning, because a dying process can't open one. After `seconds`, if given, the
+    interpreter's own watchdog ends the process, so that a hang in compiled code counts as a failure too.
     """
 
     def __init__(self, path: Path, seconds: float | None):
@@ -38,7 +38,7 @@ class FailureNote:
         if seconds is not None:
             faulthandler.dump_traceback_later(seconds, exit=True, file=self.file)
 
-    def withdraw(self) -> None:
+    def remove(self) -> None:
         """Removes the note: the job has ended well."""
         faulthandler.cancel_dump_traceback_later()
         faulthandler.disable()
@@ -46,8 +46,8 @@ class FailureNote:
         self.path.unlink(missing_ok=True)
 
 
-class NoteCourier:
-    """A process that brings this one's note into the store of a run, once this one has died."""
+class NoteUploader:
+    """A process that outlives this one and uploads its failure note to the store of a run."""
 
     def __init__(self, address: str, folder: Path):
         self.folder = folder
@@ -62,26 +62,28 @@ class NoteCourier:
         )
 
     def watch(self, path: Path) -> None:
-        """Names the note of the job that has begun."""
+        """Says which note belongs to the job that has begun."""
         assert self._process.stdin is not None
         self._process.stdin.write(path.relative_to(self.folder).as_posix() + "\n")
         self._process.stdin.flush()
 
 
-def deliver(address: str, folder: Path, names: list[str]) -> None:
-    """Brings the note that was named last into the store, an empty one too, if its job has not ended well."""
+def upload_note(address: str, folder: Path, names: list[str]) -> None:
+    """Uploads the note that was named last, even an empty one, unless it was removed because its job ended
+    well.
+    """
     if names and (folder / names[-1]).exists():
-        Mirror(address, folder).up([names[-1]])
+        Mirror(address, folder).upload([names[-1]])
 
 
 def failure_reason(job: Job, place: Place) -> str:
-    """Returns why the process that did a job died, as far as it could tell; nothing if it could not.
+    """Returns in words why the process that did a job died; nothing if it left no note.
 
-    The note is removed. If the run is kept elsewhere, its note is waited for.
+    The note is removed. If the run is kept elsewhere, the note is waited for, 20 seconds at most.
     """
     path = place.failure_note(job.key)
     if place.store:
-        _fetch(Mirror(place.store, place.folder), path.relative_to(place.folder).as_posix())
+        _download(Mirror(place.store, place.folder), path.relative_to(place.folder).as_posix())
     try:
         note = path.read_text(errors="replace")
     except OSError:
@@ -94,22 +96,22 @@ def failure_reason(job: Job, place: Place) -> str:
     return ""
 
 
-def _fetch(mirror: Mirror, name: str) -> None:
+def _download(mirror: Mirror, name: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not mirror.has(name) and time.monotonic() < deadline:
         time.sleep(0.2)
     if mirror.has(name):
-        mirror.down([name])
+        mirror.download([name])
         mirror.remove(name)
 
 
 def _where(note: str) -> str:
     """Returns the innermost line of the thread that was doing the job."""
     threads = [part.splitlines() for part in note.split("\n\n")]
-    stack = next((lines for lines in threads if any(OURS in line for line in lines)), [])
+    stack = next((lines for lines in threads if any(WORKER_FILE in line for line in lines)), [])
     place = next((line.strip() for line in stack if line.strip().startswith("File")), "")
     return f", at {place}" if place else ""
 
 
 if __name__ == "__main__":
-    deliver(sys.argv[1], Path(sys.argv[2]), sys.stdin.read().splitlines())
+    upload_note(sys.argv[1], Path(sys.argv[2]), sys.stdin.read().splitlines())

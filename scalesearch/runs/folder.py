@@ -1,4 +1,4 @@
-"""A run's folder: one study's alone, and one process's at a time."""
+"""A run's folder, which belongs to one study, and to one process at a time."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from scalesearch.yamlfile import dump, read
 
 LOCK = "run.lock"
 # what a run writes before its first trial
-OURS = ("study.yaml", "training.yaml", LOCK, "splits.parquet", "data.json", "data.html")
+INITIAL_FILES = ("study.yaml", "training.yaml", LOCK, "splits.parquet", "data.json", "data.html")
 
 
 @contextmanager
-def claimed(folder: Path, document: PlainMapping, resume: bool, name: str = "study") -> Iterator[None]:
-    """Makes the folder this study's, and this process's alone, while the block runs.
+def claim_folder(folder: Path, document: PlainMapping, resume: bool, name: str = "study") -> Iterator[None]:
+    """Claims the folder for this study and this process while the block runs.
 
-    If the block raises an `InputError` and nothing was found yet, nothing is left behind.
+    If the block raises an `InputError` and there are no results yet, the folder is removed again.
 
     Args:
-        folder: The run's folder; it is made where it isn't there.
-        document: What is run: another one's folder is refused.
+        folder: The run's folder; it is made if it doesn't exist.
+        document: The document of what is run; the folder of another one is refused.
         resume: Whether a run of the same document may be there already.
         name: What is run: `study`, or `training` of one network.
 
     Raises:
-        InputError: If the folder holds another run, this one's without `resume`, or anything else, and if another
-            process is at work in it.
+        InputError: If the folder holds another run, the same run without `resume`, or anything else, and if
+            another process is at work in it.
     """
     file = folder / f"{name}.yaml"
-    if not file.exists() and folder.exists() and (not folder.is_dir() or not _only_ours(folder)):
+    if not file.exists() and folder.exists() and (not folder.is_dir() or not _only_initial_files(folder)):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
     check_run(folder)
     try:
@@ -50,34 +50,38 @@ def claimed(folder: Path, document: PlainMapping, resume: bool, name: str = "stu
         if fresh:
             save_text(dump(dict(document)), file)
         else:
-            _check(folder, read(file).data, document, resume, name)
+            _check_document(folder, read(file).data, document, resume, name)
         try:
             yield
         except InputError:
-            if fresh and _only_ours(folder):
+            if fresh and _only_initial_files(folder):
                 for path in list(folder.iterdir()):
                     path.unlink()
                 folder.rmdir()
             raise
 
 
-def damage(folder: Path, stamped: PlainMapping) -> str:
-    """Returns in words what has become of a file with this stamp; nothing if it is as it was."""
+def describe_damage(folder: Path, stamped: PlainMapping) -> str:
+    """Returns in words how a file differs from its stamp, a mapping with `file`, `bytes` and `sha256`;
+    nothing if it doesn't.
+    """
     path = folder / stamped["file"]
     if not path.resolve().is_relative_to(folder.resolve()):
         return f"{path} lies outside of the run's folder"
     if not path.is_file():
         return f"{path} is gone"
-    now = stamp(path)
-    if stamped.get("bytes", now["bytes"]) != now["bytes"]:
-        return f"{path} has {now['bytes']:,} bytes, and {stamped['bytes']:,} were written"
-    unchanged = stamped.get("sha256", now["sha256"]) == now["sha256"]
+    current = stamp(path)
+    if stamped.get("bytes", current["bytes"]) != current["bytes"]:
+        return f"{path} has {current['bytes']:,} bytes, and {stamped['bytes']:,} were written"
+    unchanged = stamped.get("sha256", current["sha256"]) == current["sha256"]
     return "" if unchanged else f"{path} holds something else than was written"
 
 
 def trained_arch(weights: Path, arch: Arch) -> Arch:
-    """Returns `arch` with the head that was trained, as its weights' file has it: anchors are fitted to the data.
-    Without such a file it is `arch` itself."""
+    """Returns `arch` with the head that was trained, as the weights' file has it: anchors are fitted to the data.
+
+    Without such a file it is `arch` itself.
+    """
     if not task_of(arch).fits_head or not weights.exists():
         return arch
     from scalesearch.weights import arch_from_metadata, file_metadata
@@ -87,8 +91,10 @@ def trained_arch(weights: Path, arch: Arch) -> Arch:
 
 
 def check_free(folder: Path) -> None:
-    """Raises `InputError` for a folder in which results can't be put: one that holds anything but an earlier copy of a
-    run, and one where a run is at work."""
+    """Raises `InputError` for a folder that can't take results.
+
+    That is one that holds anything but an earlier copy of a run, and one that a run of this machine works in.
+    """
     if folder.exists() and not (folder / "study.yaml").exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and holds something else; give another folder with --out")
     if (folder / LOCK).exists():
@@ -96,10 +102,13 @@ def check_free(folder: Path) -> None:
 
 
 def check_run(folder: Path) -> None:
-    """Raises `InputError` for a folder that is not to be worked in: if a link leads out of it or something in it is no
-    file, as may be in a stranger's, and if a version before 0.2 searched a table, with a log for each seed."""
+    """Raises `InputError` for a folder that is not safe to work in, or too old.
+
+    That is one in which a link leads out of it or something is no file, as may be in a stranger's, and one in
+    which a version before 0.2 searched a table, with a log for each seed.
+    """
     home = folder.resolve()
-    for path in map(Path, _within(folder)):
+    for path in map(Path, _walk(folder)):
         if path.is_symlink() and not path.resolve().is_relative_to(home):
             raise InputError("is a link that leads out of the run's folder; put there what it leads to", str(path))
         if path.is_fifo() or path.is_block_device() or path.is_char_device():
@@ -111,16 +120,16 @@ def check_run(folder: Path) -> None:
         )
 
 
-def _within(folder: Path) -> Iterator[str]:
-    for here, folders, files in os.walk(folder):
-        yield from (os.path.join(here, name) for name in (*folders, *files))
+def _walk(folder: Path) -> Iterator[str]:
+    for root, folders, files in os.walk(folder):
+        yield from (os.path.join(root, name) for name in (*folders, *files))
 
 
-def _only_ours(folder: Path) -> bool:
-    return all(p.name in OURS or p.name.startswith((".study.", ".training.")) for p in folder.iterdir())
+def _only_initial_files(folder: Path) -> bool:
+    return all(p.name in INITIAL_FILES or p.name.startswith((".study.", ".training.")) for p in folder.iterdir())
 
 
-def _check(folder: Path, existing: PlainMapping, document: PlainMapping, resume: bool, name: str) -> None:
+def _check_document(folder: Path, existing: PlainMapping, document: PlainMapping, resume: bool, name: str) -> None:
     if document_digest(existing) != document_digest(document):
         difference = document_difference(existing, document)
         raise InputError(f"{folder} holds another {name}'s run ({difference}); give another folder with --out")

@@ -1,4 +1,6 @@
-"""What a run keeps of its images: their splits, their facts and health, so that it can be gone on with and reported."""
+"""What a run saves about its images (splits, facts and health), so that it can be resumed and reported
+without them.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +20,23 @@ FILE = "data.json"
 
 
 class ImageFacts(TypedDict):
-    """What `data.json` of a run holds."""
+    """The content of a run's `data.json`."""
 
     facts: Facts
     health: Health
 
 
-def keep_data(source: Source, spec: PlainMapping | str, folder: Path) -> None:
-    """Writes `splits.parquet`, `data.json` and `data.html`, and decodes the images, before the first trial.
+def prepare_data(source: Source, spec: PlainMapping | str, folder: Path) -> None:
+    """Writes `splits.parquet`, `data.json` and `data.html` into a run's folder, and decodes the images.
 
     Args:
         source: The images.
-        spec: What the study's file says of its data.
+        spec: The `data` section of the study.
         folder: The run's folder.
 
-    Raises `InputError` where they have changed since the run began, `WorkFailed` where the disk has no room.
+    Raises:
+        InputError: If the images have changed since the run began.
+        WorkFailed: If the disk has no room.
     """
     if not source.digest:
         return
@@ -45,20 +49,24 @@ def keep_data(source: Source, spec: PlainMapping | str, folder: Path) -> None:
     source.load()
 
 
-def kept_source(folder: Path) -> Source | None:
-    """Returns the facts of a run's images, wherever these are now."""
+def saved_source(folder: Path) -> Source | None:
+    """Returns a source with the facts of a run's images, which need not be on this machine; None without
+    `data.json`.
+    """
     facts = _read(folder)
     return Source.from_facts(facts["facts"]) if facts else None
 
 
-def kept_health(folder: Path) -> PlainDict | None:
-    """Returns what was found wrong with a run's images."""
+def saved_health(folder: Path) -> PlainDict | None:
+    """Returns what is wrong with a run's images, as plain data; None without `data.json`."""
     facts = _read(folder)
     return facts["health"].to_dict() if facts else None
 
 
 def _read(folder: Path) -> ImageFacts | None:
-    """Returns None for a run whose images have no such file. Raises `InputError` if the file is not as it was left."""
+    """Returns the content of `data.json`, None if there is none. Raises `InputError` if the file was
+    changed.
+    """
     try:
         return from_json(ImageFacts, (folder / FILE).read_bytes())
     except FileNotFoundError:

@@ -1,4 +1,6 @@
-"""What the runs of a folder have taken together, kept on disk while they work: limits hold across kills and resumes."""
+"""The time that all runs of a folder have taken together, kept on disk, so that limits hold across
+kills and resumes.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,21 @@ from scalesearch.study import Resources
 from scalesearch.typed_json import Number, from_json
 
 FILE = "spent.json"
-LOOK = 1.0  # seconds between two looks at the limits
-SAVE = 10.0  # between two writings
+POLL_SECONDS = 1.0  # seconds between two checks of the limits
+SAVE_SECONDS = 10.0  # seconds between two writes of the file
 
 
 class Elapsed(NamedTuple):
-    """Seconds by the clock on the wall while a run was at work, and those times the GPUs that trials held."""
+    """Holds seconds of wall-clock time that runs were at work, and GPU seconds: those times the GPUs that
+    trials used.
+    """
 
     seconds: Number = 0.0
     gpu_seconds: Number = 0.0
 
 
 def elapsed(folder: Path) -> Elapsed:
-    """Returns what all runs of a folder have taken so far; nothing where none has begun."""
+    """Returns the time that all runs of a folder have taken so far; zeros if none has begun."""
     try:
         return from_json(Elapsed, (folder / FILE).read_bytes())
     except (OSError, InputError):
@@ -38,36 +42,36 @@ def elapsed(folder: Path) -> Elapsed:
 
 @contextmanager
 def limits_enforced(folder: Path, limits: Resources, stop: Stop, running: Callable[[], int]) -> Iterator[None]:
-    """Adds up and writes down what the block takes, and asks the run to end where a limit of the study is reached.
+    """Adds the time that the block takes to the folder's file, and asks the run to stop when a limit is reached.
 
     Args:
         folder: The run's folder.
         limits: The study's limits.
-        stop: Asked to end the run.
-        running: Returns how many trials are at work.
+        stop: Asks the run to stop.
+        running: Returns how many trials are running.
     """
     ended = threading.Event()
-    total, written, last = elapsed(folder), time.monotonic(), time.monotonic()
+    total, saved_at, updated_at = elapsed(folder), time.monotonic(), time.monotonic()
 
-    def look() -> None:
-        nonlocal total, written, last
+    def update() -> None:
+        nonlocal total, saved_at, updated_at
         now = time.monotonic()
-        passed, last = now - last, now
-        gpus = limits.gpus_per_trial * running()
-        total = Elapsed(total.seconds + passed, total.gpu_seconds + passed * gpus)
-        if now - written >= SAVE or ended.is_set():
-            written = now
-            with suppress(OSError):  # a full disk is told by whoever has something to lose
+        interval, updated_at = now - updated_at, now
+        gpus_in_use = limits.gpus_per_trial * running()
+        total = Elapsed(total.seconds + interval, total.gpu_seconds + interval * gpus_in_use)
+        if now - saved_at >= SAVE_SECONDS or ended.is_set():
+            saved_at = now
+            with suppress(OSError):  # a full disk is reported by whoever writes results
                 save_text(json.dumps({key: round(v, 3) for key, v in total._asdict().items()}), folder / FILE)
-        if reached := limits.reached(*total):
-            stop.ask(reached)
+        if limit := limits.reached(*total):
+            stop.request(limit)
         if stop:
             with suppress(OSError):
                 stop.announce()
 
     def watch() -> None:
-        while not ended.wait(LOOK):
-            look()
+        while not ended.wait(POLL_SECONDS):
+            update()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -76,4 +80,4 @@ def limits_enforced(folder: Path, limits: Resources, stop: Stop, running: Callab
     finally:
         ended.set()
         watcher.join()
-        look()
+        update()

@@ -1,8 +1,8 @@
-"""A run's folder in an object store or any other place that fsspec knows (`s3://bucket/run`). The only importer of
-fsspec.
+"""A run's folder in an object store or any other place that fsspec knows (`s3://bucket/run`). The only
+importer of fsspec.
 
-Every process works in a folder of its machine, takes from the store what a job needs, and brings there what it leaves:
-a trial before anybody acts on it, weights and checkpoints after every epoch.
+Every process works in a folder of its own machine, downloads what a job needs, and uploads what it
+writes: a trial before anybody acts on it, weights and checkpoints after every epoch.
 """
 
 from __future__ import annotations
@@ -19,26 +19,30 @@ from scalesearch.errors import InputError
 from scalesearch.files import cache_folder
 from scalesearch.plain_data import PlainDict
 from scalesearch.trials import Job, Place, Trial, TrialLog, trial_from
-from scalesearch.typed_json import plain
-from scalesearch.yamlfile import fault
+from scalesearch.typed_json import load_json
+from scalesearch.yamlfile import file_error
 
-LOCAL = ("run.lock", "stop")  # files that concern this machine alone
-LOOK = 5.0  # seconds between two looks at whether a run elsewhere is to stop
+LOCAL_FILES = ("run.lock", "stop")  # files that are never copied
+POLL_SECONDS = 5.0  # seconds between two checks of whether the run is to stop
 LOG, TRIALS = "trials.jsonl", "trials"
 
 
 def is_remote(out: str | Path | None) -> bool:
-    """Returns whether a run's place is an address of fsspec's and not a folder of this machine."""
+    """Returns whether a run's place is an address of fsspec and not a folder of this machine."""
     return "://" in str(out or "")
 
 
 def working_folder(url: str) -> Path:
-    """Returns the folder of this machine for the run at `url`."""
+    """Returns the folder of this machine, in its cache, for the run at `url`."""
     return cache_folder("runs") / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
 
 
 class Mirror:
-    """A folder of this machine and the store where it is kept. Raises `InputError` if there is no way to the store."""
+    """A folder of this machine and the store where it is kept.
+
+    Raises:
+        InputError: If the store cannot be reached.
+    """
 
     def __init__(self, url: str, folder: Path | None = None):
         import fsspec
@@ -55,12 +59,14 @@ class Mirror:
         self.folder = folder or working_folder(url)
         self._stamps: dict[str, tuple[int, int]] = {}  # of the files that are equal in both places
 
-    def all_down(self) -> None:
-        """Replaces the folder by what the store has; trials that came after its log are added to that."""
+    def download_all(self) -> None:
+        """Replaces the folder by what is in the store; trials that are newer than the log there are added to
+        the log.
+        """
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         names = [path.removeprefix(self.root).lstrip("/") for path in self.fs.find(self.root, refresh=True)]
-        self.down(name for name in names if name not in LOCAL and not name.startswith(f"{TRIALS}/"))
+        self.download(name for name in names if name not in LOCAL_FILES and not name.startswith(f"{TRIALS}/"))
         trials = [self._trial(name) for name in sorted(names) if name.startswith(f"{TRIALS}/")]
         if not trials:
             return
@@ -70,49 +76,53 @@ class Mirror:
                 log.append(trial)
 
     def _trial(self, name: str) -> tuple[PlainDict, Trial]:
-        """Returns a trial that was kept in a file of its own, and the subject of its log."""
+        """Returns a trial from a file of its own, and the subject of its log."""
         try:
-            payload = plain(self.fs.cat_file(f"{self.root}/{name}"))
+            payload = load_json(self.fs.cat_file(f"{self.root}/{name}"))
             return dict(payload["of"]), trial_from(json.dumps(payload["trial"]))
         except InputError as error:
             raise error.in_file(f"{self.root}/{name}") from None
         except (ValueError, TypeError, KeyError):
-            raise fault("is no trial", f"{self.root}/{name}") from None
+            raise file_error("is no trial", f"{self.root}/{name}") from None
 
-    def rest_down(self, folders: Iterable[str]) -> None:
-        """Takes those files of these folders from the store that are not here."""
+    def download_missing(self, folders: Iterable[str]) -> None:
+        """Downloads those files of these folders that are not on this machine."""
         for folder in folders:
             paths = self.fs.find(f"{self.root}/{folder}", refresh=True)
             names = [path.removeprefix(self.root).lstrip("/") for path in paths]
-            self.down(name for name in names if not (self.folder / name).exists())
+            self.download(name for name in names if not (self.folder / name).exists())
 
-    def down(self, names: Iterable[str]) -> None:
-        """Takes files from the store, as far as it has them."""
+    def download(self, names: Iterable[str]) -> None:
+        """Downloads files, as far as the store has them.
+
+        Raises:
+            InputError: If a name leads out of the folder.
+        """
         for name in names:
             path = self.folder / name
-            if self._outside(path):
+            if self._is_outside(path):
                 raise InputError(f"{self.root} holds {name!r}, which leads out of it", "--out")
             with suppress(FileNotFoundError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self.fs.get_file(f"{self.root}/{name}", str(path))
                 self._stamps[name] = _stamp(path)
 
-    def up(self, names: Iterable[str] | None = None) -> None:
-        """Brings files that have changed into the store; without names all of the folder."""
+    def upload(self, names: Iterable[str] | None = None) -> None:
+        """Uploads files that have changed since they were last equal; without names all files of the folder."""
         if names is None:
             names = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
         for name in names:
             path = self.folder / name
-            local = name in LOCAL or path.name.startswith(".") or not path.is_file()
-            if local or self._stamps.get(name) == _stamp(path):
+            skipped = name in LOCAL_FILES or path.name.startswith(".") or not path.is_file()
+            if skipped or self._stamps.get(name) == _stamp(path):
                 continue
             stamp = _stamp(path)
             self.fs.makedirs(f"{self.root}/{name}".rpartition("/")[0], exist_ok=True)
             self.fs.put_file(str(path), f"{self.root}/{name}")
             self._stamps[name] = stamp
 
-    def keep(self, trial: Trial, log: TrialLog) -> None:
-        """Brings a trial into the store by itself, so that no log has to be written whole for each."""
+    def upload_trial(self, trial: Trial, log: TrialLog) -> None:
+        """Uploads a trial as a file of its own, so that the log isn't written whole for each trial."""
         line = json.dumps({"of": log.subject, "trial": trial.to_dict()}, ensure_ascii=False)
         self.fs.makedirs(f"{self.root}/{TRIALS}", exist_ok=True)
         self.fs.pipe_file(f"{self.root}/{TRIALS}/{'-'.join(map(str, trial.key))}.json", line.encode())
@@ -123,16 +133,16 @@ class Mirror:
             self.fs.rm(f"{self.root}/{name}", recursive=True)
 
     def touch(self, name: str) -> None:
-        """Makes a file in the store that says all by being there."""
+        """Creates a file in the store whose presence is its message."""
         self.fs.makedirs(self.root, exist_ok=True)
         self.fs.pipe_file(f"{self.root}/{name}", b"1")
 
     def has(self, name: str) -> bool:
-        """Returns whether the store has a file, asked anew."""
+        """Returns whether the store has a file now; nothing cached is used."""
         self.fs.invalidate_cache()
         return bool(self.fs.exists(f"{self.root}/{name}"))
 
-    def _outside(self, path: Path) -> bool:
+    def _is_outside(self, path: Path) -> bool:
         return not path.resolve().is_relative_to(self.folder.resolve())
 
 
@@ -142,26 +152,28 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 class JobFiles:
-    """The files that a job in this process takes from the store before it begins, and brings there on the way."""
+    """Downloads the files that a job in this process needs, uploads those that it writes, and watches
+    whether the run is to stop.
+    """
 
     def __init__(self, url: str):
         self.mirror, self.stop = Mirror(url), threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._watch_for_stop, daemon=True).start()
 
-    def begin(self, job: Job, place: Place) -> None:
-        """Takes what a job starts from."""
+    def download_inputs(self, job: Job, place: Place) -> None:
+        """Downloads what a job starts from."""
         paths = place.unfinished_file(job.key), place.by_class(job.step, job.name, job.seed)
         unfinished, by_class = (path.relative_to(place.folder).as_posix() for path in paths)
         self.written = [name for name in (unfinished, job.weights, job.checkpoint, by_class) if name]
         needed = [*job.needed_files, "weights/init.safetensors", *([job.checkpoint] if job.checkpoint else [])]
-        self.mirror.down([*(name for name in needed if not (place.folder / name).exists()), unfinished])
+        self.mirror.download([*(name for name in needed if not (place.folder / name).exists()), unfinished])
 
-    def bring(self) -> None:
-        """Brings what the job has written so far into the store."""
-        self.mirror.up(self.written)
+    def upload_outputs(self) -> None:
+        """Uploads what the job has written so far."""
+        self.mirror.upload(self.written)
 
-    def _watch(self) -> None:
-        while not self.stop.wait(LOOK):
+    def _watch_for_stop(self) -> None:
+        while not self.stop.wait(POLL_SECONDS):
             with suppress(Exception):  # the store may be away for a while
                 if self.mirror.has("stop"):
                     (self.mirror.folder / "stop").touch()
@@ -169,12 +181,14 @@ class JobFiles:
 
 @contextmanager
 def local_copy(out: str | Path, write_back: bool = False) -> Iterator[Path]:
-    """Yields the folder of a run, or a copy on this machine if it is kept elsewhere; changes may be written back."""
+    """Yields the folder of a run, or a copy on this machine if it is kept elsewhere; `write_back` uploads
+    changes afterwards.
+    """
     if not is_remote(out):
         yield Path(out)
         return
     mirror = Mirror(str(out))
-    mirror.all_down()
+    mirror.download_all()
     yield mirror.folder
     if write_back:
-        mirror.up()
+        mirror.upload()

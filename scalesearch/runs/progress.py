@@ -1,4 +1,6 @@
-"""Progress of a run on stderr: a live line on a terminal, a line per trial elsewhere. A listener of its events."""
+"""A listener of a run's events that shows progress on stderr: a live line on a terminal, else a line
+per trial.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,15 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
-from scalesearch.errors import numbered
+from scalesearch.errors import format_count
 from scalesearch.study import Study
 from scalesearch.trials import Event, Job, Key, Trial, format_score
 
 
 class ProgressDisplay:
-    """Shows which step is under way, trials done, running and remaining, the best so far, and the time left."""
+    """Shows which step is running, how many trials are done, running and planned, the best score so far,
+    and the time left.
+    """
 
     def __init__(self, study: Study):
         self.study, self.started_at = study, time.monotonic()
@@ -23,7 +27,7 @@ class ProgressDisplay:
         self.percent = study.training is not None and study.training.task.percent
         self.running: set[Key] = set()
         self.done, self.resumed, self.work, self.resumed_work = 0, 0, 0.0, 0.0
-        self.begun: dict[str, set[Key]] = {step: set() for step in self.titles}
+        self.started_keys: dict[str, set[Key]] = {step: set() for step in self.titles}
         self.base_macs = study.budget.max_macs if study.budget.max_macs < inf else 0
         self.planned = {step.name: step.trials(study) for step in study.steps}
         self.epochs = (
@@ -54,7 +58,7 @@ class ProgressDisplay:
         self.bar.stop()
 
     def __call__(self, event: Event) -> None:
-        """Takes in an event of the run."""
+        """Updates the display by an event of the run."""
         if event.kind == "message":
             self.console.print(event.text, markup=False, soft_wrap=True)
         elif event.kind == "started" and event.job is not None:
@@ -64,16 +68,16 @@ class ProgressDisplay:
 
     def _start(self, job: Job) -> None:
         if self.resumed and not self.work and not self.running:
-            self.console.print(f"going on after {numbered(self.resumed, 'finished trial')}")
+            self.console.print(f"going on after {format_count(self.resumed, 'finished trial')}")
         self.running.add(job.key)
-        self.begun[job.step].add(job.key)
+        self.started_keys[job.step].add(job.key)
         self._show(job.step)
 
     def _finish(self, trial: Trial, resumed: bool) -> None:
         self.running.discard(trial.key)
-        self.begun[trial.step].add(trial.key)
+        self.started_keys[trial.step].add(trial.key)
         self.done += 1
-        self._note(trial)
+        self._record(trial)
         if resumed:
             self.resumed += 1
             self.resumed_work += self._work(trial)
@@ -91,9 +95,9 @@ class ProgressDisplay:
             self.console.print(line, markup=False, soft_wrap=True)
         self._show(trial.step)
 
-    def _note(self, trial: Trial) -> None:
+    def _record(self, trial: Trial) -> None:
         self.base_macs = self.base_macs or trial.cost.get("macs", 0)
-        if trial.step in self.epochs:  # of which `auto` has as many as were found enough
+        if trial.step in self.epochs:  # a step with `epochs: auto` has as many as a step before it has found enough
             self.epochs[trial.step] = trial.fidelity.get("of") or self.epochs[trial.step]
         score = trial.scores.get(self.study.evaluator.score.key)
         if score is None or trial.early:
@@ -112,14 +116,23 @@ class ProgressDisplay:
         )
 
     def _total(self) -> int:
-        """Returns trials in all; a step that ended before its time counts with what it had."""
-        begun = [len(keys) for keys in self.begun.values()]
-        reached = max((i for i, count in enumerate(begun) if count), default=0)
+        """Returns how many trials there are in all; a step that ended early counts with the trials that it
+        had.
+        """
+        started_counts = [len(keys) for keys in self.started_keys.values()]
+        reached = max((i for i, count in enumerate(started_counts) if count), default=0)
         planned = self.planned.values()
-        return sum(n if i < reached else max(count, n) for i, (n, count) in enumerate(zip(begun, planned, strict=True)))
+        return sum(
+            n if i < reached else max(count, n)
+            for i, (n, count) in enumerate(zip(started_counts, planned, strict=True))
+        )
 
     def _remaining(self) -> str:
-        """Returns a guess in words: small networks take time about as the root of their MACs, which weighs all work."""
+        """Returns in words an estimate of the time left.
+
+        The time of a training is taken to grow with its epochs and the square root of its network's MACs, as it
+        does for small networks.
+        """
         if self.work == 0:
             return ""
         seconds_per_work = (time.monotonic() - self.started_at) / self.work
@@ -128,10 +141,10 @@ class ProgressDisplay:
 
     def _planned_work(self) -> float:
         return sum(
-            self.epochs[step.name] * sqrt(m)
+            self.epochs[step.name] * sqrt(macs)
             for step in self.study.steps
             if step.name in self.epochs
-            for m in step.macs(self.study, self.base_macs)
+            for macs in step.macs(self.study, self.base_macs)
         )
 
     def _work(self, trial: Trial) -> float:

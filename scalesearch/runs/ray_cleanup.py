@@ -1,7 +1,7 @@
-"""Ends what a local Ray still has running when its driver is gone, and removes its folder.
+"""Ends the processes of a local Ray when its driver is gone, and removes its folder.
 
-A driver that is killed can do nothing more, and Ray's agents notice it after minutes. So a process of its own, which
-has nothing else to do, waits for the driver's end. It runs without this package, so that it starts at once.
+A driver that is killed can do nothing more, and Ray's agents notice it only after minutes. So a separate
+process waits for the driver's end. It runs without this package, so that it starts at once.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ PATIENCE = 5.0  # seconds from being asked to end to being killed
 
 
 @contextmanager
-def cleaned_up(folder: Path) -> Iterator[None]:
-    """Ends every process of Ray's that was started with `folder`, after the block, however that ends."""
+def cleanup_after(folder: Path) -> Iterator[None]:
+    """Ends every process of the Ray that was started with `folder` once the block is left, even if this
+    process is killed.
+    """
     command = [sys.executable, "-I", __file__, str(folder), str(os.getpid())]
     watcher = subprocess.Popen(
         command,
@@ -43,8 +45,10 @@ def cleaned_up(folder: Path) -> Iterator[None]:
 
 
 def ray_processes(folder: str, driver: int) -> list[psutil.Process]:
-    """Returns Ray's processes, but for the driver, with a folder among their arguments or with files open in it."""
-    found = []
+    """Returns Ray's processes, but for the driver, that name `folder` in their arguments or have files
+    open in it.
+    """
+    processes = []
     for process in psutil.process_iter():
         if process.pid not in (os.getpid(), driver):
             with suppress(psutil.Error):
@@ -53,12 +57,14 @@ def ray_processes(folder: str, driver: int) -> list[psutil.Process]:
                     continue
                 # some of Ray's processes write over their arguments
                 if folder in command or any(folder in file.path for file in process.open_files()):
-                    found.append(process)
-    return found
+                    processes.append(process)
+    return processes
 
 
-def end(folder: str, driver: int) -> None:
-    """Ends the processes of Ray's that belong to a folder, first asking, then by force, and removes the folder."""
+def end_processes(folder: str, driver: int) -> None:
+    """Ends the processes of the Ray that was started with `folder`, first by SIGTERM, then by SIGKILL, and
+    removes the folder.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + PATIENCE
         while (processes := ray_processes(folder, driver)) and time.monotonic() < deadline:
@@ -71,6 +77,6 @@ def end(folder: str, driver: int) -> None:
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it goes when its driver has gone
+        signal.signal(number, signal.SIG_IGN)  # it ends when its driver has ended
     sys.stdin.buffer.read()
-    end(sys.argv[1], int(sys.argv[2]))
+    end_processes(sys.argv[1], int(sys.argv[2]))

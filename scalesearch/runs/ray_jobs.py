@@ -1,6 +1,6 @@
-"""Studies as jobs on a Ray cluster, by Ray's own Job Submission: sent, followed, found again, stopped, brought home.
+"""Studies as jobs on a Ray cluster, by Ray's Job Submission: submitted, listed, followed, stopped and fetched.
 
-A second importer of ray beside `ray_tune.py`: the client of a dashboard, which starts no Ray here.
+The second importer of ray beside `ray_tune.py`: the client of a dashboard, which starts no Ray here.
 """
 
 from __future__ import annotations
@@ -22,17 +22,22 @@ from scalesearch.study import Study
 from scalesearch.yamlfile import dump
 
 PACKAGE = Path(__file__).parents[1]
-MARK = "scalesearch"  # of our jobs, in what Ray keeps about them
-LOOK = 1.0  # seconds between two looks at a job
-STARTING, NOBODY_YET = 60.0, "No available agent"  # how long a cluster may take to start, and what it says meanwhile
-STOPPING = 30  # seconds that a job has to save itself when it is stopped; Ray gives 3 unless told
-ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-HOME = "$HOME/scalesearch"  # on the head node, where runs lie unless told
+METADATA_KEY = "scalesearch"  # in the metadata that Ray keeps about our jobs
+POLL_SECONDS = 1.0  # seconds between two checks of a job
+START_TIMEOUT, NO_AGENT_YET = (
+    60.0,
+    "No available agent",
+)  # seconds that a cluster may take to start, and its error meanwhile
+STOP_TIMEOUT = 30  # seconds that a stopped job has to save itself; Ray's default is 3
+END_STATUSES = ("SUCCEEDED", "FAILED", "STOPPED")
+DEFAULT_FOLDER = "$HOME/scalesearch"  # on the head node, where runs are by default
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """A job of ours: its id, the study's name, the run's folder as the cluster sees it, and how far it is."""
+class SubmittedJob:
+    """Describes a submitted study: its job's id, the study's name, the run's folder on the cluster, its
+    status and its times.
+    """
 
     job: str
     study: str
@@ -43,22 +48,27 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """Those of one cluster, whose dashboard answers at `address`."""
+class ClusterJobs:
+    """The studies that were submitted to one cluster, whose dashboard answers at `address`."""
 
     address: str
     client: Any
 
     @staticmethod
-    def at(address: str) -> Jobs:
-        """Raises `InputError` where nobody answers. Ray's token authentication is its own: what the environment says
-        (`RAY_AUTH_MODE`, `RAY_AUTH_TOKEN`) is honoured."""
+    def connect(address: str) -> ClusterJobs:
+        """Returns the jobs of the cluster at `address`.
+
+        Ray's own token authentication is honoured: `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN` in the environment.
+
+        Raises:
+            InputError: If no dashboard answers there, or it wants a token.
+        """
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing ray sets it
         try:
-            return Jobs(address, JobSubmissionClient(address))
+            return ClusterJobs(address, JobSubmissionClient(address))
         except AuthenticationError:
             raise InputError(
                 f"the cluster at {address} wants its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
@@ -72,86 +82,102 @@ class Jobs:
             ) from None
 
     def submit(self, study: Study, out: str = "", blocks: Sequence[Path] = (), resume: bool = False) -> str:
-        """Send the study whole (its spaces and profiles are in it), files of a person's own `blocks`, and this package;
-        the job's id."""
+        """Submits a study and returns the job's id.
+
+        The study's document, which contains its spaces and profiles, is sent along with this package.
+
+        Args:
+            study: The study to be run.
+            out: The run's folder on the cluster; a new one below the home folder of the head node by default.
+            blocks: Python files with a user's own blocks.
+            resume: Whether a run in that folder is resumed.
+        """
         with process_folder("scalesearch-submit") as folder:
-            package, sent = folder / "package" / MARK, folder / "job"
+            package, job_folder = folder / "package" / METADATA_KEY, folder / "job"
             shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-            sent.mkdir()
-            save_text(dump(study.document), sent / "study.yaml")
+            job_folder.mkdir()
+            save_text(dump(study.document), job_folder / "study.yaml")
             for number, path in enumerate(blocks):
-                shutil.copy(path, sent / f"blocks{number}.py")
-            own = "".join(f" --blocks blocks{number}.py" for number in range(len(blocks)))
+                shutil.copy(path, job_folder / f"blocks{number}.py")
+            block_options = "".join(f" --blocks blocks{number}.py" for number in range(len(blocks)))
             shell_name = re.sub(r"[^A-Za-z0-9_.-]+", "-", study.name)  # a shell reads it
-            out = out or f"{HOME}/{shell_name}-{time.strftime('%Y%m%d-%H%M%S')}"
-            command = f'python -m scalesearch{own} run study.yaml --address auto --out "{out}"'
+            out = out or f"{DEFAULT_FOLDER}/{shell_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+            command = f'python -m scalesearch{block_options} run study.yaml --address auto --out "{out}"'
             environment = {
-                "working_dir": str(sent),
+                "working_dir": str(job_folder),
                 "py_modules": [str(package)],
-                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOPPING), "PYTHONUNBUFFERED": "1"},
+                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT), "PYTHONUNBUFFERED": "1"},
             }
             return self._send(
-                command + " --resume" * resume, environment, {MARK: "run", "study": study.name, "out": out}
+                command + " --resume" * resume, environment, {METADATA_KEY: "run", "study": study.name, "out": out}
             )
 
     def _send(self, command: str, environment: PlainDict, metadata: dict[str, str]) -> str:
-        """The job's id. A cluster that has only just started takes a while to have somebody who takes jobs."""
-        deadline = time.monotonic() + STARTING
+        """Returns the job's id; waits for a cluster that has only just started, whose agents take no jobs yet."""
+        deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
                 return cast(str, self.client.submit_job(entrypoint=command, runtime_env=environment, metadata=metadata))
             except RuntimeError as error:
-                if NOBODY_YET not in str(error) or time.monotonic() > deadline:
+                if NO_AGENT_YET not in str(error) or time.monotonic() > deadline:
                     raise
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
 
-    def all(self) -> list[Submitted]:
-        """Ours, the newest first."""
-        ours = [_submitted(info) for info in self.client.list_jobs() if MARK in (info.metadata or {})]
-        return sorted(ours, key=lambda job: job.started or 0.0, reverse=True)
+    def newest_first(self) -> list[SubmittedJob]:
+        """Returns the submitted studies, the newest first."""
+        jobs = [_submitted_job(info) for info in self.client.list_jobs() if METADATA_KEY in (info.metadata or {})]
+        return sorted(jobs, key=lambda job: job.started or 0.0, reverse=True)
 
-    def one(self, job: str) -> Submitted:
-        """Raises `InputError` for a job that is not ours, with those that are."""
-        ours = {one.job: one for one in self.all()}
-        if job not in ours:
-            names = ", ".join(ours) or "none yet"
+    def get(self, job: str) -> SubmittedJob:
+        """Returns a submitted study by its job's id.
+
+        Raises:
+            InputError: If there is none with this id; the message names those that there are.
+        """
+        jobs = {submitted.job: submitted for submitted in self.newest_first()}
+        if job not in jobs:
+            names = ", ".join(jobs) or "none yet"
             raise InputError(f"there is no such study at {self.address}; takes {names}", job)
-        return ours[job]
+        return jobs[job]
 
     def follow(self, job: str) -> Iterator[str]:
-        """What the job says, line by line, from its beginning to its end."""
+        """Yields what a job prints, line by line, from its beginning to its end."""
         printed = 0
         while True:
-            ended = str(self.client.get_job_status(job).value) in ENDED
+            ended = str(self.client.get_job_status(job).value) in END_STATUSES
             logs = self.client.get_job_logs(job)
             end = len(logs) if ended else logs.rfind("\n") + 1
             yield from logs[printed:end].splitlines()
             printed = max(printed, end)
             if ended:
                 return
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
 
     def stop(self, job: str) -> None:
-        """Ask the job to save itself and end, and wait until it has."""
+        """Asks a job to save itself and end, and waits until it has ended."""
         self.client.stop_job(job)
-        while self.one(job).status not in ENDED:
-            time.sleep(LOOK)
+        while self.get(job).status not in END_STATUSES:
+            time.sleep(POLL_SECONDS)
 
-    def fetch(self, job: str, to: Path) -> None:
-        """Bring the job's run folder home, as it is now. Raises `WorkFailed` where there is nothing to bring."""
-        submitted = self.one(job)
+    def fetch(self, job: str, folder: Path) -> None:
+        """Copies a job's run folder, as it is now, into a folder of this machine.
+
+        Raises:
+            WorkFailed: If there is nothing to copy.
+        """
+        submitted = self.get(job)
         environment = dict(self.client.get_job_info(job).runtime_env or {})
         command = f'python -m {archive.__name__} "{submitted.out}"'
-        courier = self._send(command, environment, {"carries": job})
-        lines = list(self.follow(courier))
-        self.client.delete_job(courier)
-        archive.unpack(lines, to, f"{job} has left nothing in {submitted.out} yet")
+        fetch_job = self._send(command, environment, {"carries": job})
+        lines = list(self.follow(fetch_job))
+        self.client.delete_job(fetch_job)
+        archive.unpack(lines, folder, f"{job} has left nothing in {submitted.out} yet")
 
 
-def _submitted(info: Any) -> Submitted:
+def _submitted_job(info: Any) -> SubmittedJob:
     started = info.start_time / 1000 if info.start_time else None
     ended = info.end_time / 1000 if info.end_time else time.time()
-    return Submitted(
+    return SubmittedJob(
         info.submission_id,
         info.metadata.get("study", ""),
         info.metadata.get("out", ""),
@@ -161,7 +187,7 @@ def _submitted(info: Any) -> Submitted:
     )
 
 
-def check_ended_well(job: Submitted) -> None:
+def check_ended_well(job: SubmittedJob) -> None:
     """Raises `WorkFailed` for a job that did not succeed."""
     if job.status != "SUCCEEDED":
         raise WorkFailed(f"{job.job} {job.status.lower()}; what it finished is in {job.out} on the cluster")

@@ -1,7 +1,7 @@
-"""Ray Tune tries what the driver hands out: one of the two importers of ray.
+"""Runs the jobs that the driver hands out by Ray Tune: one of the two importers of ray.
 
-One Tune run serves all steps of a study, so its actors (and the torch in them) are started once and reused from trial
-to trial.
+One Tune run serves all steps of a study, so that its actors, and the torch in them, are started once and
+reused from trial to trial.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from scalesearch.machine import cores
 from scalesearch.plain_data import PlainDict
 from scalesearch.runs.failures import failure_reason
 from scalesearch.runs.ledger import limits_enforced
-from scalesearch.runs.ray_cleanup import cleaned_up
+from scalesearch.runs.ray_cleanup import cleanup_after
 from scalesearch.runs.stopping import Stop
 from scalesearch.runs.worker import Worker
-from scalesearch.study import Driver, Study, seconds
+from scalesearch.study import Driver, Study, parse_seconds
 from scalesearch.trials import WAIT, Event, Job, Key, Outcome, Place, Wait
 
-QUIET = {
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials save themselves
+RAY_SETTINGS = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # our own lets trials save themselves
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -42,15 +42,18 @@ QUIET = {
     "RAY_ROTATION_BACKUP_COUNT": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as Ray does by itself where these would ask their owner
-RESOURCES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
-OF_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set where we are a job's process; Ray takes its files away when it leaves
-TRIES = 3  # of a job whose process is killed, or whose machine goes
+LOCAL_SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
+}  # as Ray does by itself on Windows and macOS, whose firewalls would ask
+TUNE_NAMES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
+# Set in the process of a Ray job; Ray removes the job's files when that process leaves
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+MAX_TRIES = 3  # of a job whose process is killed, or whose machine is lost
 OBJECT_STORE = 200 * 1024**2  # bytes; jobs and scores are small, images are loaded where they are used
 
 
 class _OutputWithoutRay(io.TextIOBase):
-    """Standard output without what Ray's own threads print there about dead workers, which no option turns off."""
+    """Standard output without what Ray's own threads print about dead workers, which no option turns off."""
 
     def __init__(self, stream: TextIO):
         self.stream = stream
@@ -75,10 +78,10 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
     Raises:
         InputError: If the cluster doesn't answer, or no node of it has what a trial takes.
     """
-    os.environ |= QUIET if address not in (None, "local") else {**QUIET, **ON_LOOPBACK}
+    os.environ |= RAY_SETTINGS if address not in (None, "local") else {**RAY_SETTINGS, **LOCAL_SETTINGS}
     import ray
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing ray sets it; we tell of trials that fail
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing ray sets it; failed trials are reported by us
     if ray.is_initialized():
         yield
         return
@@ -88,7 +91,7 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
         local: PlainDict = {}
         if address in (None, "local"):
             folder = stack.enter_context(process_folder("scalesearch-ray"))
-            stack.enter_context(cleaned_up(folder))
+            stack.enter_context(cleanup_after(folder))
             local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE, "_temp_dir": str(folder)}
         try:
             ray.init(
@@ -101,8 +104,8 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
         except (ValueError, ConnectionError) as error:
             reason = str(error).strip().splitlines()[0]
             raise _no_cluster(address, reason) from None
-        if OF_A_JOB in os.environ:
-            os.chdir("/")  # a second node on the same machine lays the folder that we began in down anew
+        if JOB_VARIABLE in os.environ:
+            os.chdir("/")  # a second node on the same machine would create the current folder anew
         else:
             stack.callback(ray.shutdown)
         _check_enough(study, [node["Resources"] for node in ray.nodes() if node["Alive"]])
@@ -114,7 +117,7 @@ def _no_cluster(address: str | None, reason: object) -> InputError:
 
 
 def _check_reachable(address: str | None) -> None:
-    """Raises `InputError` at once where Ray itself would wait for minutes, since nobody answers."""
+    """Raises `InputError` at once if nobody answers, where Ray itself would wait for minutes."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if not colon:
         return
@@ -124,7 +127,7 @@ def _check_reachable(address: str | None) -> None:
         raise _no_cluster(address, error) from None
 
 
-PLACES = {"CPU": "cpus_per_trial", "GPU": "gpus_per_trial"}  # of Ray's names, in a study
+STUDY_KEYS = {"CPU": "cpus_per_trial", "GPU": "gpus_per_trial"}  # the keys of a study for Ray's names
 
 
 def _check_enough(study: Study, nodes: list[dict[str, float]]) -> None:
@@ -135,27 +138,27 @@ def _check_enough(study: Study, nodes: list[dict[str, float]]) -> None:
     for kind, amount in amounts.items():
         most = max((node.get(kind, 0) for node in nodes), default=0)
         if amount > most:
-            place = "accelerator_type" if ":" in kind else PLACES.get(kind, f"resources.{kind}")
-            asked = kind if ":" in kind else f"{amount:g} {kind}"
+            place = "accelerator_type" if ":" in kind else STUDY_KEYS.get(kind, f"resources.{kind}")
+            request = kind if ":" in kind else f"{amount:g} {kind}"
             kinds = {k for node in nodes for k in node if not k.startswith(("node:", "object_store"))}
             raise InputError(
-                f"a trial wants {asked}, and no node of the Ray cluster has "
+                f"a trial wants {request}, and no node of the Ray cluster has "
                 f"{f'more than {most:g}' if most else 'any'} (there are {', '.join(sorted(kinds))})",
                 f"ray.{place}",
             )
-    together = ", ".join(f"{amount:g} {kind}" for kind, amount in amounts.items() if amount)
-    raise InputError(f"a trial wants {together} on one node, and no node of the Ray cluster has all of these", "ray")
+    all_amounts = ", ".join(f"{amount:g} {kind}" for kind, amount in amounts.items() if amount)
+    raise InputError(f"a trial wants {all_amounts} on one node, and no node of the Ray cluster has all of these", "ray")
 
 
 def tune(driver: Driver, first: Job | Wait, place: Place, stop: Stop, report: Callable[[], object]) -> None:
-    """Tries `first`, and all that the driver hands out after it, until it is asked to stop.
+    """Runs `first`, and all jobs that the driver hands out after it, until the run is to stop.
 
     Args:
         driver: Hands out the jobs and takes their results.
         first: The first of them.
         place: The run's folder, and the address where it is kept if that is not this machine.
-        stop: Says whether to end.
-        report: Writes down what is known, between two steps.
+        stop: Says whether to stop.
+        report: Writes the report of what is known so far; called between two steps.
     """
     from ray import cloudpickle, tune
 
@@ -168,7 +171,7 @@ def tune(driver: Driver, first: Job | Wait, place: Place, stop: Stop, report: Ca
     if place.processes > 1 and USER_BLOCKS:
         place = replace(place, blocks=cloudpickle.dumps(USER_BLOCKS))
     trainable = tune.with_parameters(_trainable(), evaluator=driver.study.evaluator, place=place, blocks=USER_BLOCKS)
-    resources = {RESOURCES.get(kind, kind): amount for kind, amount in driver.study.ray.amounts.items()}
+    resources = {TUNE_NAMES.get(kind, kind): amount for kind, amount in driver.study.ray.amounts.items()}
     with (
         process_folder("scalesearch-tune") as scratch,
         limits_enforced(place.folder, driver.study.ray, stop, lambda: len(jobs.running)),
@@ -201,21 +204,23 @@ def _worker_place(study: Study, place: Place) -> Place:
         resources.gpus_per_trial > 0,
         resources.save_every,
         min(1.0, resources.gpus_per_trial or resources.cpus_per_trial / cores()),
-        seconds(resources.trial_timeout, "trial_timeout"),
+        parse_seconds(resources.trial_timeout, "trial_timeout"),
         max(1, int(resources.gpus_per_trial)),
         store=place.store,
     )
 
 
 class JobSource:
-    """What Tune asks for jobs and tells what came of them. An exception is kept in `failure`, as Tune would wrap or
-    swallow it, and raised when Tune has ended."""
+    """Hands out jobs to Tune and takes their results.
+
+    An exception is kept in `failure`, since Tune would wrap or swallow it; it is raised when Tune has ended.
+    """
 
     def __init__(self, driver: Driver, first: Job | Wait, place: Place, stop: Stop, report: Callable[[], object]):
         self.driver, self.place, self.stop, self.report = driver, place, stop, report
         self.first: Job | Wait | None = first
         self.running: dict[str, Job] = {}
-        self.again: list[Job] = []  # whose process was killed
+        self.retries: list[Job] = []  # jobs whose process was killed
         self.tries: Counter[Key] = Counter()
         self.step = ""
         self.failure: Exception | None = None
@@ -225,22 +230,22 @@ class JobSource:
         job = None
         try:
             if self.failure is None and not self.stop:
-                job = self.again.pop() if self.again else self.first or self.driver.next()
+                job = self.retries.pop() if self.retries else self.first or self.driver.next()
                 self.first = None
         except Exception as failure:
             self.failure = failure
         if job is None and (self.failure or self.stop or not self.running):
             return None
-        if not isinstance(job, Job):  # one that is under way may have to be tried again
+        if not isinstance(job, Job):  # a running job may have to be tried again
             return WAIT
         if job.step != self.step:
-            self._enter(job.step)
+            self._enter_step(job.step)
         self.running[trial_id] = job
         self.driver.notify(Event("started", job.step, job))
         return job
 
-    def _enter(self, name: str) -> None:
-        """Tells what the last steps have found, before anybody pays for the next one."""
+    def _enter_step(self, name: str) -> None:
+        """Reports what the steps before have found, before anything is spent on the next one."""
         self.step = name
         steps = self.driver.study.steps
         needs = next(step.needs for step in steps if step.name == name)
@@ -251,14 +256,14 @@ class JobSource:
             self.driver.message(line)
 
     def progress(self, trial_id: str, numbers: PlainDict) -> None:
-        """Takes in the numbers of an epoch."""
+        """Passes on the numbers of an epoch as an event."""
         job = self.running.get(trial_id)
         if job is not None and "epoch" in numbers:
             keys = (*EPOCH_KEYS, *(key for key in numbers if key.startswith("val_")))
             self.driver.notify(Event("epoch", job.step, job, numbers={k: numbers[k] for k in keys if k in numbers}))
 
     def finish(self, trial_id: str, result: PlainDict | None, error: bool) -> None:
-        """Takes in what came of a job; one whose process was killed is tried again, twice."""
+        """Takes the result of a job; a job whose process was killed is tried again, twice."""
         job = self.running.pop(trial_id, None)
         try:
             if job is not None and self.failure is None:
@@ -270,16 +275,16 @@ class JobSource:
         outcome = self._outcome(job, result)
         if outcome is None:
             self.tries[job.key] += 1
-            if self.tries[job.key] < TRIES:
-                self.again.append(job)
+            if self.tries[job.key] < MAX_TRIES:
+                self.retries.append(job)
                 return
-            outcome = {"reason": f"its process was killed {TRIES} times, or its machine has gone"}
+            outcome = {"reason": f"its process was killed {MAX_TRIES} times, or its machine has gone"}
         if "stopped" not in outcome:
             self.driver.finish(job, outcome)
             self.place.unfinished_file(job.key).unlink(missing_ok=True)
 
     def _outcome(self, job: Job, result: PlainDict | None) -> Outcome | None:
-        """Returns what came of a job; None if its process was killed, which may be no fault of the job's."""
+        """Returns the outcome of a job; None if its process was killed, which need not be the job's fault."""
         if result and "outcome" in result:
             return cast(Outcome, json.loads(result["outcome"]))
         reason = failure_reason(job, self.place)
@@ -314,14 +319,14 @@ def _searcher(jobs: JobSource) -> Any:
             self.jobs.finish(trial_id, result, error)
 
         def __getstate__(self) -> PlainDict:
-            """Nothing, when Tune writes down its own state: the trial log is what a run resumes from."""
+            """Returns nothing when Tune saves its own state: the trial log is what a run resumes from."""
             return {}
 
         def save(self, checkpoint_path: str) -> None:
-            """Nothing, likewise."""
+            """Saves nothing, for the same reason."""
 
         def restore(self, checkpoint_path: str) -> None:
-            """Nothing, likewise."""
+            """Restores nothing, for the same reason."""
 
     return Source(jobs)
 
@@ -330,8 +335,10 @@ def _trainable() -> type:
     from ray import tune
 
     class Train(tune.Trainable):
-        """A process of Ray's with a `Worker` in it. It is sent there as it stands here, globals copied, so that all it
-        does is in modules that are imported there."""
+        """A process of Ray with a `Worker` in it.
+
+        Ray pickles this class with its globals; all that it does is in modules that are imported there.
+        """
 
         def setup(self, config: PlainDict, **arguments: Any) -> None:
             self.worker = Worker(**arguments)

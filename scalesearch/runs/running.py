@@ -1,4 +1,6 @@
-"""The run of a study: what its driver hands out is tried here or by Ray, and all of it lands in one folder."""
+"""Running a study: the jobs of its driver are done here or by Ray, and all results are written to one
+folder.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +12,28 @@ from pathlib import Path
 
 from scalesearch.errors import InputError, Interrupted
 from scalesearch.plain_data import PlainDict
-from scalesearch.runs.artifacts import emit, write_report
-from scalesearch.runs.folder import claimed, damage
-from scalesearch.runs.images import keep_data
+from scalesearch.runs.artifacts import write_artifacts, write_report
+from scalesearch.runs.folder import claim_folder, describe_damage
+from scalesearch.runs.images import prepare_data
 from scalesearch.runs.ledger import elapsed, limits_enforced
 from scalesearch.runs.mirror import Mirror, is_remote
 from scalesearch.runs.optuna_listener import OptunaListener
-from scalesearch.runs.single import begin, initial
-from scalesearch.runs.stopping import Stop, stopping
+from scalesearch.runs.single import init_weights_path, save_init_weights
+from scalesearch.runs.stopping import Stop, stop_on_signals
 from scalesearch.searchers import StudyWriter
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.trials import Event, Job, Observer, Place, Trial, TrialLog, Wait, broadcast
 from scalesearch.zoo import WEIGHTS, load
 
-KEPT = "family/"  # where weights lie that a run leaves
-JOURNAL = "optuna.journal"  # in the folder of a run that is given no other storage
+FAMILY = "family/"  # where the weights of a finished run are
+JOURNAL = "optuna.journal"  # in the run's folder, unless another storage is given
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, the study and every trial, in the order of steps and numbers."""
+    """Holds a finished run: its folder, the study, every trial in the order of steps and numbers, and the
+    summary.
+    """
 
     folder: Path
     study: Study
@@ -38,12 +42,12 @@ class Run:
 
     @property
     def printed(self) -> list[PlainDict]:
-        """The summary's rows as a terminal shows them."""
-        columns = next((step.printed for step in self.study.steps if step.printed), ())
+        """Returns the summary's rows with the columns that a terminal shows."""
+        columns = next((step.printed_columns for step in self.study.steps if step.printed_columns), ())
         task = self.study.training.task if self.study.training else None
-        names = {split: task.key(split) for split in ("val", "test")} if task else {}
+        score_columns = {split: task.key(split) for split in ("val", "test")} if task else {}
         rows = self.summary.get("rows", [])
-        return [{key: row[key] for c in columns if (key := names.get(c, c)) in row} for row in rows]
+        return [{key: row[key] for c in columns if (key := score_columns.get(c, c)) in row} for row in rows]
 
 
 def run(
@@ -55,30 +59,30 @@ def run(
     observer: Observer = lambda event: None,
     storage: str = "",
 ) -> Run:
-    """Runs a study whole and leaves its family and report in a folder.
+    """Runs a study to its end and writes its family and report into a folder.
 
     Args:
-        study: The study, or the file that it is in.
+        study: The study, or the path of its file.
         out: The folder, `reports/NAME` by default, or an address that fsspec knows (`s3://bucket/run`).
-        address: A Ray cluster's; without it Ray starts here and stops at the end, or, where scoring is cheap, all is
-            done in this process.
-        resume: Whether trials in the folder's log are taken as they are.
-        observer: Hears of all that happens.
-        storage: Where Optuna's studies of the searches are written as trials end: `sqlite:///FILE`, `postgresql://…`,
-            `mysql://…` or `journal:FILE`; `optuna.journal` in the folder by default.
+        address: The address of a Ray cluster. Without it Ray is started here and stopped at the end, or, if
+            scoring is cheap, everything is done in this process.
+        resume: Whether the trials in the folder's log are kept and the run goes on after them.
+        observer: Called with every event of the run.
+        storage: Where Optuna's studies of the searches are written as trials end: `sqlite:///FILE`,
+            `postgresql://…`, `mysql://…` or `journal:FILE`; `optuna.journal` in the folder by default.
 
     Raises:
         InputError: If the folder holds another study, or this one without `resume`.
-        Interrupted: If Ctrl-C or SIGTERM has ended it, with all that was unfinished saved.
+        Interrupted: If Ctrl-C or SIGTERM has ended it, after everything unfinished was saved.
     """
     study = study if isinstance(study, Study) else load_study(study)
     mirror = Mirror(str(out)) if is_remote(out) else None
     if mirror is not None:
-        mirror.all_down()
+        mirror.download_all()
     folder = mirror.folder if mirror else Path(out) if out else Path("reports") / study.name
-    folder = folder.absolute() if address else folder  # a cluster's processes are in others
+    folder = folder.absolute() if address else folder  # a cluster's processes have other working folders
     subject = {"study": study.digest, "problem": study.problem.digest}
-    with claimed(folder, study.document, resume):
+    with claim_folder(folder, study.document, resume):
         log = TrialLog(folder / "trials.jsonl", subject, advice="give another folder with --out")
 
         def message(text: str) -> None:
@@ -86,11 +90,11 @@ def run(
 
         def keep_remote(event: Event) -> None:
             if mirror is not None and event.trial is not None:
-                mirror.keep(event.trial, log)
+                mirror.upload_trial(event.trial, log)
 
         forget_damaged(folder, log, message)
         prefix = f"{study.name}-{study.digest}" if storage else study.name
-        writer = StudyWriter(storage) if storage else None  # which says at once if there is none at that address
+        writer = StudyWriter(storage) if storage else None  # raises at once if there is none at that address
 
         def optuna_writer() -> StudyWriter:
             return writer or StudyWriter(f"journal:{folder / JOURNAL}")
@@ -100,18 +104,18 @@ def run(
             driver = Driver(study, log, notify, _clock(folder))
             context = RunContext(driver, folder, mirror, str(out) if mirror else "")
             _prepare(study, folder)
-            context.bring()
+            context.upload()
             for trial in driver.trials:
                 observer(Event("finished", trial.step, trial=trial, resumed=True))
             if driver.trials:
                 driver.check()
-            optuna.follow(driver)
+            optuna.attach(driver)
             first = driver.next()
-            limit = _try_all(context, first, address) if first is not None else ""
+            limit = _run_all(context, first, address) if first is not None else ""
             if limit:
                 message(f"{limit}: what is unfinished is saved, and goes on with --resume and more of it")
-            summary = context.report() if limit else context.emit()
-        context.bring()
+            summary = context.report() if limit else context.write_artifacts()
+        context.upload()
         return Run(folder, study, driver.trials, summary)
 
 
@@ -122,89 +126,94 @@ def _clock(folder: Path) -> Callable[[], float]:
 
 
 def _prepare(study: Study, folder: Path) -> None:
-    """Writes down what the run's images are, and the weights that its trainings start from."""
+    """Writes the facts of the run's images, and the weights that its trainings start from."""
     if study.training is None:
         return
-    keep_data(study.training.data, study.document.get("data", ""), folder)
-    if study.training.init and not initial(folder).exists():
+    prepare_data(study.training.data, study.document.get("data", ""), folder)
+    if study.training.init and not init_weights_path(folder).exists():
         network = Path(study.document["init"])
-        begin(load(network), str(network / WEIGHTS), folder)
+        save_init_weights(load(network), str(network / WEIGHTS), folder)
 
 
 def forget_damaged(folder: Path, log: TrialLog, message: Callable[[str], None]) -> None:
-    """Counts trials as not done whose networks were to stay, and whose weights are gone or changed, so that they are
-    trained again; the log keeps both."""
-    for trial, fault in list(damaged_trials(folder, log)):
-        message(f"{fault}; {trial.name} is trained again")
+    """Takes trials out of the log's memory whose weights in `family/` are gone or changed, so that they are
+    trained again.
+
+    The log's file keeps both.
+    """
+    for trial, problem in list(damaged_trials(folder, log)):
+        message(f"{problem}; {trial.name} is trained again")
         log.forget(trial)
 
 
 def damaged_trials(folder: Path, trials: Iterable[Trial]) -> Iterator[tuple[Trial, str]]:
-    """Yields the trials whose networks were to stay and whose weights are gone or changed, and in words how."""
+    """Yields the trials whose weights in `family/` are gone or changed, each with what is wrong in words."""
     for trial in trials:
         weights = trial.used.get("weights")
-        if weights and weights["file"].startswith(KEPT) and (fault := damage(folder, weights)):
-            yield trial, fault
+        if weights and weights["file"].startswith(FAMILY) and (problem := describe_damage(folder, weights)):
+            yield trial, problem
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run at work: its driver, its folder, and where that is kept if not on this machine."""
+    """Holds what a run needs at work: its driver, its folder, and the store where it is kept if not on
+    this machine.
+    """
 
     driver: Driver
     folder: Path
     mirror: Mirror | None = None
     store: str = ""
 
-    def bring(self) -> None:
-        """Brings what has changed in the folder into the store."""
+    def upload(self) -> None:
+        """Uploads what has changed in the folder, if the run is kept elsewhere."""
         if self.mirror is not None:
-            self.mirror.up()
+            self.mirror.upload()
 
-    def _complete(self) -> None:
-        """Takes the weights and tables from the store that other machines have left there."""
+    def _download_missing(self) -> None:
+        """Downloads the weights and tables that other machines have uploaded."""
         if self.mirror is not None:
-            self.mirror.rest_down(("family", "by_class", "weights"))
+            self.mirror.download_missing(("family", "by_class", "weights"))
 
     def report(self) -> PlainDict:
-        """Writes the report of what is known so far; returns its summary."""
-        self._complete()
+        """Writes the report of the results so far; returns its summary."""
+        self._download_missing()
         summary = write_report(self.driver, self.folder)
-        self.bring()
+        self.upload()
         return summary
 
-    def emit(self) -> PlainDict:
-        """Writes all that a run leaves at its end; returns its summary."""
-        self._complete()
-        summary = emit(self.driver, self.folder)
-        self.bring()
+    def write_artifacts(self) -> PlainDict:
+        """Writes the files of a run that has ended; returns its summary."""
+        self._download_missing()
+        summary = write_artifacts(self.driver, self.folder)
+        self.upload()
         if self.mirror is not None:
             self.mirror.remove("checkpoints")
         return summary
 
-    def ask_elsewhere(self) -> None:
+    def stop_remote_workers(self) -> None:
         """Asks the workers of other machines to save and end."""
         if self.mirror is not None:
             self.mirror.touch("stop")
 
 
-def _try_all(context: RunContext, first: Job | Wait, address: str | None) -> str:
-    """Tries all that the driver hands out; returns in words which limit has ended that before its end.
+def _run_all(context: RunContext, first: Job | Wait, address: str | None) -> str:
+    """Does all jobs that the driver hands out; returns in words the limit that has ended it early, if any.
 
     Raises:
-        Interrupted: If a signal has ended it; the report is written then.
+        Interrupted: If a signal has ended it; the report is written before.
     """
     driver, folder = context.driver, context.folder
     if driver.study.evaluator.in_process and address is None:
-        with stopping(folder) as stop, limits_enforced(folder, driver.study.ray, stop, lambda: 0):
-            _try_in_process(driver, first, folder, stop)
+        with stop_on_signals(folder) as stop, limits_enforced(folder, driver.study.ray, stop, lambda: 0):
+            _run_in_process(driver, first, folder, stop)
     else:
         from scalesearch.runs.ray_tune import cluster, tune
 
         if context.mirror is not None:
             context.mirror.remove("stop")
-        with cluster(driver.study, address), stopping(folder) as stop:
-            stop.announce = context.ask_elsewhere
+        with cluster(driver.study, address), stop_on_signals(folder) as stop:
+            stop.announce = context.stop_remote_workers
             tune(driver, first, Place(folder, store=context.store), stop, context.report)
     if stop.signal:
         with suppress(InputError):  # there may be nothing to report yet
@@ -213,8 +222,8 @@ def _try_all(context: RunContext, first: Job | Wait, address: str | None) -> str
     return stop.limit
 
 
-def _try_in_process(driver: Driver, first: Job | Wait, folder: Path, stop: Stop) -> None:
-    """Does one job after the other, so that none ever waits."""
+def _run_in_process(driver: Driver, first: Job | Wait, folder: Path, stop: Stop) -> None:
+    """Does one job after the other in this process."""
     job: Job | Wait | None = first
     while isinstance(job, Job) and not stop:
         driver.notify(Event("started", job.step, job))

@@ -1,4 +1,6 @@
-"""One network trained by itself, from nothing or from weights: a folder that is a MODEL with its weights."""
+"""The training of one network by itself, from scratch or from weights; its folder is a MODEL with
+weights.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +16,37 @@ from typing_extensions import TypedDict
 from scalesearch.arch import Arch, Resolution, adapt, expand, format_sides
 from scalesearch.counting import cost
 from scalesearch.data import Source
-from scalesearch.errors import InputError, Interrupted, WorkFailed, inside, numbered
+from scalesearch.errors import InputError, Interrupted, WorkFailed, errors_at, format_count
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict, PlainMapping
-from scalesearch.runs.folder import claimed, damage, trained_arch
-from scalesearch.runs.images import keep_data
-from scalesearch.runs.stopping import stopping
+from scalesearch.runs.folder import claim_folder, describe_damage, trained_arch
+from scalesearch.runs.images import prepare_data
+from scalesearch.runs.stopping import stop_on_signals
 from scalesearch.space import arch_to_yaml
 from scalesearch.training import Training
 from scalesearch.trials import TASKS, ExecutionInfo, Job, Outcome, Place, Recipe, task_of
 from scalesearch.typed_json import Natural, Number, from_json
 from scalesearch.zoo import WEIGHTS
 
-OnEpoch = Callable[[PlainMapping, int], None]  # an epoch's numbers, and how many epochs there are
+OnEpoch = Callable[[PlainMapping, int], None]  # takes an epoch's numbers, and the number of epochs
 
 
 @dataclass(frozen=True)
-class Single:
-    """What is trained: a network on images under a recipe; `weights` is where it starts from, `data` what a person said
-    of the images. The network is brought to them; weights are loaded as it was.
+class TrainingSpec:
+    """What a training of one network is made of.
+
+    Attributes:
+        arch: The network as it is loaded; it is adapted to the images.
+        source: The images.
+        data: The user's description of the images, as in a study's `data` section.
+        recipe: How the network is trained.
+        weights: The file of weights to start from; empty for a training from scratch.
+        seed: Of the random numbers.
+        threads: CPU threads to compute with.
+        gpu: Whether a GPU is used.
+        save_every: Seconds between two saves of the training's state.
+        resolution: Pixels of a side, or height and width; by default those of the images.
+        raw: Whether a file's weights themselves are taken if it holds averages of them too.
     """
 
     arch: Arch
@@ -45,11 +59,11 @@ class Single:
     gpu: bool = False
     save_every: float = 30.0
     resolution: Resolution | None = None
-    raw: bool = False  # of weights that lie beside averages of them, themselves
+    raw: bool = False
 
     @cached_property
     def adapted(self) -> Arch:
-        """The network brought to the images."""
+        """Returns the network adapted to the images: resolution, classes and channels."""
         return adapt(
             self.arch,
             resolution=self.resolution or self.source.resolution,
@@ -59,7 +73,7 @@ class Single:
 
     @property
     def document(self) -> PlainDict:
-        """What names it: a folder that holds another one is left alone."""
+        """Returns what identifies the training; the folder of another one is refused."""
         raw = {"raw": True} if self.raw else {}
         return {
             "name": self.arch.name,
@@ -73,60 +87,70 @@ class Single:
 
 
 def train(
-    single: Single, folder: Path, resume: bool = False, on_epoch: OnEpoch = lambda numbers, epochs: None
+    spec: TrainingSpec, folder: Path, resume: bool = False, on_epoch: OnEpoch = lambda numbers, epochs: None
 ) -> Summary:
-    """Train and leave `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and `card.md` in a folder.
+    """Trains one network and writes `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and
+    `card.md`.
 
-    With `resume` it goes on where a kill left it. Raises `InputError` where the folder holds anything else,
-    `WorkFailed` where training fails, `Interrupted` where a signal has ended it, saved.
+    Args:
+        spec: What is trained.
+        folder: Where the files are written.
+        resume: Whether a training in the folder that was interrupted goes on; a finished one is returned as
+            it is.
+        on_epoch: Called with the numbers of every epoch.
+
+    Raises:
+        InputError: If the folder holds anything else.
+        WorkFailed: If the training fails.
+        Interrupted: If a signal has ended it, after it was saved.
     """
-    task = TASKS.get(single.source.task) or TASKS["classification"]
-    task.check(single.arch, "model")
-    single.recipe.frozen_levels(len(single.adapted.stages))
-    with inside("recipe"):
-        task.check_recipe(single.recipe)
-    with claimed(folder, single.document, resume, "training"):
-        if (summary := _finished(folder)) is not None:
+    task = TASKS.get(spec.source.task) or TASKS["classification"]
+    task.check(spec.arch, "model")
+    spec.recipe.frozen_levels(len(spec.adapted.stages))
+    with errors_at("recipe"):
+        task.check_recipe(spec.recipe)
+    with claim_folder(folder, spec.document, resume, "training"):
+        if (summary := _finished_summary(folder)) is not None:
             return summary
-        keep_data(single.source, single.data, folder)
-        if single.weights and not initial(folder).exists():
-            loaded_part = begin(single.arch, single.weights, folder, single.raw)
+        prepare_data(spec.source, spec.data, folder)
+        if spec.weights and not init_weights_path(folder).exists():
+            loaded_part = save_init_weights(spec.arch, spec.weights, folder, spec.raw)
             if loaded_part:
-                on_epoch({"loaded_part": loaded_part}, single.recipe.epochs)
-        adapted = single.adapted.with_(**(settings_of(folder) if single.weights else {}))
-        epochs = single.recipe.epochs
+                on_epoch({"loaded_part": loaded_part}, spec.recipe.epochs)
+        adapted = spec.adapted.with_(**(init_settings(folder) if spec.weights else {}))
+        epochs = spec.recipe.epochs
         job = Job(
             "train",
             0,
             adapted.name,
             expand(adapted).digest,
             {},
-            single.seed,
+            spec.seed,
             adapted,
             cost(adapted)._asdict(),
             until=epochs,
             of=epochs,
-            recipe=single.recipe,
+            recipe=spec.recipe,
             final=True,
             weights=WEIGHTS,
         )
-        training = Training(task, single.source, adapted.sides[0], single.recipe, init=bool(single.weights))
-        place = Place(folder, single.threads, single.gpu, single.save_every)
+        training = Training(task, spec.source, adapted.sides[0], spec.recipe, init=bool(spec.weights))
+        place = Place(folder, spec.threads, spec.gpu, spec.save_every)
         outcome: Outcome = {}
-        with stopping(folder) as stop:
+        with stop_on_signals(folder) as stop:
             for report in training.evaluate(job, place):
                 if "train_loss" in report.numbers:
-                    on_epoch(report.numbers, single.recipe.epochs)
+                    on_epoch(report.numbers, spec.recipe.epochs)
                 outcome = report.outcome or outcome
         if "stopped" in outcome:
             raise Interrupted(stop.signal)
         if "scores" not in outcome:
-            raise WorkFailed(f"the training of {single.arch.name} failed: {outcome['reason']}")
-        return _write(single, adapted, outcome, folder)
+            raise WorkFailed(f"the training of {spec.arch.name} failed: {outcome['reason']}")
+        return _write(spec, adapted, outcome, folder)
 
 
 class Summary(TypedDict):
-    """What stands in `summary.json`."""
+    """The content of `summary.json`."""
 
     name: str
     cost: dict[str, Natural]
@@ -141,33 +165,49 @@ class Summary(TypedDict):
     used: ExecutionInfo
 
 
-def _finished(folder: Path) -> Summary | None:
-    """The summary of a training that came to its end and whose weights are as it left them."""
+def _finished_summary(folder: Path) -> Summary | None:
+    """Returns the summary of a training that has ended and whose weights are unchanged, else None."""
     try:
         summary = from_json(Summary, (folder / "summary.json").read_bytes())
     except (OSError, InputError):
         return None
     weights = summary["used"].get("weights", {"file": WEIGHTS})
-    return summary if weights["file"] == WEIGHTS and not damage(folder, weights) else None
+    return summary if weights["file"] == WEIGHTS and not describe_damage(folder, weights) else None
 
 
-def initial(folder: Path) -> Path:
+def init_weights_path(folder: Path) -> Path:
+    """Returns the file, in a run's folder, with the weights that trainings start from."""
     return folder / "weights" / "init.safetensors"
 
 
-def settings_of(folder: Path) -> PlainDict:
-    """The norms' eps and the padding that the weights which trainings start from were trained with."""
+def init_settings(folder: Path) -> PlainDict:
+    """Returns the `norm_eps` and the `padding` that the weights which trainings start from were trained
+    with.
+    """
     from scalesearch.weights import arch_from_metadata, file_metadata
 
-    arch = arch_from_metadata(file_metadata(initial(folder)), str(initial(folder)))
+    arch = arch_from_metadata(file_metadata(init_weights_path(folder)), str(init_weights_path(folder)))
     if arch is None:
-        raise InputError("does not say of which network it is", str(initial(folder)))
+        raise InputError("does not say of which network it is", str(init_weights_path(folder)))
     return {"norm_eps": arch.norm_eps, "padding": arch.padding}
 
 
-def begin(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
-    """Lay weights of `arch` down under our names, with their preparation: what a training starts from, but for what is
-    new, as a head; which of a file's several were taken, or which part of it, comes back."""
+def save_init_weights(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
+    """Writes weights of `arch` into a run's folder, under our names and with their preparation, for trainings to
+    start from.
+
+    Tensors that the file lacks, as those of a new head, are left out.
+
+    Args:
+        arch: The network that the weights are of.
+        weights: Their file, or its name on the Hub.
+        folder: The run's folder.
+        raw: Whether a file's weights themselves are taken if it holds averages of them too.
+
+    Returns:
+        Which of several sets of weights in the file was taken, or which part of it; empty if there is only
+            one.
+    """
     from scalesearch.files import save_tensors
     from scalesearch.network import build
     from scalesearch.weights import load_weights, local_file, preparation_of
@@ -175,21 +215,21 @@ def begin(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
     model, file = build(arch), local_file(weights)
     library = load_weights(model, file, replace_head=True, raw=raw)
     prepared = preparation_of(model.weights_arch.with_(resolution=arch.resolution), library, file)._asdict()
-    path = initial(folder)
+    path = init_weights_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: value for key, value in model.state_dict().items() if key not in model.fresh}
     save_tensors(tensors, path, {"preparation": json.dumps(prepared), "arch": json.dumps(model.arch.to_dict())})
     return model.loaded_part
 
 
-def _write(single: Single, arch: Arch, outcome: Outcome, folder: Path) -> Summary:
-    source, scores = single.source, outcome["scores"]
+def _write(spec: TrainingSpec, arch: Arch, outcome: Outcome, folder: Path) -> Summary:
+    source, scores = spec.source, outcome["scores"]
     summary: Summary = {
         "name": arch.name,
         "cost": cost(arch)._asdict(),
         "resolution": arch.resolution,
         "scores": scores,
-        "weights": single.weights or None,
+        "weights": spec.weights or None,
         "inherited": outcome["inherited"],
         "data": {
             "name": source.name,
@@ -198,39 +238,39 @@ def _write(single: Single, arch: Arch, outcome: Outcome, folder: Path) -> Summar
             "images": dict(source.sizes),
             "classes": list(source.class_names) or source.classes,
         },
-        "recipe": asdict(single.recipe),
-        "seed": single.seed,
+        "recipe": asdict(spec.recipe),
+        "seed": spec.seed,
         "seconds": outcome["seconds"],
         "used": outcome["used"],
     }
     save_text(arch_to_yaml(trained_arch(folder / WEIGHTS, arch)), folder / "arch.yaml")
     save_text("".join(json.dumps(row) + "\n" for row in outcome["history"]), folder / "history.jsonl")
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
-    save_text(_card(single, arch, summary), folder / "card.md")
+    save_text(_card(spec, arch, summary), folder / "card.md")
     for name in ("checkpoints", "weights"):
         shutil.rmtree(folder / name, ignore_errors=True)
     return summary
 
 
-def _card(single: Single, arch: Arch, summary: Summary) -> str:
-    counted, source, recipe = summary["cost"], single.source, single.recipe
+def _card(spec: TrainingSpec, arch: Arch, summary: Summary) -> str:
+    counts, source, recipe = summary["cost"], spec.source, spec.recipe
     scores = "\n".join(f"| {key.replace('_', ' ')} | {value:.4f} |" for key, value in summary["scores"].items())
-    part = f"from {single.weights} ({summary['inherited']:.0%} of its parameters)"
-    began = part if single.weights else "from nothing"
+    from_weights = f"from {spec.weights} ({summary['inherited']:.0%} of its parameters)"
+    start = from_weights if spec.weights else "from nothing"
     commands = (*task_of(arch).card_commands, "export . --to onnx -o model.onnx")
-    uses = " · ".join(f"`scalesearch {command}`" for command in commands)
+    command_line = " · ".join(f"`scalesearch {command}`" for command in commands)
     return f"""# {arch.name}
 
-Trained on {source.name} ({source.origin}), {numbered(source.sizes["train"], "image")} of
-{numbered(source.classes, "class")}, {began}, for
-{summary["used"]["epochs"]} of {numbered(recipe.epochs, "epoch")}, seed {single.seed}.
+Trained on {source.name} ({source.origin}), {format_count(source.sizes["train"], "image")} of
+{format_count(source.classes, "class")}, {start}, for
+{summary["used"]["epochs"]} of {format_count(recipe.epochs, "epoch")}, seed {spec.seed}.
 
 | | |
 |---|---|
 | resolution | {format_sides(arch.resolution)}, {arch.channels} channels |
-| parameters | {counted["params"]:,} |
-| MACs (multiply-adds, one image) | {counted["macs"]:,} |
+| parameters | {counts["params"]:,} |
+| MACs (multiply-adds, one image) | {counts["macs"]:,} |
 {scores}
 
-{uses}
+{command_line}
 """

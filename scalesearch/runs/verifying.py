@@ -1,4 +1,6 @@
-"""The verification of a run: what it says that it tried is decided again from its seeds, and some trained again."""
+"""The verification of a run: its trials are derived again from the study's seeds, and some are trained
+again.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,27 @@ from scalesearch.errors import InputError
 from scalesearch.files import process_folder
 from scalesearch.report import environment
 from scalesearch.runs.folder import check_run
-from scalesearch.runs.images import keep_data
+from scalesearch.runs.images import prepare_data
 from scalesearch.study import Driver, Study, load_study
 from scalesearch.trials import Job, Key, Place, Trial, TrialLog, outcome_of, trial_of
-from scalesearch.typed_json import plain
+from scalesearch.typed_json import load_json
 
-UNSTEADY = ("latency",)  # scores that no two runs share
+NOT_COMPARED = ("latency",)  # scores that differ from run to run
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A trial trained again: whether network and recipe are those that the log names, and by how much its scores are
-    off at most; `fault` says in words what is wrong, if anything."""
+    """The result of training a trial again.
+
+    Attributes:
+        name: The trial's network.
+        step: Its step.
+        seed: Its seed.
+        network: Whether the network is the one in the log.
+        recipe: Whether the recipe is the one in the log.
+        off: The largest difference between the scores and those in the log; None if one is missing.
+        fault: What is wrong, in words; empty if nothing is.
+    """
 
     name: str
     step: str
@@ -39,10 +50,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verification:
-    """A run's folder with its study, its log, and the images that it was of.
-
-    Raises `InputError` where there is no run, and where its images have changed.
-    """
+    """A run's folder with its study and its log."""
 
     folder: Path
     study: Study
@@ -50,18 +58,23 @@ class Verification:
 
     @staticmethod
     def of(folder: Path) -> Verification:
+        """Returns the verification of the run in a folder.
+
+        Raises:
+            InputError: If there is no run of trainings, or its images have changed.
+        """
         if not (folder / "study.yaml").exists():
             raise InputError("is no run's folder: it has no study.yaml", str(folder))
         check_run(folder)
         study = load_study(folder / "study.yaml")
         if study.training is None:
             raise InputError("is a run over a table: nothing was trained", str(folder))
-        keep_data(study.training.data, study.document.get("data", ""), folder)
+        prepare_data(study.training.data, study.document.get("data", ""), folder)
         return Verification(folder, study, TrialLog(folder / "trials.jsonl", {"study": study.digest}, repair=False))
 
     @cached_property
     def replayed(self) -> dict[Key, Job]:
-        """By key the jobs that the study's seeds lead to, as far as the log has their results."""
+        """Returns by key the jobs that the study's seeds lead to, as far as the log has their results."""
         driver, jobs = Driver(self.study, TrialLog()), {}
         while isinstance(job := driver.next(), Job) and job.key in self.log.trials:
             jobs[job.key] = job
@@ -69,22 +82,28 @@ class Verification:
         return jobs
 
     @cached_property
-    def strangers(self) -> list[str]:
-        """Names of the trials of the log that its study would not have tried, or not so."""
+    def foreign_trials(self) -> list[str]:
+        """Returns the names of the log's trials that its study would not have tried, or not in this way."""
         return [
-            trial.name for trial in self.log if (job := self.replayed.get(trial.key)) is None or not _is_of(trial, job)
+            trial.name
+            for trial in self.log
+            if (job := self.replayed.get(trial.key)) is None or not _matches(trial, job)
         ]
 
     @property
     def same_machine(self) -> bool:
-        """Whether the run was on a machine of this kind with the same libraries, so that its numbers are the same."""
+        """Returns whether the run was made in an environment equal to this one, so that its numbers should be
+        equal too.
+        """
         try:
-            return cast(bool, plain((self.folder / "summary.json").read_bytes())["environment"] == environment())
+            return cast(bool, load_json((self.folder / "summary.json").read_bytes())["environment"] == environment())
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def sample(self, count: int, seed: int) -> list[Job]:
-        """Returns randomly drawn trained trials, but for those whose parent's or teacher's weights are gone."""
+        """Returns up to `count` randomly drawn jobs of trained trials whose parent's and teacher's weights are
+        still there.
+        """
         available = [
             job
             for key, job in self.replayed.items()
@@ -94,7 +113,7 @@ class Verification:
         ]
         return Random(seed).sample(available, min(count, len(available)))
 
-    def again(self, jobs: list[Job], tolerance: float) -> Iterator[Verdict]:
+    def retrain(self, jobs: list[Job], tolerance: float) -> Iterator[Verdict]:
         """Trains each job again, from its first epoch, in a folder that is removed afterwards.
 
         Args:
@@ -111,27 +130,27 @@ class Verification:
             (scratch / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(self.folder / path, scratch / path)
         place = Place(scratch, max(1, int(resources.cpus_per_trial)), resources.gpus_per_trial > 0)
-        whole = replace(job, start=0, weights="", checkpoint="")
-        outcome = outcome_of(self.study.evaluator, whole, place)
-        found, logged = trial_of(whole, outcome, self.study.evaluator), self.log.trials[job.key]
-        network, recipe = found.network == logged.network, found.recipe == logged.recipe
-        off = _off(found, logged)
-        fault = found.reason or ("another network" if not network else "another recipe" if not recipe else "")
-        if not fault and off is not None and off > tolerance:
-            fault = f"its scores are up to {off:.2g} off"
-        return Verdict(job.name, job.step, job.seed, network, recipe, off, fault)
+        full_job = replace(job, start=0, weights="", checkpoint="")
+        outcome = outcome_of(self.study.evaluator, full_job, place)
+        repeated, logged = trial_of(full_job, outcome, self.study.evaluator), self.log.trials[job.key]
+        network, recipe = repeated.network == logged.network, repeated.recipe == logged.recipe
+        difference = _largest_difference(repeated, logged)
+        fault = repeated.reason or ("another network" if not network else "another recipe" if not recipe else "")
+        if not fault and difference is not None and difference > tolerance:
+            fault = f"its scores are up to {difference:.2g} off"
+        return Verdict(job.name, job.step, job.seed, network, recipe, difference, fault)
 
 
-def _off(found: Trial, logged: Trial) -> float | None:
-    keys = [key for key in logged.scores if key not in UNSTEADY]
-    if any(key not in found.scores for key in keys):
+def _largest_difference(repeated: Trial, logged: Trial) -> float | None:
+    keys = [key for key in logged.scores if key not in NOT_COMPARED]
+    if any(key not in repeated.scores for key in keys):
         return None
-    return max((abs(found.scores[key] - logged.scores[key]) for key in keys), default=0.0)
+    return max((abs(repeated.scores[key] - logged.scores[key]) for key in keys), default=0.0)
 
 
-def _is_of(trial: Trial, job: Job) -> bool:
-    """Whether what the log says was tried is what the job asks for."""
-    asked = replace(
+def _matches(trial: Trial, job: Job) -> bool:
+    """Returns whether the trial that the log holds is the one that the job asks for."""
+    expected = replace(
         trial,
         network=job.network,
         decisions=dict(job.decisions),
@@ -139,4 +158,4 @@ def _is_of(trial: Trial, job: Job) -> bool:
         arch=job.arch.to_dict() if job.arch else {},
         recipe=job.recipe.digest if job.recipe else "",
     )
-    return json.dumps(asked.to_dict()) == json.dumps(trial.to_dict())
+    return json.dumps(expected.to_dict()) == json.dumps(trial.to_dict())

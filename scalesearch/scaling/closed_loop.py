@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 
 from scalesearch.arch import Arch, Stage, format_sides, with_height
 from scalesearch.counting import cost, cost_or_none
-from scalesearch.errors import InputError, shown, unknown
+from scalesearch.errors import InputError, format_value, unknown_message
 from scalesearch.scaling.multipliers import (
     MOST_FACTOR,
     QUANTUM,
@@ -127,10 +127,10 @@ def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0
     """
     if isinstance(shares, str):
         if shares not in PRESETS:
-            raise InputError(unknown("preset", shares, PRESETS), "shares")
+            raise InputError(unknown_message("preset", shares, PRESETS), "shares")
         shares = PRESETS[shares]
     if not isinstance(target, (int, float)) or not 0 < target < math.inf:
-        raise InputError(f"takes a number of MACs, got {shown(target)}", "target")
+        raise InputError(f"takes a number of MACs, got {format_value(target)}", "target")
     factor = target / cost(base).macs
     if not 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
         raise InputError(

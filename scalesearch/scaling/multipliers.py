@@ -17,7 +17,7 @@ from scalesearch.arch import (
     stem_stride,
     without_valid_padding,
 )
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, format_value
 from scalesearch.signature import Field
 
 MOST_FACTOR = 4096
@@ -72,7 +72,9 @@ def scale(
     for name, multiplier in (("depth", depth), ("width", width), ("resolution", resolution), ("group", group)):
         is_list = name == "depth" and isinstance(depth, (list, tuple))
         if not is_list and not (isinstance(multiplier, (int, float)) and 0 < multiplier <= MOST_FACTOR):
-            raise InputError(f"takes a number above 0 and of at most {MOST_FACTOR:,}, got {shown(multiplier)}", name)
+            raise InputError(
+                f"takes a number above 0 and of at most {MOST_FACTOR:,}, got {format_value(multiplier)}", name
+            )
     if not isinstance(depth, (int, float)):
         if len(depth) != len(arch.stages) or any(not isinstance(d, int) or d < 1 for d in depth):
             raise InputError(

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from scalesearch.errors import InputError, inside, shown, unknown
+from scalesearch.errors import InputError, errors_at, format_value, unknown_message
 from scalesearch.plain_data import PlainMapping
-from scalesearch.signature import Count, Rule, section
+from scalesearch.signature import Count, Rule, parse_section
 from scalesearch.statistics import sort_keys
 
 SCHEDULERS = ("none", "asha", "hyperband")
@@ -37,7 +37,7 @@ class Scheduler:
     def check(self) -> None:
         """Raises `InputError` if the scheduler's name is unknown."""
         if self.with_ not in SCHEDULERS:
-            raise InputError(unknown("scheduler", self.with_, SCHEDULERS), "with")
+            raise InputError(unknown_message("scheduler", self.with_, SCHEDULERS), "with")
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """Returns the epochs at which scores are compared, ascending; the last are `epochs`."""
@@ -71,9 +71,9 @@ def scheduler_of(value: Scheduler | PlainMapping | str | None) -> Scheduler:
     if isinstance(value, str):
         value = {"with": value}
     if value is not None and not isinstance(value, Scheduler | Mapping):
-        raise InputError(f'takes {{"with": NAME, …}}, got {shown(value)}', "scheduler")
-    scheduler = value if isinstance(value, Scheduler) else section(Scheduler, value, "scheduler")
-    with inside("scheduler"):
+        raise InputError(f'takes {{"with": NAME, …}}, got {format_value(value)}', "scheduler")
+    scheduler = value if isinstance(value, Scheduler) else parse_section(Scheduler, value, "scheduler")
+    with errors_at("scheduler"):
         scheduler.check()
     return scheduler
 

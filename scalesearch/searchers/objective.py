@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from scalesearch.budget import budget_from_dict, reference_quantities
-from scalesearch.errors import InputError, WorkFailed, inside
+from scalesearch.errors import InputError, WorkFailed, errors_at
 from scalesearch.plain_data import PlainMapping
 from scalesearch.scaling import ScalingSpace
 from scalesearch.searchers.evaluators import Function, table_evaluator
@@ -224,14 +224,14 @@ def _integer_arguments(*, trials: Count, epochs: Count) -> None:
 def _problem(space: Space | ScalingSpace | Problem, budget: PlainMapping, objectives: tuple[str, ...]) -> Problem:
     if isinstance(space, Space):
         bounds = budget_from_dict(budget)
-        with inside("objectives"):
+        with errors_at("objectives"):
             bounds.check_measurable(objectives)
         problem = SpaceProblem(space, bounds, objectives)
         problem.draw(Random(0))  # raises, naming the nearest network, if nothing is inside
         return problem
     if isinstance(space, ScalingSpace):
         bounds = budget_from_dict(budget, reference_quantities(Networks(), space.base))
-        with inside("objectives"):
+        with errors_at("objectives"):
             bounds.check_measurable(objectives)
         scalings = ScaleProblem(space, DEFAULT_PRESETS, bounds, objectives)
         if not scalings.networks:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from scalesearch.errors import InputError, unknown
+from scalesearch.errors import InputError, unknown_message
 from scalesearch.searchers.problem import Decisions, Past, Problem
 
 Searcher = Callable[[Problem, Past, Random], Iterator[Decisions]]
@@ -66,7 +66,7 @@ def register_searcher(function: Searcher, name: str | None = None, several: bool
 def check_searcher(name: str, objectives: int = 1) -> None:
     """Raises `InputError` for an unknown searcher, and for one that takes only one objective if there are more."""
     if name not in SEARCHERS:
-        raise InputError(unknown("searcher", name, SEARCHERS))
+        raise InputError(unknown_message("searcher", name, SEARCHERS))
     if objectives > 1 and not SEARCHERS[name].several:
         several = ", ".join(n for n, row in SEARCHERS.items() if row.several)
         raise InputError(f'"{name}" takes one objective; with several, {several} work')

@@ -16,7 +16,7 @@ from random import Random
 
 from scalesearch.arch import Arch, expand
 from scalesearch.counting import block_cost, cost
-from scalesearch.errors import InputError, WorkFailed, shown
+from scalesearch.errors import InputError, WorkFailed, format_value
 from scalesearch.searchers.halving import Entry, Scheduler, modelled_rung, next_promotion
 from scalesearch.searchers.problem import Decisions, Past, Problem
 from scalesearch.searchers.proposal import ask
@@ -119,11 +119,11 @@ class Search:
                 raise InputError(f"{logged.candidate} at rung {logged.rung} can't have been asked for here")
         with self.log.locate_errors(logged, "name"):  # the weights' file is named after it
             if not TRIAL_NAME.fullmatch(logged.name):
-                raise InputError(f"is no name that a search gives: {shown(logged.name)}")
+                raise InputError(f"is no name that a search gives: {format_value(logged.name)}")
         with self.log.locate_errors(logged, "fidelity.parent"):
             parent = logged.fidelity.get("parent", "")
             if parent and parent not in self.names.values():
-                raise InputError(f"is no earlier trial of the search: {shown(parent)}")
+                raise InputError(f"is no earlier trial of the search: {format_value(parent)}")
 
     def _trial(self, number: int) -> Trial | None:
         return self.log.trials.get((self.step, self.seed, number))

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from scalesearch.budget import Bound, Budget
-from scalesearch.errors import InputError, nearest, shown, unknown
+from scalesearch.errors import InputError, format_value, suggestion, unknown_message
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.searchers.problem import Problem
 from scalesearch.searchers.space_problem import SpaceProblem
@@ -122,7 +122,7 @@ class TableProblem(Problem):
         if self.same is None:
             return [str(row) for row in range(len(self.table))]
         if self.same not in self.table.columns:
-            raise InputError(unknown("column", self.same, self.table.columns), "same")
+            raise InputError(unknown_message("column", self.same, self.table.columns), "same")
         cells = python_values(self.table.columns[self.same])
         return [f"row {row}" if cell is None or cell != cell else str(cell) for row, cell in enumerate(cells)]
 
@@ -174,7 +174,7 @@ class TableProblem(Problem):
         """Raises `InputError` for decisions that no row has."""
         super().check(decisions)
         if self.row(decisions) is None:
-            raise InputError(f"no row of {self.table.path} has {shown(decisions)}")
+            raise InputError(f"no row of {self.table.path} has {format_value(decisions)}")
 
     @property
     def all_decisions(self) -> Iterator[Decisions]:
@@ -266,7 +266,7 @@ class SpaceTableProblem(SpaceProblem):
         super().__init__(space, budget, objectives)
         missing = next((name for name in space.decisions if name not in table.columns), None)
         if missing:
-            existing = f"has {', '.join(table.columns)}.{nearest(missing, table.columns)}"
+            existing = f"has {', '.join(table.columns)}.{suggestion(missing, table.columns)}"
             raise InputError(f'lacks a column for the decision "{missing}"; {existing}', "table.file")
         table = table.merge_repetitions(list(space.decisions), "table.file")
         columns = table.decisions(list(space.decisions), "table.file")
@@ -286,7 +286,7 @@ class SpaceTableProblem(SpaceProblem):
         """Returns the row of the network. Raises `KeyError` if the table lacks it."""
         key = tuple(comparison_key(decisions.get(name)) for name in self.decisions)
         if key not in self._rows:
-            raise KeyError(f"no row of {self.table.path} has {shown(dict(decisions))}")
+            raise KeyError(f"no row of {self.table.path} has {format_value(dict(decisions))}")
         return self._rows[key]
 
     def measured_score(self, decisions: Decisions) -> float:

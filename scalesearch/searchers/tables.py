@@ -15,8 +15,8 @@ from typing import Any, cast
 import numpy as np
 
 from scalesearch.budget import Bound
-from scalesearch.errors import InputError, numbered, shown, unknown
-from scalesearch.yamlfile import scalar
+from scalesearch.errors import InputError, format_count, format_value, unknown_message
+from scalesearch.yamlfile import parse_scalar
 
 MAX_BYTES = 2 * 2**30
 SUFFIXES = (".npz", ".csv", ".parquet")
@@ -51,7 +51,7 @@ class Table:
             InputError: At `place`, if there is no such column or it holds no numbers.
         """
         if name not in self.columns:
-            raise InputError(unknown("column", name, self.columns), place)
+            raise InputError(unknown_message("column", name, self.columns), place)
         values = self.columns[name]
         if values.dtype.kind not in "biuf":
             raise InputError(f'column "{name}" of {self.path} holds no numbers', place)
@@ -95,7 +95,7 @@ class Table:
             return ""
         fewest, highest = self.repeats.min(), self.repeats.max()
         each = f"{fewest:,}" if fewest == highest else f"{fewest:,} to {highest:,}"
-        rows, networks = numbered(self.repeats.sum(), "row"), numbered(len(self), "network")
+        rows, networks = format_count(self.repeats.sum(), "row"), format_count(len(self), "network")
         return f"{rows} of {networks}, {each} for each; their means are searched"
 
     def decisions(self, names: Sequence[str], place: str) -> dict[str, list[Any]]:
@@ -107,7 +107,7 @@ class Table:
         by_decision: dict[str, list[Any]] = {}
         for name in names:
             if name not in self.columns:
-                raise InputError(unknown("column", name, self.columns), place)
+                raise InputError(unknown_message("column", name, self.columns), place)
             values = self.columns[name]
             parts = (
                 {name: values}
@@ -131,7 +131,7 @@ def read_table(path: str | Path, folder: str | Path | None = None) -> Table:
     """
     file = Path(folder or ".") / str(path)
     if file.suffix not in SUFFIXES:
-        raise InputError(f"takes a file ending in {', '.join(SUFFIXES)}, got {shown(str(path))}", "table")
+        raise InputError(f"takes a file ending in {', '.join(SUFFIXES)}, got {format_value(str(path))}", "table")
     try:
         if file.stat().st_size > MAX_BYTES:
             raise InputError(f"is larger than {MAX_BYTES:,} bytes").in_file(str(file))
@@ -146,7 +146,7 @@ def read_table(path: str | Path, folder: str | Path | None = None) -> Table:
     lengths = {name: len(values) for name, values in columns.items() if values.ndim}
     columns = {name: values for name, values in columns.items() if values.ndim}
     if not lengths or len(set(lengths.values())) > 1 or not max(lengths.values()):
-        raise InputError(f"columns are of unequal length or empty: {shown(lengths)}").in_file(str(file))
+        raise InputError(f"columns are of unequal length or empty: {format_value(lengths)}").in_file(str(file))
     return Table(file, columns)
 
 
@@ -203,7 +203,7 @@ def parse_bound(text: str) -> tuple[str, Bound]:
         InputError: If the text is not COLUMN<=AMOUNT or COLUMN>=AMOUNT.
     """
     match = re.fullmatch(r"\s*([\w.]+)\s*(<=|≤|>=|≥)\s*([^\s]+)\s*", text)
-    value = scalar(match[3]) if match else None
+    value = parse_scalar(match[3]) if match else None
     if match is None or not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise InputError(f"takes COLUMN<=AMOUNT or COLUMN>=AMOUNT, as flops<=60M; got {shown(text)}", "--budget")
+        raise InputError(f"takes COLUMN<=AMOUNT or COLUMN>=AMOUNT, as flops<=60M; got {format_value(text)}", "--budget")
     return match[1], Bound(high=value) if match[2] in ("<=", "≤") else Bound(low=value)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalesearch.errors import InputError, nearest, shown
+from scalesearch.errors import InputError, format_value, suggestion
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.space.domains import Condition, Domain, FloatRange, OpenLeaf, Tie, contains
 
@@ -100,9 +100,9 @@ def check_decisions(space_decisions: Mapping[str, Decision], decisions: PlainMap
     for key, value in decisions.items():
         decision = space_decisions.get(key)
         if decision is None:
-            raise InputError(f"is no decision of this space.{nearest(key, space_decisions)}", key)
+            raise InputError(f"is no decision of this space.{suggestion(key, space_decisions)}", key)
         if not contains(decision.domain, value):
-            raise InputError(f"takes {decision.domain}, got {shown(value)}", key)
+            raise InputError(f"takes {decision.domain}, got {format_value(value)}", key)
     for key, decision in space_decisions.items():
         if decision.exists(decisions) != (key in decisions):
             state = "is missing" if key not in decisions else "does not exist under the other decisions"
@@ -153,7 +153,7 @@ def _decision_names(leaves: Mapping[str, Leaf]) -> dict[str, str]:
             open_paths = [p for p, other in leaves.items() if isinstance(other, OpenLeaf)]
             raise InputError(
                 f'tied to "{leaf.path}", which is no decision of this space.'
-                f"{nearest(leaf.path, [*open_paths, *paths_by_name])}",
+                f"{suggestion(leaf.path, [*open_paths, *paths_by_name])}",
                 path,
             )
         return key(target, (*seen, path))
@@ -167,7 +167,7 @@ def _check_conditions(decisions: Mapping[str, Decision]) -> None:
             for key, allowed in conditions:
                 if key not in decisions:
                     raise InputError(
-                        f'has a condition on "{key}", which is no decision of this space.{nearest(key, decisions)}',
+                        f'has a condition on "{key}", which is no decision of this space.{suggestion(key, decisions)}',
                         path,
                     )
                 impossible = [v for v in allowed if not contains(decisions[key].domain, v)]
@@ -186,7 +186,9 @@ def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:
         except InputError:
             fits = False
         if not fits:
-            raise InputError(f"takes {leaf.field.wanted}, and the decision it shares offers {shown(value)}", path)
+            raise InputError(
+                f"takes {leaf.field.description}, and the decision it shares offers {format_value(value)}", path
+            )
 
 
 def _order_by_dependency(decisions: Mapping[str, Decision]) -> dict[str, Decision]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalesearch.errors import InputError, inside, nearest, shown
+from scalesearch.errors import InputError, errors_at, format_value, suggestion
 from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import REQUIRED, Field
 from scalesearch.space.decisions import Leaf
@@ -30,29 +30,29 @@ def parse_leaf(value: Any, field: Field, place: str) -> Leaf:
         InputError: If the value does not fit the field, or the open leaf's keys or bounds are wrong.
     """
     kind = next((key for key in LEAF_KEYS if isinstance(value, dict) and key in value), None)
-    with inside(place):
+    with errors_at(place):
         if kind is None and isinstance(value, dict):
             raise InputError(
-                f"takes {field.wanted}, or is left open by "
+                f"takes {field.description}, or is left open by "
                 f"{', '.join(f'{{{key}: …}}' for key in LEAF_KEYS)}; "
-                f"got {shown(value)}.{nearest(next(iter(value), ''), LEAF_KEYS)}"
+                f"got {format_value(value)}.{suggestion(next(iter(value), ''), LEAF_KEYS)}"
             )
         if kind is None:
             return _check(field, value)
         for key in value:
             if key not in LEAF_KEYS[kind]:
                 raise InputError(
-                    f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}.{nearest(key, LEAF_KEYS[kind])}",
+                    f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}.{suggestion(key, LEAF_KEYS[kind])}",
                     str(key),
                 )
         if kind == "tie":
             if not isinstance(value["tie"], str):
-                raise InputError(f"takes the path or name of a decision, got {shown(value['tie'])}", "tie")
+                raise InputError(f"takes the path or name of a decision, got {format_value(value['tie'])}", "tie")
             return Tie(value["tie"], field)
         domain = _parse_choice(value, field) if kind == "choice" else _parse_range(value, field)
         name = value.get("name")
         if name is not None and not isinstance(name, str):
-            raise InputError(f"takes a text, got {shown(name)}", "name")
+            raise InputError(f"takes a text, got {format_value(name)}", "name")
         when = _parse_conditions(value["when"]) if "when" in value else ()
         if "else" in value and not when:
             raise InputError('is for a leaf with "when"', "else")
@@ -69,7 +69,7 @@ def _check(field: Field, value: Any, place: str = "") -> Any:
 def _parse_choice(value: PlainMapping, field: Field) -> Domain:
     options = value["choice"]
     if not isinstance(options, list) or not options:
-        raise InputError(f"takes a list of at least one option, got {shown(options)}", "choice")
+        raise InputError(f"takes a list of at least one option, got {format_value(options)}", "choice")
     if len(options) > 1_000:
         raise InputError(f"offers {len(options):,} options; at most 1,000, or a range", "choice")
     values = tuple(_check(field, option, f"choice[{i}]") for i, option in enumerate(options))
@@ -82,26 +82,26 @@ def _parse_choice(value: PlainMapping, field: Field) -> Domain:
 def _parse_range(value: PlainMapping, field: Field) -> Domain:
     bounds = value["range"]
     if not isinstance(bounds, list) or len(bounds) != 2:
-        raise InputError(f"takes [low, high], got {shown(bounds)}", "range")
+        raise InputError(f"takes [low, high], got {format_value(bounds)}", "range")
     low, high = (_check(field, bound, f"range[{i}]") for i, bound in enumerate(bounds))
     if isinstance(low, (bool, str, tuple)) or low is None:
-        raise InputError(f"is for numbers; {field.wanted} takes a choice", "range")
+        raise InputError(f"is for numbers; {field.description} takes a choice", "range")
     if low > high:
         raise InputError(f"low {low} is above high {high}", "range")
     log, step = value.get("log", False), value.get("step")
     if not isinstance(log, bool):
-        raise InputError(f"takes true or false, got {shown(log)}", "log")
+        raise InputError(f"takes true or false, got {format_value(log)}", "log")
     if log and (low <= 0 or step not in (None, 1)):
         raise InputError("needs low above 0 and no step", "log")
     if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0):
-        raise InputError(f"must be a number above 0, got {shown(step)}", "step")
+        raise InputError(f"must be a number above 0, got {format_value(step)}", "step")
     _check_step_reaches_high(low, high, step)
     count = (high - low) / (step or 1) if step or isinstance(low, int) else 0
     if count > MAX_VALUES:
         raise InputError(f"has {count + 1:,.0f} values; at most {MAX_VALUES:,}, or a larger step", "range")
     if int in field.types and isinstance(low, int):
         if step is not None and int(step) != step:
-            raise InputError(f"must be whole here, got {shown(step)}", "step")
+            raise InputError(f"must be whole here, got {format_value(step)}", "step")
         domain: IntRange | FloatRange = IntRange(low, high, int(step or 1), log)
     else:
         domain = FloatRange(low, high, None if step is None else float(step), log)
@@ -116,11 +116,12 @@ def _check_step_reaches_high(low: float, high: float, step: float | None) -> Non
         return
     steps = (high - low) / step
     if steps < 1:
-        raise InputError(f"is larger than the whole range, {shown(step)} from {low} to {high}", "step")
+        raise InputError(f"is larger than the whole range, {format_value(step)} from {low} to {high}", "step")
     if abs(steps - round(steps)) > 1e-6:
         below, above = (f"{low + times * step:.10g}" for times in (int(steps), int(steps) + 1))
         raise InputError(
-            f"misses the top, {high}: from {low} in steps of {shown(step)} the range ends at {below} or {above}", "step"
+            f"misses the top, {high}: from {low} in steps of {format_value(step)} the range ends at {below} or {above}",
+            "step",
         )
 
 

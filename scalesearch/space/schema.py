@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from scalesearch import yamlfile
 from scalesearch.arch import Arch, allowed_blocks, block_fields, is_branches
-from scalesearch.errors import InputError, inside, nearest, shown
+from scalesearch.errors import InputError, errors_at, format_value, suggestion
 from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import (
     REQUIRED,
@@ -71,7 +71,7 @@ def space_from_dict(data: PlainMapping) -> Space:
     known_keys = [*settings, "stem", "stages", "head", "auxiliary"]
     for key in data:
         if key not in known_keys:
-            raise InputError(f"unknown key; takes {', '.join(known_keys)}.{nearest(key, known_keys)}", str(key))
+            raise InputError(f"unknown key; takes {', '.join(known_keys)}.{suggestion(key, known_keys)}", str(key))
     for key in ("stages", "head"):
         if key not in data:
             raise InputError(f'an architecture needs "{key}"')
@@ -97,7 +97,7 @@ def check_name(name: str) -> str:
             is longer than 100.
     """
     if not NAME.fullmatch(name):
-        raise InputError(f"takes a name of letters, digits and . _ + - (at most 100), got {shown(name)}", "name")
+        raise InputError(f"takes a name of letters, digits and . _ + - (at most 100), got {format_value(name)}", "name")
     return name
 
 
@@ -118,7 +118,7 @@ def _head(data: Any) -> Unit:
 
 def _stages(data: Any) -> list[Unit]:
     if not isinstance(data, list) or not data:
-        raise InputError(f"takes a list of stages, got {shown(data)}", "stages")
+        raise InputError(f"takes a list of stages, got {format_value(data)}", "stages")
     stages = [unit for i, item in enumerate(data) if (unit := _stage(item, i)).present is not False]
     if all(unit.present is not True for unit in stages):
         raise InputError("needs at least one stage that is always present", "stages")
@@ -152,13 +152,13 @@ def _stage_numbers(numbers: Any, stages: list[Unit], before: int, place: str) ->
 def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
     fields, units = fields_of(auxiliary_keys), []
     if not isinstance(data, list):
-        raise InputError(f"takes a list of auxiliary heads, got {shown(data)}", "auxiliary")
+        raise InputError(f"takes a list of auxiliary heads, got {format_value(data)}", "auxiliary")
     for i, item in enumerate(data):
         place = f"auxiliary[{i}]"
         if not isinstance(item, dict):
-            raise InputError(f"takes a mapping of an auxiliary head, got {shown(item)}", place)
+            raise InputError(f"takes a mapping of an auxiliary head, got {format_value(item)}", place)
         arguments = {key: item[key] for key in item if key in fields}
-        with inside(place):
+        with errors_at(place):
             arguments = check_arguments("an auxiliary head", fields, arguments)
         kind, args = _block({key: value for key, value in item.items() if key not in fields}, "auxiliary", place)
         after = _stage_numbers((arguments["after"],), stages, len(stages), f"{place}.after") or (len(stages) - 1,)
@@ -171,14 +171,14 @@ def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
 def _stage(data: Any, index: int) -> Unit:
     place, fields = f"stages[{index}]", fields_of(stage_keys)
     if not isinstance(data, dict):
-        raise InputError(f"takes a mapping of a stage, got {shown(data)}", place)
+        raise InputError(f"takes a mapping of a stage, got {format_value(data)}", place)
     leaves = {key: parse_leaf(data[key], field, f"{place}.{key}") for key, field in fields.items() if key in data}
     _check_present(leaves.get("present"), f"{place}.present")
     kinds = [key for key in data if key not in fields]
     if kinds == ["block"]:
         blocks, kind = _alternatives(data["block"], f"{place}.block")
     elif len(kinds) == 1:
-        with inside(place):
+        with errors_at(place):
             name, args = _block({kinds[0]: data[kinds[0]]}, "stages", "", [*fields, "block"])
         blocks, kind = {name: args}, name
     else:
@@ -186,7 +186,8 @@ def _stage(data: Any, index: int) -> Unit:
         unknown_key = next((k for k in kinds if k not in block_names), None)
         if unknown_key:
             raise InputError(
-                f"unknown key; takes {', '.join(fields)} and one block.{nearest(unknown_key, [*fields, *block_names])}",
+                f"unknown key; takes {', '.join(fields)} and one block."
+                f"{suggestion(unknown_key, [*fields, *block_names])}",
                 f"{place}.{unknown_key}",
             )
         raise InputError(
@@ -220,19 +221,21 @@ def _alternatives(data: Any, place: str, part: str = "stages") -> tuple[dict[str
 
 def _block(data: Any, part: str, place: str, other_keys: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
     if not isinstance(data, dict) or len(data) != 1:
-        raise InputError(f"takes one block with its arguments, as {{conv: {{width: 32}}}}; got {shown(data)}", place)
+        raise InputError(
+            f"takes one block with its arguments, as {{conv: {{width: 32}}}}; got {format_value(data)}", place
+        )
     ((kind, arguments),) = data.items()
-    with inside(place):
+    with errors_at(place):
         known_keys = [*(other_keys or []), *allowed_blocks(part)]
         if kind not in allowed_blocks(part):
             raise InputError(
-                f"unknown block or key; takes {', '.join(known_keys)}.{nearest(kind, known_keys)}", str(kind)
+                f"unknown block or key; takes {', '.join(known_keys)}.{suggestion(kind, known_keys)}", str(kind)
             )
         fields = block_fields(kind, part)
         arguments = {} if arguments is None else arguments
         if not isinstance(arguments, dict):
-            raise InputError(f"takes a mapping of arguments, got {shown(arguments)}", kind)
-        with inside(kind):
+            raise InputError(f"takes a mapping of arguments, got {format_value(arguments)}", kind)
+        with errors_at(kind):
             check_keys(f'block "{kind}"', fields, arguments)
     prefix = f"{place}." if place else ""
     leaves: dict[str, Leaf] = {}
@@ -250,7 +253,7 @@ def _branches(data: Any, name: str, place: str) -> dict[str, Leaf]:
     `branches.0.1` is a layer's kind, `branches.0.1.conv.width` an argument of it.
     """
     if not isinstance(data, list) or not data or not all(isinstance(branch, list) and branch for branch in data):
-        raise InputError(f"takes a list of branches, each a list of layers; got {shown(data)}", place)
+        raise InputError(f"takes a list of branches, each a list of layers; got {format_value(data)}", place)
     leaves: dict[str, Leaf] = {}
     for b, branch in enumerate(data):
         for i, item in enumerate(branch):
@@ -286,7 +289,7 @@ def load_space(path: str | Path) -> Space:
         InputError: With file and line.
     """
     document = yamlfile.read(path)
-    with document.located():
+    with document.errors_located():
         return space_from_dict(document.data)
 
 
@@ -297,7 +300,7 @@ def load_arch(path: str | Path) -> Arch:
         InputError: With file and line.
     """
     document = yamlfile.read(path)
-    with document.located():
+    with document.errors_located():
         return arch_from_dict(document.data)
 
 

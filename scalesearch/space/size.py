@@ -30,7 +30,7 @@ class Components:
     def __init__(self, decisions: PlainMapping):
         self.domains: dict[str, Domain] = {key: d.domain for key, d in decisions.items()}
         groups = _connected_components(decisions)
-        self.independent = [key for (key, *others) in groups if not others]
+        self.independent = [key for (key, *rest) in groups if not rest]
         self.groups = [
             _Group({k: decisions[k] for k in decisions if k in set(group)}) for group in groups if len(group) > 1
         ]

@@ -1,4 +1,4 @@
-"""What a study tries, in which order: jobs out, results in. It knows no Ray, so it runs and is tested without."""
+"""The order in which a study is done: hands out jobs, takes in results. Independent of Ray."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.study.planning import check_enough, plan_at, replanned
+from scalesearch.study.planning import check_hours, plan_before, planned_study
 from scalesearch.study.step import Step
 from scalesearch.study.study import AUTO, Study
 from scalesearch.trials import (
@@ -34,9 +34,9 @@ class Driver:
 
     Attributes:
         requested: The study as its file has it.
-        study: The same, with trials and epochs as planned so far where it has hours.
+        study: The same; for a study with hours, with the trials and epochs planned so far.
         log: Every trial.
-        notify: Hears of every trial that is logged, and of whatever else is told.
+        notify: Called with every event: trials logged, steps started and finished, messages.
         clock: Returns the seconds that the run has been at work.
     """
 
@@ -48,7 +48,7 @@ class Driver:
         clock: Callable[[], float] = lambda: 0.0,
     ):
         self.requested, self.log, self.notify, self.clock = study, log, notify, clock
-        self.study = replanned(study, log)
+        self.study = planned_study(study, log)
         self._memory: dict[Hashable, object] = {}  # what steps have worked out from results that won't change
         self._handed_out: list[Key] = []
         self._under_way: list[str] = []  # steps that have begun and not ended
@@ -59,22 +59,22 @@ class Driver:
         return next(self._jobs, None)
 
     def finish(self, job: Job, outcome: Outcome) -> Trial:
-        """Logs what came of `job` and returns it as a trial."""
+        """Logs the outcome of `job` and returns it as a trial."""
         trial = replace(trial_of(job, outcome, self.study.evaluator), at=round(self.clock(), 3))
         self.log.append(trial)
         self.notify(Event("finished", job.step, job, trial))
         return trial
 
     def message(self, text: str) -> None:
-        """Passes a line on to whoever watches."""
+        """Sends a line of text to the observer."""
         self.notify(Event("message", text=text))
 
     def _all_steps(self) -> Jobs:
         for step in self.study.steps:
             yield from self._wait_for(step.needs)
             if self.requested.hours and step.planned_from:
-                check_enough(self.requested, self.log)
-                self.study = plan_at(self.requested, self.log, step.name)[0]
+                check_hours(self.requested, self.log)
+                self.study = plan_before(self.requested, self.log, step.name)[0]
             for job in step.jobs(self):
                 if isinstance(job, Job):
                     self._hand_out(job)
@@ -95,7 +95,7 @@ class Driver:
             self.notify(Event("finished", step))
 
     def check(self) -> None:
-        """Raises `InputError`, placed in the log, for a trial that its step can't have tried, or not so."""
+        """Raises `InputError`, with its place in the log, for a trial that its step cannot have produced."""
         for step in self.study.steps:
             trials = self.log.of(step.name)
             problem = step.problem(self) if trials else None
@@ -116,25 +116,29 @@ class Driver:
     # What steps are made with.
 
     def recipe_of(self, step: str) -> Recipe:
-        """Returns the recipe of a step; with `epochs: auto`, for as many epochs as were found enough."""
+        """Returns the recipe of a step; with `epochs: auto`, for the epochs that the fidelity step found enough."""
         recipe = self.study.recipe_of(step)
         epochs = next((s.epochs(self.study) for s in self.study.steps if s.name == step), None)
         enough = next((e for s in self.study.steps if (e := s.enough_epochs(self))), None) if epochs == AUTO else None
         return replace(recipe, epochs=enough) if enough else recipe
 
-    def once(self, job: Job) -> Iterator[Job]:
-        """Yields the job if its result is not known."""
+    def job_if_new(self, job: Job) -> Iterator[Job]:
+        """Yields the job unless the log has its result."""
         if job.key not in self.log.trials:
             yield job
 
-    def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Returns what `compute` works out from results that won't change, worked out once."""
+    def compute_once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Returns the result of `compute`, which is called once per `key`; for results that do not change."""
         if key not in self._memory:
             self._memory[key] = compute()
         return cast(T, self._memory[key])
 
-    def final(self, step: str) -> list[Trial]:
-        """Returns a search's trials that were trained to the end, alike. Raises `WorkFailed` if none succeeded."""
+    def final_trials(self, step: str) -> list[Trial]:
+        """Returns the trials of a search that were trained to the end and are comparable with each other.
+
+        Raises:
+            WorkFailed: If there are none.
+        """
         done = self._final(step)
         if not done:
             trials = self.log.of(step)
@@ -145,11 +149,11 @@ class Driver:
         return done
 
     def best(self, step: str) -> Trial:
-        """Returns the step's best trial of those trained to the end. Raises `WorkFailed` if none succeeded."""
-        return max(self.final(step), key=self.rank)
+        """Returns the best trial of a step, of those trained to the end. Raises `WorkFailed` if there is none."""
+        return max(self.final_trials(step), key=self.rank)
 
     def has_best(self, step: str) -> bool:
-        """Returns whether a trial of the step has come to the end of its training."""
+        """Returns whether any trial of the step was trained to the end."""
         return bool(self._final(step))
 
     def _final(self, step: str) -> list[Trial]:
@@ -163,14 +167,14 @@ class Driver:
         return self.study.evaluator.score.rank(trial.scores)
 
     def score(self, trial: Trial) -> float:
-        """Returns the score of a trial that has one, its sign turned so that large is good."""
+        """Returns the score of a trial that has one, with its sign changed where small is good: larger is better."""
         value = self.study.evaluator.score.of(trial.scores)
         assert value is not None, trial.name
         return value
 
     @property
     def trials(self) -> list[Trial]:
-        """Every trial, in the order of steps and numbers; of a table, seed by seed."""
+        """Every trial, in the order of steps and numbers; for a study of a table, seed by seed."""
 
         def seed(trial: Trial) -> int:
             return trial.fidelity["seed"] if self.study.rows else 0

@@ -1,4 +1,4 @@
-"""The evaluators that a study can name: what scores its jobs. A new evaluator is one file and one row."""
+"""The evaluators that a study can name: each scores its jobs. A new evaluator is a function and a row here."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ EVALUATORS: dict[str, MakeEvaluator] = {"training": _training, "table": _column}
 
 
 def register_evaluator(make: MakeEvaluator, name: str | None = None) -> MakeEvaluator:
-    """Makes `make(study)` an evaluator that studies can name by `evaluator:`; also as a decorator.
+    """Registers `make` as an evaluator that studies can name by `evaluator:`; also usable as a decorator.
 
     Args:
-        make: Returns the evaluator of a study's jobs. One that calls a person's own function is
+        make: Returns the evaluator of a study's jobs. To score by a function of your own, return
             `scalesearch.searchers.Function(function, study.trained.task.searched, ...)`.
-        name: As studies name it; the name of `make` by default.
+        name: The name in studies; the name of `make` by default.
 
     Raises:
         InputError: If the name is taken.

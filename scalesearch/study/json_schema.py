@@ -21,7 +21,7 @@ Schema = PlainDict
 
 
 def study_schema() -> Schema:
-    """The JSON Schema of a study that trains, or of one that searches a table."""
+    """Returns the JSON Schema of study files: of a study that trains, or of one that searches a table."""
     space = space_schema()
     head = {"$schema": space.pop("$schema"), "title": "scalesearch: a study", "$defs": space.pop("$defs")}
     head["$defs"]["space"] = space
@@ -33,17 +33,17 @@ def _study(kind: str) -> Schema:
     properties = {key: json_schema(field) for key, field in fields.items()}
     for step in STEPS[kind]:
         if step.options:
-            whole = _section(step.options)
-            listed = [whole["properties"][step.listed]] if step.listed else []
-            properties[step.key] = {"anyOf": [*listed, whole]} if listed else whole
+            section_schema = _section(step.options)
+            list_schemas = [section_schema["properties"][step.list_field]] if step.list_field else []
+            properties[step.key] = {"anyOf": [*list_schemas, section_schema]} if list_schemas else section_schema
     properties["presets"] = {"type": "object", "additionalProperties": {"type": "object"}}
     properties |= {"space": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/space"}]}, "ray": _section(Resources)}
     properties |= {"budget": {"type": "object", "additionalProperties": AMOUNT}, "table": _section(Columns)}
     if kind == "training":
-        known = object_schema(dict.fromkeys(QUANTITIES, AMOUNT) | {"device": DEVICE}, [])
-        hours = known["properties"] | {"hours": {"type": "number", "minimum": 0}}
-        properties |= {"budget": known | {"properties": hours, "minProperties": 1}, "recipe": _recipe()}
-        properties["scale"]["properties"]["budget"] = known
+        bounds = object_schema(dict.fromkeys(QUANTITIES, AMOUNT) | {"device": DEVICE}, [])
+        with_hours = bounds["properties"] | {"hours": {"type": "number", "minimum": 0}}
+        properties |= {"budget": bounds | {"properties": with_hours, "minProperties": 1}, "recipe": _recipe()}
+        properties["scale"]["properties"]["budget"] = bounds
         properties["search"]["properties"]["scheduler"] = _section(Scheduler)
     required = [key for key, field in fields.items() if field.default is REQUIRED]
     return object_schema({key: properties[key] for key in (*fields, "presets")}, required)
@@ -58,13 +58,17 @@ def _section(kind: type) -> Schema:
 
 
 def _recipe() -> Schema:
-    named = {"enum": list(RECIPES)}
-    whole = object_schema({key: json_schema(field) for key, field in fields_of(Recipe).items()} | {"base": named}, [])
-    return {"anyOf": [named, whole]}
+    names = {"enum": list(RECIPES)}
+    mapping = object_schema({key: json_schema(field) for key, field in fields_of(Recipe).items()} | {"base": names}, [])
+    return {"anyOf": [names, mapping]}
 
 
 def schema_text(kind: str) -> str:
-    """Returns the schema of `study` or `space` files as JSON: a line for each definition, so that a change is seen."""
+    """Returns the JSON Schema of `study` or of `space` files as text.
+
+    Args:
+        kind: `study` or `space`.
+    """
     schema = {"study": study_schema, "space": space_schema}[kind]()
     definitions = schema.pop("$defs")
     lines = [f"{_compact(name)}: {_compact(definition)}" for name, definition in definitions.items()]

@@ -1,4 +1,4 @@
-"""Networks that a study names by their files: taken into its document, so that a run needs the files no more."""
+"""Networks that a study names by file, copied into its document so that a run does not need the files."""
 
 from __future__ import annotations
 
@@ -6,56 +6,62 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scalesearch.errors import inside
+from scalesearch.errors import errors_at
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.zoo import SUFFIXES, load
 
 MULTIPLE = re.compile(rf"(?P<times>[x×]\s*)(?P<file>\S+(?:{'|'.join(map(re.escape, SUFFIXES))}))(?=\s|$|±|\+)", re.I)
 
 
-def with_models(data: PlainMapping, folder: Path) -> PlainDict:
-    """A study's data with every architecture's YAML, Darknet's .cfg and trained network's folder that `compare` or a
-    budget names as one of its `models`, by its own name. Paths are relative to `folder`.
+def embed_models(data: PlainMapping, folder: Path) -> PlainDict:
+    """Returns a study's data with every network file that `compare` or a budget names replaced by a name in `models`.
 
-    Raises `InputError` for a file that is no network.
+    The files are architectures in YAML, Darknet's .cfg, and folders of trained networks.
+
+    Args:
+        data: The data of the study's file.
+        folder: The folder that paths are relative to.
+
+    Raises:
+        InputError: With its place in the study, for a file that holds no network.
     """
     models = dict(data["models"]) if isinstance(data.get("models"), dict) else {}
 
-    def named(file: str, place: str) -> str:
-        with inside(place):
+    def embed(file: str, place: str) -> str:
+        with errors_at(place):
             arch = load(folder / file)
         models[arch.name] = {key: value for key, value in arch.to_dict().items() if key != "name"}
         return arch.name
 
-    def listed(names: Any, place: str) -> Any:
+    def embed_list(names: Any, place: str) -> Any:
         return (
-            [named(name, f"{place}[{i}]") if _is_file(name, folder) else name for i, name in enumerate(names)]
+            [embed(name, f"{place}[{i}]") if _is_file(name, folder) else name for i, name in enumerate(names)]
             if isinstance(names, list)
             else names
         )
 
-    def bounded(budget: Any, place: str) -> Any:
+    def embed_bounds(budget: Any, place: str) -> Any:
         if not isinstance(budget, dict):
             return budget
         return {
-            key: relative(value, f"{place}.{key}") if isinstance(value, str) and key != "device" else value
+            key: embed_bound(value, f"{place}.{key}") if isinstance(value, str) and key != "device" else value
             for key, value in budget.items()
         }
 
-    def relative(bound: str, place: str) -> str:
-        return MULTIPLE.sub(lambda match: match["times"] + named(match["file"], place), bound)
+    def embed_bound(bound: str, place: str) -> str:
+        return MULTIPLE.sub(lambda match: match["times"] + embed(match["file"], place), bound)
 
-    found = dict(data)
+    embedded = dict(data)
     compare = data.get("compare")
     if isinstance(compare, dict) and "networks" in compare:
-        found["compare"] = {**compare, "networks": listed(compare["networks"], "compare.networks")}
+        embedded["compare"] = {**compare, "networks": embed_list(compare["networks"], "compare.networks")}
     elif compare is not None:
-        found["compare"] = listed(compare, "compare")
+        embedded["compare"] = embed_list(compare, "compare")
     if "budget" in data:
-        found["budget"] = bounded(data["budget"], "budget")
+        embedded["budget"] = embed_bounds(data["budget"], "budget")
     if isinstance(scale := data.get("scale"), dict) and "budget" in scale:
-        found["scale"] = {**scale, "budget": bounded(scale["budget"], "scale.budget")}
-    return {**found, "models": models} if models else found
+        embedded["scale"] = {**scale, "budget": embed_bounds(scale["budget"], "scale.budget")}
+    return {**embedded, "models": models} if models else embedded
 
 
 def _is_file(name: Any, folder: Path) -> bool:

@@ -1,6 +1,6 @@
-"""What a report is made of: the data that it shows, the pieces of its page, figures as plain data.
+"""What a report is made of: the data that it shows, the pieces of its page, and figures as plain data.
 
-A figure is what plotly draws, as the JSON that plotly.js reads, so that a step can describe its own without plotly.
+A figure is the JSON that plotly.js draws, so that a step can describe one without plotly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.trials import format_score
 
 if TYPE_CHECKING:
-    from scalesearch.study.by_class import Beats, ByClass
+    from scalesearch.study.class_results import ClassResults, PairedComparison
 
 Figure: TypeAlias = PlainDict  # `data` and `layout`, as plotly.js takes them
 FAMILY, HAND_BUILT, TRIALS = "#1257b8", "#c2410c", "#94a3b8"
@@ -22,7 +22,9 @@ COLOURS = ("#0f766e", FAMILY, HAND_BUILT, "#7c3aed", "#be185d", "#475569")  # of
 
 @dataclass(frozen=True)
 class Fragment:
-    """A piece of the report's page: a Jinja2 template over `info`, `found` (what the steps conclude) and `figures`.
+    """Holds a piece of the report's page: a Jinja2 template over `info`, `found` and `figures`.
+
+    `found` holds the conclusions of all steps.
 
     Attributes:
         order: Its place on the page; pieces stand in ascending order.
@@ -34,14 +36,29 @@ class Fragment:
 
 
 def fragment(order: int, module: str, name: str = "") -> Fragment:
-    """Returns the piece of a page whose template lies beside a module (`__file__`), by its name or by `name`."""
+    """Returns the piece of a page whose template lies beside a module.
+
+    Args:
+        order: Its place on the page.
+        module: The module's `__file__`.
+        name: The template's name without `.html.j2`; that of the module by default.
+    """
     path = Path(module)
     return Fragment(order, path.with_name(f"{name or path.stem}.html.j2"))
 
 
 @dataclass(frozen=True)
 class ScoreAxis:
-    """The score as figures and tables name it, and the keys of a trial that hold it by split; `percent`: a share."""
+    """Describes the score of a study: its name in figures and tables, and the keys that hold it in a trial.
+
+    Attributes:
+        name: The name of the score.
+        val: The key of the validation score.
+        test: The key of the test score.
+        percent: Whether the score is a share in [0, 1], written in per cent.
+        larger: Whether larger is better.
+        title: The title of figures that show it.
+    """
 
     name: str
     val: str
@@ -52,26 +69,26 @@ class ScoreAxis:
 
     @property
     def format(self) -> str:
-        """The kind of number as plotly and Python write it, to stand behind the number of digits."""
+        """The type of number in a format specification of plotly and Python, to follow the number of digits."""
         return "%" if self.percent else "g"
 
-    def shown(self, value: float | None) -> str:
-        """Returns a score as people read it."""
+    def text(self, value: float | None) -> str:
+        """Returns a score as text."""
         return format_score(value, self.percent)
 
-    def difference(self, value: float, half: float | None) -> str:
-        """Returns a difference of scores as people read it, with half its interval where it has one."""
+    def difference_text(self, value: float, half: float | None) -> str:
+        """Returns a difference of scores as text, with ± half its interval if `half` is given."""
         factor, digits, unit = (100, ".2f", " points") if self.percent else (1, ".4g", "")
         return f"{value * factor:+{digits}}" + ("" if half is None else f" ± {half * factor:{digits}}") + unit
 
-    def good(self, value: float) -> float:
-        """Returns a score with its sign turned so that large is good."""
+    def to_maximise(self, value: float) -> float:
+        """Returns a score with its sign changed where smaller is better, so that larger is always better."""
         return value if self.larger else -value
 
 
 @dataclass(frozen=True)
 class Info:
-    """The whole report as data. `found` is what the steps conclude, by the names they give it."""
+    """Holds the whole report as data; `conclusions` are those of the steps, by the keys that they give them."""
 
     name: str
     document: PlainDict
@@ -80,30 +97,30 @@ class Info:
     lead: str
     notes: list[str]
     trials: list[PlainDict]
-    found: PlainDict
+    conclusions: PlainDict
     layers: list[PlainDict]
     stages: list[PlainDict]
     environment: PlainDict
     seconds: float
     finished: bool
-    early: int  # trials stopped before the end of their schedule; in no front
+    early: int  # trials stopped before the end of their schedule; left out of every front
     faults: list[str]
     failed: list[dict[str, str]]
-    wanted: dict[str, int]  # networks that each search was to have
+    wanted: dict[str, int]  # planned number of networks by search
     counts: dict[str, int]  # trials by step
-    searches: dict[str, str] = field(default_factory=dict)  # by step, as the report calls its search
-    searchers: dict[str, str] = field(default_factory=dict)  # likewise, which searcher asked
+    searches: dict[str, str] = field(default_factory=dict)  # title of each search by step
+    searchers: dict[str, str] = field(default_factory=dict)  # name of the searcher by the title of its search
     objectives: tuple[str, ...] = ()
-    by_class: list[ByClass] = field(default_factory=list)  # of the family
-    finalists_by_class: list[ByClass] = field(default_factory=list)
-    beaten: list[Beats] = field(default_factory=list)  # by members of the family, or not: networks built by hand
+    by_class: list[ClassResults] = field(default_factory=list)  # of the family
+    finalists_by_class: list[ClassResults] = field(default_factory=list)
+    beaten: list[PairedComparison] = field(default_factory=list)  # members of the family with hand-built networks
     data: PlainDict | None = None
     recipe: PlainDict | None = None
     figures: dict[str, Figure] = field(default_factory=dict)  # of the steps, by name
     fragments: tuple[Fragment, ...] = ()  # of the steps, in the page's order
 
     def summary(self) -> PlainDict:
-        """Returns what `summary.json` holds: results and how they came about, without the per-layer tables."""
+        """Returns the content of `summary.json`: results and how they were obtained, without the per-layer tables."""
         names = {"val": self.axis.val, "test": self.axis.test, "score": self.axis.name} if self.data else {}
         keys = ("name", "document", "data", "budget", "wanted", "recipe", "environment", "seconds", "finished", "early")
         summary: PlainDict = {key: getattr(self, key) for key in (*keys, "faults", "failed")}
@@ -117,12 +134,12 @@ class Info:
         ]
         summary |= {"beaten": _plain(self.beaten, {})} if self.beaten else {}
         counts = {"trials": self.counts, "rejected": sum(t["rejected"] for t in self.trials)}
-        return cast(PlainDict, summary | _plain(self.found, names) | counts)
+        return cast(PlainDict, summary | _plain(self.conclusions, names) | counts)
 
 
-def _thresholds(network: ByClass) -> PlainDict:
-    """Returns, of a detector, at which confidence each class is best kept, and the interval of its precision."""
-    if (detector := network.found) is None:
+def _thresholds(network: ClassResults) -> PlainDict:
+    """Returns a detector's best confidence and F1 by class, and the interval of its average precision."""
+    if (detector := network.detector) is None:
         return {}
     return {
         "threshold": dict(zip(network.classes, detector.threshold, strict=True)),
@@ -132,7 +149,7 @@ def _thresholds(network: ByClass) -> PlainDict:
 
 
 def _plain(value: Any, names: PlainMapping) -> Any:
-    """Returns dataclasses as mappings, the fields of scores under the names that the task has for them."""
+    """Returns dataclasses as mappings, with their fields `val`, `test` and `score` renamed as the task names them."""
     if is_dataclass(value) and not isinstance(value, type):
         value = {key: getattr(value, key) for key in value.__dataclass_fields__}
         return {names.get(key, key): _plain(v, names) for key, v in value.items()}
@@ -156,8 +173,8 @@ def figure(traces: list[PlainDict], height: int, **layout: Any) -> Figure:
     """Returns a figure in the report's style.
 
     Args:
-        traces: What is drawn, each a trace of plotly's with its `type`.
-        height: Pixels.
-        layout: Further keys of plotly's layout; `xaxis` and `yaxis` among them.
+        traces: The traces, each a plotly trace with its `type`.
+        height: The height in pixels.
+        layout: Further keys of plotly's layout, such as `xaxis` and `yaxis`.
     """
     return {"data": traces, "layout": STYLE | {"height": height} | layout}

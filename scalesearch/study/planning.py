@@ -1,8 +1,8 @@
-"""What a run can do in the hours that it has: trials and epochs, from the pace that its log shows.
+"""The trials and epochs that fit into a study's hours, planned from the pace that its log shows.
 
-The plan is made before every step that names those it is planned from (`Step.planned_from`), from their trials alone;
-so it is the same after a resume, and for whoever verifies the run. The rest is assumed to go on as measured: seconds an
-epoch by what a network counts, and how many trainings ran side by side.
+A plan is made before every step that has `Step.planned_from`, from the trials of those steps alone, so it is the same
+after a resume and when a run is verified. Later steps are assumed to go on at the measured pace: seconds per epoch by
+a network's counts, and trainings side by side.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from scalesearch.study.step import Step
     from scalesearch.study.study import Study
 
-AIM = 0.98  # of the hours; reports and the end of Ray take time too
-LATE = 1.1  # times the hours, which no plan may take
-MOST = 1e6  # times what the study says without hours
-MOST_TRIALS = 2_000
+TARGET_SHARE = 0.98  # of the hours; reports and the end of Ray take time too
+MAX_OVERRUN = 1.1  # times the hours, which no plan may take
+MAX_FACTOR = 1e6  # times what the study says without hours
+MAX_TRIALS = 2_000
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """When the whole run was expected to end, and when it did.
+    """Holds when the whole run was expected to end, and how long it took.
 
     Attributes:
         before: The step before which the forecast was made.
         at: Seconds of the run's time at which it was made.
-        seconds: Seconds of the run's time at which the run was to end.
-        asked: Seconds that the study asks for.
-        took: Seconds that the run has taken, as far as it has come.
+        seconds: Seconds of the run's time at which the run was expected to end.
+        asked: Seconds that the study allows.
+        took: Seconds that the run has taken so far.
     """
 
     before: str
@@ -46,7 +46,7 @@ class Forecast:
 
 
 class Pace:
-    """How fast a machine trains: seconds an epoch by what a network counts, and trainings side by side."""
+    """Estimates how fast a machine trains: seconds per epoch by a network's counts, and trainings side by side."""
 
     def __init__(self, trials: list[Trial]):
         import numpy as np
@@ -55,36 +55,36 @@ class Pace:
         trained = [t for t in trials if t.seconds > 0 and t.history and not t.rung]
         epochs = np.array([len(t.history) for t in trained], dtype=float)
         seconds = np.array([t.seconds for t in trained])
-        counted = np.array(
+        features = np.array(
             [[1.0, t.cost["macs"] / 1e6, t.cost["acts"] / 1e6, 1.0 / n] for t, n in zip(trained, epochs)]
         )
-        # what is relative to a training's length counts alike for short and long ones
-        self.weights = nnls(counted * (epochs / seconds)[:, None], np.ones(len(trained)))[0] if trained else None
+        # relative errors, so that short and long trainings weigh the same
+        self.weights = nnls(features * (epochs / seconds)[:, None], np.ones(len(trained)))[0] if trained else None
         self.acts = sum(t.cost["acts"] for t in trained) / max(1, sum(t.cost["macs"] for t in trained))
         self.elapsed = max((t.at for t in trials), default=0.0)
         self.slots = _slots(trained)
         by_step = [[t for t in trained if t.step == step] for step in {t.step for t in trained}]
         measured = sum(max(t.at for t in step) - min(t.at - t.seconds for t in step) for step in by_step)
-        self.stretch = measured / max(1e-9, sum(_together([t.seconds for t in s], _slots(s)) for s in by_step))
+        self.stretch = measured / max(1e-9, sum(_makespan([t.seconds for t in s], _slots(s)) for s in by_step))
 
-    def step(self, sizes: Sequence[tuple[float, float]], epochs: int, most: int) -> float:
+    def step_seconds(self, sizes: Sequence[tuple[float, float]], epochs: int, parallel: int) -> float:
         """Returns the seconds of the run's time that a step takes.
 
         Args:
-            sizes: MACs and activations of every training; 0 activations for unknown ones.
-            epochs: Of every training.
-            most: How many trainings run side by side at most.
+            sizes: MACs and activations of every training; 0 activations where unknown.
+            epochs: The epochs of every training.
+            parallel: How many trainings run side by side at most.
         """
-        trained = [self._training(macs, acts or macs * self.acts, epochs) for macs, acts in sizes]
-        return self.stretch * _together(trained, max(1, min(most, self.slots)))
+        durations = [self._training(macs, acts or macs * self.acts, epochs) for macs, acts in sizes]
+        return self.stretch * _makespan(durations, max(1, min(parallel, self.slots)))
 
     def _training(self, macs: float, acts: float, epochs: int) -> float:
-        each = (1.0, macs / 1e6, acts / 1e6, 1.0 / epochs)
-        return 0.0 if self.weights is None else epochs * float(self.weights @ each)
+        features = (1.0, macs / 1e6, acts / 1e6, 1.0 / epochs)
+        return 0.0 if self.weights is None else epochs * float(self.weights @ features)
 
 
-def _together(seconds: Sequence[float], slots: int) -> float:
-    """Returns the seconds until the last training has ended, each begun as soon as there is room."""
+def _makespan(seconds: Sequence[float], slots: int) -> float:
+    """Returns the seconds until the last training has ended, each started as soon as a slot is free."""
     ends = [0.0] * slots
     for duration in seconds:
         heapq.heapreplace(ends, ends[0] + duration)
@@ -92,26 +92,32 @@ def _together(seconds: Sequence[float], slots: int) -> float:
 
 
 def _slots(trials: list[Trial]) -> int:
-    """Returns how many trials were at work at a time, at most, in the middle of one."""
+    """Returns the largest number of trials that ran at the same time, counted at the middle of each."""
     middles = [t.at - t.seconds / 2 for t in trials]
     return max([1, *(sum(t.at - t.seconds <= middle <= t.at for t in trials) for middle in middles)])
 
 
-def plan_at(requested: Study, log: TrialLog, step: str) -> tuple[Study, list[Forecast]]:
-    """Returns the study with the trials and epochs that the log justifies before a step, and the forecasts."""
+def plan_before(requested: Study, log: TrialLog, step: str) -> tuple[Study, list[Forecast]]:
+    """Returns the study as planned before a step, and the forecasts made up to then.
+
+    Args:
+        requested: The study as its file has it.
+        log: Every trial so far.
+        step: The name of the step.
+    """
     study, forecasts = requested, []
     for stage in _stages(requested):
-        study, forecast = _planned_once(study, log, stage)
+        study, forecast = _plan_stage(study, log, stage)
         forecasts.append(forecast)
         if stage.name == step:
             break
     return study, forecasts
 
 
-def check_enough(requested: Study, log: TrialLog) -> None:
-    """Raises `WorkFailed` if even the least of everything takes longer than the hours."""
-    least = plan_at(requested, log, _stages(requested)[0].name)[1][0].seconds
-    if least > LATE * 3600 * requested.hours:
+def check_hours(requested: Study, log: TrialLog) -> None:
+    """Raises `WorkFailed` if even the smallest plan takes more than `MAX_OVERRUN` times the hours."""
+    least = plan_before(requested, log, _stages(requested)[0].name)[1][0].seconds
+    if least > MAX_OVERRUN * 3600 * requested.hours:
         raise WorkFailed(
             f"the least that the study asks for takes about {least / 3600:.2g} h, and budget.hours is "
             f"{requested.hours:g}; leave out hand-built networks or seeds, or give it more"
@@ -119,15 +125,15 @@ def check_enough(requested: Study, log: TrialLog) -> None:
 
 
 def forecasts(requested: Study, log: TrialLog) -> list[Forecast]:
-    """Returns the forecasts that were made so far; none for a study without hours."""
-    stage = _reached(requested, log)
-    return plan_at(requested, log, stage.name)[1] if requested.hours and stage else []
+    """Returns the forecasts made so far; none for a study without hours."""
+    stage = _last_begun_stage(requested, log)
+    return plan_before(requested, log, stage.name)[1] if requested.hours and stage else []
 
 
-def replanned(requested: Study, log: TrialLog) -> Study:
-    """Returns the study with trials and epochs as planned when the log was written."""
-    stage = _reached(requested, log)
-    return plan_at(requested, log, stage.name)[0] if requested.hours and stage else requested
+def planned_study(requested: Study, log: TrialLog) -> Study:
+    """Returns the study with the trials and epochs that were planned when the log was written."""
+    stage = _last_begun_stage(requested, log)
+    return plan_before(requested, log, stage.name)[0] if requested.hours and stage else requested
 
 
 def _stages(study: Study) -> list[Step]:
@@ -135,37 +141,37 @@ def _stages(study: Study) -> list[Step]:
     return [step for step in study.steps if step.planned_from]
 
 
-def _reached(study: Study, log: TrialLog) -> Step | None:
+def _last_begun_stage(study: Study, log: TrialLog) -> Step | None:
     begun = {trial.step for trial in log}
     return next((stage for stage in reversed(_stages(study)) if stage.name in begun), None)
 
 
-def _planned_once(study: Study, log: TrialLog, stage: Step) -> tuple[Study, Forecast]:
+def _plan_stage(study: Study, log: TrialLog, stage: Step) -> tuple[Study, Forecast]:
     trials = [t for t in log if t.step in stage.planned_from]
     pace, available = Pace(trials), 3600 * study.hours
 
     def total(study: Study) -> float:
-        return pace.elapsed + _remaining(study, pace, stage, trials)
+        return pace.elapsed + _remaining_seconds(study, pace, stage, trials)
 
-    study = _fitting(study, stage, lambda study: total(study) <= AIM * available)
-    took = max((t.at for t in log), default=0.0)
-    return study, Forecast(stage.name, round(pace.elapsed, 1), round(total(study), 1), available, took)
+    study = _largest_fitting(study, stage, lambda study: total(study) <= TARGET_SHARE * available)
+    elapsed = max((t.at for t in log), default=0.0)
+    return study, Forecast(stage.name, round(pace.elapsed, 1), round(total(study), 1), available, elapsed)
 
 
-def _remaining(study: Study, pace: Pace, stage: Step, trials: list[Trial]) -> float:
-    """Returns the seconds of the run's time for all steps from a stage on."""
+def _remaining_seconds(study: Study, pace: Pace, stage: Step, trials: list[Trial]) -> float:
+    """Returns the seconds of the run's time for a stage and all steps after it."""
     base_macs = _expected_base_macs(study, stage, trials)
     seconds = 0.0
     for step in study.steps[study.steps.index(stage) :]:
         if step.trains:
             epochs = study.recipe_of(step.name).epochs
             sizes = step.costs(study) or [(macs, 0.0) for macs in step.macs(study, base_macs)]
-            seconds += pace.step(sizes, epochs, study.parallel if step.search_title else len(sizes))
+            seconds += pace.step_seconds(sizes, epochs, study.parallel if step.search_title else len(sizes))
     return seconds
 
 
 def _expected_base_macs(study: Study, stage: Step, trials: list[Trial]) -> float:
-    """Returns the MACs of the best network so far; before the search for it the mean of those tried."""
+    """Returns the MACs of the best network so far; before the base search, the mean over the networks tried."""
     deciding = [step.name for step in study.steps if step.decides_base]
     candidates = [t for t in trials if t.step in deciding and t.done]
     if stage.name not in deciding and candidates:
@@ -174,28 +180,28 @@ def _expected_base_macs(study: Study, stage: Step, trials: list[Trial]) -> float
     return cast(float, sum(counts) / max(1, len(counts)))
 
 
-def _fitting(study: Study, stage: Step, fits: Callable[[Study], bool]) -> Study:
-    """Returns the study with the most of what is open at a stage that fits, at least one of each."""
-    low, high = 1e-3, MOST
+def _largest_fitting(study: Study, stage: Step, fits: Callable[[Study], bool]) -> Study:
+    """Returns the study with the most trials and epochs still open at a stage that fit, at least one of each."""
+    low, high = 1e-3, MAX_FACTOR
     for _ in range(40):
         middle = sqrt(low * high)
-        low, high = (middle, high) if fits(_times(study, stage, middle)) else (low, middle)
-    fitting = _times(study, stage, low)
-    while (more := _one_more(fitting, stage)) is not None and fits(more):
+        low, high = (middle, high) if fits(_scaled_study(study, stage, middle)) else (low, middle)
+    fitting = _scaled_study(study, stage, low)
+    while (more := _with_one_more_trial(fitting, stage)) is not None and fits(more):
         fitting = more
     return fitting
 
 
-def _times(study: Study, stage: Step, factor: float) -> Study:
-    """Returns the study with trials and epochs that take about `factor` times as long; what has begun stays."""
-    each = sqrt(factor) if stage.open_searches else factor
+def _scaled_study(study: Study, stage: Step, factor: float) -> Study:
+    """Returns the study with open trials and epochs changed so that they take about `factor` times as long."""
+    share = sqrt(factor) if stage.open_searches else factor
     sections = dict(study.sections)
     for kind in (_options_type(study, search) for search in stage.open_searches):
         options = sections[kind]
-        epochs = None if options.epochs is None else max(1, int(options.epochs * each))
-        sections[kind] = replace(options, trials=min(MOST_TRIALS, max(4, int(options.trials * each))), epochs=epochs)
+        epochs = None if options.epochs is None else max(1, int(options.epochs * share))
+        sections[kind] = replace(options, trials=min(MAX_TRIALS, max(4, int(options.trials * share))), epochs=epochs)
     recipe = study.trained.recipe
-    training = replace(study.trained, recipe=replace(recipe, epochs=max(1, int(recipe.epochs * each))))
+    training = replace(study.trained, recipe=replace(recipe, epochs=max(1, int(recipe.epochs * share))))
     return replace(study, sections=sections, training=training)
 
 
@@ -205,12 +211,12 @@ def _options_type(study: Study, step: str) -> type:
     return options
 
 
-def _one_more(study: Study, stage: Step) -> Study | None:
-    """Returns the study with one trial more in the stage's search: where an epoch more for all would be too much."""
+def _with_one_more_trial(study: Study, stage: Step) -> Study | None:
+    """Returns the study with one more trial in the stage's search; None if it has no search or `MAX_TRIALS`."""
     if not stage.open_searches:
         return None
     kind = _options_type(study, stage.name)
     options = study.sections[kind]
-    if options.trials >= MOST_TRIALS:
+    if options.trials >= MAX_TRIALS:
         return None
     return replace(study, sections={**study.sections, kind: replace(options, trials=options.trials + 1)})

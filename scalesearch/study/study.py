@@ -1,4 +1,4 @@
-"""`Study`: what a person asks for, checked whole before anything starts."""
+"""`Study`: everything that a study's file asks for, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from scalesearch.arch import Arch, adapt
 from scalesearch.budget import Budget
-from scalesearch.errors import InputError, inside
+from scalesearch.errors import InputError, errors_at
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.searchers import Problem, SpaceProblem
 from scalesearch.signature import Rule
@@ -24,7 +24,7 @@ from scalesearch.trials import Evaluator, Recipe
 from scalesearch.zoo import MODELS, Networks
 
 T = TypeVar("T")
-AUTO = "auto"  # epochs: as few as rank networks like the whole training
+AUTO = "auto"  # epochs: as few as rank networks like the full training
 
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -32,13 +32,19 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial takes of the Ray cluster, and what all of them may take together.
+    """Holds what one trial takes of the Ray cluster, and limits for the whole run.
 
-    Of several GPUs each trains on its part of every batch. `resources` are those of a cluster's own making, by name,
-    `accelerator_type` is a kind of GPU by Ray's name for it.
-    A training is saved on the way every `save_every` seconds; a trial that takes longer than `trial_timeout` fails. A
-    run ends, saved, when it has taken `max_wall_time` or `max_gpu_hours`, those before a resume counted in. Times are
-    seconds, or 90s, 30m, 2h, 1.5d.
+    Times are seconds, or text such as 90s, 30m, 2h, 1.5d.
+
+    Attributes:
+        cpus_per_trial: CPUs of one trial.
+        gpus_per_trial: GPUs of one trial, a part of one or whole ones; several share every batch.
+        resources: Amounts of the cluster's custom resources, by name.
+        accelerator_type: A type of GPU, by Ray's name for it.
+        save_every: Seconds between two checkpoints of a training.
+        trial_timeout: The time after which a trial fails.
+        max_wall_time: The time after which the run is saved and ends, including the time before a resume.
+        max_gpu_hours: The GPU hours after which it does so, including those before a resume.
     """
 
     cpus_per_trial: Annotated[float, Rule(low=0.1, high=10_000)] = 1.0
@@ -52,7 +58,7 @@ class Resources:
 
     def __post_init__(self) -> None:
         for name in ("trial_timeout", "max_wall_time"):
-            seconds(getattr(self, name), name)
+            parse_seconds(getattr(self, name), name)
         if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise InputError(f"takes a part of one GPU or whole ones, got {self.gpus_per_trial:g}", "gpus_per_trial")
         for name, amount in (self.resources or {}).items():
@@ -61,13 +67,18 @@ class Resources:
 
     @property
     def amounts(self) -> dict[str, float]:
-        """What a trial takes of one node, by Ray's names."""
+        """The amounts that a trial takes of one node, by Ray's names."""
         kind = {f"accelerator_type:{self.accelerator_type}": 0.001} if self.accelerator_type else {}
         return {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial, **(self.resources or {}), **kind}
 
     def reached(self, wall: float, gpu: float) -> str:
-        """Returns which limit so many seconds, and GPU seconds, have reached, in words; nothing for none."""
-        limit = seconds(self.max_wall_time, "max_wall_time")
+        """Returns a phrase that names the limit that is used up; empty if none is.
+
+        Args:
+            wall: Seconds that the run has taken.
+            gpu: GPU seconds that it has taken.
+        """
+        limit = parse_seconds(self.max_wall_time, "max_wall_time")
         if limit is not None and wall >= limit:
             return f"max_wall_time ({self.max_wall_time}) is used up"
         if self.max_gpu_hours is not None and gpu >= 3600 * self.max_gpu_hours:
@@ -75,8 +86,16 @@ class Resources:
         return ""
 
 
-def seconds(time: float | str | None, place: str) -> float | None:
-    """Returns the seconds of a time as people write it (90, 90s, 30m, 2h, 1.5d). Raises `InputError` for none."""
+def parse_seconds(time: float | str | None, place: str) -> float | None:
+    """Returns a time as people write it (90, 90s, 30m, 2h, 1.5d) in seconds; None for None.
+
+    Args:
+        time: The time.
+        place: The key that an error names.
+
+    Raises:
+        InputError: If it is no time, or not above 0.
+    """
     if time is None:
         return None
     text = str(time).strip()
@@ -92,13 +111,26 @@ def seconds(time: float | str | None, place: str) -> float | None:
 
 @dataclass(frozen=True)
 class Study:
-    """What may be tried (a `space` or the `rows` of a table, inside a budget), what a try scores (`training`, or the
-    table), the steps that do it and their options.
+    """Holds a checked study: what may be tried, what scores it, and the steps with their options.
 
-    `objectives` are quantities to be small beside the score. `parallel` proposals are asked for before the result of
-    the first of them must be known. It belongs to the study and not to the machine, so that a study's outcome does not
-    depend on how many trials run at a time. In `hours` all of it is to be done: trials and epochs are then planned by
-    the pace that is measured.
+    What may be tried is a `space`, or the `rows` of a table, inside the budget; `training`, or the table, scores it.
+
+    Attributes:
+        name: The name of the study.
+        steps: The steps, in order.
+        sections: The options of the steps, by their type.
+        document: The study as plain data.
+        seeds: The seeds; the first is that of searches.
+        parallel: How many proposals are made before the result of the first of them must be known. It belongs to the
+            study and not to the machine, so that the outcome does not depend on how many trials run at a time.
+        ray: What a trial takes of the cluster, and the run's limits.
+        objectives: Quantities to be minimised beside the score.
+        space: The space that is searched.
+        budget: The bounds on networks.
+        training: How networks are trained; None for a study of a table.
+        rows: The table that is searched; None for a study that trains.
+        hours: The hours that the whole run may take, from which trials and epochs are planned; 0 for no such limit.
+        evaluated_by: The name of the evaluator.
     """
 
     name: str
@@ -119,7 +151,7 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that name what the study asks for, wherever it runs."""
+        """16 hex digits that identify what the study asks for; the section `ray` has no part in them."""
         return document_digest(self.document)
 
     def options(self, kind: type[T]) -> T:
@@ -128,54 +160,59 @@ class Study:
 
     @cached_property
     def problem(self) -> Problem:
-        """What its search tries. Raises `InputError` for columns that the table lacks, and for empty bounds."""
+        """The problem that its search solves. Raises `InputError` for missing columns and for empty bounds."""
         if self.rows is not None:
             return self.rows.problem(self.space, self.budget, self.objectives)
         return SpaceProblem(self.adapted_space, self.budget, self.objectives)
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """What scores its jobs: the row of the table of evaluators that the study names."""
+        """The evaluator that the study names, which scores its jobs."""
         return EVALUATORS[self.evaluated_by](self)
 
     def recipe_of(self, step: str) -> Recipe:
-        """Returns the recipe of a step as far as it is known beforehand: searches may train for fewer epochs."""
+        """Returns the recipe of a step, with the step's epochs unless these are `auto`."""
         epochs = next((s.epochs(self) for s in self.steps if s.name == step), None)
         return replace(self.trained.recipe, epochs=epochs) if isinstance(epochs, int) else self.trained.recipe
 
     @property
     def trained(self) -> Training:
-        """How a study that trains does so."""
+        """The training of a study that trains; fails for a study of a table."""
         assert self.training is not None
         return self.training
 
     @cached_property
     def networks(self) -> Mapping[str, Arch]:
-        """The zoo adapted to the data: what is compared with, and what a relative bound may name."""
+        """The zoo and the study's own models, adapted to the data, by name: `compare` and bounds refer to them."""
         return adapted_zoo(self.trained, self.document.get("models"))
 
     @cached_property
     def adapted_space(self) -> Space:
-        """The space adapted to the data."""
+        """The space adapted to the resolution, classes and channels of the data."""
         assert self.space is not None
         data = self.trained.data
         return self.space.adapted(resolution=self.trained.resolution, classes=data.classes, channels=data.channels)
 
 
 def adapted_zoo(training: Training, models: PlainMapping | None = None) -> Mapping[str, Arch]:
-    """Returns the zoo by name and a study's own `models`, each network adapted to the data.
+    """Returns the zoo and a study's own models, by name, each network adapted to the data.
 
-    Raises `InputError` for a model
-    whose name is taken, or that is none."""
-    own = {}
+    Args:
+        training: How the study trains, with its data and resolution.
+        models: The architectures of the study's own models, as plain data by name.
+
+    Raises:
+        InputError: With its place, for a model whose name is taken, or that is no network.
+    """
+    own_models = {}
     for name, spec in (models or {}).items():
-        with inside(f"models.{name}"):
+        with errors_at(f"models.{name}"):
             if name in MODELS or name == "base":
                 raise InputError("is a network's name already; give another one")
-            own[name] = arch_from_dict({**spec, "name": name} if isinstance(spec, dict) else spec)
+            own_models[name] = arch_from_dict({**spec, "name": name} if isinstance(spec, dict) else spec)
 
-    def adapted(arch: Arch) -> Arch:
+    def adapt_to_data(arch: Arch) -> Arch:
         data = training.data
         return adapt(arch, resolution=training.resolution, classes=data.classes, channels=data.channels)
 
-    return Networks(adapted, own)
+    return Networks(adapt_to_data, own_models)

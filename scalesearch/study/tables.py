@@ -1,24 +1,29 @@
-"""A published table as what a study searches: its columns, and the rows inside the study's bounds."""
+"""A published table that a study searches: what its columns mean, and the problem that it poses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from scalesearch.budget import Budget
-from scalesearch.errors import InputError, inside
+from scalesearch.errors import InputError, errors_at
 from scalesearch.searchers import SpaceTableProblem, Table, TableProblem
 from scalesearch.space import Space
 
-# where a study has what a `TableProblem` is made of
+# the place in a study of each argument of `TableProblem`
 PLACES = {key: f"table.{key}" for key in ("decisions", "score", "numbers", "same")} | {"objective": "search.objective"}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The table's `file`, the columns that are `decisions`, and the one that is the `score` to be large.
+    """Names a table and its columns.
 
-    `final` scores the network that a search ends with (the same column by default), `numbers` are columns known without
-    training, and rows of equal `same` are one network.
+    Attributes:
+        file: The table's file.
+        score: The column to be maximised.
+        decisions: The columns that are decisions.
+        final: The column that scores the network that a search ends with; `score` by default.
+        numbers: Columns that are known without training.
+        same: A column that is equal in rows of the same network.
     """
 
     file: str
@@ -31,7 +36,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table and what its columns are."""
+    """Holds a table and the meaning of its columns."""
 
     table: Table
     columns: Columns
@@ -39,13 +44,14 @@ class Rows:
     def problem(
         self, space: Space | None, budget: Budget, objectives: tuple[str, ...]
     ) -> TableProblem | SpaceTableProblem:
-        """The table's rows inside the budget, or the networks of a space whose scores the table holds.
+        """Returns the search over the table's rows inside the budget, or over a space whose scores the table holds.
 
-        Raises `InputError`, placed where a study has what is wrong.
+        Raises:
+            InputError: With its place in the study, for columns that are missing or unfit.
         """
         columns = self.columns
         if space is not None:
-            with inside("search.objective"):
+            with errors_at("search.objective"):
                 budget.check_measurable(objectives)
             return SpaceTableProblem(space, self.table, columns.score, budget, objectives)
         try:

@@ -1,4 +1,4 @@
-"""How classifiers learn: cross-entropy, accuracy, recall by class."""
+"""How classifiers learn and are scored: cross-entropy, accuracy, recall by class."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.training.augmenting import Moves
 from scalesearch.trials import Recipe
 
-FEW = 5  # classes up to which the five likeliest say nothing
-TEMPERATURE = 2.0  # by which both networks' logits are divided where one learns from the other
-MOST_SHOWN = 100  # classes up to which the confusion matrix is kept
+TOP5_MIN_CLASSES = 5  # top-5 accuracy is given for more classes than this
+TEMPERATURE = 2.0  # by which the logits of teacher and student are divided in distillation
+MAX_CONFUSION_CLASSES = 100  # classes up to which the confusion matrix is saved
 
 
-class Mixed(NamedTuple):
-    """Labels `(N,)` of images that are blends of two: both classes, the first one's share, the second one's index."""
+class MixedLabels(NamedTuple):
+    """Labels of images that are blends of two.
+
+    Attributes:
+        first: `(N,)` classes of the first images.
+        second: `(N,)` classes of the second images.
+        share: `(N,)` shares of the first images in the blends, in [0, 1].
+        order: `(N,)` indices of the second images in the batch.
+    """
 
     first: torch.Tensor
     second: torch.Tensor
@@ -29,12 +36,12 @@ class Mixed(NamedTuple):
 
 
 class ClassificationLearner:
-    """Learns the class of every image by cross-entropy."""
+    """Trains and scores classifiers by the cross-entropy of each image's class."""
 
     def check(self, arch: Arch) -> None:
         """Accepts every classifier."""
 
-    def fitted(self, arch: Arch, labels: torch.Tensor) -> Arch:
+    def fit_head(self, arch: Arch, labels: torch.Tensor) -> Arch:
         """Returns the network as it is: its head depends on the number of classes alone."""
         return arch
 
@@ -46,40 +53,43 @@ class ClassificationLearner:
         return torch.as_tensor(raw)
 
     def importance(self, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the weights `(N,)` of images with which all classes count alike; 1 on average."""
-        counted = torch.bincount(labels).float()
-        return (len(labels) / (counted > 0).sum() / counted)[labels]
+        """Returns weights `(N,)` of images that give all classes the same total; 1 on average."""
+        counts = torch.bincount(labels).float()
+        return (len(labels) / (counts > 0).sum() / counts)[labels]
 
     def loss(
         self,
         arch: Arch,
         out: Outputs,
-        labels: torch.Tensor | Mixed,
+        labels: torch.Tensor | MixedLabels,
         recipe: Recipe,
         weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Returns the cross-entropy in nats, that of auxiliary heads added by their weights."""
-        logits, *others = (out,) if isinstance(out, torch.Tensor) else out
+        logits, *auxiliary_logits = (out,) if isinstance(out, torch.Tensor) else out
 
         def entropy(x: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
             return F.cross_entropy(
                 x.float(),
                 classes,
                 label_smoothing=recipe.label_smoothing,
-                reduction="mean" if weights is None and not isinstance(labels, Mixed) else "none",
+                reduction="mean" if weights is None and not isinstance(labels, MixedLabels) else "none",
             )
 
         def weigh(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
             return losses if weights is None else losses * weights
 
         def mean_loss(x: torch.Tensor) -> torch.Tensor:
-            if not isinstance(labels, Mixed):
+            if not isinstance(labels, MixedLabels):
                 return weigh(entropy(x, labels), weights).mean()
             first = weigh(entropy(x, labels.first), weights)
             second = weigh(entropy(x, labels.second), None if weights is None else weights[labels.order])
             return (labels.share * first + (1 - labels.share) * second).mean()
 
-        weighted = (aux.weight * mean_loss(other) for aux, other in zip(arch.auxiliary, others, strict=False))
+        weighted = (
+            aux.weight * mean_loss(aux_logits)
+            for aux, aux_logits in zip(arch.auxiliary, auxiliary_logits, strict=False)
+        )
         return mean_loss(logits) + sum(weighted)
 
     def distillation_loss(self, out: Outputs, teacher_out: Outputs) -> torch.Tensor:
@@ -88,19 +98,19 @@ class ClassificationLearner:
         It is multiplied by the square of the temperature, so that the gradient keeps its size.
         Source: Hinton et al. (2015).
         """
-        ours, theirs = (_logits(x).float() / TEMPERATURE for x in (out, teacher_out))
-        return F.kl_div(ours.log_softmax(1), theirs.softmax(1), reduction="batchmean") * TEMPERATURE**2
+        student, teacher = (_logits(x).float() / TEMPERATURE for x in (out, teacher_out))
+        return F.kl_div(student.log_softmax(1), teacher.softmax(1), reduction="batchmean") * TEMPERATURE**2
 
-    def moved(self, labels: torch.Tensor, moves: Moves) -> torch.Tensor:
+    def move_labels(self, labels: torch.Tensor, moves: Moves) -> torch.Tensor:
         """Returns the labels as they are: a class does not depend on where in the image it is."""
         return labels
 
-    def mixed(self, labels: torch.Tensor, order: torch.Tensor, share: torch.Tensor) -> Mixed:
-        """Returns both classes of every blend."""
+    def mix_labels(self, labels: torch.Tensor, order: torch.Tensor, share: torch.Tensor) -> MixedLabels:
+        """Returns both classes of every blend; see `Learner.mix_labels`."""
         order = order.to(labels.device)
-        return Mixed(labels, labels[order], share.to(labels.device), order)
+        return MixedLabels(labels, labels[order], share.to(labels.device), order)
 
-    def kept(self, arch: Arch, out: Outputs, labels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    def predictions(self, arch: Arch, out: Outputs, labels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
         """Returns the logits `(N, classes)`."""
         return _logits(out)
 
@@ -118,15 +128,17 @@ class ClassificationLearner:
         The matrix has a row for each true class and a column for each predicted one; it is left out for many classes.
         """
         out = torch.cat([*parts]).float()
-        classes, taken = out.shape[1], out.argmax(1)
-        matrix = torch.bincount(labels * classes + taken, minlength=classes * classes).view(classes, classes)
-        counted = matrix.sum(1)
-        recall = (matrix.diagonal() / counted.clamp(min=1))[counted > 0]
+        classes, predicted = out.shape[1], out.argmax(1)
+        matrix = torch.bincount(labels * classes + predicted, minlength=classes * classes).view(classes, classes)
+        counts = matrix.sum(1)
+        recall = (matrix.diagonal() / counts.clamp(min=1))[counts > 0]
         scores = {"balanced_accuracy": recall.mean().item()}
-        if classes > FEW:
+        if classes > TOP5_MIN_CLASSES:
             scores["top5"] = (out.topk(5).indices == labels[:, None]).any(1).float().mean().item()
-        by_class = [r / c if c else None for r, c in zip(matrix.diagonal().tolist(), counted.tolist())]
-        return scores, {"recall": by_class} | ({"confusion": matrix.tolist()} if classes <= MOST_SHOWN else {})
+        by_class = [r / c if c else None for r, c in zip(matrix.diagonal().tolist(), counts.tolist())]
+        return scores, {"recall": by_class} | (
+            {"confusion": matrix.tolist()} if classes <= MAX_CONFUSION_CLASSES else {}
+        )
 
 
 def _logits(out: Outputs) -> torch.Tensor:

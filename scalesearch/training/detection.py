@@ -1,4 +1,6 @@
-"""How detectors learn: the losses of their heads, average precision, thresholds by class."""
+"""How detectors learn and are scored: the losses of their heads, average precision, thresholds by
+class.
+"""
 
 from __future__ import annotations
 
@@ -33,29 +35,33 @@ from scalesearch.trials import Recipe
 T = TypeVar("T")
 
 LOSSES = {"yolov8": yolov8_loss, "yolo": yolo_loss}
-OBJECTS = 5.0  # that an image has, about: what a network that knows nothing should say
-FLAT = 0.01  # standard deviation of a head's weights at first
-USUAL = 640  # pixels of the side of such an image
-MATCHED = 0.5  # overlap from which a found box is a true one, in the confusion matrix and for thresholds
-SAMPLES = 200  # of the images, for the interval of the average precision
-PICTURES = 3  # of the worst and of the best images
-MOST_SHOWN = 100  # classes up to which it is kept which are taken for which
+EXPECTED_OBJECTS = 5.0  # in an image of usual size, about: how many a new network should find
+HEAD_STD = 0.01  # standard deviation of the initial weights of a head with anchors
+REFERENCE_SIDE = 640  # pixels of a side of such an image
+MATCH_IOU = 0.5  # overlap from which a found box counts as true, in the confusion matrix and for thresholds
+BOOTSTRAP_SAMPLES = 200  # bootstrap samples of the images, for the interval of the average precision
+EXAMPLES = 3  # images with the worst and with the best results
+MAX_CONFUSION_CLASSES = 100  # classes up to which the confusion matrix is saved
 
 
-class Kept(NamedTuple):
-    """The boxes, scores and classes found in each image of a part of a split, and the part's summed loss.
+class SplitDetections(NamedTuple):
+    """What is kept of a detector's outputs for a part of a split.
 
-    Corners are shares of the image's letterbox."""
+    Attributes:
+        per_image: For each image the boxes `(K, 4)`, corners as shares of the letterbox in [0, 1], scores
+            `(K,)` and classes `(K,)` that were found.
+        loss: The sum of the images' losses.
+    """
 
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    per_image: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
     loss: float
 
 
 class DetectionLearner:
-    """Learns boxes and their classes by the loss of the head."""
+    """Trains and scores detectors by the loss of their head."""
 
     def check(self, arch: Arch) -> None:
-        """Raises `InputError` for a head that no loss is known for."""
+        """Raises `InputError` for a head that cannot be trained."""
         head = arch.head
         if head.kind not in LOSSES or head.get("boxes", "yolo") != "yolo" or head.get("new_coords", False):
             raise InputError(
@@ -64,29 +70,29 @@ class DetectionLearner:
                 "head",
             )
 
-    def fitted(self, arch: Arch, labels: Boxes) -> Arch:
+    def fit_head(self, arch: Arch, labels: Boxes) -> Arch:
         """Returns the network with anchors fitted to the boxes (k-means; Redmon & Farhadi 2018, YOLOv3, §2.3)."""
         if arch.head.kind != "yolo":
             return arch
         return arch.with_(head=with_fitted_anchors(arch.head, labels, arch.sides))
 
     def initialise(self, model: Network) -> None:
-        """Sets the head's biases so that it finds hardly any box at first, as most places have none.
+        """Sets the head's biases so that it finds hardly any box at first, since most places have none.
 
-        A head with anchors starts with small weights too: its sizes are exponentials, which would run away.
+        A head with anchors gets small weights too: its box sizes are exponentials, which would overflow.
         Source: Lin et al. (2017), Focal Loss, §4.1.
         """
-        head, decoder = model.arch.head, _decoder(model.arch, "cpu")
+        head, decode = model.arch.head, _decoder(model.arch, "cpu")
         classes, pixels = model.arch.classes, math.prod(model.arch.sides)
-        named = dict(model.head.named_modules())
-        for i, (h, w) in enumerate(decoder.maps):
-            odds = min(0.5, OBJECTS * pixels / (h * w) / USUAL**2)
+        modules = dict(model.head.named_modules())
+        for i, (h, w) in enumerate(decode.maps):
+            odds = min(0.5, EXPECTED_OBJECTS * pixels / (h * w) / REFERENCE_SIDE**2)
             with torch.no_grad():
                 if head.kind == "yolov8":
-                    named[f"score.{i}.predict"].bias.fill_(math.log(odds / classes))
-                    named[f"box.{i}.predict"].bias.fill_(1.0)
-                elif predict := named.get(f"predict.{i}"):
-                    predict.weight.normal_(std=FLAT)
+                    modules[f"score.{i}.predict"].bias.fill_(math.log(odds / classes))
+                    modules[f"box.{i}.predict"].bias.fill_(1.0)
+                elif predict := modules.get(f"predict.{i}"):
+                    predict.weight.normal_(std=HEAD_STD)
                     values = predict.bias.view(len(head.get("masks")[i]), -1)
                     values.zero_()
                     values[:, 4], values[:, 5:] = math.log(odds), math.log(0.6 / max(0.61, classes - 0.99))
@@ -96,7 +102,9 @@ class DetectionLearner:
         return Boxes.of(raw)
 
     def importance(self, labels: Boxes) -> torch.Tensor:
-        """Returns the weights `(N,)` of images with which all classes count alike: means over boxes; 1 on average."""
+        """Returns weights `(N,)` of images, each the mean over its boxes of weights that give all classes the
+        same total; 1 on average.
+        """
         real = labels.real
         counted = torch.bincount(labels.classes[real], minlength=1).float()
         each = torch.where(real, (1 / counted.clamp(min=1))[labels.classes.clamp(min=0)], 0.0)
@@ -118,84 +126,90 @@ class DetectionLearner:
         """Raises `InputError`: detectors learn from boxes alone."""
         raise InputError("a detector learns from boxes alone; leave `distill` out", "distill")
 
-    def moved(self, labels: Boxes, moves: Moves) -> Boxes:
+    def move_labels(self, labels: Boxes, moves: Moves) -> Boxes:
         """Returns the boxes moved as their images were."""
         return labels.moved(moves)
 
-    def mixed(self, labels: Boxes, order: torch.Tensor, share: torch.Tensor) -> Boxes:
+    def mix_labels(self, labels: Boxes, order: torch.Tensor, share: torch.Tensor) -> Boxes:
         """Returns the boxes of both images of every blend."""
         return labels.merge_with(order)
 
-    def kept(self, arch: Arch, out: Outputs, labels: Boxes, recipe: Recipe) -> Kept:
-        """Returns the boxes found in a part of a split, cut off at the photo's edges, and its summed loss."""
+    def predictions(self, arch: Arch, out: Outputs, labels: Boxes, recipe: Recipe) -> SplitDetections:
+        """Returns the boxes found in a part of a split, clipped to the photo inside the letterbox, and the
+        part's summed loss.
+        """
         out = [out] if isinstance(out, torch.Tensor) else out
         boxes, scores = _decoder(arch, str(labels.boxes.device))([part.float() for part in out])
         high, wide = arch.sides
         boxes = boxes / torch.tensor([wide, high, wide, high], device=boxes.device)
-        found = non_max_suppression(boxes, scores, **AP_SETTINGS)
-        cut = [
-            torch.minimum(torch.maximum(f.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
-            for f, photo in zip(found, labels.photo)
+        results = non_max_suppression(boxes, scores, **AP_SETTINGS)
+        clipped = [
+            torch.minimum(torch.maximum(result.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
+            for result, photo in zip(results, labels.photo)
         ]
-        return Kept(
-            [(own.cpu().numpy(), f.scores.cpu().numpy(), f.classes.cpu().numpy()) for own, f in zip(cut, found)],
+        return SplitDetections(
+            [
+                (corners.cpu().numpy(), result.scores.cpu().numpy(), result.classes.cpu().numpy())
+                for corners, result in zip(clipped, results)
+            ],
             self.loss(arch, out, labels, recipe).item() * len(labels),
         )
 
-    def metrics(self, parts: Sequence[Kept], labels: Boxes) -> dict[str, float]:
+    def metrics(self, parts: Sequence[SplitDetections], labels: Boxes) -> dict[str, float]:
         """Returns COCO's average precision, that at an overlap of 0.5, and the mean loss of an image."""
-        found = average_precision(*_as_rows(parts, labels))
+        precision = average_precision(*_as_rows(parts, labels))
 
-        def whole(value: float) -> float:
+        def finite_or_zero(value: float) -> float:
             return value if math.isfinite(value) else 0.0
 
         return {
-            "ap": whole(found.ap),
-            "ap50": whole(found.ap50),
-            "loss": sum(p.loss for p in parts) / max(1, len(labels)),
+            "ap": finite_or_zero(precision.ap),
+            "ap50": finite_or_zero(precision.ap50),
+            "loss": sum(part.loss for part in parts) / max(1, len(labels)),
         }
 
-    def details(self, parts: Sequence[Kept], labels: Boxes) -> tuple[dict[str, float], PlainDict]:
-        """Returns further scores (average precision at an overlap of 0.75 and by size, recall, best F1), and what is
-        written down of a finished detector.
+    def details(self, parts: Sequence[SplitDetections], labels: Boxes) -> tuple[dict[str, float], PlainDict]:
+        """Returns further scores, and the details that are saved of a finished detector.
 
-        That is, by class: average precision, the best threshold with its F1, precision at every recall, F1 at every
-        confidence; the confusion matrix at the best threshold over all classes, its last row and column standing for
-        no box; and the boxes of some images, worst and best.
+        The scores are average precision at an overlap of 0.75 and by size, recall, and the best F1. The details
+        are, by class: average precision, the best threshold with its F1, precision at every recall, F1 at every
+        confidence; the confusion matrix at the best threshold over all classes, whose last row and column stand
+        for no box; the interval of the average precision from bootstrap samples; and the boxes of the images with
+        the worst and the best F1.
         """
-        truth, found = _as_rows(parts, labels)
-        measured, best = average_precision(truth, found), best_thresholds(truth, found, MATCHED)
-        drawn = bootstrap_samples(truth, found, sum(len(part.found) for part in parts), SAMPLES)
-        spread = compare_resamples(drawn)
+        truth, detections = _as_rows(parts, labels)
+        precision, thresholds = average_precision(truth, detections), best_thresholds(truth, detections, MATCH_IOU)
+        resampled = bootstrap_samples(truth, detections, sum(len(part.per_image) for part in parts), BOOTSTRAP_SAMPLES)
+        interval = compare_resamples(resampled)
         scores = {
-            "ap75": measured.ap75,
-            "ap_small": measured.ap_small,
-            "ap_medium": measured.ap_medium,
-            "ap_large": measured.ap_large,
-            "recall": measured.recall[100],
-            "f1": best.all.f1,
+            "ap75": precision.ap75,
+            "ap_small": precision.ap_small,
+            "ap_medium": precision.ap_medium,
+            "ap_large": precision.ap_large,
+            "recall": precision.recall[100],
+            "f1": thresholds.all.f1,
         }
-        classes = int(max(truth.class_.max(initial=0), found.class_.max(initial=0))) + 1
+        classes = int(max(truth.class_.max(initial=0), detections.class_.max(initial=0))) + 1
 
         def by_class(values: Mapping[int, T]) -> list[T | None]:
             return [values.get(c) for c in range(classes)]
 
         report: PlainDict = {
-            "ap": by_class(measured.by_class),
-            "ap50": by_class(measured.by_class_50),
-            "threshold": by_class({c: row.threshold for c, row in best.by_class.items()}),
-            "f1": by_class({c: row.f1 for c, row in best.by_class.items()}),
-            "curves": by_class({c: [round(float(v), 4) for v in curve] for c, curve in measured.curves_50.items()}),
+            "ap": by_class(precision.by_class),
+            "ap50": by_class(precision.by_class_50),
+            "threshold": by_class({c: row.threshold for c, row in thresholds.by_class.items()}),
+            "f1": by_class({c: row.f1 for c, row in thresholds.by_class.items()}),
+            "curves": by_class({c: [round(float(v), 4) for v in curve] for c, curve in precision.curves_50.items()}),
             "f1_curves": by_class(
-                {c: list(map(_short, curve)) for c, curve in f1_curves(truth, found, MATCHED).items()}
+                {c: list(map(_round4, curve)) for c, curve in f1_curves(truth, detections, MATCH_IOU).items()}
             ),
-            "interval": [spread.low, spread.high],
-            "resampled": list(map(_short, drawn.tolist())),
-            "confusion_threshold": best.all.threshold,
-            "shown": _shown(truth, found, parts, labels, best.all.threshold),
+            "interval": [interval.low, interval.high],
+            "resampled": list(map(_round4, resampled.tolist())),
+            "confusion_threshold": thresholds.all.threshold,
+            "shown": _example_images(truth, detections, parts, labels, thresholds.all.threshold),
         }
-        if classes <= MOST_SHOWN:
-            report["confusion"] = confusion(truth, found, classes, best.all.threshold, MATCHED).tolist()
+        if classes <= MAX_CONFUSION_CLASSES:
+            report["confusion"] = confusion(truth, detections, classes, thresholds.all.threshold, MATCH_IOU).tolist()
         return {name: value for name, value in scores.items() if math.isfinite(value)}, report
 
 
@@ -204,13 +218,13 @@ def _decoder(arch: Arch, device: str) -> Decode:
     return decoder(arch).to(device)
 
 
-def _as_rows(parts: Sequence[Kept], labels: Boxes) -> tuple[Rows, Rows]:
-    """True and found boxes in pixels of their photos."""
+def _as_rows(parts: Sequence[SplitDetections], labels: Boxes) -> tuple[Rows, Rows]:
+    """Returns the true and the found boxes of a split, in pixels of their photos."""
     extent = labels.extent.cpu().numpy().astype(float)
     image, column = (labels.classes >= 0).nonzero(as_tuple=True)
 
-    def rows(t: torch.Tensor) -> np.ndarray:
-        return t[image, column].cpu().numpy()
+    def rows(values: torch.Tensor) -> np.ndarray:
+        return values[image, column].cpu().numpy()
 
     number = image.cpu().numpy()
     truth = Rows(
@@ -220,9 +234,11 @@ def _as_rows(parts: Sequence[Kept], labels: Boxes) -> tuple[Rows, Rows]:
         crowd=rows(labels.crowd),
         area=rows(labels.area),
     )
-    each = [of for part in parts for of in part.found]
-    of_image = np.repeat(np.arange(len(each)), [len(scores) for _, scores, _ in each])
-    boxes, scores, classes = (np.concatenate([of[i] for of in each]) if each else np.zeros(0) for i in range(3))
+    per_image = [result for part in parts for result in part.per_image]
+    of_image = np.repeat(np.arange(len(per_image)), [len(scores) for _, scores, _ in per_image])
+    boxes, scores, classes = (
+        np.concatenate([result[i] for result in per_image]) if per_image else np.zeros(0) for i in range(3)
+    )
     return truth, Rows(of_image, classes, _pixels(boxes, extent[of_image]), scores)
 
 
@@ -231,34 +247,38 @@ def _pixels(corners: np.ndarray, extent: np.ndarray) -> np.ndarray:
     return np.concatenate([low, high - low], 1)
 
 
-def _shown(truth: Rows, found: Rows, parts: Sequence[Kept], labels: Boxes, threshold: float) -> list[PlainDict]:
-    """The images on which a network does worst and best, by F1, of those with boxes: their true and found boxes as
-    shares of the letterbox."""
-    each = [of for part in parts for of in part.found]
-    right, tried, wanted = image_counts(truth, found, len(each), threshold, MATCHED)
-    worth = 2 * right / np.maximum(1, tried + wanted)
-    order = np.flatnonzero(wanted)[np.argsort(worth[wanted > 0], kind="stable")].tolist()
-    chosen = list(dict.fromkeys([*order[:PICTURES], *order[::-1][:PICTURES]]))
-    shown = []
+def _example_images(
+    truth: Rows, detections: Rows, parts: Sequence[SplitDetections], labels: Boxes, threshold: float
+) -> list[PlainDict]:
+    """Returns the images with boxes on which a detector has the worst and the best F1.
+
+    Each has its true and its found boxes, corners as shares of the letterbox.
+    """
+    per_image = [result for part in parts for result in part.per_image]
+    true_positives, predicted, actual = image_counts(truth, detections, len(per_image), threshold, MATCH_IOU)
+    f1 = 2 * true_positives / np.maximum(1, predicted + actual)
+    order = np.flatnonzero(actual)[np.argsort(f1[actual > 0], kind="stable")].tolist()
+    chosen = list(dict.fromkeys([*order[:EXAMPLES], *order[::-1][:EXAMPLES]]))
+    examples = []
     for i in chosen:
-        there = labels.classes[i] >= 0
-        boxes, scores, classes = (values[each[i][1] >= threshold] for values in each[i])
-        shown.append(
+        real = labels.classes[i] >= 0
+        boxes, scores, classes = (values[per_image[i][1] >= threshold] for values in per_image[i])
+        examples.append(
             {
                 "image": i,
-                "f1": round(float(worth[i]), 4),
+                "f1": round(float(f1[i]), 4),
                 "truth": [
-                    [c, *map(_short, box)]
-                    for c, box in zip(labels.classes[i][there].tolist(), labels.boxes[i][there].tolist())
+                    [c, *map(_round4, box)]
+                    for c, box in zip(labels.classes[i][real].tolist(), labels.boxes[i][real].tolist())
                 ],
                 "found": [
-                    [c, round(s, 3), *map(_short, box)]
+                    [c, round(s, 3), *map(_round4, box)]
                     for c, s, box in zip(classes.tolist(), scores.tolist(), boxes.tolist())
                 ],
             }
         )
-    return shown
+    return examples
 
 
-def _short(value: float) -> float:
+def _round4(value: float) -> float:
     return round(value, 4)

@@ -1,4 +1,4 @@
-"""How the networks of a task learn: labels, losses, metrics. The contract, and the learner of every task."""
+"""The contract of how networks of a task learn and are scored, and the learner of every task."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from scalesearch.training.detection import DetectionLearner
 from scalesearch.trials import Recipe, Task
 
 L = TypeVar("L")  # the labels of images, on the device, with `to(device)`, a length, and indexing by a tensor
-K = TypeVar("K")  # what is kept of the outputs for a part of a split
+K = TypeVar("K")  # what the metrics need of the outputs for a part of a split
 
 
 class Learner(Protocol[L, K]):
     """Trains and scores the networks of one task.
 
-    `L` is the type of a split's labels on the device, which have `to(device)`, a length, and indexing by a tensor;
-    `K` is what is kept of the outputs for a part of a split until all parts are there.
+    `L` is the type of a split's labels on the device, which have `to(device)`, a length, and indexing by a
+    tensor; `K` is the type of what the metrics need of the outputs for a part of a split.
     """
 
     def check(self, arch: Arch) -> None:
-        """Raises `InputError` for a network that is of the task and cannot be trained."""
+        """Raises `InputError` for a network of the task that cannot be trained."""
 
-    def fitted(self, arch: Arch, labels: L) -> Arch:
-        """Returns the network with what in its head depends on the labels of the training split."""
+    def fit_head(self, arch: Arch, labels: L) -> Arch:
+        """Returns the network with those parts of its head that depend on the labels of the training split, as
+        anchors.
+        """
 
     def initialise(self, model: Network) -> None:
-        """Sets a new network's head to where training begins well."""
+        """Sets the initial values of a new network's head."""
 
     def labels(self, raw: Any) -> L:
-        """Returns a split's labels as they are trained on, from the arrays that a data source has."""
+        """Returns a split's labels in the form that is trained on, from the arrays of a data source."""
 
     def importance(self, labels: L) -> torch.Tensor:
-        """Returns the weights `(N,)` of images with which all classes count alike; 1 on average."""
+        """Returns weights `(N,)` of images that give all classes the same total; 1 on average."""
 
     def loss(
         self, arch: Arch, out: Outputs, labels: Any, recipe: Recipe, weights: torch.Tensor | None = None
@@ -49,28 +51,38 @@ class Learner(Protocol[L, K]):
         Args:
             arch: The network at the resolution of the batch.
             out: Its outputs.
-            labels: The batch's labels, or what `moved` or `mixed` made of them.
-            recipe: For the smoothing of labels.
-            weights: `(N,)`, by which images weigh differently.
+            labels: The batch's labels, or what `move_labels` or `mix_labels` made of them.
+            recipe: Says how labels are smoothed.
+            weights: `(N,)` weights of the images; all equal by default.
         """
 
     def distillation_loss(self, out: Outputs, teacher_out: Outputs) -> torch.Tensor:
         """Returns how far a network's outputs are from its teacher's, a scalar."""
 
-    def moved(self, labels: L, moves: Moves) -> L:
-        """Returns a batch's labels after its images were moved by `moves`, as the augmentation gives them."""
+    def move_labels(self, labels: L, moves: Moves) -> L:
+        """Returns a batch's labels after the augmentation has moved its images by `moves`."""
 
-    def mixed(self, labels: L, order: torch.Tensor, share: torch.Tensor) -> Any:
-        """Returns a batch's labels after each image was blended with that at `order`, `share` being its own part."""
+    def mix_labels(self, labels: L, order: torch.Tensor, share: torch.Tensor) -> Any:
+        """Returns a batch's labels after each image was blended with another one.
 
-    def kept(self, arch: Arch, out: Outputs, labels: L, recipe: Recipe) -> K:
-        """Returns what is kept of the averaged network's outputs for a part of a split."""
+        Args:
+            labels: The labels before.
+            order: `(N,)` indices of the other images.
+            share: `(N,)` shares of the images themselves in the blends, in [0, 1].
+        """
+
+    def predictions(self, arch: Arch, out: Outputs, labels: L, recipe: Recipe) -> K:
+        """Returns what the metrics need of a network's outputs in eval mode for a part of a split."""
 
     def metrics(self, parts: Sequence[K], labels: L) -> dict[str, float]:
-        """Returns the task's score by its name, and `loss`, of what was kept of a split."""
+        """Returns the task's score by its name, and `loss`, from the `predictions` of all parts of a split and
+        its labels.
+        """
 
     def details(self, parts: Sequence[K], labels: L) -> tuple[dict[str, float], PlainDict]:
-        """Returns further scores of what was kept of a split, and what is written down of a finished network."""
+        """Returns further scores, and the details that are saved of a finished network, from the `predictions`
+        of a split.
+        """
 
 
 LEARNERS: dict[str, Learner[Any, Any]] = {

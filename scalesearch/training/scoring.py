@@ -25,9 +25,9 @@ class Scorer:
     """Scores a network on splits by a task's metrics.
 
     Args:
-        network: In the architecture `arch`; it is put into eval mode.
+        network: The network; it is put into eval mode.
         arch: Its architecture.
-        task: Says what is kept of the outputs, and the metrics.
+        learner: Computes the metrics.
         recipe: The training's recipe.
         normal: How the network's input is normalised.
         split: Returns a split's images by its name.
@@ -48,7 +48,7 @@ class Scorer:
         self.recipe, self.split, self.device = recipe, split, device
 
     def network_input(self, images: torch.Tensor) -> torch.Tensor:
-        """Returns uint8 images as the network takes them: resized and normalised."""
+        """Returns uint8 images as the network takes them: resized, and as normalised floats."""
         return self.normal.of(uint8_to_float(resize_images(images, self.arch.resolution)))
 
     @cached_property
@@ -60,7 +60,7 @@ class Scorer:
 
     @torch.no_grad()
     def _scored_parts(self, split: str, precision: str) -> Iterator[Any]:
-        """Yields what the task keeps of the network's outputs, batch by batch.
+        """Yields the learner's `predictions` batch by batch.
 
         Batches that do not fit into memory are halved.
         """
@@ -77,10 +77,10 @@ class Scorer:
                     raise
                 queue = [*part.tensor_split(2), *queue]
                 continue
-            yield self.learner.kept(self.arch, out, pictures.labels[part.to(self.device)], self.recipe)
+            yield self.learner.predictions(self.arch, out, pictures.labels[part.to(self.device)], self.recipe)
 
     def scores(self, split: str, precision: str) -> dict[str, float]:
-        """Returns the metrics of a split by name, with the split before it: `{"val_loss": …}`."""
+        """Returns the metrics of a split by name, with the split in front: `{"val_loss": …}`."""
         values = self.learner.metrics(list(self._scored_parts(split, precision)), self.split(split).labels)
         return {f"{split}_{name}": value for name, value in values.items()}
 

@@ -1,4 +1,4 @@
-"""One job of training, epoch by epoch: its scores and weights are handed over at the end, a kill costs seconds."""
+"""The training of one job, epoch by epoch: it is saved on the way, so that a kill costs seconds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 
 from scalesearch.arch import expand
 from scalesearch.data import Mark, drawing_uri
-from scalesearch.files import save_tensors, save_text, stamp, whole
+from scalesearch.files import atomic_write, save_tensors, save_text, stamp
 from scalesearch.network import Network, build, measure
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.training.pictures import Normalisation
-from scalesearch.training.team import ALONE, Team
+from scalesearch.training.team import SINGLE_PROCESS, Team
 from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.training.zero_cost import BATCH, proxies
 from scalesearch.trials import ExecutionInfo, FileStamp, Job, Outcome, Place, Progress
@@ -29,24 +29,30 @@ if TYPE_CHECKING:
     from scalesearch.training.training import Training
 
 INIT = "init"  # the file of `weights/` that trainings start from
-LOOK = 0.5  # seconds between two looks at whether to stop
+POLL_SECONDS = 0.5  # seconds between two checks of whether to stop
 
 
 class Stopped(Exception):
-    """The training was asked to end here, and is saved."""
+    """Says that the training was asked to stop, and has been saved."""
 
 
 class Session:
-    """The training of one job: from epoch `start`, which a checkpoint holds, `until` another.
+    """The training of one job, from epoch `job.start`, which a checkpoint holds, to epoch `job.until`.
 
-    On the way it is saved in a file of its own, from which the same job goes on after a kill; whoever logs the outcome
-    removes the file. With `init`, a training without a parent starts from `weights/init.safetensors`, as far as names
-    and shapes fit.
+    On the way it is saved in a file of its own, from which the same job goes on after a kill; whoever logs
+    the outcome removes that file. If the training has `init`, a job without a parent starts from
+    `weights/init.safetensors`, as far as names and shapes fit.
+
+    Args:
+        job: What is trained.
+        place: The run's folder and this worker's resources.
+        training: The evaluator that the job is of.
+        team: The processes that train together.
     """
 
-    def __init__(self, job: Job, place: Place, training: Training, team: Team = ALONE):
+    def __init__(self, job: Job, place: Place, training: Training, team: Team = SINGLE_PROCESS):
         torch.set_num_threads(max(1, place.threads // team.size))
-        gc.collect()  # what the training before in this process has held
+        gc.collect()  # frees what this process's previous training has held
         on_gpu = place.gpu and torch.cuda.is_available()
         if on_gpu:
             torch.cuda.empty_cache()
@@ -63,7 +69,7 @@ class Session:
             job.seed,
             "cuda" if on_gpu else "cpu",
             training.task,
-            self._normal(),
+            self._normalisation(),
             self._teacher(),
             place.memory_share,
             team,
@@ -72,7 +78,7 @@ class Session:
         self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, names)
         self.trainer.inherit(self._parent())
         self._resume()
-        self.saved = self.looked = time.monotonic()
+        self.saved_at = self.polled_at = time.monotonic()
 
     @cached_property
     def _checkpoint(self) -> Path | None:
@@ -92,7 +98,7 @@ class Session:
         teacher.load_state_dict(load_file(self.place.folder / self.job.teacher_weights))
         return teacher
 
-    def _normal(self) -> Normalisation:
+    def _normalisation(self) -> Normalisation:
         """Returns the normalisation of images that the weights in `init` were trained with."""
         if not self.init or not self._weights(INIT).exists():
             return Normalisation()
@@ -101,26 +107,28 @@ class Session:
         return Normalisation(tuple(preparation["mean"]), tuple(preparation["std"])) if preparation else Normalisation()
 
     def _resume(self) -> None:
-        """Goes on from where a kill left the job, else from the checkpoint of the rung before; without either the
-        training starts at the beginning, which comes to the same."""
+        """Restores the state that a killed process has saved, else the checkpoint of the rung before.
+
+        Without either the training starts at the beginning, and comes to the same result.
+        """
         if not self.job.until:
             return
         state = self._read(self.place.unfinished_file(self.job.key))
         if state and state["network"] == self.job.network and state["recipe"] == self.trainer.recipe.digest:
-            self.trainer.go_on_from(state)
+            self.trainer.load_state(state)
             self.history, self.proxies = state["history"], state["proxies"]
             self.trainer.started -= state["seconds"]
             return
         state = self._read(self._checkpoint) if self._checkpoint is not None and self.job.start else None
         if state and state["epoch"] == self.job.start:
-            self.trainer.go_on_from(state)
+            self.trainer.load_state(state)
 
     def _read(self, path: Path) -> PlainDict | None:
         if not path.exists():
             return None
         try:
             state: PlainDict = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # a file that something else has cut off is as good as none
+        except Exception:  # a truncated file counts as missing
             path.replace(path.with_suffix(".broken"))
             return None
         return state
@@ -128,26 +136,28 @@ class Session:
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         job_state = {"history": self.history, "proxies": self.proxies, "network": self.job.network}
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             torch.save(self.trainer.state() | job_state, temporary)
 
     def _save_in_time(self) -> None:
-        """Saves after a step if it is time. Raises `Stopped` where the run is to end."""
+        """Saves after a step if it is time. Raises `Stopped` if the run is to stop."""
         now, stopped = time.monotonic(), False
-        if now - self.looked >= LOOK:
-            self.looked, stopped = now, self.place.stop.exists()
-        if stopped or now - self.saved >= self.place.save_every:
+        if now - self.polled_at >= POLL_SECONDS:
+            self.polled_at, stopped = now, self.place.stop.exists()
+        if stopped or now - self.saved_at >= self.place.save_every:
             self._save(self.place.unfinished_file(self.job.key))
-            self.saved = time.monotonic()
+            self.saved_at = time.monotonic()
         if stopped:
             raise Stopped
 
     def screen(self) -> Progress:
-        """Returns the proxies of a network that is not trained."""
+        """Returns the report of a job that trains nothing: its outcome has the proxies' scores."""
         return Progress(outcome={"scores": self.proxies, **self._facts()})
 
     def epoch(self) -> Progress:
-        """Trains one epoch; after the last one the outcome is there, which says `stopped` where the run is to end."""
+        """Trains one epoch and returns its report, after the last one with the outcome, which has `stopped` if
+        the run is to stop.
+        """
         try:
             return self._epoch()
         except Stopped:
@@ -155,12 +165,12 @@ class Session:
             return Progress(outcome={"stopped": True})
 
     def follow(self) -> None:
-        """Does as the leader of a team does, which ends this process when it has no more use for it."""
+        """Trains in step with the leader of a team, which ends this process when it is done."""
         while True:
             self.trainer.run_epoch()
 
     def _epoch(self) -> Progress:
-        if self.trainer.done:  # on a plateau, before this rung
+        if self.trainer.done:  # the score stopped rising before this rung
             self.ended = True
             return Progress(outcome=self._outcome())
         try:
@@ -179,12 +189,12 @@ class Session:
         scores = self.trainer.scorer.final_scores("val")[0] if self.job.final else self.trainer.scores("val")
         scores = scores | self.proxies
         if self.job.final:
-            tested, details = self.trainer.scorer.final_scores("test")
-            scores |= tested
+            test_scores, details = self.trainer.scorer.final_scores("test")
+            scores |= test_scores
             self._write_details(details)
             if self.timed:
-                timed = measure(self.trainer.model, self.trainer.sample(1)[0], threads=self.place.threads)
-                scores["latency"] = timed.seconds
+                latency = measure(self.trainer.model, self.trainer.sample(1)[0], threads=self.place.threads)
+                scores["latency"] = latency.seconds
         if self.job.weights:
             path = self.place.folder / self.job.weights
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +206,9 @@ class Session:
         return {"scores": scores, "history": self.history, **facts, "used": {**facts["used"], **self.weights_stamp}}
 
     def _metadata(self) -> dict[str, str]:
-        """Returns what the weights' file says of itself: its network, how images are prepared, the classes' names."""
+        """Returns the metadata of the weights' file: the network, how images are prepared, and the names of
+        the classes.
+        """
         trainer, side = self.trainer, self.trainer.arch.resolution
         preparation = {
             "crop": side,
@@ -214,7 +226,7 @@ class Session:
         }
 
     def _write_details(self, details: PlainMapping) -> None:
-        """Writes the results by class, of the test split, into a file of the run's folder: they are long."""
+        """Writes the test split's details by class, which are long, into a file of the run's folder."""
         path, names = self.place.by_class(self.job.step, self.job.name, self.job.seed), self.trainer.data.class_names
         for example in details.get("shown", ()):
             example["pictures"] = self._pictures(example)
@@ -222,7 +234,9 @@ class Session:
         save_text(json.dumps({"classes": list(names), **details}) + "\n", path)
 
     def _pictures(self, example: PlainMapping) -> list[str]:
-        """Returns an image of the test split twice, with its true boxes and with those found, colours being classes."""
+        """Returns a test image drawn twice, with its true and with its found boxes, a colour for each class,
+        as data URIs.
+        """
         pixels = self.trainer.split("test").images(torch.tensor([example["image"]]))[0].permute(1, 2, 0).cpu().numpy()
         height, width = pixels.shape[:2]
         pictures = []
@@ -235,11 +249,11 @@ class Session:
         return pictures
 
     def _facts(self) -> Outcome:
-        """Returns what was really built and used, told by the things themselves."""
+        """Returns what was really built and used, read from the trainer itself."""
         trainer = self.trainer
         return {
             "network": expand(trainer.model.arch).digest,
-            "built": trainer.built,
+            "built": trainer.module_digest,
             "recipe": trainer.recipe.digest,
             "inherited": round(trainer.inherited, 6),
             "images": len(trainer.train_labels),

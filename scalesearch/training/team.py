@@ -1,8 +1,9 @@
-"""One training over several processes, each on a GPU of its own (on CPUs by gloo): PyTorch's DistributedDataParallel.
+"""Training by several processes, each with its own GPU (or on CPUs, by gloo), using PyTorch's
+DistributedDataParallel.
 
-The process that has the job leads: it starts the others, which follow it step by step on their part of every batch,
-until it has no more use for them. Statistics of norms are of the whole batch, so that the outcome is that of one
-process, as far as no dice are thrown for single images.
+The process that has the job leads: it starts the others, which train in step with it on their own part of
+every batch until it ends them. Batch norms use the statistics of the whole batch, so that the result is
+that of one process, but for the random augmentation of single images.
 """
 
 from __future__ import annotations
@@ -31,30 +32,36 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=nn.Module)
 
-HERE = "127.0.0.1"
-PATIENCE = timedelta(hours=6)  # that followers have while the leader validates
-LOOK = 1.0  # seconds between two looks at whether the leader is there
+LOCALHOST = "127.0.0.1"
+PATIENCE = timedelta(hours=6)  # how long followers wait while the leader validates
+POLL_SECONDS = 1.0  # seconds between two checks of whether the leader is alive
 
 
 @dataclass(frozen=True)
 class Team:
-    """The place of this process, `rank`, among those of one training; the leader's is 0."""
+    """Holds this process's `rank` among the `size` processes of one training; the leader's is 0.
+
+    Its methods return their arguments unchanged for a single process.
+    """
 
     rank: int = 0
     size: int = 1
 
     def device(self, kind: str) -> torch.device:
+        """Returns this process's device: on a machine with several GPUs the one with its rank."""
         return torch.device(kind, self.rank) if kind == "cuda" and self.size > 1 else torch.device(kind)
 
-    def wrapped(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The same module, whose gradients are the team's mean."""
+    def wrap_model(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Returns the model in a wrapper whose gradients are averaged over all processes."""
         if self.size == 1:
             return model
-        where = [device.index] if device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, where)
+        device_ids = [device.index] if device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(model, device_ids)
 
     def with_shared_norms(self, model: M, device: torch.device) -> M:
-        """Returns the model with batch norms whose statistics are of all processes' images; names stay as they are."""
+        """Returns the model with batch norms whose statistics are of all processes' images; names stay as they
+        are.
+        """
         if self.size == 1:
             return model
         if device.type == "cuda":
@@ -65,45 +72,52 @@ class Team:
         return model
 
     def parts(self, batch: torch.Tensor, micro_batch: int) -> list[torch.Tensor]:
-        """This process's share of every part of a batch, each at most `micro_batch` long."""
+        """Returns the parts of a batch that this process trains on, one after the other, each at most
+        `micro_batch` long.
+        """
         count = min(-(-len(batch) // (micro_batch * self.size)), max(1, len(batch) // self.size))
         return [part.tensor_split(self.size)[self.rank] for part in batch.tensor_split(count)]
 
-    def leaders(self, tensor: torch.Tensor) -> torch.Tensor:
-        """What the leader has in place of `tensor`, which all must have in the same shape."""
-        return self._together(tensor, lambda shared: distributed.broadcast(shared, 0))
+    def from_leader(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Returns the leader's value of `tensor`, which must have the same shape in all processes."""
+        return self._exchange(tensor, lambda shared: distributed.broadcast(shared, 0))
 
-    def summed(self, tensor: torch.Tensor) -> torch.Tensor:
-        return self._together(tensor, distributed.all_reduce)
+    def sum_over_processes(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Returns the sum of `tensor` over all processes."""
+        return self._exchange(tensor, distributed.all_reduce)
 
-    def least(self, number: int) -> int:
+    def min_over_processes(self, number: int) -> int:
+        """Returns the smallest `number` of all processes."""
+
         def smallest(shared: torch.Tensor) -> None:
             distributed.all_reduce(shared, distributed.ReduceOp.MIN)
 
-        return int(self._together(torch.tensor(number), smallest))
+        return int(self._exchange(torch.tensor(number), smallest))
 
-    def _together(self, tensor: torch.Tensor, exchange: Callable[[torch.Tensor], object]) -> torch.Tensor:
+    def _exchange(self, tensor: torch.Tensor, collective: Callable[[torch.Tensor], object]) -> torch.Tensor:
         if self.size == 1:
             return tensor
         shared = tensor.to("cuda") if distributed.get_backend() == "nccl" else tensor.clone()
-        exchange(shared)
+        collective(shared)
         return shared.to(tensor.device)
 
     def seed_followers(self, *step: int) -> None:
-        """Seeds the followers by the step, so that they draw other random numbers than the leader."""
+        """Seeds the followers by the step and their rank, so that they draw other random numbers than the
+        leader.
+        """
         if self.rank:
             torch.manual_seed(hash((self.rank, *step)) & (2**63 - 1))
 
 
-ALONE = Team()
+SINGLE_PROCESS = Team()
 
 
-class Sum(torch.autograd.Function):
-    """Of all processes' tensors; what each gives back goes to all."""
+class AllReduceSum(torch.autograd.Function):
+    """Sums a tensor over all processes; the gradients of all processes are summed likewise."""
 
     @staticmethod
-    def forward(ctx: Any, here: torch.Tensor) -> torch.Tensor:
-        total = here.detach().clone()
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        total = tensor.detach().clone()
         distributed.all_reduce(total)
         return total
 
@@ -128,13 +142,14 @@ class SharedNorm(nn.BatchNorm2d):
         return shared.train(norm.training)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns `x`, `(N, C, H, W)`, normalised per channel over the batches of all processes."""
         if not self.training or not distributed.is_initialized():
             return super().forward(x)
-        values, over = x.float(), (0, 2, 3)
-        count = Sum.apply(values.new_tensor(float(values[:, 0].numel())))
-        mean = Sum.apply(values.sum(over)) / count
+        values, axes = x.float(), (0, 2, 3)
+        count = AllReduceSum.apply(values.new_tensor(float(values[:, 0].numel())))
+        mean = AllReduceSum.apply(values.sum(axes)) / count
         centred = values - mean[:, None, None]
-        variance = Sum.apply(centred.square().sum(over)) / count
+        variance = AllReduceSum.apply(centred.square().sum(axes)) / count
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
@@ -144,33 +159,40 @@ class SharedNorm(nn.BatchNorm2d):
         scale = (variance + self.eps).rsqrt()
         if self.affine:
             scale = scale * self.weight
-        shown = centred * scale[:, None, None]
-        return cast(torch.Tensor, (shown + self.bias[:, None, None] if self.affine else shown).to(x.dtype))
+        normalised = centred * scale[:, None, None]
+        return cast(torch.Tensor, (normalised + self.bias[:, None, None] if self.affine else normalised).to(x.dtype))
 
 
 @contextmanager
 def team_of(job: Job, place: Place, training: Training) -> Iterator[Team]:
-    """The team that does `job` at `place`, led by this process, while the block runs; of one where one is enough."""
+    """Starts the other processes of a job's training and yields the team, led by this process; they end with the
+    block.
+
+    If `place` has one process, or the job trains nothing, this process is alone.
+
+    Raises:
+        RuntimeError: If one of the processes died, with the last line that it printed.
+    """
     if place.processes == 1 or not job.until:
         yield Team()
         return
-    store = distributed.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
+    store = distributed.TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)
     # files, since a pipe that nobody reads fills up
     errors = [tempfile.TemporaryFile() for _ in range(1, place.processes)]  # noqa: SIM115
     followers = [
-        _started(rank, store.port, job, place, training, errors[rank - 1]) for rank in range(1, place.processes)
+        _start_follower(rank, store.port, job, place, training, errors[rank - 1]) for rank in range(1, place.processes)
     ]
     try:
-        _gather(store, 0, place)
+        _join_group(store, 0, place)
         yield Team(0, place.processes)
     except RuntimeError as error:
-        time.sleep(LOOK)  # the process that died says more than the one that noticed
-        ended = [file for follower, file in zip(followers, errors) if follower.poll()]
-        if not ended:
+        time.sleep(POLL_SECONDS)  # the process that died says more than the one that noticed
+        error_files = [file for follower, file in zip(followers, errors) if follower.poll()]
+        if not error_files:
             raise
-        ended[0].seek(0)
-        words = ended[0].read().decode(errors="replace").strip().splitlines()
-        raise RuntimeError(f"a process of the training died: {words[-1] if words else error}") from error
+        error_files[0].seek(0)
+        lines = error_files[0].read().decode(errors="replace").strip().splitlines()
+        raise RuntimeError(f"a process of the training died: {lines[-1] if lines else error}") from error
     finally:
         for follower in followers:
             follower.kill()
@@ -179,7 +201,7 @@ def team_of(job: Job, place: Place, training: Training) -> Iterator[Team]:
             distributed.destroy_process_group()
 
 
-def _started(
+def _start_follower(
     rank: int, port: int, job: Job, place: Place, training: Training, errors: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     follower = subprocess.Popen(
@@ -196,7 +218,7 @@ def _started(
     return follower
 
 
-def _gather(store: distributed.TCPStore, rank: int, place: Place) -> None:
+def _join_group(store: distributed.TCPStore, rank: int, place: Place) -> None:
     on_gpus = place.gpu and torch.cuda.is_available()
     if on_gpus:
         torch.cuda.set_device(rank)
@@ -206,17 +228,19 @@ def _gather(store: distributed.TCPStore, rank: int, place: Place) -> None:
 
 
 def follow() -> None:
-    """What a process does that was started for a team: the leader's training, on its own part of every batch."""
+    """Runs in a process that was started for a team: does the leader's training on this process's part of
+    every batch.
+    """
     rank, port, leader, blocks = pickle.load(sys.stdin.buffer)
-    threading.Thread(target=_end_with, args=(leader,), daemon=True).start()
+    threading.Thread(target=_exit_with_leader, args=(leader,), daemon=True).start()
     if blocks:
         BLOCKS.update(pickle.loads(blocks))
     job, place, training = pickle.load(sys.stdin.buffer)
-    _gather(distributed.TCPStore(HERE, port), rank, place)
+    _join_group(distributed.TCPStore(LOCALHOST, port), rank, place)
     training.session(job, place, Team(rank, place.processes)).follow()
 
 
-def _end_with(leader: int) -> None:
+def _exit_with_leader(leader: int) -> None:
     while os.getppid() == leader:
-        time.sleep(LOOK)
+        time.sleep(POLL_SECONDS)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Training and scoring of one network under a recipe."""
+"""Training of one network under a recipe, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -26,33 +26,49 @@ from scalesearch.training.pictures import Normalisation, Pictures
 from scalesearch.training.precision import autocast, choose_precision
 from scalesearch.training.progressive import resolutions
 from scalesearch.training.scoring import Scorer
-from scalesearch.training.team import ALONE, Team
+from scalesearch.training.team import SINGLE_PROCESS, Team
 from scalesearch.trials import TASKS, Recipe, Task, grown_rate, levels
 
 NORMAL = Normalisation()
-VALIDATING = 0.05  # share of an epoch's work that validation may take; a training step costs three forward passes
+VALIDATION_SHARE = (
+    0.05  # largest share of a training's time that validation takes; a training step costs three forward passes
+)
 
 
 def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
-    """Copies the tensors of `parent` whose name and shape are the model's; returns their share of its parameters."""
-    own = model.state_dict()
-    shared = {name: tensor for name, tensor in parent.items() if name in own and own[name].shape == tensor.shape}
+    """Copies the tensors of `parent` whose name and shape are the model's; returns their share of its
+    parameters, in [0, 1].
+    """
+    state = model.state_dict()
+    shared = {name: tensor for name, tensor in parent.items() if name in state and state[name].shape == tensor.shape}
     model.load_state_dict(shared, strict=False)
 
     def count(names: Iterable[str]) -> int:
-        return sum(own[name].numel() for name in names)
+        return sum(state[name].numel() for name in names)
 
-    return count(shared) / max(1, count(own))
+    return count(shared) / max(1, count(state))
 
 
 class TrainingFailed(RuntimeError):
-    """Training cannot go on; the message says why and where."""
+    """Says that a training cannot go on; the message says why and where."""
 
 
 class Trainer:
-    """One network, trained epoch by epoch; the exponential average of its weights is what is scored.
+    """Trains one network epoch by epoch; what is scored is the exponential average of its weights.
 
-    Equal arch, data, recipe, seed and device give equal numbers, also where a training goes on from what it saved.
+    Equal arch, data, recipe, seed and device give equal numbers, also if a training goes on from a saved state.
+
+    Args:
+        arch: The network.
+        data: The images and labels.
+        recipe: How it is trained.
+        seed: Of all random numbers.
+        device: `cpu` or `cuda`.
+        task: What the network is for.
+        normal: How the network's input is normalised.
+        teacher: The network that it learns from beside the labels, if any.
+        share: The share of the free memory that may be used, in [0, 1].
+        team: The processes that train together.
     """
 
     def __init__(
@@ -66,7 +82,7 @@ class Trainer:
         normal: Normalisation = NORMAL,
         teacher: Network | None = None,
         share: float = 1.0,
-        team: Team = ALONE,
+        team: Team = SINGLE_PROCESS,
     ):
         random.seed(seed)
         torch.manual_seed(seed)
@@ -79,7 +95,7 @@ class Trainer:
         self.teacher = None if teacher is None else teacher.to(self.device).eval()
         self.best = -math.inf
         self._set_up(arch)
-        self.epoch = self.position = 0  # whole epochs, and steps of the one under way
+        self.epoch = self.position = 0  # finished epochs, and finished steps of the current one
         self.order, self.total = torch.empty(0, dtype=torch.int64), torch.zeros((), device=self.device)
         self.best_epoch = 0
         self.started, self.inherited = time.perf_counter(), 0.0
@@ -88,7 +104,7 @@ class Trainer:
         recipe = self.recipe
         self.learner.check(arch)
         self.train_labels = self.split("train").labels
-        arch = self.learner.fitted(arch, self.train_labels)
+        arch = self.learner.fit_head(arch, self.train_labels)
         rate = arch.drop_path if recipe.drop_path is None else recipe.drop_path
         self.arch = arch.with_(drop_path=grown_rate(rate, recipe.drop_path_growth * recipe.phi))
         self.model = build(self.arch).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -100,33 +116,35 @@ class Trainer:
         self.model = self.team.with_shared_norms(self.model, self.device)
         weights = self.learner.importance(self.train_labels) if recipe.balance != "none" else None
         self.importance = weights if recipe.balance == "weights" else None
-        self.odds = weights.cpu() if weights is not None and recipe.balance == "sampling" else None
+        self.sampling_weights = weights.cpu() if weights is not None and recipe.balance == "sampling" else None
         batches = len(self.train_labels) / recipe.batch_size
-        self.steps_per_epoch = max(1, int(batches))  # a last batch that isn't full is left for the next epoch's shuffle
+        self.steps_per_epoch = max(
+            1, int(batches)
+        )  # an incomplete last batch is left out; every epoch is shuffled anew
         self.steps = recipe.epochs * self.steps_per_epoch
         free = round(self.share * free_bytes(self.device))
-        self.micro_batch = self.team.least(largest_batch(self.arch, recipe, free))
+        self.micro_batch = self.team.min_over_processes(largest_batch(self.arch, recipe, free))
         self.precision = choose_precision(self.device, recipe.precision, self.arch)
-        halves = self.precision == "fp16" and self.device.type != "cpu"
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=halves)
+        half_precision = self.precision == "fp16" and self.device.type != "cpu"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half_precision)
         self.resolutions = resolutions(self.arch, recipe)
         self.optimizer = build_optimizer(self.model, recipe)
         self.schedule = build_schedule(self.optimizer, recipe, self.steps, len(levels(len(self.model.stages))))
         decay = max(0.0, 1 - 1 / max(1.0, recipe.ema_span * self.steps))
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-        self.trained = self.team.wrapped(self.model, self.device)
+        self.parallel_model = self.team.wrap_model(self.model, self.device)
         self.augmentation = Augmentation(recipe, self.data.mirror, self.task.letterbox)
         self.scorer = Scorer(self.average, self.arch, self.learner, recipe, self.normal, self.split, self.device)
 
     def split(self, name: str) -> Pictures:
-        """Returns a split's images with their labels; of the training split those that the recipe uses."""
+        """Returns a split's images with their labels; of the training split only the recipe's `data_share`."""
         if name not in self._splits:
             pixels, labels = load(self.data)[name]
             labels = self.learner.labels(labels)
-            keep = round(len(labels) * self.recipe.data_share)
-            if name == "train" and keep < len(labels):
-                chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.seed))[:keep]
-                pixels, labels = pixels.select(chosen.numpy()), labels[chosen]
+            count = round(len(labels) * self.recipe.data_share)
+            if name == "train" and count < len(labels):
+                indices = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.seed))[:count]
+                pixels, labels = pixels.select(indices.numpy()), labels[indices]
             self._splits[name] = Pictures(pixels, labels, self.device)
         return self._splits[name]
 
@@ -136,11 +154,12 @@ class Trainer:
         self.average.module.load_state_dict(self.model.state_dict())
 
     def plain_loss(self, out: torch.Tensor, labels: Any) -> torch.Tensor:
-        """Returns the task's loss of one output, its labels not smoothed."""
+        """Returns the task's loss of one output, without label smoothing."""
         return self.learner.loss(self.arch, out, labels, replace(self.recipe, label_smoothing=0.0))
 
     def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, float]:
-        """Trains to the end of the epoch and returns its numbers: the mean loss and, where taken, the validation score.
+        """Trains to the end of the epoch and returns its numbers: the mean loss and, if it was validated, the
+        validation scores.
 
         Args:
             after_step: Called after every step but the last.
@@ -149,9 +168,12 @@ class Trainer:
             TrainingFailed: If the loss is not finite.
         """
         self.model.train()
-        self._stay_frozen()
+        self._freeze_norms()
         if self.position == 0:
-            self.order, self.total = self.team.leaders(self._shuffled()), torch.zeros((), device=self.device)
+            self.order, self.total = (
+                self.team.from_leader(self._shuffled_indices()),
+                torch.zeros((), device=self.device),
+            )
         batches = self.order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size)
         for batch in batches[self.position :]:
             self.total += self._step(batch)
@@ -159,39 +181,48 @@ class Trainer:
             if self.position < len(batches):
                 after_step()
         self.position, self.epoch = 0, self.epoch + 1
-        mean = self.team.summed(self.total).item() / len(batches)
-        if not math.isfinite(mean):
-            raise TrainingFailed(f"the loss became {mean} in epoch {self.epoch} of {self.recipe.epochs}")
-        validated = not self.team.rank and (self.done or self.epoch % self._validated_every == 0)
-        scores = self.scores("val") if validated else {}
-        self._note(scores)
-        return {"epoch": self.epoch, "train_loss": mean, **scores}
+        mean_loss = self.team.sum_over_processes(self.total).item() / len(batches)
+        if not math.isfinite(mean_loss):
+            raise TrainingFailed(f"the loss became {mean_loss} in epoch {self.epoch} of {self.recipe.epochs}")
+        validates = not self.team.rank and (self.done or self.epoch % self._validation_interval == 0)
+        scores = self.scores("val") if validates else {}
+        self._track_best(scores)
+        return {"epoch": self.epoch, "train_loss": mean_loss, **scores}
 
-    def _shuffled(self) -> torch.Tensor:
-        if self.odds is not None:
-            return torch.multinomial(self.odds, len(self.odds), replacement=True)
+    def _shuffled_indices(self) -> torch.Tensor:
+        if self.sampling_weights is not None:
+            return torch.multinomial(self.sampling_weights, len(self.sampling_weights), replacement=True)
         return torch.randperm(len(self.train_labels))
 
-    def _stay_frozen(self) -> None:
-        """The statistics of stages that never learn stay as they are, too."""
+    def _freeze_norms(self) -> None:
+        """Puts the stages that never learn into eval mode, so that the statistics of their norms stay as they
+        are.
+        """
         stages = len(self.model.stages)
         for level in levels(stages)[: self.recipe.frozen_levels(stages)]:
             self.model.get_submodule(level).eval()
 
     @property
-    def _validated_every(self) -> int:
-        """Epochs; so few that it takes little of a training."""
+    def _validation_interval(self) -> int:
+        """Returns after how many epochs the network is validated, so that it takes a small share of the
+        training.
+        """
         if self.recipe.patience:
             return 1
-        return math.ceil(len(self.split("val")) / (3 * VALIDATING * self.steps_per_epoch * self.recipe.batch_size))
+        return math.ceil(
+            len(self.split("val")) / (3 * VALIDATION_SHARE * self.steps_per_epoch * self.recipe.batch_size)
+        )
 
-    def _note(self, scores: Mapping[str, float]) -> None:
+    def _track_best(self, scores: Mapping[str, float]) -> None:
         value = self.score.of(scores)
         if value is not None and value > self.best:
             self.best, self.best_epoch = value, self.epoch
 
     def _step(self, batch: torch.Tensor) -> torch.Tensor:
-        """One step over a batch, as many images at a time as memory holds: fewer from then on where it does not."""
+        """Trains one step on a batch and returns its loss.
+
+        The batch is split so that its parts fit into memory; if one doesn't, parts are halved from then on.
+        """
         self.team.seed_followers(self.seed, self.epoch, self.position)
         while True:
             self.optimizer.zero_grad(set_to_none=True)
@@ -201,7 +232,7 @@ class Trainer:
                 )
                 break
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.team.size > 1:  # the others would wait for what never comes
+                if not is_out_of_memory(error) or self.team.size > 1:  # the other processes would wait forever
                     raise
                 if self.micro_batch == 1:
                     raise TrainingFailed(f"one image alone needs more memory than there is: {error}"[:300]) from None
@@ -220,45 +251,49 @@ class Trainer:
 
     def _backward(self, part: torch.Tensor, share: float) -> torch.Tensor:
         pictures, which = self.split("train"), part.to(self.device)
-        late = self.epoch >= self.recipe.first_plain_epoch
-        shown, moves = self.augmentation(pictures.images(part), self.resolutions[self.epoch], late)
-        targets = self.learner.moved(pictures.labels[which], moves)
-        if blended := self.augmentation.mixed(shown):
-            shown, targets = blended[0], self.learner.mixed(targets, *blended[1:])
+        is_late = self.epoch >= self.recipe.first_plain_epoch
+        images, moves = self.augmentation(pictures.images(part), self.resolutions[self.epoch], is_late)
+        targets = self.learner.move_labels(pictures.labels[which], moves)
+        if blended := self.augmentation.mixed(images):
+            images, targets = blended[0], self.learner.mix_labels(targets, *blended[1:])
         weights = None if self.importance is None else self.importance[which]
         with autocast(self.device, self.precision):
-            out = self.trained(self.normal.of(shown))
+            out = self.parallel_model(self.normal.of(images))
         loss = self.learner.loss(
             self.arch.with_(resolution=self.resolutions[self.epoch]), out, targets, self.recipe, weights
         )
         if self.teacher is not None:
-            loss = loss / 2 + self.learner.distillation_loss(out, self._teacher_outputs(shown)) / 2
+            loss = loss / 2 + self.learner.distillation_loss(out, self._teacher_outputs(images)) / 2
         loss = loss * share
-        self.scaler.scale(loss * self.team.size).backward()  # of gradients, the team takes the mean
+        self.scaler.scale(loss * self.team.size).backward()  # the team averages gradients
         return loss.detach()
 
     @torch.no_grad()
-    def _teacher_outputs(self, shown: torch.Tensor) -> Outputs:
-        """Returns the teacher's outputs for the same images, at its own resolution."""
+    def _teacher_outputs(self, images: torch.Tensor) -> Outputs:
+        """Returns the teacher's outputs for the same images, resized to its own resolution."""
         assert self.teacher is not None
         sides = self.teacher.arch.sides
-        same = shown.shape[-2:] == sides
-        larger = shown if same else F.interpolate(shown, sides, mode="bilinear", antialias=True)
+        has_same_size = images.shape[-2:] == sides
+        resized = images if has_same_size else F.interpolate(images, sides, mode="bilinear", antialias=True)
         with autocast(self.device, self.precision):
-            return cast(Outputs, self.teacher(self.normal.of(larger)))
+            return cast(Outputs, self.teacher(self.normal.of(resized)))
 
     @property
     def done(self) -> bool:
-        """Whether the schedule has ended, or the score has not risen for as many epochs as the recipe's patience."""
+        """Returns whether the schedule has ended, or the score has not risen for as many epochs as the
+        recipe's patience.
+        """
         waited = self.epoch - self.best_epoch
         return self.epoch >= self.recipe.epochs or 0 < self.recipe.patience <= waited
 
     def scores(self, split: str) -> dict[str, float]:
-        """Returns `{"val_loss": …}` and the task's score, of the averaged weights on a split."""
+        """Returns the scores of the averaged weights on a split: `{"val_loss": …}` and the task's score."""
         return self.scorer.scores(split, self.precision)
 
     def state(self) -> PlainDict:
-        """Returns all that the training needs to go on, as tensors and plain data; exact to the bit on a CPU."""
+        """Returns all that the training needs to go on, as tensors and plain data; on a CPU it goes on exactly
+        to the bit.
+        """
         generators = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -280,8 +315,12 @@ class Trainer:
             "seconds": self.seconds,
         }
 
-    def go_on_from(self, state: PlainMapping) -> None:
-        """Takes up the `state` of the same training. Raises `TrainingFailed` if it is of another recipe."""
+    def load_state(self, state: PlainMapping) -> None:
+        """Restores the `state` of the same training.
+
+        Raises:
+            TrainingFailed: If the state is of another recipe.
+        """
         if state["recipe"] != self.recipe.digest:
             raise TrainingFailed("the checkpoint is of another recipe")
         for part in ("model", "average", "optimizer", "schedule", "scaler"):
@@ -294,19 +333,21 @@ class Trainer:
         self.order, self.total = state["order"].cpu(), state["total"].to(self.device)
 
     def sample(self, count: int) -> tuple[torch.Tensor, Any]:
-        """Returns the first images for training as the network takes them, `(N, C, H, W)`, and their labels."""
+        """Returns the first training images as the network takes them, `(N, C, H, W)`, and their labels."""
         pictures, which = self.split("train"), torch.arange(min(count, len(self.train_labels)))
         return self.scorer.network_input(pictures.images(which)), pictures.labels[which.to(self.device)]
 
     @property
-    def built(self) -> str:
-        """16 hex digits that name the tensors of the trained module and the shape of its images."""
+    def module_digest(self) -> str:
+        """Returns 16 hex digits that identify the names and shapes of the module's tensors and the shape of
+        its images.
+        """
         tensors = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
         return structure_digest(tensors, (self.data.channels, *self.arch.sides))[:16]
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, those before a resume included."""
+        """Returns the seconds of training so far, including those before a resume."""
         return time.perf_counter() - self.started
 
     def weights(self) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Training as an evaluator of networks: what a study says of it. Imports no torch before a job is at hand."""
+"""The evaluator that trains networks. It imports torch only when there is a job."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Training:
 
     Attributes:
         task: What the networks are for.
-        data: The images and their labels; networks are brought to their classes and channels.
-        resolution: Pixels of a side, or height and width, that networks are brought to.
-        recipe: How the networks are trained, but for what a job's own recipe says.
-        timed: Whether final networks are timed on the CPU too.
+        data: The images and their labels; networks are adapted to their classes and channels.
+        resolution: Pixels of a side, or height and width, that networks are adapted to.
+        recipe: How networks are trained, unless a job has its own recipe.
+        timed: Whether the latency of final networks is measured on the CPU.
         init: Whether trainings start from `weights/init.safetensors` of the run's folder.
-        in_process: Whether a job is so cheap that it needs no worker process of its own.
+        in_process: Whether jobs are so cheap that they need no worker process.
     """
 
     task: Task
@@ -43,8 +43,9 @@ class Training:
         return self.task.searched
 
     def fidelity(self, job: Job) -> Fidelity:
-        """Returns epochs trained, `of` how many the schedule has, data share, seed, resolution, and the trial whose
-        weights the training started from."""
+        """Returns the fidelity of a job: epochs trained, epochs of the schedule (`of`), data share, seed,
+        resolution, and the trial whose weights it starts from.
+        """
         arch, recipe = job.arch_and_recipe
         return {
             "epochs": job.until,
@@ -56,7 +57,7 @@ class Training:
         }
 
     def evaluate(self, job: Job, place: Place) -> Iterator[Progress]:
-        """Trains the network of `job`, which has a recipe, and reports the numbers of every epoch."""
+        """Trains the network of `job` and yields the numbers of every epoch; the last report has the outcome."""
         from scalesearch.training.team import team_of  # torch is paid for where training is done
 
         with team_of(job, place, self) as team:
@@ -66,7 +67,7 @@ class Training:
                 yield session.epoch()
 
     def session(self, job: Job, place: Place, team: Team) -> Session:
-        """Returns the training of `job` by this process, one of a team."""
+        """Returns the training of `job` by this process, which is one of `team`."""
         from scalesearch.training.session import Session
 
         return Session(job, place, self, team)

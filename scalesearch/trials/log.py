@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from scalesearch.arch import Arch, expand
-from scalesearch.errors import InputError, inside
+from scalesearch.errors import InputError, errors_at
 from scalesearch.files import exclusive_lock
 from scalesearch.plain_data import PlainMapping
 from scalesearch.space import arch_from_dict
 from scalesearch.trials.trial import Key, Trial, trial_from
-from scalesearch.typed_json import plain
-from scalesearch.yamlfile import fault
+from scalesearch.typed_json import load_json
+from scalesearch.yamlfile import file_error
 
 FORMAT = 2
 HEADER_START = b'{"log": %d, "of": {' % FORMAT
@@ -75,17 +75,17 @@ class TrialLog:
 
     def _take_header(self, path: Path, header_line: bytes, subject: PlainMapping | None) -> None:
         try:
-            header = plain(header_line)
+            header = load_json(header_line)
         except ValueError:
-            raise fault("is no log of trials", path, 1) from None
+            raise file_error("is no log of trials", path, 1) from None
         if isinstance(header, dict) and ({"step", "number"} <= header.keys() or "search" in header):
-            raise fault(
+            raise file_error(
                 "is a log of an older format, without a head; what it holds can't be gone on with, start anew", path, 1
             )
         if not isinstance(header, dict) or header.keys() != {"log", "of"} or not isinstance(header["of"], dict):
-            raise fault("is no log of trials", path, 1)
+            raise file_error("is no log of trials", path, 1)
         if header["log"] != FORMAT:
-            raise fault(f"is a log of format {header['log']}, and this version writes {FORMAT}", path, 1)
+            raise file_error(f"is a log of format {header['log']}, and this version writes {FORMAT}", path, 1)
         for key, value in (subject or {}).items():
             logged = header["of"].get(key)
             if logged != value and key == "problem":
@@ -116,7 +116,7 @@ class TrialLog:
     def locate_errors(self, trial: Trial, key: str) -> Iterator[None]:
         """Locates an `InputError` raised inside the block at `key` of the trial's line in the log."""
         try:
-            with inside(f"{trial.name}.{key}"):
+            with errors_at(f"{trial.name}.{key}"):
                 yield
         except InputError as error:
             raise error.in_file(str(self.path)) from None

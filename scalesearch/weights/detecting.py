@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from scalesearch.data import VIDEO_SUFFIXES, File, Letterbox, frame_count, frames, letterbox_image
-from scalesearch.errors import InputError, WorkFailed, numbered
+from scalesearch.errors import InputError, WorkFailed, format_count
 from scalesearch.machine import cores
 from scalesearch.network import Network, NmsResult, decoder, fused_copy, non_max_suppression
 from scalesearch.training import values_per_channel
@@ -195,7 +195,7 @@ def _letterboxed(picture: Picture, model: Network) -> tuple[np.ndarray, Letterbo
     channels = model.arch.channels
     if channels not in PHOTO_CHANNELS:
         raise InputError(
-            f"is a photo, and the network takes images of {numbered(channels, 'channel')}", str(picture.path)
+            f"is a photo, and the network takes images of {format_count(channels, 'channel')}", str(picture.path)
         )
     if picture.file is None:
         raise InputError("can't be read", str(picture.path))

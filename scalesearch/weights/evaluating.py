@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from scalesearch.data import Examples
-from scalesearch.errors import InputError, numbered
+from scalesearch.errors import InputError, format_count
 from scalesearch.network import Network
 from scalesearch.weights.predicting import as_input
 from scalesearch.zoo import Preprocessing
@@ -82,7 +82,8 @@ def match_classes(examples: Examples, classes: int, class_names: Sequence[str] |
     if examples.classes != classes:
         first_unknown = next((name for name in names if name not in number_of), "")
         raise InputError(
-            f"has {numbered(examples.classes, 'class')}{f', such as {first_unknown!r}' if first_unknown else ''}, and "
+            f"has {format_count(examples.classes, 'class')}"
+            f"{f', such as {first_unknown!r}' if first_unknown else ''}, and "
             f"the network has {classes}, with other names",
             examples.origin,
         )

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 
 from scalesearch.errors import InputError
-from scalesearch.files import unpacked
+from scalesearch.files import unpacked_size
 from scalesearch.hub import hub_file
-from scalesearch.machine import check_room
+from scalesearch.machine import check_memory
 
 FORMATS = "a .safetensors, .pth, .pt, .bin, .ckpt or Darknet .weights file, or hf_hub:OWNER/NAME"
 HUB_PREFIX = "hf_hub:"
@@ -166,7 +166,7 @@ class Inert:
 
 def _read_pickle(path: Path) -> object:
     try:
-        check_room(unpacked(path), str(path))
+        check_memory(unpacked_size(path), str(path))
         zipped = zipfile.is_zipfile(path)
         if zipped and (damaged_member := zipfile.ZipFile(path).testzip()):
             raise ValueError(f"{damaged_member} fails its checksum")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from scalesearch.arch import Arch
-from scalesearch.errors import InputError, nearest, numbered
+from scalesearch.errors import InputError, format_count, suggestion
 from scalesearch.network import Network, build
 from scalesearch.plain_data import PlainMapping
 from scalesearch.trials import task_of
@@ -118,7 +118,7 @@ def _load(model: Network, source: _Source, replace_head: bool) -> None:
             def layers(keys: Iterable[str]) -> int:
                 return sum(state[key].ndim > 1 for key in keys)
 
-            loaded_part = f"the first {layers(loaded)} of {numbered(layers(state), 'layer')}, where the file ends"
+            loaded_part = f"the first {layers(loaded)} of {format_count(layers(state), 'layer')}, where the file ends"
             loaded |= {key: state[key] for key in missing}
     else:
         config = timm_config(file) if file is not None else None
@@ -171,7 +171,7 @@ def _load_backbone(model: Network, classifier: Arch, source: _Source) -> None:
     model.load_state_dict({key: value for key, value in donor.state_dict().items() if key in shared}, strict=False)
     model.library, model.weights_arch = donor.library, donor.arch
     model.fresh = frozenset(model.state_dict().keys() - shared)
-    loaded_part = f"the backbone, {numbered(stages, 'stage')} of {classifier.name}"
+    loaded_part = f"the backbone, {format_count(stages, 'stage')} of {classifier.name}"
     model.loaded_part = "; ".join(filter(None, (loaded_part, donor.loaded_part)))
 
 
@@ -267,7 +267,7 @@ def _match_tensors(
             if name.endswith(BATCH_COUNTER):
                 matched[key] = ours
                 continue
-            faults.append(f"misses {name}" + (f" (for {key})" if name != key else "") + nearest(name, extra))
+            faults.append(f"misses {name}" + (f" (for {key})" if name != key else "") + suggestion(name, extra))
         elif not _is_dense_real(loaded[name]):
             faults.append(f"{name} is no dense tensor of real numbers")
         elif (fault := _value_fault(name, loaded[name])) is not None:
@@ -279,7 +279,7 @@ def _match_tensors(
             fresh.add(key)
         elif key.startswith(("head.", "auxiliary.")) and len(ours) == model.arch.classes:
             faults.append(
-                f"{name} has {numbered(len(loaded[name]), 'class')}, {key} has {len(ours)}: build the "
+                f"{name} has {format_count(len(loaded[name]), 'class')}, {key} has {len(ours)}: build the "
                 "network with as many classes, or replace the head (--replace-head, replace_head=True)"
             )
         else:

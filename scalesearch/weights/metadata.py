@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch import Arch, Resolution, sides
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, format_value
 from scalesearch.plain_data import PlainDict
 from scalesearch.space import arch_from_dict
-from scalesearch.typed_json import plain
+from scalesearch.typed_json import load_json
 from scalesearch.weights.files import file_metadata
 from scalesearch.zoo import Preprocessing, class_names, preprocessing_for
 
@@ -30,7 +30,7 @@ SETTINGS = ("norm_eps", "padding")  # keys that a network takes over from its we
 def timm_config(file: Path) -> PlainDict | None:
     """Returns timm's `config.json` from the folder of `file`, or None if there is none or it is not timm's."""
     try:
-        config = plain((file.parent / CONFIG).read_bytes())
+        config = load_json((file.parent / CONFIG).read_bytes())
     except (OSError, ValueError):
         return None
     is_timm = isinstance(config, dict) and (isinstance(config.get("architecture"), str) or "pretrained_cfg" in config)
@@ -53,7 +53,7 @@ def arch_from_metadata(metadata: Mapping[str, str], place: str, arch: Arch | Non
     """
     try:
         if "arch" in metadata:
-            return arch_from_dict(plain(metadata["arch"]))
+            return arch_from_dict(load_json(metadata["arch"]))
         if arch is not None and "norm_eps" in metadata:
             return arch_from_dict({**arch.to_dict(), "norm_eps": float(metadata["norm_eps"])})
     except (ValueError, TypeError) as error:
@@ -93,7 +93,7 @@ def _first_difference(theirs: Any, ours: Any, key_path: str = "") -> str:
     elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         entries = [(f"{key_path}[{i}]", a, b) for i, (a, b) in enumerate(zip(theirs, ours))]
     else:
-        return "" if theirs == ours else f"{key_path} is {shown(theirs)} there and {shown(ours)}"
+        return "" if theirs == ours else f"{key_path} is {format_value(theirs)} there and {format_value(ours)}"
     return next(filter(None, (_first_difference(a, b, place) for place, a, b in entries)), "")
 
 
@@ -110,7 +110,7 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
     if text is None:
         return preprocessing_for(arch, library, timm_config(file), file.parent / CONFIG)
     try:
-        fields = dict(plain(text))
+        fields = dict(load_json(text))
         fields |= {
             key: _checked_sides(fields[key], key != "stored") for key in ("crop", "resize", "stored") if key in fields
         }
@@ -137,7 +137,7 @@ def _checked_sides(value: Any, required: bool) -> Resolution:
         return tuple(value)
     if type(value) is int and value >= (1 if required else 0):
         return value
-    raise ValueError(f"takes pixels, got {shown(value)}")
+    raise ValueError(f"takes pixels, got {format_value(value)}")
 
 
 def _same_shape(a: Resolution, b: Resolution) -> bool:
@@ -150,7 +150,7 @@ def class_names_of(arch: Arch, library: str, file: Path) -> Sequence[str] | None
     """Returns the names of the classes, from the file or else from the library, or None if neither states them."""
     text = file_metadata(file).get("classes")
     try:
-        names = plain(text) if text else None
+        names = load_json(text) if text else None
     except ValueError:
         names = None
     if isinstance(names, list) and len(names) == arch.classes:

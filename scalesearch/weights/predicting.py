@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from scalesearch.data import SUFFIXES, File, center_crop, npz_images, prepare_pixels as prepared_pixels
-from scalesearch.errors import InputError, WorkFailed, numbered
+from scalesearch.errors import InputError, WorkFailed, format_count
 from scalesearch.network import Network
 from scalesearch.training import resize_images, values_per_channel
 from scalesearch.zoo import Preprocessing
@@ -71,7 +71,7 @@ def photo_as_input(path: Path, preprocessing: Preprocessing, channels: int) -> t
     """
     if channels not in PHOTO_CHANNELS:
         raise InputError(
-            f"is a photo, and the network takes images of {numbered(channels, 'channel')}, as `images` "
+            f"is a photo, and the network takes images of {format_count(channels, 'channel')}, as `images` "
             "of an .npz file hold them",
             str(path),
         )
@@ -146,7 +146,7 @@ def _inputs(path: Path, preprocessing: Preprocessing, channels: int) -> Iterator
     images = npz_images(path)
     if images.shape[3] != channels:
         raise InputError(
-            f"has images of {numbered(images.shape[3], 'channel')}, and the network takes {channels}", str(path)
+            f"has images of {format_count(images.shape[3], 'channel')}, and the network takes {channels}", str(path)
         )
     for number, image in enumerate(images):
         yield f"{path}:{number}", as_input(image, preprocessing, channels)

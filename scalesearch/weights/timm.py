@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalesearch.arch import Graph
-from scalesearch.errors import shown
+from scalesearch.errors import format_value
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.weights import torchvision
 from scalesearch.weights.naming import CONV_NORM, Pairs, PlacedBlock, placed_blocks, prefixed
@@ -294,7 +294,7 @@ def unsupported_arguments(config: PlainMapping) -> str:
     if isinstance(config.get("global_pool"), str):
         arguments["global_pool"] = config["global_pool"]
     return ", ".join(
-        f"{key} {shown(value)}"
+        f"{key} {format_value(value)}"
         for key, value in arguments.items()
         if key not in NEUTRAL_ARGUMENTS and value not in DEFAULT_ARGUMENTS.get(key, ())
     )

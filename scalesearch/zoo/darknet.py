@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from scalesearch.arch import Arch, Stage, block, conv, expand
-from scalesearch.errors import InputError, nearest, unknown
+from scalesearch.errors import InputError, suggestion, unknown_message
 from scalesearch.plain_data import PlainDict
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
@@ -123,7 +123,7 @@ class _Reader:
         )
         if reader is None:
             supported = [name for name in HONOURED if name != "net"]
-            raise section.fault(f"unknown section; takes {', '.join(supported)}.{nearest(section.name, supported)}")
+            raise section.fault(f"unknown section; takes {', '.join(supported)}.{suggestion(section.name, supported)}")
         check_keys(section)
         if following is not None and following.name in DETECTORS and section.name == "convolutional":
             check_values(section, following)
@@ -293,7 +293,7 @@ def activation(section: Section, default: str) -> str | None:
     """
     name = section.text("activation", default)
     if name not in ACTIVATIONS:
-        raise section.fault(unknown("activation", name, ACTIVATIONS), "activation")
+        raise section.fault(unknown_message("activation", name, ACTIVATIONS), "activation")
     return ACTIVATIONS[name]
 
 

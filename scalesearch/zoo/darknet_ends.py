@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import cast
 
 from scalesearch.arch import BOX_VALUES, Arch, BlockSpec, Graph, block
-from scalesearch.errors import InputError, numbered
+from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
@@ -111,8 +111,8 @@ def check_values(conv: Section, detection: Section) -> None:
     expected = len(masks) * (BOX_VALUES[box_format] + classes)
     if conv.number("filters", 1) != expected:
         raise conv.fault(
-            f"must be {expected} before [{detection.name}] with {numbered(len(masks), 'mask')} and "
-            f"{numbered(classes, 'class')}, got {conv.number('filters', 1)}",
+            f"must be {expected} before [{detection.name}] with {format_count(len(masks), 'mask')} and "
+            f"{format_count(classes, 'class')}, got {conv.number('filters', 1)}",
             "filters",
         )
 

@@ -74,5 +74,5 @@ def _check_shapes(arch: Arch, file: str) -> None:
     except InputError as error:
         if READERS[Path(file).suffix.lower()] is not load_arch:
             raise error.in_file(file) from None
-        with yamlfile.read(file).located():
+        with yamlfile.read(file).errors_located():
             raise

@@ -7,7 +7,7 @@ from functools import cache
 from typing import cast
 
 from scalesearch.arch import Arch
-from scalesearch.errors import InputError, unknown
+from scalesearch.errors import InputError, unknown_message
 from scalesearch.trials import task_of
 from scalesearch.zoo import (
     convnext,
@@ -58,7 +58,7 @@ def model(name: str) -> Arch:
     if plus and name not in MODELS:
         return detector_on(model(backbone), head)
     if name not in MODELS:
-        raise InputError(unknown("model", name, MODELS))
+        raise InputError(unknown_message("model", name, MODELS))
     return cast(Arch, MODELS[name](name))
 
 

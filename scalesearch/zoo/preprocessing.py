@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 
 from scalesearch.arch import Arch, Resolution, as_resolution, scaled_resolution, sides
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, format_value
 from scalesearch.plain_data import PlainMapping
 from scalesearch.trials import task_of
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published_figure
@@ -90,7 +90,7 @@ def _from_config(config: PlainMapping, place: Path, arch: Arch) -> Preprocessing
         if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or min(std) <= 0:
             raise ValueError("interpolation, crop_pct or std out of range")
         if (mode := settings.get("crop_mode") or "center") not in ("center", "squash"):
-            raise ValueError(f'a crop_mode other than "center" and "squash", {shown(mode)}')
+            raise ValueError(f'a crop_mode other than "center" and "squash", {format_value(mode)}')
         return Preprocessing(
             arch.resolution, _size_before_crop(arch.resolution, crop), interpolation, mean, std, squash=mode == "squash"
         )

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from scalesearch.errors import InputError, shown
+from scalesearch.errors import InputError, format_value
 
 MOST_BYTES = 4_000_000
 # Sections under all names that either fork has for them.
@@ -51,7 +51,7 @@ class Section(NamedTuple):
         """
         values = self.decimals(key, default)
         if any(not isinstance(number, int) for number in values):
-            raise self.fault(f"takes whole numbers, got {shown(self.text(key, default))}", key)
+            raise self.fault(f"takes whole numbers, got {format_value(self.text(key, default))}", key)
         return tuple(map(int, values))
 
     def decimals(self, key: str, default: str = "") -> tuple[float, ...]:
@@ -65,7 +65,7 @@ class Section(NamedTuple):
             values = [float(part) for part in text.split(",") if part.strip()]
             return tuple(int(number) if number.is_integer() else number for number in values)
         except (ValueError, OverflowError):
-            raise self.fault(f"takes whole numbers, got {shown(text)}", key) from None
+            raise self.fault(f"takes whole numbers, got {format_value(text)}", key) from None
 
     def number(self, key: str, default: int) -> int:
         """Returns the whole number at `key`, or `default`.
@@ -75,7 +75,7 @@ class Section(NamedTuple):
         """
         values = self.numbers(key, str(default))
         if len(values) != 1:
-            raise self.fault(f"takes one whole number, got {shown(self.text(key, ''))}", key)
+            raise self.fault(f"takes one whole number, got {format_value(self.text(key, ''))}", key)
         return values[0]
 
 
@@ -103,7 +103,7 @@ def read_sections(path: Path) -> list[Section]:
         elif equals and sections:
             sections[-1].keys.setdefault(key.strip(), (value.strip(), number))  # Darknet takes the first of two
         elif line:
-            raise InputError(f"takes [section] or key=value, got {shown(line)}", f"{path}:{number}")
+            raise InputError(f"takes [section] or key=value, got {format_value(line)}", f"{path}:{number}")
     if not sections or sections[0].name != "net":
         raise InputError("a Darknet .cfg begins with [net]", f"{path}:{sections[0].line if sections else 1}")
     return sections

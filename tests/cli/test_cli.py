@@ -353,7 +353,9 @@ def test_a_shipped_study_goes_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "effnet_phi").mkdir()  # a run's folder of that name hides nothing
     assert "predictor in mbconv" in invoke("run", "effnet_phi", "--dry-run").stdout
     said = refused("run", "efnet_phi")
-    assert 'come along: cifar10_phi, effnet_phi, imagenette_phi, yolo_scale. Did you mean "effnet_phi"?' in said
+    assert (
+        'ship with the package: cifar10_phi, effnet_phi, imagenette_phi, yolo_scale. Did you mean "effnet_phi"?' in said
+    )
 
 
 def test_splits_are_looked_for_in_a_networks_folder_and_in_its_run_also_right_under_the_root(tmp_path):

@@ -293,7 +293,7 @@ def _run_folder() -> dict[str, bytes]:
     from driving import drive, write_study
     from making import folder as class_folders
 
-    from scalesearch.runs.images import keep_data
+    from scalesearch.runs.images import prepare_data
     from scalesearch.study import load_study
 
     with tempfile.TemporaryDirectory() as made:
@@ -302,7 +302,7 @@ def _run_folder() -> dict[str, bytes]:
         study = load_study(write_study(home, data=str(data)))
         (home / "run").mkdir()
         drive(study, home / "run" / "trials.jsonl", random.Random(0))
-        keep_data(study.training.data, str(data), home / "run")
+        prepare_data(study.training.data, str(data), home / "run")
         (home / "run" / "study.yaml").write_text(dump(dict(study.document)))
         left = {name: (home / "run" / name).read_bytes() for name in ("trials.jsonl", "study.yaml", "data.json")}
     recalled = {"classes": ["cat", "dog"], "recall": [0.5, 1.0], "confusion": [[1, 1], [0, 2]]}

@@ -202,10 +202,10 @@ def test_a_cluster_that_has_just_started_is_waited_for_and_no_name_is_a_command(
                 raise RuntimeError("Request failed with status code 500: No available agent to submit job")
             return "job"
 
-    monkeypatch.setattr(ray_jobs, "LOOK", 0.0)
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.0)
     client = Client()
     named = replace(load_study(study), name='x"; touch /tmp/owned; `id` $(id) "')
-    assert ray_jobs.Jobs("http://x", client).submit(named) == "job"
+    assert ray_jobs.ClusterJobs("http://x", client).submit(named) == "job"
     assert client.tries == 3
     assert re.fullmatch(
         r'python -m scalesearch run study.yaml --address auto --out "\$HOME/scalesearch/[\w.-]+"',

@@ -23,10 +23,10 @@ from helpers import refused, same_weights
 from starting import essence, finish, start
 
 from scalesearch.errors import InputError
-from scalesearch.runs.ray_cleanup import cleaned_up
+from scalesearch.runs.ray_cleanup import cleanup_after
 from scalesearch.runs.ray_tune import _check_enough
 from scalesearch.study.reading import load_study
-from scalesearch.study.study import Resources, seconds
+from scalesearch.study.study import Resources, parse_seconds
 from scalesearch.trials.log import TrialLog
 
 
@@ -151,7 +151,7 @@ def test_only_rays_own_processes_are_ended(tmp_path):
         for name in ("a", "b")
     )
     try:
-        with cleaned_up(tmp_path / "a"):
+        with cleanup_after(tmp_path / "a"):
             pass
         assert agent.wait(1) == -signal.SIGTERM
         assert looks.poll() is None
@@ -208,13 +208,13 @@ def test_too_much_is_refused_in_seconds(study, tmp_path):
 
 @pytest.mark.parametrize("told, wanted", [(90, 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800)])
 def test_times_as_people_write_them(told, wanted):
-    assert seconds(told, "x") == wanted
+    assert parse_seconds(told, "x") == wanted
 
 
 @pytest.mark.parametrize("told", ["soon", "-3m", "0", "1e99h", "nan", "h", True])
 def test_no_times(told, study):
     with pytest.raises(InputError, match="takes seconds, or a time as 90s"):
-        seconds(told, "x")
+        parse_seconds(told, "x")
     said = refused("run", str(study), "--dry-run", "--set", f"ray.max_wall_time={told}")
     assert "ray.max_wall_time: takes" in said
 

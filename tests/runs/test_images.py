@@ -22,10 +22,10 @@ from scalesearch.data.images import center_crop
 from scalesearch.data.sources import load, source
 from scalesearch.files import save_tensors
 from scalesearch.runs.artifacts import write_report
-from scalesearch.runs.images import keep_data, kept_health, kept_source
-from scalesearch.runs.single import Single, train
+from scalesearch.runs.images import prepare_data, saved_health, saved_source
+from scalesearch.runs.single import TrainingSpec, train
 from scalesearch.study.driver import Driver
-from scalesearch.study.reading import load_study, recipe_of
+from scalesearch.study.reading import load_study, parse_recipe
 from scalesearch.trials.log import TrialLog
 from scalesearch.trials.recipe import RECIPES
 from scalesearch.yamlfile import dump
@@ -51,11 +51,11 @@ def test_a_study_of_a_folder_beside_it(photos, tmp_path):
     assert study.trained.data.class_names == ("cat", "dog", "eel")
     assert study.adapted_space.sample(0)[1].channels == 3
     assert study.trained.data.size == 20  # the images' own: φ = 2 by resolution alone would want 32
-    keep_data(study.trained.data, study.document["data"], out)
+    prepare_data(study.trained.data, study.document["data"], out)
     drive(study, out / "trials.jsonl", Random(0))
     shutil.rmtree(photos)
     (out / "study.yaml").write_text(dump(study.document))  # as a run keeps it
-    again = load_study(out / "study.yaml", known_data=kept_source(out))
+    again = load_study(out / "study.yaml", known_data=saved_source(out))
     assert again.digest == study.digest
     summary = write_report(Driver(again, TrialLog(out / "trials.jsonl")), out)
     assert summary["data"]["images"] == {"train": 78, "val": 24, "test": 18}
@@ -63,7 +63,7 @@ def test_a_study_of_a_folder_beside_it(photos, tmp_path):
     page = (out / "report.html").read_text()
     assert "120 images in 3 classes" in page
     assert 'href="data.html"' in page
-    assert kept_health(out)["images"] == 120
+    assert saved_health(out)["images"] == 120
     assert "every score of a search, and which finalist is the base, is of 24 images (cut from all images)" in page
 
 
@@ -72,8 +72,8 @@ def test_images_that_changed_between_run_and_resume_are_refused_and_nothing_is_l
     out = tmp_path / "run"
     out.mkdir()
     study = load_study(path)
-    keep_data(study.trained.data, study.document["data"], out)
-    keep_data(study.trained.data, study.document["data"], out)  # as it was: nothing to say
+    prepare_data(study.trained.data, study.document["data"], out)
+    prepare_data(study.trained.data, study.document["data"], out)  # as it was: nothing to say
     (photos / "cat" / "000.png").unlink()
     picture("dog", 500).save(photos / "dog" / "new.png")
     picture("dog", 501).save(photos / "dog" / "003.png")
@@ -83,8 +83,8 @@ def test_images_that_changed_between_run_and_resume_are_refused_and_nothing_is_l
         match=r"has changed since the run in .* began: 1 gone \(as cat/000.png\), 1 new "
         r"\(as dog/new.png\), 1 changed \(as dog/003.png\); bring it back",
     ):
-        keep_data(changed.trained.data, changed.document["data"], out)
-    assert kept_health(out)["images"] == 120
+        prepare_data(changed.trained.data, changed.document["data"], out)
+    assert saved_health(out)["images"] == 120
 
 
 def test_mistyped_data_is_located(tmp_path):
@@ -266,7 +266,7 @@ def test_a_study_of_images_that_are_not_square(photos, tmp_path):
     assert study.trained.resolution == (16, 24)
     assert study.trained.data.size == (20, 30)
     out.mkdir()
-    keep_data(study.trained.data, study.document["data"], out)
+    prepare_data(study.trained.data, study.document["data"], out)
     log = drive(study, out / "trials.jsonl", Random(0))
     sides = {t.name: t.arch["resolution"] for t in log}
     assert sides["mobilenet_v1"] == [16, 24]
@@ -275,7 +275,7 @@ def test_a_study_of_images_that_are_not_square(photos, tmp_path):
     assert grown
     assert all(abs(width / height - 1.5) < 0.07 for height, width in grown)
     (out / "study.yaml").write_text(dump(study.document))
-    again = load_study(out / "study.yaml", known_data=kept_source(out))
+    again = load_study(out / "study.yaml", known_data=saved_source(out))
     assert again.digest == study.digest
     write_report(Driver(again, TrialLog(out / "trials.jsonl")), out)
     page = (out / "report.html").read_text()
@@ -421,8 +421,10 @@ def test_fine_tuning_that_was_stopped_goes_on_to_the_same_bit_and_ended_is_left_
     arch = ss.load(out)
     weights = tmp_path / "w.safetensors"
     save_tensors(load_file(out / "weights.safetensors"), weights, {"norm_eps": "0.001"})
-    recipe = recipe_of({"base": "finetune", "epochs": 3, "batch_size": 16})
-    single = Single(arch, source(str(photos), 16), str(photos), recipe, str(weights), save_every=0.0, resolution=16)
+    recipe = parse_recipe({"base": "finetune", "epochs": 3, "batch_size": 16})
+    single = TrainingSpec(
+        arch, source(str(photos), 16), str(photos), recipe, str(weights), save_every=0.0, resolution=16
+    )
 
     def stop(numbers, epochs):
         if numbers["epoch"] == 2:
@@ -446,11 +448,11 @@ def test_library_weights_start_trainings_of_small_and_grey_images(tmp_path, torc
     from safetensors.torch import save_file
 
     save_file(torchvision_models.mobilenet_v3_small().state_dict(), tmp_path / "w.safetensors")
-    single = Single(
+    single = TrainingSpec(
         ss.load("mobilenet_v3_small"),
         source("digits"),
         "digits",
-        recipe_of({"base": "finetune", "epochs": 1, "data_share": 0.1}),
+        parse_recipe({"base": "finetune", "epochs": 1, "data_share": 0.1}),
         str(tmp_path / "w.safetensors"),
         resolution=16,
     )

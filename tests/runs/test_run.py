@@ -19,7 +19,7 @@ from helpers import standalone
 from safetensors.torch import load_file
 from starting import STEPS, essence, finish, start
 
-from scalesearch.errors import numbered
+from scalesearch.errors import format_count
 from scalesearch.network.modules import build
 from scalesearch.space.schema import load_arch
 from scalesearch.trials.log import TrialLog
@@ -96,7 +96,7 @@ def test_killed_and_resumed_it_equals_the_uninterrupted_run(study, finished, tmp
     assert essence(out) == essence(finished[0])
     assert [line for line in before if line.endswith(b"}")] == log.read_bytes().splitlines()[: len(before)]
     if len(before) > 1:
-        assert f"going on after {numbered(len(before) - 1, 'finished trial')}\n" in said
+        assert f"going on after {format_count(len(before) - 1, 'finished trial')}\n" in said
     whole, resumed = (json.loads((folder / "summary.json").read_text()) for folder in (finished[0], out))
     for summary in (whole, resumed):
         del summary["seconds"]

@@ -203,11 +203,11 @@ def test_what_is_no_store_or_leads_out_of_it_is_said(searched, tmp_path, monkeyp
     mirror = Mirror("memory://runs/two", tmp_path / "two")
     (tmp_path / "two").mkdir()
     with pytest.raises(InputError, match="leads out of it"):
-        mirror.down(["../../x"])
+        mirror.download(["../../x"])
     (tmp_path / "two" / "a").write_text("1")
-    mirror.up()
+    mirror.upload()
     before = mirror.fs.modified(f"{mirror.root}/a")
-    mirror.up()
+    mirror.upload()
     assert mirror.fs.modified(f"{mirror.root}/a") == before  # nothing has changed
 
 
@@ -225,7 +225,7 @@ def test_no_storage(storage, said, searched, tmp_path):
 
 
 def written(listener: OptunaListener, driver: Driver) -> None:
-    listener.follow(driver)
+    listener.attach(driver)
     listener.close()
 
 
@@ -331,7 +331,7 @@ def test_a_run_in_an_object_store_goes_on_on_another_machine(study, finished, st
     monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "two"))
     finish(start(study, url, "--resume"))
     mirror = Mirror(url, tmp_path / "home")
-    mirror.all_down()
+    mirror.download_all()
     assert essence(tmp_path / "home") == essence(finished[0])
     assert (tmp_path / "home" / "report.html").exists()
     assert (tmp_path / "home" / "family" / "small-phi1" / "weights.safetensors").exists()
@@ -339,5 +339,5 @@ def test_a_run_in_an_object_store_goes_on_on_another_machine(study, finished, st
     name = "family/small-phi1/weights.safetensors"
     mirror.fs.pipe_file(f"{mirror.root}/{name}", b"cut")
     assert "small-phi1 is trained again" in finish(start(study, url, "--resume"))
-    mirror.all_down()
+    mirror.download_all()
     assert same_weights(tmp_path / "home" / name, finished[0] / name)

@@ -16,7 +16,7 @@ from helpers import invoke, refused
 from making import folder
 
 from scalesearch.runs.artifacts import write_report
-from scalesearch.runs.folder import damage
+from scalesearch.runs.folder import describe_damage
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.trials.log import TrialLog
@@ -177,7 +177,7 @@ def test_a_run_does_not_go_on_with_what_its_search_cannot_have_asked_for(key, va
 @pytest.mark.parametrize("file", ["family/../../outside", "/etc/hostname"])
 def test_weights_that_lie_outside_are_not_looked_at(file, theirs, tmp_path):
     (tmp_path / "outside").write_bytes(b"x")
-    assert damage(theirs, {"file": file}).endswith("lies outside of the run's folder")
+    assert describe_damage(theirs, {"file": file}).endswith("lies outside of the run's folder")
 
 
 @pytest.mark.parametrize(

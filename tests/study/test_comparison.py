@@ -35,7 +35,7 @@ def test_a_hand_built_network_stands_with_the_recipe_that_suits_it_best(tmp_path
     trials = run.log.of("compare")
     assert len(trials) == 2 * 2 * 2
     assert {t.fidelity["epochs"] for t in trials} == {1}
-    assert {t.recipe for t in trials if t.decisions} == {compare._others(run.study)["imagenet"].digest}
+    assert {t.recipe for t in trials if t.decisions} == {compare._further_recipes(run.study)["imagenet"].digest}
     rows = {row.name: row for row in compare.rows(run) if row.kind == "hand-built"}
     assert rows.keys() == {"mobilenet_v1", "resnet18"}
     assert all(row.seeds == 2 for row in rows.values())
@@ -79,7 +79,7 @@ def test_the_named_ways_to_scale_are_trained_whole_and_paired_by_seed(tmp_path):
         }
 
     run = run_of(tmp_path, outcome, scale=scale)
-    found = rivals.rivals(run)
+    found = rivals.scaling_baselines(run)
     own = [r for r in found if r.name.endswith(" (found)")]
     assert len(found) > len(own)
     assert all(r.seeds == 2 for r in found)
@@ -87,7 +87,7 @@ def test_the_named_ways_to_scale_are_trained_whole_and_paired_by_seed(tmp_path):
     assert all(r.interval == pytest.approx(0, abs=1e-6) for r in found)
     named = {part for r in found for part in r.name.removesuffix(" (found)").split(" and ")}
     assert named == {"efficientnet", "depth", "width", "resolution"}
-    assert not rivals.rivals(run_of(tmp_path / "none" if (tmp_path / "none").mkdir() is None else tmp_path))
+    assert not rivals.scaling_baselines(run_of(tmp_path / "none" if (tmp_path / "none").mkdir() is None else tmp_path))
 
 
 def test_what_started_from_weights_says_how_much_of_it(tmp_path):

@@ -14,7 +14,7 @@ from tabling import score
 from scalesearch import yamlfile
 from scalesearch.errors import InputError, WorkFailed
 from scalesearch.runs.artifacts import write_report
-from scalesearch.runs.folder import claimed
+from scalesearch.runs.folder import claim_folder
 from scalesearch.runs.running import run
 from scalesearch.searchers.registry import SEARCHERS
 from scalesearch.searchers.table_problem import TableProblem
@@ -158,7 +158,7 @@ def test_one_search_at_a_time_in_a_folder(table, tmp_path):
     path = write_study(tmp_path, table={"file": str(table), "decisions": ["ops"], "score": "acc"})
     studies = [load_study(path, {"seeds": [seed]}) for seed in (0, 1)]
     with (
-        claimed(tmp_path / "run", studies[0].document, False),
+        claim_folder(tmp_path / "run", studies[0].document, False),
         pytest.raises(InputError, match="another run is at work"),
     ):
         run_table(studies[1], tmp_path / "run")
@@ -206,7 +206,7 @@ def test_a_table_that_changed_is_refused(table, tmp_path):
         ({"search": {"objective": ["acc"]}}, "search.objective", 'search.objective: holds the score "acc"'),
         ({"search": {"objective": ["flops", "flops"]}}, "search.objective", "stands there twice"),
         ({"search": {"objective": ["noise"]}}, "search.objective", "no row of"),
-        ({"space": TINY_SPACE}, "table.decisions", "table.decisions: is told by the space"),
+        ({"space": TINY_SPACE}, "table.decisions", "table.decisions: is given by the space"),
         (
             {"space": TINY_SPACE, "table": {"file": "t.npz", "score": "acc"}, "search": {"objective": ["flops"]}},
             "search.objective",

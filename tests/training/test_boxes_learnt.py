@@ -367,7 +367,7 @@ def test_a_training_goes_on_to_the_last_bit(head):
     first.run_epoch()
     state = first.state()
     second = Trainer(arch, squares(), recipe, 0, task=TASKS["detection"])
-    second.go_on_from(state)
+    second.load_state(state)
     for _ in range(2):
         second.run_epoch()
     assert all(torch.equal(a, b) for a, b in zip(whole.weights().values(), second.weights().values()))

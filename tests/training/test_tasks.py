@@ -54,11 +54,11 @@ def regression(monkeypatch):
     learner = types.SimpleNamespace(
         check=lambda network: None,
         initialise=lambda network: None,
-        fitted=lambda arch, labels: arch,
-        kept=lambda arch, out, labels, recipe: out,
+        fit_head=lambda arch, labels: arch,
+        predictions=lambda arch, out, labels, recipe: out,
         labels=lambda raw: torch.from_numpy(raw).float(),
         loss=lambda arch, out, labels, recipe, weights=None: F.mse_loss(out[:, 0].float(), labels),
-        moved=lambda labels, moves: labels,
+        move_labels=lambda labels, moves: labels,
         details=lambda outs, labels: ({}, {}),
         metrics=lambda outs, labels: {
             "deviation": (torch.cat(outs)[:, 0] - labels).abs().mean().item(),

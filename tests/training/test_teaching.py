@@ -83,7 +83,7 @@ def test_a_study_trains_smaller_members_with_the_largest_and_tells_the_gain(tmp_
     assert {row[1] for row in seen} == {largest}
     assert {row[2] for row in seen} == {f"family/{largest}/weights.safetensors"}
     assert {row[3] for row in seen if row[3]} == {f"family/study-phi{n}/distilled.safetensors" for n in (0, 1)}
-    found = distill.distilled(run)
+    found = distill.distillation_gains(run)
     assert [d.phi for d in found] == [0.0, 1.0]
     assert all(d.gain == pytest.approx(0.1) and d.seeds == 2 for d in found)
 
@@ -124,10 +124,10 @@ def test_trials_of_a_study_start_from_the_network_that_it_names(tmp_path):
     study = load_study(write_study(tmp_path, init="net"))
     assert study.training.init
     assert study.document["init"] == str(began)
-    from scalesearch.runs.single import begin, initial
+    from scalesearch.runs.single import init_weights_path, save_init_weights
 
-    begin(arch, str(began / "weights.safetensors"), tmp_path)
-    there = load_file(initial(tmp_path))
+    save_init_weights(arch, str(began / "weights.safetensors"), tmp_path)
+    there = load_file(init_weights_path(tmp_path))
     job = Job("base", 0, "b", "", {}, 0, arch, recipe=SHORT)
     session = Session(job, Place(tmp_path), replace(TRAINING, init=True))
     assert session.trainer.inherited > 0.99  # all but what is as fresh weights are

@@ -13,7 +13,7 @@ from scalesearch import zoo
 from scalesearch.arch import adapt, expand
 from scalesearch.counting import cost
 from scalesearch.data import source
-from scalesearch.study import recipe_of
+from scalesearch.study import parse_recipe
 from scalesearch.training import Training
 from scalesearch.training.team import Team
 from scalesearch.trials import TASKS, Job, Place
@@ -33,7 +33,7 @@ PLAIN = {
 
 
 def training_of(**recipe):
-    return Training(TASKS["classification"], source("digits", 16), 16, recipe_of({"base": "quick", **recipe}))
+    return Training(TASKS["classification"], source("digits", 16), 16, parse_recipe({"base": "quick", **recipe}))
 
 
 def job_of(training, name="resnet20_cifar"):

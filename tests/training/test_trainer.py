@@ -186,7 +186,7 @@ def test_blends_of_rare_and_frequent_classes_weigh_by_both():
     arch = adapt(ss.load("resnet20_cifar"), resolution=8, classes=2, channels=1)
     out = torch.randn(1, 2).repeat(2, 1)
     weights, order = torch.tensor([0.5, 5.0]), torch.tensor([1, 0])
-    mixed = ClassificationLearner().mixed(torch.tensor([0, 1]), order, torch.tensor([0.1, 0.9]))
+    mixed = ClassificationLearner().mix_labels(torch.tensor([0, 1]), order, torch.tensor([0.1, 0.9]))
     each = -out[0].log_softmax(0)
     wanted = 0.1 * 0.5 * each[0] + 0.9 * 5.0 * each[1]
     assert ClassificationLearner().loss(arch, out, mixed, STILL, weights).item() == pytest.approx(
@@ -246,7 +246,7 @@ def test_going_on_inside_an_epoch_comes_to_the_same_bit(name, optimizer, arch):
     cut.run_epoch(keep)
     torch.manual_seed(99)
     other = Trainer(arch, DIGITS, recipe, 0)
-    other.go_on_from(states[0])
+    other.load_state(states[0])
     assert (other.epoch, other.position) == (1, 2)
     assert [other.run_epoch(), other.run_epoch()] == numbers[1:]
     assert all(torch.equal(a, b) for a, b in zip(through.weights().values(), other.weights().values()))

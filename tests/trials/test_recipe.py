@@ -47,13 +47,13 @@ def test_a_later_field_counts_where_it_is_set_alone():
 
 
 @pytest.mark.parametrize("kind, strangers", [(Recipe, 0), (Later, 0), (Careless, 9)])
-def test_a_run_from_before_a_field_existed_verifies_after_it(kind, strangers, tmp_path, monkeypatch):
+def test_a_run_from_before_a_field_existed_verifies_after_it(kind, foreign_trials, tmp_path, monkeypatch):
     """But for a field that does not say since when it exists: then all of its trials are of another recipe."""
     as_version(monkeypatch, kind)
     shutil.copytree(RUN, tmp_path / "run")
     verification = Verification.of(tmp_path / "run")
     assert len(verification.log) == 9
-    assert len(verification.strangers) == strangers
-    if not strangers:
-        (verdict,) = verification.again(verification.sample(1, seed=0), tolerance=0.05)
+    assert len(verification.foreign_trials) == foreign_trials
+    if not foreign_trials:
+        (verdict,) = verification.retrain(verification.sample(1, seed=0), tolerance=0.05)
         assert not verdict.fault

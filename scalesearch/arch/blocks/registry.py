@@ -19,7 +19,7 @@ from scalesearch.arch.graph import BlockGraph, ShapeError, without_dead_layers
 from scalesearch.arch.operators import Shape
 from scalesearch.arch.recording import RecordingTensor, Tape
 from scalesearch.arch.symbolic import NO_PREFIX, NullTape, SymTensor
-from scalesearch.errors import InputError, unknown
+from scalesearch.errors import InputError, unknown_message
 from scalesearch.plain_data import PlainDict
 from scalesearch.signature import REQUIRED, Field, check_arguments, fields_of
 
@@ -122,7 +122,9 @@ def block_fields(kind: str, part: str) -> dict[str, Field]:
         InputError: If the block is unknown or may not stand in `part`.
     """
     if kind not in allowed_blocks(part):
-        raise InputError(unknown(f"block for {part}" if kind in BLOCKS else "block", kind, allowed_blocks(part)))
+        raise InputError(
+            unknown_message(f"block for {part}" if kind in BLOCKS else "block", kind, allowed_blocks(part))
+        )
     supplied = {"stages": "stride", "branch": "stride", "head": "classes", "auxiliary": "classes"}.get(part)
     return {name: field for name, field in fields_of(BLOCKS[kind].function).items() if name != supplied}
 

@@ -8,7 +8,7 @@ from scalesearch.arch.blocks.parts import residual
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
 from scalesearch.arch.symbolic import SymTensor, concat
-from scalesearch.errors import numbered
+from scalesearch.errors import format_count
 from scalesearch.signature import Count, Kernel, Natural, Ratio, Repeats, Rule, Stride, Width
 
 Anchors = tuple[tuple[Annotated[int | float, Rule(low=0, high=1_000_000)], ...], ...]
@@ -111,7 +111,7 @@ def yolo(
         softmax: Whether an anchor's classes exclude each other.
     """
     if len(xs) != len(masks):
-        raise ShapeError(f"has {numbered(len(masks), 'mask')} for {numbered(len(xs), 'map')}")
+        raise ShapeError(f"has {format_count(len(masks), 'mask')} for {format_count(len(xs), 'map')}")
     values = [len(mask) * (BOX_VALUES[boxes] + classes) for mask in masks]
     if predicts:
         xs = [x.conv(width, bias=True, name=f"predict.{i}") for i, (x, width) in enumerate(zip(xs, values))]

@@ -1,4 +1,4 @@
-"""The steps of a study, a file each. A new step is one file and one row."""
+"""The steps of a study, one file each. A new step is a file and a row here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scalesearch.study.steps.scale import ScalingSearch
 from scalesearch.study.steps.screen import Screening
 from scalesearch.study.steps.transfer import Transfer
 
-# by the kind of study, in their order
+# by the kind of study, in order
 STEPS: dict[str, tuple[Step, ...]] = {
     "training": (
         Screening(),
@@ -36,4 +36,4 @@ STEPS: dict[str, tuple[Step, ...]] = {
     ),
     "table": (TableSearch(),),
 }
-MEASURES: dict[str, Step] = {"trainings": FidelityMeasurement(), "rates": RateSweep()}  # done alone, by `fidelity`
+MEASURES: dict[str, Step] = {"trainings": FidelityMeasurement(), "rates": RateSweep()}  # by `fidelity.measure`

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from scalesearch.budget import QUANTITIES
-from scalesearch.errors import InputError, distinct, inside, numbered, unknown
+from scalesearch.errors import InputError, check_distinct, errors_at, format_count, unknown_message
 from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import DEFAULT, Problem, Scheduler, Search, SpaceProblem, check_searcher, scheduler_of
 from scalesearch.signature import Count, Natural
@@ -25,13 +25,17 @@ NAME = "base"
 
 @dataclass(frozen=True)
 class Options:
-    """The search for the base network: `with` which searcher, over how many networks, trained for how many epochs
-    (`auto`: as few as rank networks like the whole training).
+    """Options of the search for the base network.
 
-    `objective` is the task's score, alone or beside counted quantities to be small. `proxies` are computed of every
-    network before it is trained; `screen` so many networks are drawn first and judged by proxies alone, and the best of
-    them are trained first. With `inherit`, a network starts from the weights of the blocks that it shares with an
-    earlier one.
+    Attributes:
+        with_: The searcher.
+        trials: How many networks are tried.
+        epochs: Epochs of each training; `auto` for as few as rank networks like the full training.
+        objective: The task's score, alone or beside counted quantities to be minimised.
+        scheduler: The options of successive halving.
+        proxies: The zero-cost proxies that are computed of every network before it is trained.
+        screen: How many networks are first drawn and judged by proxies alone; the best of them are trained first.
+        inherit: Whether a network starts from the weights of the blocks that it shares with an earlier one.
     """
 
     with_: str = DEFAULT
@@ -48,52 +52,60 @@ class Options:
         return scheduler_of(self.scheduler)
 
     def costs(self, score: str) -> tuple[str, ...]:
-        """The objectives beside the score."""
+        """Returns the objectives beside the score."""
         return tuple(name for name in self.objective or () if name != score)
 
 
 def rungs(study: Study, epochs: int | None = None) -> tuple[int, ...]:
-    """The epochs at which the search compares, of so many."""
+    """Returns the epochs at which the search compares networks, the last being the full training.
+
+    Args:
+        study: The study.
+        epochs: The epochs of the full training; those of the search's recipe by default.
+    """
     return study.options(Options).halving.rungs(epochs or study.recipe_of(NAME).epochs)
 
 
-def _screened(run: Driver, problem: SpaceProblem) -> list[PlainDict]:
-    """The screened networks with the best proxies, on average over their ranks; the searcher learns them all."""
+def _best_screened(run: Driver, problem: SpaceProblem) -> list[PlainDict]:
+    """Returns the screened networks with the best mean rank over the proxies, and gives all of them to the searcher."""
     options = run.study.options(Options)
     names = [f"proxy.{name}" for name in options.proxies]
     trials = [t for t in run.log.of("screen") if t.done and all(name in t.scores for name in names)]
     if len(trials) < 4:
         return []
-    table = np.array([[t.scores[name] for name in names] for t in trials])
-    problem.learn_hints([t.decisions for t in trials], table)
-    order = np.argsort(-table.argsort(0).argsort(0).mean(1), kind="stable")
+    values = np.array([[t.scores[name] for name in names] for t in trials])
+    problem.learn_hints([t.decisions for t in trials], values)
+    order = np.argsort(-values.argsort(0).argsort(0).mean(1), kind="stable")
     return [trials[i].decisions for i in order[: max(1, min(len(trials), options.trials) // 4)]]
 
 
 def proxies(run: Driver) -> list[PlainDict]:
-    """The rank correlation of every proxy, and of params and MACs, with the score of networks trained to the end."""
+    """Returns the rank correlation of every proxy, params and MACs with the scores of fully trained networks."""
     trials = comparable_trials(run.log.of(NAME), run.study.evaluator.score)
-    computed = [t for t in run.log.of(NAME) if t.done and any(key.startswith("proxy.") for key in t.scores)]
-    first = {t.candidate: t.scores for t in computed}
+    with_proxies = [t for t in run.log.of(NAME) if t.done and any(key.startswith("proxy.") for key in t.scores)]
+    proxies_of = {t.candidate: t.scores for t in with_proxies}
 
     def by_proxy(key: str) -> Callable[[Trial], float | None]:
-        return lambda t: first.get(t.candidate, {}).get(key)
+        return lambda t: proxies_of.get(t.candidate, {}).get(key)
 
     def by_count(key: str) -> Callable[[Trial], float | None]:
         return lambda t: t.cost[key]
 
-    readings = {name: by_proxy(f"proxy.{name}") for name in run.study.options(Options).proxies}
-    readings |= {key: by_count(key) for key in ("params", "macs")}
-    found = []
-    for name, reading in readings.items():
-        pairs = [(x, run.score(t)) for t in trials if (x := reading(t)) is not None]
-        found.append({"name": name, "ranks": correlation([x for x, _ in pairs], [y for _, y in pairs])})
-    return found
+    measures = {name: by_proxy(f"proxy.{name}") for name in run.study.options(Options).proxies}
+    measures |= {key: by_count(key) for key in ("params", "macs")}
+    rows = []
+    for name, measure in measures.items():
+        pairs = [(x, run.score(t)) for t in trials if (x := measure(t)) is not None]
+        rows.append({"name": name, "ranks": correlation([x for x, _ in pairs], [y for _, y in pairs])})
+    return rows
 
 
 def front_volumes(run: Driver) -> list[tuple[int, float]]:
-    """For a search with counted objectives: after how many trials which hypervolume, as a share of the last, over the
-    worst met."""
+    """Returns the hypervolume of the front over the trials of a search with counted objectives.
+
+    Returns:
+        Pairs of a trial's number and the hypervolume up to it, over the worst point met, as a share of the last one.
+    """
     trials = sorted(comparable_trials(run.log.of(NAME), run.study.evaluator.score), key=lambda t: t.number)
     if not run.study.objectives or not trials:
         return []
@@ -104,19 +116,25 @@ def front_volumes(run: Driver) -> list[tuple[int, float]]:
 
 
 def early_end(run: Driver, step: str, planned: int) -> list[str]:
-    """Returns a sentence for a search that ended before all of its planned trials."""
+    """Returns a sentence if a search ended before all of its planned trials, else nothing.
+
+    Args:
+        run: The driver.
+        step: The name of the step that searches.
+        planned: The planned number of trials.
+    """
     done = len({t.candidate for t in run.log.of(step)})
     if not run.finished or done >= planned:
         return []
     return [
-        f"The {step} search ended after {done} of {numbered(planned, 'trial')}: it found no further distinct "
+        f"The {step} search ended after {done} of {format_count(planned, 'trial')}: it found no further distinct "
         "network inside the budget."
     ]
 
 
 def volumes_figure(info: Info) -> Figure:
     """Returns the hypervolume of the search's front over its trials."""
-    numbers, shares = zip(*info.found["volumes"], strict=True)
+    numbers, shares = zip(*info.conclusions["volumes"], strict=True)
     line = {"color": FAMILY, "shape": "hv", "width": 2}
     trace = {"type": "scatter", "x": numbers, "y": shares, "mode": "lines", "line": line}
     yaxis = {"title": "share of the last hypervolume", "tickformat": ".0%"}
@@ -142,25 +160,25 @@ class BaseSearch(Step):
     def check(self, study: Study) -> None:
         """Raises `InputError` for a searcher, scheduler, objective or proxy that there is not."""
         options, score = study.options(Options), study.trained.task.score
-        with inside("search"):
-            known = (score, *QUANTITIES)
+        with errors_at("search"):
+            allowed = (score, *QUANTITIES)
             for i, name in enumerate(options.objective or ()):
-                if name not in known:
-                    raise InputError(unknown("objective", name, known), f"objective[{i}]")
+                if name not in allowed:
+                    raise InputError(unknown_message("objective", name, allowed), f"objective[{i}]")
             if options.objective is not None and score not in options.objective:
                 raise InputError(f"must hold {score}, alone or beside quantities to be small", "objective")
-            distinct(options.objective or (), "objective")
-            with inside("with"):
+            check_distinct(options.objective or (), "objective")
+            with errors_at("with"):
                 check_searcher(options.with_, 1 + len(study.objectives))
             for i, name in enumerate(options.proxies):
                 if name not in PROXIES:
-                    raise InputError(unknown("proxy", name, PROXIES), f"proxies[{i}]")
+                    raise InputError(unknown_message("proxy", name, PROXIES), f"proxies[{i}]")
             if options.screen and not options.proxies:
                 raise InputError("needs proxies to judge by", "screen")
             scheduler_of(options.scheduler)
             if study.hours and options.epochs == AUTO:
                 raise InputError("takes no auto beside budget.hours, which plans them", "epochs")
-            with inside("objective"):
+            with errors_at("objective"):
                 study.budget.check_measurable(study.objectives)
 
     def jobs(self, run: Driver) -> Jobs:
@@ -179,7 +197,7 @@ class BaseSearch(Step):
             study.parallel,
             levels,
             options.halving,
-            _screened(run, problem),
+            _best_screened(run, problem),
             options.inherit,
         )
         for job in search.jobs(run.log):
@@ -193,16 +211,16 @@ class BaseSearch(Step):
                 )
             yield job
 
-    def macs(self, study: Study, base: float) -> list[float]:
+    def macs(self, study: Study, base_macs: float) -> list[float]:
         options = study.options(Options)
         promoted = sum(options.trials // options.halving.eta**k for k in range(1, len(rungs(study))))
-        return [base] * (options.trials + promoted)
+        return [base_macs] * (options.trials + promoted)
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         assert study.space is not None
         options, levels = study.options(Options), rungs(study)
-        over = f", {options.halving.with_} over {', '.join(map(str, levels))} epochs" if len(levels) > 1 else ""
-        return f"{options.with_} in {study.space.name}{over}"
+        schedule = f", {options.halving.with_} over {', '.join(map(str, levels))} epochs" if len(levels) > 1 else ""
+        return f"{options.with_} in {study.space.name}{schedule}"
 
     def networks(self, study: Study) -> int:
         return study.options(Options).trials
@@ -210,7 +228,7 @@ class BaseSearch(Step):
     def epochs(self, study: Study) -> int | str | None:
         return study.options(Options).epochs
 
-    def settle(self, run: Driver) -> None:
+    def require_result(self, run: Driver) -> None:
         run.best(NAME)
 
     def problem(self, run: Driver) -> Problem | None:
@@ -226,4 +244,4 @@ class BaseSearch(Step):
         return early_end(run, NAME, run.study.options(Options).trials)
 
     def figures(self, info: Info) -> dict[str, Figure]:
-        return {"volumes": volumes_figure(info)} if info.found.get("volumes") else {}
+        return {"volumes": volumes_figure(info)} if info.conclusions.get("volumes") else {}

@@ -9,7 +9,7 @@ from statistics import mean
 
 from scalesearch.arch import Arch, Resolution, format_resolution
 from scalesearch.counting import cost
-from scalesearch.errors import InputError, distinct, inside, unknown
+from scalesearch.errors import InputError, check_distinct, errors_at, unknown_message
 from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import realised_multipliers
 from scalesearch.statistics import front, front_probability, hypervolume, interval, standard_error
@@ -17,21 +17,35 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.page import FAMILY, HAND_BUILT, TRIALS, Figure, Info, ScoreAxis, figure, fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
-from scalesearch.study.steps.fixed import with_every_seed
+from scalesearch.study.steps.network_jobs import jobs_for_every_seed
 from scalesearch.study.study import Study
 from scalesearch.trials import RECIPES, Jobs, Recipe, Trial
 
 NAME = "compare"
-UNDER = " under "  # between a network and the further recipe that it is trained under
-PRINTED = ("name", "kind", "resolution", "params", "macs", "deviation", "val", "test", "on_front_macs")  # on a terminal
+RECIPE_INFIX = " under "  # joins a network's name and the further recipe's
+PRINTED_COLUMNS = (
+    "name",
+    "kind",
+    "resolution",
+    "params",
+    "macs",
+    "deviation",
+    "val",
+    "test",
+    "on_front_macs",
+)  # columns that a terminal shows
 
 
 @dataclass(frozen=True)
 class Options:
-    """The names of hand-built networks, each brought to the data by the same rule.
+    """Options of the comparison: the hand-built networks, each adapted to the data by the same rule.
 
-    They are trained under the study's recipe and under each of `recipes` besides, for as many epochs, and stand in the
-    comparison with the one whose validation score is best: nobody is held back by a recipe that suits others.
+    Networks are trained under the study's recipe and under each of `recipes`, for as many epochs, and are compared with
+    the recipe whose mean validation score is best, so that none is held back by a recipe that suits others.
+
+    Attributes:
+        networks: The names of the networks.
+        recipes: The names of further recipes.
     """
 
     networks: tuple[str, ...] = ()
@@ -40,7 +54,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """A network of the comparison: what it costs and, over its seeds, what it scores on both splits."""
+    """Holds a network of the comparison: its costs and, over its seeds, its scores on both splits."""
 
     name: str
     kind: str  # "family" or "hand-built"
@@ -63,46 +77,54 @@ class ComparedRow:
     on_front_macs: bool = False
     on_front_params: bool = False
     front_probability: float | None = None  # of being on the front of MACs, given the errors
-    miss: str = ""  # why the MACs are not those wanted
-    recipe: str = ""  # of a hand-built network, where several were tried: the one that suits it best
+    miss: str = ""  # why the MACs miss the target
+    recipe: str = ""  # the best one of a hand-built network, if several
 
 
 def hand_built(study: Study) -> dict[str, Arch]:
+    """Returns the hand-built networks of the comparison by name, adapted to the data."""
     return {name: study.networks[name] for name in study.options(Options).networks}
 
 
-def _others(study: Study) -> dict[str, Recipe]:
-    """The further recipes, as long as the study's own."""
-    own = study.recipe_of(NAME)
-    alike = {
-        name: replace(RECIPES[name], epochs=own.epochs, data_share=own.data_share)
+def _further_recipes(study: Study) -> dict[str, Recipe]:
+    """Returns the further recipes by name, with the epochs and the share of data of the study's own."""
+    own_recipe = study.recipe_of(NAME)
+    recipes = {
+        name: replace(RECIPES[name], epochs=own_recipe.epochs, data_share=own_recipe.data_share)
         for name in study.options(Options).recipes
     }
-    return {name: recipe for name, recipe in alike.items() if recipe != own}
+    return {name: recipe for name, recipe in recipes.items() if recipe != own_recipe}
 
 
 def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
-    """Of every hand-built network the recipe with the best mean validation score, and its trials."""
-    tried: dict[str, dict[str, list[Trial]]] = {}
+    """Returns for every hand-built network the recipe with the best mean validation score, and its trials.
+
+    The recipe's name is empty where only one was tried.
+    """
+    by_recipe: dict[str, dict[str, list[Trial]]] = {}
     for trial in run.log.of(NAME):
         recipe = trial.decisions.get("recipe", "")
-        tried.setdefault(trial.name.removesuffix(f"{UNDER}{recipe}") if recipe else trial.name, {}).setdefault(
-            recipe, []
-        ).append(trial)
+        by_recipe.setdefault(
+            trial.name.removesuffix(f"{RECIPE_INFIX}{recipe}") if recipe else trial.name, {}
+        ).setdefault(recipe, []).append(trial)
 
     def score(trials: list[Trial]) -> tuple[int, float]:
         return (sum(t.done for t in trials), mean([run.score(t) for t in trials if t.done] or [-inf]))
 
-    best = {name: max(recipes.items(), key=lambda item: score(item[1])) for name, recipes in tried.items()}
-    own = run.study.document.get("recipe", "quick")
-    called = own if isinstance(own, str) else own.get("base", "quick")
+    best = {name: max(recipes.items(), key=lambda item: score(item[1])) for name, recipes in by_recipe.items()}
+    own_recipe = run.study.document.get("recipe", "quick")
+    own_name = own_recipe if isinstance(own_recipe, str) else own_recipe.get("base", "quick")
     return {
-        name: ((recipe or called) if len(tried[name]) > 1 else "", trials) for name, (recipe, trials) in best.items()
+        name: ((recipe or own_name) if len(by_recipe[name]) > 1 else "", trials)
+        for name, (recipe, trials) in best.items()
     }
 
 
 def rows(run: Driver) -> list[ComparedRow]:
-    """Returns family and hand-built networks, seeds averaged, by MACs; those on the fronts of test score are marked."""
+    """Returns a row for each network of the family and each hand-built one, averaged over seeds, by MACs.
+
+    Networks on the Pareto fronts of the test score over MACs and over parameters are marked.
+    """
     return run.log.cached("compared rows", lambda: _rows(run))
 
 
@@ -110,9 +132,11 @@ def _rows(run: Driver) -> list[ComparedRow]:
     by_name: dict[str, list[Trial]] = {}
     for trial in run.log.of(family.NAME):
         by_name.setdefault(trial.name, []).append(trial)
-    found = [_row(run, name, trials) for name, trials in by_name.items()]
-    found += [replace(_row(run, name, trials), recipe=recipe) for name, (recipe, trials) in _best_recipes(run).items()]
-    scored = {r.name: r for r in found if r.test is not None}
+    unmarked = [_row(run, name, trials) for name, trials in by_name.items()]
+    unmarked += [
+        replace(_row(run, name, trials), recipe=recipe) for name, (recipe, trials) in _best_recipes(run).items()
+    ]
+    scored = {r.name: r for r in unmarked if r.test is not None}
 
     def value(r: ComparedRow) -> float:
         return run.study.trained.task.tested.orient(r.test or 0.0)
@@ -121,7 +145,7 @@ def _rows(run: Driver) -> list[ComparedRow]:
         return {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
 
     fronts = {key: best(key) for key in ("macs", "params")}
-    likely = (
+    probabilities = (
         front_probability(
             {n: r.macs for n, r in scored.items()},
             {n: value(r) for n, r in scored.items()},
@@ -135,9 +159,9 @@ def _rows(run: Driver) -> list[ComparedRow]:
             r,
             on_front_macs=r.name in fronts["macs"],
             on_front_params=r.name in fronts["params"],
-            front_probability=likely.get(r.name),
+            front_probability=probabilities.get(r.name),
         )
-        for r in found
+        for r in unmarked
     ]
     return sorted(marked, key=lambda r: (r.macs, r.name))
 
@@ -145,7 +169,7 @@ def _rows(run: Driver) -> list[ComparedRow]:
 def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     task, done = run.study.trained.task, [t for t in trials if t.done]
     arch = run.log.arch(trials[0])
-    counted = cost(arch)
+    counts = cost(arch)
 
     def of_split(split: str) -> list[float]:
         return [t.scores[task.key(split)] for t in done]
@@ -153,19 +177,19 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
     def average(scores: list[float]) -> float | None:
         return round(mean(scores), 6) if scores else None
 
-    tested, images = of_split("test"), task.images(run.study.trained.data, "test")
-    half, error = interval(tested), round(standard_error(tested, images), 6) if done else None
+    test_scores, images = of_split("test"), task.images(run.study.trained.data, "test")
+    half, error = interval(test_scores), round(standard_error(test_scores, images), 6) if done else None
     row = ComparedRow(
         name=name,
         kind="hand-built",
         resolution=arch.resolution,
-        params=counted.params,
-        macs=counted.macs,
-        acts=counted.acts,
+        params=counts.params,
+        macs=counts.macs,
+        acts=counts.acts,
         state="done" if done else "failed",
         seeds=len(done),
         val=average(of_split("val")),
-        test=average(tested),
+        test=average(test_scores),
         test_interval=half and round(half, 6),
         test_error=error,
         seconds=round(sum(t.seconds for t in trials), 2),
@@ -188,15 +212,18 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
 
 @dataclass(frozen=True)
 class Volumes:
-    """The area under each front, of test score over the logarithm of MACs, from the lowest score and the most MACs met;
-    in units of the score times a doubling of MACs."""
+    """Holds the hypervolume of the family's front and of the hand-built networks'.
+
+    It is the area under the front of the test score over log2 MACs, from the lowest score and the most MACs met,
+    in units of the score times a doubling of MACs.
+    """
 
     family: float
     hand_built: float
 
 
 def volumes(run: Driver) -> Volumes | None:
-    """What the family's front and the hand-built networks' dominate; None where either has nothing."""
+    """Returns the hypervolumes of both fronts; None if one of the two groups has no scored network."""
     scored = [row for row in rows(run) if row.test is not None]
     if len({row.kind for row in scored}) < 2:
         return None
@@ -205,13 +232,13 @@ def volumes(run: Driver) -> Volumes | None:
         return run.study.trained.task.tested.orient(row.test or 0.0)
 
     points = {kind: [(value(r), -log2(r.macs)) for r in scored if r.kind == kind] for kind in ("family", "hand-built")}
-    every = [point for found in points.values() for point in found]
-    reference = min(v for v, _ in every) - 1e-9, min(m for _, m in every) - 1e-9
+    all_points = [point for kind_points in points.values() for point in kind_points]
+    reference = min(v for v, _ in all_points) - 1e-9, min(m for _, m in all_points) - 1e-9
     return Volumes(*(round(hypervolume(points[kind], reference), 6) for kind in ("family", "hand-built")))
 
 
-def _inherited(run: Driver) -> list[str]:
-    """How much of each network came from the weights that all trainings start from."""
+def _inherited_shares(run: Driver) -> list[str]:
+    """Returns a sentence on the share of each network's parameters that came from the weights of `init`."""
     if not run.study.trained.init:
         return []
     trials = {t.name: t for step in (family.NAME, NAME) for t in run.log.of(step) if t.done}
@@ -224,7 +251,7 @@ def _inherited(run: Driver) -> list[str]:
 
 def _hover(row: ComparedRow, axis: ScoreAxis) -> str:
     return (
-        f"<b>{row.name}</b><br>test {axis.shown(row.test)}, validation {axis.shown(row.val)}<br>"
+        f"<b>{row.name}</b><br>test {axis.text(row.test)}, validation {axis.text(row.val)}<br>"
         f"{row.macs:,} MACs<br>{row.params:,} params<br>{format_resolution(row.resolution)} px"
     )
 
@@ -236,7 +263,7 @@ def _label(row: ComparedRow) -> str:
 def _label_places(rows: list[ComparedRow], key: str) -> dict[str, str]:
     """Returns for every label the first place around its point where it covers neither a point nor a placed label.
 
-    Distances are in shares of the drawing: a letter is about 1.3 % of its width, a line 4 % of its height.
+    Distances are shares of the drawing: a letter is about 1.3 % of its width, a line 4 % of its height.
     """
     if not rows:
         return {}
@@ -247,7 +274,7 @@ def _label_places(rows: list[ComparedRow], key: str) -> dict[str, str]:
 
     wide, high = spread(xs.values()), 2.15 * max(spread(ys.values()), 0.02)
     at = {r.name: ((xs[r.name] - min(xs.values())) / wide, (ys[r.name] - min(ys.values())) / high) for r in rows}
-    taken = [(x - 0.012, x + 0.012, y - 0.015, y + 0.015) for x, y in at.values()]
+    occupied = [(x - 0.012, x + 0.012, y - 0.015, y + 0.015) for x, y in at.values()]
     places = {}
     for row in sorted(rows, key=lambda r: at[r.name]):
         (x, y), half = at[row.name], 0.0065 * len(_label(row))
@@ -262,24 +289,28 @@ def _label_places(rows: list[ComparedRow], key: str) -> dict[str, str]:
             p
             for p in order
             for x, r, b, t in [boxes[p]]
-            if r < 1.06 and x > -0.06 and not any(x < R and r > L and b < T and t > B for L, R, B, T in taken)
+            if r < 1.06 and x > -0.06 and not any(x < R and r > L and b < T and t > B for L, R, B, T in occupied)
         ]
         places[row.name] = free[0] if free else "top center"
-        taken.append(boxes[places[row.name]])
+        occupied.append(boxes[places[row.name]])
     return places
 
 
 def pareto(info: Info, key: str) -> Figure:
-    """Returns the score against `macs` or `params`: the front, the family, the hand-built networks, and all trials.
+    """Returns the figure of the score over `macs` or `params`: front, family, hand-built networks and all trials.
 
-    The front is of networks trained alike; the trials of the searches, shorter and scored on the validation split, lie
-    behind and take no part in it.
+    The front is of networks trained alike. The trials of the searches were shorter and scored on the validation split;
+    they are drawn behind it and have no part in it.
+
+    Args:
+        info: The report's data.
+        key: `macs` or `params`.
     """
     axis, traces = info.axis, []
-    tried = [t for t in info.trials if t["step"] in info.searches and t["state"] == "done" and not t["early"]]
-    if tried:
-        traces.append(_trials_trace(tried, key, axis))
-    scored = [row for row in info.found["rows"] if row.test is not None]
+    search_trials = [t for t in info.trials if t["step"] in info.searches and t["state"] == "done" and not t["early"]]
+    if search_trials:
+        traces.append(_trials_trace(search_trials, key, axis))
+    scored = [row for row in info.conclusions["rows"] if row.test is not None]
     on_front = [row for row in scored if getattr(row, f"on_front_{key}")]
     on_front.sort(key=lambda row: getattr(row, key))
     if on_front:
@@ -301,21 +332,21 @@ def pareto(info: Info, key: str) -> Figure:
             traces.append(_networks_trace(rows, key, places, axis))
     title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
     yaxis: PlainDict = {"title": axis.name, "tickformat": f".0{axis.format}"}
-    least = -0.03 if axis.percent else -inf  # markers at 0 % are seen whole
-    limits, annotations = _zoomed([r.test for r in scored], [t[axis.val] for t in tried], least)
+    lowest = -0.03 if axis.percent else -inf  # so that markers at 0 % are not cut
+    limits, annotations = _score_range([r.test for r in scored], [t[axis.val] for t in search_trials], lowest)
     xaxis = {"type": "log", "title": title, "dtick": "D2", "exponentformat": "SI"}
     return figure(traces, 440, xaxis=xaxis, yaxis=yaxis | limits, annotations=annotations)
 
 
-def _trials_trace(tried: list[PlainDict], key: str, axis: ScoreAxis) -> PlainDict:
+def _trials_trace(trials: list[PlainDict], key: str, axis: ScoreAxis) -> PlainDict:
     return {
         "type": "scatter",
-        "x": [t[key] for t in tried],
-        "y": [t[axis.val] for t in tried],
+        "x": [t[key] for t in trials],
+        "y": [t[axis.val] for t in trials],
         "mode": "markers",
         "name": "trials (validation)",
         "marker": {"color": TRIALS, "size": 6, "opacity": 0.55},
-        "text": [t["name"] for t in tried],
+        "text": [t["name"] for t in trials],
         "hovertemplate": f"%{{text}}: %{{y:.2{axis.format}}}<br>%{{x:,}} {key}<extra>trained for fewer epochs</extra>",
     }
 
@@ -341,17 +372,24 @@ def _networks_trace(rows: list[ComparedRow], key: str, places: dict[str, str], a
     }
 
 
-def _zoomed(final: list[float], tried: list[float], least: float) -> tuple[PlainDict, list[PlainDict]]:
-    """Returns a range of the score in which the final networks can be told apart, from `least` up, and an annotation
-    that says how many trials lie below it."""
-    if not final:
+def _score_range(
+    final_scores: list[float], trial_scores: list[float], lowest: float
+) -> tuple[PlainDict, list[PlainDict]]:
+    """Returns a range of the score axis in which the final networks can be told apart, and annotations.
+
+    Args:
+        final_scores: Scores of the final networks.
+        trial_scores: Scores of the trials; an annotation says how many lie below the range.
+        lowest: The lowest start of the range.
+    """
+    if not final_scores:
         return {}, []
-    low, high = min(final), max(final)
+    low, high = min(final_scores), max(final_scores)
     room = max(high - low, 0.02)
-    bottom, top = max(low - room, least), high + 0.15 * room
-    below = sum(score < bottom for score in tried)
+    bottom, top = max(low - room, lowest), high + 0.15 * room
+    below = sum(score < bottom for score in trial_scores)
     annotation = {
-        "text": f"{below} of {len(tried)} trials lie below",
+        "text": f"{below} of {len(trial_scores)} trials lie below",
         "xref": "paper",
         "yref": "paper",
         "x": 1,
@@ -371,69 +409,71 @@ class Comparison(Step):
     title = "training hand-built networks"
     key = "compare"
     options = Options
-    listed = "networks"
+    list_field = "networks"
     tested = True
-    printed = PRINTED
+    printed_columns = PRINTED_COLUMNS
     by_class = "baselines"
     fragments = (fragment(10, __file__, "pareto"), fragment(20, __file__))
 
     def check(self, study: Study) -> None:
-        """Raises `InputError` for a network that the zoo lacks, is for another task, or too large for the images."""
+        """Raises `InputError` for a network that is unknown, is for another task, or is too large for the images."""
         names = study.options(Options).networks
         for i, name in enumerate(names):
             if name not in study.networks:
-                raise InputError(unknown("model", name, study.networks), f"{NAME}[{i}]")
-        distinct(names, NAME)
+                raise InputError(unknown_message("model", name, study.networks), f"{NAME}[{i}]")
+        check_distinct(names, NAME)
         for i, recipe in enumerate(study.options(Options).recipes):
             if recipe not in RECIPES:
-                raise InputError(unknown("recipe", recipe, RECIPES), f"{NAME}.recipes[{i}]")
-        distinct(study.options(Options).recipes, f"{NAME}.recipes")
+                raise InputError(unknown_message("recipe", recipe, RECIPES), f"{NAME}.recipes[{i}]")
+        check_distinct(study.options(Options).recipes, f"{NAME}.recipes")
         for name, arch in hand_built(study).items():
             study.trained.task.check(arch, f"{NAME}: {name}")
             cost(arch)
-            with inside(f"{NAME}: {name}: recipe"):
+            with errors_at(f"{NAME}: {name}: recipe"):
                 study.recipe_of(NAME).frozen_levels(len(arch.stages))
 
     def jobs(self, run: Driver) -> Jobs:
         # the longest first, so that none is left running alone at the end
         largest_first = sorted(hand_built(run.study).items(), key=lambda item: -cost(item[1]).macs)
-        others, recipes = _others(run.study), {}
+        further_recipes, recipes = _further_recipes(run.study), {}
         rows: list[tuple[str, Arch, PlainDict]] = []
         for name, arch in largest_first:
             rows.append((name, arch, {}))
-            for other, recipe in others.items():
-                rows.append((f"{name}{UNDER}{other}", arch, {"recipe": other}))
+            for other, recipe in further_recipes.items():
+                rows.append((f"{name}{RECIPE_INFIX}{other}", arch, {"recipe": other}))
                 recipes[rows[-1][0]] = recipe
-        yield from with_every_seed(run, NAME, rows, recipes=recipes)
+        yield from jobs_for_every_seed(run, NAME, rows, recipes=recipes)
 
     def conclusions(self, run: Driver) -> PlainDict:
         return {"rows": rows(run), "front_volumes": volumes(run)}
 
     def notes(self, run: Driver) -> list[str]:
-        missed = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss] + _inherited(run)
-        found = volumes(run)
-        if found is None or not run.finished:
-            return missed
+        misses = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss] + _inherited_shares(run)
+        fronts = volumes(run)
+        if fronts is None or not run.finished:
+            return misses
         better, worse = (
-            ("family", "hand-built networks") if found.family > found.hand_built else ("hand-built networks", "family")
+            ("family", "hand-built networks")
+            if fronts.family > fronts.hand_built
+            else ("hand-built networks", "family")
         )
         return [
-            *missed,
+            *misses,
             f"Over all budgets met, the front of the {better} dominates more than that of the {worse}: "
-            f"hypervolume {max(found.family, found.hand_built):.4g} against "
-            f"{min(found.family, found.hand_built):.4g}.",
+            f"hypervolume {max(fronts.family, fronts.hand_built):.4g} against "
+            f"{min(fronts.family, fronts.hand_built):.4g}.",
         ]
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         each = [float(cost(arch).macs) for arch in hand_built(study).values()]
-        return each * len(study.seeds) * (1 + len(_others(study)))
+        return each * len(study.seeds) * (1 + len(_further_recipes(study)))
 
     def costs(self, study: Study) -> list[tuple[float, float]]:
         largest_first = sorted(map(cost, hand_built(study).values()), key=lambda c: -c.macs)
-        each = [(float(c.macs), float(c.acts)) for c in largest_first for _ in range(1 + len(_others(study)))]
+        each = [(float(c.macs), float(c.acts)) for c in largest_first for _ in range(1 + len(_further_recipes(study)))]
         return each * len(study.seeds)
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         return f"{len(study.options(Options).networks)} hand-built networks"
 
     def class_results(self, run: Driver) -> list[str]:

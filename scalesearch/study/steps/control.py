@@ -1,4 +1,4 @@
-"""Some networks that started from inherited weights, trained from nothing: what the inheritance adds or takes."""
+"""Networks that started from inherited weights, trained again from scratch: what inheritance does to scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import base
-from scalesearch.study.steps.fixed import evenly, job_of
+from scalesearch.study.steps.network_jobs import evenly_spaced, job_of
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs, Trial
 
@@ -20,8 +20,15 @@ NAME = "control"
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What starting from inherited weights did to scores: mean difference to the same networks trained from nothing,
-    with half its 95 % interval, and how the two rank them."""
+    """Compares scores of trainings from inherited weights with those of the same networks trained from scratch.
+
+    Attributes:
+        pairs: The number of networks.
+        bias: The mean of the score with inherited weights minus that without; scores have their sign changed where
+            smaller is better.
+        interval: Half the 95 % interval of that mean.
+        ranks: How alike the two rank the networks.
+    """
 
     pairs: int
     bias: float
@@ -30,27 +37,33 @@ class Inheritance:
 
 
 def count(study: Study) -> int:
+    """Returns how many networks are trained again; 0 without `search.inherit`."""
     options = study.options(base.Options)
     return max(3, min(8, options.trials // 2)) if options.inherit else 0
 
 
-def _inherited(run: Driver) -> list[Trial]:
+def _inheriting_trials(run: Driver) -> list[Trial]:
     return [t for t in run.log.of(base.NAME) if t.fidelity.get("parent") and t.done and not t.early]
 
 
 def inheritance(run: Driver) -> Inheritance | None:
-    inherited = {t.candidate: run.score(t) for t in _inherited(run)}
-    pairs = [(inherited[t.candidate], run.score(t)) for t in run.log.of(NAME) if t.done and t.candidate in inherited]
+    """Returns what inheritance does to scores; None before any control was trained."""
+    inherited_scores = {t.candidate: run.score(t) for t in _inheriting_trials(run)}
+    pairs = [
+        (inherited_scores[t.candidate], run.score(t))
+        for t in run.log.of(NAME)
+        if t.done and t.candidate in inherited_scores
+    ]
     if not pairs:
         return None
-    bias = [a - b for a, b in pairs]
+    differences = [a - b for a, b in pairs]
     return Inheritance(
-        len(pairs), mean(bias), interval(bias), correlation([a for a, _ in pairs], [b for _, b in pairs])
+        len(pairs), mean(differences), interval(differences), correlation([a for a, _ in pairs], [b for _, b in pairs])
     )
 
 
 class Controls(Step):
-    """Trains some networks that inherited weights from nothing, to see what the inheritance does."""
+    """Trains some networks that inherited weights again from scratch, to measure what inheritance does."""
 
     name = NAME
     title = "training controls"
@@ -59,10 +72,10 @@ class Controls(Step):
     fragments = (fragment(150, __file__),)
 
     def jobs(self, run: Driver) -> Jobs:
-        for number, trial in enumerate(evenly(_inherited(run), count(run.study))):
+        for number, trial in enumerate(evenly_spaced(_inheriting_trials(run), count(run.study))):
             arch, seed = run.log.arch(trial), trial.fidelity["seed"]
             name = f"{NAME}-{trial.candidate:03d}"
-            yield from run.once(
+            yield from run.job_if_new(
                 job_of(
                     run.study,
                     NAME,
@@ -82,7 +95,7 @@ class Controls(Step):
     def macs(self, study: Study, base_macs: float) -> list[float]:
         return [base_macs] * count(study)
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         return "networks with inherited weights, from nothing"
 
     def epochs(self, study: Study) -> int | str | None:

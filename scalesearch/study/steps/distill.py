@@ -1,4 +1,4 @@
-"""The family's smaller members trained again with the largest as their teacher, and what that gains."""
+"""The family's smaller members, trained again with the largest as their teacher, and what that gains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
-from scalesearch.study.steps.fixed import with_every_seed
+from scalesearch.study.steps.network_jobs import jobs_for_every_seed
 from scalesearch.study.study import Study
 from scalesearch.trials import Job, Jobs, Trial
 
@@ -19,9 +19,17 @@ NAME = "distill"
 
 
 @dataclass(frozen=True)
-class Distilled:
-    """A member over its seeds: mean test score with a teacher, and what that adds, seed by seed, with half its 95 %
-    interval."""
+class DistillationGain:
+    """Holds what a teacher gains for a member of the family, over its seeds.
+
+    Attributes:
+        name: The member.
+        phi: Its φ.
+        seeds: The number of seeds.
+        test: The mean test score with a teacher.
+        gain: The mean, seed by seed, of that score minus the one without a teacher; positive is better.
+        interval: Half the 95 % interval of the gain.
+    """
 
     name: str
     phi: float
@@ -31,28 +39,32 @@ class Distilled:
     interval: float | None
 
 
-def _smaller(study: Study) -> list[float]:
-    """The φ of those that have a teacher."""
+def _student_phis(study: Study) -> list[float]:
+    """Returns the φ of the members that have a teacher."""
     options = study.options(family.Options)
     return sorted(options.phi)[:-1] if options.distill else []
 
 
-def distilled(run: Driver) -> list[Distilled]:
-    """By φ."""
+def distillation_gains(run: Driver) -> list[DistillationGain]:
+    """Returns what a teacher gains for each smaller member, by φ."""
     task = run.study.trained.task
 
     def score(trial: Trial) -> float:
         return task.tested.orient(trial.scores[task.tested.key])
 
-    alone = {(t.name, t.fidelity["seed"]): score(t) for t in run.log.of(family.NAME) if t.done}
-    found = []
-    for phi in _smaller(run.study):
+    without_teacher = {(t.name, t.fidelity["seed"]): score(t) for t in run.log.of(family.NAME) if t.done}
+    rows = []
+    for phi in _student_phis(run.study):
         trials = [t for t in run.log.of(NAME) if t.done and t.decisions["phi"] == phi]
-        pairs = [(score(t), alone[t.name, t.fidelity["seed"]]) for t in trials if (t.name, t.fidelity["seed"]) in alone]
+        pairs = [
+            (score(t), without_teacher[t.name, t.fidelity["seed"]])
+            for t in trials
+            if (t.name, t.fidelity["seed"]) in without_teacher
+        ]
         if pairs:
             gains = [a - b for a, b in pairs]
-            found.append(
-                Distilled(
+            rows.append(
+                DistillationGain(
                     trials[0].name,
                     phi,
                     len(pairs),
@@ -61,7 +73,7 @@ def distilled(run: Driver) -> list[Distilled]:
                     interval(gains),
                 )
             )
-    return found
+    return rows
 
 
 class Distillation(Step):
@@ -71,13 +83,13 @@ class Distillation(Step):
     title = "learning from the largest"
     needs = (family.NAME,)
     may_end_early = True
-    decided = ("phi",)
+    decision_names = ("phi",)
     tested = True
     fragments = (fragment(70, __file__),)
 
     def jobs(self, run: Driver) -> Jobs:
-        smaller = _smaller(run.study)
-        if not smaller:
+        student_phis = _student_phis(run.study)
+        if not student_phis:
             return
         members, recipe = family.members(run), run.study.recipe_of(NAME)
         teacher = members[max(members)].arch
@@ -85,19 +97,19 @@ class Distillation(Step):
             t.done and t.name == teacher.name and t.fidelity["seed"] == run.study.seeds[0]
             for t in run.log.of(family.NAME)
         ):
-            return  # whose weights are kept
-        rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in smaller]
+            return  # the teacher's weights are those of the first seed
+        rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in student_phis]
         recipes = {row[0]: recipe.at_phi(row[2]["phi"]) for row in rows}
-        for job in with_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors", recipes):
+        for job in jobs_for_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors", recipes):
             assert isinstance(job, Job)
             yield replace(job, teacher=teacher, teacher_weights=f"family/{teacher.name}/weights.safetensors")
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         factor = study.options(scale.Options).factor
-        return [base_macs * factor**phi for phi in _smaller(study)] * len(study.seeds)
+        return [base_macs * factor**phi for phi in _student_phis(study)] * len(study.seeds)
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         return "smaller members, the largest being their teacher"
 
     def conclusions(self, run: Driver) -> PlainDict:
-        return {"distilled": distilled(run)}
+        return {"distilled": distillation_gains(run)}

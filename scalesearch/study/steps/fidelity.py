@@ -1,4 +1,4 @@
-"""Which cheaper training ranks networks like the full one: a handful trained long and short."""
+"""The fidelity of cheaper trainings: some networks trained long and short, and how alike the two rank them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from scalesearch.arch import Arch, Resolution, format_resolution, scaled_resolution
 from scalesearch.counting import cost_or_none
-from scalesearch.errors import InputError, numbered
+from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import Past, ask
 from scalesearch.signature import Rule
@@ -17,7 +17,7 @@ from scalesearch.statistics import Correlation, correlation
 from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
 from scalesearch.study.step import Step
-from scalesearch.study.steps.fixed import job_of
+from scalesearch.study.steps.network_jobs import job_of
 from scalesearch.study.study import AUTO, Study
 from scalesearch.trials import Jobs, Recipe
 
@@ -29,8 +29,17 @@ Shares = tuple[Annotated[float, Rule(low=0.01, high=0.99)], ...]
 
 @dataclass(frozen=True)
 class Options:
-    """So many `networks` of the space inside the budget, trained whole and at these shares of the epochs, the training
-    images and the resolution. `rates` and `phi` are what the recipe is swept over; with `measure` only that is done."""
+    """Options of the fidelity measurement and of the learning-rate sweep.
+
+    Attributes:
+        networks: How many networks are drawn from the space inside the budget.
+        epochs: The shares of the epochs that each is trained at, beside the full training.
+        data: The shares of the training images.
+        resolution: The shares of the resolution.
+        rates: The factors of the learning rate that the sweep tries.
+        phi: The φ at which it tries them.
+        measure: If given, the only thing that the study does: `trainings` or `rates`.
+    """
 
     networks: Annotated[int, Rule(low=4, high=1000)] = 8
     epochs: Shares = (0.25, 0.5)
@@ -43,7 +52,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Setting:
-    """A training, and how it compares with the full one: rank correlation of the scores, and its price as a share."""
+    """Holds a training setting and how it compares with the full training.
+
+    Attributes:
+        name: The name of the setting.
+        epochs: Its epochs.
+        data_share: Its share of the training images, in [0, 1].
+        resolution: Its resolution in pixels.
+        networks: The number of networks that both were done with.
+        ranks: The rank correlation of the scores of both.
+        price: Its seconds as a share of the full training's.
+    """
 
     name: str
     epochs: int
@@ -55,68 +74,69 @@ class Setting:
 
 
 def _settings(study: Study) -> Iterator[tuple[str, Recipe, Resolution]]:
-    """The full training and every cheaper one: its name, recipe and resolution."""
-    options, recipe, whole = study.options(Options), study.recipe_of(NAME), study.trained.resolution
-    yield FULL, recipe, whole
+    """Yields the full training, then every cheaper one: its name, recipe and resolution."""
+    options, recipe, full_resolution = study.options(Options), study.recipe_of(NAME), study.trained.resolution
+    yield FULL, recipe, full_resolution
     seen = {recipe.epochs}
     for share in options.epochs:
         epochs = max(1, round(share * recipe.epochs))
         if epochs not in seen:
-            yield f"{epochs} epochs", replace(recipe, epochs=epochs), whole
+            yield f"{epochs} epochs", replace(recipe, epochs=epochs), full_resolution
         seen.add(epochs)
     if only_epochs(study):
         return
     for share in options.data:
-        yield f"{share:.0%} of the images", replace(recipe, data_share=share * recipe.data_share), whole
+        yield f"{share:.0%} of the images", replace(recipe, data_share=share * recipe.data_share), full_resolution
     for share in options.resolution:
-        smaller = scaled_resolution(whole, share)
+        smaller = scaled_resolution(full_resolution, share)
         yield f"{format_resolution(smaller)} pixels", recipe, smaller
 
 
 def only_epochs(study: Study) -> bool:
-    """Whether shorter trainings are all that is asked for: by `epochs: auto`, not by the command."""
+    """Returns whether shorter trainings are all that is measured, as for `epochs: auto`."""
     return not study.options(Options).measure
 
 
-def wanted(study: Study) -> bool:
-    asks = any(step.epochs(study) == AUTO for step in study.steps)
-    return asks or study.options(Options).measure == "trainings"
+def is_requested(study: Study) -> bool:
+    """Returns whether fidelity is to be measured: a step has `epochs: auto`, or `fidelity.measure` asks for it."""
+    has_auto = any(step.epochs(study) == AUTO for step in study.steps)
+    return has_auto or study.options(Options).measure == "trainings"
 
 
-def drawn(study: Study) -> list[tuple[PlainDict, Arch]]:
-    """Distinct networks of the space inside the budget, as likely as every other."""
-    found: list[tuple[PlainDict, Arch]] = []
+def sample_networks(study: Study) -> list[tuple[PlainDict, Arch]]:
+    """Returns distinct networks of the space inside the budget, drawn uniformly, with their decisions."""
+    networks: list[tuple[PlainDict, Arch]] = []
     seen: set[str] = set()
     for number in range(study.options(Options).networks):
-        asked = ask(study.problem, "random", Past(), Random(f"{study.seeds[0]}-{NAME}-{number}"), seen)
-        if asked is None:
+        proposal = ask(study.problem, "random", Past(), Random(f"{study.seeds[0]}-{NAME}-{number}"), seen)
+        if proposal is None:
             break
-        seen.add(asked.identity)
-        arch = study.problem.arch(asked.decisions)
+        seen.add(proposal.identity)
+        arch = study.problem.arch(proposal.decisions)
         assert arch is not None
-        found.append((asked.decisions, arch))
-    return found
+        networks.append((proposal.decisions, arch))
+    return networks
 
 
 def settings(run: Driver) -> list[Setting]:
-    """The full training first, then by price."""
+    """Returns how each setting compares with the full training: the full training first, the others by price."""
     trials = [t for t in run.log.of(NAME) if t.done]
     if not trials:
         return []
-    whole = {t.candidate: t for t in trials if t.decisions.get("training") == FULL}
-    found = []
+    full_trials = {t.candidate: t for t in trials if t.decisions.get("training") == FULL}
+    rows = []
     for name, recipe, resolution in _settings(run.study):
-        alike = (t for t in trials if t.decisions.get("training") == name)
-        pairs = [(whole[t.candidate], t) for t in alike if t.candidate in whole]
+        in_setting = (t for t in trials if t.decisions.get("training") == name)
+        pairs = [(full_trials[t.candidate], t) for t in in_setting if t.candidate in full_trials]
         ranks = correlation([run.score(a) for a, _ in pairs], [run.score(b) for _, b in pairs])
-        paid = sum(a.seconds for a, _ in pairs)
-        price = round(sum(b.seconds for _, b in pairs) / paid, 4) if paid else None
-        found.append(Setting(name, recipe.epochs, recipe.data_share, resolution, len(pairs), ranks, price))
-    return [found[0], *sorted(found[1:], key=lambda s: s.price or 0.0)]
+        full_seconds = sum(a.seconds for a, _ in pairs)
+        price = round(sum(b.seconds for _, b in pairs) / full_seconds, 4) if full_seconds else None
+        rows.append(Setting(name, recipe.epochs, recipe.data_share, resolution, len(pairs), ranks, price))
+    return [rows[0], *sorted(rows[1:], key=lambda s: s.price or 0.0)]
 
 
 def chosen_epochs(run: Driver) -> int:
-    """The fewest epochs that rank networks like the whole training (ρ ≥ 0.9); all of them where none do."""
+    """Returns the fewest epochs whose ρ with the full training is at least `ENOUGH`; the full number if none are."""
     full = run.study.recipe_of(NAME).epochs
     good = [
         s.epochs
@@ -129,7 +149,7 @@ def chosen_epochs(run: Driver) -> int:
 
 
 class FidelityMeasurement(Step):
-    """Trains a handful of networks long and short, to learn which cheaper training ranks them alike."""
+    """Trains some networks long and short, to learn which cheaper training ranks them alike."""
 
     name = NAME
     title = "measuring fidelity"
@@ -139,22 +159,22 @@ class FidelityMeasurement(Step):
     fragments = (fragment(30, __file__),)
 
     def jobs(self, run: Driver) -> Jobs:
-        if not wanted(run.study):
+        if not is_requested(run.study):
             return
         number = 0
-        for candidate, (decisions, arch) in enumerate(run.remembered(NAME, lambda: drawn(run.study))):
+        for candidate, (decisions, arch) in enumerate(run.compute_once(NAME, lambda: sample_networks(run.study))):
             for name, recipe, resolution in _settings(run.study):
-                other = arch.with_(resolution=resolution)
-                if cost_or_none(other) is not None:
-                    told = {**decisions, "training": name}
-                    yield from run.once(
+                setting_arch = arch.with_(resolution=resolution)
+                if cost_or_none(setting_arch) is not None:
+                    job_decisions = {**decisions, "training": name}
+                    yield from run.job_if_new(
                         job_of(
                             run.study,
                             NAME,
                             number,
                             f"{NAME}-{candidate:03d} {name}",
-                            other,
-                            told,
+                            setting_arch,
+                            job_decisions,
                             recipe=recipe,
                             candidate=candidate,
                         )
@@ -162,30 +182,30 @@ class FidelityMeasurement(Step):
                 number += 1
 
     def check(self, study: Study) -> None:
-        """Raises `InputError` where there is nothing shorter to try."""
-        if wanted(study) and len(list(_settings(study))) < 2:
+        """Raises `InputError` if there is no shorter training to try."""
+        if is_requested(study) and len(list(_settings(study))) < 2:
             raise InputError("finds no shorter training to try: one epoch is the least", NAME)
 
     def log_lines(self, run: Driver) -> list[str]:
-        found = settings(run)
-        said = [
+        measured = settings(run)
+        lines = [
             f"{s.name} ({s.price or 0:.0%} of the price) ranks as the full training with ρ = {s.ranks}"
-            for s in found
+            for s in measured
             if s.name != FULL
         ]
-        if found and only_epochs(run.study):
-            said.append(f"the searches train for {numbered(chosen_epochs(run), 'epoch')}")
-        return said
+        if measured and only_epochs(run.study):
+            lines.append(f"the searches train for {format_count(chosen_epochs(run), 'epoch')}")
+        return lines
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         options = study.options(Options)
-        return [base_macs] * (options.networks * len(list(_settings(study)))) if wanted(study) else []
+        return [base_macs] * (options.networks * len(list(_settings(study)))) if is_requested(study) else []
 
     def conclusions(self, run: Driver) -> PlainDict:
-        found = settings(run)
-        return {"fidelity": found, "epochs": chosen_epochs(run) if found and only_epochs(run.study) else None}
+        measured = settings(run)
+        return {"fidelity": measured, "epochs": chosen_epochs(run) if measured and only_epochs(run.study) else None}
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         return f"{study.options(Options).networks} networks, long and short"
 
     def networks(self, study: Study) -> int:

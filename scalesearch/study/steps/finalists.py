@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from scalesearch.arch import Arch
-from scalesearch.errors import InputError, distinct
+from scalesearch.errors import InputError, check_distinct
 from scalesearch.plain_data import PlainDict
 from scalesearch.signature import Natural
 from scalesearch.statistics import interval
@@ -16,7 +16,7 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import base
-from scalesearch.study.steps.fixed import job_of
+from scalesearch.study.steps.network_jobs import job_of
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs, Trial, comparable_trials
 
@@ -25,8 +25,12 @@ NAME = "finalists"
 
 @dataclass(frozen=True)
 class Options:
-    """The `top` networks of the base search, trained again under the final recipe with each of `seeds`; the best mean
-    becomes the base."""
+    """Options of the finalists.
+
+    Attributes:
+        top: How many of the best networks of the base search are trained again under the final recipe.
+        seeds: The seeds that each is trained with; the best mean becomes the base.
+    """
 
     top: Natural = 2
     seeds: tuple[Natural, ...] = (0, 1)
@@ -34,13 +38,22 @@ class Options:
 
 @dataclass(frozen=True)
 class Finalist:
-    """A finalist over its seeds: mean validation score and half its 95 % interval."""
+    """Holds a finalist over its seeds.
+
+    Attributes:
+        candidate: Its number in the base search.
+        seeds: The number of seeds.
+        score: The mean validation score.
+        interval: Half its 95 % interval.
+        searched: Its score in the search, which trained shorter and once.
+        chosen: Whether it became the base.
+    """
 
     candidate: int
     seeds: int
     score: float
     interval: float | None
-    searched: float  # what the search had scored it at, shorter and once
+    searched: float
     chosen: bool
 
 
@@ -53,9 +66,12 @@ def _scores(run: Driver) -> dict[int, list[float]]:
 
 
 def base_of(run: Driver) -> Trial:
-    """The trial of the base search whose network the study goes on with: of the finalists the one with the best mean.
+    """Returns the trial of the base search whose network becomes the base: that of the finalist with the best mean.
 
-    Raises `WorkFailed` where no network came to the end of its training.
+    Without finalists it is the best trial of the search.
+
+    Raises:
+        WorkFailed: If no network was trained to the end.
     """
     return run.log.cached("base", lambda: _base_of(run))
 
@@ -65,11 +81,11 @@ def _base_of(run: Driver) -> Trial:
     if not scores:
         return run.best(base.NAME)
     winner = max(scores, key=lambda candidate: mean(scores[candidate]))
-    return max((t for t in run.final(base.NAME) if t.candidate == winner), key=run.rank)
+    return max((t for t in run.final_trials(base.NAME) if t.candidate == winner), key=run.rank)
 
 
 def finalists(run: Driver) -> list[Finalist]:
-    """Best mean first."""
+    """Returns the finalists, best mean first."""
     by_candidate = _scores(run)
     if not by_candidate:
         return []
@@ -97,11 +113,11 @@ class Finalists(Step):
         options = study.options(Options)
         if options.top and not options.seeds:
             raise InputError("takes a list of at least one seed, got []", f"{NAME}.seeds")
-        distinct(options.seeds, f"{NAME}.seeds")
+        check_distinct(options.seeds, f"{NAME}.seeds")
 
     def jobs(self, run: Driver) -> Jobs:
         options, study = run.study.options(Options), run.study
-        best = sorted(run.final(base.NAME), key=run.rank, reverse=True)[: options.top]
+        best = sorted(run.final_trials(base.NAME), key=run.rank, reverse=True)[: options.top]
         for number, (trial, seed) in enumerate(itertools.product(best, options.seeds)):
             name = f"finalist-{trial.candidate:03d}-s{seed}"
             job = job_of(
@@ -115,16 +131,16 @@ class Finalists(Step):
                 final=True,
                 candidate=trial.candidate,
             )
-            yield from run.once(job)
+            yield from run.job_if_new(job)
 
     def conclusions(self, run: Driver) -> PlainDict:
         if not run.has_best(base.NAME):
             return {"base": None, "finalists": []}
         chosen = base_of(run)
-        told = {key: getattr(chosen, key) for key in ("name", "cost", "scores", "fidelity", "decisions")}
-        return {"base": told, "finalists": finalists(run)}
+        base_summary = {key: getattr(chosen, key) for key in ("name", "cost", "scores", "fidelity", "decisions")}
+        return {"base": base_summary, "finalists": finalists(run)}
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         options = study.options(Options)
         return f"the best {options.top}, seeds {', '.join(map(str, options.seeds))}"
 

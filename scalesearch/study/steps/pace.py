@@ -1,4 +1,4 @@
-"""How fast the machine trains the space's networks: what a budget of hours is planned by."""
+"""The pace at which the machine trains the space's networks, from which a budget of hours is planned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.planning import forecasts
 from scalesearch.study.step import Step
 from scalesearch.study.steps import compare
-from scalesearch.study.steps.fixed import job_of
+from scalesearch.study.steps.network_jobs import job_of
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs
 
@@ -22,7 +22,7 @@ NETWORKS, EPOCHS = 4, 2  # more than one at a time, as later; the first epoch wa
 
 
 def _networks(study: Study) -> Iterator[tuple[Arch, PlainDict]]:
-    """Some of the space, and the hand-built ones, which may count many times as much."""
+    """Yields some networks of the space, and the hand-built ones, whose MACs may be many times as many."""
     for number in range(NETWORKS):
         decisions = study.problem.draw(Random(f"{study.seeds[0]}-{NAME}-{number}"))
         arch = study.problem.arch(decisions)
@@ -44,28 +44,32 @@ class PaceMeasurement(Step):
             return
         recipe = replace(study.recipe_of(NAME), epochs=EPOCHS, patience=0)
         for number, (arch, decisions) in enumerate(_networks(study)):
-            yield from run.once(job_of(study, NAME, number, f"{NAME}-{number}", arch, decisions, recipe=recipe))
+            yield from run.job_if_new(job_of(study, NAME, number, f"{NAME}-{number}", arch, decisions, recipe=recipe))
 
     def notes(self, run: Driver) -> list[str]:
-        """How good the forecasts were."""
-        told = forecasts(run.requested, run.log)
-        if not told:
+        """Returns a sentence that compares the forecasts with the hours asked for and taken."""
+        predictions = forecasts(run.requested, run.log)
+        if not predictions:
             return []
 
         def hours(seconds: float) -> str:
             return f"{seconds / 3600:.3g} h"
 
-        after = "; ".join(f"forecast after {hours(f.at)}, before the {f.before} step: {hours(f.seconds)}" for f in told)
+        predicted = "; ".join(
+            f"forecast after {hours(f.at)}, before the {f.before} step: {hours(f.seconds)}" for f in predictions
+        )
         if not run.finished:
-            return [f"{hours(told[0].asked)} were asked for; {after}."]
-        took = told[-1].took
-        off = took / told[0].asked - 1
-        return [f"{hours(told[0].asked)} were asked for and {hours(took)} taken ({off:+.1%}); {after}."]
+            return [f"{hours(predictions[0].asked)} were asked for; {predicted}."]
+        took = predictions[-1].took
+        deviation = took / predictions[0].asked - 1
+        return [
+            f"{hours(predictions[0].asked)} were asked for and {hours(took)} taken ({deviation:+.1%}); {predicted}."
+        ]
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         return [float(cost(arch).macs) for arch, _ in _networks(study)] if study.hours else []
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         return "networks of the space and hand-built ones, to plan the hours by"
 
     def epochs(self, study: Study) -> int | str | None:

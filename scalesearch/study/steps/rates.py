@@ -1,4 +1,4 @@
-"""Whether the recipe scales: the learning rate swept at every φ, and whether its optimum moves."""
+"""Whether the recipe scales: a sweep of the learning rate at every φ, and whether its optimum moves."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import fidelity, scale
-from scalesearch.study.steps.fixed import job_of
+from scalesearch.study.steps.network_jobs import job_of
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs
 
 NAME = "rates"
-STILL = 1.0  # doublings within which an optimum counts as unmoved
+UNMOVED_DOUBLINGS = 1.0  # doublings of the rate within which the optimum counts as unmoved
 
 
 @dataclass(frozen=True)
-class Swept:
-    """At one φ: the scores by factor of the recipe's rate, and where a parabola through the best and its neighbours has
-    its top, in doublings of the rate; None where the best lies at an end of the sweep."""
+class RateCurve:
+    """Holds the sweep of the learning rate at one φ.
+
+    Attributes:
+        phi: The φ.
+        macs: The MACs of the network.
+        scores: Pairs of a factor of the recipe's rate and the score; larger is better.
+        best: The factor with the best score.
+        top: The vertex of a parabola through the best and its neighbours, in doublings of the rate; None if the best
+            lies at an end of the sweep.
+    """
 
     phi: float
     macs: int
@@ -32,16 +40,16 @@ class Swept:
     top: float | None
 
 
-def swept(run: Driver) -> list[Swept]:
-    """By φ."""
-    found = []
+def rate_curves(run: Driver) -> list[RateCurve]:
+    """Returns the sweep at each φ, in the order of the options."""
+    curves = []
     for phi in run.study.options(fidelity.Options).phi:
         trials = [t for t in run.log.of(NAME) if t.decisions["phi"] == phi and t.done]
         scores = sorted((t.decisions["rate"], run.score(t)) for t in trials)
         if scores:
             best = max(range(len(scores)), key=lambda i: scores[i][1])
-            found.append(Swept(phi, trials[0].cost["macs"], tuple(scores), scores[best][0], _top(scores, best)))
-    return found
+            curves.append(RateCurve(phi, trials[0].cost["macs"], tuple(scores), scores[best][0], _top(scores, best)))
+    return curves
 
 
 def _top(scores: list[tuple[float, float]], best: int) -> float | None:
@@ -53,23 +61,23 @@ def _top(scores: list[tuple[float, float]], best: int) -> float | None:
     return b if bend >= 0 else round((a + b) / 2 - left / (2 * bend), 3)
 
 
-def moves(found: list[Swept]) -> str:
-    """Whether the optimum moves, in words."""
-    if len(found) < 2:
+def optimum_shift(curves: list[RateCurve]) -> str:
+    """Returns a sentence that says whether the best learning rate depends on φ; empty for fewer than two φ."""
+    if len(curves) < 2:
         return ""
-    if all(s.top is None for s in found) and len({s.best for s in found}) == 1:
+    if all(s.top is None for s in curves) and len({s.best for s in curves}) == 1:
         return (
-            f"At every φ the best learning rate of those tried is the recipe's × {found[0].best:g}, at an end of "
+            f"At every φ the best learning rate of those tried is the recipe's × {curves[0].best:g}, at an end of "
             "the sweep: whether the optimum moves needs a wider one."
         )
-    tops = [math.log2(s.best) if s.top is None else s.top for s in found]
+    tops = [math.log2(s.best) if s.top is None else s.top for s in curves]
     span = max(tops) - min(tops)
-    at = ", ".join(
+    where = ", ".join(
         f"φ = {s.phi:g}: ×{2**top:.2g}" + (" (an end of the sweep)" if s.top is None else "")
-        for s, top in zip(found, tops, strict=True)
+        for s, top in zip(curves, tops, strict=True)
     )
-    said = "stays where it is" if span <= STILL else f"moves by a factor of {2**span:.2g}"
-    return f"The best learning rate {said} from φ = {found[0].phi:g} to {found[-1].phi:g} (of the recipe's, {at})."
+    verb = "stays where it is" if span <= UNMOVED_DOUBLINGS else f"moves by a factor of {2**span:.2g}"
+    return f"The best learning rate {verb} from φ = {curves[0].phi:g} to {curves[-1].phi:g} (of the recipe's, {where})."
 
 
 class RateSweep(Step):
@@ -78,13 +86,13 @@ class RateSweep(Step):
     name = NAME
     title = "sweeping the learning rate"
     may_end_early = True
-    decided = ("phi", "rate")
+    decision_names = ("phi", "rate")
     fragments = (fragment(40, __file__),)
 
     def jobs(self, run: Driver) -> Jobs:
         study = run.study
         options, growth = study.options(fidelity.Options), study.options(scale.Options)
-        _, base = max(fidelity.drawn(study), key=lambda found: cost(found[1]).macs)
+        _, base = max(fidelity.sample_networks(study), key=lambda network: cost(network[1]).macs)
         recipe, number = study.recipe_of(NAME), 0
         for phi in options.phi:
             target = round(cost(base).macs * growth.factor**phi)
@@ -99,19 +107,19 @@ class RateSweep(Step):
                     {"phi": phi, "rate": factor},
                     recipe=replace(recipe.at_phi(phi), learning_rate=recipe.learning_rate * factor),
                 )
-                yield from run.once(job)
+                yield from run.job_if_new(job)
                 number += 1
 
     def conclusions(self, run: Driver) -> PlainDict:
-        found = swept(run)
-        return {"rates": found, "rates_say": moves(found)}
+        curves = rate_curves(run)
+        return {"rates": curves, "rates_say": optimum_shift(curves)}
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         options, growth = study.options(fidelity.Options), study.options(scale.Options)
         return [base_macs * growth.factor**phi for phi in options.phi for _ in options.rates]
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         return f"rates × {', '.join(f'{r:g}' for r in study.options(fidelity.Options).rates)} at every φ"
 
     def notes(self, run: Driver) -> list[str]:
-        return [line for line in [moves(swept(run))] if line]
+        return [line for line in [optimum_shift(rate_curves(run))] if line]

@@ -1,4 +1,7 @@
-"""The named ways to scale (EfficientNet's, depth, width, resolution alone), whole at φ = 1, against that found."""
+"""The named scalings, fully trained at φ = 1 and compared with the one found.
+
+They are EfficientNet's coefficients, and depth, width and resolution alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
-from scalesearch.study.steps.fixed import with_every_seed
+from scalesearch.study.steps.network_jobs import jobs_for_every_seed
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs, Trial
 
@@ -22,9 +25,17 @@ NAME = "rivals"
 
 
 @dataclass(frozen=True)
-class Rival:
-    """A named way to scale over its seeds: mean test score, and by how much the found way is better, seed by seed, with
-    half its 95 % interval."""
+class ScalingBaseline:
+    """Holds a named scaling over its seeds, compared with the scaling found.
+
+    Attributes:
+        name: The name or names of the scaling.
+        macs: The MACs of its network.
+        seeds: The number of seeds.
+        test: The mean test score.
+        behind: The mean, seed by seed, by which the scaling found is better; negative if it is worse.
+        interval: Half the 95 % interval of that mean.
+    """
 
     name: str
     macs: int
@@ -34,17 +45,17 @@ class Rival:
     interval: float | None
 
 
-def _wanted(study: Study) -> bool:
+def _is_requested(study: Study) -> bool:
     return study.options(scale.Options).rivals and 1.0 in study.options(family.Options).phi
 
 
-def _own(run: Driver) -> str:
-    """The network that the found way makes."""
+def _found_digest(run: Driver) -> str:
+    """Returns the digest of the network that the scaling found makes at φ = 1."""
     return expand(family.members(run)[1.0].arch).digest
 
 
-def _named(run: Driver) -> dict[str, Arch]:
-    """The networks of the named ways at φ = 1, each under the names of all that build it."""
+def _named_networks(run: Driver) -> dict[str, Arch]:
+    """Returns the networks of the named scalings at φ = 1, each under the names of all scalings that build it."""
     names: dict[str, list[str]] = {}
     archs: dict[str, Arch] = {}
     for name, scaled in scale.preset_networks(run).items():
@@ -52,31 +63,38 @@ def _named(run: Driver) -> dict[str, Arch]:
             digest = expand(scaled.arch).digest
             names.setdefault(digest, []).append(name)
             archs[digest] = scaled.arch
-    return {" and ".join(called): archs[digest] for digest, called in names.items()}
+    return {" and ".join(aliases): archs[digest] for digest, aliases in names.items()}
 
 
-def rivals(run: Driver) -> list[Rival]:
-    """Best mean first; a named way that is the found one too is level with it, and called so."""
-    if not _wanted(run.study) or not run.log.of(family.NAME):
+def scaling_baselines(run: Driver) -> list[ScalingBaseline]:
+    """Returns the named scalings, best mean first.
+
+    One that builds the same network as the scaling found is marked `(found)`.
+    """
+    if not _is_requested(run.study) or not run.log.of(family.NAME):
         return []
     task = run.study.trained.task
 
     def score(trial: Trial) -> float:
         return task.tested.orient(trial.scores[task.tested.key])
 
-    found = {t.fidelity["seed"]: score(t) for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0}
-    tried: dict[str, list[Trial]] = defaultdict(list)
+    found_scores = {
+        t.fidelity["seed"]: score(t) for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0
+    }
+    trials_by_name: dict[str, list[Trial]] = defaultdict(list)
     for trial in run.log.of(NAME):
-        if trial.done and trial.fidelity["seed"] in found:
-            tried[trial.name].append(trial)
-    for name, arch in _named(run).items() if found else ():
-        if expand(arch).digest == _own(run):
-            tried[f"{name} (found)"] = [t for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0]
-    made = []
-    for name, trials in tried.items():
-        ahead = [found[t.fidelity["seed"]] - score(t) for t in trials]
-        made.append(
-            Rival(
+        if trial.done and trial.fidelity["seed"] in found_scores:
+            trials_by_name[trial.name].append(trial)
+    for name, arch in _named_networks(run).items() if found_scores else ():
+        if expand(arch).digest == _found_digest(run):
+            trials_by_name[f"{name} (found)"] = [
+                t for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0
+            ]
+    baselines = []
+    for name, trials in trials_by_name.items():
+        ahead = [found_scores[t.fidelity["seed"]] - score(t) for t in trials]
+        baselines.append(
+            ScalingBaseline(
                 name,
                 trials[0].cost["macs"],
                 len(trials),
@@ -85,11 +103,11 @@ def rivals(run: Driver) -> list[Rival]:
                 interval(ahead),
             )
         )
-    return sorted(made, key=lambda r: r.behind)
+    return sorted(baselines, key=lambda r: r.behind)
 
 
 class NamedScalings(Step):
-    """Trains the named scalings whole at φ = 1 and compares them with the one found."""
+    """Trains the networks of the named scalings at φ = 1 and compares them with that of the scaling found."""
 
     name = NAME
     title = "training the named ways to scale"
@@ -98,21 +116,23 @@ class NamedScalings(Step):
     fragments = (fragment(60, __file__),)
 
     def jobs(self, run: Driver) -> Jobs:
-        """Those that build the same network are trained once; what is the found way itself, not at all."""
-        if not _wanted(run.study):
+        """Yields one network for all scalings that build it, and none where the scaling found builds it too."""
+        if not _is_requested(run.study):
             return
         rows: list[tuple[str, Arch, PlainDict]] = [
-            (name, arch.with_(name=name), {}) for name, arch in _named(run).items() if expand(arch).digest != _own(run)
+            (name, arch.with_(name=name), {})
+            for name, arch in _named_networks(run).items()
+            if expand(arch).digest != _found_digest(run)
         ]
         recipe = run.study.recipe_of(NAME).at_phi(1.0)
-        yield from with_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
+        yield from jobs_for_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
 
     def conclusions(self, run: Driver) -> PlainDict:
-        return {"rivals": rivals(run)}
+        return {"rivals": scaling_baselines(run)}
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         options = study.options(scale.Options)
-        return [base_macs * options.factor] * (4 * len(study.seeds)) if _wanted(study) else []
+        return [base_macs * options.factor] * (4 * len(study.seeds)) if _is_requested(study) else []
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         return "EfficientNet's coefficients; depth, width and resolution alone"

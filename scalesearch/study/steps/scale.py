@@ -10,8 +10,9 @@ import numpy as np
 
 from scalesearch.arch import expand
 from scalesearch.budget import budget_from_dict, reference_quantities
-from scalesearch.errors import InputError, WorkFailed, distinct, inside, numbered
+from scalesearch.errors import InputError, WorkFailed, check_distinct, errors_at, format_count
 from scalesearch.plain_data import PlainDict
+from scalesearch.progress import with_progress
 from scalesearch.scaling import PRESETS, ScaledArch, ScalingSpace, Shares, scale_to
 from scalesearch.searchers import DEFAULT, DEFAULT_PRESETS, Problem, ScaleProblem, Search, check_searcher
 from scalesearch.signature import Count, Rule
@@ -23,20 +24,27 @@ from scalesearch.study.steps.base import early_end
 from scalesearch.study.steps.finalists import base_of
 from scalesearch.study.study import Study
 from scalesearch.trials import Job, Jobs, Trial
-from scalesearch.watched import watched
 
 NAME = "scale"
-LIKELY_DRAWS = 4_000
-CORNERS = ("depth", "width", "resolution")  # presets too, where the axes' titles stand
+SCORE_DRAWS = 4_000
+CORNERS = ("depth", "width", "resolution")  # presets at the corners, which the axes name
 
 
 @dataclass(frozen=True)
 class Options:
-    """The search for α, β, γ: the growth per unit of φ, and within which share of it a network counts as on budget.
+    """Options of the search for α, β, γ.
 
-    `phi` beyond 1 trains `transfer` of the ways that were tried at φ = 1 at those sizes too, to see whether the choice
-    carries over. `budget` are further bounds on the networks at φ = 1, relative ones as `1.5x base`. With `rivals` the
-    named ways to scale are trained whole at φ = 1 too, with every seed, and held against the one found.
+    Attributes:
+        factor: The growth of MACs per unit of φ.
+        with_: The searcher.
+        trials: How many scalings are tried.
+        tolerance: The relative deviation of MACs within which a network counts as on target.
+        epochs: Epochs of each training; `auto` for as few as rank networks like the full training.
+        phi: The φ at which scalings are tried: 1, and larger ones to see whether the choice carries over.
+        transfer: How many of the scalings tried at φ = 1 are trained at each larger φ.
+        budget: Further bounds on the networks at φ = 1; relative ones are written `1.5x base`.
+        rivals: Whether the named scalings are also fully trained at φ = 1 with every seed and compared with the one
+            found.
     """
 
     factor: Annotated[float, Rule(low=1.1, high=16)] = 2.0
@@ -52,7 +60,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Point:
-    """A trial of the search in the triangle of shares."""
+    """Holds a trial of the search by its shares of depth, width and resolution."""
 
     name: str
     depth: float
@@ -66,12 +74,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Scaling:
-    """What the search found."""
+    """Holds the result of the search: the best α, β, γ, their uncertainty, and every trial."""
 
     alpha: float
     beta: float
     gamma: float
-    errors: tuple[float, ...]  # of α, β, γ: their spread over the ways that may be the best
+    errors: tuple[float, ...]  # standard deviations of α, β, γ over the scalings that may be the best
     trials: int
     best: str
     score: float
@@ -81,44 +89,47 @@ class Scaling:
 
     @property
     def misses(self) -> list[Point]:
-        """Points whose axes are too coarse for the tolerance: the nearest reachable network stands in."""
+        """Points whose MACs miss the target by more than the tolerance, because the axes are too coarse."""
         return [p for p in self.points if abs(p.deviation) > self.tolerance]
 
 
 def space_of(run: Driver) -> ScalingSpace:
-    """The ways to scale the base; asked for when it is chosen."""
+    """Returns the space of ways to scale the base. Raises `WorkFailed` while there is no base."""
     base, options = base_of(run), run.study.options(Options)
-    return run.remembered(
+    return run.compute_once(
         (NAME, base.network), lambda: ScalingSpace(run.log.arch(base), options.factor, options.tolerance)
     )
 
 
 def problem_of(run: Driver) -> ScaleProblem:
+    """Returns the search problem: the ways to scale the base inside `scale.budget`."""
     space, study = space_of(run), run.study
     budget = budget_from_dict(study.options(Options).budget or {}, reference_quantities(study.networks, space.base))
     return ScaleProblem(space, DEFAULT_PRESETS, budget)
 
 
-def shares_of(run: Driver) -> Shares:
-    """The shares of the best way to scale. Raises `WorkFailed` where none was trained."""
+def best_shares(run: Driver) -> Shares:
+    """Returns the shares of the best scaling. Raises `WorkFailed` if none was trained to the end."""
     return ScalingSpace.shares(run.best(NAME).decisions)
 
 
 def preset_networks(run: Driver) -> dict[str, ScaledArch]:
-    """What each named way to scale makes of the base at φ = 1."""
+    """Returns the network that each named scaling makes of the base at φ = 1."""
     space = space_of(run)
 
     def scaled(shares: Shares) -> ScaledArch:
         return scale_to(space.base, space.target, shares, space.tolerance)
 
-    return run.remembered(
+    return run.compute_once(
         (NAME, "presets"),
-        lambda: {name: scaled(shares) for name, shares in watched(PRESETS.items(), "scaling the base", len(PRESETS))},
+        lambda: {
+            name: scaled(shares) for name, shares in with_progress(PRESETS.items(), "scaling the base", len(PRESETS))
+        },
     )
 
 
 def scaling(run: Driver) -> Scaling | None:
-    """Returns what the search has found so far; None before it has a network that was trained to the end."""
+    """Returns what the search has found; None before any scaling was trained to the end."""
     return run.log.cached("scaling", lambda: _scaling(run))
 
 
@@ -132,7 +143,7 @@ def _scaling(run: Driver) -> Scaling | None:
     points = []
     for trial in run.log.of(NAME):
         a, b, c, _ = ScalingSpace.shares(trial.decisions)
-        off = round(trial.cost["macs"] / space.target - 1, 5)
+        deviation = round(trial.cost["macs"] / space.target - 1, 5)
         points.append(
             Point(
                 trial.name,
@@ -140,13 +151,13 @@ def _scaling(run: Driver) -> Scaling | None:
                 b,
                 c,
                 trial.cost["macs"],
-                off,
+                deviation,
                 trial.scores.get(score.key),
                 tuple(presets.get(trial.network, ())),
             )
         )
-    alpha, beta, gamma = (round(m, 4) for m in shares_of(run).multipliers(space.factor))
-    errors = tuple(round(e, 4) for e in _errors(run, [t for t in run.log.of(NAME) if t.done]))
+    alpha, beta, gamma = (round(m, 4) for m in best_shares(run).multipliers(space.factor))
+    errors = tuple(round(e, 4) for e in _multiplier_errors(run, [t for t in run.log.of(NAME) if t.done]))
     return Scaling(
         alpha,
         beta,
@@ -161,26 +172,29 @@ def _scaling(run: Driver) -> Scaling | None:
     )
 
 
-def _errors(run: Driver, trials: list[Trial]) -> list[float]:
-    """How far α, β and γ spread over the ways to scale that may be the best, each weighed by the probability that it
-    is, its score being known no better than that many validation images allow."""
+def _multiplier_errors(run: Driver, trials: list[Trial]) -> list[float]:
+    """Returns the standard deviations of α, β and γ over the scalings that may be the best.
+
+    Each is weighted by the probability that it is the best, given the standard error of its score on the validation
+    images.
+    """
     rng, training = np.random.default_rng(0), run.study.trained
     images = training.task.images(training.data, "val")
     scores = np.array([run.score(t) for t in trials])
     errors = np.array([standard_error([abs(score)], images) for score in scores])
     wins = (
-        np.bincount(rng.normal(scores, errors, (LIKELY_DRAWS, len(trials))).argmax(1), minlength=len(trials))
-        / LIKELY_DRAWS
+        np.bincount(rng.normal(scores, errors, (SCORE_DRAWS, len(trials))).argmax(1), minlength=len(trials))
+        / SCORE_DRAWS
     )
     points = np.array([ScalingSpace.shares(t.decisions).multipliers(space_of(run).factor) for t in trials])
     return cast(list[float], np.sqrt(wins @ (points - wins @ points) ** 2).tolist())
 
 
 def triangle(info: Info) -> Figure:
-    """Returns the validation score over the shares of the budget that go into depth, width and resolution."""
-    result, axis = info.found["scaling"], info.axis
+    """Returns a ternary plot of the validation score over the shares of depth, width and resolution."""
+    result, axis = info.conclusions["scaling"], info.axis
     # the best on top
-    points = sorted((p for p in result.points if p.score is not None), key=lambda p: axis.good(p.score))
+    points = sorted((p for p in result.points if p.score is not None), key=lambda p: axis.to_maximise(p.score))
     scores = [p.score for p in points]
     trace = {
         "type": "scatterternary",
@@ -227,7 +241,7 @@ def triangle(info: Info) -> Figure:
 
 
 def _triangle_labels(points: list[Point], best: str) -> list[str]:
-    """Returns the label of every point; networks of the same shares have one, at the topmost of them."""
+    """Returns the label of every point; points with the same shares share one, at the topmost of them."""
 
     def place(point: Point) -> tuple[float, float]:
         return round(point.depth, 2), round(point.width, 2)
@@ -240,8 +254,9 @@ def _triangle_labels(points: list[Point], best: str) -> list[str]:
 
 
 def _typical_low(scores: list[float]) -> float:
-    """Returns the lowest colour: a quarter's quantile less its distance to the best, so that one failed training does
-    not use up the colours."""
+    """Returns the score of the lowest colour: the lower quartile minus its distance to the best, so that one failed
+    training does not use up the colour range.
+    """
     ordered = sorted(scores)
     return max(ordered[0], ordered[len(ordered) // 4] - (ordered[-1] - ordered[len(ordered) // 4]))
 
@@ -262,10 +277,10 @@ class ScalingSearch(Step):
     fragments = (fragment(50, __file__),)
 
     def check(self, study: Study) -> None:
-        """Raises `InputError` for an unknown searcher, too few trials for the presets, and unreadable bounds."""
+        """Raises `InputError` for an unknown searcher, too few trials for the presets, or unreadable bounds."""
         options = study.options(Options)
-        with inside(NAME):
-            with inside("with"):
+        with errors_at(NAME):
+            with errors_at("with"):
                 check_searcher(options.with_)
             if options.trials < len(DEFAULT_PRESETS):
                 raise InputError(
@@ -276,16 +291,16 @@ class ScalingSearch(Step):
                 )
             if 1 not in options.phi:
                 raise InputError("must hold 1, where the coefficients are searched", "phi")
-            distinct(options.phi, "phi")
-            with inside("budget"):  # what the base counts is known when it is found
+            check_distinct(options.phi, "phi")
+            with errors_at("budget"):  # the base's own counts are not known yet; 1 stands in for them
                 zoo = reference_quantities(study.networks)
                 budget_from_dict(options.budget or {}, lambda name, key: 1.0 if name == "base" else zoo(name, key))
 
     def jobs(self, run: Driver) -> Jobs:
         study, options, problem = run.study, run.study.options(Options), problem_of(run)
         if not problem.networks:
-            there = len(problem.space.networks)
-            raise WorkFailed(f"scale.budget: none of the {there:,} networks near φ = 1 has {problem.budget}")
+            reachable = len(problem.space.networks)
+            raise WorkFailed(f"scale.budget: none of the {reachable:,} networks near φ = 1 has {problem.budget}")
         recipe = run.recipe_of(NAME)
         search = Search(
             problem,
@@ -303,34 +318,34 @@ class ScalingSearch(Step):
             yield replace(job, recipe=recipe.at_phi(1.0)) if isinstance(job, Job) else job
 
     def headline(self, run: Driver) -> str:
-        """What was found, in words; nothing where nothing was yet."""
-        found, task = scaling(run), run.study.trained.task
-        if found is None:
+        """Returns a sentence with the best α, β, γ; empty while there is none."""
+        result, task = scaling(run), run.study.trained.task
+        if result is None:
             return ""
-        ea, eb, ec = found.errors
-        said = (
-            f"α = {found.alpha:.3f} ± {ea:.3f} (depth), β = {found.beta:.3f} ± {eb:.3f} (width), γ = "
-            f"{found.gamma:.3f} ± {ec:.3f} "
-            f"(resolution), found in {numbered(found.trials, 'trial')} of "
-            f"{numbered(run.recipe_of(NAME).epochs, 'epoch')}: {task.format(found.score)} "
+        ea, eb, ec = result.errors
+        sentence = (
+            f"α = {result.alpha:.3f} ± {ea:.3f} (depth), β = {result.beta:.3f} ± {eb:.3f} (width), γ = "
+            f"{result.gamma:.3f} ± {ec:.3f} "
+            f"(resolution), found in {format_count(result.trials, 'trial')} of "
+            f"{format_count(run.recipe_of(NAME).epochs, 'epoch')}: {task.format(result.score)} "
             f"validation {task.score}"
         )
-        reference = next((p.score for p in found.points if "efficientnet" in p.presets and p.score is not None), None)
+        reference = next((p.score for p in result.points if "efficientnet" in p.presets and p.score is not None), None)
         if reference is None:
-            return said + "."
-        return f"{said}, against {task.format(reference)} for EfficientNet's coefficients at the same MACs."
+            return sentence + "."
+        return f"{sentence}, against {task.format(reference)} for EfficientNet's coefficients at the same MACs."
 
     def notes(self, run: Driver) -> list[str]:
-        """The searches that ended early, and every way to scale whose axes are too coarse for its budget."""
-        found = scaling(run)
+        """Returns sentences on a search that ended early, and on every scaling that cannot reach its MACs."""
+        result = scaling(run)
         misses = (
             [
-                f"{' and '.join(p.presets) or p.name} alone cannot reach {found.target:,} MACs within "
-                f"{found.tolerance:.0%}: "
+                f"{' and '.join(p.presets) or p.name} alone cannot reach {result.target:,} MACs within "
+                f"{result.tolerance:.0%}: "
                 f"the nearest network has {p.macs:,} ({p.deviation:+.2%})."
-                for p in found.misses
+                for p in result.misses
             ]
-            if found
+            if result
             else []
         )
         return [*early_end(run, NAME, run.study.options(Options).trials), *misses]
@@ -339,13 +354,13 @@ class ScalingSearch(Step):
         options = study.options(Options)
         return [base_macs * options.factor] * options.trials
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         return f"{study.options(Options).with_} over α, β, γ"
 
     def epochs(self, study: Study) -> int | str | None:
         return study.options(Options).epochs
 
-    def settle(self, run: Driver) -> None:
+    def require_result(self, run: Driver) -> None:
         run.best(NAME)
 
     def problem(self, run: Driver) -> Problem | None:
@@ -358,4 +373,4 @@ class ScalingSearch(Step):
         return {"scaling": scaling(run)}
 
     def figures(self, info: Info) -> dict[str, Figure]:
-        return {"triangle": triangle(info)} if info.found.get("scaling") else {}
+        return {"triangle": triangle(info)} if info.conclusions.get("scaling") else {}

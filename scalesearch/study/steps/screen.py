@@ -1,4 +1,4 @@
-"""Networks drawn and judged by zero-cost proxies alone: a first fidelity that costs no training."""
+"""Networks drawn at random and judged by zero-cost proxies alone, without training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scalesearch.searchers import Past, ask
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step
 from scalesearch.study.steps import base
-from scalesearch.study.steps.fixed import job_of
+from scalesearch.study.steps.network_jobs import job_of
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs
 
@@ -33,11 +33,11 @@ class Screening(Step):
                     study.problem.check(logged.decisions)
                 seen.add(study.problem.identity(logged.decisions) or "")
                 continue
-            asked = ask(study.problem, "random", Past(), Random(f"{seed}-{NAME}-{number}"), seen)
-            if asked is None:
+            proposal = ask(study.problem, "random", Past(), Random(f"{seed}-{NAME}-{number}"), seen)
+            if proposal is None:
                 break
-            seen.add(asked.identity)
-            arch = study.problem.arch(asked.decisions)
+            seen.add(proposal.identity)
+            arch = study.problem.arch(proposal.decisions)
             assert arch is not None
             yield job_of(
                 study,
@@ -45,14 +45,14 @@ class Screening(Step):
                 number,
                 f"{NAME}-{number:03d}",
                 arch,
-                asked.decisions,
+                proposal.decisions,
                 until=0,
                 candidate=number,
-                rejected=asked.rejected,
+                rejected=proposal.rejected,
                 proxies=options.proxies,
             )
 
-    def what(self, study: Study) -> str:
+    def description(self, study: Study) -> str:
         assert study.space is not None
         return f"drawn from {study.space.name}, judged by {', '.join(study.options(base.Options).proxies)}"
 
