@@ -193,7 +193,7 @@ def save_text(text: str, path: Path) -> None:
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Writes tensors by name as a safetensors file, completely or not at all."""
+    """Writes tensors of any shape by name as a safetensors file, completely or not at all."""
     from safetensors.torch import save_file
 
     with atomic_write(path) as temporary:

@@ -28,7 +28,7 @@ with process_folder("scalesearch-test") as folder:
 @pytest.fixture
 def holder(monkeypatch, tmp_path):
     """Another process with a folder of its own, and that folder."""
-    monkeypatch.setattr(files, "SETTLED", 0.0)
+    monkeypatch.setattr(files, "LOCK_GRACE", 0.0)
     process = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     yield process, Path(process.stdout.readline().strip())

@@ -46,7 +46,7 @@ class Measurement:
 def measure(
     model: nn.Module, *inputs: torch.Tensor, threads: int | None = None, seconds: float = SECONDS
 ) -> Measurement:
-    """Measures the latency of `model` in eval mode on `inputs`, on their device.
+    """Measures the latency of `model` in eval mode on `inputs` of any shape, on their device.
 
     After a warm-up, runs are timed for `seconds`: at least 7, at most 200. Runs more than three scaled median
     absolute deviations above the median count as interruptions and are left out.

@@ -24,7 +24,7 @@ Outputs: TypeAlias = torch.Tensor | Sequence[torch.Tensor]  # logits, those of a
 
 
 def same_pad(x: torch.Tensor, kernel: Pair, stride: Pair, dilation: Pair, value: float = 0.0) -> torch.Tensor:
-    """Pads a map as TensorFlow's "same" does, so that its output side is ⌈input / stride⌉.
+    """Pads a map `(N, C, H, W)` as TensorFlow's "same" does, so that its output side is ⌈input / stride⌉.
 
     The odd pixel is at the bottom and right. `kernel`, `stride` and `dilation` are pairs (height, width);
     `value` fills the border.

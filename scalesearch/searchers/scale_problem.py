@@ -84,6 +84,7 @@ class ScaleProblem(Problem):
 
     @cached_property
     def all_decisions(self) -> list[Decisions]:
+        """Returns the multipliers of every network that fits the budget, one choice each."""
         return list(self.networks.values())
 
     def identity(self, decisions: Decisions) -> str | None:

@@ -88,6 +88,7 @@ class Space:
         return Components(self.decisions)
 
     def leaf_value(self, path: str, leaf: Leaf, decisions: Decisions) -> Any:
+        """Returns the value of the leaf at `path`: its own, or what the decisions say; None if they do not."""
         if isinstance(leaf, OpenLeaf) and any(decisions.get(k) not in v or k not in decisions for k, v in leaf.when):
             return leaf.otherwise
         return decisions.get(self._name_at_path[path]) if isinstance(leaf, (OpenLeaf, Tie)) else leaf

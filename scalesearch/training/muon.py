@@ -36,7 +36,7 @@ class Muon(torch.optim.AdamW):
 def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
     """Returns approximately the matrix with the same singular vectors whose singular values are all one.
 
-    It takes `STEPS` Newton–Schulz iterations in float32; the result has the dtype of `matrix`.
+    It takes `STEPS` Newton–Schulz iterations in float32; the result has the shape `(M, N)` and the dtype of `matrix`.
     """
     a, b, c = QUINTIC
     wide = matrix.shape[0] <= matrix.shape[1]

@@ -53,7 +53,7 @@ def resize_images(images: torch.Tensor, resolution: Resolution) -> torch.Tensor:
 
 
 def uint8_to_float(images: torch.Tensor) -> torch.Tensor:
-    """Returns uint8 images as floats from -1 to 1."""
+    """Returns uint8 images `(N, C, H, W)` as floats from -1 to 1."""
     return images.float().div_(127.5).sub_(1)
 
 
@@ -77,7 +77,7 @@ def values_per_channel(values: Sequence[float], channels: int) -> tuple[float, .
 
 
 def to_grey(images: torch.Tensor) -> torch.Tensor:
-    """Returns images in one grey channel: by luma for three channels, else their mean."""
+    """Returns images `(N, C, H, W)` in grey `(N, 1, H, W)`: by luma for three channels, else their mean."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
     weights = torch.tensor(LUMA, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)

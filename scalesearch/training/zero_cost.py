@@ -41,7 +41,7 @@ def synflow(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> 
     """Returns log Σ |w · ∂R/∂w| over weights of two or more dimensions (Tanaka et al. 2020).
 
     R is the sum of the outputs on an image of ones, with all weights made positive and the norms' statistics
-    reset.
+    reset. `images` has shape `(N, C, H, W)`.
     """
     model = copy.deepcopy(model).double().eval()
     with torch.no_grad():
@@ -56,7 +56,10 @@ def synflow(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> 
 
 
 def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
-    """Returns log |det K|, where K counts the activations whose sign two images share (Mellor et al. 2021)."""
+    """Returns log |det K|, where K counts the activations whose sign two images share (Mellor et al. 2021).
+
+    `images` has shape `(N, C, H, W)`.
+    """
     agree = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
 
     def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -80,7 +83,10 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> f
 
 
 def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
-    """Returns the norm of the loss's gradient by all weights (Abdelfattah et al. 2021)."""
+    """Returns the norm of the loss's gradient by all weights (Abdelfattah et al. 2021).
+
+    `images` has shape `(N, C, H, W)`.
+    """
     model.train()
     model.zero_grad(set_to_none=True)
     loss(_outputs(model, images), labels).backward()
@@ -91,6 +97,8 @@ def jacov(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> fl
     """Returns a score that is larger the less the outputs' derivatives by the image correlate between images.
 
     Source: Mellor et al. (2020), version 1.
+
+    `images` has shape `(N, C, H, W)`.
     """
     model.train()
     x = images.clone().requires_grad_()
@@ -107,7 +115,7 @@ def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> floa
     """Returns the Zen-score (Lin et al. 2021).
 
     It is the log of how much the head's inputs change when noise images are perturbed a little, plus the log
-    of the scales that batch norms divide by.
+    of the scales that batch norms divide by. `images` has shape `(N, C, H, W)`.
     """
     model.train()
     generator = torch.Generator().manual_seed(0)
@@ -154,6 +162,7 @@ def proxies(
     """Computes proxies by name on the first images of a batch: `{"proxy.synflow": …}`.
 
     Values that are not finite are left out. The network, its mode and the random state are as before.
+    `images` has shape `(N, C, H, W)`.
     """
     state = copy.deepcopy(model.state_dict())
     rng_state, was_training = torch.get_rng_state(), model.training

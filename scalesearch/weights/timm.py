@@ -76,6 +76,7 @@ V3_GROUPS = {"small": (1, 2, 3, 2, 3), "large": (1, 2, 3, 4, 2, 3)}
 
 
 def mobilenet_v3(graph: Graph) -> Pairs:
+    """Yields the pairs of MobileNet v3."""
     groups = V3_GROUPS["small" if "small" in graph.arch.name else "large"]
     last = f"blocks.{len(groups)}.0"
     yield from _efficientnet_pairs(
@@ -93,6 +94,7 @@ V4_GROUPS = {
 
 
 def mobilenet_v4(graph: Graph) -> Pairs:
+    """Yields the pairs of MobileNet v4."""
     groups = V4_GROUPS[graph.arch.name.removeprefix("mobilenet_v4_")]
     head = {
         "conv": "blocks.4.0.conv",
@@ -105,11 +107,13 @@ def mobilenet_v4(graph: Graph) -> Pairs:
 
 
 def vgg(graph: Graph) -> Pairs:
+    """Yields the pairs of VGG."""
     heads = {"head.fc1": "pre_logits.fc1", "head.fc2": "pre_logits.fc2", "head.fc3": "head.fc"}
     yield from ((ours, heads.get(ours, theirs)) for ours, theirs in torchvision.vgg(graph))
 
 
 def regnet(graph: Graph) -> Pairs:
+    """Yields the pairs of RegNet."""
     words = {"conv": "conv", "norm": "bn"}
     table = {
         f"{part}.{ours}": f"{name}.{theirs}"
@@ -124,6 +128,7 @@ def regnet(graph: Graph) -> Pairs:
 
 
 def convnext(graph: Graph) -> Pairs:
+    """Yields the pairs of ConvNeXt."""
     table = {
         "depthwise": "conv_dw",
         "norm": "norm",
@@ -171,6 +176,7 @@ V4 = (
 
 
 def inception_v4(graph: Graph) -> Pairs:
+    """Yields the pairs of Inception v4."""
     for i in range(3):
         yield from prefixed(f"stem.{i}", f"features.{i}", {"conv": "conv", "norm": "bn"})
     for b in placed_blocks(graph):
@@ -192,6 +198,7 @@ RESNET_V2 = (
 
 
 def inception_resnet_v2(graph: Graph) -> Pairs:
+    """Yields the pairs of Inception-ResNet v2."""
     words = {"conv": "conv", "norm": "bn"}
     for i, name in STEM.items():
         yield from prefixed(f"stem.{i}", name, words)

@@ -29,6 +29,7 @@ SQUEEZE_EXCITE = {"se.reduce": "fc1", "se.expand": "fc2"}
 
 
 def vgg(graph: Graph) -> Pairs:
+    """Yields the pairs of VGG."""
     position = 0
     for b in placed_blocks(graph):
         position += b.depth == 0 and graph.arch.stages[b.stage].stride > 1  # the pool
@@ -39,6 +40,7 @@ def vgg(graph: Graph) -> Pairs:
 
 
 def resnet(graph: Graph) -> Pairs:
+    """Yields the pairs of ResNet, ResNeXt and Wide ResNet."""
     yield from prefixed("stem.0", "", {"conv": "conv1", "norm": "bn1"})
     for b in placed_blocks(graph):
         yield from prefixed(b.path, f"layer{b.stage + 1}.{b.depth}", BASIC if b.graph.kind == "basic" else BOTTLENECK)
@@ -46,6 +48,7 @@ def resnet(graph: Graph) -> Pairs:
 
 
 def regnet(graph: Graph) -> Pairs:
+    """Yields the pairs of RegNet."""
     table = conv_norm_table(("reduce", "f.a.{}"), ("conv", "f.b.{}"), ("expand", "f.c.{}"), ("shortcut", "proj.{}"))
     table |= {"se.reduce": "f.se.fc1", "se.expand": "f.se.fc2"}
     yield from prefixed("stem.0", "stem", CONV_NORM)
@@ -55,6 +58,7 @@ def regnet(graph: Graph) -> Pairs:
 
 
 def densenet(graph: Graph) -> Pairs:
+    """Yields the pairs of DenseNet."""
     yield from prefixed("stem.0", "features", {"conv": "conv0", "norm": "norm0"})
     for b in placed_blocks(graph):
         number = b.stage // 2 + 1
@@ -76,6 +80,7 @@ def _numbered_parts(b: PlacedBlock, theirs: str) -> Pairs:
 
 
 def efficientnet(graph: Graph) -> Pairs:
+    """Yields the pairs of EfficientNet v1 and v2."""
     yield from prefixed("stem.0", "features.0", CONV_NORM)
     for b in placed_blocks(graph):
         yield from _numbered_parts(b, f"features.{b.stage + 1}.{b.depth}.block")
@@ -84,6 +89,7 @@ def efficientnet(graph: Graph) -> Pairs:
 
 
 def mobilenet_v2(graph: Graph) -> Pairs:
+    """Yields the pairs of MobileNet v2."""
     yield from prefixed("stem.0", "features.0", CONV_NORM)
     blocks = placed_blocks(graph)
     for b in blocks:
@@ -97,6 +103,7 @@ def mobilenet_v2(graph: Graph) -> Pairs:
 
 
 def mobilenet_v3(graph: Graph) -> Pairs:
+    """Yields the pairs of MobileNet v3."""
     yield from prefixed("stem.0", "features.0", CONV_NORM)
     blocks = placed_blocks(graph)
     for b in blocks:
@@ -106,6 +113,7 @@ def mobilenet_v3(graph: Graph) -> Pairs:
 
 
 def mnasnet(graph: Graph) -> Pairs:
+    """Yields the pairs of MnasNet."""
     yield from prefixed("stem.0", "layers", {"conv": "0", "norm": "1"})
     for b in placed_blocks(graph):
         if b.stage == 0:
@@ -125,6 +133,7 @@ def mnasnet(graph: Graph) -> Pairs:
 
 
 def shufflenet(graph: Graph) -> Pairs:
+    """Yields the pairs of ShuffleNet v2."""
     table = {
         "shortcut_depthwise.conv": "branch1.0",
         "shortcut_depthwise.norm": "branch1.1",
@@ -144,6 +153,7 @@ def shufflenet(graph: Graph) -> Pairs:
 
 
 def squeezenet(graph: Graph) -> Pairs:
+    """Yields the pairs of SqueezeNet."""
     yield "stem.0.conv", "features.0"
     position = 2
     for b in placed_blocks(graph):
@@ -156,6 +166,7 @@ def squeezenet(graph: Graph) -> Pairs:
 
 
 def convnext(graph: Graph) -> Pairs:
+    """Yields the pairs of ConvNeXt."""
     table = {
         "depthwise": "block.0",
         "norm": "block.2",
@@ -175,6 +186,7 @@ def _conv_bn_pairs(ours: str, theirs: str) -> Pairs:
 
 
 def inception_v1(graph: Graph) -> Pairs:
+    """Yields the pairs of GoogLeNet."""
     for position, name in ((0, "conv1"), (2, "conv2"), (3, "conv3")):
         yield from _conv_bn_pairs(f"stem.{position}", name)
     modules = iter(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"))
@@ -239,6 +251,7 @@ def branch_pairs(ours: str, theirs: str, names: tuple[Any, ...]) -> Pairs:
 
 
 def inception_v3(graph: Graph) -> Pairs:
+    """Yields the pairs of Inception v3."""
     for position, name in V3_STEM.items():
         yield from _conv_bn_pairs(f"stem.{position}", name)
     for b in placed_blocks(graph):

@@ -120,7 +120,7 @@ def unequal(counts=(400, 40)):
 def test_rare_classes_weigh_more_or_are_drawn_more_often():
     arch = adapt(ss.load("resnet20_cifar"), resolution=8, classes=2, channels=1)
     drawn = Trainer(arch, unequal(), replace(STILL, data_share=1.0, balance="sampling"), 0)
-    share = (drawn.train_labels[drawn._shuffled()] == 1).float().mean()
+    share = (drawn.train_labels[drawn._shuffled_indices()] == 1).float().mean()
     assert 0.4 < share < 0.6
     weighed = Trainer(arch, unequal(), replace(STILL, data_share=1.0, balance="weights"), 0)
     assert weighed.importance[0].item() == pytest.approx(440 / 2 / 400)

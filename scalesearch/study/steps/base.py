@@ -49,6 +49,7 @@ class Options:
 
     @property
     def halving(self) -> Scheduler:
+        """The scheduler that ends trials early."""
         return scheduler_of(self.scheduler)
 
     def costs(self, score: str) -> tuple[str, ...]:
