@@ -10,8 +10,11 @@ setup(
     package_data={
         "": ["*.pyi", "py.typed"],
         "scalesearch.report": ["*.j2", "*.css", "*.js"],
-        "scalesearch.zoo": ["*.txt", "*.csv"],
         "scalesearch.study": ["start/*.yaml"],
+        "scalesearch.study.steps": ["*.j2"],
+        "scalesearch.trials": ["*.yaml"],
+        "scalesearch.weights": ["*.yaml"],
+        "scalesearch.zoo": ["*.txt", "*.csv", "*.yaml"],
         **{name: ["*.yaml", "*.json"] for name in SHIPPED},
     },
 )

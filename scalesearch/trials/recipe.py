@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from scalesearch import yamlfile
 from scalesearch.errors import InputError
 from scalesearch.signature import Count, Natural, Rate, Ratio, Rule, Share
 
@@ -143,72 +145,5 @@ def grown_rate(rate: float, growth: float) -> float:
     return min(MAX_DROP_RATE, rate + growth) if growth else rate
 
 
-RECIPES = {
-    # For small images on a CPU, in seconds a network.
-    "quick": Recipe(),
-    # For tens of thousands of small images: crops as usual for CIFAR (4 of 32 pixels), a rectangle erased, SGD.
-    "cifar": Recipe(
-        epochs=30,
-        batch_size=128,
-        optimizer="sgd",
-        learning_rate=0.1,
-        weight_decay=5e-4,
-        warmup=0.1,
-        clip_norm=5.0,
-        shift=0.125,
-        rotate=0.0,
-        zoom=0.0,
-        erase=0.25,
-        precision="auto",
-    ),
-    # For photos: crops of any size, TrivialAugment, mixup and cutmix, stochastic depth that grows with φ.
-    "imagenet": Recipe(
-        epochs=90,
-        batch_size=256,
-        learning_rate=2e-3,
-        warmup=0.06,
-        ema_span=0.02,
-        shift=0.0,
-        rotate=0.0,
-        zoom=0.0,
-        crop=0.25,
-        trivial=True,
-        erase=0.1,
-        mixup=0.2,
-        cutmix=1.0,
-        dropout_growth=0.03,
-        drop_path_growth=0.03,
-        precision="auto",
-    ),
-    # For boxes in photos: mosaics, sizes from half to one and a half, colours; no smoothing of labels.
-    "detect": Recipe(
-        epochs=100,
-        batch_size=16,
-        learning_rate=2e-3,
-        warmup=0.03,
-        label_smoothing=0.0,
-        clip_norm=10.0,
-        ema_span=0.02,
-        shift=0.1,
-        rotate=0.0,
-        zoom=0.5,
-        colour=0.4,
-        hue=0.015,
-        mosaic=1.0,
-        precision="auto",
-    ),
-    # From weights that are good already: low rates, lower ones further down, light changes of the images.
-    "finetune": Recipe(
-        epochs=15,
-        batch_size=64,
-        learning_rate=1e-3,
-        warmup=0.1,
-        shift=0.0,
-        rotate=0.0,
-        zoom=0.0,
-        crop=0.5,
-        colour=0.2,
-        layer_decay=0.75,
-        precision="auto",
-    ),
-}
+_PRESETS: dict[str, dict[str, Any]] = yamlfile.read(Path(__file__).with_name("recipes.yaml")).data
+RECIPES = {name: Recipe(**changes) for name, changes in _PRESETS.items()}

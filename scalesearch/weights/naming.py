@@ -7,12 +7,15 @@ has no layer. A table may contain layers that a particular network does not have
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from scalesearch import yamlfile
 from scalesearch.arch import BlockGraph, Graph
 
 Pairs = Iterator[tuple[str, str]]
 CONV_NORM = {"conv": "0", "norm": "1"}
+CONV_BN = {"conv": "conv", "norm": "bn"}
 
 
 class PlacedBlock(NamedTuple):
@@ -50,6 +53,12 @@ def placed_blocks(graph: Graph) -> list[PlacedBlock]:
     for i, stage in enumerate(graph.stages):
         blocks += [PlacedBlock(f"stages.{i}.{j}", i, j, len(blocks) + j, block) for j, block in enumerate(stage)]
     return blocks
+
+
+def tensor_names(library: str) -> dict[str, Any]:
+    """Returns a library's tables, as in `tensor_names.yaml`."""
+    tables: dict[str, dict[str, Any]] = yamlfile.read(Path(__file__).with_name("tensor_names.yaml")).data
+    return tables[library]
 
 
 def prefixed(ours: str, theirs: str, table: Mapping[str, str]) -> Pairs:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from scalesearch.arch import Graph
-from scalesearch.weights.naming import CONV_NORM, Pairs, PlacedBlock, conv_norm_table, placed_blocks, prefixed
+from scalesearch.weights.naming import (
+    CONV_NORM,
+    Pairs,
+    PlacedBlock,
+    conv_norm_table,
+    placed_blocks,
+    prefixed,
+    tensor_names,
+)
 
-BASIC = {
-    "conv1.conv": "conv1",
-    "conv1.norm": "bn1",
-    "conv2.conv": "conv2",
-    "conv2.norm": "bn2",
-    "shortcut.conv": "downsample.0",
-    "shortcut.norm": "downsample.1",
-}
-BOTTLENECK = {
-    "reduce.conv": "conv1",
-    "reduce.norm": "bn1",
-    "conv.conv": "conv2",
-    "conv.norm": "bn2",
-    "expand.conv": "conv3",
-    "expand.norm": "bn3",
-    "shortcut.conv": "downsample.0",
-    "shortcut.norm": "downsample.1",
-}
-SQUEEZE_EXCITE = {"se.reduce": "fc1", "se.expand": "fc2"}
+TABLES = tensor_names("torchvision")
 
 
 def vgg(graph: Graph) -> Pairs:
@@ -43,7 +34,7 @@ def resnet(graph: Graph) -> Pairs:
     """Yields the pairs of ResNet, ResNeXt and Wide ResNet."""
     yield from prefixed("stem.0", "", {"conv": "conv1", "norm": "bn1"})
     for b in placed_blocks(graph):
-        yield from prefixed(b.path, f"layer{b.stage + 1}.{b.depth}", BASIC if b.graph.kind == "basic" else BOTTLENECK)
+        yield from prefixed(b.path, f"layer{b.stage + 1}.{b.depth}", TABLES[b.graph.kind])
     yield "head.linear", "fc"
 
 
@@ -74,7 +65,7 @@ def _numbered_parts(b: PlacedBlock, theirs: str) -> Pairs:
     """Yields the pairs of a block whose parts the library numbers in order (MBConv and its relatives)."""
     for n, part in enumerate(b.parts):
         if part == "se":
-            yield from prefixed(b.path, f"{theirs}.{n}", SQUEEZE_EXCITE)
+            yield from prefixed(b.path, f"{theirs}.{n}", TABLES["squeeze_excite"])
         else:
             yield from prefixed(f"{b.path}.{part}", f"{theirs}.{n}", CONV_NORM)
 
@@ -116,39 +107,16 @@ def mnasnet(graph: Graph) -> Pairs:
     """Yields the pairs of MnasNet."""
     yield from prefixed("stem.0", "layers", {"conv": "0", "norm": "1"})
     for b in placed_blocks(graph):
-        if b.stage == 0:
-            table = {"depthwise.conv": "3", "depthwise.norm": "4", "project.conv": "6", "project.norm": "7"}
-            yield from prefixed(b.path, "layers", table)
-        else:
-            table = {
-                "expand.conv": "0",
-                "expand.norm": "1",
-                "depthwise.conv": "3",
-                "depthwise.norm": "4",
-                "project.conv": "6",
-                "project.norm": "7",
-            }
-            yield from prefixed(b.path, f"layers.{7 + b.stage}.{b.depth}.layers", table)
+        theirs = f"layers.{7 + b.stage}.{b.depth}.layers" if b.stage else "layers"
+        yield from prefixed(b.path, theirs, TABLES["mnasnet"])
     yield from prefixed("head", "", {"conv": "layers.14", "norm": "layers.15", "linear": "classifier.1"})
 
 
 def shufflenet(graph: Graph) -> Pairs:
     """Yields the pairs of ShuffleNet v2."""
-    table = {
-        "shortcut_depthwise.conv": "branch1.0",
-        "shortcut_depthwise.norm": "branch1.1",
-        "shortcut.conv": "branch1.2",
-        "shortcut.norm": "branch1.3",
-        "reduce.conv": "branch2.0",
-        "reduce.norm": "branch2.1",
-        "depthwise.conv": "branch2.3",
-        "depthwise.norm": "branch2.4",
-        "project.conv": "branch2.5",
-        "project.norm": "branch2.6",
-    }
     yield from prefixed("stem.0", "conv1", CONV_NORM)
     for b in placed_blocks(graph):
-        yield from prefixed(b.path, f"stage{b.stage + 2}.{b.depth}", table)
+        yield from prefixed(b.path, f"stage{b.stage + 2}.{b.depth}", TABLES["shufflenet"])
     yield from prefixed("head", "", {"conv": "conv5.0", "norm": "conv5.1", "linear": "fc"})
 
 
@@ -167,16 +135,9 @@ def squeezenet(graph: Graph) -> Pairs:
 
 def convnext(graph: Graph) -> Pairs:
     """Yields the pairs of ConvNeXt."""
-    table = {
-        "depthwise": "block.0",
-        "norm": "block.2",
-        "expand": "block.3",
-        "project": "block.5",
-        "layer_scale.gamma": "layer_scale",
-    }
     yield from prefixed("stem.0", "features.0", CONV_NORM)
     for b in placed_blocks(graph):
-        yield from prefixed(b.path, f"features.{2 * b.stage + 1}.{b.depth}", table)
+        yield from prefixed(b.path, f"features.{2 * b.stage + 1}.{b.depth}", TABLES["convnext"])
         yield from prefixed(f"{b.path}.downsample", f"features.{2 * b.stage}", {"norm": "0", "conv": "1"})
     yield from prefixed("head", "classifier", {"norm": "0", "linear": "2"})
 
@@ -205,57 +166,23 @@ def inception_v1(graph: Graph) -> Pairs:
     yield "head.linear", "fc"
 
 
-# Per stage of v3: the modules of its blocks, and the names of the layers of every branch; inner lists are forks.
-INCEPTION_A = (
-    ("branch1x1",),
-    ("branch5x5_1", "branch5x5_2"),
-    ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
-    ("", "branch_pool"),
-)
-INCEPTION_B = (("branch3x3",), ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"))
-INCEPTION_C = (
-    ("branch1x1",),
-    ("branch7x7_1", "branch7x7_2", "branch7x7_3"),
-    tuple(f"branch7x7dbl_{i}" for i in range(1, 6)),
-    ("", "branch_pool"),
-)
-INCEPTION_D = (("branch3x3_1", "branch3x3_2"), tuple(f"branch7x7x3_{i}" for i in range(1, 5)))
-INCEPTION_E = (
-    ("branch1x1",),
-    ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
-    ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")),
-    ("", "branch_pool"),
-)
-V3_STAGES = (
-    (("5b",), INCEPTION_A),
-    (("5c", "5d"), INCEPTION_A),
-    (("6a",), INCEPTION_B),
-    (("6b",), INCEPTION_C),
-    (("6c", "6d"), INCEPTION_C),
-    (("6e",), INCEPTION_C),
-    (("7a",), INCEPTION_D),
-    (("7b", "7c"), INCEPTION_E),
-)
-V3_STEM = {0: "Conv2d_1a_3x3", 1: "Conv2d_2a_3x3", 2: "Conv2d_2b_3x3", 4: "Conv2d_3b_1x1", 5: "Conv2d_4a_3x3"}
-
-
-def branch_pairs(ours: str, theirs: str, names: tuple[Any, ...]) -> Pairs:
-    """Yields the pairs of branches by the library's names of their layers; "" has no weights, a tuple is a fork."""
+def branch_pairs(ours: str, theirs: str, names: Iterable[Any]) -> Pairs:
+    """Yields the pairs of branches by the library's names of their layers; "" has no weights, a list is a fork."""
     for n, branch in enumerate(names):
         for i, name in enumerate(branch):
             path = f"{ours}.branches.{n}.{i}"
-            if isinstance(name, tuple):
-                yield from branch_pairs(path, theirs, tuple((fork,) for fork in name))
+            if isinstance(name, list):
+                yield from branch_pairs(path, theirs, ([fork] for fork in name))
             elif name:
                 yield from _conv_bn_pairs(path, f"{theirs}.{name}")
 
 
 def inception_v3(graph: Graph) -> Pairs:
     """Yields the pairs of Inception v3."""
-    for position, name in V3_STEM.items():
+    for position, name in TABLES["inception_v3_stem"].items():
         yield from _conv_bn_pairs(f"stem.{position}", name)
     for b in placed_blocks(graph):
-        modules, names = V3_STAGES[b.stage]
+        modules, names = TABLES["inception_v3"][b.stage]
         yield from branch_pairs(b.path, f"Mixed_{modules[b.depth]}", names)
     for part, name in (("1", "conv0"), ("2", "conv1")):
         yield from prefixed("auxiliary.0", f"AuxLogits.{name}", {f"conv{part}": "conv", f"norm{part}": "bn"})

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from scalesearch.arch import Graph
-from scalesearch.weights.naming import Pairs, placed_blocks, prefixed
-
-CONV_BN = {"conv": "conv", "norm": "bn"}
+from scalesearch.weights.naming import CONV_BN, Pairs, placed_blocks, prefixed
 
 
 def yolov8(graph: Graph) -> Pairs:

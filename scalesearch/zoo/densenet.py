@@ -6,14 +6,9 @@ Checked against torchvision's; the CIFAR-10 networks against the parameters of t
 from __future__ import annotations
 
 from scalesearch.arch import Arch, BlockSpec, Stage, block
+from scalesearch.zoo.tables import TABLES
 
-#                          growth stem  layers per block
-LAYOUTS = {
-    "densenet121": (32, 64, (6, 12, 24, 16)),
-    "densenet161": (48, 96, (6, 12, 36, 24)),
-    "densenet169": (32, 64, (6, 12, 32, 32)),
-    "densenet201": (32, 64, (6, 12, 48, 32)),
-}
+LAYOUTS = TABLES["densenet"]
 #                                depth growth
 CIFAR = {"densenet_bc100_12": (100, 12), "densenet_bc250_24": (250, 24), "densenet_bc190_40": (190, 40)}
 

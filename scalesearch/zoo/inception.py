@@ -10,6 +10,7 @@ against timm's.
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, block, layer
+from scalesearch.zoo.tables import TABLES
 
 
 def conv(width: int, *kernel: int, valid: bool = False) -> BlockSpec:
@@ -38,19 +39,6 @@ VALID_POOL = layer("max_pool", kernel=3, padding=0)
 AVG_POOL = layer("avg_pool", kernel=3)
 AVG_POOL_INSIDE = layer("avg_pool", kernel=3, count_pad=False)
 
-#      1×1  3×3 reduce, 3×3  5×5 reduce, 5×5  pool  stride of the pool before
-V1 = (
-    (64, 96, 128, 16, 32, 32, 2),
-    (128, 128, 192, 32, 96, 64, 1),
-    (192, 96, 208, 16, 48, 64, 2),
-    (160, 112, 224, 24, 64, 64, 1),
-    (128, 128, 256, 24, 64, 64, 1),
-    (112, 144, 288, 32, 64, 64, 1),
-    (256, 160, 320, 32, 128, 128, 1),
-    (256, 160, 320, 32, 128, 128, 2),
-    (384, 192, 384, 48, 128, 128, 1),
-)
-
 
 def inception_v1(name: str) -> Arch:
     """Returns GoogLeNet, with 5×5 convolutions or auxiliary heads if `name` has `_5x5` or `_aux`."""
@@ -67,7 +55,7 @@ def inception_v1(name: str) -> Arch:
     )
     stages: list[Stage] = []
     auxiliary = []
-    for i, (width1, reduce3, width3, reduce5, width5, pool_width, stride) in enumerate(V1):
+    for i, (width1, reduce3, width3, reduce5, width5, pool_width, stride) in enumerate(TABLES["inception_v1"]):
         last_pool = i == 7 and not has_5x5
         stages += [pool(2 if last_pool else 3)] if stride == 2 else []
         stages.append(

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Stage, block, make_divisible
+from scalesearch.zoo.tables import TABLES
 
 MULTIPLIERS = {"mnasnet0_5": 0.5, "mnasnet0_75": 0.75, "mnasnet1_0": 1.0, "mnasnet1_3": 1.3}
-#       expand kernel width depth stride
-ROWS = (
-    (1, 3, 16, 1, 1),
-    (3, 3, 24, 3, 2),
-    (3, 5, 40, 3, 2),
-    (6, 5, 80, 3, 2),
-    (6, 3, 96, 2, 1),
-    (6, 5, 192, 4, 2),
-    (6, 3, 320, 1, 1),
-)
 
 
 def mnasnet(name: str) -> Arch:
@@ -28,7 +19,7 @@ def mnasnet(name: str) -> Arch:
         Stage(
             block("inverted_residual", width=scaled_width(w), kernel=k, expand=e, act="relu", skip=i > 0), depth, stride
         )
-        for i, (e, k, w, depth, stride) in enumerate(ROWS)
+        for i, (e, k, w, depth, stride) in enumerate(TABLES["mnasnet"])
     )
     head = block("classifier", "head", width=1280, act="relu", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head, norm_momentum=3e-4)

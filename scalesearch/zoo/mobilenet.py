@@ -10,35 +10,15 @@ the stem below a multiplier of 0.75; torchvision scales each of them.
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Stage, block, make_divisible
+from scalesearch.zoo.tables import TABLES
 
 MULTIPLIERS = {"": 1.0, "_x0_35": 0.35, "_x0_5": 0.5, "_x0_75": 0.75, "_x1_4": 1.4}
 #     width depth stride
 V1 = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
 #     expand width depth stride
 V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-#           kernel expand width  se    act      depth stride
-V3_SMALL = (
-    (3, 1, 16, 0.25, "relu", 1, 2),
-    (3, 4.5, 24, 0, "relu", 1, 2),
-    (3, 3.67, 24, 0, "relu", 1, 1),
-    (5, 4, 40, 0.25, "hswish", 1, 2),
-    (5, 6, 40, 0.25, "hswish", 2, 1),
-    (5, 3, 48, 0.25, "hswish", 2, 1),
-    (5, 6, 96, 0.25, "hswish", 3, 2),
-)
-V3_LARGE = (
-    (3, 1, 16, 0, "relu", 1, 1),
-    (3, 4, 24, 0, "relu", 1, 2),
-    (3, 3, 24, 0, "relu", 1, 1),
-    (5, 3, 40, 0.25, "relu", 3, 2),
-    (3, 6, 80, 0, "hswish", 1, 2),
-    (3, 2.5, 80, 0, "hswish", 1, 1),
-    (3, 2.3, 80, 0, "hswish", 2, 1),
-    (3, 6, 112, 0.25, "hswish", 2, 1),
-    (5, 6, 160, 0.25, "hswish", 3, 2),
-)
-#              rows      last width, hidden
-V3 = {"small": (V3_SMALL, 576, 1024), "large": (V3_LARGE, 960, 1280)}
+#                            last width, hidden
+V3 = {"mobilenet_v3_small": (576, 1024), "mobilenet_v3_large": (960, 1280)}
 
 
 def _multiplier(name: str) -> float:
@@ -79,11 +59,12 @@ def mobilenet_v3(name: str) -> Arch:
     def scaled_width(width: float) -> int:
         return make_divisible(width * multiplier)
 
-    rows, last_width, hidden = V3["small" if "small" in name else "large"]
+    base_name = name.partition("_x")[0]
+    last_width, hidden = V3[base_name]
     stem = (block("conv", "stem", width=16 if multiplier < 0.75 else scaled_width(16), stride=2, act="hswish"),)
     stages = tuple(
         Stage(block("bneck", width=scaled_width(w), kernel=k, expand=e, se_ratio=se, act=act), depth, stride)
-        for k, e, w, se, act, depth, stride in rows
+        for k, e, w, se, act, depth, stride in TABLES[base_name]
     )
     head = block("classifier", "head", width=scaled_width(last_width), hidden=hidden, act="hswish", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head, norm_eps=1e-3, norm_momentum=0.01)

@@ -14,28 +14,6 @@ from scalesearch.trials import task_of
 from scalesearch.zoo.published_figures import HALF, IMAGENET, NONE, Preprocessing, published_figure
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
-VOC = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)  # in Darknet's order
 TIMM_CROP = 0.875  # timm's default share of the resized image
 
 
@@ -119,4 +97,4 @@ def class_names(arch: Arch, library: str = "torchvision") -> tuple[str, ...] | N
     name = task_of(arch).class_lists.get(arch.classes)
     if name is None or (name == "imagenet" and library == "darknet"):
         return None
-    return VOC if name == "voc" else _read_class_names(name)
+    return _read_class_names(name)

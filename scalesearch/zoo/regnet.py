@@ -10,18 +10,10 @@ from __future__ import annotations
 import math
 
 from scalesearch.arch import Arch, Stage, block, make_divisible
+from scalesearch.zoo.tables import TABLES
 
 QUANTUM = 8
-#                            depth w0   slope  step  group width
-LAYOUTS = {
-    "regnet_y_400mf": (16, 48, 27.89, 2.09, 8),
-    "regnet_y_800mf": (14, 56, 38.84, 2.4, 16),
-    "regnet_y_1_6gf": (27, 48, 20.71, 2.65, 24),
-    "regnet_y_3_2gf": (21, 80, 42.63, 2.66, 24),
-    "regnet_y_4gf": (22, 96, 31.41, 2.24, 64),
-    "regnet_y_6_4gf": (25, 112, 33.22, 2.27, 72),
-    "regnet_y_8gf": (17, 192, 76.82, 2.19, 56),
-}
+LAYOUTS = TABLES["regnet"]
 PYCLS = ("regnet_y_800mf_pycls", "regnet_y_4gf", "regnet_y_6_4gf", "regnet_y_8gf_pycls")
 
 

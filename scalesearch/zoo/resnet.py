@@ -8,18 +8,9 @@ table 6.
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Stage, block
-from scalesearch.plain_data import PlainDict
+from scalesearch.zoo.tables import TABLES
 
-#                              block       arguments                       blocks per stage
-LAYOUTS: dict[str, tuple[str, PlainDict, tuple[int, ...]]] = {
-    "resnet18": ("basic", {}, (2, 2, 2, 2)),
-    "resnet34": ("basic", {}, (3, 4, 6, 3)),
-    "resnet50": ("bottleneck", {}, (3, 4, 6, 3)),
-    "resnet101": ("bottleneck", {}, (3, 4, 23, 3)),
-    "resnet152": ("bottleneck", {}, (3, 8, 36, 3)),
-    "resnext50_32x4d": ("bottleneck", {"ratio": 0.5, "groups": 32}, (3, 4, 6, 3)),
-    "wide_resnet50_2": ("bottleneck", {"ratio": 0.5}, (3, 4, 6, 3)),
-}
+LAYOUTS = TABLES["resnet"]
 WIDTHS = {"basic": (64, 128, 256, 512), "bottleneck": (256, 512, 1024, 2048)}
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)  # layers: 6n + 2
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from scalesearch.arch import Arch, Stage, block
+from scalesearch.zoo.tables import TABLES
 
-#                                 stage widths      last
-LAYOUTS = {
-    "shufflenet_v2_x0_5": ((48, 96, 192), 1024),
-    "shufflenet_v2_x1_0": ((116, 232, 464), 1024),
-    "shufflenet_v2_x1_5": ((176, 352, 704), 1024),
-    "shufflenet_v2_x2_0": ((244, 488, 976), 2048),
-}
+LAYOUTS = TABLES["shufflenet"]
 DEPTHS = (4, 8, 4)
 
 
