@@ -82,6 +82,7 @@ def test_inside_or_after_it_is_the_same(head):
             alike(found, *detector_of(network, least, iou, 20)(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 def test_onnxruntime_alone_finds_the_same_boxes(head, tmp_path):
     network = detector(HEADS[head])

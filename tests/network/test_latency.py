@@ -34,6 +34,7 @@ def test_latency_grows_with_the_work():
     assert small.runs >= 4
 
 
+@pytest.mark.slow
 def test_a_profile_tells_networks_that_it_has_not_seen(tmp_path):
     space = load_space(MBCONV).adapted(resolution=32, classes=10, channels=3)
     rng = Random(0)

@@ -127,6 +127,7 @@ def trained(tmp_path_factory):
     return photos, out, done
 
 
+@pytest.mark.slow
 def test_training_leaves_a_model_with_its_weights(trained):
     photos, out, done = trained
     summary = json.loads(done.stdout)
@@ -167,6 +168,7 @@ def test_training_leaves_a_model_with_its_weights(trained):
     assert sum(map(sum, by_class["confusion"])) == 27
 
 
+@pytest.mark.slow
 def test_a_training_gone_on_with_looks_at_its_weights(trained, tmp_path, monkeypatch):
     photos, out, _ = trained
     monkeypatch.setenv("SCALESEARCH_CACHE", str(photos.parent / "cache"))
@@ -196,6 +198,7 @@ def test_a_training_gone_on_with_looks_at_its_weights(trained, tmp_path, monkeyp
     assert same_weights(weights, tmp_path / "before.safetensors")
 
 
+@pytest.mark.slow
 def test_what_it_scored_is_what_everybody_sees(trained):
     """`evaluate`, `predict` and the training prepare images by the same code; turned photos are turned back."""
     photos, out, done = trained
@@ -219,6 +222,7 @@ def test_what_it_scored_is_what_everybody_sees(trained):
     assert both[0]["top"] == both[1]["top"]
 
 
+@pytest.mark.slow
 def test_images_that_are_not_square_are_kept_trained_and_predicted_as_high_and_wide_as_asked(photos, tmp_path):
     """One preparation for all: what a training scored is what its weights score, from the file alone."""
     out = tmp_path / "net"
@@ -287,6 +291,7 @@ def test_a_study_of_images_that_are_not_square(photos, tmp_path):
     assert "resolution" in said
 
 
+@pytest.mark.slow
 def test_what_was_trained_on_is_never_tested_on(tmp_path, trained):
     """The splits of a training stay with it: `evaluate` takes them, however it would cut the images anew."""
     photos, out, _ = trained
@@ -297,6 +302,7 @@ def test_what_was_trained_on_is_never_tested_on(tmp_path, trained):
     assert "has a class 'fox', and the network has none of that name" in said
 
 
+@pytest.mark.slow
 def test_preparation_can_be_said_otherwise(trained):
     photo = str(next((trained[0] / "cat").iterdir()))
 
@@ -306,6 +312,7 @@ def test_preparation_can_be_said_otherwise(trained):
     assert shown("--interpolation", "nearest") != shown() != shown("--resize", "24")
 
 
+@pytest.mark.slow
 def test_a_table_of_many_channels_is_trained_on_scored_and_predicted(tmp_path):
     rng, labels = np.random.default_rng(0), np.arange(48) % 2
     images = rng.integers(0, 120, (48, 5, 16, 16), dtype=np.uint8)
@@ -357,6 +364,7 @@ def test_columns_are_named_for_a_training(photos, tmp_path):
     assert json.loads(invoke("evaluate", out, *data, "--json").stdout)["images"] == 18
 
 
+@pytest.mark.slow
 def test_the_folder_is_a_model_wherever_one_is_asked_for(trained, tmp_path):
     _, out, _ = trained
     assert ss.load(out).classes == 3
@@ -379,6 +387,7 @@ def test_the_folder_is_a_model_wherever_one_is_asked_for(trained, tmp_path):
     assert "needs weights" in refused("evaluate", "resnet20_cifar", "--data", str(trained[0]))
 
 
+@pytest.mark.slow
 def test_fine_tuning_takes_a_new_head_and_what_the_weights_want(trained, tmp_path):
     """From our own weights: everything but the head is inherited, frozen stages stay, images are prepared as theirs."""
     _, out, _ = trained
@@ -415,6 +424,7 @@ def test_fine_tuning_takes_a_new_head_and_what_the_weights_want(trained, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_fine_tuning_that_was_stopped_goes_on_to_the_same_bit_and_ended_is_left_alone(trained, tmp_path):
     """Also where the weights' norms have another eps than the network's own."""
     photos, out, _ = trained

@@ -46,7 +46,7 @@ def test_a_later_field_counts_where_it_is_set_alone():
     assert replace(Later(), epochs=5).digest == replace(Recipe(), epochs=5).digest != Recipe().digest
 
 
-@pytest.mark.parametrize("kind, strangers", [(Recipe, 0), (Later, 0), (Careless, 9)])
+@pytest.mark.parametrize("kind, foreign_trials", [(Recipe, 0), (Later, 0), (Careless, 9)])
 def test_a_run_from_before_a_field_existed_verifies_after_it(kind, foreign_trials, tmp_path, monkeypatch):
     """But for a field that does not say since when it exists: then all of its trials are of another recipe."""
     as_version(monkeypatch, kind)

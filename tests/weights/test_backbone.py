@@ -134,6 +134,7 @@ def in_darknets_order(network, blocks):
     return torch.cat(values)
 
 
+@pytest.mark.slow
 def test_darknet_files_that_end_with_the_backbone(tmp_path):
     """`darknet53.conv.74`: the 52 convolutions before Darknet-53's classifier."""
     arch = ss.load("darknet53", resolution=64)
@@ -157,6 +158,7 @@ def test_darknet_files_that_end_with_the_backbone(tmp_path):
         load_weights(detector("yolov3"), file, replace_head=True)
 
 
+@pytest.mark.slow
 def test_what_a_classifiers_training_left_is_a_start(tmp_path, monkeypatch):
     monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "mine.yaml").write_text("""\

@@ -12,6 +12,8 @@ from PIL import Image
 
 import scalesearch as ss
 
+pytestmark = pytest.mark.slow  # a detector is trained
+
 SETTINGS = [
     f"--set={s}"
     for s in (
