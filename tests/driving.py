@@ -10,9 +10,11 @@ from helpers import TINY_SPACE
 
 from scalesearch import yamlfile
 from scalesearch.arch.expansion import expand
+from scalesearch.counting.counts import cost
 from scalesearch.study.driver import Driver
 from scalesearch.trials.job import WAIT, Job
 from scalesearch.trials.log import TrialLog
+from scalesearch.trials.recipe import PROXIES
 
 STUDY = {
     "space": TINY_SPACE,
@@ -27,6 +29,19 @@ STUDY = {
     "finalists": {"top": 0},
     "recipe": {"epochs": 1},
 }
+FULL = {  # changes of it, for every kind of step
+    "search": {
+        "with": "predictor",
+        "trials": 14,
+        "epochs": 9,
+        "objective": ["accuracy", "params"],
+        "screen": 6,
+        "inherit": True,
+        "scheduler": {"with": "asha", "eta": 3},
+    },
+    "finalists": {"top": 2, "seeds": [0, 1, 2]},
+    "scale": {"trials": 6, "tolerance": 0.3, "phi": [1, 2], "transfer": 4},
+}
 
 
 def write_study(folder: Path, **changes) -> Path:
@@ -39,6 +54,17 @@ def outcome_of(job: Job) -> dict:
     """A stand-in for training where the order of jobs is what is tested: a score that only the network decides."""
     score = int(expand(job.arch).digest, 16) % 1000 / 1000
     return {"scores": {"val_accuracy": score, "val_loss": 1 - score, "test_accuracy": score}, "seconds": 1.0}
+
+
+def scored(job: Job) -> dict:
+    """As `outcome_of`, with proxies, better the longer the training."""
+    said = outcome_of(job)
+    said["scores"] = {k: v * (0.5 + 0.05 * job.until) for k, v in said["scores"].items()} if job.until else {}
+    said["scores"] |= {f"proxy.{name}": float(len(name) + said["seconds"] * cost(job.arch).params) for name in PROXIES}
+    said["history"] = [
+        {"epoch": e, "train_loss": Random(f"{job.name} {e}").random()} for e in range(job.start + 1, job.until + 1)
+    ]
+    return said
 
 
 def drive(

@@ -78,8 +78,9 @@ class TestEverySearcher:
         assert len({json.dumps(d, sort_keys=True) for d in proposed}) > 8
 
     def test_survives_failed_trials(self, problems, name, kind):
-        self.proposals(problems, name, kind, self.past(problems, kind, failed=(0, 3)))
-        self.proposals(problems, name, kind, self.past(problems, kind, failed=range(14)))
+        for failed in ((0, 3), range(14)):
+            proposed = self.proposals(problems, name, kind, self.past(problems, kind, failed=failed))[1]
+            assert len({json.dumps(d, sort_keys=True) for d in proposed}) > 1
 
     def test_takes_the_searcher_through_a_study(self, problems, name, kind, tmp_path):
         section = "search" if kind == "base" else "scale"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from random import Random
 
 import pytest
-from driving import drive, essence, outcome_of, write_study
+from driving import FULL, drive, essence, outcome_of, scored, write_study
 
 from scalesearch import zoo
 from scalesearch.arch.adapting import adapt
 from scalesearch.counting.counts import cost
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.report.info import faults
 from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.document import document_difference
 from scalesearch.study.driver import Driver
@@ -24,31 +22,6 @@ from scalesearch.trials.job import Job
 from scalesearch.trials.log import TrialLog
 from scalesearch.trials.recipe import PROXIES
 from scalesearch.trials.trial import comparable_trials
-
-FULL = {
-    "search": {
-        "with": "predictor",
-        "trials": 14,
-        "epochs": 9,
-        "objective": ["accuracy", "params"],
-        "screen": 6,
-        "inherit": True,
-        "scheduler": {"with": "asha", "eta": 3},
-    },
-    "finalists": {"top": 2, "seeds": [0, 1, 2]},
-    "scale": {"trials": 6, "tolerance": 0.3, "phi": [1, 2], "transfer": 4},
-}
-
-
-def scored(job: Job) -> dict:
-    """As `outcome_of`, with proxies, better the longer the training."""
-    said = outcome_of(job)
-    said["scores"] = {k: v * (0.5 + 0.05 * job.until) for k, v in said["scores"].items()} if job.until else {}
-    said["scores"] |= {f"proxy.{name}": float(len(name) + said["seconds"] * cost(job.arch).params) for name in PROXIES}
-    said["history"] = [
-        {"epoch": e, "train_loss": Random(f"{job.name} {e}").random()} for e in range(job.start + 1, job.until + 1)
-    ]
-    return said
 
 
 @pytest.fixture(scope="module")
@@ -177,23 +150,6 @@ def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
     trial = Driver(study, TrialLog(tmp_path / "trials.jsonl")).finish(job, scored(job) | {"inherited": 0.0})
     assert trial.state == "failed"
     assert "nothing was inherited from base-000" in trial.reason
-
-
-def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
-    study, log = full
-    driver = Driver(study, log)
-    assert faults(driver.trials) == []
-
-    def alike(job):
-        return scored(job) | {"history": [{"epoch": 1.0, "train_loss": 0.5}]}
-
-    other = load_study(write_study(tmp_path))
-    silent = drive(other, tmp_path / "trials.jsonl", Random(0), outcome=alike)
-    assert "took no effect" in faults(Driver(other, silent).trials)[0]
-    twice = TrialLog(tmp_path / "twice.jsonl")
-    for number in range(2):
-        twice.append(replace(log.of("base")[0], number=number, name=f"base-{number}"))
-    assert "base-0 and base-1 are the same network" in faults(Driver(study, twice).trials)[0]
 
 
 @pytest.mark.parametrize(
