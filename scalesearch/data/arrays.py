@@ -116,9 +116,8 @@ def read_cifar(path: Path, origin: str) -> Index:
     fine = any(name.startswith("train") for name in members)
     pixels, labels, splits = [], [], []
     for name in sorted(members):
-        images, member_labels = (_parse_binary if name.endswith(".bin") else _parse_pickle)(
-            files[name], fine, f"{origin}: {name}"
-        )
+        parse = _parse_binary if name.endswith(".bin") else _parse_pickle
+        images, member_labels = parse(files[name], fine, f"{origin}: {name}")
         pixels.append(images.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1))
         labels += member_labels
         splits += [_split_of(name)] * len(member_labels)

@@ -128,14 +128,10 @@ def _add_images(
         width, height = (image.get(key) for key in ("width", "height"))
         has_size = all(isinstance(side, int) and 0 < side < MAX_PIXELS for side in (width, height))
         sides = (width, height) if has_size else image_size(file)
-        image_boxes = (
-            [
-                _parse_box(annotation, class_of[annotation.get("category_id")], sides, f"{place}: annotations[{k}]")  # type: ignore[arg-type]
-                for k, annotation in annotations_of[image.get("id")]
-            ]
-            if sides
-            else []
-        )
+        image_boxes = [
+            _parse_box(annotation, class_of[annotation.get("category_id")], sides, f"{place}: annotations[{k}]")  # type: ignore[arg-type]
+            for k, annotation in (annotations_of[image.get("id")] if sides else ())
+        ]
         relative_name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else name
         images.append(LabelledImage(file, relative_name, split, image_boxes, sides))
 

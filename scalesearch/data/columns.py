@@ -131,17 +131,10 @@ class _TableFile:
         by_name = {_normalise_name(name): name for name in reversed(self.schema.names)}
         if requested is not None and requested not in self.schema.names and _normalise_name(requested) not in by_name:
             raise InputError(unknown_message("column", requested, self.schema.names), f"{self.place}: {what}")
+        sought = map(_normalise_name, [requested] if requested else usual_names)
+        column: str | None = next((by_name[name] for name in sought if name in by_name), None)
         if requested in self.schema.names:
-            column: str | None = requested
-        else:
-            column = next(
-                (
-                    by_name[name]
-                    for name in map(_normalise_name, [requested] if requested else usual_names)
-                    if name in by_name
-                ),
-                None,
-            )
+            column = requested
         if column is None:
             raise InputError(
                 f"no column says the {what}; it has {', '.join(self.schema.names)}; name one (`{what}:` "

@@ -100,6 +100,7 @@ class DataSet:
         image's side.
         """
         truth = self.index.truth
+        box_values = [truth.image.tolist(), truth.class_.tolist(), truth.box.tolist()] if truth else []
         native = self.scan.longer_side if truth else self.scan.shorter_side
         stored_size = self.config.size or _fit_size(size, native)
         rows = rows_by_split(self.splits)
@@ -119,14 +120,7 @@ class DataSet:
             self.index.classes,
             self.scan.digest,
             stored_size,
-            stamp_of(
-                [
-                    self.index.classes,
-                    list(self.index.labels),
-                    self.splits,
-                    *([truth.image.tolist(), truth.class_.tolist(), truth.box.tolist()] if truth else []),
-                ]
-            ),
+            stamp_of([self.index.classes, list(self.index.labels), self.splits, *box_values]),
         )
 
     def _split_labels(self, rows: np.ndarray, size: Sides) -> np.ndarray | boxes.Targets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -32,17 +32,8 @@ TREATMENTS = {
     "CMYK": "brought to RGB",
     "16-bit": "divided by 257",
 }
-KIND_OF_MODE = {
-    "RGBA": "alpha",
-    "LA": "alpha",
-    "PA": "alpha",
-    "RGBa": "alpha",
-    "La": "alpha",
-    "P": "palette",
-    "CMYK": "CMYK",
-    "L": "grey",
-    "1": "grey",
-}
+# By Pillow's mode; other modes are kinds of their own.
+KIND_OF_MODE = dict.fromkeys(("RGBA", "LA", "PA", "RGBa", "La"), "alpha") | {"P": "palette", "L": "grey", "1": "grey"}
 
 
 class BoxHealth(TypedDict):
@@ -123,42 +114,25 @@ class Health:
         """Returns the singular of `units`."""
         return "image" if self.boxes is None else "box"
 
-    def _box_warnings(self, images: Callable[[list[str], str, str], str]) -> list[tuple[Any, str]]:
+    def _box_warnings(self) -> list[tuple[Sized, str]]:
         if (boxes := self.boxes) is None:
             return []
-
-        def some(names: Sequence[str]) -> str:
-            return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-        is_are = "is", "are"
         tiny = [f"{boxes['tiny'][side]:,} at {side} px" for side in REPORTED_RESOLUTIONS if boxes["tiny"].get(side)]
+        faulty_images = [
+            (boxes["outside"], "has", "have", "boxes that reach beyond the image, and are cut"),
+            (boxes["empty"], "has", "have", "boxes without area, left out"),
+            (boxes["twice"], "has", "have", "the same box twice, taken once"),
+            (boxes["sides"], "is", "are", "of another size than annotated, so their boxes may be wrong"),
+            (boxes["unlabelled"], "has", "have", "no labels, and count as images without boxes"),
+        ]
         return [
-            (
-                boxes["outside"],
-                f"{images(boxes['outside'], 'has', 'have')} boxes that reach beyond the image, and are "
-                f"cut: {some(boxes['outside'])}",
-            ),
-            (
-                boxes["empty"],
-                f"{images(boxes['empty'], 'has', 'have')} boxes without area, left out: {some(boxes['empty'])}",
-            ),
-            (
-                boxes["twice"],
-                f"{images(boxes['twice'], 'has', 'have')} the same box twice, taken once: {some(boxes['twice'])}",
-            ),
-            (
-                boxes["sides"],
-                f"{images(boxes['sides'], *is_are)} of another size than annotated, so their boxes may be "
-                f"wrong: {some(boxes['sides'])}",
-            ),
-            (
-                boxes["unlabelled"],
-                f"{images(boxes['unlabelled'], 'has', 'have')} no labels, and count as images without "
-                f"boxes: {some(boxes['unlabelled'])}",
+            *(
+                (names, f"{_images(names, singular, plural)} {fault}: {_some(names)}")
+                for names, singular, plural, fault in faulty_images
             ),
             (
                 boxes["absent"],
-                f"{len(boxes['absent']):,} labels are of images that are not there: {some(boxes['absent'])}",
+                f"{len(boxes['absent']):,} labels are of images that are not there: {_some(boxes['absent'])}",
             ),
             (
                 tiny,
@@ -170,74 +144,74 @@ class Health:
     @property
     def warnings(self) -> list[str]:
         """Returns what a person should look at, one line each, the most serious first."""
-
-        def more(names: Sequence[str]) -> str:
-            return f" and {len(names) - 3} more" if len(names) > 3 else ""
-
-        def some(names: Sequence[str]) -> str:
-            return ", ".join(names[:3]) + more(names)
-
-        def pairs(items: Iterable[tuple[str, str]]) -> str:
-            return some([f"{a} = {b}" for a, b in items])
-
-        def many(items: Sized, singular: str, plural: str) -> str:
-            return f"{len(items):,} {singular if len(items) == 1 else plural}"
-
-        def images(items: Sized, singular: str, plural: str) -> str:
-            return many(items, f"image {singular}", f"images {plural}")
-
         findings = [
-            (self.leaks, f"{images(self.leaks, 'is', 'are')} in two splits: {pairs(self.leaks)}"),
+            (self.leaks, f"{_images(self.leaks, 'is', 'are')} in two splits: {_pairs(self.leaks)}"),
             (
                 self.left_out,
-                f"{images(self.left_out, 'for training is a copy', 'for training are copies')} of what is "
+                f"{_images(self.left_out, 'for training is a copy', 'for training are copies')} of what is "
                 "tested, and left out",
             ),
             (
                 self.unreadable,
                 f"{len(self.unreadable)} of {format_count(self.files, 'file')} cannot be read and are "
-                f"left out: {some([f'{n} ({self.reasons.get(n)})' for n in self.unreadable])}",
+                f"left out: {_some([f'{n} ({self.reasons.get(n)})' for n in self.unreadable])}",
             ),
             (
                 self.conflicts,
-                f"{images(self.conflicts, 'is', 'are')} duplicated, in two classes: {pairs(self.conflicts)}",
+                f"{_images(self.conflicts, 'is', 'are')} duplicated, in two classes: {_pairs(self.conflicts)}",
             ),
             (
                 self.duplicates,
-                f"{images(self.duplicates, 'is', 'are')} duplicated or nearly so; each pair stays on "
+                f"{_images(self.duplicates, 'is', 'are')} duplicated or nearly so; each pair stays on "
                 "one side of the splits that are made here",
             ),
             *(
-                (names, f"{many(names, 'class has', 'classes have')} no {self.unit} for {split}: {some(names)}")
+                (names, f"{_many(names, 'class has', 'classes have')} no {self.unit} for {split}: {_some(names)}")
                 for split, names in self.missing.items()
             ),
             (
                 self.absent,
-                f"{many(self.absent, 'declared class', 'declared classes')} without an image, left out: "
-                f"{some(self.absent)}",
+                f"{_many(self.absent, 'declared class', 'declared classes')} without an image, left out: "
+                f"{_some(self.absent)}",
             ),
-            *self._box_warnings(images),
+            *self._box_warnings(),
             (
                 self.small,
-                f"{many(self.small, 'class has', 'classes have')} fewer than {FEW_IMAGES} {self.units} for training"
-                f": {some([f'{k} ({v})' for k, v in self.small.items()])}",
+                f"{_many(self.small, 'class has', 'classes have')} fewer than {FEW_IMAGES} {self.units} for training"
+                f": {_some([f'{k} ({v})' for k, v in self.small.items()])}",
             ),
-            (self.alike, f"classes that differ in case alone: {pairs(self.alike)}"),
-            (self.turned, f"{images(self.turned, 'is turned by EXIF and', 'are turned by EXIF and')} put upright"),
-            (self.animated, f"{images(self.animated, 'is', 'are')} animated; the first frame is taken"),
+            (self.alike, f"classes that differ in case alone: {_pairs(self.alike)}"),
+            (self.turned, f"{_images(self.turned, 'is turned by EXIF and', 'are turned by EXIF and')} put upright"),
+            (self.animated, f"{_images(self.animated, 'is', 'are')} animated; the first frame is taken"),
             (
                 self.loose,
-                f"{images(self.loose, 'lies in no class and is', 'lie in no class and are')} left out: "
-                f"{some(self.loose)}",
+                f"{_images(self.loose, 'lies in no class and is', 'lie in no class and are')} left out: "
+                f"{_some(self.loose)}",
             ),
             (
                 self.ignored,
                 f"{sum(self.ignored.values()):,} files of other kinds or beside the splits are not read: "
-                f"{some([f'{suffix} ({count})' for suffix, count in self.ignored.items()])}",
+                f"{_some([f'{suffix} ({count})' for suffix, count in self.ignored.items()])}",
             ),
         ]
         odd = [f"{count:,} {kind} ({TREATMENTS[kind]})" for kind, count in self.modes.items() if kind in TREATMENTS]
         return [line for items, line in findings if items] + ([f"images with {', '.join(odd)}"] if odd else [])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _pairs(items: Iterable[NamePair]) -> str:
+    return _some([f"{a} = {b}" for a, b in items])
+
+
+def _many(items: Sized, singular: str, plural: str) -> str:
+    return f"{len(items):,} {singular if len(items) == 1 else plural}"
+
+
+def _images(items: Sized, singular: str, plural: str) -> str:
+    return _many(items, f"image {singular}", f"images {plural}")
 
 
 def health(index: Index, scan: Scan, pairs: Sequence[Pair], row_splits: Sequence[str]) -> Health:
@@ -310,11 +284,10 @@ def _box_health(index: Index, scan: Scan) -> BoxHealth | None:
         return None
     image_sizes, annotated_sizes = np.stack([scan.widths, scan.heights], 1), truth.sides
     differs = (annotated_sizes > 0).all(1) & (annotated_sizes != image_sizes).any(1) & scan.readable
-    with_boxes = len(np.unique(truth.image))
     return BoxHealth(
         count=len(truth.image),
         crowds=int(truth.crowd.sum()),
-        images=with_boxes,
+        images=len(np.unique(truth.image)),
         outside=list(truth.outside),
         empty=list(truth.empty),
         twice=list(truth.twice),
@@ -328,13 +301,9 @@ def _box_health(index: Index, scan: Scan) -> BoxHealth | None:
 def _split_origin(split: str, origins: set[str | None]) -> str:
     if origins == {split}:
         return "the data's own"
-    return (
-        "the data's own validation split"
-        if origins == {"val"}
-        else "cut from training"
-        if origins == {"train"}
-        else "cut from all images"
-    )
+    if origins == {"val"}:
+        return "the data's own validation split"
+    return "cut from training" if origins == {"train"} else "cut from all images"
 
 
 def _mode_kind(mode: str) -> str:

@@ -21,21 +21,17 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 _SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
 }
 
 
 def split_from_name(name: str) -> str | None:
     """Returns the split that the name of a folder, a file (`train-00000-of-00002`) or a cell stands for, or None."""
     stem = re.sub(r"[-_.]?\d[-\w]*$", "", name.strip().lower())
-    return _SPLIT_NAMES.get(re.sub(r"[-_ ]?(set|data)$", "", stem))
+    stem = re.sub(r"[-_ ]?(set|data)$", "", stem)
+    return next((split for split, names in _SPLIT_NAMES.items() if stem in names), None)
 
 
 class Store(Protocol):

@@ -99,14 +99,8 @@ def build_box_index(
     for image, class_ in zip(truth.image.tolist(), truth.class_.tolist()):
         rarest[image] = min(rarest.get(image, class_), class_, key=lambda c: (class_counts[c], c))
     labels = [classes[rarest[i]] if i in rarest else "" for i in range(len(images))]
-    paths = [image.path for image in images]
-    stamp = stamp_of(
-        [
-            "boxes",
-            *((image.name, *size_and_mtime(image.path)) for image in images),
-            *((path.name, *size_and_mtime(path)) for path in files),
-        ]
-    )
+    named_paths = [*((image.name, image.path) for image in images), *((path.name, path) for path in files)]
+    stamp = stamp_of(["boxes", *((name, *size_and_mtime(path)) for name, path in named_paths)])
     return Index(
         origin,
         [image.name for image in images],
@@ -114,11 +108,9 @@ def build_box_index(
         [image.split for image in images],
         tuple(classes),
         stamp,
-        Files(paths),
-        (),
-        dict(ignored or {}),
-        (),
-        truth,
+        Files([image.path for image in images]),
+        ignored=dict(ignored or {}),
+        truth=truth,
     )
 
 

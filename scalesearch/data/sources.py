@@ -152,21 +152,19 @@ def load(source: Source) -> dict[str, Split]:
 
     Two sources at most stay in memory, for the next trials of the process.
     """
-    from scalesearch.data.pixels import Pixels
-
     key = source.name, source.digest, source.size, source.assigned
     if key not in _split_cache:
         while len(_split_cache) > 1:
             _split_cache.pop(next(iter(_split_cache)))
-        _split_cache[key] = {
-            name: (_as_pixels(images, Pixels), labels) for name, (images, labels) in source.load().items()
-        }
+        _split_cache[key] = {name: (_as_pixels(images), labels) for name, (images, labels) in source.load().items()}
     return _split_cache[key]
 
 
-def _as_pixels(images: Any, pixels_type: type) -> Any:
+def _as_pixels(images: Any) -> Any:
     import numpy as np
 
-    if isinstance(images, pixels_type):
+    from scalesearch.data.pixels import Pixels
+
+    if isinstance(images, Pixels):
         return images
-    return pixels_type(np.ascontiguousarray(images.transpose(0, 2, 3, 1)), np.arange(len(images)))
+    return Pixels(np.ascontiguousarray(images.transpose(0, 2, 3, 1)), np.arange(len(images)))

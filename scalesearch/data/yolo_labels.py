@@ -53,9 +53,8 @@ def read_data_yaml(path: Path, origin: str) -> Index:
             if not isinstance(root, str):
                 raise InputError(f"is a folder, got {format_value(root)}", "path")
             declared_root = _normalise(home / root)
-            roots = (
-                [declared_root, home] if declared_root.is_relative_to(home) and path_exists(declared_root) else [home]
-            )
+            if declared_root.is_relative_to(home) and path_exists(declared_root):
+                roots = [declared_root, home]
     images: list[tuple[Path, str]] = []
     seen: set[Path] = set()
     for split in SPLITS:
@@ -68,12 +67,8 @@ def read_data_yaml(path: Path, origin: str) -> Index:
             seen.update(new)
             images += [(image, split_from_name(split) or split) for image in new]
     if not images:
-        raise _document_error(document, "names no images for train, val or test")
+        raise InputError("names no images for train, val or test").in_file(str(path))
     return _build_index(origin, home, images, classes, path)
-
-
-def _document_error(document: yamlfile.Document, message: str) -> InputError:
-    return InputError(message).in_file(str(document.path))
 
 
 def read_labelled(folder: Path, origin: str) -> Index:
@@ -120,9 +115,8 @@ def _resolve_entry(entry: Any, roots: Sequence[Path], place: str, root: Any) -> 
         raise InputError(f"is a folder of images or a text file that lists them, got {format_value(entry)}", place)
     home = roots[-1]
     candidates = [base / entry for base in roots]
-    candidates += (
-        [home / entry.removeprefix("../")] if entry.startswith("../") else []
-    )  # written relative to a subfolder
+    if entry.startswith("../"):  # written relative to a subfolder
+        candidates.append(home / entry.removeprefix("../"))
     for candidate in candidates:
         if _normalise(candidate).is_relative_to(home) and path_exists(candidate):
             return candidate

@@ -270,16 +270,16 @@ class BlockClass:
         is_chain, is_numbered = self._is_chain(path), self._is_numbered(children)
         if is_chain and (short := _conv_norm_act(children, parts)):
             return [short]
-        opening, closing = ("nn.ModuleList([", "])") if is_numbered else ("nn.ModuleDict({", "})")
-        if is_chain:
-            opening, closing = "nn.Sequential(", ")"
-        before, after = ("", ",") if is_numbered else ('"{}": ', ",")
-        if is_chain and not is_numbered:
-            all_identifiers = all(child.isidentifier() for child in children)
-            opening, closing = (
-                ("nn.Sequential(OrderedDict(", "))") if all_identifiers else ("nn.Sequential(OrderedDict([", "]))")
-            )
-            before, after = ("{}=", ",") if all_identifiers else ('("{}", ', "),")
+        if is_chain and is_numbered:
+            opening, before, after, closing = "nn.Sequential(", "", ",", ")"
+        elif is_numbered:
+            opening, before, after, closing = "nn.ModuleList([", "", ",", "])"
+        elif not is_chain:
+            opening, before, after, closing = "nn.ModuleDict({", '"{}": ', ",", "})"
+        elif all(child.isidentifier() for child in children):
+            opening, before, after, closing = "nn.Sequential(OrderedDict(", "{}=", ",", "))"
+        else:
+            opening, before, after, closing = "nn.Sequential(OrderedDict([", '("{}", ', "),", "]))"
         lines = [opening]
         for child, (first, *rest) in zip(children, parts):
             item = [indent + "    " + before.format(child) + first, *rest]

@@ -33,13 +33,9 @@ def _write_safetensors(model: Network, path: Path, opset: int) -> None:
     This is the architecture, the norms' eps and, if known, image preparation and class names. For weights from
     a library, `prepared_as` names it.
     """
-    metadata = {key: value for key, value in model.file_metadata.items() if key in ("preparation", "classes")}
+    metadata = _metadata(model) | {"norm_eps": repr(model.arch.norm_eps)}
     metadata |= {"prepared_as": model.library} if model.library != "scalesearch" else {}
-    save_tensors(
-        model.state_dict(),
-        path,
-        {"arch": json.dumps(model.arch.to_dict()), "norm_eps": repr(model.arch.norm_eps), **metadata},
-    )
+    save_tensors(model.state_dict(), path, metadata)
 
 
 def _write_pt2(model: Network | Detector, path: Path, opset: int) -> None:
@@ -205,9 +201,9 @@ SUFFIXES = {
 
 def check_suffix(form: str, path: Path) -> None:
     """Raises `InputError` if the suffix of `path` belongs to another format than `form`."""
-    known_suffixes = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
-    if path.suffix.lower() in known_suffixes and path.suffix.lower() not in SUFFIXES[form]:
-        matching_form = next((f for f, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), form)
+    suffix = path.suffix.lower()
+    matching_form = next((f for f, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+    if matching_form and suffix not in SUFFIXES[form]:
         raise InputError(
             f"--to {form} takes a file that ends in {', '.join(SUFFIXES[form])}; one that ends in "
             f"{path.suffix} needs --to {matching_form}",

@@ -14,20 +14,19 @@ from scalesearch.export.classes import DEFAULTS, BlockClass, BlockInstance, bloc
 from scalesearch.export.wiring import describe_outputs, network_source
 from scalesearch.network import constructor
 
+CONV_NORM_ACT = """def conv_norm_act(cin, cout, kernel, act=None, **options):
+    layers = OrderedDict(conv=nn.Conv2d(cin, cout, kernel, bias=False, **options), norm=nn.BatchNorm2d(cout{options}))
+    if act is not None:
+        layers["act"] = act
+    return nn.Sequential(layers)
 
-def _conv_norm_act_source(arch: Arch) -> list[str]:
+"""
+
+
+def _conv_norm_act_source(arch: Arch) -> str:
     (_, *options) = constructor(ops.Norm(0), arch, 0)[1]
     changed = "".join(f", {key}={value!r}" for key, value in options if value != DEFAULTS[key])
-    return [
-        "def conv_norm_act(cin, cout, kernel, act=None, **options):",
-        f"    layers = OrderedDict(conv=nn.Conv2d(cin, cout, kernel, bias=False, **options), "
-        f"norm=nn.BatchNorm2d(cout{changed}))",
-        "    if act is not None:",
-        '        layers["act"] = act',
-        "    return nn.Sequential(layers)",
-        "",
-        "",
-    ]
+    return CONV_NORM_ACT.format(options=changed)
 
 
 def _instances(graph: Graph) -> list[BlockInstance]:
@@ -88,9 +87,8 @@ def to_python(arch: Arch, metadata: Mapping[str, str] | None = None, boxes: BoxT
         helpers.insert(0, same_pad)
     body = [line for block_class in dict.fromkeys(classes.values()) for line in (*block_class.source(), "", "")]
     if any("conv_norm_act(" in line for line in body):
-        body = [*_conv_norm_act_source(arch), *body]
+        body = [_conv_norm_act_source(arch), *body]
     detector_lines = list(_detector_source(arch, boxes)) if boxes else []
-    has_annotations = bool(helpers or detector_lines)
     code = "\n".join([*body, *map(inspect.getsource, helpers), *detector_lines])
     return "\n".join(
         [
@@ -102,7 +100,7 @@ def to_python(arch: Arch, metadata: Mapping[str, str] | None = None, boxes: BoxT
             *(["", DETECTOR_USAGE] if boxes else []),
             '"""',
             "",
-            *(["from __future__ import annotations", ""] if has_annotations else []),
+            *(["from __future__ import annotations", ""] if helpers or detector_lines else []),
             *(["import math"] if "math." in code else []),
             *(["from collections import OrderedDict"] if "OrderedDict" in code else []),
             *(["from collections.abc import Sequence"] if "Sequence[" in code else []),

@@ -244,14 +244,8 @@ def _detect_batch(
         boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most, only_classes=threshold.only
     )
     for (picture, _, placed), image_boxes in zip(images, suppressed_boxes):
-        yield Detections(
-            picture.path,
-            placed.width,
-            placed.height,
-            list(boxes_in_photo(image_boxes, placed)),
-            picture.frame,
-            picture.seconds,
-        )
+        photo_boxes = list(boxes_in_photo(image_boxes, placed))
+        yield Detections(picture.path, placed.width, placed.height, photo_boxes, picture.frame, picture.seconds)
 
 
 def boxes_in_photo(result: NmsResult, placed: Letterbox) -> Iterator[Box]:

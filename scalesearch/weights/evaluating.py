@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from scalesearch.data import Examples
 from scalesearch.errors import InputError, format_count
 from scalesearch.network import Network
-from scalesearch.weights.predicting import as_input
+from scalesearch.weights.predicting import as_input, batches
 from scalesearch.zoo import Preprocessing
 
 BATCH = 64
@@ -49,14 +49,15 @@ def evaluate(
     class_numbers = match_classes(examples, model.arch.classes, class_names)
     model = model.eval().to(device)
     top1_hits, top5_hits, loss, count = 0, 0, 0.0, 0
-    for images, labels in _batches(examples, preprocessing, model.arch.channels):
-        targets = torch.tensor([class_numbers[label] for label in labels], device=device)
+    labelled_images = examples.labelled_images(lambda file: as_input(file, preprocessing, model.arch.channels))
+    for batch in batches(labelled_images, BATCH):
+        targets = torch.tensor([class_numbers[label] for _, label in batch], device=device)
         with torch.inference_mode():
-            logits = model(images.to(device)).float()
+            logits = model(torch.stack([image for image, _ in batch]).to(device)).float()
         top1_hits += (logits.argmax(1) == targets).sum().item()
         top5_hits += (logits.topk(min(5, logits.shape[1])).indices == targets[:, None]).any(1).sum().item()
         loss += F.cross_entropy(logits, targets, reduction="sum").item()
-        count += len(labels)
+        count += len(batch)
     return Evaluation(top1_hits / count, top5_hits / count, loss / count, count)
 
 
@@ -88,18 +89,3 @@ def match_classes(examples: Examples, classes: int, class_names: Sequence[str] |
             examples.origin,
         )
     return list(range(classes))
-
-
-def _batches(
-    examples: Examples, preprocessing: Preprocessing, channels: int
-) -> Iterator[tuple[torch.Tensor, list[int]]]:
-    images: list[torch.Tensor] = []
-    labels: list[int] = []
-    for image, label in examples.labelled_images(lambda file: as_input(file, preprocessing, channels)):
-        images.append(image)
-        labels.append(label)
-        if len(images) == BATCH:
-            yield torch.stack(images), labels
-            images, labels = [], []
-    if images:
-        yield torch.stack(images), labels

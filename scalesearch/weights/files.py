@@ -17,6 +17,7 @@ from scalesearch.errors import InputError
 from scalesearch.files import unpacked_size
 from scalesearch.hub import hub_file
 from scalesearch.machine import check_memory
+from scalesearch.weights.naming import TENSOR_NAMES
 
 FORMATS = "a .safetensors, .pth, .pt, .bin, .ckpt or Darknet .weights file, or hf_hub:OWNER/NAME"
 HUB_PREFIX = "hf_hub:"
@@ -31,29 +32,8 @@ OTHER_FORMATS = {
     b"<html": "is a web page, as a download that failed leaves",
     b"\x89HDF": f"is HDF5, as Keras writes it; weights are {FORMATS}",
 }
-WRAPPER_KEYS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "module",
-    "params",
-    "weights",
-)
-OTHER_STATE_PREFIXES = (
-    "optim",
-    "scheduler",
-    "lr_sched",
-    "scaler",
-    "amp",
-    "callbacks",
-    "loops",
-    "rng",
-    "loss",
-    "criterion",
-)
+WRAPPER_KEYS: list[str] = TENSOR_NAMES["checkpoints"]["wrapper_keys"]
+OTHER_STATE_PREFIXES: tuple[str, ...] = tuple(TENSOR_NAMES["checkpoints"]["other_state_prefixes"])
 AVERAGED_KEY = re.compile(r"(^|_)(ema|averaged|swa|shadow)(_|$)")
 MAX_DEPTH = 4  # nests inside one another
 
@@ -83,9 +63,8 @@ def read(source: str | Path, raw: bool = False) -> Tensors:
             whole pickled model, which would run code.
     """
     path = local_file(source)
-    if file_format(path) == "safetensors":
-        return _choose_state_dict(_read_safetensors(path), path, raw)
-    return _choose_state_dict(_read_pickle(path), path, raw)
+    loaded = _read_safetensors(path) if file_format(path) == "safetensors" else _read_pickle(path)
+    return _choose_state_dict(loaded, path, raw)
 
 
 def local_file(source: str | Path) -> Path:
@@ -183,11 +162,8 @@ def _read_pickle(path: Path) -> object:
             raise _whole_model_error(path, str(error)) from None
         raise InputError(f"is damaged or no file of weights: {str(error).splitlines()[0]}", str(path)) from None
     except Exception as error:
-        raise InputError(
-            f"is damaged or no file of weights ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else ''})",
-            str(path),
-        ) from None
+        reason = str(error).splitlines()[0] if str(error) else ""
+        raise InputError(f"is damaged or no file of weights ({type(error).__name__}: {reason})", str(path)) from None
 
 
 def _whole_model_error(path: Path, names: str) -> InputError:
@@ -210,7 +186,8 @@ def _choose_state_dict(loaded: object, path: Path, raw: bool) -> Tensors:
     """Returns one state dict out of what training scripts wrap around it."""
     state_dicts = dict(_state_dicts(loaded))
     if not state_dicts:
-        if isinstance(loaded, Inert) or _is_whole_model(loaded):
+        values = loaded.values() if isinstance(loaded, Mapping) else [loaded]
+        if any(isinstance(value, Inert) for value in values):
             raise _whole_model_error(path, _class_names(path))
         raise InputError("holds no tensors by name", str(path))
     averaged = {
@@ -274,10 +251,6 @@ def _state_dicts(
             names = [key for key in tensors if key.startswith(f"{prefix}.")]
             yield (*key_path, prefix), {name.removeprefix(f"{prefix}."): tensors.pop(name) for name in names}
         yield key_path, tensors
-
-
-def _is_whole_model(loaded: object) -> bool:
-    return isinstance(loaded, Mapping) and any(isinstance(value, Inert) for value in loaded.values())
 
 
 def _class_names(path: Path) -> str:

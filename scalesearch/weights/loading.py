@@ -24,12 +24,8 @@ from scalesearch.weights.torchvision import OLD_NAMES
 from scalesearch.zoo import backbone_of, blocks_in_file_order, count_shared_stages
 
 BATCH_COUNTER = "num_batches_tracked"  # does not affect what a network computes; old files lack it
-IGNORED_SUFFIXES = (
-    BATCH_COUNTER,
-    "n_averaged",
-    "total_ops",
-    "total_params",
-)  # left by averaging, and by tools that count operations
+# Left by averaging, and by tools that count operations.
+IGNORED_SUFFIXES = (BATCH_COUNTER, "n_averaged", "total_ops", "total_params")
 
 
 class MismatchError(InputError):
@@ -94,11 +90,7 @@ def load_weights(
         try:
             _load_backbone(model, classifier, opened)
         except InputError as backbone_error:
-
-            def fault_count(fault: InputError) -> int:
-                return fault.faults if isinstance(fault, MismatchError) else 1
-
-            raise min(error, backbone_error, key=fault_count) from None
+            raise min(error, backbone_error, key=lambda fault: getattr(fault, "faults", 1)) from None
     return model.library
 
 
@@ -128,11 +120,8 @@ def _load(model: Network, source: _Source, replace_head: bool) -> None:
     matched, fresh = _match_tensors(model, loaded, names, replace_head, place)
     _apply_settings(model, trained_arch)
     model.load_state_dict(matched)
-    model.library, model.file_metadata, model.weights_arch = (
-        metadata.get("prepared_as", library),
-        dict(metadata),
-        trained_arch,
-    )
+    model.library, model.file_metadata = metadata.get("prepared_as", library), dict(metadata)
+    model.weights_arch = trained_arch
     model.fresh, model.loaded_part = fresh | missing, loaded_part
 
 
@@ -152,9 +141,8 @@ def _backbone_classifier(arch: Arch, source: _Source) -> Arch | None:
     """Returns the classifier whose weights a detector can start from: the zoo's, or the one our own file is of."""
     if not task_of(arch).on_backbone:
         return None
-    classifier = backbone_of(
-        arch, arch_from_metadata(file_metadata(source.file), source.place) if source.file else None
-    )
+    file_arch = arch_from_metadata(file_metadata(source.file), source.place) if source.file else None
+    classifier = backbone_of(arch, file_arch)
     return classifier and classifier.with_(channels=arch.channels, padding=arch.padding)
 
 
@@ -176,12 +164,7 @@ def _load_backbone(model: Network, classifier: Arch, source: _Source) -> None:
 
 
 def _with_trained_settings(
-    arch: Arch,
-    library: str,
-    metadata: Mapping[str, str],
-    config: PlainMapping | None,
-    place: str,
-    require_same: bool,
+    arch: Arch, library: str, metadata: Mapping[str, str], config: PlainMapping | None, place: str, require_same: bool
 ) -> Arch:
     """Returns `arch` as the weights were trained with it. Raises `InputError` if they are of another network."""
     if library == "scalesearch":

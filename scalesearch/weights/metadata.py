@@ -16,14 +16,8 @@ from scalesearch.weights.files import file_metadata
 from scalesearch.zoo import Preprocessing, class_names, preprocessing_for
 
 CONFIG = "config.json"  # timm's file beside weights
-NOT_COMPARED = (
-    "name",
-    "resolution",
-    "classes",
-    "drop_path",
-    "norm_momentum",
-    "dropout",
-)  # keys that do not affect a trained network's outputs
+# Keys that do not affect a trained network's outputs.
+NOT_COMPARED = ("name", "resolution", "classes", "drop_path", "norm_momentum", "dropout")
 SETTINGS = ("norm_eps", "padding")  # keys that a network takes over from its weights
 
 
@@ -118,8 +112,7 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
             **fields | {"mean": tuple(map(float, fields["mean"])), "std": tuple(map(float, fields["std"]))}
         )
         numbers = (*preprocessing.mean, *preprocessing.std)
-        valid = preprocessing.mean and min(preprocessing.std) > 0 and all(map(isfinite, numbers))
-        if not valid:
+        if not (preprocessing.mean and min(preprocessing.std) > 0 and all(map(isfinite, numbers))):
             raise ValueError("mean or std are empty, not finite or not above 0")
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"has a description of its images that cannot be read ({error})", str(file)) from None

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scalesearch import yamlfile
 from scalesearch.arch import BlockGraph, Graph
+from scalesearch.plain_data import PlainDict
 
 Pairs = Iterator[tuple[str, str]]
+# The tables of `tensor_names.yaml`, by library.
+TENSOR_NAMES: dict[str, PlainDict] = yamlfile.read(Path(__file__).with_name("tensor_names.yaml")).data
 CONV_NORM = {"conv": "0", "norm": "1"}
 CONV_BN = {"conv": "conv", "norm": "bn"}
 
@@ -55,21 +58,7 @@ def placed_blocks(graph: Graph) -> list[PlacedBlock]:
     return blocks
 
 
-def tensor_names(library: str) -> dict[str, Any]:
-    """Returns a library's tables, as in `tensor_names.yaml`."""
-    tables: dict[str, dict[str, Any]] = yamlfile.read(Path(__file__).with_name("tensor_names.yaml")).data
-    return tables[library]
-
-
 def prefixed(ours: str, theirs: str, table: Mapping[str, str]) -> Pairs:
     """Yields a table's pairs with a prefix on either side."""
     for name, other in table.items():
         yield f"{ours}.{name}", f"{theirs}.{other}" if theirs else other
-
-
-def conv_norm_table(*rows: tuple[str, str]) -> dict[str, str]:
-    """Returns a table of the conv and norm of parts, given as `(part, pattern)`.
-
-    `{}` in a pattern stands for the other library's name of conv and norm, "0" and "1".
-    """
-    return {f"{part}.{ours}": pattern.format(theirs) for part, pattern in rows for ours, theirs in CONV_NORM.items()}

@@ -6,29 +6,16 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from scalesearch.arch import Arch, Graph, expand
+from scalesearch.arch import Arch, expand
 from scalesearch.errors import InputError
 from scalesearch.weights import timm, torchvision, ultralytics
-from scalesearch.weights.naming import Pairs, has_weights
+from scalesearch.weights.naming import TENSOR_NAMES, Pairs, has_weights
 from scalesearch.zoo import MODELS, model
 
 LIBRARIES = {"torchvision": torchvision.FAMILIES, "timm": timm.FAMILIES, "ultralytics": ultralytics.FAMILIES}
-
-
 # Networks that a library lacks, of families that it has.
-ABSENT = {
-    "torchvision": (
-        "inception_v1_5x5",
-        "mobilenet_v3_small_x",
-        "mobilenet_v3_large_x",
-        "regnet_y_4gf",
-        "regnet_y_6_4gf",
-        "regnet_y_800mf_pycls",
-        "regnet_y_8gf_pycls",
-    ),
-    "timm": ("mnasnet1_3", "inception_v3_aux"),
-    "ultralytics": (),
-}
+ABSENT = {library: tuple(TENSOR_NAMES[library]["absent"]) for library in LIBRARIES}
+FREE_SETTINGS = ("resolution", "classes", "norm_eps", "padding", "drop_path")  # in which a library's network may differ
 CIFAR_SUFFIXES = ("_cifar", "_bc100_12", "_bc250_24", "_bc190_40")
 
 
@@ -47,14 +34,7 @@ def libraries_with(arch: Arch) -> list[str]:
     """
     if arch.name not in MODELS:
         return []
-    zoo_arch = model(arch.name)
-    expected = zoo_arch.with_(
-        resolution=arch.resolution,
-        classes=arch.classes,
-        norm_eps=arch.norm_eps,
-        padding=arch.padding,
-        drop_path=arch.drop_path,
-    )
+    expected = model(arch.name).with_(**{key: getattr(arch, key) for key in FREE_SETTINGS})
     return [library for library in LIBRARIES if _family(arch.name, library)] if expected == arch else []
 
 
@@ -84,14 +64,9 @@ def peer_layer_names(arch: Arch, library: str) -> dict[str, str]:
     """
     graph = expand(arch)
     pairs: Pairs = LIBRARIES[library][_family(arch.name, library) or ""](graph)
-    ours = _layers(graph)
+    blocks = graph.all_blocks()
+    ours = {f"{path}.{layer.name}" for path, block in blocks for layer in block.layers if has_weights(layer.op)}
     return {name: theirs for name, theirs in pairs if name.removesuffix(".gamma") in ours or name in ours}
-
-
-def _layers(graph: Graph) -> set[str]:
-    return {
-        f"{path}.{layer.name}" for path, block in graph.all_blocks() for layer in block.layers if has_weights(layer.op)
-    }
 
 
 def peer_tensor_name(key: str, layers: Mapping[str, str]) -> str:
@@ -135,7 +110,7 @@ def _peer_shape(name: str, tensor: Tensor, library: str, arch: Arch) -> tuple[in
     shape = tuple(tensor.shape)
     if library == "torchvision" and name in torchvision.LINEAR_IN_TORCHVISION:
         return shape[:2]
-    if library == "timm" and name.endswith((".gamma",)):
+    if library == "timm" and name.endswith(".gamma"):
         return shape[:1]
     if library == "timm" and name in ("pre_logits.fc1.weight", "pre_logits.fc2.weight"):
         side = arch.head.get("pool", 7) if "fc1" in name else 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -16,9 +17,8 @@ from scalesearch.zoo import Preprocessing
 
 BATCH = 16
 PHOTO_CHANNELS = 1, 3  # channels that image files can be read with
-
-
 ARRAY_SUFFIX = ".npz"
+T = TypeVar("T")
 
 
 class Prediction(NamedTuple):
@@ -53,6 +53,13 @@ def find(paths: Iterable[Path], suffixes: Collection[str] = SUFFIXES) -> InputFi
         else:
             raise InputError("is no file and no folder", str(path))
     return InputFiles(explicit, in_folders)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yields the items in lists of `size`; the last list may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def photo_as_input(path: Path, preprocessing: Preprocessing, channels: int) -> torch.Tensor:

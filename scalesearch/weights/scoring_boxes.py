@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from scalesearch.data import Examples, Letterbox, letterbox_image
+from scalesearch.data import Examples, letterbox_image
 from scalesearch.errors import InputError
 from scalesearch.network import AP_SETTINGS, Network, decoder, non_max_suppression
 from scalesearch.statistics import Boxes, average_precision, best_thresholds, bootstrap_comparison
 from scalesearch.weights.detecting import Box, boxes_in_photo, to_batch
 from scalesearch.weights.evaluating import match_classes
+from scalesearch.weights.predicting import batches
 from scalesearch.zoo import Preprocessing
 
 BATCH = 16
@@ -72,24 +73,14 @@ def evaluate_boxes(
     decode, model = decoder(model.arch).to(device), model.eval().to(device)
     detections: list[list[Box]] = []
     sides: list[tuple[int, int]] = []
-    pending: list[tuple[np.ndarray, Letterbox]] = []
-
-    def score_pending() -> None:
+    letterboxes = examples.images(lambda file: letterbox_image(file, model.arch.resolution, model.arch.channels))
+    for batch in batches(letterboxes, BATCH):
         with torch.inference_mode():
-            boxes, scores = decode(model(to_batch([pixels for pixels, _ in pending], preprocessing, device)))
+            boxes, scores = decode(model(to_batch([pixels for pixels, _ in batch], preprocessing, device)))
         suppressed_boxes = non_max_suppression(boxes.float(), scores.float(), **AP_SETTINGS)
-        detections.extend(
-            list(boxes_in_photo(image_boxes, placed)) for image_boxes, (_, placed) in zip(suppressed_boxes, pending)
-        )
-        sides.extend((placed.width, placed.height) for _, placed in pending)
-        pending.clear()
-
-    for letterbox in examples.images(lambda file: letterbox_image(file, model.arch.resolution, model.arch.channels)):
-        pending.append(letterbox)
-        if len(pending) == BATCH:
-            score_pending()
-    if pending:
-        score_pending()
+        for image_boxes, (_, placed) in zip(suppressed_boxes, batch):
+            detections.append(list(boxes_in_photo(image_boxes, placed)))
+            sides.append((placed.width, placed.height))
     image_sides = np.array(sides, float)[truth.image]
     scale = np.concatenate([image_sides, image_sides], 1)
     area = np.where(np.isfinite(truth.area), truth.area, (truth.box[:, 2:] * image_sides).prod(1))
@@ -101,26 +92,24 @@ def evaluate_boxes(
     ]
     table = np.array(rows, float).reshape(-1, 7)
     found_boxes = Boxes(table[:, 0], table[:, 1], table[:, 2:6], table[:, 6])
-    precision, thresholds, interval = (
-        average_precision(truth_boxes, found_boxes),
-        best_thresholds(truth_boxes, found_boxes),
-        bootstrap_comparison(truth_boxes, found_boxes),
-    )
+    precision = average_precision(truth_boxes, found_boxes)
+    thresholds = best_thresholds(truth_boxes, found_boxes)
+    interval = bootstrap_comparison(truth_boxes, found_boxes)
     label_of = {int(class_numbers[i]): label for i, label in enumerate(examples.class_names)}
     by_class = {
         label_of.get(c, str(c)): {"ap50": precision.by_class_50[c], **thresholds.by_class[c]._asdict()}
         for c in precision.by_class_50
     }
-    ap_by_size = [
+    ap_small, ap_medium, ap_large = (
         value if np.isfinite(value) else None for value in (precision.ap_small, precision.ap_medium, precision.ap_large)
-    ]
+    )
     return BoxEvaluation(
         precision.ap,
         precision.ap50,
         precision.ap75,
-        ap_by_size[0],
-        ap_by_size[1],
-        ap_by_size[2],
+        ap_small,
+        ap_medium,
+        ap_large,
         interval.low,
         interval.high,
         len(detections),

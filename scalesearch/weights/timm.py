@@ -9,9 +9,9 @@ from scalesearch.arch import Graph
 from scalesearch.errors import format_value
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.weights import torchvision
-from scalesearch.weights.naming import CONV_BN, CONV_NORM, Pairs, PlacedBlock, placed_blocks, prefixed, tensor_names
+from scalesearch.weights.naming import CONV_BN, CONV_NORM, TENSOR_NAMES, Pairs, PlacedBlock, placed_blocks, prefixed
 
-TABLES = tensor_names("timm")
+TABLES = TENSOR_NAMES["timm"]
 ARCHITECTURES: dict[str, str] = TABLES["architectures"]
 
 
@@ -40,26 +40,12 @@ def efficientnet(graph: Graph) -> Pairs:
     yield from _efficientnet_pairs(graph, [len(stage) for stage in graph.stages], head)
 
 
-def mobilenet_v3(graph: Graph) -> Pairs:
-    """Yields the pairs of MobileNet v3."""
+def mobilenet(graph: Graph) -> Pairs:
+    """Yields the pairs of MobileNet v3 and v4."""
     groups = TABLES["groups"][graph.arch.name.partition("_x")[0]]
     last = f"blocks.{len(groups)}.0"
-    yield from _efficientnet_pairs(
-        graph, groups, {"conv": f"{last}.conv", "norm": f"{last}.bn1", "hidden": "conv_head", "linear": "classifier"}
-    )
-
-
-def mobilenet_v4(graph: Graph) -> Pairs:
-    """Yields the pairs of MobileNet v4."""
-    groups = TABLES["groups"][graph.arch.name]
-    head = {
-        "conv": "blocks.4.0.conv",
-        "norm": "blocks.4.0.bn1",
-        "hidden": "conv_head",
-        "hidden_norm": "norm_head",
-        "linear": "classifier",
-    }
-    yield from _efficientnet_pairs(graph, groups, head)
+    head = {"conv": f"{last}.conv", "norm": f"{last}.bn1", "linear": "classifier"}
+    yield from _efficientnet_pairs(graph, groups, head | {"hidden": "conv_head", "hidden_norm": "norm_head"})
 
 
 def vgg(graph: Graph) -> Pairs:
@@ -110,17 +96,11 @@ def inception_resnet_v2(graph: Graph) -> Pairs:
 
 FAMILIES = {
     "vgg": vgg,
-    "resnet": torchvision.resnet,
-    "resnext": torchvision.resnet,
-    "wide_resnet": torchvision.resnet,
+    **dict.fromkeys(("resnet", "resnext", "wide_resnet"), torchvision.resnet),
     "regnet": regnet,
     "densenet": torchvision.densenet,
-    "efficientnet": efficientnet,
-    "mobilenet_v1": efficientnet,
-    "mobilenet_v2": efficientnet,
-    "mobilenet_v3": mobilenet_v3,
-    "mobilenet_v4": mobilenet_v4,
-    "mnasnet": efficientnet,
+    **dict.fromkeys(("efficientnet", "mobilenet_v1", "mobilenet_v2", "mnasnet"), efficientnet),
+    **dict.fromkeys(("mobilenet_v3", "mobilenet_v4"), mobilenet),
     "convnext": convnext,
     "inception_v3": torchvision.inception_v3,
     "inception_v4": inception_v4,
@@ -142,15 +122,7 @@ def variant_settings(name: str, architecture: str) -> PlainDict | None:
     return dict(TENSORFLOW_SETTINGS) if base_name == f"tf_{timm_name}" else None
 
 
-NEUTRAL_ARGUMENTS = (
-    "num_classes",
-    "in_chans",
-    "drop_rate",
-    "drop_path_rate",
-    "drop_block_rate",
-    "pretrained",
-    "checkpoint_path",
-)
+NEUTRAL_ARGUMENTS: list[str] = TABLES["neutral_arguments"]
 DEFAULT_ARGUMENTS = {"global_pool": ("avg", ""), "output_stride": (32,)}  # the values that our networks have
 
 

@@ -6,17 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from scalesearch.arch import Graph
-from scalesearch.weights.naming import (
-    CONV_NORM,
-    Pairs,
-    PlacedBlock,
-    conv_norm_table,
-    placed_blocks,
-    prefixed,
-    tensor_names,
-)
+from scalesearch.weights.naming import CONV_BN, CONV_NORM, TENSOR_NAMES, Pairs, PlacedBlock, placed_blocks, prefixed
 
-TABLES = tensor_names("torchvision")
+TABLES = TENSOR_NAMES["torchvision"]
 
 
 def vgg(graph: Graph) -> Pairs:
@@ -24,8 +16,7 @@ def vgg(graph: Graph) -> Pairs:
     position = 0
     for b in placed_blocks(graph):
         position += b.depth == 0 and graph.arch.stages[b.stage].stride > 1  # the pool
-        yield f"{b.path}.conv", f"features.{position}"
-        yield f"{b.path}.norm", f"features.{position + 1}"
+        yield from prefixed(b.path, "features", {"conv": f"{position}", "norm": f"{position + 1}"})
         position += 3 if "norm" in b.parts else 2
     yield from prefixed("head", "classifier", {"fc1": "0", "fc2": "3", "fc3": "6"})
 
@@ -40,11 +31,10 @@ def resnet(graph: Graph) -> Pairs:
 
 def regnet(graph: Graph) -> Pairs:
     """Yields the pairs of RegNet."""
-    table = conv_norm_table(("reduce", "f.a.{}"), ("conv", "f.b.{}"), ("expand", "f.c.{}"), ("shortcut", "proj.{}"))
-    table |= {"se.reduce": "f.se.fc1", "se.expand": "f.se.fc2"}
     yield from prefixed("stem.0", "stem", CONV_NORM)
     for b in placed_blocks(graph):
-        yield from prefixed(b.path, f"trunk_output.block{b.stage + 1}.block{b.stage + 1}-{b.depth}", table)
+        theirs = f"trunk_output.block{b.stage + 1}.block{b.stage + 1}-{b.depth}"
+        yield from prefixed(b.path, theirs, TABLES["regnet"])
     yield "head.linear", "fc"
 
 
@@ -126,9 +116,7 @@ def squeezenet(graph: Graph) -> Pairs:
     position = 2
     for b in placed_blocks(graph):
         position += b.depth == 0 and graph.arch.stages[b.stage].stride > 1  # the pool
-        yield from prefixed(
-            b.path, f"features.{position}", {"squeeze": "squeeze", "expand1": "expand1x1", "expand3": "expand3x3"}
-        )
+        yield from prefixed(b.path, f"features.{position}", TABLES["squeezenet"])
         position += 1
     yield "head.conv", "classifier.1"
 
@@ -142,26 +130,16 @@ def convnext(graph: Graph) -> Pairs:
     yield from prefixed("head", "classifier", {"norm": "0", "linear": "2"})
 
 
-def _conv_bn_pairs(ours: str, theirs: str) -> Pairs:
-    yield from prefixed(ours, theirs, {"conv": "conv", "norm": "bn"})
-
-
 def inception_v1(graph: Graph) -> Pairs:
     """Yields the pairs of GoogLeNet."""
     for position, name in ((0, "conv1"), (2, "conv2"), (3, "conv3")):
-        yield from _conv_bn_pairs(f"stem.{position}", name)
+        yield from prefixed(f"stem.{position}", name, CONV_BN)
     modules = iter(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"))
     for b in placed_blocks(graph):
         if b.graph.kind == "inception":
-            module_name = f"inception{next(modules)}"
-            yield from _conv_bn_pairs(f"{b.path}.branches.0.0", f"{module_name}.branch1")
-            for branch in (1, 2, 3):
-                for i in (0, 1):
-                    yield from _conv_bn_pairs(
-                        f"{b.path}.branches.{branch}.{i}", f"{module_name}.branch{branch + 1}.{i}"
-                    )
+            yield from branch_pairs(b.path, f"inception{next(modules)}", TABLES["inception_v1"])
     for i in range(len(graph.auxiliary)):
-        yield from _conv_bn_pairs(f"auxiliary.{i}", f"aux{i + 1}.conv")
+        yield from prefixed(f"auxiliary.{i}", f"aux{i + 1}.conv", CONV_BN)
         yield from prefixed(f"auxiliary.{i}", f"aux{i + 1}", {"fc1": "fc1", "fc2": "fc2"})
     yield "head.linear", "fc"
 
@@ -174,13 +152,13 @@ def branch_pairs(ours: str, theirs: str, names: Iterable[Any]) -> Pairs:
             if isinstance(name, list):
                 yield from branch_pairs(path, theirs, ([fork] for fork in name))
             elif name:
-                yield from _conv_bn_pairs(path, f"{theirs}.{name}")
+                yield from prefixed(path, f"{theirs}.{name}", CONV_BN)
 
 
 def inception_v3(graph: Graph) -> Pairs:
     """Yields the pairs of Inception v3."""
     for position, name in TABLES["inception_v3_stem"].items():
-        yield from _conv_bn_pairs(f"stem.{position}", name)
+        yield from prefixed(f"stem.{position}", name, CONV_BN)
     for b in placed_blocks(graph):
         modules, names = TABLES["inception_v3"][b.stage]
         yield from branch_pairs(b.path, f"Mixed_{modules[b.depth]}", names)
@@ -192,9 +170,7 @@ def inception_v3(graph: Graph) -> Pairs:
 
 FAMILIES = {
     "vgg": vgg,
-    "resnet": resnet,
-    "resnext": resnet,
-    "wide_resnet": resnet,
+    **dict.fromkeys(("resnet", "resnext", "wide_resnet"), resnet),
     "regnet": regnet,
     "densenet": densenet,
     "efficientnet": efficientnet,

@@ -15,16 +15,8 @@ def convnext(name: str) -> Arch:
         Stage(block("convnext", width=width), depth, 2 if i else 1)
         for i, (width, depth) in enumerate(zip(widths, depths))
     )
-    return Arch(
-        name,
-        224,
-        1000,
-        (block("patchify", "stem", width=widths[0]),),
-        stages,
-        block("layer_norm_classifier", "head"),
-        norm_eps=1e-6,
-        drop_path=0.1,
-    )
+    stem, head = (block("patchify", "stem", width=widths[0]),), block("layer_norm_classifier", "head")
+    return Arch(name, 224, 1000, stem, stages, head, norm_eps=1e-6, drop_path=0.1)
 
 
 MODELS = dict.fromkeys(LAYOUTS, convnext)

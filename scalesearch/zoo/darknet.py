@@ -18,35 +18,13 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.signature import fields_of
 from scalesearch.space import settings_keys
 from scalesearch.zoo.darknet_ends import DETECTORS, check_values, detection_head, is_plain, split_head, with_map_head
-from scalesearch.zoo.darknet_keys import HONOURED, REFUSED_SECTIONS, check_keys
+from scalesearch.zoo.darknet_keys import ACTIVATIONS, HONOURED, REFUSED_SECTIONS, check_keys
 from scalesearch.zoo.sections import Section, read_sections
 
-ACTIVATIONS = {
-    "linear": None,
-    "leaky": "leaky_relu",
-    "revleaky": "leaky_relu",
-    "relu": "relu",
-    "mish": "mish",
-    "swish": "silu",
-    "silu": "silu",
-    "logistic": "sigmoid",
-    "relu6": "relu6",
-    "elu": "elu",
-    "selu": "selu",
-    "tanh": "tanh",
-    "gelu": "gelu_tanh",
-    "hardtan": "hardtanh",
-    "h_swish": "hswish",
-    "hard_swish": "hswish",
-    "h_sigmoid": "hsigmoid",
-}
 SETTINGS = fields_of(settings_keys)
 STRIDE = fields_of(conv)["stride"]
-TRAILING_SECTIONS = (
-    "cost",
-    "softmax",
-    "logistic",
-)  # may follow the last layer: the loss, and what turns logits into probabilities
+# May follow the last layer: the loss, and what turns logits into probabilities.
+TRAILING_SECTIONS = ("cost", "softmax", "logistic")
 
 
 @dataclass

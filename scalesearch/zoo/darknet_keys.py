@@ -7,22 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
 
-from scalesearch import yamlfile
-from scalesearch.zoo.sections import Section
+from scalesearch.zoo.sections import KEYS, Section
 
-_KEYS: Mapping[str, Any] = yamlfile.read(Path(__file__).with_name("darknet_keys.yaml")).data
-REFUSED_SECTIONS: dict[str, str] = _KEYS["refused_sections"]  # and why they stay out
-COMMON_HARMLESS: list[str] = _KEYS["every_section"]["harmless"]
-COMMON_REFUSED: dict[str, str] = _KEYS["every_section"]["refused"]
-HONOURED: dict[str, list[str]] = {name: keys["honoured"] for name, keys in _KEYS["sections"].items()}
+ACTIVATIONS: dict[str, str | None] = KEYS["activations"]  # their names here by Darknet's
+REFUSED_SECTIONS: dict[str, str] = KEYS["refused_sections"]  # and why they stay out
+COMMON_HARMLESS: list[str] = KEYS["every_section"]["harmless"]
+COMMON_REFUSED: dict[str, str] = KEYS["every_section"]["refused"]
+HONOURED: dict[str, list[str]] = {name: keys["honoured"] for name, keys in KEYS["sections"].items()}
 HARMLESS: dict[str, list[str]] = {
-    name: (_KEYS["every_detector"]["harmless"] if keys.get("detector") else []) + keys.get("harmless", [])
-    for name, keys in _KEYS["sections"].items()
+    name: (KEYS["every_detector"]["harmless"] if keys.get("detector") else []) + keys.get("harmless", [])
+    for name, keys in KEYS["sections"].items()
 }
-REFUSED: dict[str, dict[str, str]] = {name: keys.get("refused", {}) for name, keys in _KEYS["sections"].items()}
+REFUSED: dict[str, dict[str, str]] = {name: keys.get("refused", {}) for name, keys in KEYS["sections"].items()}
 TYPO_CUTOFF = 0.8  # difflib's similarity from which a key counts as a misspelt one
 
 

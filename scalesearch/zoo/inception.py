@@ -61,12 +61,8 @@ def inception_v1(name: str) -> Arch:
     def pool(kernel: int) -> Stage:
         return Stage(block("max_pool", kernel=kernel, padding=0, ceil=True), 1, 2)
 
-    stem = (
-        stem_conv(64, 7, 2),
-        block("max_pool", "stem", kernel=3, padding=0, ceil=True),
-        stem_conv(64, 1),
-        stem_conv(192, 3),
-    )
+    stem_pool = block("max_pool", "stem", kernel=3, padding=0, ceil=True)
+    stem = (stem_conv(64, 7, 2), stem_pool, stem_conv(64, 1), stem_conv(192, 3))
     stages: list[Stage] = []
     auxiliary = []
     for i, (width1, reduce3, width3, reduce5, width5, pool_width, stride) in enumerate(TABLES["inception_v1"]):
@@ -81,53 +77,27 @@ def inception_v1(name: str) -> Arch:
         stages.append(Stage(block("inception", branches=branches_of(branches))))
         if name.endswith("_aux") and i in (2, 5):  # 4a and 4d
             auxiliary.append(Auxiliary(block("googlenet_auxiliary", "auxiliary"), len(stages) - 1))
-    return Arch(
-        name,
-        224,
-        1000,
-        stem,
-        tuple(stages),
-        block("classifier", "head", dropout=0.2),
-        norm_eps=1e-3,
-        auxiliary=tuple(auxiliary),
-    )
+    head = block("classifier", "head", dropout=0.2)
+    return Arch(name, 224, 1000, stem, tuple(stages), head, norm_eps=1e-3, auxiliary=tuple(auxiliary))
 
 
-def v3_stem() -> tuple[BlockSpec, ...]:
-    """Returns the stem of Inception v3 and Inception-ResNet-v2."""
-    pool = block("max_pool", "stem", kernel=3, padding=0)
-    return (
-        stem_conv(32, 3, 2, valid=True),
-        stem_conv(32, 3, valid=True),
-        stem_conv(64, 3),
-        pool,
-        stem_conv(80, 1),
-        stem_conv(192, 3, valid=True),
-        pool,
-    )
+STEM_POOL = block("max_pool", "stem", kernel=3, padding=0)
+V4_STEM = (stem_conv(32, 3, 2, valid=True), stem_conv(32, 3, valid=True), stem_conv(64, 3))
+# Of Inception v3 and Inception-ResNet-v2.
+V3_STEM = (*V4_STEM, STEM_POOL, stem_conv(80, 1), stem_conv(192, 3, valid=True), STEM_POOL)
 
 
 def inception_v3(name: str) -> Arch:
     """Returns Inception v3, with its auxiliary head if `name` ends in `_aux`."""
-    auxiliary = (
-        (Auxiliary(block("inception_v3_auxiliary", "auxiliary"), after=5, weight=0.4),) if name.endswith("_aux") else ()
-    )
-    return Arch(
-        name,
-        299,
-        1000,
-        v3_stem(),
-        tuple(modules("inception_v3")),
-        block("classifier", "head", dropout=0.5),
-        norm_eps=1e-3,
-        auxiliary=auxiliary,
-    )
+    all_auxiliary = (Auxiliary(block("inception_v3_auxiliary", "auxiliary"), after=5, weight=0.4),)
+    auxiliary = all_auxiliary if name.endswith("_aux") else ()
+    stages, head = tuple(modules("inception_v3")), block("classifier", "head", dropout=0.5)
+    return Arch(name, 299, 1000, V3_STEM, stages, head, norm_eps=1e-3, auxiliary=auxiliary)
 
 
 def inception_v4(name: str) -> Arch:
     """Returns Inception v4."""
-    stem = (stem_conv(32, 3, 2, valid=True), stem_conv(32, 3, valid=True), stem_conv(64, 3))
-    return Arch(name, 299, 1000, stem, tuple(modules("inception_v4")), block("classifier", "head"), norm_eps=1e-3)
+    return Arch(name, 299, 1000, V4_STEM, tuple(modules("inception_v4")), block("classifier", "head"), norm_eps=1e-3)
 
 
 def inception_resnet_v2(name: str) -> Arch:
@@ -139,15 +109,12 @@ def inception_resnet_v2(name: str) -> Arch:
     ]
     stages = [stage for pair in zip(modules("inception_resnet_v2"), residuals) for stage in pair]
     stages += [residuals[-1], Stage(block("conv", width=1536, kernel=1))]
-    return Arch(name, 299, 1000, v3_stem(), tuple(stages), block("classifier", "head"), norm_eps=1e-3)
+    return Arch(name, 299, 1000, V3_STEM, tuple(stages), block("classifier", "head"), norm_eps=1e-3)
 
 
 MODELS = {
-    "inception_v1": inception_v1,
-    "inception_v1_aux": inception_v1,
-    "inception_v1_5x5": inception_v1,
-    "inception_v3": inception_v3,
-    "inception_v3_aux": inception_v3,
+    **dict.fromkeys(("inception_v1", "inception_v1_aux", "inception_v1_5x5"), inception_v1),
+    **dict.fromkeys(("inception_v3", "inception_v3_aux"), inception_v3),
     "inception_v4": inception_v4,
     "inception_resnet_v2": inception_resnet_v2,
 }

@@ -25,55 +25,43 @@ def _multiplier(name: str) -> float:
     return MULTIPLIERS[name[name.index("_x") :] if "_x" in name else ""]
 
 
+def _scaled_width(name: str, width: int) -> int:
+    return make_divisible(width * _multiplier(name))
+
+
 def mobilenet_v1(name: str) -> Arch:
     """Returns the MobileNet v1 called `name`, with the width multiplier that the name ends in."""
-
-    def scaled_width(width: float) -> int:
-        return make_divisible(width * _multiplier(name))
-
-    stem = (block("conv", "stem", width=scaled_width(32), stride=2, act="relu6"),)
+    stem = (block("conv", "stem", width=_scaled_width(name, 32), stride=2, act="relu6"),)
     stages = tuple(
-        Stage(block("separable", width=scaled_width(w), act="relu6"), depth, stride) for w, depth, stride in V1
+        Stage(block("separable", width=_scaled_width(name, w), act="relu6"), depth, stride) for w, depth, stride in V1
     )
     return Arch(name, 224, 1000, stem, stages, block("classifier", "head"))
 
 
 def mobilenet_v2(name: str) -> Arch:
     """Returns the MobileNet v2 called `name`, with the width multiplier that the name ends in."""
-
-    def scaled_width(width: float) -> int:
-        return make_divisible(width * _multiplier(name))
-
-    stem = (block("conv", "stem", width=scaled_width(32), stride=2, act="relu6"),)
+    stem = (block("conv", "stem", width=_scaled_width(name, 32), stride=2, act="relu6"),)
     stages = tuple(
-        Stage(block("inverted_residual", width=scaled_width(w), expand=e), depth, stride) for e, w, depth, stride in V2
+        Stage(block("inverted_residual", width=_scaled_width(name, w), expand=e), depth, stride)
+        for e, w, depth, stride in V2
     )
-    head = block("classifier", "head", width=max(1280, scaled_width(1280)), act="relu6", dropout=0.2)
+    head = block("classifier", "head", width=max(1280, _scaled_width(name, 1280)), act="relu6", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head)
 
 
 def mobilenet_v3(name: str) -> Arch:
     """Returns the MobileNet v3 called `name`, with the width multiplier that the name ends in."""
-    multiplier = _multiplier(name)
-
-    def scaled_width(width: float) -> int:
-        return make_divisible(width * multiplier)
-
     base_name = name.partition("_x")[0]
     last_width, hidden = V3[base_name]
-    stem = (block("conv", "stem", width=16 if multiplier < 0.75 else scaled_width(16), stride=2, act="hswish"),)
+    stem_width = 16 if _multiplier(name) < 0.75 else _scaled_width(name, 16)
+    stem = (block("conv", "stem", width=stem_width, stride=2, act="hswish"),)
     stages = tuple(
-        Stage(block("bneck", width=scaled_width(w), kernel=k, expand=e, se_ratio=se, act=act), depth, stride)
+        Stage(block("bneck", width=_scaled_width(name, w), kernel=k, expand=e, se_ratio=se, act=act), depth, stride)
         for k, e, w, se, act, depth, stride in TABLES[base_name]
     )
-    head = block("classifier", "head", width=scaled_width(last_width), hidden=hidden, act="hswish", dropout=0.2)
+    head = block("classifier", "head", width=_scaled_width(name, last_width), hidden=hidden, act="hswish", dropout=0.2)
     return Arch(name, 224, 1000, stem, stages, head, norm_eps=1e-3, norm_momentum=0.01)
 
 
-MAKERS = {
-    "mobilenet_v1": mobilenet_v1,
-    "mobilenet_v2": mobilenet_v2,
-    "mobilenet_v3_small": mobilenet_v3,
-    "mobilenet_v3_large": mobilenet_v3,
-}
+MAKERS = {"mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenet_v2, **dict.fromkeys(V3, mobilenet_v3)}
 MODELS = {base + suffix: make for base, make in MAKERS.items() for suffix in MULTIPLIERS}

@@ -13,23 +13,15 @@ from scalesearch.arch import Arch, Stage, block
 from scalesearch.zoo.tables import TABLES
 
 LAST, HIDDEN = 960, 1280
-#                              stem act    layer scale, resolution
-LAYOUTS = {
-    "mobilenet_v4_conv_small": (32, "relu", 0.0, 224),
-    "mobilenet_v4_conv_medium": (32, "relu", 0.0, 256),
-    "mobilenet_v4_conv_large": (24, "relu", 0.0, 384),
-    "mobilenet_v4_hybrid_medium": (32, "relu", 1e-5, 256),
-    "mobilenet_v4_hybrid_large": (24, "gelu", 1e-5, 384),
-}
+LAYOUTS = TABLES["mobilenet_v4"]
 
 
 def mobilenet_v4(name: str) -> Arch:
     """Returns the MobileNetV4 called `name`, a key of `LAYOUTS`."""
     stem_width, act, layer_scale, resolution = LAYOUTS[name]
 
-    def stage(kind: str, *row: Any) -> Stage:
-        spec: tuple[Any, ...] = (kind, *row)
-        match spec:
+    def stage(row: list[Any]) -> Stage:
+        match row:
             case "conv", width, kernel, stride:
                 return Stage(block("conv", width=width, kernel=kernel, act=act), 1, stride)
             case "fused", width, expand, stride:
@@ -50,11 +42,11 @@ def mobilenet_v4(name: str) -> Arch:
                         layer_scale=layer_scale,
                     )
                 )
-        raise ValueError(kind)
+        raise ValueError(row[0])
 
     stem = (block("conv", "stem", width=stem_width, stride=2, act=act),)
     head = block("classifier", "head", width=LAST, hidden=HIDDEN, hidden_norm=True, act=act)
-    return Arch(name, resolution, 1000, stem, tuple(stage(*row) for row in TABLES[name]), head)
+    return Arch(name, resolution, 1000, stem, tuple(map(stage, TABLES[name])), head)
 
 
 MODELS = dict.fromkeys(LAYOUTS, mobilenet_v4)

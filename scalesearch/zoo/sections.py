@@ -6,22 +6,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from scalesearch import yamlfile
 from scalesearch.errors import InputError, format_value
+from scalesearch.plain_data import PlainMapping
 
 MOST_BYTES = 4_000_000
-# Sections under all names that either fork has for them.
-ALIASES = {
-    "network": "net",
-    "conv": "convolutional",
-    "conn": "connected",
-    "max": "maxpool",
-    "avg": "avgpool",
-    "soft": "softmax",
-    "local_avg": "local_avgpool",
-    "lrn": "normalization",
-    "deconv": "deconvolutional",
-    "silence": "empty",
-}
+KEYS: PlainMapping = yamlfile.read(Path(__file__).with_name("darknet_keys.yaml")).data
+ALIASES: dict[str, str] = KEYS["aliases"]  # sections under all names that either fork has for them
 
 
 class Section(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 
 from scalesearch.arch import Arch, Stage, block
 from scalesearch.plain_data import PlainDict
+from scalesearch.zoo.tables import TABLES
 
 ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
 TINY_ANCHORS = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
@@ -102,14 +103,7 @@ def yolov3_tiny(name: str) -> Arch:
     return _yolo(name, builder, taps, TINY_ANCHORS, ((3, 4, 5), (0, 1, 2)))
 
 
-#         depth, width multiple, maximum of channels
-YOLOV8 = {
-    "n": (0.33, 0.25, 1024),
-    "s": (0.33, 0.50, 1024),
-    "m": (0.67, 0.75, 768),
-    "l": (1.00, 1.00, 512),
-    "x": (1.00, 1.25, 512),
-}
+YOLOV8: dict[str, tuple[float, float, int]] = {size: tuple(row) for size, row in TABLES["yolov8"].items()}
 YOLOV8_CLS = YOLOV8 | {"m": (0.67, 0.75, 1024), "l": (1.00, 1.00, 1024), "x": (1.00, 1.25, 1024)}
 #           width repeats
 BACKBONE = ((128, 3), (256, 6), (512, 6), (1024, 3))
