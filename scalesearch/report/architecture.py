@@ -63,9 +63,8 @@ def table(arch: Arch) -> list[PlainDict]:
     specs = [*arch.stem, *(stage.block for stage in arch.stages), arch.head, *(aux.block for aux in arch.auxiliary)]
     blocks = [*graph.stem, *(stage[0] for stage in graph.stages), graph.head, *graph.auxiliary]
     sources: list[tuple[int, ...]] = [()] * len(arch.stem)
-    sources += [() if s == (i - 1,) else s for i, s in enumerate(arch.sources)] + [
-        (aux.after,) for aux in arch.auxiliary
-    ]
+    sources += [() if s == (i - 1,) else s for i, s in enumerate(arch.sources)]
+    sources += [(aux.after,) for aux in arch.auxiliary]
     return [
         {
             "stage": row["name"],
@@ -125,14 +124,10 @@ def _arcs(arch: Arch, rows: list[PlainDict]) -> Iterator[dict[str, float]]:
     """Yields the connections that skip rows, from the middle of one row to that of another, in pixels."""
     middles = {row["stage"]: 27 + 34 * i for i, row in enumerate(rows)}
     ends = [f"stages.{i}" for i in range(len(arch.stages))] + ["head"]
-    for end, sources in zip(ends, arch.sources):
-        for j in sources:
-            if j >= 0 and middles[f"stages.{j}"] + 34 != middles[end]:
-                yield {
-                    "start": middles[f"stages.{j}"],
-                    "end": middles[end],
-                    "bend": 10 + 2.2 * math.sqrt(middles[end] - middles[f"stages.{j}"]),
-                }
+    for end, sources in zip((middles[name] for name in ends), arch.sources):
+        for start in (middles[f"stages.{j}"] for j in sources if j >= 0):
+            if start + 34 != end:
+                yield {"start": start, "end": end, "bend": 10 + 2.2 * math.sqrt(end - start)}
 
 
 def _layers(arch: Arch) -> dict[str, list[PlainDict]]:

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from scalesearch.plain_data import PlainDict
 from scalesearch.statistics import front
-from scalesearch.study import COLOURS, Figure, Info, figure
+from scalesearch.study import COLOURS, Figure, Info, figure, scatter
 
 MAX_CURVES = 12  # classes whose precision is drawn
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
@@ -44,29 +44,17 @@ def figure_html(figure: Figure) -> str:
 def score_over_trials(info: Info) -> Figure:
     """Returns the figure of the score over the trials of every search, with the best so far."""
     axis = info.axis
+    hover = f"trial %{{x}}: %{{y:.2{axis.format}}}<br>%{{text}}"
     traces: list[PlainDict] = []
     for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
         numbers, scores = [t["number"] for t in trials], [t[axis.val] for t in trials]
+        best_so_far = list(accumulate(scores, max if axis.larger else min))
+        marker = {"color": colour, "size": 7, "opacity": 0.6}
+        line = {"color": colour, "shape": "hv", "width": 2}
+        text = [f"{t['macs']:,} MACs" if "macs" in t else "" for t in trials]
         traces += [
-            {
-                "type": "scatter",
-                "x": numbers,
-                "y": scores,
-                "mode": "markers",
-                "name": name,
-                "marker": {"color": colour, "size": 7, "opacity": 0.6},
-                "text": [f"{t['macs']:,} MACs" if "macs" in t else "" for t in trials],
-                "hovertemplate": f"trial %{{x}}: %{{y:.2{axis.format}}}<br>%{{text}}",
-            },
-            {
-                "type": "scatter",
-                "x": numbers,
-                "y": list(accumulate(scores, max if axis.larger else min)),
-                "mode": "lines",
-                "name": f"{name}, best so far",
-                "line": {"color": colour, "shape": "hv", "width": 2},
-                "hoverinfo": "skip",
-            },
+            scatter(numbers, scores, "markers", name=name, marker=marker, text=text, hovertemplate=hover),
+            scatter(numbers, best_so_far, "lines", name=f"{name}, best so far", line=line, hoverinfo="skip"),
         ]
     yaxis = {
         "title": f"validation {axis.name}" if info.data else axis.val,
@@ -91,24 +79,12 @@ def score_against(info: Info, cost: str) -> Figure:
     traces: list[PlainDict] = []
     for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
         best = front(trials, lambda t: t[cost], lambda t: axis.to_maximise(t[axis.val]))
+        costs, scores = [t[cost] for t in trials], [t[axis.val] for t in trials]
+        best_costs, best_scores = [t[cost] for t in best], [t[axis.val] for t in best]
+        line, marker = {"shape": "hv", "color": colour}, {"size": 7, "color": colour}
         traces += [
-            {
-                "type": "scatter",
-                "x": [t[cost] for t in trials],
-                "y": [t[axis.val] for t in trials],
-                "mode": "markers",
-                "name": name,
-                "marker": {"color": colour, "size": 5, "opacity": 0.45},
-            },
-            {
-                "type": "scatter",
-                "x": [t[cost] for t in best],
-                "y": [t[axis.val] for t in best],
-                "mode": "lines+markers",
-                "showlegend": False,
-                "line": {"shape": "hv", "color": colour},
-                "marker": {"size": 7, "color": colour},
-            },
+            scatter(costs, scores, "markers", name=name, marker={"color": colour, "size": 5, "opacity": 0.45}),
+            scatter(best_costs, best_scores, "lines+markers", showlegend=False, line=line, marker=marker),
         ]
     return figure(traces, 440, xaxis={"title": cost, "type": "log"}, yaxis={"title": axis.val})
 
@@ -144,15 +120,9 @@ def class_curves(info: Info, curves: tuple[tuple[float, ...] | None, ...], x: st
         y: The title of the vertical axis.
     """
     named_curves = [(name, curve) for name, curve in zip(info.by_class[-1].classes, curves) if curve][:MAX_CURVES]
+    hover = f"{x} %{{x:.0%}}, {y} %{{y:.0%}}"
     traces = [
-        {
-            "type": "scatter",
-            "x": [i / (len(curve) - 1) for i in range(len(curve))],
-            "y": curve,
-            "mode": "lines",
-            "name": name,
-            "hovertemplate": f"{x} %{{x:.0%}}, {y} %{{y:.0%}}",
-        }
+        scatter([i / (len(curve) - 1) for i in range(len(curve))], curve, "lines", name=name, hovertemplate=hover)
         for name, curve in named_curves
     ]
     xaxis, yaxis = ({"title": title, "range": [0, 1.01], "tickformat": ".0%"} for title in (x, y))

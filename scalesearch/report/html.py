@@ -89,11 +89,11 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
     """Returns how the numbers were obtained, as pairs of a title and a text."""
     study, data, recipe = info.document, info.data or {}, info.recipe or {}
     rejected = sum(t["rejected"] for t in info.trials)
-    storage = (
-        f"; contents {data['digest']}, kept at {format_resolution(data['kept at'])} pixels"
-        if data.get("digest")
-        else ""
-    )
+    storage = ""
+    if data.get("digest"):
+        storage = f"; contents {data['digest']}, kept at {format_resolution(data['kept at'])} pixels"
+    effective = {key: value for key, value in recipe["final"].items() if value not in NO_EFFECT}
+    trained = sum(t["seconds"] for t in info.trials)
     return [
         ("data", f"{data['name']}: {data['origin']}; {format_count(data['classes'], 'class')}{storage}"),
         ("splits", _splits(data)),
@@ -106,20 +106,9 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
         ),
         ("searchers", "; ".join(f"{title}: {name}" for title, name in info.searchers.items())),
         ("seeds", ", ".join(map(str, study.get("seeds", [0])))),
-        (
-            "recipe",
-            ", ".join(
-                f"{k} {v if isinstance(v, (str, bool)) else f'{v:g}'}"
-                for k, v in recipe["final"].items()
-                if v not in NO_EFFECT
-            ),
-        ),
+        ("recipe", ", ".join(f"{k} {v if isinstance(v, (str, bool)) else f'{v:g}'}" for k, v in effective.items())),
         ("epochs in the searches", f"{recipe['search epochs']} (base), {recipe['scaling epochs']} (scaling)"),
-        (
-            "time",
-            f"{info.seconds:,.0f} s, {sum(t['seconds'] for t in info.trials):,.0f} s of them in training, over "
-            f"all workers",
-        ),
+        ("time", f"{info.seconds:,.0f} s, {trained:,.0f} s of them in training, over all workers"),
         ("versions", ", ".join(f"{k} {v}" for k, v in info.environment["versions"].items())),
         ("machine", ", ".join(f"{k} {v}" for k, v in info.environment["machine"].items())),
     ]

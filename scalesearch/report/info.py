@@ -130,10 +130,8 @@ def _tiny_boxes(run: Driver, health: PlainDict | None) -> str:
     def tiny_at(side: int) -> int:
         return cast(int, counts[min(counts, key=lambda other: abs(other - side))])
 
-    study_side = max(sides(run.study.trained.resolution))
-    sentence = (
-        f"{tiny_at(study_side):,} of {health['boxes']['count']:,} boxes have a side under 8 pixels at {study_side}"
-    )
+    side, boxes = max(sides(run.study.trained.resolution)), health["boxes"]["count"]
+    sentence = f"{tiny_at(side):,} of {boxes:,} boxes have a side under 8 pixels at {side}"
     return sentence + (f", {tiny_at(max(largest)):,} at the largest member's {max(largest)}." if largest else ".")
 
 

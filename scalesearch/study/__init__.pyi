@@ -7,7 +7,14 @@ from .document import document_difference as document_difference, document_diges
 from .driver import Driver as Driver
 from .evaluators import register_evaluator as register_evaluator
 from .json_schema import schema_text as schema_text
-from .page import COLOURS as COLOURS, Figure as Figure, Info as Info, ScoreAxis as ScoreAxis, figure as figure
+from .page import (
+    COLOURS as COLOURS,
+    Figure as Figure,
+    Info as Info,
+    ScoreAxis as ScoreAxis,
+    figure as figure,
+    scatter as scatter,
+)
 from .reading import (
     load_study as load_study,
     parse_recipe as parse_recipe,

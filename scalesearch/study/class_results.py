@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,25 +94,16 @@ def compare_detectors(networks: Sequence[ClassResults], others: Sequence[ClassRe
 
     Pairs are left out unless both are detectors that were scored on the same images.
     """
-    pairs = [
-        (network, other)
-        for other in others
-        for network in networks
-        if network.detector
-        and other.detector
-        and network.detector.resampled
-        and network.classes == other.classes
-        and len(network.detector.resampled) == len(other.detector.resampled)
-    ]
-    comparisons = [
-        compare_resamples(network.detector.resampled, other.detector.resampled)
-        for network, other in pairs
-        if network.detector and other.detector
-    ]
-    return [
-        PairedComparison(network.name, other.name, result.more, result.more_low, result.more_high, result.wins)
-        for (network, other), result in zip(pairs, comparisons, strict=True)
-    ]
+    comparisons = []
+    for other, network in itertools.product(others, networks):
+        if not network.detector or not other.detector or network.classes != other.classes:
+            continue
+        ours, theirs = network.detector.resampled, other.detector.resampled
+        if ours and len(ours) == len(theirs):
+            result = compare_resamples(ours, theirs)
+            difference = (result.more, result.more_low, result.more_high, result.wins)
+            comparisons.append(PairedComparison(network.name, other.name, *difference))
+    return comparisons
 
 
 class ExampleImage(TypedDict):
@@ -201,18 +193,16 @@ def _average_seeds(name: str, seeds: Sequence[SeedResults]) -> ClassResults:
     if measure == "ap50":
         resamples = [seed.get("resampled", []) for seed in seeds]
         resamples = [values for values in resamples if len(values) == len(resamples[0])]
-        threshold, f1, curves, f1_curves = (
-            tuple(padded(cast(list[Any], first.get(key, [])))) for key in ("threshold", "f1", "curves", "f1_curves")
-        )
+        lists_by_class = {
+            key: tuple(padded(cast(list[Any], first.get(key, []))))
+            for key in ("threshold", "f1", "curves", "f1_curves")
+        }
         detector = DetectorResults(
-            first["interval"],
-            threshold,
-            f1,
-            curves,
-            f1_curves,
-            first["confusion_threshold"],
-            tuple(map(_without_foreign_pictures, first["shown"])),
-            tuple(sum(each) / len(each) for each in zip(*resamples)),
+            **lists_by_class,
+            interval=first["interval"],
+            confidence=first["confusion_threshold"],
+            examples=tuple(map(_without_foreign_pictures, first["shown"])),
+            resampled=tuple(sum(each) / len(each) for each in zip(*resamples)),
         )
     return ClassResults(name, tuple(classes), measure, mean, confusion, detector)
 

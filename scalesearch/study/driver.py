@@ -77,6 +77,8 @@ class Driver:
                 self.study = plan_before(self.requested, self.log, step.name)[0]
             for job in step.jobs(self):
                 if isinstance(job, Job):
+                    if job.key in self.log.trials:
+                        continue
                     self._hand_out(job)
                 yield job
         yield from self._wait_for(tuple(step.name for step in self.study.steps))
@@ -122,11 +124,6 @@ class Driver:
         enough = next((e for s in self.study.steps if (e := s.enough_epochs(self))), None) if epochs == AUTO else None
         return replace(recipe, epochs=enough) if enough else recipe
 
-    def job_if_new(self, job: Job) -> Iterator[Job]:
-        """Yields the job unless the log has its result."""
-        if job.key not in self.log.trials:
-            yield job
-
     def compute_once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Returns the result of `compute`, which is called once per `key`; for results that do not change."""
         if key not in self._memory:
@@ -161,6 +158,11 @@ class Driver:
             return comparable_trials((t for t in self.log.of(step) if not t.early), self.study.evaluator.score)
 
         return self.log.cached(("final", step), final_trials)
+
+    def test_score(self, trial: Trial) -> float:
+        """Returns the test score of a trial that has one, with its sign changed where small is good."""
+        tested = self.study.trained.task.tested
+        return tested.orient(trial.scores[tested.key])
 
     def rank(self, trial: Trial) -> tuple[float, float]:
         """Returns the key by which trials of one fidelity are sorted, worst first."""

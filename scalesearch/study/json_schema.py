@@ -17,10 +17,9 @@ from scalesearch.trials import RECIPES, Recipe
 
 AMOUNT = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}  # 600M, ≤ 5M, 2x resnet18 ± 2%
 DEVICE = {"anyOf": [{"type": "string"}, {"type": "object"}]}
-Schema = PlainDict
 
 
-def study_schema() -> Schema:
+def study_schema() -> PlainDict:
     """Returns the JSON Schema of study files: of a study that trains, or of one that searches a table."""
     space = space_schema()
     head = {"$schema": space.pop("$schema"), "title": "scalesearch: a study", "$defs": space.pop("$defs")}
@@ -28,7 +27,7 @@ def study_schema() -> Schema:
     return head | {"if": {"required": ["table"]}, "then": _study("table"), "else": _study("training")}
 
 
-def _study(kind: str) -> Schema:
+def _study(kind: str) -> PlainDict:
     fields = study_fields(kind)
     properties = {key: json_schema(field) for key, field in fields.items()}
     for step in STEPS[kind]:
@@ -49,7 +48,7 @@ def _study(kind: str) -> Schema:
     return object_schema({key: properties[key] for key in (*fields, "presets")}, required)
 
 
-def _section(kind: type) -> Schema:
+def _section(kind: type) -> PlainDict:
     fields: dict[str, Field] = {key.rstrip("_"): field for key, field in fields_of(kind).items()}
     properties = {key: json_schema(field) for key, field in fields.items()}
     if "with" in properties and kind is not Scheduler:
@@ -57,7 +56,7 @@ def _section(kind: type) -> Schema:
     return object_schema(properties, [key for key, field in fields.items() if field.default is REQUIRED])
 
 
-def _recipe() -> Schema:
+def _recipe() -> PlainDict:
     names = {"enum": list(RECIPES)}
     mapping = object_schema({key: json_schema(field) for key, field in fields_of(Recipe).items()} | {"base": names}, [])
     return {"anyOf": [names, mapping]}

@@ -34,11 +34,9 @@ def embed_models(data: PlainMapping, folder: Path) -> PlainDict:
         return arch.name
 
     def embed_list(names: Any, place: str) -> Any:
-        return (
-            [embed(name, f"{place}[{i}]") if _is_file(name, folder) else name for i, name in enumerate(names)]
-            if isinstance(names, list)
-            else names
-        )
+        if not isinstance(names, list):
+            return names
+        return [embed(name, f"{place}[{i}]") if _is_file(name, folder) else name for i, name in enumerate(names)]
 
     def embed_bounds(budget: Any, place: str) -> Any:
         if not isinstance(budget, dict):

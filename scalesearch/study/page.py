@@ -5,6 +5,7 @@ A figure is the JSON that plotly.js draws, so that a step can describe one witho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -167,6 +168,18 @@ STYLE: PlainDict = {
     "legend": {"orientation": "h", "y": 1.04, "yanchor": "bottom", "x": 0},
     "hoverlabel": {"align": "left"},
 }
+
+
+def scatter(x: Sequence[object], y: Sequence[object], mode: str, **keys: object) -> PlainDict:
+    """Returns a trace of points or lines.
+
+    Args:
+        x: The horizontal coordinates.
+        y: The vertical coordinates.
+        mode: What is drawn: `lines`, `markers`, `text`, or several joined by `+`.
+        keys: Further keys of plotly's scatter traces, such as `name` and `marker`.
+    """
+    return {"type": "scatter", "x": x, "y": y, "mode": mode, **keys}
 
 
 def figure(traces: list[PlainDict], height: int, **layout: Any) -> Figure:

@@ -126,14 +126,12 @@ def check_hours(requested: Study, log: TrialLog) -> None:
 
 def forecasts(requested: Study, log: TrialLog) -> list[Forecast]:
     """Returns the forecasts made so far; none for a study without hours."""
-    stage = _last_begun_stage(requested, log)
-    return plan_before(requested, log, stage.name)[1] if requested.hours and stage else []
+    return _plan_so_far(requested, log)[1]
 
 
 def planned_study(requested: Study, log: TrialLog) -> Study:
     """Returns the study with the trials and epochs that were planned when the log was written."""
-    stage = _last_begun_stage(requested, log)
-    return plan_before(requested, log, stage.name)[0] if requested.hours and stage else requested
+    return _plan_so_far(requested, log)[0]
 
 
 def _stages(study: Study) -> list[Step]:
@@ -141,9 +139,11 @@ def _stages(study: Study) -> list[Step]:
     return [step for step in study.steps if step.planned_from]
 
 
-def _last_begun_stage(study: Study, log: TrialLog) -> Step | None:
+def _plan_so_far(requested: Study, log: TrialLog) -> tuple[Study, list[Forecast]]:
+    """Returns the study as planned before the last stage that has begun, and the forecasts up to then."""
     begun = {trial.step for trial in log}
-    return next((stage for stage in reversed(_stages(study)) if stage.name in begun), None)
+    stage = next((stage for stage in reversed(_stages(requested)) if stage.name in begun), None)
+    return plan_before(requested, log, stage.name) if requested.hours and stage else (requested, [])
 
 
 def _plan_stage(study: Study, log: TrialLog, stage: Step) -> tuple[Study, Forecast]:

@@ -64,9 +64,8 @@ def _table_keys(
     """Declares the keys of a study of a table, beside its steps' sections."""
 
 
-FaultLocator = Callable[
-    [], AbstractContextManager[None]
-]  # adds to a fault the file and line, or the section, that it is in
+# adds to a fault the file and line, or the section, that it is in
+FaultLocator = Callable[[], AbstractContextManager[None]]
 STUDY_KEYS = {"training": _training_keys, "table": _table_keys}
 
 
@@ -115,11 +114,10 @@ def load_study(path: str | Path, overrides: PlainMapping | None = None, known_da
             raise InputError(unknown_message("evaluator", keys["evaluator"], EVALUATORS), "evaluator")
         if keys.get("task") is not None and keys["task"] not in TASKS:
             raise InputError(unknown_message("task", keys["task"], TASKS), "task")
-        study = (
-            _training_study(keys, data, document, known_data)
-            if kind == "training"
-            else _table_study(keys, data, document)
-        )
+        if kind == "training":
+            study = _training_study(keys, data, document, known_data)
+        else:
+            study = _table_study(keys, data, document)
         for step in study.steps:
             step.check(study)
         return replace(study, located=document.errors_located)
@@ -179,9 +177,8 @@ def _training(keys: PlainMapping, task: Task, sections: Mapping[type, Any], know
     resolution = as_resolution(sides(keys.get("resolution") or data.resolution))
     growth: scale.Options = sections[scale.Options]
     largest = growth.factor ** (max((*sections[family.Options].phi, *growth.phi)) / 2)
-    data = known_data or source(
-        keys["data"], as_resolution(tuple(math.ceil(side * largest) for side in sides(resolution)))
-    )
+    stored_resolution = as_resolution(tuple(math.ceil(side * largest) for side in sides(resolution)))
+    data = known_data or source(keys["data"], stored_resolution)
     return Training(task, data, resolution, parse_recipe(keys.get("recipe", "quick")))
 
 
@@ -216,11 +213,10 @@ def _table_study(keys: PlainMapping, data: PlainMapping, document: Document) -> 
     options: rows.Options = sections[rows.Options]
     with errors_at("budget"):
         bounds = keys.get("budget") or {}
-        budget = (
-            budget_from_dict(bounds)
-            if space
-            else Budget({key: parse_bound(value, key) for key, value in bounds.items()})
-        )
+        if space:
+            budget = budget_from_dict(bounds)
+        else:
+            budget = Budget({key: parse_bound(value, key) for key, value in bounds.items()})
     return Study(
         **common,
         steps=STEPS["table"],
@@ -290,10 +286,8 @@ def _init_folder(init: str, folder: Path) -> str:
         return str(path)  # a run has its own copy
     with errors_at("init"):
         if find_in_folder(path, WEIGHTS) is None or find_in_folder(path, "arch.yaml") is None:
-            raise InputError(
-                "takes the folder of a trained network (arch.yaml, weights.safetensors), got "
-                f"{init!r}, which is no folder"
-            )
+            expected = "takes the folder of a trained network (arch.yaml, weights.safetensors)"
+            raise InputError(f"{expected}, got {init!r}, which is no folder")
     return str(path)
 
 
@@ -306,9 +300,8 @@ def parse_recipe(value: str | PlainMapping) -> Recipe:
     options = {"base": value} if isinstance(value, str) else dict(value)
     name = options.pop("base", "quick")
     if not isinstance(name, str) or name not in RECIPES:
-        raise InputError(
-            unknown_message("recipe", name, RECIPES), "recipe" if isinstance(value, str) else "recipe.base"
-        )
+        place = "recipe" if isinstance(value, str) else "recipe.base"
+        raise InputError(unknown_message("recipe", name, RECIPES), place)
     with errors_at("recipe"):
         return replace(RECIPES[name], **check_arguments('"recipe"', fields_of(Recipe), options))
 

@@ -66,7 +66,10 @@ class Step:
     # What it tries.
 
     def jobs(self, run: Driver) -> Jobs:
-        """Yields the jobs to be run, and `WAIT` while results are missing that the next job depends on."""
+        """Yields its jobs, and `WAIT` while results are missing that the next job depends on.
+
+        Jobs whose results are in the log are not run again; it may yield them or not.
+        """
         raise NotImplementedError
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
@@ -163,7 +166,6 @@ class Step:
     def read(self, value: Any) -> Any:
         """Returns the options in a section of a study's file. Raises `InputError`, with its place in the section."""
         assert self.options is not None
-        as_list = self.list_field and not isinstance(value, Mapping)
-        return parse_section(
-            self.options, {self.list_field: value or ()} if as_list else value, "" if as_list else self.key
-        )
+        if self.list_field and not isinstance(value, Mapping):
+            return parse_section(self.options, {self.list_field: value or ()}, "")
+        return parse_section(self.options, value, self.key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,10 +14,10 @@ from scalesearch.searchers import DEFAULT, Problem, Scheduler, Search, SpaceProb
 from scalesearch.signature import Count, Natural
 from scalesearch.statistics import correlation, volumes
 from scalesearch.study.driver import Driver
-from scalesearch.study.page import FAMILY, Figure, Info, figure, fragment
+from scalesearch.study.page import FAMILY, Figure, Info, figure, fragment, scatter
 from scalesearch.study.step import Step
 from scalesearch.study.study import AUTO, Study
-from scalesearch.trials import PROXIES, Job, Jobs, Trial, comparable_trials
+from scalesearch.trials import PROXIES, Job, Jobs, comparable_trials
 
 NAME = "base"
 
@@ -86,19 +85,17 @@ def proxies(run: Driver) -> list[PlainDict]:
     with_proxies = [t for t in run.log.of(NAME) if t.done and any(key.startswith("proxy.") for key in t.scores)]
     proxies_of = {t.candidate: t.scores for t in with_proxies}
 
-    def by_proxy(key: str) -> Callable[[Trial], float | None]:
-        return lambda t: proxies_of.get(t.candidate, {}).get(key)
+    def row(name: str, values: list[float | None]) -> PlainDict:
+        pairs = [(x, run.score(t)) for x, t in zip(values, trials, strict=True) if x is not None]
+        return {"name": name, "ranks": correlation([x for x, _ in pairs], [y for _, y in pairs])}
 
-    def by_count(key: str) -> Callable[[Trial], float | None]:
-        return lambda t: t.cost[key]
-
-    measures = {name: by_proxy(f"proxy.{name}") for name in run.study.options(Options).proxies}
-    measures |= {key: by_count(key) for key in ("params", "macs")}
-    rows = []
-    for name, measure in measures.items():
-        pairs = [(x, run.score(t)) for t in trials if (x := measure(t)) is not None]
-        rows.append({"name": name, "ranks": correlation([x for x, _ in pairs], [y for _, y in pairs])})
-    return rows
+    return [
+        *(
+            row(name, [proxies_of.get(t.candidate, {}).get(f"proxy.{name}") for t in trials])
+            for name in run.study.options(Options).proxies
+        ),
+        *(row(key, [t.cost[key] for t in trials]) for key in ("params", "macs")),
+    ]
 
 
 def front_volumes(run: Driver) -> list[tuple[int, float]]:
@@ -136,8 +133,7 @@ def early_end(run: Driver, step: str, planned: int) -> list[str]:
 def volumes_figure(info: Info) -> Figure:
     """Returns the hypervolume of the search's front over its trials."""
     numbers, shares = zip(*info.conclusions["volumes"], strict=True)
-    line = {"color": FAMILY, "shape": "hv", "width": 2}
-    trace = {"type": "scatter", "x": numbers, "y": shares, "mode": "lines", "line": line}
+    trace = scatter(numbers, shares, "lines", line={"color": FAMILY, "shape": "hv", "width": 2})
     yaxis = {"title": "share of the last hypervolume", "tickformat": ".0%"}
     return figure([trace], 360, xaxis={"title": "trial"}, yaxis=yaxis)
 
@@ -184,8 +180,7 @@ class BaseSearch(Step):
 
     def jobs(self, run: Driver) -> Jobs:
         study, options, recipe = run.study, run.study.options(Options), run.recipe_of(NAME)
-        levels = rungs(study, recipe.epochs)
-        problem = study.problem
+        levels, problem = rungs(study, recipe.epochs), study.problem
         assert isinstance(problem, SpaceProblem)
         search = Search(
             problem,

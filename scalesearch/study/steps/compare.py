@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import inf, log, log2
@@ -14,7 +16,7 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import realised_multipliers
 from scalesearch.statistics import front, front_probability, hypervolume, interval, standard_error
 from scalesearch.study.driver import Driver
-from scalesearch.study.page import FAMILY, HAND_BUILT, TRIALS, Figure, Info, ScoreAxis, figure, fragment
+from scalesearch.study.page import FAMILY, HAND_BUILT, TRIALS, Figure, Info, ScoreAxis, figure, fragment, scatter
 from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
 from scalesearch.study.steps.network_jobs import jobs_for_every_seed
@@ -23,17 +25,8 @@ from scalesearch.trials import RECIPES, Jobs, Recipe, Trial
 
 NAME = "compare"
 RECIPE_INFIX = " under "  # joins a network's name and the further recipe's
-PRINTED_COLUMNS = (
-    "name",
-    "kind",
-    "resolution",
-    "params",
-    "macs",
-    "deviation",
-    "val",
-    "test",
-    "on_front_macs",
-)  # columns that a terminal shows
+# columns that a terminal shows
+PRINTED_COLUMNS = ("name", "kind", "resolution", "params", "macs", "deviation", "val", "test", "on_front_macs")
 
 
 @dataclass(frozen=True)
@@ -104,9 +97,8 @@ def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
     by_recipe: dict[str, dict[str, list[Trial]]] = {}
     for trial in run.log.of(NAME):
         recipe = trial.decisions.get("recipe", "")
-        by_recipe.setdefault(
-            trial.name.removesuffix(f"{RECIPE_INFIX}{recipe}") if recipe else trial.name, {}
-        ).setdefault(recipe, []).append(trial)
+        name = trial.name.removesuffix(f"{RECIPE_INFIX}{recipe}") if recipe else trial.name
+        by_recipe.setdefault(name, {}).setdefault(recipe, []).append(trial)
 
     def score(trials: list[Trial]) -> tuple[int, float]:
         return (sum(t.done for t in trials), mean([run.score(t) for t in trials if t.done] or [-inf]))
@@ -129,36 +121,25 @@ def rows(run: Driver) -> list[ComparedRow]:
 
 
 def _rows(run: Driver) -> list[ComparedRow]:
-    by_name: dict[str, list[Trial]] = {}
+    by_name: dict[str, list[Trial]] = defaultdict(list)
     for trial in run.log.of(family.NAME):
-        by_name.setdefault(trial.name, []).append(trial)
+        by_name[trial.name].append(trial)
     unmarked = [_row(run, name, trials) for name, trials in by_name.items()]
-    unmarked += [
-        replace(_row(run, name, trials), recipe=recipe) for name, (recipe, trials) in _best_recipes(run).items()
-    ]
-    scored = {r.name: r for r in unmarked if r.test is not None}
-
-    def value(r: ComparedRow) -> float:
-        return run.study.trained.task.tested.orient(r.test or 0.0)
+    unmarked += [_row(run, name, trials, recipe) for name, (recipe, trials) in _best_recipes(run).items()]
+    scored = list({r.name: r for r in unmarked if r.test is not None}.values())
+    values = {r.name: _oriented_test(run, r) for r in scored}
 
     def best(key: str) -> set[str]:
-        return {r.name for r in front(list(scored.values()), lambda r: getattr(r, key), value)}
+        return {r.name for r in front(scored, lambda r: getattr(r, key), lambda r: values[r.name])}
 
-    fronts = {key: best(key) for key in ("macs", "params")}
-    probabilities = (
-        front_probability(
-            {n: r.macs for n, r in scored.items()},
-            {n: value(r) for n, r in scored.items()},
-            {n: r.test_error or 0.0 for n, r in scored.items()},
-        )
-        if scored
-        else {}
-    )
+    macs_front, params_front = best("macs"), best("params")
+    errors = {r.name: r.test_error or 0.0 for r in scored}
+    probabilities = front_probability({r.name: r.macs for r in scored}, values, errors)
     marked = [
         replace(
             r,
-            on_front_macs=r.name in fronts["macs"],
-            on_front_params=r.name in fronts["params"],
+            on_front_macs=r.name in macs_front,
+            on_front_params=r.name in params_front,
             front_probability=probabilities.get(r.name),
         )
         for r in unmarked
@@ -166,7 +147,11 @@ def _rows(run: Driver) -> list[ComparedRow]:
     return sorted(marked, key=lambda r: (r.macs, r.name))
 
 
-def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
+def _oriented_test(run: Driver, row: ComparedRow) -> float:
+    return run.study.trained.task.tested.orient(row.test or 0.0)
+
+
+def _row(run: Driver, name: str, trials: list[Trial], recipe: str = "") -> ComparedRow:
     task, done = run.study.trained.task, [t for t in trials if t.done]
     arch = run.log.arch(trials[0])
     counts = cost(arch)
@@ -193,6 +178,7 @@ def _row(run: Driver, name: str, trials: list[Trial]) -> ComparedRow:
         test_interval=half and round(half, 6),
         test_error=error,
         seconds=round(sum(t.seconds for t in trials), 2),
+        recipe=recipe,
     )
     if trials[0].step != family.NAME:
         return row
@@ -227,14 +213,11 @@ def volumes(run: Driver) -> Volumes | None:
     scored = [row for row in rows(run) if row.test is not None]
     if len({row.kind for row in scored}) < 2:
         return None
-
-    def value(row: ComparedRow) -> float:
-        return run.study.trained.task.tested.orient(row.test or 0.0)
-
-    points = {kind: [(value(r), -log2(r.macs)) for r in scored if r.kind == kind] for kind in ("family", "hand-built")}
-    all_points = [point for kind_points in points.values() for point in kind_points]
-    reference = min(v for v, _ in all_points) - 1e-9, min(m for _, m in all_points) - 1e-9
-    return Volumes(*(round(hypervolume(points[kind], reference), 6) for kind in ("family", "hand-built")))
+    points: dict[str, list[tuple[float, float]]] = {"family": [], "hand-built": []}
+    for row in scored:
+        points[row.kind].append((_oriented_test(run, row), -log2(row.macs)))
+    reference = tuple(min(values) - 1e-9 for values in zip(*itertools.chain(*points.values()), strict=True))
+    return Volumes(*(round(hypervolume(kind_points, reference), 6) for kind_points in points.values()))
 
 
 def _inherited_shares(run: Driver) -> list[str]:
@@ -285,13 +268,13 @@ def _label_places(rows: list[ComparedRow], key: str) -> dict[str, str]:
             "middle left": (x - 0.02 - 2 * half, x - 0.02, y - 0.02, y + 0.02),
         }
         order = sorted(boxes, key=lambda p: p != "top center") if row.phi is not None else boxes  # the front runs below
-        free = [
+        free = (
             p
             for p in order
             for x, r, b, t in [boxes[p]]
             if r < 1.06 and x > -0.06 and not any(x < R and r > L and b < T and t > B for L, R, B, T in occupied)
-        ]
-        places[row.name] = free[0] if free else "top center"
+        )
+        places[row.name] = next(free, "top center")
         occupied.append(boxes[places[row.name]])
     return places
 
@@ -311,23 +294,15 @@ def pareto(info: Info, key: str) -> Figure:
     if search_trials:
         traces.append(_trials_trace(search_trials, key, axis))
     scored = [row for row in info.conclusions["rows"] if row.test is not None]
+    scored.sort(key=lambda row: getattr(row, key))
     on_front = [row for row in scored if getattr(row, f"on_front_{key}")]
-    on_front.sort(key=lambda row: getattr(row, key))
     if on_front:
-        traces.append(
-            {
-                "type": "scatter",
-                "x": [getattr(r, key) for r in on_front],
-                "y": [r.test for r in on_front],
-                "mode": "lines",
-                "name": "Pareto front (test)",
-                "line": {"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"},
-                "hoverinfo": "skip",
-            }
-        )
+        costs, scores = [getattr(r, key) for r in on_front], [r.test for r in on_front]
+        line = {"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"}
+        traces.append(scatter(costs, scores, "lines", name="Pareto front (test)", line=line, hoverinfo="skip"))
     places = _label_places(scored, key)
     for kind in ("family", "hand-built"):
-        rows = sorted((r for r in scored if r.kind == kind), key=lambda r: getattr(r, key))
+        rows = [row for row in scored if row.kind == kind]
         if rows:
             traces.append(_networks_trace(rows, key, places, axis))
     title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
@@ -339,37 +314,35 @@ def pareto(info: Info, key: str) -> Figure:
 
 
 def _trials_trace(trials: list[PlainDict], key: str, axis: ScoreAxis) -> PlainDict:
-    return {
-        "type": "scatter",
-        "x": [t[key] for t in trials],
-        "y": [t[axis.val] for t in trials],
-        "mode": "markers",
-        "name": "trials (validation)",
-        "marker": {"color": TRIALS, "size": 6, "opacity": 0.55},
-        "text": [t["name"] for t in trials],
-        "hovertemplate": f"%{{text}}: %{{y:.2{axis.format}}}<br>%{{x:,}} {key}<extra>trained for fewer epochs</extra>",
-    }
+    return scatter(
+        [t[key] for t in trials],
+        [t[axis.val] for t in trials],
+        "markers",
+        name="trials (validation)",
+        marker={"color": TRIALS, "size": 6, "opacity": 0.55},
+        text=[t["name"] for t in trials],
+        hovertemplate=f"%{{text}}: %{{y:.2{axis.format}}}<br>%{{x:,}} {key}<extra>trained for fewer epochs</extra>",
+    )
 
 
 def _networks_trace(rows: list[ComparedRow], key: str, places: dict[str, str], axis: ScoreAxis) -> PlainDict:
     of_family = rows[0].kind == "family"
     colour = FAMILY if of_family else HAND_BUILT
-    return {
-        "type": "scatter",
-        "x": [getattr(r, key) for r in rows],
-        "y": [r.test for r in rows],
-        "name": f"{rows[0].kind} (test)",
-        "mode": "lines+markers+text" if of_family else "markers+text",
-        "text": [_label(r) for r in rows],
-        "textposition": [places[r.name] for r in rows],
-        "textfont": {"size": 11, "color": colour},
-        "cliponaxis": False,
-        "line": {"color": colour, "width": 2},
-        "marker": {"color": colour, "size": 10, "symbol": "diamond" if of_family else "circle"},
-        "error_y": {"array": [1.96 * (r.test_error or 0) for r in rows], "thickness": 1, "width": 3},
-        "customdata": [_hover(r, axis) for r in rows],
-        "hovertemplate": "%{customdata}<extra></extra>",
-    }
+    return scatter(
+        [getattr(r, key) for r in rows],
+        [r.test for r in rows],
+        "lines+markers+text" if of_family else "markers+text",
+        name=f"{rows[0].kind} (test)",
+        text=[_label(r) for r in rows],
+        textposition=[places[r.name] for r in rows],
+        textfont={"size": 11, "color": colour},
+        cliponaxis=False,
+        line={"color": colour, "width": 2},
+        marker={"color": colour, "size": 10, "symbol": "diamond" if of_family else "circle"},
+        error_y={"array": [1.96 * (r.test_error or 0) for r in rows], "thickness": 1, "width": 3},
+        customdata=[_hover(r, axis) for r in rows],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
 
 
 def _score_range(
@@ -388,17 +361,9 @@ def _score_range(
     room = max(high - low, 0.02)
     bottom, top = max(low - room, lowest), high + 0.15 * room
     below = sum(score < bottom for score in trial_scores)
-    annotation = {
-        "text": f"{below} of {len(trial_scores)} trials lie below",
-        "xref": "paper",
-        "yref": "paper",
-        "x": 1,
-        "y": 0.01,
-        "xanchor": "right",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": 11, "color": "#64748b"},
-    }
+    corner: PlainDict = {"xref": "paper", "yref": "paper", "x": 1, "y": 0.01, "xanchor": "right", "yanchor": "bottom"}
+    text = f"{below} of {len(trial_scores)} trials lie below"
+    annotation = corner | {"text": text, "showarrow": False, "font": {"size": 11, "color": "#64748b"}}
     return {"range": [bottom, top]}, [annotation] if below else []
 
 
@@ -417,15 +382,15 @@ class Comparison(Step):
 
     def check(self, study: Study) -> None:
         """Raises `InputError` for a network that is unknown, is for another task, or is too large for the images."""
-        names = study.options(Options).networks
-        for i, name in enumerate(names):
+        options = study.options(Options)
+        for i, name in enumerate(options.networks):
             if name not in study.networks:
                 raise InputError(unknown_message("model", name, study.networks), f"{NAME}[{i}]")
-        check_distinct(names, NAME)
-        for i, recipe in enumerate(study.options(Options).recipes):
+        check_distinct(options.networks, NAME)
+        for i, recipe in enumerate(options.recipes):
             if recipe not in RECIPES:
                 raise InputError(unknown_message("recipe", recipe, RECIPES), f"{NAME}.recipes[{i}]")
-        check_distinct(study.options(Options).recipes, f"{NAME}.recipes")
+        check_distinct(options.recipes, f"{NAME}.recipes")
         for name, arch in hand_built(study).items():
             study.trained.task.check(arch, f"{NAME}: {name}")
             cost(arch)
@@ -435,14 +400,13 @@ class Comparison(Step):
     def jobs(self, run: Driver) -> Jobs:
         # the longest first, so that none is left running alone at the end
         largest_first = sorted(hand_built(run.study).items(), key=lambda item: -cost(item[1]).macs)
-        further_recipes, recipes = _further_recipes(run.study), {}
-        rows: list[tuple[str, Arch, PlainDict]] = []
+        own_recipe, further_recipes = run.study.recipe_of(NAME), _further_recipes(run.study)
+        rows: list[tuple[str, Arch, PlainDict, Recipe]] = []
         for name, arch in largest_first:
-            rows.append((name, arch, {}))
+            rows.append((name, arch, {}, own_recipe))
             for other, recipe in further_recipes.items():
-                rows.append((f"{name}{RECIPE_INFIX}{other}", arch, {"recipe": other}))
-                recipes[rows[-1][0]] = recipe
-        yield from jobs_for_every_seed(run, NAME, rows, recipes=recipes)
+                rows.append((f"{name}{RECIPE_INFIX}{other}", arch, {"recipe": other}, recipe))
+        yield from jobs_for_every_seed(run, NAME, rows)
 
     def conclusions(self, run: Driver) -> PlainDict:
         return {"rows": rows(run), "front_volumes": volumes(run)}
@@ -452,16 +416,13 @@ class Comparison(Step):
         fronts = volumes(run)
         if fronts is None or not run.finished:
             return misses
-        better, worse = (
-            ("family", "hand-built networks")
-            if fronts.family > fronts.hand_built
-            else ("hand-built networks", "family")
-        )
+        # of equal ones the hand-built networks' is named first
+        groups = [(fronts.hand_built, "hand-built networks"), (fronts.family, "family")]
+        (more, better), (less, worse) = sorted(groups, key=lambda group: -group[0])
         return [
             *misses,
             f"Over all budgets met, the front of the {better} dominates more than that of the {worse}: "
-            f"hypervolume {max(fronts.family, fronts.hand_built):.4g} against "
-            f"{min(fronts.family, fronts.hand_built):.4g}.",
+            f"hypervolume {more:.4g} against {less:.4g}.",
         ]
 
     def macs(self, study: Study, base_macs: float) -> list[float]:

@@ -57,9 +57,7 @@ def inheritance(run: Driver) -> Inheritance | None:
     if not pairs:
         return None
     differences = [a - b for a, b in pairs]
-    return Inheritance(
-        len(pairs), mean(differences), interval(differences), correlation([a for a, _ in pairs], [b for _, b in pairs])
-    )
+    return Inheritance(len(pairs), mean(differences), interval(differences), correlation(*zip(*pairs, strict=True)))
 
 
 class Controls(Step):
@@ -72,21 +70,12 @@ class Controls(Step):
     fragments = (fragment(150, __file__),)
 
     def jobs(self, run: Driver) -> Jobs:
+        recipe = run.recipe_of(NAME)
         for number, trial in enumerate(evenly_spaced(_inheriting_trials(run), count(run.study))):
             arch, seed = run.log.arch(trial), trial.fidelity["seed"]
             name = f"{NAME}-{trial.candidate:03d}"
-            yield from run.job_if_new(
-                job_of(
-                    run.study,
-                    NAME,
-                    number,
-                    name,
-                    arch,
-                    trial.decisions,
-                    seed,
-                    candidate=trial.candidate,
-                    recipe=run.recipe_of(NAME),
-                )
+            yield job_of(
+                run.study, NAME, number, name, arch, trial.decisions, seed, candidate=trial.candidate, recipe=recipe
             )
 
     def conclusions(self, run: Driver) -> PlainDict:

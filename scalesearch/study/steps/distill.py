@@ -13,7 +13,7 @@ from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
 from scalesearch.study.steps.network_jobs import jobs_for_every_seed
 from scalesearch.study.study import Study
-from scalesearch.trials import Job, Jobs, Trial
+from scalesearch.trials import Job, Jobs
 
 NAME = "distill"
 
@@ -47,32 +47,16 @@ def _student_phis(study: Study) -> list[float]:
 
 def distillation_gains(run: Driver) -> list[DistillationGain]:
     """Returns what a teacher gains for each smaller member, by φ."""
-    task = run.study.trained.task
-
-    def score(trial: Trial) -> float:
-        return task.tested.orient(trial.scores[task.tested.key])
-
-    without_teacher = {(t.name, t.fidelity["seed"]): score(t) for t in run.log.of(family.NAME) if t.done}
+    without_teacher = {(t.name, t.fidelity["seed"]): run.test_score(t) for t in run.log.of(family.NAME) if t.done}
     rows = []
     for phi in _student_phis(run.study):
         trials = [t for t in run.log.of(NAME) if t.done and t.decisions["phi"] == phi]
-        pairs = [
-            (score(t), without_teacher[t.name, t.fidelity["seed"]])
-            for t in trials
-            if (t.name, t.fidelity["seed"]) in without_teacher
-        ]
+        keys = [(t.name, t.fidelity["seed"]) for t in trials]
+        pairs = [(run.test_score(t), without_teacher[k]) for t, k in zip(trials, keys) if k in without_teacher]
         if pairs:
             gains = [a - b for a, b in pairs]
-            rows.append(
-                DistillationGain(
-                    trials[0].name,
-                    phi,
-                    len(pairs),
-                    task.tested.orient(mean(a for a, _ in pairs)),
-                    mean(gains),
-                    interval(gains),
-                )
-            )
+            test = run.study.trained.task.tested.orient(mean(a for a, _ in pairs))
+            rows.append(DistillationGain(trials[0].name, phi, len(pairs), test, mean(gains), interval(gains)))
     return rows
 
 
@@ -93,14 +77,11 @@ class Distillation(Step):
             return
         members, recipe = family.members(run), run.study.recipe_of(NAME)
         teacher = members[max(members)].arch
-        if not any(
-            t.done and t.name == teacher.name and t.fidelity["seed"] == run.study.seeds[0]
-            for t in run.log.of(family.NAME)
-        ):
+        if not any(t.done and t.name == teacher.name for t in run.log.of(family.NAME, run.study.seeds[0])):
             return  # the teacher's weights are those of the first seed
-        rows = [(members[phi].arch.name, members[phi].arch, {"phi": phi}) for phi in student_phis]
-        recipes = {row[0]: recipe.at_phi(row[2]["phi"]) for row in rows}
-        for job in jobs_for_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors", recipes):
+        students = [(phi, members[phi].arch) for phi in student_phis]
+        rows = [(arch.name, arch, {"phi": phi}, recipe.at_phi(phi)) for phi, arch in students]
+        for job in jobs_for_every_seed(run, NAME, rows, "family/{name}/distilled.safetensors"):
             assert isinstance(job, Job)
             yield replace(job, teacher=teacher, teacher_weights=f"family/{teacher.name}/weights.safetensors")
 

@@ -80,15 +80,9 @@ class FamilyTraining(Step):
             )
 
     def jobs(self, run: Driver) -> Jobs:
-        rows = [(member.arch.name, member.arch, {"phi": phi}) for phi, member in members(run).items()]
         recipe = run.study.recipe_of(NAME)
-        yield from jobs_for_every_seed(
-            run,
-            NAME,
-            rows,
-            weights="family/{name}/weights.safetensors",
-            recipes={row[0]: recipe.at_phi(row[2]["phi"]) for row in rows},
-        )
+        rows = [(m.arch.name, m.arch, {"phi": phi}, recipe.at_phi(phi)) for phi, m in members(run).items()]
+        yield from jobs_for_every_seed(run, NAME, rows, "family/{name}/weights.safetensors")
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         factor = study.options(scale.Options).factor

@@ -166,18 +166,16 @@ class FidelityMeasurement(Step):
             for name, recipe, resolution in _settings(run.study):
                 setting_arch = arch.with_(resolution=resolution)
                 if cost_or_none(setting_arch) is not None:
-                    job_decisions = {**decisions, "training": name}
-                    yield from run.job_if_new(
-                        job_of(
-                            run.study,
-                            NAME,
-                            number,
-                            f"{NAME}-{candidate:03d} {name}",
-                            setting_arch,
-                            job_decisions,
-                            recipe=recipe,
-                            candidate=candidate,
-                        )
+                    job_name, job_decisions = f"{NAME}-{candidate:03d} {name}", {**decisions, "training": name}
+                    yield job_of(
+                        run.study,
+                        NAME,
+                        number,
+                        job_name,
+                        setting_arch,
+                        job_decisions,
+                        recipe=recipe,
+                        candidate=candidate,
                     )
                 number += 1
 

@@ -116,22 +116,13 @@ class Finalists(Step):
         check_distinct(options.seeds, f"{NAME}.seeds")
 
     def jobs(self, run: Driver) -> Jobs:
-        options, study = run.study.options(Options), run.study
+        options = run.study.options(Options)
         best = sorted(run.final_trials(base.NAME), key=run.rank, reverse=True)[: options.top]
         for number, (trial, seed) in enumerate(itertools.product(best, options.seeds)):
-            name = f"finalist-{trial.candidate:03d}-s{seed}"
-            job = job_of(
-                study,
-                NAME,
-                number,
-                name,
-                run.log.arch(trial),
-                trial.decisions,
-                seed,
-                final=True,
-                candidate=trial.candidate,
+            name, arch = f"finalist-{trial.candidate:03d}-s{seed}", run.log.arch(trial)
+            yield job_of(
+                run.study, NAME, number, name, arch, trial.decisions, seed, final=True, candidate=trial.candidate
             )
-            yield from run.job_if_new(job)
 
     def conclusions(self, run: Driver) -> PlainDict:
         if not run.has_best(base.NAME):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from scalesearch.arch import Arch, expand
@@ -44,26 +45,21 @@ def job_of(
 def jobs_for_every_seed(
     run: Driver,
     step: str,
-    rows: Sequence[tuple[str, Arch, PlainDict]],
+    rows: Sequence[tuple[str, Arch, PlainDict, Recipe]],
     weights: str = "",
-    recipes: Mapping[str, Recipe] | None = None,
 ) -> Jobs:
     """Yields final trainings of networks with every seed of the study, scored on the test split too.
 
     Args:
         run: The driver.
         step: The name of the step.
-        rows: Name, architecture and decisions of each network.
+        rows: Name, architecture, decisions and recipe of each network.
         weights: The file for the first seed's weights, with `{name}` for the network's name; none if empty.
-        recipes: The recipes of networks that have one of their own, by name.
     """
     study = run.study
-    for n, (seed, (name, arch, decisions)) in enumerate((seed, row) for seed in study.seeds for row in rows):
+    for n, (seed, (name, arch, decisions, recipe)) in enumerate(product(study.seeds, rows)):
         weights_file = weights.format(name=name) if seed == study.seeds[0] else ""
-        own_recipe = {"recipe": recipes[name]} if recipes and name in recipes else {}
-        yield from run.job_if_new(
-            job_of(study, step, n, name, arch, decisions, seed, final=True, weights=weights_file, **own_recipe)
-        )
+        yield job_of(study, step, n, name, arch, decisions, seed, final=True, weights=weights_file, recipe=recipe)
 
 
 def evenly_spaced(items: Sequence[Any], count: int) -> list[Any]:

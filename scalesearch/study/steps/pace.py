@@ -44,7 +44,7 @@ class PaceMeasurement(Step):
             return
         recipe = replace(study.recipe_of(NAME), epochs=EPOCHS, patience=0)
         for number, (arch, decisions) in enumerate(_networks(study)):
-            yield from run.job_if_new(job_of(study, NAME, number, f"{NAME}-{number}", arch, decisions, recipe=recipe))
+            yield job_of(study, NAME, number, f"{NAME}-{number}", arch, decisions, recipe=recipe)
 
     def notes(self, run: Driver) -> list[str]:
         """Returns a sentence that compares the forecasts with the hours asked for and taken."""
@@ -60,11 +60,8 @@ class PaceMeasurement(Step):
         )
         if not run.finished:
             return [f"{hours(predictions[0].asked)} were asked for; {predicted}."]
-        took = predictions[-1].took
-        deviation = took / predictions[0].asked - 1
-        return [
-            f"{hours(predictions[0].asked)} were asked for and {hours(took)} taken ({deviation:+.1%}); {predicted}."
-        ]
+        asked, took = predictions[0].asked, predictions[-1].took
+        return [f"{hours(asked)} were asked for and {hours(took)} taken ({took / asked - 1:+.1%}); {predicted}."]
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         return [float(cost(arch).macs) for arch, _ in _networks(study)] if study.hours else []

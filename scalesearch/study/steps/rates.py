@@ -98,16 +98,9 @@ class RateSweep(Step):
             target = round(cost(base).macs * growth.factor**phi)
             arch = base if phi == 0 else scale_to(base, target, PRESETS["efficientnet"], growth.tolerance).arch
             for factor in options.rates:
-                job = job_of(
-                    study,
-                    NAME,
-                    number,
-                    f"phi{phi:g} rate ×{factor:g}",
-                    arch,
-                    {"phi": phi, "rate": factor},
-                    recipe=replace(recipe.at_phi(phi), learning_rate=recipe.learning_rate * factor),
-                )
-                yield from run.job_if_new(job)
+                name, decisions = f"phi{phi:g} rate ×{factor:g}", {"phi": phi, "rate": factor}
+                rated_recipe = replace(recipe.at_phi(phi), learning_rate=recipe.learning_rate * factor)
+                yield job_of(study, NAME, number, name, arch, decisions, recipe=rated_recipe)
                 number += 1
 
     def conclusions(self, run: Driver) -> PlainDict:

@@ -19,7 +19,7 @@ from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale
 from scalesearch.study.steps.network_jobs import jobs_for_every_seed
 from scalesearch.study.study import Study
-from scalesearch.trials import Jobs, Trial
+from scalesearch.trials import Jobs, Recipe, Trial
 
 NAME = "rivals"
 
@@ -73,36 +73,20 @@ def scaling_baselines(run: Driver) -> list[ScalingBaseline]:
     """
     if not _is_requested(run.study) or not run.log.of(family.NAME):
         return []
-    task = run.study.trained.task
-
-    def score(trial: Trial) -> float:
-        return task.tested.orient(trial.scores[task.tested.key])
-
-    found_scores = {
-        t.fidelity["seed"]: score(t) for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0
-    }
+    found_trials = [t for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0]
+    found_scores = {t.fidelity["seed"]: run.test_score(t) for t in found_trials}
     trials_by_name: dict[str, list[Trial]] = defaultdict(list)
     for trial in run.log.of(NAME):
         if trial.done and trial.fidelity["seed"] in found_scores:
             trials_by_name[trial.name].append(trial)
     for name, arch in _named_networks(run).items() if found_scores else ():
         if expand(arch).digest == _found_digest(run):
-            trials_by_name[f"{name} (found)"] = [
-                t for t in run.log.of(family.NAME) if t.done and t.decisions["phi"] == 1.0
-            ]
+            trials_by_name[f"{name} (found)"] = found_trials
     baselines = []
     for name, trials in trials_by_name.items():
-        ahead = [found_scores[t.fidelity["seed"]] - score(t) for t in trials]
-        baselines.append(
-            ScalingBaseline(
-                name,
-                trials[0].cost["macs"],
-                len(trials),
-                task.tested.orient(mean(map(score, trials))),
-                mean(ahead),
-                interval(ahead),
-            )
-        )
+        ahead = [found_scores[t.fidelity["seed"]] - run.test_score(t) for t in trials]
+        test, macs = run.study.trained.task.tested.orient(mean(map(run.test_score, trials))), trials[0].cost["macs"]
+        baselines.append(ScalingBaseline(name, macs, len(trials), test, mean(ahead), interval(ahead)))
     return sorted(baselines, key=lambda r: r.behind)
 
 
@@ -119,13 +103,13 @@ class NamedScalings(Step):
         """Yields one network for all scalings that build it, and none where the scaling found builds it too."""
         if not _is_requested(run.study):
             return
-        rows: list[tuple[str, Arch, PlainDict]] = [
-            (name, arch.with_(name=name), {})
+        recipe = run.study.recipe_of(NAME).at_phi(1.0)
+        rows: list[tuple[str, Arch, PlainDict, Recipe]] = [
+            (name, arch.with_(name=name), {}, recipe)
             for name, arch in _named_networks(run).items()
             if expand(arch).digest != _found_digest(run)
         ]
-        recipe = run.study.recipe_of(NAME).at_phi(1.0)
-        yield from jobs_for_every_seed(run, NAME, rows, recipes={name: recipe for name, _, _ in rows})
+        yield from jobs_for_every_seed(run, NAME, rows)
 
     def conclusions(self, run: Driver) -> PlainDict:
         return {"rivals": scaling_baselines(run)}

@@ -131,23 +131,16 @@ class TableSearch(Step):
         failed = [trial for trial in run.log.of(NAME) if not trial.done]
         sentences = []
         if failed:
-            sentences.append(
-                f"{len(failed)} of {format_count(len(run.log), 'trial')} failed; the first: {failed[0].reason}."
-            )
+            trials = format_count(len(run.log), "trial")
+            sentences.append(f"{len(failed)} of {trials} failed; the first: {failed[0].reason}.")
         problem, rows = run.study.problem, run.study.rows
         assert isinstance(problem, TableProblem | SpaceTableProblem)
         assert rows is not None
-        table = problem.table
+        table, score = problem.table, rows.columns.score
         if table.repetition_note:
-            spread = table.spread.get(rows.columns.score)
-            sentences.append(
-                f"The table has {table.repetition_note}"
-                + (
-                    f" ({rows.columns.score}: ± {spread:.4g}, the standard deviation between rows of one network)."
-                    if spread is not None
-                    else "."
-                )
-            )
+            deviation = "the standard deviation between rows of one network"
+            spread = f" ({score}: ± {table.spread[score]:.4g}, {deviation})" if score in table.spread else ""
+            sentences.append(f"The table has {table.repetition_note}{spread}.")
         return sentences
 
     def conclusions(self, run: Driver) -> PlainDict:
@@ -190,13 +183,10 @@ class TableSearch(Step):
         result, rows = self.conclusions(run), run.study.rows
         assert rows is not None
         mean_text = "–" if result["mean"] is None else f"{result['mean']:.4f}"
-        interval_text = (
-            f" ± {result['interval']:.4f} (95 % interval over {len(result['rows'])} seeds)"
-            if result["interval"]
-            else ""
-        )
+        if result["interval"]:
+            mean_text += f" ± {result['interval']:.4f} (95 % interval over {len(result['rows'])} seeds)"
         meaning = "the final score of the network with the best score asked about"
-        return f"{result['searcher']} on {rows.table.path.name}: {mean_text}{interval_text}, {meaning}."
+        return f"{result['searcher']} on {rows.table.path.name}: {mean_text}, {meaning}."
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         return [0.0] * (study.options(Options).trials * len(study.seeds))

@@ -117,15 +117,11 @@ def preset_networks(run: Driver) -> dict[str, ScaledArch]:
     """Returns the network that each named scaling makes of the base at φ = 1."""
     space = space_of(run)
 
-    def scaled(shares: Shares) -> ScaledArch:
-        return scale_to(space.base, space.target, shares, space.tolerance)
+    def scaled() -> dict[str, ScaledArch]:
+        presets = with_progress(PRESETS.items(), "scaling the base", len(PRESETS))
+        return {name: scale_to(space.base, space.target, shares, space.tolerance) for name, shares in presets}
 
-    return run.compute_once(
-        (NAME, "presets"),
-        lambda: {
-            name: scaled(shares) for name, shares in with_progress(PRESETS.items(), "scaling the base", len(PRESETS))
-        },
-    )
+    return run.compute_once((NAME, "presets"), scaled)
 
 
 def scaling(run: Driver) -> Scaling | None:
@@ -136,39 +132,20 @@ def scaling(run: Driver) -> Scaling | None:
 def _scaling(run: Driver) -> Scaling | None:
     if not run.has_best(NAME):
         return None
-    best, space, score = run.best(NAME), space_of(run), run.study.evaluator.score
+    best, space, key = run.best(NAME), space_of(run), run.study.evaluator.score.key
+    target = space.target
     presets: dict[str, list[str]] = {}
     for name, scaled in preset_networks(run).items():
         presets.setdefault(expand(scaled.arch).digest, []).append(name)
     points = []
     for trial in run.log.of(NAME):
         a, b, c, _ = ScalingSpace.shares(trial.decisions)
-        deviation = round(trial.cost["macs"] / space.target - 1, 5)
-        points.append(
-            Point(
-                trial.name,
-                a,
-                b,
-                c,
-                trial.cost["macs"],
-                deviation,
-                trial.scores.get(score.key),
-                tuple(presets.get(trial.network, ())),
-            )
-        )
+        macs, aliases = trial.cost["macs"], tuple(presets.get(trial.network, ()))
+        points.append(Point(trial.name, a, b, c, macs, round(macs / target - 1, 5), trial.scores.get(key), aliases))
     alpha, beta, gamma = (round(m, 4) for m in best_shares(run).multipliers(space.factor))
     errors = tuple(round(e, 4) for e in _multiplier_errors(run, [t for t in run.log.of(NAME) if t.done]))
     return Scaling(
-        alpha,
-        beta,
-        gamma,
-        errors,
-        len(points),
-        best.name,
-        best.scores[score.key],
-        space.target,
-        space.tolerance,
-        tuple(points),
+        alpha, beta, gamma, errors, len(points), best.name, best.scores[key], target, space.tolerance, tuple(points)
     )
 
 
@@ -182,10 +159,8 @@ def _multiplier_errors(run: Driver, trials: list[Trial]) -> list[float]:
     images = training.task.images(training.data, "val")
     scores = np.array([run.score(t) for t in trials])
     errors = np.array([standard_error([abs(score)], images) for score in scores])
-    wins = (
-        np.bincount(rng.normal(scores, errors, (SCORE_DRAWS, len(trials))).argmax(1), minlength=len(trials))
-        / SCORE_DRAWS
-    )
+    winners = rng.normal(scores, errors, (SCORE_DRAWS, len(trials))).argmax(1)
+    wins = np.bincount(winners, minlength=len(trials)) / SCORE_DRAWS
     points = np.array([ScalingSpace.shares(t.decisions).multipliers(space_of(run).factor) for t in trials])
     return cast(list[float], np.sqrt(wins @ (points - wins @ points) ** 2).tolist())
 
@@ -196,6 +171,8 @@ def triangle(info: Info) -> Figure:
     # the best on top
     points = sorted((p for p in result.points if p.score is not None), key=lambda p: axis.to_maximise(p.score))
     scores = [p.score for p in points]
+    colorbar: PlainDict = {"thickness": 10, "len": 0.8, "orientation": "h", "y": -0.16, "yanchor": "top"}
+    colorbar |= {"title": {"text": axis.name, "side": "top"}, "tickformat": f".1{axis.format}"}
     trace = {
         "type": "scatterternary",
         "a": [p.depth for p in points],
@@ -215,28 +192,16 @@ def triangle(info: Info) -> Figure:
             "showscale": True,
             "cmin": _typical_low(scores),
             "cmax": max(scores),
-            "colorbar": {
-                "title": {"text": axis.name, "side": "top"},
-                "tickformat": f".1{axis.format}",
-                "thickness": 10,
-                "len": 0.8,
-                "orientation": "h",
-                "y": -0.16,
-                "yanchor": "top",
-            },
+            "colorbar": colorbar,
         },
         "customdata": [[p.name, ", ".join(p.presets) or "searched", p.score, p.macs, p.deviation] for p in points],
         "hovertemplate": "<b>%{customdata[0]}</b> (%{customdata[1]})<br>depth %{a:.2f}, width %{b:.2f}, resolution "
         f"%{{c:.2f}}<br>%{{customdata[2]:.2{axis.format}}}, "
         "%{customdata[3]:,} MACs (%{customdata[4]:+.2%})<extra></extra>",
     }
-    ternary = {
-        "sum": 1,
-        "aaxis": {"title": "depth (α)", "ticks": ""},
-        "baxis": {"title": "width<br>(β)", "ticks": ""},
-        "caxis": {"title": "resolution<br>(γ)", "ticks": ""},
-        "bgcolor": "#f8fafc",
-    }
+    titles = {"aaxis": "depth (α)", "baxis": "width<br>(β)", "caxis": "resolution<br>(γ)"}
+    axes = {name: {"title": title, "ticks": ""} for name, title in titles.items()}
+    ternary = {"sum": 1, "bgcolor": "#f8fafc", **axes}
     return figure([trace], 500, margin={"l": 64, "r": 64, "t": 40, "b": 110}, ternary=ternary)
 
 
@@ -284,9 +249,8 @@ class ScalingSearch(Step):
                 check_searcher(options.with_)
             if options.trials < len(DEFAULT_PRESETS):
                 raise InputError(
-                    f"must be at least {len(DEFAULT_PRESETS)}, got {options.trials}: EfficientNet's "
-                    f"coefficients, depth, "
-                    "width and resolution alone are always among them",
+                    f"must be at least {len(DEFAULT_PRESETS)}, got {options.trials}: EfficientNet's coefficients, "
+                    "depth, width and resolution alone are always among them",
                     "trials",
                 )
             if 1 not in options.phi:
@@ -323,12 +287,11 @@ class ScalingSearch(Step):
         if result is None:
             return ""
         ea, eb, ec = result.errors
+        trials, epochs = format_count(result.trials, "trial"), format_count(run.recipe_of(NAME).epochs, "epoch")
         sentence = (
-            f"α = {result.alpha:.3f} ± {ea:.3f} (depth), β = {result.beta:.3f} ± {eb:.3f} (width), γ = "
-            f"{result.gamma:.3f} ± {ec:.3f} "
-            f"(resolution), found in {format_count(result.trials, 'trial')} of "
-            f"{format_count(run.recipe_of(NAME).epochs, 'epoch')}: {task.format(result.score)} "
-            f"validation {task.score}"
+            f"α = {result.alpha:.3f} ± {ea:.3f} (depth), β = {result.beta:.3f} ± {eb:.3f} (width), "
+            f"γ = {result.gamma:.3f} ± {ec:.3f} (resolution), found in {trials} of {epochs}: "
+            f"{task.format(result.score)} validation {task.score}"
         )
         reference = next((p.score for p in result.points if "efficientnet" in p.presets and p.score is not None), None)
         if reference is None:
@@ -338,17 +301,14 @@ class ScalingSearch(Step):
     def notes(self, run: Driver) -> list[str]:
         """Returns sentences on a search that ended early, and on every scaling that cannot reach its MACs."""
         result = scaling(run)
-        misses = (
-            [
+        sentences = early_end(run, NAME, run.study.options(Options).trials)
+        if result:
+            sentences += [
                 f"{' and '.join(p.presets) or p.name} alone cannot reach {result.target:,} MACs within "
-                f"{result.tolerance:.0%}: "
-                f"the nearest network has {p.macs:,} ({p.deviation:+.2%})."
+                f"{result.tolerance:.0%}: the nearest network has {p.macs:,} ({p.deviation:+.2%})."
                 for p in result.misses
             ]
-            if result
-            else []
-        )
-        return [*early_end(run, NAME, run.study.options(Options).trials), *misses]
+        return sentences
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         options = study.options(Options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from scalesearch.searchers import Past, ask
@@ -39,18 +40,9 @@ class Screening(Step):
             seen.add(proposal.identity)
             arch = study.problem.arch(proposal.decisions)
             assert arch is not None
-            yield job_of(
-                study,
-                NAME,
-                number,
-                f"{NAME}-{number:03d}",
-                arch,
-                proposal.decisions,
-                until=0,
-                candidate=number,
-                rejected=proposal.rejected,
-                proxies=options.proxies,
-            )
+            name = f"{NAME}-{number:03d}"
+            job = job_of(study, NAME, number, name, arch, proposal.decisions, until=0, candidate=number)
+            yield replace(job, rejected=proposal.rejected, proxies=options.proxies)
 
     def description(self, study: Study) -> str:
         assert study.space is not None

@@ -11,7 +11,7 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import ScalingSpace, Shares, scale_to
 from scalesearch.statistics import Correlation, correlation
 from scalesearch.study.driver import Driver
-from scalesearch.study.page import COLOURS, Figure, Info, figure, fragment
+from scalesearch.study.page import COLOURS, Figure, Info, figure, fragment, scatter
 from scalesearch.study.step import Step
 from scalesearch.study.steps import scale
 from scalesearch.study.steps.network_jobs import evenly_spaced, job_of
@@ -61,18 +61,12 @@ def transfer_figure(info: Info) -> Figure:
     """Returns the score of each scaling at φ = 1 against its score at larger φ."""
     axis, traces = info.axis, []
     digits = f".2{axis.format}"
+    hover = f"%{{text}}<br>φ = 1: %{{x:{digits}}}, there: %{{y:{digits}}}<extra></extra>"
     for t, colour in zip(info.conclusions["transfers"], COLOURS, strict=False):
+        names, small, large = zip(*t.pairs, strict=True)
+        marker = {"color": colour, "size": 10}
         traces.append(
-            {
-                "type": "scatter",
-                "x": [small for _, small, _ in t.pairs],
-                "y": [large for _, _, large in t.pairs],
-                "mode": "markers",
-                "name": f"φ = {t.phi:g}",
-                "marker": {"color": colour, "size": 10},
-                "text": [name for name, _, _ in t.pairs],
-                "hovertemplate": f"%{{text}}<br>φ = 1: %{{x:{digits}}}, there: %{{y:{digits}}}<extra></extra>",
-            }
+            scatter(small, large, "markers", name=f"φ = {t.phi:g}", marker=marker, text=names, hovertemplate=hover)
         )
     xaxis = {"title": f"{axis.name} at φ = 1", "tickformat": f".1{axis.format}"}
     yaxis = {"title": f"{axis.name} at larger φ", "tickformat": f".1{axis.format}"}
@@ -103,20 +97,9 @@ class Transfer(Step):
                 if expand(arch).digest in seen:
                     continue
                 seen.add(expand(arch).digest)
-                name = f"phi{phi:g}-{trial.name}"
-                decisions = {**trial.decisions, "phi": phi}
-                yield from run.job_if_new(
-                    job_of(
-                        run.study,
-                        NAME,
-                        number,
-                        name,
-                        arch,
-                        decisions,
-                        candidate=trial.candidate,
-                        recipe=run.recipe_of(NAME).at_phi(phi),
-                    )
-                )
+                name, decisions = f"phi{phi:g}-{trial.name}", {**trial.decisions, "phi": phi}
+                recipe = run.recipe_of(NAME).at_phi(phi)
+                yield job_of(run.study, NAME, number, name, arch, decisions, candidate=trial.candidate, recipe=recipe)
                 number += 1
 
     def conclusions(self, run: Driver) -> PlainDict:
