@@ -12,7 +12,7 @@ from scalesearch.arch import expand, sides
 from scalesearch.counting import by_layer, by_stage
 from scalesearch.data import Health
 from scalesearch.plain_data import PlainDict
-from scalesearch.study import ClassResults, Driver, Info, ScoreAxis, Study, compare_detectors
+from scalesearch.study import STEPS, ClassResults, Driver, Info, ScoreAxis, Study, compare_detectors
 from scalesearch.trials import Trial
 from scalesearch.versions import versions
 
@@ -113,7 +113,7 @@ def _data(run: Driver, health: PlainDict | None) -> PlainDict | None:
 def _recipe(run: Driver) -> PlainDict | None:
     if run.study.training is None:
         return None
-    epochs = {step.epochs_key: run.recipe_of(step.name).epochs for step in run.study.steps if step.epochs_key}
+    epochs = {step.epochs_key: run.recipe_of(step.name).epochs for step in STEPS["training"] if step.epochs_key}
     return {"final": asdict(run.study.training.recipe), **epochs}
 
 

@@ -104,6 +104,15 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path):
     assert study.name in page(begun)
 
 
+@pytest.mark.parametrize("measure", ["trainings", "rates"])
+def test_a_study_that_measures_fidelity_alone_has_a_page(measure, tmp_path):
+    study = load_study(write_study(tmp_path, fidelity={"measure": measure}))
+    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=scored)
+    measured = gather(Driver(study, log))
+    assert measured.recipe["search epochs"] == measured.recipe["scaling epochs"] == 1
+    assert study.name in page(measured)
+
+
 def test_what_differs_on_paper_and_trained_alike_is_a_fault(full, tmp_path):
     study, log = full
     driver = Driver(study, log)
