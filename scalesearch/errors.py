@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -76,6 +76,15 @@ def unknown_message(what: str, word: object, names: Iterable[str]) -> str:
     """
     names = list(names)
     return f'unknown {what} "{word}"; takes {", ".join(names)}.{suggestion(word, names)}'
+
+
+def check_known(what: str, keys: Iterable[str], names: Collection[str]) -> None:
+    """Raises `InputError`, placed at the key, for a key that isn't among `names`; `what` is what the message calls
+    it.
+    """
+    for key in keys:
+        if key not in names:
+            raise InputError(f"unknown {what}; takes {', '.join(names)}.{suggestion(key, names)}", str(key))
 
 
 def check_distinct(values: Sequence[object], place: str) -> None:

@@ -119,15 +119,12 @@ def exclusive_lock(path: Path, message: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        held_lock = FileLock(path).acquire(timeout=0)
     except Timeout:
         raise InputError(message) from None
-    try:
+    with held_lock:
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

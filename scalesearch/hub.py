@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from scalesearch.errors import InputError
 
@@ -30,7 +30,7 @@ def hub_file(repository: str, name: str, source: str) -> Path:
         InputError: If the file cannot be had.
     """
 
-    def fetch(client: Any) -> Path:
+    def fetch(client: ModuleType) -> Path:
         path = Path(client.hf_hub_download(repository, name))
         with suppress(client.errors.HfHubHTTPError, client.errors.LocalEntryNotFoundError):
             client.hf_hub_download(repository, "config.json")
@@ -54,7 +54,7 @@ def hub_data(dataset: str, source: str) -> Path:
     owner, _, name_and_configuration = dataset.partition("/")
     name, _, configuration = name_and_configuration.partition("/")
 
-    def fetch(client: Any) -> Path:
+    def fetch(client: ModuleType) -> Path:
         folder = _snapshot(client, f"{owner}/{name}", configuration, None)
         has_images = any(path.match(kind) for path in folder.rglob("*") for kind in PATTERNS)
         return folder if has_images else _snapshot(client, f"{owner}/{name}", configuration, PARQUET_REVISION)
@@ -78,12 +78,12 @@ def _is_split(name: str) -> bool:
     return name.startswith(("train", "val", "test", "dev"))
 
 
-def _snapshot(client: Any, repository: str, configuration: str, revision: str | None) -> Path:
+def _snapshot(client: ModuleType, repository: str, configuration: str, revision: str | None) -> Path:
     patterns = [f"{configuration}/{kind}" if configuration else kind for kind in PATTERNS]
     return Path(client.snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=patterns))
 
 
-def _call_client(fetch: Callable[[Any], Path], source: str, form: str, kind: str) -> Path:
+def _call_client(fetch: Callable[[ModuleType], Path], source: str, form: str, kind: str) -> Path:
     try:
         import huggingface_hub as client
         import huggingface_hub.errors as errors

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
-from scalesearch.errors import InputError, errors_at, format_value, suggestion
+from scalesearch.errors import InputError, check_known, errors_at, format_value
 from scalesearch.plain_data import PlainDict, PlainMapping
 
 REQUIRED = inspect.Parameter.empty
@@ -66,7 +66,7 @@ class Field:
     rule: Rule
     default: Any
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: object) -> Any:
         """Returns `value` in the field's own type.
 
         Raises:
@@ -75,8 +75,7 @@ class Field:
         for kind in self.types:
             accepted, converted = _accept(kind, value, self.name)
             if accepted:
-                violated = self.rule.violation(converted) if _is_number(converted) else None
-                if violated:
+                if is_number(converted) and (violated := self.rule.violation(converted)):
                     raise InputError(f"{violated}, got {format_value(value)}", self.name)
                 return converted
         raise InputError(f"takes {self.description}, got {format_value(value)}", self.name)
@@ -87,7 +86,8 @@ class Field:
         return " or ".join(_describe(kind) for kind in self.types)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Returns whether `value` is a whole or decimal number; true and false are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -104,10 +104,10 @@ def _accept(kind: Any, value: Any, name: str = "") -> tuple[bool, Any]:
         types, rule = _unwrap(first)
         return True, tuple(Field(f"{name}[{i}]", types, rule, REQUIRED).check(v) for i, v in enumerate(value))
     if kind is float:
-        fits = _is_number(value) and -1e300 < value < 1e300
+        fits = is_number(value) and -1e300 < value < 1e300
         return fits, float(value) if fits else value
     if kind is int:
-        fits = _is_number(value) and (isinstance(value, int) or (math.isfinite(value) and value.is_integer()))
+        fits = is_number(value) and (isinstance(value, int) or (math.isfinite(value) and value.is_integer()))
         return fits, int(value) if fits else value
     return isinstance(value, kind), value
 
@@ -166,9 +166,7 @@ def check_keys(owner: str, fields: Mapping[str, Field], arguments: PlainMapping)
         fields: What it takes.
         arguments: What came.
     """
-    for key in arguments:
-        if key not in fields:
-            raise InputError(f"unknown key for {owner}; takes {', '.join(fields)}.{suggestion(key, fields)}", str(key))
+    check_known(f"key for {owner}", arguments, fields)
     for name, field in fields.items():
         if field.default is REQUIRED and name not in arguments:
             raise InputError(f'{owner} needs "{name}" ({field.description})')

@@ -74,7 +74,7 @@ def from_json(kind: type[T], raw: str | bytes) -> T:
     )
 
 
-def _resolve(payload: Any, parts: Sequence[Any]) -> tuple[list[str], Any]:
+def _resolve(payload: Any, parts: Sequence[object]) -> tuple[list[str], Any]:
     """Returns the leading parts of a place that lead to something in `payload`, and that value.
 
     The parts after them are names of types, or a key that is missing.

@@ -33,9 +33,7 @@ def adapted_strides(strides: Sequence[int], resolution: Resolution, smallest_map
         raise InputError(
             f"{side} is too small; networks end in maps of at least {smallest_map}×{smallest_map}", "resolution"
         )
-    adapted, total = list(strides), 1
-    for stride in strides:
-        total *= stride
+    adapted, total = list(strides), math.prod(strides)
     for i, stride in enumerate(strides):
         if total * smallest_map <= side:
             break
@@ -116,16 +114,10 @@ def adapt(arch: Arch, *, resolution: Resolution, classes: int, channels: int = 3
     stem = [
         with_stride(convert(spec), s) for spec, s in zip(arch.stem, adapted) if not is_unit_stride_pool(spec.kind, s)
     ]
-    stages = [
-        replace(
-            stage,
-            stride=s,
-            block=block("identity")
-            if is_unit_stride_pool(stage.block.kind, s) and s != stage.stride
-            else convert(stage.block),
-        )
-        for stage, s in zip(arch.stages, adapted[len(arch.stem) :])
-    ]
+    stages = []
+    for stage, s in zip(arch.stages, adapted[len(arch.stem) :]):
+        is_dropped = is_unit_stride_pool(stage.block.kind, s) and s != stage.stride
+        stages.append(replace(stage, stride=s, block=block("identity") if is_dropped else convert(stage.block)))
     return arch.with_(
         resolution=resolution,
         classes=classes,

@@ -69,7 +69,7 @@ class BlockSpec:
         return {self.kind: {key: _plain(value) for key, value in self.args}}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, BlockSpec):
         return value.to_dict()
     return [_plain(v) for v in value] if isinstance(value, tuple) else value

@@ -91,29 +91,24 @@ def expand(arch: Arch) -> Graph:
 
 def has_valid_shapes(arch: Arch) -> bool:
     """Returns whether all shapes in `arch` fit together, so that it is a network."""
-    try:
-        _check_shapes(arch)
+    same = arch.padding == "same"
+    shape: Shape = (arch.channels, *arch.sides)
+    try:  # as `_expand`, but without building the graph, in a third of the time
+        for spec in arch.stem:
+            shape = out_shape(spec, (shape,), same)
+        shapes: dict[int, Shape] = {-1: shape}
+        sources = arch.sources
+        for i, stage in enumerate(arch.stages):
+            shape = out_shape(stage.block, tuple([shapes[j] for j in sources[i]]), same, stage.stride)
+            for _ in range(stage.depth - 1):
+                shape = out_shape(stage.block, (shape,), same, 1)
+            shapes[i] = shape
+        for aux in arch.auxiliary:
+            out_shape(aux.block, (shapes[aux.after],), same, None, arch.classes)
+        out_shape(arch.head, tuple([shapes[j] for j in sources[-1]]), same, None, arch.classes)
     except ShapeError:
         return False
     return True
-
-
-def _check_shapes(arch: Arch) -> None:
-    """Raises `ShapeError` exactly where `_expand` does, without building the graph, in a third of the time."""
-    same = arch.padding == "same"
-    shape: Shape = (arch.channels, *arch.sides)
-    for spec in arch.stem:
-        shape = out_shape(spec, (shape,), same)
-    shapes: dict[int, Shape] = {-1: shape}
-    sources = arch.sources
-    for i, stage in enumerate(arch.stages):
-        shape = out_shape(stage.block, tuple([shapes[j] for j in sources[i]]), same, stage.stride)
-        for _ in range(stage.depth - 1):
-            shape = out_shape(stage.block, (shape,), same, 1)
-        shapes[i] = shape
-    for aux in arch.auxiliary:
-        out_shape(aux.block, (shapes[aux.after],), same, None, arch.classes)
-    out_shape(arch.head, tuple([shapes[j] for j in sources[-1]]), same, None, arch.classes)
 
 
 def _expand(arch: Arch) -> Graph:

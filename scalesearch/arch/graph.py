@@ -40,7 +40,7 @@ class Layer(NamedTuple):
     shape: Any
 
 
-def structure_digest(*parts: Any) -> str:
+def structure_digest(*parts: object) -> str:
     """Returns 64 hex digits (SHA-256 of their `repr`) that identify `parts`."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -119,11 +119,9 @@ def without_dead_layers(block: BlockGraph) -> BlockGraph:
     for i in reversed(range(len(layers))):
         if i in used:
             used.update(layers[i].inputs)
-    if all(i in used for i in range(len(layers))):
-        return block
     live_indices = [i for i in range(len(layers)) if i in used]
-    new_index = {old: new for new, old in enumerate(live_indices)} | {
-        -1 - i: -1 - i for i in range(len(block.in_shapes))
-    }
-    rewired = tuple(layers[i]._replace(inputs=tuple(new_index[j] for j in layers[i].inputs)) for i in live_indices)
-    return BlockGraph(block.kind, block.in_shapes, rewired, tuple(new_index[i] for i in block.outputs))
+    if len(live_indices) == len(layers):
+        return block
+    new_index = {old: new for new, old in enumerate(live_indices)}  # of layers; the inputs keep theirs
+    rewired = (layers[i]._replace(inputs=tuple(new_index.get(j, j) for j in layers[i].inputs)) for i in live_indices)
+    return BlockGraph(block.kind, block.in_shapes, tuple(rewired), tuple(new_index.get(i, i) for i in block.outputs))

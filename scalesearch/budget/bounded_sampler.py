@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 import numpy as np
 
@@ -32,29 +31,25 @@ class BoundedSampler:
         self.lattice, self.bounds = lattice, list(bounds)
         units = len(lattice.transitions)
         self.axes = [axis for axis, _, _ in bounds]
-        max_cells = MAX_CELLS[len(bounds)]
         self.cell_sizes = []
         for _, low, high in bounds:
-            target_size = max(1.0, (high - max(low, 0)) / (8 * units))
-            max_cells_here = MAX_CELLS_OF_RANGE if len(bounds) == 1 else max_cells
-            self.cell_sizes.append(
-                max(target_size if len(bounds) == 1 else 1.0, high / (max_cells_here if low > 0 else max_cells), 1.0)
-            )
+            is_single = len(bounds) == 1
+            target_size = (high - max(low, 0)) / (8 * units) if is_single else 1.0
+            max_cells = MAX_CELLS_OF_RANGE if is_single and low > 0 else MAX_CELLS[len(bounds)]
+            self.cell_sizes.append(max(target_size, high / max_cells, 1.0))
         self.top_cells = [int(high // cell) for (_, _, high), cell in zip(bounds, self.cell_sizes)]
         self.low_cells = [max(0, int(low // cell) - units) for (_, low, _), cell in zip(bounds, self.cell_sizes)]
-        self.width = math.prod(top + 1 for top in self.top_cells)
+        self.weight = 0.0
         if all(low <= high for _, low, high in bounds):
             self._count()
-        else:
-            self.weight = 0.0
 
     def _count(self) -> None:
         """Computes, per unit and state, the number of completions by the cells that they cost."""
         shape = tuple(top + 1 for top in self.top_cells)
         end = np.zeros((1, *shape))
-        end[(0, *(0 for _ in shape))] = 1.0
+        end.flat[0] = 1.0
         self.completions: list[np.ndarray] = [end]
-        self.steps: list[list[tuple[Any, ...]]] = []
+        self.steps: list[list[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]] = []
         for depth, table in enumerate(reversed(self.lattice.transitions)):
             next_counts = self.completions[-1]
             counts = np.zeros((len(table), *shape))
@@ -68,10 +63,8 @@ class BoundedSampler:
                 fits = np.logical_and.reduce(within) if len(targets) else np.zeros(0, bool)
                 targets = np.zeros_like(targets) if depth == 0 else targets
                 steps.append((np.flatnonzero(fits), targets[fits], [c[fits] for c in cost_cells]))
-                counts_by_shift: dict[tuple[int, ...], int] = {}
-                for move in zip(targets[fits].tolist(), *(c[fits].tolist() for c in cost_cells)):
-                    counts_by_shift[move] = counts_by_shift.get(move, 0) + 1
-                for (target, *shift), multiplicity in counts_by_shift.items():
+                moves = zip(targets[fits].tolist(), *(c[fits].tolist() for c in cost_cells))
+                for (target, *shift), multiplicity in Counter(moves).items():
                     target_slice = tuple(slice(s, None) for s in shift)
                     source_slice = tuple(slice(None, n - s) for s, n in zip(shift, shape))
                     counts[state][target_slice] += multiplicity * next_counts[target][source_slice]

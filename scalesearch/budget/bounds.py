@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from scalesearch.arch import Arch, expand, format_sides
 from scalesearch.counting import Cost, DeviceProfile, cost, cost_or_none, peak_memory, read_profile
 from scalesearch.errors import InputError, format_value, unknown_message
 from scalesearch.plain_data import PlainMapping
+from scalesearch.signature import is_number
 from scalesearch.zoo import Networks
 
 COUNTED_QUANTITIES = ("macs", "params", "acts", "size")  # sums over blocks; known in microseconds
@@ -45,7 +45,7 @@ class Bound:
 ReferenceQuantity = Callable[[str, str], float]  # ("resnet18", "macs") → what that network counts
 
 
-def parse_bound(value: Any, quantity: str, reference: ReferenceQuantity | None = None) -> Bound:
+def parse_bound(value: object, quantity: str, reference: ReferenceQuantity | None = None) -> Bound:
     """Parses one bound as people write it.
 
     Args:
@@ -57,12 +57,7 @@ def parse_bound(value: Any, quantity: str, reference: ReferenceQuantity | None =
     Raises:
         InputError: If `value` is anything else.
     """
-    if (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and 0 < value < MAX_AMOUNT
-        and quantity != "latency"
-    ):
+    if is_number(value) and 0 < value < MAX_AMOUNT and quantity != "latency":
         return Bound(high=value)
     if not isinstance(value, str):
         raise _unreadable(value, quantity)
@@ -84,7 +79,7 @@ def parse_bound(value: Any, quantity: str, reference: ReferenceQuantity | None =
     return Bound(high=read(text))
 
 
-def _amount(text: str, quantity: str, reference: ReferenceQuantity | None, original: Any) -> float:
+def _amount(text: str, quantity: str, reference: ReferenceQuantity | None, original: object) -> float:
     if (match := MULTIPLE.fullmatch(text)) and reference is not None:
         factor = float(match[1].replace("_", ""))
         if not 0 < factor < MAX_AMOUNT:
@@ -92,7 +87,7 @@ def _amount(text: str, quantity: str, reference: ReferenceQuantity | None, origi
         return factor * reference(match[2], quantity)
     match = AMOUNT.fullmatch(text)
     units = {"memory": BYTES | UNITS, "size": BYTES | UNITS, "latency": SECONDS}.get(quantity, UNITS)
-    if not match or match[2] not in units or (quantity == "latency" and not match[2]):
+    if not match or match[2] not in units:
         raise _unreadable(original, quantity)
     value = float(match[1].replace("_", "")) * units[match[2]]
     if not 0 < value < MAX_AMOUNT:
@@ -100,7 +95,7 @@ def _amount(text: str, quantity: str, reference: ReferenceQuantity | None, origi
     return value
 
 
-def _unreadable(value: Any, quantity: str) -> InputError:
+def _unreadable(value: object, quantity: str) -> InputError:
     example = {"memory": "64MB", "size": "20MB", "latency": "5ms"}.get(quantity, "600M")
     return InputError(
         f"takes {example}, ≤ {example}, ≥ …, a range as 570M..630M, a band as 600M ± 2% or 2x NAME ± 2%"
@@ -206,13 +201,10 @@ def quantity_of(cost: Cost, key: str) -> float:
 
 
 def _format_bound(key: str, b: Bound) -> str:
+    low, high = format_amount(key, b.low), format_amount(key, b.high)
     if b.low <= 0:
-        return f"{key} ≤ {format_amount(key, b.high)}"
-    return (
-        f"{key} ≥ {format_amount(key, b.low)}"
-        if b.high == math.inf
-        else (f"{format_amount(key, b.low)} ≤ {key} ≤ {format_amount(key, b.high)}")
-    )
+        return f"{key} ≤ {high}"
+    return f"{key} ≥ {low}" if b.high == math.inf else f"{low} ≤ {key} ≤ {high}"
 
 
 def format_amount(key: str, value: float) -> str:

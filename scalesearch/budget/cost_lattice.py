@@ -23,7 +23,7 @@ from scalesearch.arch import Auxiliary, BlockGraph, Shape, ShapeError, expand_st
 from scalesearch.counting import Cost, block_cost, stage_cost
 from scalesearch.plain_data import PlainMapping
 from scalesearch.progress import with_progress
-from scalesearch.space import Decisions, Space
+from scalesearch.space import Decisions, Space, Unit
 
 MAX_TRANSITIONS = 100_000  # (state, decisions of the next unit) pairs
 
@@ -32,7 +32,10 @@ class TooEntangled(Exception):
     """Raised where the units of a space depend on each other in more ways than can be listed."""
 
 
-BlockKeys = tuple[Any, ...]  # what names the blocks of a unit that do something, in their order
+BlockKeys = tuple[object, ...]  # what names the blocks of a unit that do something, in their order
+LiveValues = tuple[tuple[str, object], ...]  # the decisions on which anything later depends
+LiveShapes = tuple[tuple[int, Shape], ...]  # by the number of the stage, -1 being what was built last
+State = tuple[LiveValues, LiveShapes]
 
 
 @dataclass
@@ -83,26 +86,22 @@ class CostLattice:
         self._chain = not (taps or any(u.inputs for u in stages) or any(u.part == "auxiliary" for u in space.units))
         self._build(stages, taps)
 
-    def _build(self, stages: list[Any], taps: Sequence[int]) -> None:
+    def _build(self, stages: list[Unit], taps: Sequence[int]) -> None:
         space = self.space
         introduced = self._decisions_by_unit()
         live = self._live_decisions()
-        needed = self._stages_needed(stages, taps)
+        needed = self._stages_needed(taps)
         starts = list(self._assignments(introduced[0], {}))
         self._check_transition_count(starts, introduced, live)
-        states: dict[Any, int] = {}
+        states: dict[State, int] = {}
         self.starts = [
-            (
-                decisions,
-                self._state_number(states, self._live_values(decisions, live[0]), ((-1, self._image(decisions)),)),
-            )
+            (decisions, self._state_number(states, self._live_values(decisions, live[0]), self._image(decisions)))
             for decisions in starts
         ]
-        remaining = MAX_TRANSITIONS
-        stage_index = -1
+        remaining, stage_index = MAX_TRANSITIONS, -1
         for u, (unit, keys) in enumerate(space.unit_keys):
             stage_index += unit.part == "stages"
-            next_states: dict[Any, int] = {}
+            next_states: dict[State, int] = {}
             table = []
             n_shapes_by_prior = Counter(prior for prior, _ in states)
             for prior, n_shapes in n_shapes_by_prior.items():  # before any is built
@@ -120,7 +119,7 @@ class CostLattice:
                         cost, shapes_after, blocks = transition
                         live_shapes = tuple((n, s) for n, s in shapes_after if n == -1 or n in needed[u + 1])
                         target = self._state_number(next_states, self._live_values(decisions, live[u + 1]), live_shapes)
-                        block_digests = tuple(
+                        block_digests: BlockKeys = tuple(
                             b.digest if self._chain else (u, b.digest)
                             for b in blocks
                             if b.layers or len(b.in_shapes) > 1
@@ -132,16 +131,11 @@ class CostLattice:
                         costs.append(cost[:3])
                         targets.append(target)
                         block_keys.append(block_digests)
-                table.append(
-                    _Transitions(
-                        options,
-                        np.array(costs, dtype=np.int64).reshape(-1, 3),
-                        np.array(targets, dtype=np.int64),
-                        block_keys,
-                    )
-                )
+                cost_rows = np.array(costs, dtype=np.int64).reshape(-1, 3)
+                table.append(_Transitions(options, cost_rows, np.array(targets, dtype=np.int64), block_keys))
             self.transitions.append(table)
             states = next_states
+        self.n_end_states = len(states)
 
     def _check_transition_count(
         self, starts: list[Decisions], introduced: list[list[str]], live: list[set[str]]
@@ -159,7 +153,7 @@ class CostLattice:
             priors = next_priors
 
     @staticmethod
-    def _state_number(states: dict[Any, int], prior: tuple[Any, ...], shapes: tuple[Any, ...]) -> int:
+    def _state_number(states: dict[State, int], prior: LiveValues, shapes: LiveShapes) -> int:
         return states.setdefault((prior, shapes), len(states))
 
     def _decisions_by_unit(self) -> list[list[str]]:
@@ -168,9 +162,8 @@ class CostLattice:
         Those of the settings come first.
         """
         space, seen = self.space, set()
-        of_settings = [k for k, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)]
         by_unit = []
-        for keys in [of_settings, *(keys for _, keys in space.unit_keys)]:
+        for keys in [space.setting_keys, *(keys for _, keys in space.unit_keys)]:
             new_keys, todo = set(), list(keys)
             while todo:
                 key = todo.pop()
@@ -192,11 +185,10 @@ class CostLattice:
             live_sets.append(set(later))
             for key in keys:
                 later |= {key, *space.decisions[key].controllers}
-        later |= {k for k, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)}
-        of_settings = {k for k, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)}
-        return [later, *(live | of_settings for live in reversed(live_sets))]
+        of_settings = set(space.setting_keys)
+        return [later | of_settings, *(live | of_settings for live in reversed(live_sets))]
 
-    def _stages_needed(self, stages: list[Any], taps: Sequence[int]) -> list[set[int]]:
+    def _stages_needed(self, taps: Sequence[int]) -> list[set[int]]:
         """Returns, for each boundary between units, the stages whose outputs later units still use."""
         needed_sets, needed = [], set(taps)
         for unit in reversed(self.space.units):
@@ -205,7 +197,7 @@ class CostLattice:
         return [needed, *reversed(needed_sets)]
 
     @staticmethod
-    def _live_values(decisions: PlainMapping, live: set[str]) -> tuple[tuple[str, Any], ...]:
+    def _live_values(decisions: PlainMapping, live: set[str]) -> LiveValues:
         return tuple((k, decisions[k]) for k in sorted(live) if k in decisions)
 
     def _assignments(self, keys: list[str], prior: Decisions) -> Iterator[Decisions]:
@@ -222,15 +214,16 @@ class CostLattice:
         for value in decision.domain.values:
             yield from self._assignments(keys[1:], {**prior, keys[0]: value})
 
-    def _setting(self, name: str, decisions: Decisions, default: Any) -> Any:
+    def _setting(self, name: str, decisions: Decisions, default: object) -> Any:
         return self.space.leaf_value(name, self.space.settings.get(name, default), decisions)
 
-    def _image(self, decisions: Decisions) -> Shape:
-        return self._setting("channels", decisions, 3), *sides(self._setting("resolution", decisions, None))
+    def _image(self, decisions: Decisions) -> LiveShapes:
+        height_width = sides(self._setting("resolution", decisions, None))
+        return ((-1, (self._setting("channels", decisions, 3), *height_width)),)
 
     def _step(
-        self, unit: Any, keys: tuple[str, ...], stage_index: int, decisions: Decisions, shapes: dict[int, Any]
-    ) -> tuple[Cost, tuple[Shape, ...], Sequence[BlockGraph]] | None:
+        self, unit: Unit, keys: tuple[str, ...], stage_index: int, decisions: Decisions, shapes: dict[int, Shape]
+    ) -> tuple[Cost, LiveShapes, Sequence[BlockGraph]] | None:
         """Returns the cost of a decided unit, the shapes after it and its blocks; None where the shapes do not meet."""
         space = self.space
         built = space.build_unit(unit, keys, decisions)
@@ -264,22 +257,14 @@ class CostLattice:
         Args:
             axis: A value of `AXES`: 0 for params, 1 for MACs, 2 for acts.
         """
-        low = high = np.zeros(0)  # of what follows, which is nothing at first
+        low = high = np.zeros(self.n_end_states)  # of what follows, which is nothing at first
         for table in reversed(self.transitions):
-            lows: list[float] = []
-            highs: list[float] = []
-            for outgoing in table:
-                if not outgoing.options:
-                    lows.append(math.inf)
-                    highs.append(-math.inf)
-                    continue
-                rest_low = np.zeros(len(outgoing.targets)) if not len(low) else low[outgoing.targets]
-                rest_high = np.zeros(len(outgoing.targets)) if not len(high) else high[outgoing.targets]
-                lows.append((outgoing.costs[:, axis] + rest_low).min())
-                highs.append((outgoing.costs[:, axis] + rest_high).max())
-            low, high = np.array(lows), np.array(highs)
-        over_starts = [low[s] for _, s in self.starts], [high[s] for _, s in self.starts]
-        return None if min(over_starts[0]) == math.inf else (int(min(over_starts[0])), int(max(over_starts[1])))
+            low, high = (
+                np.array([(t.costs[:, axis] + low[t.targets]).min(initial=math.inf) for t in table]),
+                np.array([(t.costs[:, axis] + high[t.targets]).max(initial=-math.inf) for t in table]),
+            )
+        smallest, largest = min(low[s] for _, s in self.starts), max(high[s] for _, s in self.starts)
+        return None if smallest == math.inf else (int(smallest), int(largest))
 
     def nonempty_extremes(self, axis: int) -> tuple[int, int]:
         """Returns `extremes` of a lattice that is known to hold networks."""
@@ -291,7 +276,7 @@ class CostLattice:
         """Returns the number of paths that build the network with these blocks."""
         paths = Counter((state, 0) for _, state in self.starts)
         for table in self.transitions:
-            next_paths: Counter[Any] = Counter()
+            next_paths: Counter[tuple[int, int]] = Counter()
             for (state, position), count in paths.items():
                 for length in table[state].lengths:
                     for target in table[state].targets_by_blocks.get(block_keys[position : position + length], ()):

@@ -78,12 +78,10 @@ class Feasible:
     @cached_property
     def full_sampler(self) -> BoundedSampler | None:
         """Returns the sampler over all networks of the space; None where there is no `lattice`."""
+        if self.lattice is None:
+            return None
         macs = AXES["macs"]
-        return (
-            None
-            if self.lattice is None
-            else BoundedSampler(self.lattice, [(macs, 0, self.lattice.nonempty_extremes(macs)[1])])
-        )
+        return BoundedSampler(self.lattice, [(macs, 0, self.lattice.nonempty_extremes(macs)[1])])
 
     @cached_property
     def sampler(self) -> BoundedSampler | None:
@@ -161,12 +159,8 @@ class Feasible:
         if not self.sampler.weight:
             return None
         decisions, block_keys = self.sampler.draw(rng)
-        if (
-            not self.budget.admits(self.space.at_unchecked(decisions))
-            or rng.random() * self._multiplicity(block_keys) >= 1
-        ):
-            return None
-        return decisions
+        is_inside = self.budget.admits(self.space.at_unchecked(decisions))
+        return decisions if is_inside and rng.random() * self._multiplicity(block_keys) < 1 else None
 
     def _random_walk(self, rng: Random) -> Decisions:
         """Returns the end of a random walk over neighbours inside the budget (Metropolis–Hastings, about uniform)."""
@@ -207,11 +201,8 @@ class Feasible:
             return round(self.full_sampler.weight * self._n_accepted / self._n_drawn)
         if self.space.size == math.inf:
             return None
-        return round(
-            self.space.size
-            * sum(self.draw_any(rng) is not None for _ in with_progress(range(DRAWS), "drawing networks", DRAWS))
-            / DRAWS
-        )
+        attempts = with_progress(range(DRAWS), "drawing networks", DRAWS)
+        return round(self.space.size * sum(self.draw_any(rng) is not None for _ in attempts) / DRAWS)
 
     def share(self, rng: Random) -> tuple[float, tuple[float, float]]:
         """Returns the share of the space's networks inside the budget, in [0, 1], and its 95 % interval."""
@@ -229,9 +220,8 @@ class Feasible:
         if self.full_sampler is None or self.sampler is self.full_sampler:
             total = sum((weight for weight, _ in weighted), 0.0)
             return hits / total, wilson(hits / total * DRAWS, DRAWS)
-        mean_weight = (
-            sum((weight for weight, _ in self._weighted_draws(self.full_sampler, rng, check_budget=False)), 0.0) / DRAWS
-        )
+        unbounded = self._weighted_draws(self.full_sampler, rng, check_budget=False)
+        mean_weight = sum((weight for weight, _ in unbounded), 0.0) / DRAWS
         upper_share = self.sampler.weight / (self.full_sampler.weight * mean_weight)
         low, high = wilson(hits, DRAWS)
         return min(1.0, upper_share * hits / DRAWS), (min(1.0, upper_share * low), min(1.0, upper_share * high))
@@ -280,9 +270,8 @@ class Feasible:
             candidates = ranked[:DESCENTS]
             for start, _ in ranked[:DESCENTS]:
                 candidate, penalty = descend(self.space, start, self.budget.penalty)
-                candidates.append(
-                    (candidate, 1.0) if not penalty else descend(self.space, candidate, self.budget.excess)
-                )
+                found = descend(self.space, candidate, self.budget.excess) if penalty else (candidate, 1.0)
+                candidates.append(found)
         return sorted(candidates, key=lambda pair: pair[1])
 
     def _multiplicity(self, block_keys: BlockKeys) -> int:

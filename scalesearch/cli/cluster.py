@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import guarded_command, json_option, parse_setting, print_rows
+from scalesearch.cli.options import PATH, combined, json_option, settings_option
+from scalesearch.cli.printing import exit_with, parse_setting, print_rows
 from scalesearch.errors import InputError
 
 address_option = click.option(
@@ -25,23 +24,22 @@ address_option = click.option(
 )
 
 
-def _job_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("job")(address_option(command))
+_job_arguments = combined(click.argument("job"), address_option)
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 @address_option
 @click.option(
     "--out",
     default="",
+    show_default=False,
     help="Folder of the run on the cluster. Default: $HOME/scalesearch/NAME-TIME on the head node.",
 )
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a setting of the study.")
+@settings_option("Change a setting of the study.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--detach", is_flag=True, help="Print the job's id and return without following it.")
 @click.pass_context
-@guarded_command
 def submit(
     context: click.Context, study: Path, address: str, out: str, settings: tuple[str, ...], resume: bool, detach: bool
 ) -> None:
@@ -67,24 +65,19 @@ def submit(
 @main.command()
 @address_option
 @json_option
-@guarded_command
 def jobs(address: str, as_json: bool) -> None:
     """List the studies on a Ray cluster, newest first."""
     from scalesearch.runs import ClusterJobs
 
     rows = [asdict(job) for job in ClusterJobs.connect(address).newest_first()]
     if not as_json:
-
-        def format_time(timestamp: float | None) -> str | None:
-            return time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp)) if timestamp else None
-
-        rows = [row | {"started": format_time(row["started"])} for row in rows]
+        for row in rows:
+            row["started"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"])) if row["started"] else None
     print_rows(rows, as_json)
 
 
 @main.command()
 @_job_arguments
-@guarded_command
 def attach(job: str, address: str) -> None:
     """Follow the output of a JOB from its beginning; Ctrl-C stops following, the job keeps running."""
     from scalesearch.runs import ClusterJobs
@@ -103,8 +96,7 @@ def _follow(cluster: Any, job: str) -> None:
         for line in cluster.follow(job):
             click.echo(line)
     except KeyboardInterrupt:
-        click.echo(f"scalesearch: {job} keeps running; attach follows it, stop ends it", err=True)
-        sys.exit(130)
+        exit_with(130, f"{job} keeps running; attach follows it, stop ends it")
     check_ended_well(cluster.get(job))
     click.echo(f"results  scalesearch fetch {job} {address_argument}", err=True)
 
@@ -112,7 +104,6 @@ def _follow(cluster: Any, job: str) -> None:
 @main.command()
 @_job_arguments
 @json_option
-@guarded_command
 def stop(job: str, address: str, as_json: bool) -> None:
     """Stop a JOB; unfinished work is saved."""
     from scalesearch.runs import ClusterJobs
@@ -126,8 +117,7 @@ def stop(job: str, address: str, as_json: bool) -> None:
 
 @main.command()
 @_job_arguments
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to download into. Default: reports/STUDY.")
-@guarded_command
+@click.option("--out", type=PATH, help="Folder to download into. Default: reports/STUDY.")
 def fetch(job: str, address: str, out: Path | None) -> None:
     """Download the results of a JOB: report, family with weights, log; also while it is running."""
     from scalesearch.runs import ClusterJobs, check_free

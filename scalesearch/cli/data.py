@@ -1,38 +1,17 @@
-"""The `data` command, and the options that other commands share for data sets."""
+"""The `data` command, and data sets as commands name them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import guarded_command, json_option, print_rows
+from scalesearch.cli.options import PATH, data_options, json_option
+from scalesearch.cli.printing import print_json, print_rows
 from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict, PlainMapping
-
-
-def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of a data set: its columns, and the shares of splits that are made here."""
-    for option in (
-        click.option(
-            "--test",
-            type=float,
-            help="Share of the images to set aside for testing, if the data has no test split.  [default: 0.15]",
-        ),
-        click.option(
-            "--val",
-            type=float,
-            help="Share of the training images for validation, if the data has no such split.  [default: 0.15]",
-        ),
-        click.option("--label", help="Column of a table that holds the classes, if its name does not tell."),
-        click.option("--image", help="Column of a table that holds paths or images, if its name does not tell."),
-    ):
-        command = option(command)
-    return command
 
 
 def data_spec(data: str, options: PlainMapping) -> str | PlainDict:
@@ -45,9 +24,8 @@ def data_spec(data: str, options: PlainMapping) -> str | PlainDict:
 @click.argument("data")
 @data_options
 @click.option("--seed", type=int, help="Seed of the splits that are made here.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page with thumbnails to this HTML file.")
+@click.option("--html", type=PATH, help="Write a page with thumbnails to this HTML file.")
 @json_option
-@guarded_command
 def data(data: str, html: Path | None, as_json: bool, **dataset_options: Any) -> None:
     """Check a data set: images per class and split; unreadable, rotated, duplicated and leaking images.
 
@@ -68,10 +46,9 @@ def data(data: str, html: Path | None, as_json: bool, **dataset_options: Any) ->
 
         save_text(health_page(dataset), html)
     if as_json:
-        click.echo(json.dumps(health.to_dict() | {"warnings": health.warnings}, indent=2, ensure_ascii=False))
+        print_json(health.to_dict() | {"warnings": health.warnings})
     else:
-        rows = [{"class": name, **counts, "all": sum(counts.values())} for name, counts in health.classes.items()]
-        print_rows(rows, False)
+        print_rows([{"class": name, **counts, "all": sum(counts.values())} for name, counts in health.classes.items()])
         box_count = f"{format_count(health.boxes['count'], 'box')} in " if health.boxes else ""
         click.echo(
             f"{box_count}{format_count(health.images, 'image')} in {format_count(len(health.classes), 'class')}; "

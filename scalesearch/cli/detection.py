@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import Number, Rows, format_share, guarded_command, json_option, print_rows, with_bar
-from scalesearch.cli.weights import load_trained, photo_arguments, read_class_names, required_weights
+from scalesearch.cli.options import Number, device_option, json_option, photo_arguments
+from scalesearch.cli.printing import Rows, format_share, print_rows, with_bar
+from scalesearch.cli.weights import load_trained
 from scalesearch.errors import InputError, format_count, unknown_message
 from scalesearch.plain_data import PlainDict
 
@@ -24,36 +26,24 @@ COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
 
 @main.command()
 @photo_arguments
-@click.option(
-    "--confidence", type=Number(0, 1), default=0.25, show_default=True, help="Keep boxes that score higher than this."
-)
+@click.option("--confidence", type=Number(0, 1), default=0.25, help="Keep boxes that score higher than this.")
 @click.option(
     "--iou",
     type=Number(0, 1),
     default=0.7,
-    show_default=True,
     help="Drop a box if a better one of its class overlaps it by more than this (intersection over union).",
 )
-@click.option(
-    "--most",
-    type=click.IntRange(1, 10_000),
-    default=300,
-    show_default=True,
-    help="Keep at most this many boxes per image.",
-)
+@click.option("--most", type=click.IntRange(1, 10_000), default=300, help="Keep at most this many boxes per image.")
 @click.option("--only", help="Report only these classes: names or numbers, separated by commas.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for photos and videos with boxes drawn, labels/ (YOLO's text files) and coco.json.",
 )
-@click.option(
-    "--every", type=click.IntRange(1), default=1, show_default=True, help="Look only at every N-th frame of a video."
-)
-@click.option("--batch", type=click.IntRange(1, 1024), default=8, show_default=True, help="Images per forward pass.")
-@click.option("--device", help="cuda, cuda:1 or cpu. Default: a GPU if there is one.")
+@click.option("--every", type=click.IntRange(1), default=1, help="Look only at every N-th frame of a video.")
+@click.option("--batch", type=click.IntRange(1, 1024), default=8, help="Images per forward pass.")
+@device_option
 @json_option
-@guarded_command
 def detect(
     model: str,
     images: tuple[Path, ...],
@@ -88,18 +78,13 @@ def detect(
     files = find(images, SUFFIXES | VIDEO_SUFFIXES)
     if out is not None:
         _check_output_folder(out)
-    custom_names = read_class_names(names, arch.classes) if names else None
-    trained = load_trained(arch, required_weights(model, weights), device, raw)
-    class_names = custom_names or trained.classes or [str(number) for number in range(arch.classes)]
+    trained = load_trained(arch, model, weights, device, raw, names)
+    class_names = trained.classes or [str(number) for number in range(arch.classes)]
     threshold = Threshold(confidence, iou, most, _class_numbers(only, class_names) if only else None)
-    results: list[Detections] = []
-    skipped: list[Path] = []
     stream = run_detector(trained.network, files, trained.preparation, threshold, batch, trained.device, every)
-    for result in with_bar(stream, "detecting", count_pictures(files, every)):
-        if isinstance(result, Detections):
-            results.append(result)
-        else:
-            skipped.append(result)
+    outcomes = list(with_bar(stream, "detecting", count_pictures(files, every)))
+    results = [outcome for outcome in outcomes if isinstance(outcome, Detections)]
+    skipped = [outcome for outcome in outcomes if isinstance(outcome, Path)]
     for path in skipped:
         kind = "video" if is_video(path) else "image"
         click.echo(f"scalesearch: {path}: is no {kind} that can be read; skipped", err=True)
@@ -120,18 +105,14 @@ def detect(
         for r in results
         for b in r.boxes
     ]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    rounded = ("x", "y", "width", "height")
-    print_rows(
-        [row | {"score": format_share(row["score"])} | {key: round(row[key]) for key in rounded} for row in rows],
-        False,
-        (
-            f"{format_count(len(rows), 'box')} in {format_count(len(results), 'image')}"
-            + (f", {len(skipped)} skipped" if skipped else ""),
-        ),
-    )
+    note = f"{format_count(len(rows), 'box')} in {format_count(len(results), 'image')}"
+    if skipped:
+        note += f", {len(skipped)} skipped"
+    if not as_json:
+        for row in rows:
+            row["score"] = format_share(row["score"])
+            row.update({key: round(row[key]) for key in ("x", "y", "width", "height")})
+    print_rows(rows, as_json, (note,))
 
 
 def _class_numbers(text: str, class_names: Sequence[str]) -> list[int]:
@@ -148,16 +129,12 @@ def _class_numbers(text: str, class_names: Sequence[str]) -> list[int]:
 
 def _check_output_folder(out: Path) -> None:
     """Raises `InputError` for a folder that holds anything other than earlier output of `detect`."""
-    try:
-        is_ours = (
-            not out.exists()
-            or not any(out.iterdir())
-            or json.loads((out / COCO).read_text(encoding="utf-8"))["info"] == INFO
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        is_ours = False
-    if not is_ours:
-        raise InputError(f"{out} holds something else; give another folder", "--out")
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if not out.exists() or not any(out.iterdir()):
+            return
+        if json.loads((out / COCO).read_text(encoding="utf-8"))["info"] == INFO:
+            return
+    raise InputError(f"{out} holds something else; give another folder", "--out")
 
 
 def _write_results(results: Sequence[Detections], class_names: Sequence[str], out: Path, every: int) -> None:
@@ -167,7 +144,6 @@ def _write_results(results: Sequence[Detections], class_names: Sequence[str], ou
     (out / "labels").mkdir(parents=True, exist_ok=True)
     used_stems: set[str] = set()
     video_paths: dict[Path, Path] = {}  # video → its copy with boxes drawn
-    videos: dict[Path, list[Detections]] = {}
     coco: PlainDict = {
         "info": INFO,
         "images": [],
@@ -186,7 +162,6 @@ def _write_results(results: Sequence[Detections], class_names: Sequence[str], ou
             if image not in video_paths:
                 video_paths[image] = _unused_path(out / f"{image.stem}.mp4", used_stems)
             drawn_path = video_paths[image]
-            videos.setdefault(image, []).append(result)
         lines = [
             f"{b.class_} {(b.x + b.width / 2) / width:.6f} {(b.y + b.height / 2) / height:.6f} "
             f"{b.width / width:.6f} {b.height / height:.6f}\n"
@@ -210,8 +185,8 @@ def _write_results(results: Sequence[Detections], class_names: Sequence[str], ou
             }
             for n, b in enumerate(boxes, 1)
         ]
-    for video, detections in videos.items():
-        _draw_video(video, detections, class_names, video_paths[video], every)
+    for video, path in video_paths.items():
+        _draw_video(video, [result for result in results if result.image == video], class_names, path, every)
     save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / COCO)
 
 

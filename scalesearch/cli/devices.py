@@ -10,7 +10,8 @@ import click
 
 from scalesearch.arch import Arch
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import SIDES, guarded_command, json_option, print_rows
+from scalesearch.cli.options import PATH, json_option, models_argument, resolution_option
+from scalesearch.cli.printing import print_rows
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainDict
 
@@ -19,39 +20,20 @@ LEAST_HELD_OUT = 3
 
 @main.command()
 @click.argument("models", metavar="MODEL_OR_SPACE...", nargs=-1, required=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads per forward pass."
-)
-@click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Images per forward pass.")
-@click.option(
-    "--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: each network's own."
-)
-@click.option(
-    "-n",
-    "networks",
-    type=click.IntRange(1, 10_000),
-    default=12,
-    show_default=True,
-    help="Networks drawn from each space.",
-)
+@click.option("--device", default="cpu", help="cpu or cuda.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, help="CPU threads per forward pass.")
+@click.option("--batch", type=click.IntRange(1, 65536), default=1, help="Images per forward pass.")
+@resolution_option("Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: each network's own.")
+@click.option("-n", "networks", type=click.IntRange(1, 10_000), default=12, help="Networks drawn from each space.")
 @click.option(
     "--held-out",
     type=click.IntRange(LEAST_HELD_OUT, 10_000),
     default=6,
-    show_default=True,
     help="More networks drawn from each space, which only test the profile. Without a space, the last 3 MODELs do.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed for drawing networks.")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="File for the profile, such as profiles/laptop.json.",
-)
+@click.option("--seed", type=int, default=0, help="Seed for drawing networks.")
+@click.option("-o", "--out", type=PATH, required=True, help="File for the profile, such as profiles/laptop.json.")
 @json_option
-@guarded_command
 def profile(
     models: tuple[str, ...],
     device: str,
@@ -75,12 +57,8 @@ def profile(
     target = device_from_name(device)
     fitted, tested = _networks(models, resolution, networks, held_out, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with Progress(
-        *Progress.get_default_columns(),
-        TextColumn("{task.fields[name]}"),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[name]}"))
+    with Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("measuring", total=2 * len(fitted) + len(tested), name="")
         result = measure_profile(
             fitted,
@@ -121,7 +99,7 @@ def _networks(
     for model in models:
         space = load_space(model) if model.endswith((".yaml", ".yml")) else None
         if space is None or not space.decisions:
-            individual.append(load(model, **({"resolution": resolution} if resolution else {})))
+            individual.append(load(model, resolution=resolution))
             continue
         if resolution:
             space = space.adapted(resolution=resolution, classes=10)
@@ -141,16 +119,13 @@ def _networks(
 
 
 @main.command()
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--profile", "profile_", type=click.Path(path_type=Path), help="Also print what this profile predicts.")
-@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads per pass.")
-@click.option("--batch", type=click.IntRange(1, 65536), default=1, show_default=True, help="Images per pass.")
-@click.option(
-    "--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: each network's own."
-)
+@models_argument
+@click.option("--device", default="cpu", help="cpu or cuda.")
+@click.option("--profile", "profile_", type=PATH, help="Also print what this profile predicts.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, help="CPU threads per pass.")
+@click.option("--batch", type=click.IntRange(1, 65536), default=1, help="Images per pass.")
+@resolution_option("Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: each network's own.")
 @json_option
-@guarded_command
 def latency(
     models: tuple[str, ...],
     device: str,
@@ -168,7 +143,7 @@ def latency(
 
     target, block_profile, rows = device_from_name(device), load_profile(profile_) if profile_ else None, []
     for model in models:
-        arch = load(model, **({"resolution": resolution} if resolution else {}))
+        arch = load(model, resolution=resolution)
         measured = measure_arch(arch, target, batch, threads)
         row = {
             "name": arch.name,

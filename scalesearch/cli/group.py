@@ -12,12 +12,17 @@ from typing import Any
 import click
 
 from scalesearch import __version__
+from scalesearch.cli.options import PATH
+from scalesearch.cli.printing import GuardedCommand, exit_with
+from scalesearch.errors import InputError
 
 PACKAGES = ("torch", "ray", "optuna", "fvcore")
 
 
 class OneLineGroup(click.Group):
     """A group of commands whose usage errors are one line, as all other errors are."""
+
+    command_class = GuardedCommand
 
     def main(
         self,
@@ -35,20 +40,18 @@ class OneLineGroup(click.Group):
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "scalesearch"
             text = " ".join(error.format_message().split())
-            click.echo(f"scalesearch: {text} See `{command} --help`.", err=True)
-            sys.exit(error.exit_code)
+            exit_with(error.exit_code, f"{text} See `{command} --help`.")
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
         except click.Abort:
-            click.echo("scalesearch: aborted", err=True)
-            sys.exit(1)
+            exit_with(1, "aborted")
         sys.exit(code if isinstance(code, int) else 0)
 
 
 @click.group(
     cls=OneLineGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     invoke_without_command=True,
     no_args_is_help=True,
 )
@@ -56,10 +59,9 @@ class OneLineGroup(click.Group):
 @click.option("--json", "as_json", is_flag=True, help="With --version: print JSON.")
 @click.option(
     "--blocks",
-    "blocks",
     metavar="FILE.py",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Python file that registers blocks of your own; it is run before the command.",
 )
 @click.pass_context
@@ -81,16 +83,10 @@ def main(context: click.Context, version: bool, as_json: bool, blocks: tuple[Pat
     if context.invoked_subcommand is None:
         raise click.UsageError("Missing command.")
     context.obj = {"blocks": blocks}
-    for path in blocks:
-        _register(path)
+    for path in blocks:  # no other file is ever run as code
+        from scalesearch.arch import load_blocks
 
-
-def _register(path: Path) -> None:
-    """Runs a Python file that registers blocks; no other file is ever run as code."""
-    from scalesearch.arch import load_blocks
-    from scalesearch.errors import InputError
-
-    try:
-        load_blocks(path)
-    except InputError as error:
-        raise click.UsageError(f"--blocks {error}") from None
+        try:
+            load_blocks(path)
+        except InputError as error:
+            raise click.UsageError(f"--blocks {error}") from None

@@ -9,25 +9,23 @@ from typing import Any
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import SIDES, Number, Rows, guarded_command, json_option, parse_amount, print_rows
+from scalesearch.cli.options import CLASS_COUNT, PATH, Number, json_option, models_argument, resolution_option
+from scalesearch.cli.printing import Rows, parse_amount, print_rows
 from scalesearch.errors import InputError, unknown_message
 from scalesearch.plain_data import PlainDict
 
+_own_resolution_option = resolution_option("Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own.")
+
 
 @main.command()
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option(
-    "--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own."
-)
+@models_argument
+@_own_resolution_option
 @click.option("--by", type=click.Choice(["layer", "stage"]), help="One row per layer or stage.")
-@click.option(
-    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Images per batch, for the memory columns."
-)
+@click.option("--batch", type=click.IntRange(1), default=1, help="Images per batch, for the memory columns.")
 @click.option(
     "--fvcore", is_flag=True, help="Build the network and print fvcore's own counts beside ours (imports torch)."
 )
 @json_option
-@guarded_command
 def cost(models: tuple[str, ...], resolution: Any, by: str | None, batch: int, fvcore: bool, as_json: bool) -> None:
     """Print parameters, MACs, activations and peak activation memory of MODELs.
 
@@ -50,18 +48,16 @@ def cost(models: tuple[str, ...], resolution: Any, by: str | None, batch: int, f
             rows += [{"model": label} | row if len(models) > 1 else row for row in table]
         else:
             rows.append(_cost_row(arch, graph, batch, fvcore) | ({"uncounted": elements} if as_json else {}))
-    note = f"MACs leave out {', '.join(sorted(not_counted))}." if not_counted else ""
-    rows = _side_by_side(rows) if by == "stage" and len(models) > 1 and not as_json else rows
-    print_rows(rows, as_json, (note,) if note else ())
+    if by == "stage" and len(models) > 1 and not as_json:
+        rows = _side_by_side(rows)
+    print_rows(rows, as_json, (f"MACs leave out {', '.join(sorted(not_counted))}.",) if not_counted else ())
 
 
 def _side_by_side(rows: Rows) -> Rows:
     """Returns the stage rows of several models as one row per stage, with the models side by side."""
-    by_stage: dict[str, PlainDict] = {}
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    names = sorted(dict.fromkeys(row["name"] for row in rows), key=_stage_order)
-    for name in names:
-        by_stage[name] = {"stage": name} | {key: None for model in models for key in (model, f"{model} MACs")}
+    columns = {key: None for row in rows for key in (row["model"], f"{row['model']} MACs")}
+    names = sorted({row["name"] for row in rows}, key=_stage_order)
+    by_stage: dict[str, PlainDict] = {name: {"stage": name, **columns} for name in names}
     for row in rows:
         shape = "×".join(map(str, row["shape"]))
         by_stage[row["name"]] |= {
@@ -109,11 +105,9 @@ def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> PlainDict:
     "--sort", type=click.Choice(["name", "params", "macs", "acts", "resolution", "top1"]), help="Sort by this column."
 )
 @json_option
-@guarded_command
 def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: bool) -> None:
     """List the hand-built networks: cost at native resolution, published top-1, its data set and its source."""
     from scalesearch.counting import cost as count
-    from scalesearch.errors import unknown_message
     from scalesearch.zoo import FAMILIES, MODELS, family_of, model, published_figure
 
     if family is not None and family not in FAMILIES:
@@ -149,13 +143,10 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 
 @main.command()
 @click.argument("model")
-@click.option(
-    "--resolution", type=SIDES, help="Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own."
-)
-@click.option("--classes", type=click.IntRange(1, 1_000_000), help="Number of classes, instead of the model's own.")
-@click.option("--html", type=click.Path(path_type=Path), help="Draw the network into this HTML file instead.")
+@_own_resolution_option
+@click.option("--classes", type=CLASS_COUNT, help="Number of classes, instead of the model's own.")
+@click.option("--html", type=PATH, help="Draw the network into this HTML file instead.")
 @json_option
-@guarded_command
 def show(model: str, resolution: Any, classes: int | None, html: Path | None, as_json: bool) -> None:
     """Print MODEL as a table like its paper's: operator, resolution, width, depth and cost of every stage."""
     from scalesearch.arch import format_sides
@@ -168,16 +159,10 @@ def show(model: str, resolution: Any, classes: int | None, html: Path | None, as
         click.echo(html)
         return
     rows = table(arch)
-    if not as_json:
-        wired = any(row["inputs"] for row in rows)
-        rows = [
-            {
-                key: ", ".join(map(str, value)) if key == "inputs" else value
-                for key, value in row.items()
-                if key != "inputs" or wired
-            }
-            for row in rows
-        ]
+    if not as_json and any(row["inputs"] for row in rows):
+        rows = [row | {"inputs": ", ".join(map(str, row["inputs"]))} for row in rows]
+    elif not as_json:
+        rows = [{key: value for key, value in row.items() if key != "inputs"} for row in rows]
     total = [sum(row[key] for row in rows) for key in ("params", "macs")]
     print_rows(
         rows, as_json, (f"{arch.name} at {format_sides(arch.resolution)}: {total[0]:,} params, {total[1]:,} MACs",)
@@ -202,14 +187,9 @@ def show(model: str, resolution: Any, classes: int | None, html: Path | None, as
     help="With --phi: round as EfficientNet's authors did; the MACs are not corrected to a target.",
 )
 @click.option(
-    "--tolerance",
-    type=Number(0, 0.5),
-    default=0.02,
-    show_default=True,
-    help="Largest allowed deviation from the target MACs, as a share.",
+    "--tolerance", type=Number(0, 0.5), default=0.02, help="Largest allowed deviation from the target MACs, as a share."
 )
 @json_option
-@guarded_command
 def scale(
     model: str,
     target: str | None,

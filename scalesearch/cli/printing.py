@@ -7,61 +7,55 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
 
 import click
 
 from scalesearch import yamlfile
-from scalesearch.arch import Resolution
 from scalesearch.errors import InputError, Interrupted, WorkFailed, format_value
 from scalesearch.plain_data import PlainDict
 from scalesearch.progress import use_progress
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # not an error in the input
 Rows = list[PlainDict]
 LONG_SECONDS = 1.0  # work is reported if it takes longer, in seconds
 
 
-def guarded_command(command: Command) -> Command:
-    """Wraps a command so that errors are printed as one line, without a traceback.
+def exit_with(code: int, message: object) -> NoReturn:
+    """Prints a message as one line on stderr and exits."""
+    click.echo(f"scalesearch: {message}", err=True)
+    sys.exit(code)
+
+
+class GuardedCommand(click.Command):
+    """A command whose errors are printed as one line, without a traceback.
 
     Exit codes: 2 for errors in the input and files that cannot be used, 1 for failed work and a full disk, 128
     plus the signal's number for an interruption, 0 for a closed pipe.
     """
 
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command and exits if it fails."""
         try:
             with use_progress(_Progress()):
-                return command(*args, **kwargs)
+                return super().invoke(ctx)
         except InputError as error:
-            click.echo(f"scalesearch: {error}", err=True)
-            sys.exit(2)
+            exit_with(2, error)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(0)
         except OSError as error:
-            click.echo(f"scalesearch: {error.filename or 'file'}: {error.strerror or error}", err=True)
-            sys.exit(1 if error.errno in DISK_FULL else 2)
-        except (Interrupted, KeyboardInterrupt) as interruption:
-            hint = (
-                "; what is unfinished is saved, --resume continues it" if isinstance(interruption, Interrupted) else ""
-            )
-            click.echo(f"scalesearch: interrupted{hint}", err=True)
-            sys.exit(128 + getattr(interruption, "signal", signal.SIGINT))
+            exit_with(1 if error.errno in DISK_FULL else 2, f"{error.filename or 'file'}: {error.strerror or error}")
+        except Interrupted as interruption:
+            exit_with(128 + interruption.signal, "interrupted; what is unfinished is saved, --resume continues it")
+        except KeyboardInterrupt:
+            exit_with(128 + signal.SIGINT, "interrupted")
         except WorkFailed as error:
-            click.echo(f"scalesearch: {error}", err=True)
-            sys.exit(1)
+            exit_with(1, error)
         except (MemoryError, RuntimeError) as error:  # torch raises these for failed work
             lines = str(error).strip().splitlines() or [""]
-            click.echo(f"scalesearch: {type(error).__name__}: {lines[0]}", err=True)
-            sys.exit(1)
-
-    return cast(Command, guarded)
+            exit_with(1, f"{type(error).__name__}: {lines[0]}")
 
 
 class _Progress:
@@ -104,51 +98,15 @@ def with_bar(items: Iterable[Any], what: str, total: int | None) -> Iterable[Any
     return track(items, what, total=total, console=console, disable=quiet, transient=True)
 
 
-class Number(click.ParamType[float]):
-    """A finite number between two bounds; 2% is a number."""
-
-    name = "number"
-
-    def __init__(self, low: float, high: float):
-        self.low, self.high = low, high
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        number = yamlfile.parse_scalar(value) if isinstance(value, str) else value
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not self.low <= number <= self.high:
-            self.fail(f"takes a number between {self.low:g} and {self.high:g}, got {value!r}", param, ctx)
-        return float(number)
+def print_json(payload: object) -> None:
+    """Prints JSON with an indent of two."""
+    click.echo(json.dumps(payload, indent=2, ensure_ascii=False))
 
 
-class Sides(click.ParamType[Resolution]):
-    """A resolution in pixels: 224, or 384x640 (height and width)."""
-
-    name = "side"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        parts = str(value).lower().replace("×", "x").split("x")
-        if not 1 <= len(parts) <= 2 or not all(p.isascii() and p.isdecimal() and 1 <= int(p) <= 8192 for p in parts):
-            self.fail(f"takes a side from 1 to 8192, or HEIGHTxWIDTH such as 384x640, got {value!r}", param, ctx)
-        return int(parts[0]) if len({*map(int, parts)}) == 1 else tuple(map(int, parts))
-
-
-SIDES = Sides()
-
-
-def json_option(command: Command) -> Command:
-    """Adds the option --json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
-
-
-def raw_option(command: Command) -> Command:
-    """Adds the option --raw."""
-    help_text = "If a file has both averaged (EMA) and raw weights, load the raw ones."
-    return click.option("--raw", is_flag=True, help=help_text)(command)
-
-
-def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
+def print_rows(rows: Rows, as_json: bool = False, notes: tuple[str, ...] = ()) -> None:
     """Prints rows as a table, or as JSON; `notes` follow a table on stderr."""
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
         return
     from rich import box
     from rich.console import Console
@@ -157,15 +115,13 @@ def print_rows(rows: Rows, as_json: bool, notes: tuple[str, ...] = ()) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    rows = [{key: row.get(key) for key in keys} for row in rows]
     for key in keys:
-        is_numeric = all(isinstance(row[key], (int, float, type(None))) for row in rows)
+        is_numeric = all(isinstance(row.get(key), (int, float, type(None))) for row in rows)
         table.add_column(key, justify="right" if is_numeric else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
+        table.add_row(*(escape(_cell(row.get(key))) for key in keys))
     # a piped table is as wide as it needs to be
-    console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
-    console.print(table)
+    Console(width=None if sys.stdout.isatty() else 400, highlight=False).print(table)
     for note in notes:
         click.echo(note, err=True)
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import guarded_command
+from scalesearch.cli.options import PATH
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path())
-@guarded_command
+@click.argument("folder", type=PATH, default=Path())
 def init(folder: Path) -> None:
     """Write a commented study and space into FOLDER as a starting point; existing files are not overwritten."""
     from scalesearch.study import write_starter_files
@@ -24,7 +23,6 @@ def init(folder: Path) -> None:
 
 @main.command()
 @click.argument("kind", type=click.Choice(["study", "space"]))
-@guarded_command
 def schema(kind: str) -> None:
     """Print the JSON Schema of study or space files, for completion and checks in editors."""
     from scalesearch.study import schema_text

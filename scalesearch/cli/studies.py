@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,32 @@ import click
 
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import Rows, format_certificate, guarded_command, json_option, parse_setting, print_rows
+from scalesearch.cli.options import PATH, Decorator, combined, json_option, settings_option
+from scalesearch.cli.printing import Rows, exit_with, format_certificate, parse_setting, print_json, print_rows
 from scalesearch.errors import InputError, Interrupted, errors_at, format_count
 
 OTHER_MACHINE_TOLERANCE = 0.02  # largest deviation of a score, as a share, on another kind of machine
 
+_ray_address_option = click.option(
+    "--address", help="Address of a Ray cluster. Default: Ray runs on this machine, for this command."
+)
+
+
+def _budget_options(help_text: str) -> Decorator:
+    return combined(
+        click.option("--budget", "budgets", multiple=True, metavar="BOUND", help=help_text),
+        click.option("--device", type=PATH, help="Device profile for a bound on latency."),
+    )
+
 
 @main.command()
-@click.argument("space", type=click.Path(path_type=Path))
-@click.option("-n", "count_", type=click.IntRange(1), default=1, show_default=True, help="Number of architectures.")
-@click.option(
-    "--budget",
-    "budgets",
-    multiple=True,
-    metavar="BOUND",
-    help="Upper bound on MACs, such as 600M, or any other: 570M..630M, params=≤5M, memory=64MB. Can be repeated.",
+@click.argument("space", type=PATH)
+@click.option("-n", "count_", type=click.IntRange(1), default=1, help="Number of architectures.")
+@_budget_options(
+    "Upper bound on MACs, such as 600M, or any other: 570M..630M, params=≤5M, memory=64MB. Can be repeated."
 )
-@click.option("--device", type=click.Path(path_type=Path), help="Device profile for a bound on latency.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampling.")
+@click.option("--seed", type=int, default=0, help="Seed of the sampling.")
 @json_option
-@guarded_command
 def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | None, seed: int, as_json: bool) -> None:
     """Sample architectures uniformly from a SPACE, inside the budget; printed as YAML documents."""
     from random import Random
@@ -62,27 +69,17 @@ def _parse_budget(bounds: tuple[str, ...], device: Path | None) -> Any:
     budget, profile_entry = Budget(), {"device": str(device)} if device else {}
     with errors_at("--budget"):
         for text in bounds:
-            key, equals, value = text.partition("=")
-            has_quantity = equals and key.strip() in QUANTITIES
-            budget &= budget_from_dict(
-                {
-                    key.strip() if has_quantity else "macs": yamlfile.parse_scalar(
-                        value.strip() if has_quantity else text
-                    ),
-                    **profile_entry,
-                }
-            )
+            quantity, equals, bound = map(str.strip, text.partition("="))
+            if not equals or quantity not in QUANTITIES:
+                quantity, bound = "macs", text
+            budget &= budget_from_dict({quantity: yamlfile.parse_scalar(bound), **profile_entry})
     return budget
 
 
 @main.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--budget", "budgets", multiple=True, metavar="BOUND", help="Bound for the spaces among the files, as for `sample`."
-)
-@click.option("--device", type=click.Path(path_type=Path), help="Device profile for a bound on latency.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@_budget_options("Bound for the spaces among the files, as for `sample`.")
 @json_option
-@guarded_command
 def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None, as_json: bool) -> None:
     """Check spaces and studies and print their feasibility; exit code 2 and a line with the place for every fault."""
     from scalesearch.runs import check_file
@@ -101,27 +98,21 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 @click.option("--out", help="Folder of the run, or a remote one such as s3://bucket/run. Default: reports/NAME.")
-@click.option("--address", help="Address of a Ray cluster. Default: Ray runs on this machine, for this command.")
+@_ray_address_option
 @click.option(
     "--storage",
     default="",
+    show_default=False,
     help="Also store the searches as Optuna studies: sqlite:///FILE, "
     "postgresql://…, mysql://…, journal:FILE. Runs with the same database and folder share the work.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Change a setting of the study, such as search.trials=4.",
-)
+@settings_option("Change a setting of the study, such as search.trials=4.")
 @click.option("--init", help="Folder of a trained network; trials start from the weights that they share with it.")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan and stop.")
 @json_option
-@guarded_command
 def run(
     study: Path,
     out: str | None,
@@ -138,8 +129,6 @@ def run(
     The family is trained beside hand-built networks, for comparison. A STUDY is a YAML file, or the name of one
     that is shipped with scalesearch: effnet_phi.
     """
-    from dataclasses import asdict
-
     from scalesearch.runs import certify_study, estimate, plan
     from scalesearch.study import find_study, load_study
 
@@ -154,25 +143,20 @@ def run(
             "--init": init,
             "--out": out or Path("reports") / loaded.name,
         }
-        resume_command = [
-            "scalesearch",
-            "run",
-            str(study),
-            *(f"--set={text}" for text in settings),
-            *(part for option, value in options.items() if value for part in (option, str(value))),
-            "--resume",
-        ]
-        _run(loaded, out, address, storage, resume, as_json, shlex.join(resume_command))
+        resume_command = ["scalesearch", "run", str(study), *(f"--set={text}" for text in settings)]
+        for option, value in options.items():
+            resume_command += [option, str(value)] if value else []
+        _run(loaded, out, address, storage, resume, as_json, shlex.join([*resume_command, "--resume"]))
         return
     rows = plan(loaded, certificate)
     costs = estimate(loaded, min(loaded.budget.max_macs, certificate.largest)) if certificate else None
     if certificate is None:
         print_rows(rows, as_json)
     elif as_json:
-        estimate_dict = asdict(costs) if costs else None
-        click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict(), "bill": estimate_dict}, indent=2))
+        bill = asdict(costs) if costs else None
+        click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict(), "bill": bill}, indent=2))
     else:
-        print_rows(rows, False)
+        print_rows(rows)
         click.echo(format_certificate(certificate, loaded))
         if costs:
             click.echo(f"bill: {costs}")
@@ -188,41 +172,34 @@ def _run(
 ) -> None:
     from scalesearch.runs import ProgressDisplay, run as run_study
 
-    progress = ProgressDisplay(study)
     try:
-        with progress:
+        with ProgressDisplay(study) as progress:
             finished_run = run_study(study, out, address=address, resume=resume, observer=progress, storage=storage)
     except OSError as error:  # a full disk is not an error in the input
-        click.echo(f"scalesearch: {error}", err=True)
-        sys.exit(1)
+        exit_with(1, error)
     except (Interrupted, KeyboardInterrupt) as interruption:
         saved = "what is unfinished is saved" if isinstance(interruption, Interrupted) else "nothing finished is lost"
-        click.echo(f"scalesearch: interrupted; {saved}; go on with: {resume_command}", err=True)
-        sys.exit(128 + getattr(interruption, "signal", signal.SIGINT))
+        signal_number = getattr(interruption, "signal", signal.SIGINT)
+        exit_with(128 + signal_number, f"interrupted; {saved}; go on with: {resume_command}")
+    summary = finished_run.summary
     if as_json:
-        click.echo(json.dumps(finished_run.summary, indent=2, ensure_ascii=False))
+        print_json(summary)
         return
-    rows = finished_run.summary["rows"]
-    print_rows(finished_run.printed, False)
-    for row in rows:
+    print_rows(finished_run.printed)
+    for row in summary["rows"]:
         if row.get("miss"):
             click.echo(f"{row['name']}: {row['miss']}")
-    if "mean" in finished_run.summary:
-        mean, half = finished_run.summary["mean"], finished_run.summary["interval"]
+    if "mean" in summary:
+        mean, half = summary["mean"], summary["interval"]
         click.echo("mean     " + ("–" if mean is None else f"{mean:.6g}") + (f" ± {half:.3g}" if half else ""))
     place = (out or str(finished_run.folder)).rstrip("/")
-    for what, name in (
-        ("report", "report.html"),
-        ("family", "family"),
-        ("trials", "trials.csv"),
-        ("summary", "summary.json"),
-    ):
+    for name in ("report.html", "family", "trials.csv", "summary.json"):
         if (finished_run.folder / name).exists():
-            click.echo(f"{what:<8} {place}/{name}")
+            click.echo(f"{Path(name).stem:<8} {place}/{name}")
 
 
 @main.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 @click.option(
     "--recipe", is_flag=True, help="Instead, sweep the learning rate at every φ to see whether its optimum moves."
 )
@@ -230,11 +207,10 @@ def _run(
     "--out",
     help="Folder, or a remote one such as s3://bucket/run. Default: reports/NAME-fidelity or reports/NAME-rates.",
 )
-@click.option("--address", help="Address of a Ray cluster. Default: Ray runs on this machine, for this command.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a setting of the study.")
+@_ray_address_option
+@settings_option("Change a setting of the study.")
 @click.option("--resume", is_flag=True, help="Continue what is in the folder.")
 @json_option
-@guarded_command
 def fidelity(
     study: Path,
     recipe: bool,
@@ -253,52 +229,42 @@ def fidelity(
     from scalesearch.runs import ProgressDisplay, run as run_study
     from scalesearch.study import find_study, load_study
 
-    measure = "rates" if recipe else "trainings"
+    subject, measure = ("rates", "rates") if recipe else ("fidelity", "trainings")
     loaded = load_study(find_study(study), {**dict(map(parse_setting, settings)), "fidelity.measure": measure})
-    progress = ProgressDisplay(loaded)
-    with progress:
-        finished_run = run_study(
-            loaded,
-            out or Path("reports") / f"{loaded.name}-{'rates' if recipe else 'fidelity'}",
-            address=address,
-            resume=resume,
-            observer=progress,
-        )
+    folder = out or Path("reports") / f"{loaded.name}-{subject}"
+    with ProgressDisplay(loaded) as progress:
+        finished_run = run_study(loaded, folder, address=address, resume=resume, observer=progress)
+    results = finished_run.summary[subject]
     if as_json:
-        click.echo(json.dumps(finished_run.summary["rates" if recipe else "fidelity"], indent=2, ensure_ascii=False))
+        print_json(results)
     elif recipe:
-        print_rows(
-            [
-                {
-                    "phi": row["phi"],
-                    "macs": row["macs"],
-                    **{f"×{rate:g}": score for rate, score in row["scores"]},
-                    "best": row["best"],
-                }
-                for row in finished_run.summary["rates"]
-            ],
-            False,
-        )
+        rows = [
+            {
+                "phi": row["phi"],
+                "macs": row["macs"],
+                **{f"×{rate:g}": score for rate, score in row["scores"]},
+                "best": row["best"],
+            }
+            for row in results
+        ]
+        print_rows(rows)
         click.echo(finished_run.summary["rates_say"])
     else:
-        print_rows(
-            [
-                {
-                    **{key: row[key] for key in ("name", "epochs", "data_share", "resolution", "networks", "price")},
-                    "spearman": row["ranks"]["value"],
-                    "low": row["ranks"]["low"],
-                    "high": row["ranks"]["high"],
-                }
-                for row in finished_run.summary["fidelity"]
-            ],
-            False,
-        )
+        rows = [
+            {
+                **{key: row[key] for key in ("name", "epochs", "data_share", "resolution", "networks", "price")},
+                "spearman": row["ranks"]["value"],
+                "low": row["ranks"]["low"],
+                "high": row["ranks"]["high"],
+            }
+            for row in results
+        ]
+        print_rows(rows)
     click.echo(f"report   {out or finished_run.folder}/report.html", err=as_json)
 
 
 @main.command()
 @click.argument("folder")
-@guarded_command
 def report(folder: str) -> None:
     """Write the report of a run in FOLDER again; also while the run is in progress."""
     from scalesearch.runs import check_run, local_copy, saved_source, write_report
@@ -317,25 +283,20 @@ def report(folder: str) -> None:
 
 @main.command()
 @click.argument("folder", metavar="RUN")
-@click.option(
-    "-n", "count", type=click.IntRange(1), default=3, show_default=True, help="Number of trials to train again."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed for choosing these trials.")
+@click.option("-n", "count", type=click.IntRange(1), default=3, help="Number of trials to train again.")
+@click.option("--seed", type=int, default=0, help="Seed for choosing these trials.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 1),
     help="Largest allowed deviation of a score.  [default: 0 on the kind of machine that the run used, else 0.02]",
 )
 @json_option
-@guarded_command
 def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json: bool) -> None:
     """Check that a RUN can be reproduced.
 
     All its trials are derived again from its seeds, and some are trained again. The exit code is 1 if a
     network, a recipe or a score differs from the log.
     """
-    from dataclasses import asdict
-
     from scalesearch.progress import with_progress
     from scalesearch.runs import Verification, local_copy
 
@@ -346,24 +307,23 @@ def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json:
         verdicts = list(with_progress(proof.retrain(jobs, allowed), "training again", len(jobs)))
     faults = [f"{v.name}, seed {v.seed}: {v.fault}" for v in verdicts if v.fault]
     faults += [f"{name}: is not what the study's seeds lead to" for name in proof.foreign_trials]
-    payload = {
-        "trials": len(proof.log),
-        "strangers": proof.foreign_trials,
-        "tolerance": allowed,
-        "same_machine": proof.same_machine,
-        "again": [asdict(v) for v in verdicts],
-        "verified": not faults,
-    }
     if as_json:
-        click.echo(json.dumps(payload, indent=2, ensure_ascii=False))
-    else:
-        print_rows(
-            [
-                {"name": v.name, "step": v.step, "seed": v.seed, "network": v.network, "recipe": v.recipe, "off": v.off}
-                for v in verdicts
-            ],
-            False,
+        print_json(
+            {
+                "trials": len(proof.log),
+                "strangers": proof.foreign_trials,
+                "tolerance": allowed,
+                "same_machine": proof.same_machine,
+                "again": [asdict(v) for v in verdicts],
+                "verified": not faults,
+            }
         )
+    else:
+        rows = [
+            {"name": v.name, "step": v.step, "seed": v.seed, "network": v.network, "recipe": v.recipe, "off": v.off}
+            for v in verdicts
+        ]
+        print_rows(rows)
         matching = len(proof.log) - len(proof.foreign_trials)
         click.echo(
             f"{matching} of {format_count(len(proof.log), 'trial')} are what the study's seeds lead to; "

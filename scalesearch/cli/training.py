@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scalesearch.cli.data import data_options, data_spec
+from scalesearch.cli.data import data_spec
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import (
-    SIDES,
-    format_share,
-    guarded_command,
+from scalesearch.cli.options import (
+    PATH,
+    data_options,
+    device_option,
     json_option,
-    parse_setting,
-    print_rows,
     raw_option,
+    resolution_option,
+    settings_option,
+    trained_weights_options,
+    weights_classes_option,
 )
-from scalesearch.cli.weights import check_classifier, check_device, load_trained, report_loaded_part, required_weights
+from scalesearch.cli.printing import format_share, parse_setting, print_json, print_rows
+from scalesearch.cli.weights import check_classifier, load_trained, report_loaded_part, usable_device
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainMapping
 
@@ -37,7 +39,7 @@ SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
     "or photos with boxes; see `scalesearch data --help`.",
 )
 @data_options
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the network. Default: trained/NAME.")
+@click.option("--out", type=PATH, help="Folder for the network. Default: trained/NAME.")
 @click.option(
     "--weights",
     help="Weights to start from: a file, ours or a library's, or hf_hub:OWNER/NAME. A head with other classes is new.",
@@ -51,24 +53,13 @@ SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
     help="quick, cifar, imagenet, finetune or detect. Default: detect for boxes, finetune with --weights, "
     "else cifar for small images and imagenet for others.",
 )
-@click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a setting of the recipe, such as epochs=5."
-)
-@click.option(
-    "--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: the data's."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the training.")
+@settings_option("Change a setting of the recipe, such as epochs=5.")
+@resolution_option("Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: the data's.")
+@click.option("--seed", type=int, default=0, help="Seed of the training.")
 @click.option("--device", help="cuda or cpu. Default: a GPU if there is one.")
-@click.option(
-    "--save-every",
-    type=float,
-    default=30.0,
-    show_default=True,
-    help="Seconds between saves during the training, for --resume.",
-)
+@click.option("--save-every", type=float, default=30.0, help="Seconds between saves during the training, for --resume.")
 @click.option("--resume", is_flag=True, help="Continue the training in the folder.")
 @json_option
-@guarded_command
 def train(
     model: str,
     data_: str,
@@ -90,8 +81,6 @@ def train(
 
     The output folder can be used as a MODEL with its weights by predict, detect, evaluate, export and cost.
     """
-    import torch
-
     from scalesearch.arch import sides
     from scalesearch.data import absolute_source, source
     from scalesearch.machine import cores
@@ -100,10 +89,9 @@ def train(
     from scalesearch.trials import TASKS
     from scalesearch.zoo import load
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device not in ("cuda", "cpu"):
+    if device and device not in ("cuda", "cpu"):
         raise InputError(f"takes cuda or cpu, got {device}", "--device")
-    check_device(device)
+    device = usable_device(device)
     located_data = absolute_source(data_spec(data_, dataset_options))
     facts = source(located_data)
     side = resolution or facts.resolution
@@ -136,21 +124,16 @@ def train(
         scores = "".join(
             f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items() if key.startswith("val_")
         )
-        remaining = (
-            f", about {seconds_left / 60:.0f} min left"
-            if seconds_left > 90
-            else f", about {seconds_left:.0f} s left"
-            if seconds_left
-            else ""
-        )
+        time_left = f"{seconds_left / 60:.0f} min" if seconds_left > 90 else f"{seconds_left:.0f} s"
+        remaining = f", about {time_left} left" if seconds_left else ""
         click.echo(f"epoch {numbers['epoch']}/{epochs}: loss {numbers['train_loss']:.4g}{scores}{remaining}", err=True)
 
     summary = train_network(single, folder, resume, show)
     if as_json:
-        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
-        return
-    print_rows([{"name": summary["name"], **summary["cost"], **summary["scores"]}], False)
-    click.echo(f"network {folder}")
+        print_json(summary)
+    else:
+        print_rows([{"name": summary["name"], **summary["cost"], **summary["scores"]}])
+        click.echo(f"network {folder}")
 
 
 def kept_splits(model: Path) -> Path | None:
@@ -165,21 +148,12 @@ def kept_splits(model: Path) -> Path | None:
 @click.argument("model")
 @click.option("--data", "data_", required=True, help="Data set, as for train.")
 @data_options
-@click.option(
-    "--weights",
-    help="A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME. Default: those in MODEL's folder.",
-)
-@raw_option
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
-@click.option(
-    "--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH, instead of the model's own."
-)
-@click.option(
-    "--classes", type=click.IntRange(1, 1_000_000), help="Number of classes of the weights, if not the model's own."
-)
-@click.option("--device", help="cuda, cuda:1 or cpu. Default: a GPU if there is one.")
+@trained_weights_options
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test")
+@resolution_option("Input resolution: a side in pixels, or HEIGHTxWIDTH, instead of the model's own.")
+@weights_classes_option
+@device_option
 @json_option
-@guarded_command
 def evaluate(
     model: str,
     data_: str,
@@ -206,35 +180,21 @@ def evaluate(
     finds_boxes = task_of(arch).labels == "boxes"
     if not finds_boxes:
         check_classifier(arch, "evaluate")
-    trained = load_trained(arch, required_weights(model, weights), device, raw)
+    trained = load_trained(arch, model, weights, device, raw)
     split_examples = examples(data_spec(data_, dataset_options), split, kept_splits(Path(model)))
-    if finds_boxes:
-        _print_box_scores(
-            arch.name,
-            split,
-            evaluate_boxes(trained.network, split_examples, trained.preparation, trained.classes, trained.device),
-            as_json,
-        )
-        return
-    if split_examples.boxes is not None:
+    if split_examples.boxes is not None and not finds_boxes:
         raise InputError("has boxes, and the network takes whole images", split_examples.origin)
-    scores = evaluate_classifier(trained.network, split_examples, trained.preparation, trained.classes, trained.device)
+    score = evaluate_boxes if finds_boxes else evaluate_classifier
+    scores = score(trained.network, split_examples, trained.preparation, trained.classes, trained.device)
     row = {"name": arch.name, "split": split, **scores._asdict()}
     if as_json:
-        click.echo(json.dumps(row, indent=2))
-    else:
-        print_rows([row | {"top1": format_share(scores.top1), "top5": format_share(scores.top5)}], False)
-
-
-def _print_box_scores(name: str, split: str, scores: Any, as_json: bool) -> None:
-    row = {"name": name, "split": split, **scores._asdict()}
-    if as_json:
-        click.echo(json.dumps(row, indent=2, ensure_ascii=False))
+        print_json(row)
         return
-    percentages = {key: format_share(value) for key, value in row.items() if isinstance(value, float)}
-    print_rows([{key: value for key, value in (row | percentages).items() if key != "by_class"}], False)
-    print_rows(
-        [
+    by_class = row.pop("by_class", {})
+    shares = {key: format_share(value) for key, value in row.items() if isinstance(value, float) and key != "loss"}
+    print_rows([row | shares])
+    if finds_boxes:
+        class_rows = [
             {
                 "class": label,
                 "ap50": format_share(class_scores["ap50"]),
@@ -243,7 +203,6 @@ def _print_box_scores(name: str, split: str, scores: Any, as_json: bool) -> None
                 "recall": format_share(class_scores["recall"]),
                 "f1": format_share(class_scores["f1"]),
             }
-            for label, class_scores in scores.by_class.items()
-        ],
-        False,
-    )
+            for label, class_scores in by_class.items()
+        ]
+        print_rows(class_rows)

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.printing import (
-    SIDES,
+from scalesearch.cli.options import (
+    CLASS_COUNT,
+    PATH,
     Number,
-    Rows,
-    format_share,
-    guarded_command,
+    device_option,
     json_option,
-    print_rows,
+    photo_arguments,
     raw_option,
-    with_bar,
+    resolution_option,
 )
+from scalesearch.cli.printing import Rows, format_share, print_json, print_rows, with_bar
 from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 
@@ -41,26 +41,21 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @click.option(
     "--weights", help="A file of weights, or hf_hub:OWNER/NAME. Default: those in MODEL's folder, else fresh ones."
 )
-@click.option("--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH.")
-@click.option("--classes", type=click.IntRange(1, 1_000_000), help="Number of classes, instead of the model's own.")
+@resolution_option("Input resolution: a side in pixels, or HEIGHTxWIDTH.")
+@click.option("--classes", type=CLASS_COUNT, help="Number of classes, instead of the model's own.")
 @raw_option
 @click.option("--replace-head", is_flag=True, help="Keep a fresh head if the weights have other classes.")
-@click.option("--opset", type=int, default=18, show_default=True, help="ONNX opset, 18 to 23.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of fresh weights.")
+@click.option("--opset", type=int, default=18, help="ONNX opset, 18 to 23.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of fresh weights.")
 @click.option(
     "--boxes",
     is_flag=True,
     help="For a detector, as onnx, pt2 or py: include decoding and suppression; outputs are boxes, scores and classes.",
 )
-@click.option(
-    "--confidence", type=Number(0, 1), default=0.25, show_default=True, help="With --boxes: keep higher scores."
-)
-@click.option("--iou", type=Number(0, 1), default=0.7, show_default=True, help="With --boxes: largest overlap.")
-@click.option(
-    "--most", type=click.IntRange(1, 1000), default=300, show_default=True, help="With --boxes: most boxes per image."
-)
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write. Default for a Python file: stdout.")
-@guarded_command
+@click.option("--confidence", type=Number(0, 1), default=0.25, help="With --boxes: keep higher scores.")
+@click.option("--iou", type=Number(0, 1), default=0.7, help="With --boxes: largest overlap.")
+@click.option("--most", type=click.IntRange(1, 1000), default=300, help="With --boxes: most boxes per image.")
+@click.option("-o", "--out", type=PATH, help="File to write. Default for a Python file: stdout.")
 def export_(
     model: str,
     form: str,
@@ -98,7 +93,7 @@ def export_(
     if form == "py" and weights is None:
         source = to_python(arch, boxes=threshold)
     else:
-        network = _build_network(arch if weights else _with_form_eps(arch, form), weights, seed, replace_head, raw)
+        network = _build_network(arch, form, weights, seed, replace_head, raw)
         if weights and form in ("onnx", "pt2", "py"):
             _add_metadata(network, weights)
         if form != "py" and out is not None:
@@ -120,35 +115,10 @@ def _add_metadata(network: Any, weights: str) -> None:
     from scalesearch.weights import class_names_of, local_file, preparation_of
 
     file = local_file(weights)
-    classes = class_names_of(network.arch, network.library, file)
-    network.file_metadata.setdefault(
-        "preparation", json.dumps(preparation_of(network.arch, network.library, file)._asdict())
-    )
-    if classes:
+    preparation = preparation_of(network.arch, network.library, file)
+    network.file_metadata.setdefault("preparation", json.dumps(preparation._asdict()))
+    if classes := class_names_of(network.arch, network.library, file):
         network.file_metadata.setdefault("classes", json.dumps(list(classes)))
-
-
-def photo_arguments(command: Any) -> Any:
-    """Adds the arguments of commands that look at photos: a MODEL with its weights, and the images."""
-    weights_help = (
-        "A .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME. Default: those in MODEL's folder."
-    )
-    options = (
-        click.argument("model"),
-        click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
-        click.option("--weights", help=weights_help),
-        raw_option,
-        click.option("--resolution", type=SIDES, help="Input resolution: a side in pixels, or HEIGHTxWIDTH."),
-        click.option(
-            "--classes",
-            type=click.IntRange(1, 1_000_000),
-            help="Number of classes of the weights, if not the model's own.",
-        ),
-        click.option("--names", type=click.Path(path_type=Path), help="Text file with one class name per line."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def weights_in_folder(model: str) -> str | None:
@@ -157,25 +127,6 @@ def weights_in_folder(model: str) -> str | None:
 
     path = find_in_folder(model, WEIGHTS)
     return None if path is None else str(path)
-
-
-def required_weights(model: str, weights: str | None) -> str:
-    """Returns `weights`, or those in the folder of a trained network. Raises `InputError` if there are neither."""
-    path = weights or weights_in_folder(model)
-    if path is None:
-        raise InputError(
-            "needs weights: a .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME", "--weights"
-        )
-    return path
-
-
-def load_classifier(model: str, resolution: Any, classes: int | None, verb: str) -> Any:
-    """Returns the architecture of a classifier. Raises `InputError` for other kinds of networks."""
-    from scalesearch.zoo import load
-
-    arch = load(model, resolution=resolution, classes=classes)
-    check_classifier(arch, verb)
-    return arch
 
 
 def check_classifier(arch: Any, verb: str) -> None:
@@ -202,37 +153,51 @@ def report_loaded_part(file: str | Path, loaded_part: str) -> None:
         click.echo(f"scalesearch: {file}: took {loaded_part}", err=True)
 
 
-def load_trained(arch: Any, weights: str, device: str | None, raw: bool = False) -> TrainedNetwork:
-    """Returns `arch` with the weights of a file or the Hub; the default device is a GPU if there is one."""
-    import torch
+def load_trained(
+    arch: Any, model: str, weights: str | None, device: str | None, raw: bool, names: Path | None = None
+) -> TrainedNetwork:
+    """Returns a network with trained weights.
 
+    Args:
+        arch: Its architecture.
+        model: What the command names; if it is the folder of a trained network, its weights are the default.
+        weights: A file, or a repository on the Hub.
+        device: Where to put it; by default a GPU if there is one.
+        raw: Load raw weights where a file has averaged ones too.
+        names: A text file of class names, instead of those of the weights.
+
+    Raises:
+        InputError: If there are no weights, or the names, the weights or the device cannot be used.
+    """
     from scalesearch.network import build
     from scalesearch.weights import class_names_of, load_weights, local_file, preparation_of
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    check_device(device)
+    custom_names = _read_class_names(names, arch.classes) if names else None
+    weights = weights or weights_in_folder(model)
+    if weights is None:
+        raise InputError(
+            "needs weights: a .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME", "--weights"
+        )
+    device = usable_device(device)
     network, file = build(arch), local_file(weights)
     library = load_weights(network, file, raw=raw)
     report_loaded_part(weights, network.loaded_part)
-    return TrainedNetwork(
-        network, preparation_of(network.arch, library, file), class_names_of(arch, library, file), device
-    )
+    classes = custom_names or class_names_of(arch, library, file)
+    return TrainedNetwork(network, preparation_of(network.arch, library, file), classes, device)
 
 
-def _with_form_eps(arch: Any, form: str) -> Any:
-    """Returns `arch` with the eps of the library's network, if fresh weights are exported under a library's names."""
-    from scalesearch.weights import LIBRARIES, libraries_with, with_library_eps
+def _build_network(arch: Any, form: str, weights: str | None, seed: int, replace_head: bool, raw: bool) -> Any:
+    """Returns the network with the weights of a file, or with fresh ones.
 
-    return with_library_eps(arch, form) if form in LIBRARIES and form in libraries_with(arch) else arch
-
-
-def _build_network(arch: Any, weights: str | None, seed: int = 0, replace_head: bool = False, raw: bool = False) -> Any:
-    """Returns the network with the weights of a file, or with fresh ones."""
+    With fresh weights that go under a library's names, it has the eps of the library's network.
+    """
     import torch
 
     from scalesearch.network import build
-    from scalesearch.weights import load_weights
+    from scalesearch.weights import LIBRARIES, libraries_with, load_weights, with_library_eps
 
+    if weights is None and form in LIBRARIES and form in libraries_with(arch):
+        arch = with_library_eps(arch, form)
     torch.manual_seed(seed)
     model = build(arch)
     if weights is not None:
@@ -243,7 +208,7 @@ def _build_network(arch: Any, weights: str | None, seed: int = 0, replace_head: 
 
 @main.command()
 @photo_arguments
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Number of classes per image.")
+@click.option("--top", type=click.IntRange(1), default=5, help="Number of classes per image.")
 @click.option(
     "--resize", type=click.IntRange(1, 8192), help="Resize the shorter side to this many pixels before the centre crop."
 )
@@ -252,9 +217,8 @@ def _build_network(arch: Any, weights: str | None, seed: int = 0, replace_head: 
 )
 @click.option("--mean", help="Mean to subtract from pixels in [0, 1], one value per channel: 0.485,0.456,0.406.")
 @click.option("--std", help="Standard deviation to divide by, one value per channel.")
-@click.option("--device", help="cuda, cuda:1 or cpu. Default: a GPU if there is one.")
+@device_option
 @json_option
-@guarded_command
 def predict(
     model: str,
     images: tuple[Path, ...],
@@ -278,22 +242,22 @@ def predict(
     """
     from scalesearch.arch import sides
     from scalesearch.weights import Prediction, find, predict as predict_images
+    from scalesearch.zoo import load
 
-    arch = load_classifier(model, resolution, classes, "predict")
+    arch = load(model, resolution=resolution, classes=classes)
+    check_classifier(arch, "predict")
     files = find(images)
-    custom_names = read_class_names(names, arch.classes) if names else None
-    trained = load_trained(arch, required_weights(model, weights), device, raw)
-    class_names = custom_names or trained.classes
+    trained = load_trained(arch, model, weights, device, raw, names)
+    class_names = trained.classes
     overrides: PlainDict = {
         "resize": resize,
         "interpolation": interpolation,
         "mean": _parse_channel_values(mean, "--mean", arch.channels),
         "std": _parse_channel_values(std, "--std", arch.channels),
     }
-    changes = {key: value for key, value in overrides.items() if value} | (
-        {"stored": 0} if resize or interpolation else {}
-    )
-    preprocessing = trained.preparation._replace(**changes)
+    preprocessing = trained.preparation._replace(**{key: value for key, value in overrides.items() if value})
+    if resize or interpolation:
+        preprocessing = preprocessing._replace(stored=0)
     shortest = min(sides(preprocessing.crop))
     if resize is not None and resize < shortest:
         raise InputError(f"takes at least {shortest}, the side of the crop, got {resize}", "--resize")
@@ -314,13 +278,13 @@ def predict(
     for path in skipped:
         click.echo(f"scalesearch: {path}: is no image that can be read; skipped", err=True)
     if as_json:
-        click.echo(json.dumps(results, indent=2, ensure_ascii=False))
+        print_json(results)
     else:
         notes = (f"{format_count(len(results), 'image')}, {len(skipped)} skipped",) if files.in_folders else ()
-        print_rows([row | {"probability": format_share(row["probability"])} for row in rows], False, notes)
+        print_rows([row | {"probability": format_share(row["probability"])} for row in rows], notes=notes)
 
 
-def read_class_names(path: Path, classes: int) -> list[str]:
+def _read_class_names(path: Path, classes: int) -> list[str]:
     """Returns the class names in a text file, one per line. Raises `InputError` if they are not `classes` many."""
     try:
         names = path.read_text(encoding="utf-8-sig").splitlines()
@@ -347,13 +311,15 @@ def _parse_channel_values(text: str | None, option: str, channels: int) -> tuple
     return values
 
 
-def check_device(device: str) -> None:
-    """Raises `InputError` if torch cannot use `device`."""
+def usable_device(device: str | None) -> str:
+    """Returns `device`, by default a GPU if there is one. Raises `InputError` if torch cannot use it."""
     import torch
 
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         if torch.device(device).type not in ("cpu", "cuda", "mps", "xpu"):
             raise RuntimeError("takes cpu, cuda, cuda:1, mps or xpu")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"cannot be used: {str(error).splitlines()[0]}", f"--device {device}") from None
+    return device

@@ -13,7 +13,7 @@ from collections import Counter
 from functools import lru_cache
 from math import prod
 
-from scalesearch.arch import Arch, BlockGraph, Graph, Layer, Shape, ShapeError, Stage, expand, operators as ops
+from scalesearch.arch import Arch, BlockGraph, Graph, Shape, ShapeError, Stage, expand, operators as ops
 from scalesearch.counting.operators import UNCOUNTED, Cost, layer_cost, total_cost
 from scalesearch.counting.tally import BlockCount, count_block, uncached_block_cost
 from scalesearch.plain_data import PlainDict
@@ -101,7 +101,7 @@ def by_layer(graph: Graph) -> list[PlainDict]:
             **_cost_columns(layer_cost(layer, block)),
         }
         for name, layer, block in graph.layers()
-        if _has_shape(layer)
+        if not isinstance(layer.op, ops.Split)  # which has several shapes
     ]
 
 
@@ -112,27 +112,17 @@ def by_stage(graph: Graph) -> list[PlainDict]:
     """
     parts: list[tuple[str, tuple[BlockGraph, ...]]] = [(f"stem.{i}", (b,)) for i, b in enumerate(graph.stem)]
     parts += [(f"stages.{i}", blocks) for i, blocks in enumerate(graph.stages)] + [("head", (graph.head,))]
-    rows = [
+    counted = [(name, blocks, total_cost(map(block_cost, blocks))) for name, blocks in parts]
+    counted += [(f"auxiliary.{i}", (b,), Cost(block_cost(b).params)) for i, b in enumerate(graph.auxiliary)]
+    return [
         {
             "name": name,
             "operator": blocks[0].kind,
             "depth": len(blocks),
             "shape": list(blocks[-1].out_shape),
-            **_cost_columns(total_cost(map(block_cost, blocks))),
+            **_cost_columns(cost),
         }
-        for name, blocks in parts
-    ]
-    return rows + [
-        {
-            "name": f"auxiliary.{i}",
-            "operator": b.kind,
-            "depth": 1,
-            "shape": list(b.out_shape),
-            "params": block_cost(b).params,
-            "macs": 0,
-            "acts": 0,
-        }
-        for i, b in enumerate(graph.auxiliary)
+        for name, blocks, cost in counted
     ]
 
 
@@ -156,12 +146,5 @@ def _kind(op: object) -> str:
     return type(op).__name__.lower()
 
 
-def _has_shape(layer: Layer) -> bool:
-    return not isinstance(layer.op, ops.Split)
-
-
 def _cost_columns(c: Cost) -> dict[str, int]:
     return {"params": c.params, "macs": c.macs, "acts": c.acts}
-
-
-__all__ = ["Cost", "by_layer", "by_stage", "cost", "cost_or_none", "expand", "uncounted_elements"]

@@ -6,13 +6,15 @@ import gc
 import logging
 import weakref
 from collections import Counter
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from scalesearch.plain_data import PlainDict
 
 MAC_OPERATORS = ("conv", "linear", "matmul", "addmm", "bmm")
 
@@ -51,7 +53,9 @@ class _StorageWatch(TorchDispatchMode):
         """Excludes storages that existed before from the count."""
         self.seen |= {t.untyped_storage()._cdata for t in tensors}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Callable[..., object], types: object, args: Sequence[object] = (), kwargs: PlainDict | None = None
+    ) -> object:
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from scalesearch.arch import Arch, BlockGraph, Graph, Layer, Shape, expand, operators as ops
-from scalesearch.counting.counts import layer_cost
+from scalesearch.counting.operators import layer_cost
 
 FLOAT_BYTES, INDEX_BYTES = 4, 8
 VIEWS = (ops.Permute, ops.Split, ops.Item, ops.Unflatten, ops.Spread)
@@ -60,23 +60,23 @@ class _Live:
 
     def __init__(self) -> None:
         self.bytes = self.peak = 0
-        self.holders: Counter[Any] = Counter()
-        self.sizes: dict[Any, int] = {}
+        self.holders: Counter[object] = Counter()
+        self.sizes: dict[object, int] = {}
 
-    def hold(self, key: Any, size: int = 0, scratch: int = 0) -> None:
+    def hold(self, key: object, size: int = 0, scratch: int = 0) -> None:
         if key not in self.sizes:
             self.sizes[key] = size
             self.bytes += size
             self.peak = max(self.peak, self.bytes + scratch)
         self.holders[key] += 1
 
-    def release(self, key: Any) -> None:
+    def release(self, key: object) -> None:
         self.holders[key] -= 1
         if self.holders[key] == 0:
             self.bytes -= self.sizes.pop(key)
 
 
-def _is_view(op: Any, training: bool, rate: float, contiguous: bool) -> bool:
+def _is_view(op: object, training: bool, rate: float, contiguous: bool) -> bool:
     return (
         isinstance(op, VIEWS)
         or (isinstance(op, ops.Flatten) and contiguous)
@@ -100,14 +100,13 @@ def _padded_elements(op: Any, shape: Shape) -> int:
 class _Schedule:
     """Holds the network as steps over storages.
 
-    `spans` are `(first step, end step, storage)`: what the Python frames of the callers keep alive; the end is
-    exclusive.
+    `held_until` are `(last step, storage)`: what the Python frames of the callers keep alive.
     """
 
     def __init__(self, graph: Graph, batch: int, training: bool):
         self.batch, self.training, self.rate = batch, training, graph.arch.drop_path
         self.steps: list[_Step] = []
-        self.spans: list[tuple[int, int, int]] = []
+        self.held_until: list[tuple[int, int]] = []
         self.next_storage = 1
         stage_outputs = {-1: self.sequence(graph.stem, (0,))}
         sources = graph.arch.sources
@@ -118,19 +117,19 @@ class _Schedule:
         self.outputs = [key for head, taps in heads for key in self.block(head, tuple(stage_outputs[j] for j in taps))]
 
     def sequence(self, blocks: Sequence[BlockGraph], inputs: tuple[int, ...]) -> int:
-        start, outer = len(self.steps), inputs
+        outputs = inputs
         for block in blocks:
-            inputs = self.block(block, inputs)
-        self.spans += [(start, len(self.steps), key) for key in outer]
-        return inputs[0]
+            outputs = self.block(block, outputs)
+        self.held_until += [(len(self.steps) - 1, key) for key in inputs]
+        return outputs[0]
 
     def block(self, block: BlockGraph, inputs: tuple[int, ...]) -> tuple[int, ...]:
-        storages, start = {-1 - i: key for i, key in enumerate(inputs)}, len(self.steps)
+        storages = {-1 - i: key for i, key in enumerate(inputs)}
         contiguous = dict.fromkeys(storages, True)
         for i, layer in enumerate(block.layers):
             contiguous[i] = _is_contiguous(layer, contiguous)
             storages[i] = self.layer(i, block, storages, all(contiguous[j] for j in layer.inputs))
-        self.spans += [(start, len(self.steps), key) for key in inputs]
+        self.held_until += [(len(self.steps) - 1, key) for key in inputs]
         return tuple(storages[i] for i in block.outputs)
 
     def layer(self, index: int, block: BlockGraph, storages: dict[int, int], contiguous: bool) -> int:
@@ -147,7 +146,7 @@ class _Schedule:
         scratch = _scratch(layer.op, size, self.training)
         output = inputs[0] if index in block.in_place and not (self.training and layer.op.fn in COPIES) else self.new()
         self.steps.append(_Step(layer.op, inputs, output, size, scratch, params, kept_alive))
-        return self.steps[-1].output
+        return output
 
     def new(self) -> int:
         self.next_storage += 1
@@ -158,10 +157,10 @@ def _is_contiguous(layer: Layer, contiguous: dict[int, bool]) -> bool:
     """Returns whether the output is contiguous in memory; elementwise operators keep their input's order."""
     if isinstance(layer.op, ops.Permute | ops.Item):
         return False
-    return all(contiguous[j] for j in layer.inputs) if isinstance(layer.op, KEEPS_ORDER) else True
+    return not isinstance(layer.op, KEEPS_ORDER) or all(contiguous[j] for j in layer.inputs)
 
 
-def _scratch(op: Any, size: int, training: bool) -> int:
+def _scratch(op: object, size: int, training: bool) -> int:
     """Returns the bytes beside the output that a forward call allocates and frees.
 
     These are the product before a drop path's division, and a max pool's indices where no backward pass needs
@@ -175,12 +174,8 @@ def _scratch(op: Any, size: int, training: bool) -> int:
 
 def _inference(schedule: _Schedule) -> int:
     steps = schedule.steps
-    last_use: dict[int, int] = {}
-    for _, end, key in schedule.spans:
-        last_use[key] = max(end - 1, last_use.get(key, 0))
-    for i, step in enumerate(steps):
-        for key in step.storages:
-            last_use[key] = max(i, last_use.get(key, 0))
+    uses = [(i, key) for i, step in enumerate(steps) for key in step.storages] + schedule.held_until
+    last_use = {key: i for i, key in sorted(uses)}
     last_use |= dict.fromkeys(schedule.outputs, len(steps) - 1)
     to_release: dict[int, list[int]] = {}
     for key, i in last_use.items():
@@ -245,7 +240,7 @@ def _training(steps: list[_Step], outputs: list[int], batch: int) -> int:
 
 def _backward(steps: list[_Step], outputs: list[int], saved_storages: list[tuple[int, ...]], live: _Live) -> None:
     sizes = {step.output: step.size for step in steps}
-    gradient: dict[int, Any] = {key: ("grad", "loss", key) for key in outputs}
+    gradient: dict[int, tuple[object, ...]] = {key: ("grad", "loss", key) for key in outputs}
     needs_gradient = {0: False}
     for step in steps:
         needs_gradient[step.output] = bool(step.params) or any(needs_gradient[key] for key in step.inputs)
@@ -257,7 +252,7 @@ def _backward(steps: list[_Step], outputs: list[int], saved_storages: list[tuple
             continue
         incoming = gradient.pop(step.output)
         live.hold(("params", i), step.params)
-        sums: list[tuple[int, Any]] = []
+        sums: list[tuple[int, tuple[object, ...]]] = []
         for n, key in enumerate(step.inputs):
             if not needs_gradient[key]:
                 continue

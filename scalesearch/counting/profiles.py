@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from scalesearch.counting.counts import block_cost
 from scalesearch.errors import InputError, format_value
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict
+from scalesearch.signature import is_number
 from scalesearch.typed_json import load_json
 
 VERSION = 1
@@ -67,7 +67,7 @@ class DeviceProfile:
     @cached_property
     def _fits(self) -> dict[str, np.ndarray]:
         """Returns linear fits of log seconds to `features`, by kind of block; the key "" is the fit over all kinds."""
-        by_kind: dict[str, list[Any]] = defaultdict(list)
+        by_kind: dict[str, list[tuple[list[float], float]]] = defaultdict(list)
         for row in self.blocks.values():
             for kind in (row["kind"], ""):
                 by_kind[kind].append((row["features"], math.log(row["seconds"])))
@@ -104,7 +104,7 @@ def _ridge(rows: Sequence[tuple[Sequence[float], float]], weight: float = 1e-2) 
     return coefficients
 
 
-def read_profile(device: Any, folder: str | Path | None = None) -> DeviceProfile:
+def read_profile(device: object, folder: str | Path | None = None) -> DeviceProfile:
     """Returns the profile that a budget's `device` names.
 
     Args:
@@ -133,15 +133,14 @@ def load_profile(path: str | Path, folder: str | Path | None = None) -> DevicePr
             raise InputError(f"is larger than {MOST_BYTES:,} bytes").in_file(str(file))
         data = load_json(file.read_bytes())
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}; `scalesearch profile` makes one", "device").in_file(
-            str(file)
-        ) from None
+        message = f"cannot be read: {error.strerror}; `scalesearch profile` makes one"
+        raise InputError(message, "device").in_file(str(file)) from None
     except ValueError:
         raise InputError("is no JSON").in_file(str(file)) from None
     return profile_from_dict(data, str(file))
 
 
-def profile_from_dict(data: Any, place: str = "device") -> DeviceProfile:
+def profile_from_dict(data: object, place: str = "device") -> DeviceProfile:
     """Builds a profile from its plain data.
 
     Raises:
@@ -150,22 +149,13 @@ def profile_from_dict(data: Any, place: str = "device") -> DeviceProfile:
     if not isinstance(data, Mapping) or data.get("version") != VERSION or not isinstance(data.get("blocks"), Mapping):
         raise InputError("is no device profile; `scalesearch profile` makes one").in_file(place)
     for digest, row in data["blocks"].items():
-        is_valid = (
-            isinstance(row, Mapping)
-            and isinstance(row.get("kind"), str)
-            and _is_number(row.get("seconds"))
-            and row["seconds"] > 0
-            and isinstance(row.get("features"), list)
-            and len(row["features"]) == 3
-            and all(map(_is_number, row["features"]))
-        )
-        if not is_valid:
+        if not _is_block_row(row):
             fault = f"block {format_value(digest)} lacks kind, seconds or features"
             raise InputError(f"is no device profile: {fault}").in_file(place)
     if not data["blocks"]:
         raise InputError("is no device profile: it has no blocks").in_file(place)
     for key in ("overhead", "slope"):
-        if not _is_number(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
+        if not _is_finite(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
             problem = f"{key} takes a number of at least 0, got {format_value(data[key])}"
             raise InputError(f"is no device profile: {problem}").in_file(place)
     try:
@@ -174,5 +164,17 @@ def profile_from_dict(data: Any, place: str = "device") -> DeviceProfile:
         raise InputError(f"is no device profile: {error}").in_file(place) from None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+def _is_block_row(row: object) -> bool:
+    return (
+        isinstance(row, Mapping)
+        and isinstance(row.get("kind"), str)
+        and _is_finite(row.get("seconds"))
+        and row["seconds"] > 0
+        and isinstance(row.get("features"), list)
+        and len(row["features"]) == 3
+        and all(map(_is_finite, row["features"]))
+    )
+
+
+def _is_finite(value: object) -> bool:
+    return is_number(value) and abs(value) < math.inf

@@ -68,11 +68,7 @@ def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
             return f"nn.{ACTIVATIONS[fn]}", list(ACTIVATION_ARGUMENTS.get(fn, ()))
         case ops.Pool():
             same_padding = op.padding == "same"
-            args = (
-                [("", op.kernel), ("", op.stride)]
-                if same_padding
-                else [("", _square(op.kernel)), ("", _square(op.stride))]
-            )
+            args = [("", side if same_padding else _square(side)) for side in (op.kernel, op.stride)]
             args += [("padding", 0 if same_padding else _square(op.padding)), ("ceil_mode", op.ceil)]
             args += [("count_include_pad", op.count_pad)] if op.kind == "avg" else []
             return ("Same" if same_padding else "nn.") + f"{op.kind.capitalize()}Pool2d", args

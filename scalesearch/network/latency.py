@@ -95,9 +95,8 @@ def summarise(runs: Sequence[float]) -> Measurement:
     spread = statistics.median(abs(r - median) for r in runs)
     inliers = [r for r in runs if r <= median + OUTLIER * 1.4826 * max(spread, 0.01 * median)]
     median = statistics.median(inliers)
-    return Measurement(
-        median, statistics.median(abs(r - median) for r in inliers) / median, len(inliers), len(runs) - len(inliers)
-    )
+    relative_spread = statistics.median(abs(r - median) for r in inliers) / median
+    return Measurement(median, relative_spread, len(inliers), len(runs) - len(inliers))
 
 
 def device_name(device: torch.device) -> str:
@@ -211,15 +210,12 @@ def _fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     With fewer than four points, or a fit that makes no sense, the overhead is 0 and the slope the median
     ratio.
     """
-    if len(x) < 4:
-        return 0.0, float(np.median(y / x)) if len(x) else 1.0
-    weights = 1 / y
-    solution, *_ = np.linalg.lstsq(np.stack([weights, x * weights], 1), np.ones(len(x)), rcond=None)
-    return (
-        (float(solution[0]), float(solution[1]))
-        if solution[0] >= 0 and solution[1] > 0
-        else (0.0, float(np.median(y / x)))
-    )
+    if len(x) >= 4:
+        weights = 1 / y
+        solution, *_ = np.linalg.lstsq(np.stack([weights, x * weights], 1), np.ones(len(x)), rcond=None)
+        if solution[0] >= 0 and solution[1] > 0:
+            return float(solution[0]), float(solution[1])
+    return 0.0, float(np.median(y / x)) if len(x) else 1.0
 
 
 def _prediction_error(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, float]:

@@ -103,12 +103,7 @@ class Expectation(nn.Conv2d):
 
 
 HELPERS = {
-    "SameConv2d": SameConv2d,
-    "SameMaxPool2d": SameMaxPool2d,
-    "SameAvgPool2d": SameAvgPool2d,
-    "DropPath": DropPath,
-    "LayerScale": LayerScale,
-    "Expectation": Expectation,
+    kind.__name__: kind for kind in (SameConv2d, SameMaxPool2d, SameAvgPool2d, DropPath, LayerScale, Expectation)
 }
 
 
@@ -119,7 +114,7 @@ def _module(op: Any, arch: Arch, drop_path: float) -> nn.Module | None:
         return None
     kind = HELPERS.get(name) or getattr(nn, name.removeprefix("nn."))
     module = kind(*[value for key, value in arguments if not key], **{key: value for key, value in arguments if key})
-    return _initialised_linear(module, op.init) if isinstance(op, ops.Linear) else module
+    return _initialised_linear(module, op.init) if isinstance(module, nn.Linear) else module
 
 
 def _initialised_linear(linear: nn.Linear, init: str) -> nn.Linear:

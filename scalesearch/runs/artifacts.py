@@ -78,11 +78,9 @@ def card(row: ComparedRow, info: Info) -> str:
     """Returns the model card of a family member."""
     name, format_axis = info.axis.name, info.axis.text
     data, recipe = info.data or {}, info.recipe or {}
-    scores = (
-        "Training failed."
-        if row.test is None
-        else (f"| test {name} | {format_axis(row.test)} |\n| validation {name} | {format_axis(row.val)} |")
-    )
+    scores = "Training failed."
+    if row.test is not None:
+        scores = f"| test {name} | {format_axis(row.test)} |\n| validation {name} | {format_axis(row.val)} |"
     best, seeds = info.conclusions["scaling"], ", ".join(map(str, info.document.get("seeds", [0])))
     scaling = f"α = {best.alpha}, β = {best.beta}, γ = {best.gamma}" if best else ""
     return f"""# {row.name}

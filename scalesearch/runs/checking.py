@@ -34,20 +34,17 @@ def plan(study: Study, certificate: Certificate | None) -> list[PlainDict]:
         trials = len(step.macs(study, 0.0)) // len(study.seeds)
         return [{"step": f"seed {seed}", "what": step.description(study), "trials": trials} for seed in study.seeds]
     base = min(study.budget.max_macs, certificate.largest)
-    rows = []
-    for step in study.steps:
-        macs = step.macs(study, base)
-        if macs:
-            rows.append(
-                {
-                    "step": step.name,
-                    "what": step.description(study),
-                    "trials": step.networks(study),
-                    "epochs": study.recipe_of(step.name).epochs if step.trains else 0,
-                    "most MACs": round(max(macs)),
-                }
-            )
-    return rows
+    return [
+        {
+            "step": step.name,
+            "what": step.description(study),
+            "trials": step.networks(study),
+            "epochs": study.recipe_of(step.name).epochs if step.trains else 0,
+            "most MACs": round(max(macs)),
+        }
+        for step in study.steps
+        if (macs := step.macs(study, base))
+    ]
 
 
 def check_file(path: Path, budget: Budget) -> PlainDict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from scalesearch.arch import expand
 from scalesearch.counting import cost
@@ -49,26 +48,18 @@ def estimate(study: Study, base_macs: float) -> CostEstimate | None:
     rng = Random(0)
     archs = [study.adapted_space.at(study.problem.draw(rng)) for _ in range(SAMPLED_NETWORKS)]
     baselines = study.document.get("compare", ())
-    archs += [
-        study.networks[name] for name in (baselines.get("networks", ()) if isinstance(baselines, dict) else baselines)
-    ]
+    names = baselines.get("networks", ()) if isinstance(baselines, dict) else baselines
+    archs += [study.networks[name] for name in names]
     samples = sorted((cost(arch).macs, profile.predict(expand(arch)) / profile.batch) for arch in archs)
+    sampled_macs, sampled_seconds = zip(*samples)
     images = study.training.data.sizes["train"] * study.training.recipe.data_share
     seconds = 0.0
     for step in study.steps:
         if step.trains:
-            forward_seconds = interp(
-                step.macs(study, base_macs), [macs for macs, _ in samples], [latency for _, latency in samples]
-            )
+            forward_seconds = interp(step.macs(study, base_macs), sampled_macs, sampled_seconds)
             seconds += study.recipe_of(step.name).epochs * images * float(forward_seconds.sum())
     forward_hours = seconds / 3600
-    resources = study.ray
-    at_once = (
-        1 / resources.gpus_per_trial if resources.gpus_per_trial else max(1.0, cores() // resources.cpus_per_trial)
-    )
-    hours: Any = tuple(forward_hours * passes for passes in FORWARD_PASSES)
-    return CostEstimate(
-        profile.device,
-        (hours[0] / at_once, hours[1] / at_once),
-        (hours[0] * resources.gpus_per_trial, hours[1] * resources.gpus_per_trial),
-    )
+    gpus = study.ray.gpus_per_trial
+    at_once = 1 / gpus if gpus else max(1.0, cores() // study.ray.cpus_per_trial)
+    low, high = (forward_hours * passes for passes in FORWARD_PASSES)
+    return CostEstimate(profile.device, (low / at_once, high / at_once), (low * gpus, high * gpus))

@@ -100,7 +100,7 @@ class Mirror:
         """
         for name in names:
             path = self.folder / name
-            if self._is_outside(path):
+            if not path.resolve().is_relative_to(self.folder.resolve()):
                 raise InputError(f"{self.root} holds {name!r}, which leads out of it", "--out")
             with suppress(FileNotFoundError):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,9 +141,6 @@ class Mirror:
         """Returns whether the store has a file now; nothing cached is used."""
         self.fs.invalidate_cache()
         return bool(self.fs.exists(f"{self.root}/{name}"))
-
-    def _is_outside(self, path: Path) -> bool:
-        return not path.resolve().is_relative_to(self.folder.resolve())
 
 
 def _stamp(path: Path) -> tuple[int, int]:

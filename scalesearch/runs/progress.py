@@ -30,11 +30,8 @@ class ProgressDisplay:
         self.started_keys: dict[str, set[Key]] = {step: set() for step in self.titles}
         self.base_macs = study.budget.max_macs if study.budget.max_macs < inf else 0
         self.planned = {step.name: step.trials(study) for step in study.steps}
-        self.epochs = (
-            {}
-            if study.training is None
-            else {step.name: study.recipe_of(step.name).epochs for step in study.steps if step.trains}
-        )
+        trained_steps = [step.name for step in study.steps if study.training is not None and step.trains]
+        self.epochs = {name: study.recipe_of(name).epochs for name in trained_steps}
         self.best: tuple[float, str] | None = None
         self.console = Console(stderr=True, highlight=False)
         self.live = self.console.is_terminal
@@ -121,10 +118,9 @@ class ProgressDisplay:
         """
         started_counts = [len(keys) for keys in self.started_keys.values()]
         reached = max((i for i, count in enumerate(started_counts) if count), default=0)
-        planned = self.planned.values()
         return sum(
             n if i < reached else max(count, n)
-            for i, (n, count) in enumerate(zip(started_counts, planned, strict=True))
+            for i, (n, count) in enumerate(zip(started_counts, self.planned.values(), strict=True))
         )
 
     def _remaining(self) -> str:

@@ -24,10 +24,8 @@ from scalesearch.yamlfile import dump
 PACKAGE = Path(__file__).parents[1]
 METADATA_KEY = "scalesearch"  # in the metadata that Ray keeps about our jobs
 POLL_SECONDS = 1.0  # seconds between two checks of a job
-START_TIMEOUT, NO_AGENT_YET = (
-    60.0,
-    "No available agent",
-)  # seconds that a cluster may take to start, and its error meanwhile
+START_TIMEOUT = 60.0  # seconds that a cluster may take to start
+NO_AGENT_YET = "No available agent"  # its error meanwhile
 STOP_TIMEOUT = 30  # seconds that a stopped job has to save itself; Ray's default is 3
 END_STATUSES = ("SUCCEEDED", "FAILED", "STOPPED")
 DEFAULT_FOLDER = "$HOME/scalesearch"  # on the head node, where runs are by default
@@ -108,9 +106,8 @@ class ClusterJobs:
                 "py_modules": [str(package)],
                 "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT), "PYTHONUNBUFFERED": "1"},
             }
-            return self._send(
-                command + " --resume" * resume, environment, {METADATA_KEY: "run", "study": study.name, "out": out}
-            )
+            metadata = {METADATA_KEY: "run", "study": study.name, "out": out}
+            return self._send(command + " --resume" * resume, environment, metadata)
 
     def _send(self, command: str, environment: PlainDict, metadata: dict[str, str]) -> str:
         """Returns the job's id; waits for a cluster that has only just started, whose agents take no jobs yet."""

@@ -42,9 +42,8 @@ RAY_SETTINGS = {
     "RAY_ROTATION_BACKUP_COUNT": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-LOCAL_SETTINGS = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
-}  # as Ray does by itself on Windows and macOS, whose firewalls would ask
+# As Ray does by itself on Windows and macOS, whose firewalls would ask.
+LOCAL_SETTINGS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 TUNE_NAMES = {"CPU": "cpu", "GPU": "gpu"}  # Tune's names for Ray's
 # Set in the process of a Ray job; Ray removes the job's files when that process leaves
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -102,8 +101,7 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
                 **local,
             )
         except (ValueError, ConnectionError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise _no_cluster(address, reason) from None
+            raise _no_cluster(address, str(error).strip().splitlines()[0]) from None
         if JOB_VARIABLE in os.environ:
             os.chdir("/")  # a second node on the same machine would create the current folder anew
         else:
@@ -272,8 +270,11 @@ class JobSource:
             self.failure = failure
 
     def _finish(self, job: Job, result: PlainDict | None) -> None:
-        outcome = self._outcome(job, result)
-        if outcome is None:
+        if result and "outcome" in result:
+            outcome: Outcome = json.loads(result["outcome"])
+        elif reason := failure_reason(job, self.place):
+            outcome = {"reason": reason}
+        else:  # its process was killed, which need not be the job's fault
             self.tries[job.key] += 1
             if self.tries[job.key] < MAX_TRIES:
                 self.retries.append(job)
@@ -282,13 +283,6 @@ class JobSource:
         if "stopped" not in outcome:
             self.driver.finish(job, outcome)
             self.place.unfinished_file(job.key).unlink(missing_ok=True)
-
-    def _outcome(self, job: Job, result: PlainDict | None) -> Outcome | None:
-        """Returns the outcome of a job; None if its process was killed, which need not be the job's fault."""
-        if result and "outcome" in result:
-            return cast(Outcome, json.loads(result["outcome"]))
-        reason = failure_reason(job, self.place)
-        return {"reason": reason} if reason else None
 
 
 EPOCH_KEYS = ("epoch", "train_loss")

@@ -170,23 +170,21 @@ class RunContext:
         if self.mirror is not None:
             self.mirror.upload()
 
-    def _download_missing(self) -> None:
-        """Downloads the weights and tables that other machines have uploaded."""
+    def _write(self, write: Callable[[Driver, Path], PlainDict]) -> PlainDict:
+        """Writes files of the run, for which the weights and tables of other machines are downloaded."""
         if self.mirror is not None:
             self.mirror.download_missing(("family", "by_class", "weights"))
-
-    def report(self) -> PlainDict:
-        """Writes the report of the results so far; returns its summary."""
-        self._download_missing()
-        summary = write_report(self.driver, self.folder)
+        summary = write(self.driver, self.folder)
         self.upload()
         return summary
 
+    def report(self) -> PlainDict:
+        """Writes the report of the results so far; returns its summary."""
+        return self._write(write_report)
+
     def write_artifacts(self) -> PlainDict:
         """Writes the files of a run that has ended; returns its summary."""
-        self._download_missing()
-        summary = write_artifacts(self.driver, self.folder)
-        self.upload()
+        summary = self._write(write_artifacts)
         if self.mirror is not None:
             self.mirror.remove("checkpoints")
         return summary

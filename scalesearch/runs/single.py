@@ -64,12 +64,8 @@ class TrainingSpec:
     @cached_property
     def adapted(self) -> Arch:
         """Returns the network adapted to the images: resolution, classes and channels."""
-        return adapt(
-            self.arch,
-            resolution=self.resolution or self.source.resolution,
-            classes=self.source.classes,
-            channels=self.source.channels,
-        )
+        resolution = self.resolution or self.source.resolution
+        return adapt(self.arch, resolution=resolution, classes=self.source.classes, channels=self.source.channels)
 
     @property
     def document(self) -> PlainDict:

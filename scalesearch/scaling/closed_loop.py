@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
-from scalesearch.arch import Arch, Stage, format_sides, with_height
+from scalesearch.arch import Arch, BlockSpec, Stage, format_sides, with_height
 from scalesearch.counting import cost, cost_or_none
 from scalesearch.errors import InputError, format_value, unknown_message
 from scalesearch.scaling.multipliers import (
@@ -92,9 +92,8 @@ class ScaledArch:
             return ""
         by_axis = zip(("depth", "width", "resolution"), self.shares)
         axes = " and ".join(name for name, share in by_axis if share) or "no axis"
-        reason = (
-            f"none of {self.n_candidates:,} networks around the target is" if self.n_candidates > 1 else "it is not"
-        )
+        several = f"none of {self.n_candidates:,} networks around the target is"
+        reason = several if self.n_candidates > 1 else "it is not"
         return (
             f"{reason} within {tolerance:.1%}: the steps of {axes} are too coarse here; "
             f"the nearest has {self.macs:,} MACs ({self.deviation:+.2%})"
@@ -140,26 +139,21 @@ def scale_to(base: Arch, target: int, shares: Shares | str, tolerance: float = 0
     scaled_by_arch: dict[Arch, ScaledArch] = {}
     for strategy in (_common_exponents, _steps_from, _exponent_grid, _steps_from, _two_steps_from, _depth_lists):
         for arch in strategy(base, shares, factor, list(scaled_by_arch.values())):
-            if (
-                arch not in scaled_by_arch
-                and max(arch.sides) <= MOST_RESOLUTION
-                and (macs := _macs_or_none(arch)) is not None
-            ):
-                scaled_by_arch[arch] = ScaledArch(arch, macs, target, shares)
+            if arch in scaled_by_arch or max(arch.sides) > MOST_RESOLUTION:
+                continue
+            if (counted := cost_or_none(arch)) is not None:
+                scaled_by_arch[arch] = ScaledArch(arch, counted.macs, target, shares)
         within = [s for s in scaled_by_arch.values() if abs(s.deviation) <= tolerance]
         if within:
-            return replace(
-                min(within, key=lambda s: _deviation_from_shares(s, base, factor)), n_candidates=len(scaled_by_arch)
-            )
+            truest = min(within, key=lambda s: _deviation_from_shares(s, base, factor))
+            return replace(truest, n_candidates=len(scaled_by_arch))
     if not scaled_by_arch:
         raise InputError(
             f"{base.name} cannot be scaled to {target:,} MACs: its resolution {format_sides(base.resolution)} "
             "becomes too small for its strides"
         )
-    return replace(
-        min(scaled_by_arch.values(), key=lambda s: (abs(s.deviation), _deviation_from_shares(s, base, factor))),
-        n_candidates=len(scaled_by_arch),
-    )
+    nearest = min(scaled_by_arch.values(), key=lambda s: (abs(s.deviation), _deviation_from_shares(s, base, factor)))
+    return replace(nearest, n_candidates=len(scaled_by_arch))
 
 
 def realised_multipliers(arch: Arch, base: Arch) -> tuple[float, float, float]:
@@ -209,12 +203,6 @@ def scale_rounding_total(base: Arch, alpha: float, beta: float, gamma: float, gr
     return scaled.with_(stages=tuple(deeper))
 
 
-def _macs_or_none(arch: Arch) -> int | None:
-    """Returns the counted MACs, or None where the shapes no longer meet."""
-    costs = cost_or_none(arch)
-    return costs and costs.macs
-
-
 def _common_exponents(base: Arch, shares: Shares, factor: float, candidates: list[ScaledArch]) -> Iterator[Arch]:
     """Yields the networks whose multipliers share an exponent between half and twice the nominal one."""
     for i in range(97):
@@ -230,14 +218,11 @@ def _exponent_grid(base: Arch, shares: Shares, factor: float, candidates: list[S
     """
     max_multipliers = Shares(1, 1, 1).multipliers(factor)
     alphas, betas, gammas = (
-        _evenly(high, count) if share else [1.0] for high, share, count in zip(max_multipliers, shares, (9, 25, 17))
+        [high ** (i / (count - 1)) for i in range(count)] if share else [1.0]
+        for high, share, count in zip(max_multipliers, shares, (9, 25, 17))
     )
     for alpha, beta, gamma in itertools.product(alphas, betas, gammas):
         yield scale_rounding_total(base, alpha, beta, gamma, shares.group_multiplier(factor))
-
-
-def _evenly(high: float, count: int) -> list[float]:
-    return [high ** (i / (count - 1)) for i in range(count)]
 
 
 def _steps_from(
@@ -286,11 +271,7 @@ def _depth_lists(base: Arch, shares: Shares, factor: float, candidates: list[Sca
             return
         first, *others = places
         max_layers = remaining // macs_per_layer[first] + 1 if factor >= 1 else base.stages[first].depth - 1
-        nearest = (
-            round(remaining / macs_per_layer[first])
-            if factor >= 1
-            else min(max_layers, round(remaining / macs_per_layer[first]))
-        )
+        nearest = min(max_layers, round(remaining / macs_per_layer[first]))
         for n in [max(0, nearest)] if not others else range(max(0, max_layers) + 1):
             if factor >= 1 and n * macs_per_layer[first] > remaining * 1.05 + macs_per_layer[first]:
                 break
@@ -323,8 +304,9 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
     """Returns `arch` after one step of one move; None where the result would be impossible."""
     kind, i = move
 
-    def shift_width(width: int) -> int:
-        return width + direction * QUANTUM
+    def with_shifted_widths(spec: BlockSpec, step: int) -> BlockSpec | None:
+        fits = all(width + direction * step >= step for width in widths(spec))
+        return with_widths(spec, lambda width: width + direction * step) if fits else None
 
     if kind == "resolution":
         step = resolution_step(arch)
@@ -332,21 +314,19 @@ def _step(arch: Arch, move: tuple[str, int], direction: int) -> Arch | None:
         return arch.with_(resolution=with_height(arch.resolution, side, step)) if side > 0 else None
     if kind in ("stem", "head"):
         part = arch.stem[i] if kind == "stem" else arch.head
-        if any(width + direction * QUANTUM < QUANTUM for width in widths(part)) or not widths(part):
+        shifted = with_shifted_widths(part, QUANTUM)
+        if shifted is None or not widths(part):
             return None
         if kind == "head":
-            return arch.with_(head=with_widths(part, shift_width))
-        return arch.with_(stem=(*arch.stem[:i], with_widths(part, shift_width), *arch.stem[i + 1 :]))
+            return arch.with_(head=shifted)
+        return arch.with_(stem=(*arch.stem[:i], shifted, *arch.stem[i + 1 :]))
     stage = arch.stages[i]
     if kind == "depth":
         depth = stage.depth + direction
         changed = replace(stage, depth=depth) if depth >= 1 else None
     else:
-        step = width_step(stage.block)
-        fits = all(width + direction * step >= step for width in widths(stage.block))
-        changed = (
-            replace(stage, block=with_widths(stage.block, lambda width: width + direction * step)) if fits else None
-        )
+        shifted = with_shifted_widths(stage.block, width_step(stage.block))
+        changed = replace(stage, block=shifted) if shifted else None
     return None if changed is None else arch.with_(stages=(*arch.stages[:i], changed, *arch.stages[i + 1 :]))
 
 

@@ -86,14 +86,10 @@ def scale(
         arch = arch.with_(stages=tuple(replace(s, block=_scale_groups(s.block, group)) for s in arch.stages))
     if most_width is not None:
         uncapped = scale(arch, depth=depth, width=width, resolution=resolution, keep=keep)
-
-        def cap_widths(spec: BlockSpec) -> BlockSpec:
-            return with_widths(spec, lambda w: min(w, most_width))
-
-        return uncapped.with_(stages=tuple(replace(s, block=cap_widths(s.block)) for s in uncapped.stages))
-    step = resolution_step(arch)
+        capped = (with_widths(s.block, lambda width: min(width, most_width)) for s in uncapped.stages)
+        return uncapped.with_(stages=tuple(replace(s, block=b) for s, b in zip(uncapped.stages, capped)))
     return arch.with_(
-        resolution=scaled_resolution(arch.resolution, resolution, step),
+        resolution=scaled_resolution(arch.resolution, resolution, resolution_step(arch)),
         stem=arch.stem if "stem" in keep else tuple(widen(spec, width) for spec in arch.stem),
         stages=tuple(_scale_stage(s, depth, width, depth_is_within_blocks(arch)) for s in arch.stages),
         head=arch.head if "head" in keep else _restore_kept(widen(arch.head, width), arch.head, keep),
@@ -115,16 +111,12 @@ def _scale_stage(stage: Stage, depth: float, width: float, depth_inside: bool) -
     return replace(stage, block=wide, depth=max(1, math.ceil(stage.depth * depth)))
 
 
-def _deepens_inside(stage: Stage) -> bool:
-    return deepen(stage.block, 2.0) != stage.block
-
-
 def depth_is_within_blocks(arch: Arch) -> bool:
     """Returns whether the network grows deeper inside its blocks (as C2f does).
 
     The stages in between are then not repeated.
     """
-    return any(_deepens_inside(stage) for stage in arch.stages)
+    return any(deepen(stage.block, 2.0) != stage.block for stage in arch.stages)
 
 
 def is_repeatable(stage: Stage) -> bool:
@@ -155,10 +147,8 @@ def _scale_groups(spec: BlockSpec, multiplier: float) -> BlockSpec:
         return spec
     group_width = make_divisible(spec.get("group_width", QUANTUM) * multiplier)
     width = max(group_width, round(spec.get("width") / group_width) * group_width)
-    return map_arguments(
-        spec,
-        lambda field, value: group_width if field.name == "group_width" else width if field.name == "width" else value,
-    )
+    changes = {"group_width": group_width, "width": width}
+    return map_arguments(spec, lambda field, value: changes.get(field.name, value))
 
 
 def has_groups(arch: Arch) -> bool:

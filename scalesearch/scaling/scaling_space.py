@@ -104,15 +104,10 @@ class ScalingSpace:
         }
         inner = sorted(e for e in edges if 1 <= e <= self.factor)
         candidates = sorted([*inner, *((a + b) / 2 for a, b in itertools.pairwise(inner))])
-
-        def layers(alpha: float) -> list[tuple[int, int]]:
-            return [
-                (s.depth, s.block.get("repeats", 1)) for s in scale_rounding_total(self.base, alpha, 1.0, 1.0).stages
-            ]
-
         alpha_by_depths: dict[str, float] = {}
         for alpha in candidates:
-            alpha_by_depths.setdefault(str(layers(alpha)), alpha)
+            stages = scale_rounding_total(self.base, alpha, 1.0, 1.0).stages
+            alpha_by_depths.setdefault(str([(s.depth, s.block.get("repeats", 1)) for s in stages]), alpha)
         return list(alpha_by_depths.values())
 
     def _resolutions_within(self, alpha: float, beta: float, group: float) -> Iterator[Arch]:
@@ -158,10 +153,8 @@ class ScalingSpace:
         Raises:
             InputError: If an exponent is below 0, all are 0, or `group` is above 1.
         """
-        exponents, group_share = (
-            [decisions[axis] for axis in ("depth", "width", "resolution")],
-            decisions.get("group", 0.0),
-        )
+        exponents = [decisions[axis] for axis in ("depth", "width", "resolution")]
+        group_share = decisions.get("group", 0.0)
         if min(*exponents, group_share) < 0 or group_share > 1 or sum(exponents) <= 0:
             raise InputError(f"exponents must be at least 0 and not all 0, got {exponents}")
         depth, width, resolution = (exponent / sum(exponents) for exponent in exponents)
@@ -169,9 +162,8 @@ class ScalingSpace:
 
     def decisions_of(self, shares: Shares) -> Decisions:
         """Returns the point with these shares: the inverse of `shares`."""
-        return self._point(
-            shares.depth, shares.width, shares.resolution, shares.group / shares.width if shares.width else 0.0
-        )
+        group_share = shares.group / shares.width if shares.width else 0.0
+        return self._point(shares.depth, shares.width, shares.resolution, group_share)
 
     def _point(self, *exponents: float) -> Decisions:
         return dict(zip(self.axes, exponents))

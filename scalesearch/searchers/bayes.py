@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,7 +27,7 @@ MAX_MISSES = 50  # proposals in a row that may be rejected before random draws t
 STARTUP_TRIALS = 8  # results before a model is fitted; they are drawn at random
 POPULATION, GENERATION = 16, 8  # results in a generation of NSGA-II and of CMA-ES
 INFEASIBLE = "infeasible"
-MakeSampler: TypeAlias = "Callable[[int], BaseSampler]"  # by its seed
+MakeSampler: TypeAlias = "Callable[..., BaseSampler]"  # takes the keyword `seed`
 
 
 def quiet_optuna() -> Any:
@@ -114,17 +115,14 @@ def tpe(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Proposes by the tree-structured Parzen estimator (Bergstra et al. 2011; multi-objective Ozaki et al. 2022)."""
     from optuna.samplers import TPESampler
 
-    return _proposals(
-        problem, past, rng, lambda seed: TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, constant_liar=True)
-    )
+    return _proposals(problem, past, rng, partial(TPESampler, n_startup_trials=STARTUP_TRIALS, constant_liar=True))
 
 
 def gp(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Proposes by Optuna's Gaussian process with expected (hypervolume) improvement."""
     from optuna.samplers import GPSampler
 
-    def sampler(seed: int) -> BaseSampler:
-        return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, deterministic_objective=False)
+    sampler = partial(GPSampler, n_startup_trials=STARTUP_TRIALS, deterministic_objective=False)
 
     return _proposals(problem, past, rng, sampler, misses=3)  # each costs a fit
 
@@ -133,8 +131,7 @@ def nsga2(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """Proposes by NSGA-II (Deb et al. 2002); every `POPULATION` results are a generation."""
     from optuna.samplers import NSGAIISampler
 
-    def sampler(seed: int) -> BaseSampler:
-        return NSGAIISampler(population_size=POPULATION, seed=seed)
+    sampler = partial(NSGAIISampler, population_size=POPULATION)
 
     return _proposals(problem, past, rng, sampler, generation_key="NSGAIISampler:generation")
 
@@ -146,8 +143,7 @@ def cmaes(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     """
     from optuna.samplers import CmaEsSampler
 
-    def sampler(seed: int) -> BaseSampler:
-        return CmaEsSampler(seed=seed, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False)
+    sampler = partial(CmaEsSampler, n_startup_trials=0, popsize=GENERATION, warn_independent_sampling=False)
 
     return _proposals(problem, past, rng, sampler, ordered=True, annotate=_with_cmaes_state)
 
@@ -200,7 +196,7 @@ def _proposals(
     """
     if past.trial_count >= STARTUP_TRIALS:
         trials = _past_trials(problem, past, ordered, generation_key)
-        study = quiet_optuna().create_study(sampler=sampler(rng.randrange(2**32)), directions=directions(problem))
+        study = quiet_optuna().create_study(sampler=sampler(seed=rng.randrange(2**32)), directions=directions(problem))
         for trial in annotate(study, trials):
             study.add_trial(trial)
         for decisions in past.pending:

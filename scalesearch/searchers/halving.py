@@ -43,10 +43,8 @@ class Scheduler:
         """Returns the epochs at which scores are compared, ascending; the last are `epochs`."""
         if self.with_ == "none":
             return (epochs,)
-        lower_rungs = itertools.takewhile(
-            lambda e: e < epochs, (self.min_epochs * self.eta**k for k in itertools.count())
-        )
-        return (*lower_rungs, epochs)
+        rungs = (self.min_epochs * self.eta**k for k in itertools.count())
+        return (*itertools.takewhile(lambda rung: rung < epochs, rungs), epochs)
 
     def first_rung(self, candidate: int, rungs: int) -> int:
         """Returns the rung at which a candidate starts: the lowest, or by Hyperband's brackets in turn.

@@ -39,11 +39,8 @@ def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     training.
     """
     scored_results = past.scored
-    if (
-        past.trial_count < STARTUP_TRIALS
-        or len(scored_results) < STARTUP_TRIALS // 2
-        or len({score for _, score in scored_results}) < 2
-    ):
+    is_early = past.trial_count < STARTUP_TRIALS or len(scored_results) < STARTUP_TRIALS // 2
+    if is_early or len({score for _, score in scored_results}) < 2:
         while True:
             yield problem.draw(rng)
     view = View.of(problem)
@@ -72,12 +69,9 @@ def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     if not view.lists_all:
         add_candidates(view.draw(rng, FRESH_DRAWS))
         centres = best_first(problem, scored_results, CENTRES)
+        limit = MAX_NEIGHBOURS if view.neighbour_count <= MAX_CHEAP_NEIGHBOURS else REDUCED_NEIGHBOURS
         for _ in range(CLIMB_ROUNDS):
-            add_candidates(
-                view.sample_neighbours(
-                    centres, rng, MAX_NEIGHBOURS if view.neighbour_count <= MAX_CHEAP_NEIGHBOURS else REDUCED_NEIGHBOURS
-                )
-            )
+            add_candidates(view.sample_neighbours(centres, rng, limit))
             centres = most_promising(CENTRES)
     yield from most_promising(SHORT_LIST)
     yield from most_promising()[SHORT_LIST:]
@@ -178,11 +172,8 @@ class _Acquisition:
         front_costs, front_scores = self.known_costs[order, 0], np.maximum.accumulate(self.known_scores[order])
         improves = np.r_[True, front_scores[1:] > front_scores[:-1]]
         front_costs, front_scores = front_costs[improves], front_scores[improves]
-        edges = np.r_[
-            -np.inf,
-            front_costs,
-            max(self.max_costs[0], front_costs[-1]) + 1e-3 * (self.max_costs[0] - self.min_costs[0]),
-        ]
+        end = max(self.max_costs[0], front_costs[-1]) + 1e-3 * (self.max_costs[0] - self.min_costs[0])
+        edges = np.r_[-np.inf, front_costs, end]
         widths = np.maximum(0, edges[None, 1:] - np.maximum(edges[None, :-1], costs))
         gains = np.zeros_like(possible)
         for width, floor in zip(widths.T, np.r_[self.worst, front_scores]):
@@ -202,7 +193,6 @@ class _Acquisition:
         front = nondominated(np.column_stack([self.known_scores, -self.known_costs]))
         no_dearer = (-front[None, :, 1:] <= costs[:, None]).all(2)
         best_score = np.where(no_dearer, front[:, 0], self.worst).max(1)
-        room = np.prod(
-            np.maximum(0.01, (self.max_costs - costs) / np.maximum(self.max_costs - self.min_costs, 1e-30)), 1
-        )
+        distances = (self.max_costs - costs) / np.maximum(self.max_costs - self.min_costs, 1e-30)
+        room = np.prod(np.maximum(0.01, distances), 1)
         return cast(np.ndarray, room[:, None] * np.maximum(0, possible - best_score[:, None]))

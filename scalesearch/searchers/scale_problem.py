@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from random import Random
 from typing import cast
@@ -93,10 +93,7 @@ class ScaleProblem(Problem):
     def snap(self, decisions: Decisions) -> Decisions:
         """Returns the decisions of the nearest network."""
 
-        def distance(d: Decisions) -> float:
-            return cast(float, sum((d[name] - decisions[name]) ** 2 for name in d))
-
-        return min(self.all_decisions, key=distance) if self.all_decisions else decisions
+        return min(self.all_decisions, key=_distance_to(decisions)) if self.all_decisions else decisions
 
     def draw(self, rng: Random) -> Decisions:
         return rng.choice(self.all_decisions)
@@ -105,10 +102,7 @@ class ScaleProblem(Problem):
         return self.snap({name: share + rng.gauss(0, 0.15) for name, share in decisions.items()})
 
     def neighbours(self, decisions: Decisions) -> Iterator[Decisions]:
-        def distance(d: Decisions) -> float:
-            return cast(float, sum((d[name] - decisions[name]) ** 2 for name in d))
-
-        yield from sorted((d for d in self.all_decisions if d != decisions), key=distance)[:6]
+        yield from sorted((d for d in self.all_decisions if d != decisions), key=_distance_to(decisions))[:6]
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         return tuple(float(self.budget.measure(self.arch(decisions), name)) for name in self.objectives)
@@ -116,3 +110,7 @@ class ScaleProblem(Problem):
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         counts = cost(self.arch(decisions))
         return math.log(counts.params), math.log(counts.acts)
+
+
+def _distance_to(decisions: Decisions) -> Callable[[Decisions], float]:
+    return lambda d: cast(float, sum((d[name] - decisions[name]) ** 2 for name in d))

@@ -18,7 +18,7 @@ from scalesearch.arch import Arch, expand
 from scalesearch.counting import block_cost, cost
 from scalesearch.errors import InputError, WorkFailed, format_value
 from scalesearch.searchers.halving import Entry, Scheduler, modelled_rung, next_promotion
-from scalesearch.searchers.problem import Decisions, Past, Problem
+from scalesearch.searchers.problem import Decisions, Past, Problem, objective_values
 from scalesearch.searchers.proposal import ask
 from scalesearch.searchers.registry import DEFAULT
 from scalesearch.trials import WAIT, Job, Jobs, Score, Trial, TrialLog, Wait
@@ -95,8 +95,7 @@ class Search:
         for number in itertools.count():
             result_count = max(0, number - self.lag + 1)
             yield from self._wait_for(result_count)
-            logged = self._trial(number)
-            if logged:
+            if logged := self._trial(number):
                 self._check(logged)
                 self._register(logged, logged.fidelity.get("parent", ""))
                 continue
@@ -180,13 +179,13 @@ class Search:
     def _results(self, result_count: int) -> Results:
         """Returns the results of the numbers below `result_count`."""
         for number in range(len(self.results), result_count):
-            values = self.results[self.entries[number]] = self._values(number)
-            self.scores.append((self.candidates[self.entries[number][0]], None if values is None else values[0]))
-        return (
-            self.results
-            if result_count == len(self.results)
-            else dict(itertools.islice(self.results.items(), result_count))
-        )
+            entry, trial = self.entries[number], self._trial(number)
+            decisions, score = self.candidates[entry[0]], self.score.of(trial.scores) if trial else None
+            self.results[entry] = None if score is None else objective_values(self.problem, decisions, score)
+            self.scores.append((decisions, score))
+        if result_count == len(self.results):
+            return self.results
+        return dict(itertools.islice(self.results.items(), result_count))
 
     def _promotion(self, results: Results, eta: int) -> Entry | None:
         """Returns the next promotion, comparing networks with inherited weights among themselves alone."""
@@ -241,13 +240,6 @@ class Search:
         done = [t for t in visible if t and t.done and not t.early]
         best = max(done, key=lambda t: (shared_params(t), t.number), default=None)
         return best.name if best is not None and shared_params(best) else ""
-
-    def _values(self, number: int) -> tuple[float, ...] | None:
-        trial = self._trial(number)
-        score = self.score.of(trial.scores) if trial else None
-        if score is None:
-            return None
-        return (score, *(-c for c in self.problem.costs(self.candidates[self.entries[number][0]])))
 
     def _past(self, results: Results) -> Past:
         """Returns the results of one fidelity, and what is under way."""

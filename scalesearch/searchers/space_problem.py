@@ -43,10 +43,9 @@ class SpaceProblem(Problem):
 
         These are the decisions, eight sampled networks, the budget and the objectives.
         """
-        sample_digests = [self.space.sample(seed)[1].digest for seed in range(8)]
         parts = (
             [(name, d.domain) for name, d in self.decisions.items()],
-            sample_digests,
+            [self.space.sample(seed)[1].digest for seed in range(8)],
             str(self.budget),
             self.budget.profile,
             self.objectives,
@@ -67,9 +66,8 @@ class SpaceProblem(Problem):
 
     def snap(self, decisions: Decisions) -> Decisions:
         """Returns the decisions with decimals moved onto their range's steps and between its ends."""
-        domains = {key: self.decisions[key].domain for key in decisions}
         return {
-            key: _nearest(domain, value) if isinstance(domain := domains[key], FloatRange) else value
+            key: _nearest(domain, value) if isinstance(domain := self.decisions[key].domain, FloatRange) else value
             for key, value in decisions.items()
         }
 
@@ -98,10 +96,8 @@ class SpaceProblem(Problem):
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         """Returns the logs of params, MACs and activations, and what `learn_hints` predicts, if it was called."""
         counts = cost(self.arch(decisions))
-        return (
-            *(math.log(1 + quantity_of(counts, key)) for key in ("params", "macs", "acts")),
-            *self._predicted_ranks(decisions),
-        )
+        logs = (math.log(1 + quantity_of(counts, key)) for key in ("params", "macs", "acts"))
+        return (*logs, *self._predicted_ranks(decisions))
 
     @property
     def all_decisions(self) -> Sequence[Decisions] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import numpy as np
@@ -50,17 +50,7 @@ class Encoded:
 
     def concatenate(self, other: Encoded) -> Encoded:
         """Returns the rows of both, those of `other` last."""
-        return Encoded(
-            *(
-                np.concatenate(pair)
-                for pair in (
-                    (self.codes, other.codes),
-                    (self.flags, other.flags),
-                    (self.numbers, other.numbers),
-                    (self.costs, other.costs),
-                )
-            )
-        )
+        return Encoded(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
 
 
 def gaussian_scores(scores: np.ndarray) -> np.ndarray:
@@ -162,9 +152,8 @@ class Surrogate:
         weights, amplitudes = values[self.parts[0]], self._amplitudes(values)
         shared = (a.flags * np.repeat(weights, a.flags.shape[1] // max(1, self.decisions))) @ b.flags.T
         covariance = amplitudes[0] * np.exp(shared - weights.sum())
-        for amplitude, (x, xx), (y, yy) in zip(
-            amplitudes[1:], self.scaled_numbers(a), scaled_b or self.scaled_numbers(b)
-        ):
+        groups = zip(amplitudes[1:], self.scaled_numbers(a), scaled_b or self.scaled_numbers(b))
+        for amplitude, (x, xx), (y, yy) in groups:
             covariance += amplitude * np.exp(-np.maximum(xx[:, None] + yy[None] - 2 * x @ y.T, 0))
         return cast(np.ndarray, covariance)
 

@@ -72,6 +72,7 @@ class TableProblem(Problem):
     def __post_init__(self) -> None:
         table = self.table = self.table.merge_repetitions(self.keys, "decisions")
         self.objectives = tuple(self.objectives)
+        self._decisions_of_row: dict[int, Decisions] = {}
         self._values = table.decisions(self.keys, "decisions")
         self._check_finite()
         self.decisions = {}
@@ -130,18 +131,10 @@ class TableProblem(Problem):
     def digest(self) -> str:
         """Returns 16 hex digits of all that a search depends on: the arguments and the columns used."""
         arguments = self.score, *self.objectives, *self.numbers, self.same, sorted(self.bounds.items())
-        hasher = hashlib.sha256(repr(arguments).encode())
-        for part in (
-            repr(self._values).encode(),
-            self._scores,
-            self._features,
-            self._inside_mask,
-            repr(self._network_names).encode(),
-        ):
-            hasher.update(np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else part)
-        if self._costs is not None:
-            hasher.update(np.ascontiguousarray(self._costs).tobytes())
-        return hasher.hexdigest()[:16]
+        arrays = (array.tobytes() for array in (self._scores, self._features, self._inside_mask))
+        parts = [repr(arguments).encode(), repr(self._values).encode(), *arrays, repr(self._network_names).encode()]
+        costs = b"" if self._costs is None else self._costs.tobytes()
+        return hashlib.sha256(b"".join([*parts, costs])).hexdigest()[:16]
 
     def _nothing_inside(self) -> InputError:
         for name, bound in self.bounds.items():
@@ -155,10 +148,6 @@ class TableProblem(Problem):
         finite_note = f" and has a finite number in {finite_columns}" if finite_columns else ""
         place = "budget" if self.bounds else "objective"
         return InputError(f"no row of {self.table.path} is inside all of the budget{finite_note}", place)
-
-    @cached_property
-    def _decisions_of_row(self) -> dict[int, Decisions]:
-        return {}
 
     def at_row(self, row: int) -> Decisions:
         """Returns the decisions of a row; the same object at every call."""
@@ -192,12 +181,11 @@ class TableProblem(Problem):
     @cached_property
     def _codes(self) -> np.ndarray:
         """Returns the indices of the options `(rows inside, decisions)` of the rows inside the bounds."""
-        option_indices = [{value: i for i, value in enumerate(d.domain.options)} for d in self.decisions.values()]
-        columns = [
-            [index_of[column[row]] for row in self.rows]
-            for index_of, column in zip(option_indices, self._values.values())
-        ]
-        return np.array(columns, dtype=np.int16).T
+        codes = []
+        for name, decision in self.decisions.items():
+            index_of = {value: i for i, value in enumerate(decision.domain.options)}
+            codes.append([index_of[self._values[name][row]] for row in self.rows])
+        return np.array(codes, dtype=np.int16).T
 
     def _by_distance(self, decisions: Decisions) -> np.ndarray:
         """Returns indices into `rows`, those that differ in the fewest decisions first, without the row itself."""
@@ -222,13 +210,7 @@ class TableProblem(Problem):
 
     def identity(self, decisions: Decisions) -> str | None:
         row = self.row(decisions)
-        if row is None or not self._inside_mask[row]:
-            return None
-        return self._network_names[row]
-
-    def admits(self, decisions: Decisions) -> bool:
-        row = self.row(decisions)
-        return row is not None and bool(self._inside_mask[row])
+        return self._network_names[row] if row is not None and self._inside_mask[row] else None
 
     def costs(self, decisions: Decisions) -> tuple[float, ...]:
         """Returns the row's costs, each to be small; infinite if the table has no such row."""

@@ -109,11 +109,9 @@ class Table:
             if name not in self.columns:
                 raise InputError(unknown_message("column", name, self.columns), place)
             values = self.columns[name]
-            parts = (
-                {name: values}
-                if values.ndim == 1
-                else {f"{name}.{i}": part for i, part in enumerate(values.reshape(len(values), -1).T)}
-            )
+            parts = {name: values}
+            if values.ndim != 1:
+                parts = {f"{name}.{i}": part for i, part in enumerate(values.reshape(len(values), -1).T)}
             by_decision |= {key: python_values(part) for key, part in parts.items()}
         return by_decision
 
@@ -161,9 +159,8 @@ def _group_means(values: np.ndarray, group: np.ndarray, networks: int) -> tuple[
         mean = total / count
     deviation = np.where(is_finite, flat - mean[group], 0.0)
     degrees_of_freedom = (count - 1).clip(0).sum()
-    return mean.reshape(networks, *values.shape[1:]), float(
-        (deviation**2).sum() / degrees_of_freedom
-    ) if degrees_of_freedom else None
+    variance = float((deviation**2).sum() / degrees_of_freedom) if degrees_of_freedom else None
+    return mean.reshape(networks, *values.shape[1:]), variance
 
 
 def comparison_key(value: Any) -> Any:

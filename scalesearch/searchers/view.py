@@ -40,15 +40,12 @@ class View:
             name: {value: i for i, value in enumerate(domain.values or (), 1)} for name, domain in self.domains.items()
         }
         self.code_count = 2 + max((len(codes) for codes in self.codes.values()), default=0)
-        self.neighbour_count = sum(
-            max(0, len(codes) - 1) for codes in self.codes.values()
-        )  # about how many neighbours a network has
+        # about how many neighbours a network has
+        self.neighbour_count = sum(max(0, len(codes) - 1) for codes in self.codes.values())
         self.option_groups = _shared_options(self.domains)
         self.ordered = {name: _positions(domain) for name, domain in self.domains.items() if _is_ordered(domain)}
-        self.surrogate: tuple[list[tuple[Decisions, float]], Surrogate | None] = (
-            [],
-            None,
-        )  # what it was fitted to, and the surrogate
+        # what it was fitted to, and the surrogate
+        self.surrogate: tuple[list[tuple[Decisions, float]], Surrogate | None] = [], None
         self._rows: dict[str, tuple[list[int], list[float], tuple[float, ...]]] = {}
         self._neighbours: dict[str, dict[str, Decisions]] = {}
         self._encoded_results: tuple[list[Decisions], Encoded | None] = [], None

@@ -1,4 +1,4 @@
-from .decisions import Decision as Decision, Decisions as Decisions, check_decisions as check_decisions
+from .decisions import Decision as Decision, Decisions as Decisions, Unit as Unit, check_decisions as check_decisions
 from .domains import (
     Choice as Choice,
     Domain as Domain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from scalesearch.arch import (
     BLOCKS,
@@ -18,10 +18,11 @@ from scalesearch.arch import (
     with_small_pool,
 )
 from scalesearch.errors import InputError
+from scalesearch.space.decisions import Leaf, Unit
 from scalesearch.space.domains import OpenLeaf, Tie
 
 
-def adapted_units(units: Iterable[Any], resolution: Resolution) -> tuple[Any, ...]:
+def adapted_units(units: Iterable[Unit], resolution: Resolution) -> tuple[Unit, ...]:
     """Returns the units with the earliest strides lowered as far as images of `resolution` pixels need.
 
     Units of a space whose head knows its maps by their strides (detectors) are returned unchanged.
@@ -29,27 +30,25 @@ def adapted_units(units: Iterable[Any], resolution: Resolution) -> tuple[Any, ..
     Raises:
         InputError: If a stride is open, since the rule works on strides, or the images are below 2×2.
     """
-    units = list(units)
-    layers = [unit for unit in units if unit.part in ("stem", "stages")]
+    units = tuple(units)
     if any(unit.part == "head" and BLOCKS[unit.kind].keeps_strides for unit in units):
-        return tuple(units)
-    strides = adapted_strides([_stride(unit) for unit in layers], resolution)
-    ends_small = ends_in_small_map([_stride(unit) for unit in layers], resolution)
-    prepared = [_without_valid_padding(unit) for unit in layers] if ends_small else layers
+        return units
+    layers = [unit for unit in units if unit.part in ("stem", "stages")]
+    original_strides = [_stride(unit) for unit in layers]
+    strides = adapted_strides(original_strides, resolution)
+    if ends_in_small_map(original_strides, resolution):
+        layers = [_without_valid_padding(unit) for unit in layers]
     adapted = [
-        _with_stride(unit, stride) for unit, stride in zip(prepared, strides) if not _is_dropped_pool(unit, stride)
+        _with_stride(unit, stride)
+        for unit, stride in zip(layers, strides)
+        if not (unit.part == "stem" and is_unit_stride_pool(unit.kind, stride))
     ]
-    return (
-        *adapted,
-        *(
-            _with_small_pool(unit, last_map_side(strides, resolution)) if unit.part == "head" else unit
-            for unit in units
-            if unit not in layers
-        ),
-    )
+    side = last_map_side(strides, resolution)
+    heads = [_with_small_pool(unit, side) for unit in units if unit.part == "head"]
+    return (*adapted, *heads, *(unit for unit in units if unit.part == "auxiliary"))
 
 
-def _stride(unit: Any) -> int:
+def _stride(unit: Unit) -> int:
     if unit.part == "stages":
         stride = unit.stride
     else:
@@ -62,10 +61,10 @@ def _stride(unit: Any) -> int:
     return cast(int, stride)
 
 
-def _without_valid_padding(unit: Any) -> Any:
+def _without_valid_padding(unit: Unit) -> Unit:
     """Replaces a fixed padding of 0 by the default, as `arch.without_valid_padding` does for a network."""
 
-    def is_kept(name: str, leaf: Any) -> bool:
+    def is_kept(name: str, leaf: Leaf) -> bool:
         return name.split(".")[-1] != "padding" or leaf != 0 or isinstance(leaf, bool)
 
     blocks = {
@@ -74,26 +73,20 @@ def _without_valid_padding(unit: Any) -> Any:
     return replace(unit, blocks=blocks)
 
 
-def _is_dropped_pool(unit: Any, stride: int) -> bool:
-    return unit.part == "stem" and is_unit_stride_pool(unit.kind, stride)
-
-
-def _with_stride(unit: Any, stride: int) -> Any:
+def _with_stride(unit: Unit, stride: int) -> Unit:
     if unit.part == "stages":
-        is_dropped = (
-            not isinstance(unit.kind, OpenLeaf) and is_unit_stride_pool(unit.kind, stride) and unit.stride != stride
-        )
-        return replace(unit, stride=stride, **({"kind": "identity", "blocks": {"identity": {}}} if is_dropped else {}))
-    overrides = {"stride": stride} if stride != _stride(unit) else {}
-    return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], **overrides}})
+        if is_unit_stride_pool(unit.kind, stride) and unit.stride != stride:
+            return replace(unit, stride=stride, kind="identity", blocks={"identity": {}})
+        return replace(unit, stride=stride)
+    if stride == _stride(unit):
+        return unit
+    return replace(unit, blocks={unit.kind: {**unit.blocks[unit.kind], "stride": stride}})
 
 
-def _with_small_pool(unit: Any, side: int) -> Any:
+def _with_small_pool(unit: Unit, side: int) -> Unit:
     args = unit.blocks[unit.kind]
     if isinstance(args.get("pool"), (OpenLeaf, Tie)):
         return unit
     fixed_args = tuple((name, leaf) for name, leaf in args.items() if not isinstance(leaf, (OpenLeaf, Tie)))
-    pooled_args = dict(with_small_pool(BlockSpec(unit.kind, fixed_args), side).args)
-    return replace(
-        unit, blocks={unit.kind: {**args, **({"pool": pooled_args["pool"]} if "pool" in pooled_args else {})}}
-    )
+    pool = with_small_pool(BlockSpec(unit.kind, fixed_args), side).get("pool")
+    return unit if pool is None else replace(unit, blocks={unit.kind: {**args, "pool": pool}})

@@ -8,7 +8,7 @@ from typing import Any
 
 from scalesearch.errors import InputError, format_value, suggestion
 from scalesearch.plain_data import PlainDict, PlainMapping
-from scalesearch.space.domains import Condition, Domain, FloatRange, OpenLeaf, Tie, contains
+from scalesearch.space.domains import Condition, Domain, OpenLeaf, Tie, contains
 
 Decisions = PlainDict
 Leaf = Any  # a value, an `Open` or a `Tie`
@@ -119,20 +119,18 @@ def resolve_decisions(leaves: Sequence[tuple[str, Leaf, tuple[Condition, ...]]])
         InputError: If ties or conditions name nothing, contradict each other or form a circle.
     """
     keys = _decision_names({path: leaf for path, leaf, _ in leaves})
+    unfixed_leaves = [(path, leaf, conditions) for path, leaf, conditions in leaves if path in keys]
     domains: dict[str, Domain] = {}
-    places: dict[str, list[Any]] = {}
-    for path, leaf, conditions in leaves:
-        if not isinstance(leaf, (OpenLeaf, Tie)):
-            continue
+    places: dict[str, list[tuple[str, tuple[Condition, ...]]]] = {}
+    for path, leaf, conditions in unfixed_leaves:
         key = keys[path]
         if isinstance(leaf, OpenLeaf):
             if domains.setdefault(key, leaf.domain) != leaf.domain:
                 raise InputError(f'two choices named "{key}" offer different values; one name is one decision', path)
             conditions += leaf.when
         places.setdefault(key, []).append((path, conditions))
-    for path, leaf, _ in leaves:
-        if isinstance(leaf, (OpenLeaf, Tie)):
-            _check_fits(leaf, domains[keys[path]], path)
+    for path, leaf, _ in unfixed_leaves:
+        _check_fits(leaf, domains[keys[path]], path)
     decisions = {key: Decision(key, domains[key], tuple(places[key])) for key in places}
     _check_conditions(decisions)
     return _order_by_dependency(decisions)
@@ -175,12 +173,11 @@ def _check_conditions(decisions: Mapping[str, Decision]) -> None:
                     raise InputError(f'has a condition on "{key}" being {impossible[0]!r}, which it never is', path)
 
 
-def _check_fits(leaf: Leaf, domain: Domain | None, path: str) -> None:
+def _check_fits(leaf: OpenLeaf | Tie, domain: Domain, path: str) -> None:
     """Raises `InputError` unless the leaf accepts every value of its decision, in the leaf's own type of number."""
-    if leaf.field is None or domain is None:
+    if leaf.field is None:
         return
-    values = (domain.low, domain.high) if isinstance(domain, FloatRange) and domain.values is None else domain.values
-    for value in values or ():
+    for value in (domain.low, domain.high) if domain.values is None else domain.values:
         try:
             fits = type(leaf.field.check(value)) is type(value)
         except InputError:
@@ -211,7 +208,7 @@ def _order_by_dependency(decisions: Mapping[str, Decision]) -> dict[str, Decisio
 def may_coincide(a: Unit, b: Unit) -> bool:
     """Returns whether two stages can be equal: they share a block, and each of its leaves has a value in common."""
 
-    def values(leaf: Leaf) -> set[Any] | None:
+    def values(leaf: Leaf) -> set[object] | None:
         if isinstance(leaf, Tie):
             return None
         if isinstance(leaf, OpenLeaf):

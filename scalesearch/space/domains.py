@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from scalesearch.plain_data import PlainDict
-from scalesearch.signature import Field
+from scalesearch.signature import Field, is_number
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Choice:
         """Returns the options."""
         return self.options
 
-    def neighbours(self, value: Any) -> tuple[Any, ...]:
+    def neighbours(self, value: object) -> tuple[Any, ...]:
         """Returns all other options."""
         return tuple(option for option in self.options if option != value)
 
@@ -104,16 +106,16 @@ def first_value(domain: Domain) -> Any:
     return domain.low if isinstance(domain, FloatRange) else domain.values[0]
 
 
-def _adjacent_values(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+def _adjacent_values(values: tuple[T, ...], value: T) -> tuple[T, ...]:
     i = values.index(value)
     return values[max(0, i - 1) : i] + values[i + 1 : i + 2]
 
 
-def contains(domain: Domain, value: Any) -> bool:
+def contains(domain: Domain, value: object) -> bool:
     """Returns whether `value` is one of the domain's; 6 equals 6.0, but 1 is not True."""
     if domain.values is not None:
         return any(v == value and isinstance(v, bool) == isinstance(value, bool) for v in domain.values)
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and domain.low <= value <= domain.high
+    return is_number(value) and domain.low <= value <= domain.high
 
 
 def canonical_value(domain: Domain, value: Any) -> Any:
@@ -138,7 +140,7 @@ def size(domain: Domain) -> int | float:
     return math.inf if domain.values is None else len(domain.values)
 
 
-Condition = tuple[str, tuple[Any, ...]]  # a decision and the values that make the condition hold
+Condition = tuple[str, tuple[object, ...]]  # a decision and the values that make the condition hold
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class OpenLeaf:
     domain: Domain
     name: str | None = None
     when: tuple[Condition, ...] = ()
-    otherwise: Any = None
+    otherwise: object = None
     field: Field | None = field(default=None, compare=False)
 
 
@@ -168,7 +170,9 @@ class Tie:
     field: Field | None = field(default=None, compare=False)
 
 
-def choice(*options: Any, name: str | None = None, when: PlainDict | None = None, otherwise: Any = None) -> PlainDict:
+def choice(
+    *options: object, name: str | None = None, when: PlainDict | None = None, otherwise: object = None
+) -> PlainDict:
     """Returns `{choice: […]}`, an open leaf for a space written in Python.
 
     Args:
@@ -188,7 +192,7 @@ def span(
     *,
     name: str | None = None,
     when: PlainDict | None = None,
-    otherwise: Any = None,
+    otherwise: object = None,
 ) -> PlainDict:
     """Returns `{range: [low, high]}`, an open leaf for a space written in Python.
 
@@ -207,6 +211,6 @@ def span(
     return _leaf(leaf, name, when, otherwise)
 
 
-def _leaf(leaf: PlainDict, name: str | None, when: PlainDict | None, otherwise: Any) -> PlainDict:
+def _leaf(leaf: PlainDict, name: str | None, when: PlainDict | None, otherwise: object) -> PlainDict:
     extra = {"name": name, "when": when, "else": otherwise}
     return leaf | {key: value for key, value in extra.items() if value is not None}

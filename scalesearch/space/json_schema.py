@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
 
 from scalesearch.arch import allowed_blocks, block_fields, is_branches
 from scalesearch.plain_data import PlainDict
@@ -18,7 +17,7 @@ NUMBER = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 Schema = PlainDict
 
 
-def object_schema(properties: Schema, required: list[str], **more: Any) -> Schema:
+def object_schema(properties: Schema, required: list[str], **more: object) -> Schema:
     """Returns the schema of an object that has the keys of `properties` and no others."""
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False, **more}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalesearch.errors import InputError, errors_at, format_value, suggestion
+from scalesearch.errors import InputError, check_known, errors_at, format_value, suggestion
 from scalesearch.plain_data import PlainMapping
-from scalesearch.signature import REQUIRED, Field
+from scalesearch.signature import REQUIRED, Field, is_number
 from scalesearch.space.decisions import Leaf
-from scalesearch.space.domains import Choice, Domain, FloatRange, IntRange, OpenLeaf, Tie
+from scalesearch.space.domains import Choice, Condition, Domain, FloatRange, IntRange, OpenLeaf, Tie
 
 MAX_VALUES = 10_000  # in one domain
 LEAF_KEYS = {
@@ -39,12 +39,7 @@ def parse_leaf(value: Any, field: Field, place: str) -> Leaf:
             )
         if kind is None:
             return _check(field, value)
-        for key in value:
-            if key not in LEAF_KEYS[kind]:
-                raise InputError(
-                    f"unknown key for a {kind}; takes {', '.join(LEAF_KEYS[kind])}.{suggestion(key, LEAF_KEYS[kind])}",
-                    str(key),
-                )
+        check_known(f"key for a {kind}", value, LEAF_KEYS[kind])
         if kind == "tie":
             if not isinstance(value["tie"], str):
                 raise InputError(f"takes the path or name of a decision, got {format_value(value['tie'])}", "tie")
@@ -59,7 +54,7 @@ def parse_leaf(value: Any, field: Field, place: str) -> Leaf:
         return OpenLeaf(domain, name, when, _parse_otherwise(value, field) if when else None, field)
 
 
-def _check(field: Field, value: Any, place: str = "") -> Any:
+def _check(field: Field, value: object, place: str = "") -> Any:
     try:
         return field.check(value)
     except InputError as error:
@@ -93,7 +88,7 @@ def _parse_range(value: PlainMapping, field: Field) -> Domain:
         raise InputError(f"takes true or false, got {format_value(log)}", "log")
     if log and (low <= 0 or step not in (None, 1)):
         raise InputError("needs low above 0 and no step", "log")
-    if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0):
+    if step is not None and (not is_number(step) or step <= 0):
         raise InputError(f"must be a number above 0, got {format_value(step)}", "step")
     _check_step_reaches_high(low, high, step)
     count = (high - low) / (step or 1) if step or isinstance(low, int) else 0
@@ -125,7 +120,7 @@ def _check_step_reaches_high(low: float, high: float, step: float | None) -> Non
         )
 
 
-def _parse_conditions(when: Any) -> tuple[Any, ...]:
+def _parse_conditions(when: object) -> tuple[Condition, ...]:
     if not isinstance(when, dict) or not when or [] in when.values():
         raise InputError("takes a mapping from a decision to its value or values", "when")
     return tuple((str(key), tuple(v) if isinstance(v, list) else (v,)) for key, v in when.items())

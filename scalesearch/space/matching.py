@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from scalesearch.arch import Arch, Auxiliary, BlockSpec, Stage, leaf_value
 from scalesearch.plain_data import PlainDict, PlainMapping
+from scalesearch.space.decisions import Unit
+
+Part: TypeAlias = Stage | Auxiliary | BlockSpec
 
 
-def layouts(units: Iterable[Any], arch: Arch) -> Iterator[PlainDict]:
+def layouts(units: Iterable[Unit], arch: Arch) -> Iterator[PlainDict]:
     """Yields the ways to assign the parts of `arch` to units: by unit path the part, or None for an absent stage.
 
     Ways that use the earliest optional stages come first.
@@ -36,7 +39,7 @@ def layouts(units: Iterable[Any], arch: Arch) -> Iterator[PlainDict]:
     yield from (fixed | layout for layout in lay_out(0, 0))
 
 
-def spec_of(part: Stage | Auxiliary | BlockSpec) -> BlockSpec:
+def spec_of(part: Part) -> BlockSpec:
     """Returns the block spec of a stage or auxiliary head; a spec itself as it is."""
     return part if isinstance(part, BlockSpec) else part.block
 
@@ -56,7 +59,7 @@ def read_leaf(path: str, layout: PlainMapping, arch: Arch) -> Any:
         return None
     if rest in (["depth"], ["stride"]):
         return getattr(part, rest[0])
-    if rest == ["block"]:
-        return spec_of(part).kind
     spec = spec_of(part)
+    if rest == ["block"]:
+        return spec.kind
     return leaf_value(spec, rest[1:]) if spec.kind == rest[0] else None

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from scalesearch import yamlfile
 from scalesearch.arch import Arch, allowed_blocks, block_fields, is_branches
-from scalesearch.errors import InputError, errors_at, format_value, suggestion
+from scalesearch.errors import InputError, check_known, errors_at, format_value, suggestion
 from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import (
     REQUIRED,
@@ -69,9 +69,7 @@ def space_from_dict(data: PlainMapping) -> Space:
     """
     settings = fields_of(settings_keys)
     known_keys = [*settings, "stem", "stages", "head", "auxiliary"]
-    for key in data:
-        if key not in known_keys:
-            raise InputError(f"unknown key; takes {', '.join(known_keys)}.{suggestion(key, known_keys)}", str(key))
+    check_known("key", data, known_keys)
     for key in ("stages", "head"):
         if key not in data:
             raise InputError(f'an architecture needs "{key}"')
@@ -84,7 +82,8 @@ def space_from_dict(data: PlainMapping) -> Space:
     if "taps" in leaves:
         leaves["taps"] = _stage_numbers(leaves["taps"], stages, len(stages), "taps")
     auxiliary = _auxiliaries(data.get("auxiliary", []), stages)
-    space = Space(name, leaves, (*_stem(data.get("stem", [])), *stages, _head(data["head"]), *auxiliary))
+    stem = _stem(data.get("stem", []))
+    space = Space(name, leaves, (*stem, *stages, _unit(data["head"], "head", "head", "head"), *auxiliary))
     assert space.decisions is not None  # ties and conditions are checked here
     return space
 
@@ -102,18 +101,14 @@ def check_name(name: str) -> str:
 
 
 def _stem(data: Any) -> list[Unit]:
-    items = data if isinstance(data, list) else [data]
-    units = []
-    for i, item in enumerate(items):
-        place = f"stem[{i}]" if isinstance(data, list) else "stem"
-        kind, args = _block(item, "stem", place)
-        units.append(Unit("stem", f"stem.{i}", {kind: args}, kind))
-    return units
+    if not isinstance(data, list):
+        return [_unit(data, "stem", "stem.0", "stem")]
+    return [_unit(item, "stem", f"stem.{i}", f"stem[{i}]") for i, item in enumerate(data)]
 
 
-def _head(data: Any) -> Unit:
-    kind, args = _block(data, "head", "head")
-    return Unit("head", "head", {kind: args}, kind)
+def _unit(data: Any, part: str, path: str, place: str) -> Unit:
+    kind, args = _block(data, part, place)
+    return Unit(part, path, {kind: args}, kind)
 
 
 def _stages(data: Any) -> list[Unit]:
@@ -128,7 +123,7 @@ def _stages(data: Any) -> list[Unit]:
     ]
 
 
-def _stage_numbers(numbers: Any, stages: list[Unit], before: int, place: str) -> tuple[int, ...]:
+def _stage_numbers(numbers: Leaf, stages: list[Unit], before: int, place: str) -> tuple[int, ...]:
     """Returns stage numbers counted from 0, those below 0 being counted back from `before`.
 
     The number just before alone is the default and gives `()`. A stage with `present: false` has no number.
@@ -160,11 +155,10 @@ def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
         arguments = {key: item[key] for key in item if key in fields}
         with errors_at(place):
             arguments = check_arguments("an auxiliary head", fields, arguments)
-        kind, args = _block({key: value for key, value in item.items() if key not in fields}, "auxiliary", place)
+        block = {key: value for key, value in item.items() if key not in fields}
+        unit = _unit(block, "auxiliary", f"auxiliary.{i}", place)
         after = _stage_numbers((arguments["after"],), stages, len(stages), f"{place}.after") or (len(stages) - 1,)
-        units.append(
-            Unit("auxiliary", f"auxiliary.{i}", {kind: args}, kind, inputs=after, weight=arguments.get("weight", 0.3))
-        )
+        units.append(replace(unit, inputs=after, weight=arguments.get("weight", 0.3)))
     return units
 
 
@@ -227,23 +221,20 @@ def _block(data: Any, part: str, place: str, other_keys: list[str] | None = None
     ((kind, arguments),) = data.items()
     with errors_at(place):
         known_keys = [*(other_keys or []), *allowed_blocks(part)]
-        if kind not in allowed_blocks(part):
-            raise InputError(
-                f"unknown block or key; takes {', '.join(known_keys)}.{suggestion(kind, known_keys)}", str(kind)
-            )
+        check_known("block or key", [kind], known_keys)
         fields = block_fields(kind, part)
         arguments = {} if arguments is None else arguments
         if not isinstance(arguments, dict):
             raise InputError(f"takes a mapping of arguments, got {format_value(arguments)}", kind)
         with errors_at(kind):
             check_keys(f'block "{kind}"', fields, arguments)
-    prefix = f"{place}." if place else ""
     leaves: dict[str, Leaf] = {}
     for name, value in arguments.items():
+        argument_place = f"{place}.{kind}.{name}" if place else f"{kind}.{name}"
         if is_branches(fields[name]):
-            leaves |= _branches(value, name, f"{prefix}{kind}.{name}")
+            leaves |= _branches(value, name, argument_place)
         else:
-            leaves[name] = parse_leaf(value, fields[name], f"{prefix}{kind}.{name}")
+            leaves[name] = parse_leaf(value, fields[name], argument_place)
     return kind, leaves
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from random import Random
@@ -64,8 +65,8 @@ class _Group:
         self.decisions = decisions
         self.controllers = set().union(*(d.controllers for d in decisions.values()))
         self.assignments = list(self._enumerate_assignments(list(decisions)))
-        self.weights = [math.prod(size(decisions[k].domain) for k in open_keys) for _, open_keys in self.assignments]
-        self.cumulative_weights = list(itertools.accumulate(self.weights))
+        weights = (math.prod(size(decisions[k].domain) for k in open_keys) for _, open_keys in self.assignments)
+        self.cumulative_weights = list(itertools.accumulate(weights))
         self.total = self.cumulative_weights[-1]
 
     def _enumerate_assignments(self, keys: list[str]) -> Iterator[tuple[PlainDict, list[str]]]:
@@ -95,9 +96,8 @@ class _Group:
         if self.total == math.inf:
             assignment, open_keys = rng.choice(self.assignments)
         else:
-            assignment, open_keys = self.assignments[
-                bisect_right(self.cumulative_weights, rng.randrange(int(self.total)))
-            ]
+            chosen = bisect_right(self.cumulative_weights, rng.randrange(int(self.total)))
+            assignment, open_keys = self.assignments[chosen]
         decisions.update(assignment)
         for key in open_keys:
             decisions[key] = draw(self.decisions[key].domain, rng)
@@ -132,8 +132,7 @@ def count_ambiguous(space: Any) -> int | float:
     components = space._components
     by_unit: dict[str, set[str]] = {unit.path: set(keys) for unit, keys in space.unit_keys}
     linked_units = [a for a, b in itertools.combinations(by_unit, 2) if by_unit[a] & by_unit[b]]
-    setting_names = {key for key, d in space.decisions.items() if any(path in space.settings for path, _ in d.places)}
-    if linked_units or any(keys & setting_names for keys in by_unit.values()):
+    if linked_units or any(keys.intersection(space.setting_keys) for keys in by_unit.values()):
         if components.size > MAX_COMBINATIONS:
             raise InputError(
                 "optional stages that can stand in for each other are tied together, in "
@@ -141,7 +140,7 @@ def count_ambiguous(space: Any) -> int | float:
                 "stages",
             )
         return len({space.at_unchecked(decisions) for decisions in components.walk()})
-    letters: list[set[int]] = []
+    letters: list[set[object]] = []
     factor: int | float = 1
     for unit, keys in space.unit_keys:
         unit_components = Components({k: space.decisions[k] for k in space.decisions if k in keys})
@@ -155,11 +154,10 @@ def count_ambiguous(space: Any) -> int | float:
                 unit.path,
             )
         letters.append({space._build_unit(unit, d) for d in unit_components.walk()})
-    free_settings = [k for k in space.decisions if k in setting_names]
-    return _count_words(letters) * factor * math.prod(size(space.decisions[k].domain) for k in free_settings)
+    return _count_words(letters) * factor * math.prod(size(space.decisions[k].domain) for k in space.setting_keys)
 
 
-def _count_words(letters: list[set[int]]) -> int:
+def _count_words(letters: list[set[object]]) -> int:
     """Returns the number of distinct sequences with one letter of each set in turn.
 
     A set that holds None may be skipped.
@@ -168,8 +166,7 @@ def _count_words(letters: list[set[int]]) -> int:
 
     @cache
     def words(places: frozenset[int]) -> int:
-        successors: dict[Any, set[int]] = {}
-        total = 0
+        successors: dict[object, set[int]] = {}
         reachable: set[int] = set()
         for place in places:
             while True:
@@ -177,15 +174,11 @@ def _count_words(letters: list[set[int]]) -> int:
                 if place == len(letters) or not optional[place]:
                     break
                 place += 1
-        if len(letters) in reachable:
-            total += 1
         for place in reachable - {len(letters)}:
             for letter in letters[place]:
                 if letter is not None:
                     successors.setdefault(letter, set()).add(place + 1)
-        groups: dict[frozenset[int], int] = {}
-        for positions in successors.values():
-            groups[frozenset(positions)] = groups.get(frozenset(positions), 0) + 1
-        return total + sum(count * words(positions) for positions, count in groups.items())
+        groups = Counter(map(frozenset, successors.values()))
+        return (len(letters) in reachable) + sum(count * words(positions) for positions, count in groups.items())
 
     return words(frozenset([0]))

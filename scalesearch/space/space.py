@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
-from typing import Any, cast
+from typing import Any
 
-from scalesearch.arch import Arch, Auxiliary, BlockSpec, Resolution, Stage, expand, has_valid_shapes, normal_form
+from scalesearch.arch import Arch, Auxiliary, Resolution, Stage, expand, has_valid_shapes, normal_form
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainMapping
 from scalesearch.space.adapting import adapted_units
@@ -26,14 +26,13 @@ from scalesearch.space.decisions import (
     resolve_decisions,
 )
 from scalesearch.space.domains import Condition, Domain, OpenLeaf, Tie, canonical_value, contains, draw, first_value
-from scalesearch.space.matching import layouts, read_leaf, spec_of
+from scalesearch.space.matching import Part, layouts, read_leaf, spec_of
 from scalesearch.space.size import Components, count_ambiguous
 
 MAX_REJECTED_DRAWS = 5_000  # draws in a row whose shapes do not fit together
 MAX_MUTATION_ATTEMPTS = 200
-MAX_INTERCHANGEABLE_STAGES = (
-    10  # optional stages that can stand in for each other; with more, most draws would be rejected
-)
+# Optional stages that can stand in for each other; with more, most draws would be rejected.
+MAX_INTERCHANGEABLE_STAGES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class Space:
     name: str
     settings: Mapping[str, Leaf]  # resolution, classes and the other fields of `Arch`
     units: tuple[Unit, ...]
-    _unit_cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _unit_cache: dict[tuple[object, ...], Part | None] = field(default_factory=dict, repr=False)
 
     def _leaves(self) -> Iterator[tuple[str, Leaf, tuple[Condition, ...]]]:
         yield from ((key, leaf, ()) for key, leaf in self.settings.items())
@@ -84,6 +83,11 @@ class Space:
         return entries
 
     @cached_property
+    def setting_keys(self) -> list[str]:
+        """Returns the names of the decisions that fill the settings."""
+        return [key for key, d in self.decisions.items() if any(path in self.settings for path, _ in d.places)]
+
+    @cached_property
     def _components(self) -> Components:
         return Components(self.decisions)
 
@@ -93,7 +97,7 @@ class Space:
             return leaf.otherwise
         return decisions.get(self._name_at_path[path]) if isinstance(leaf, (OpenLeaf, Tie)) else leaf
 
-    def _build_unit(self, unit: Unit, decisions: Decisions) -> Stage | Auxiliary | BlockSpec | None:
+    def _build_unit(self, unit: Unit, decisions: Decisions) -> Part | None:
         if not self.leaf_value(f"{unit.path}.present", unit.present, decisions):
             return None
         kind = self.leaf_value(f"{unit.path}.block", unit.kind, decisions)
@@ -110,9 +114,7 @@ class Space:
             unit.inputs,
         )
 
-    def build_unit(
-        self, unit: Unit, keys: tuple[str, ...], decisions: Decisions
-    ) -> Stage | Auxiliary | BlockSpec | None:
+    def build_unit(self, unit: Unit, keys: tuple[str, ...], decisions: Decisions) -> Part | None:
         """Returns the unit as `decisions` make it; None for an absent stage. Results are cached.
 
         `keys` are the decisions that the unit depends on, as in `unit_keys`.
@@ -123,7 +125,7 @@ class Space:
             if len(cache) > 1 << 17:
                 cache.clear()
             cache[cache_key] = self._build_unit(unit, decisions)
-        return cast("Stage | Auxiliary | BlockSpec | None", cache[cache_key])
+        return cache[cache_key]
 
     def at_unchecked(self, decisions: Decisions) -> Arch:
         """Returns the architecture of `decisions`, which must be complete and valid."""
@@ -168,9 +170,7 @@ class Space:
             InputError: If optional stages can stand in for each other and ties or conditions join too many
                 combinations to count.
         """
-        if not self._is_ambiguous:
-            return self._components.size
-        return count_ambiguous(self)
+        return count_ambiguous(self) if self._is_ambiguous else self._components.size
 
     @cached_property
     def _is_ambiguous(self) -> bool:
@@ -230,12 +230,11 @@ class Space:
             ):
                 yield decisions
 
-    def completed(self, decisions: PlainMapping, pick: Callable[[Domain], Any] | None = None) -> Decisions:
+    def completed(self, decisions: PlainMapping, pick: Callable[[Domain], Any] = first_value) -> Decisions:
         """Returns `decisions` without those that do not exist and with the missing ones picked.
 
         `pick` chooses a value of a domain, by default the first.
         """
-        pick = pick or first_value
         result: Decisions = {}
         for key, decision in self.decisions.items():
             if decision.exists(result):

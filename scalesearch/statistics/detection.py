@@ -83,14 +83,11 @@ def average_precision(truth: Boxes, found: Boxes) -> AveragePrecision:
     def mean(values: np.ndarray) -> float:
         return float(values[values > -1].mean()) if (values > -1).any() else float("nan")
 
-    def at(threshold: float) -> float:
-        return mean(precision[int(np.flatnonzero(np.isclose(THRESHOLDS, threshold))[0]), :, :, 0])
-
     small, medium, large = (mean(precision[..., a]) for a in (1, 2, 3))
     return AveragePrecision(
         mean(precision[..., 0]),
-        at(0.5),
-        at(0.75),
+        mean(precision[threshold_index(0.5), :, :, 0]),
+        mean(precision[threshold_index(0.75), :, :, 0]),
         small,
         medium,
         large,
@@ -100,6 +97,16 @@ def average_precision(truth: Boxes, found: Boxes) -> AveragePrecision:
         {int(c): precision[0, :, k, 0] for k, c in enumerate(classes)},
         precision,
     )
+
+
+def threshold_index(iou: float) -> int:
+    """Returns the place of an overlap in `THRESHOLDS`, one of which it must be."""
+    return int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0])
+
+
+def crowds(truth: Boxes) -> np.ndarray:
+    """Returns which true boxes stand for many objects, `(N,)` booleans."""
+    return np.zeros(len(truth.image), bool) if truth.crowd is None else np.asarray(truth.crowd, bool)
 
 
 def as_arrays(boxes: Boxes) -> Boxes:
@@ -197,7 +204,7 @@ class _Group(NamedTuple):
 def match_boxes(truth: Boxes, found: Boxes) -> Matches:
     """Matches detected to true boxes at every threshold and area; both must come from `as_arrays`."""
     score = np.asarray(found.score, float)
-    crowd = np.zeros(len(truth.image), bool) if truth.crowd is None else np.asarray(truth.crowd, bool)
+    crowd = crowds(truth)
     area = truth.box[:, 2] * truth.box[:, 3] if truth.area is None else np.asarray(truth.area, float)
     limits = np.array(list(AREAS.values()))
     ignored_truth = crowd[None] | (area[None] < limits[:, :1]) | (area[None] > limits[:, 1:])  # (areas, true boxes)
@@ -245,15 +252,17 @@ def _groups(truth: Boxes, found: Boxes, score: np.ndarray) -> Iterator[_Group]:
 
 def _batches(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
     """Yields groups of similar size in batches that are matched together."""
-    size_classes = lambda group: (len(group.truth) - 1).bit_length(), lambda group: (len(group.found) - 1).bit_length()
-    ordered = sorted(groups, key=lambda group: tuple(size_class(group) for size_class in size_classes))
+
+    def size_class(group: _Group) -> tuple[int, int]:
+        return (len(group.truth) - 1).bit_length(), (len(group.found) - 1).bit_length()
+
     batch: list[_Group] = []
-    for group in ordered:
+    for group in sorted(groups, key=size_class):
         largest = max([group, *batch[-1:]], key=lambda g: len(g.truth) * len(g.found))
-        same_size = not batch or tuple(size_class(group) for size_class in size_classes) == tuple(
-            size_class(batch[0]) for size_class in size_classes
-        )
-        if batch and (not same_size or (len(batch) + 1) * len(largest.truth) * len(largest.found) > MOST_PAIRS):
+        if batch and (
+            size_class(group) != size_class(batch[0])
+            or (len(batch) + 1) * len(largest.truth) * len(largest.found) > MOST_PAIRS
+        ):
             yield batch
             batch = []
         batch.append(group)
@@ -283,9 +292,8 @@ def _match(
         truth_rows[i, : len(group.truth)], is_real[i, : len(group.truth)] = group.truth, True
         found_rows[i, : len(group.found)] = group.found
     is_crowd = crowd[truth_rows] & is_real
-    overlaps = np.where(
-        is_real[:, None], overlap(found[found_rows], truth[truth_rows], is_crowd), -1.0
-    )  # (groups, found, true)
+    # (groups, found, true)
+    overlaps = np.where(is_real[:, None], overlap(found[found_rows], truth[truth_rows], is_crowd), -1.0)
     is_ignored = ignored_truth[:, truth_rows].transpose(1, 0, 2)[:, :, None]  # (groups, areas, 1, true)
     available = np.broadcast_to(is_real[:, None, None], (len(groups), len(AREAS), len(THRESHOLDS), n)).copy()
     thresholds = np.minimum(THRESHOLDS, 1 - 1e-10)[None, None, :, None]

@@ -122,9 +122,8 @@ def added_volume(point: Values, others: Points, reference: Values) -> float:
     corner, low = np.asarray(point, dtype=float), np.asarray(reference, dtype=float)
     if (corner <= low).any():
         return 0.0
-    return float(np.prod(corner - low)) - (
-        hypervolume(np.minimum(np.asarray(others), corner), low) if len(others) else 0.0
-    )
+    covered = hypervolume(np.minimum(np.asarray(others), corner), low) if len(others) else 0.0
+    return float(np.prod(corner - low)) - covered
 
 
 def nondominated(values: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scalesearch.statistics.detection import THRESHOLDS, Boxes, as_arrays, match_boxes, overlap
+from scalesearch.statistics.detection import Boxes, as_arrays, crowds, match_boxes, overlap, threshold_index
 
 SAMPLES = 1_000
 CONFIDENCES = np.linspace(0, 1, 101)
@@ -38,7 +38,7 @@ def best_thresholds(truth: Boxes, found: Boxes, iou: float = 0.5) -> OperatingPo
         iou: One of `THRESHOLDS`: the overlap with a true box from which a detected one is correct.
     """
     truth, found = as_arrays(truth), as_arrays(found)
-    iou_index = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0])
+    iou_index = threshold_index(iou)
     matched = match_boxes(truth, found)
 
     def best(rows: np.ndarray, positives: int) -> OperatingPoint:
@@ -69,7 +69,7 @@ def f1_curves(truth: Boxes, found: Boxes, iou: float = 0.5) -> dict[int, np.ndar
     `iou` is one of `THRESHOLDS`.
     """
     truth, found = as_arrays(truth), as_arrays(found)
-    iou_index = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0])
+    iou_index = threshold_index(iou)
     matched, curves = match_boxes(truth, found), {}
     for class_, positives in matched.positives_by_class.items():
         rows = np.flatnonzero((matched.class_ == class_) & ~matched.ignored[0, iou_index])
@@ -99,7 +99,7 @@ def confusion(truth: Boxes, found: Boxes, classes: int, threshold: float, iou: f
     truth, found = as_arrays(truth), as_arrays(found)
     assert found.score is not None
     table = np.zeros((classes + 1, classes + 1), np.int64)
-    not_crowd = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
+    not_crowd = ~crowds(truth)
     confident = np.asarray(found.score) >= threshold
     for image in np.unique(np.concatenate([truth.image, found.image])):
         truth_rows, found_rows = (
@@ -131,17 +131,14 @@ def image_counts(
     Boxes that score below `threshold` and crowds are left out; `iou` is one of `THRESHOLDS`.
     """
     truth, found = as_arrays(truth), as_arrays(found)
-    iou_index, matched = int(np.flatnonzero(np.isclose(THRESHOLDS, iou))[0]), match_boxes(truth, found)
-    not_crowd = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
+    iou_index, matched = threshold_index(iou), match_boxes(truth, found)
+    not_crowd = ~crowds(truth)
     counts = ~matched.ignored[0, iou_index] & (matched.score >= threshold)
-
-    def count_by_image(rows: np.ndarray) -> np.ndarray:
-        return np.bincount(rows, minlength=images)
-
+    correct = counts & matched.correct[0, iou_index]
     return (
-        count_by_image(matched.image[counts & matched.correct[0, iou_index]]),
-        count_by_image(matched.image[counts]),
-        count_by_image(truth.image[not_crowd]),
+        np.bincount(matched.image[correct], minlength=images),
+        np.bincount(matched.image[counts], minlength=images),
+        np.bincount(truth.image[not_crowd], minlength=images),
     )
 
 
@@ -228,7 +225,7 @@ def _average_precisions(truth: Boxes, found: Boxes, image_repeats: np.ndarray) -
     """Returns the average precision where each image counts as often as `image_repeats` says, `(samples,)`."""
     truth, found = as_arrays(truth), as_arrays(found)
     matched = match_boxes(truth, found)
-    not_crowd = np.ones(len(truth.image), bool) if truth.crowd is None else ~np.asarray(truth.crowd, bool)
+    not_crowd = ~crowds(truth)
     values, counts = np.zeros(len(image_repeats)), np.zeros(len(image_repeats))
     for class_ in matched.positives_by_class:
         positives = image_repeats[:, truth.image[not_crowd & (truth.class_ == class_)]].sum(1)

@@ -50,12 +50,10 @@ def with_fitted_anchors(head: BlockSpec, labels: Boxes, sides: tuple[int, int]) 
         labels: The boxes.
         sides: Height and width of the input in pixels.
     """
-    real = labels.real
-    corners = labels.boxes[real].double().cpu().numpy()
+    corners = labels.boxes[labels.real].double().cpu().numpy()
     shapes = (corners[:, 2:] - corners[:, :2]) * np.array(sides[::-1])
     shapes = shapes[(shapes > 0).all(1)]
-    masks = head.get("masks")
-    used = sorted({anchor for mask in masks for anchor in mask})
+    used = sorted({anchor for mask in head.get("masks") for anchor in mask})
     if not len(shapes):
         return head
     anchors = [list(pair) for pair in head.get("anchors")]

@@ -14,13 +14,14 @@ from torch.nn import functional as F
 
 from scalesearch.arch import Resolution, sides
 from scalesearch.data import LETTERBOX
-from scalesearch.training.pictures import resize_images, to_grey, uint8_to_float
+from scalesearch.training.pictures import resize_images, uint8_to_float, with_contrast, with_saturation
 from scalesearch.training.trivial import TrivialAugment
 from scalesearch.trials import Recipe
 
 CROP_ASPECTS = 3 / 4, 4 / 3  # of random crops
 GREY = LETTERBOX / 127.5 - 1
 ERASED_AREA = 0.02, 1 / 3  # smallest and largest share of the area
+ERASED_ASPECTS = 0.3, 1 / 0.3
 
 
 def _uniform(n: int, low: float | torch.Tensor = 0.0, high: float | torch.Tensor = 1.0) -> torch.Tensor:
@@ -75,12 +76,10 @@ class Augmentation:
             augmented, geometry = self._mosaic(images, moves, resolution)
         else:
             geometry = Moves(moves[:, None], torch.arange(len(images))[:, None])
-            only_resized = not self.moves_images
-            augmented = (
-                uint8_to_float(resize_images(images, resolution))
-                if only_resized
-                else self._resample(images, moves, resolution)
-            )
+            if self.moves_images:
+                augmented = self._sample(self._downsample(images, resolution), moves, resolution)
+            else:
+                augmented = uint8_to_float(resize_images(images, resolution))
         if trivial:
             augmented = trivial.apply_colours(augmented)
         if self.recipe.colour and augmented.shape[1] in (1, 3):
@@ -103,23 +102,12 @@ class Augmentation:
         right, down = (_uniform(n, -1, 1) * 2 * r.shift for _ in range(2))
         width_share = height_share = torch.ones(n)
         if r.crop < 1:
-            area = _uniform(n, r.crop, 1)
-            aspect = _uniform(n, math.log(CROP_ASPECTS[0]), math.log(CROP_ASPECTS[1])).exp()
-            width_share, height_share = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+            width_share, height_share = _side_shares(_uniform(n, r.crop, 1), CROP_ASPECTS)
             right, down = right + _uniform(n, -1, 1) * (1 - width_share), down + _uniform(n, -1, 1) * (1 - height_share)
         cos, sin = angle.cos() * scale, angle.sin() * scale
-        rows = [
-            cos * flip * width_share,
-            -sin * width_share * height_ratio,
-            right,
-            sin * flip * height_share / height_ratio,
-            cos * height_share,
-            down,
-        ]
-        return torch.stack(rows, 1).view(n, 2, 3)
-
-    def _resample(self, images: torch.Tensor, moves: torch.Tensor, resolution: Resolution) -> torch.Tensor:
-        return self._sample(self._downsample(images, resolution), moves, resolution)
+        first_row = cos * flip * width_share, -sin * width_share * height_ratio, right
+        second_row = sin * flip * height_share / height_ratio, cos * height_share, down
+        return torch.stack([*first_row, *second_row], 1).view(n, 2, 3)
 
     def _downsample(self, images: torch.Tensor, resolution: Resolution) -> torch.Tensor:
         """Downsamples images much larger than needed, as far as the smallest crops allow, to avoid aliasing."""
@@ -140,14 +128,11 @@ class Augmentation:
         source_images = source_images.gather(1, torch.rand(n, 4).argsort(1))
         small = self._downsample(images, resolution)
 
-        def part(i: int) -> torch.Tensor:
-            return small[source_images[:, i].to(images.device)]
-
-        canvas = torch.cat([torch.cat([part(0), part(1)], -1), torch.cat([part(2), part(3)], -1)], -2)
+        parts = [small[source_images[:, i].to(images.device)] for i in range(4)]
+        canvas = torch.cat([torch.cat(parts[:2], -1), torch.cat(parts[2:], -1)], -2)
         centre = (_uniform(n, -0.5, 0.5), _uniform(n, -0.5, 0.5))
-        window = moves.clone()
-        window[:, :, :2] *= 0.5
-        window[:, :, 2] = window[:, :, 2] * 0.5 + torch.stack(centre, 1).to(moves)
+        window = moves * 0.5
+        window[:, :, 2] += torch.stack(centre, 1).to(moves)
         # From the canvas to one of its quarters, from -1 to 1 in both.
         quarters = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], device=moves.device)
         matrices = window[:, None].repeat(1, 4, 1, 1) * 2
@@ -160,10 +145,7 @@ class Augmentation:
             _uniform(n, 1 - strength, 1 + strength).view(-1, 1, 1, 1).to(images.device) for _ in range(3)
         )
         images = (images + 1) * brightness - 1
-        mean_grey = to_grey(images).mean((1, 2, 3), keepdim=True)
-        images = mean_grey + (images - mean_grey) * contrast
-        luminance = to_grey(images)
-        return (luminance + (images - luminance) * saturation).clamp_(-1, 1)
+        return with_saturation(with_contrast(images, contrast), saturation).clamp_(-1, 1)
 
     def _rotate_hue(self, images: torch.Tensor) -> torch.Tensor:
         """Rotates colours about the grey axis, so that greys stay as they are."""
@@ -176,7 +158,7 @@ class Augmentation:
 
     def _erase(self, images: torch.Tensor) -> torch.Tensor:
         n = len(images)
-        width_share, height_share = _side_shares(_uniform(n, *ERASED_AREA))
+        width_share, height_share = _side_shares(_uniform(n, *ERASED_AREA), ERASED_ASPECTS)
         inside = _rectangles(width_share, height_share, images)
         inside &= (torch.rand(n) < self.recipe.erase).to(images.device).view(-1, 1, 1)
         noise = torch.randn(n, images.shape[1], 1, 1).to(images.device).expand_as(images)
@@ -205,19 +187,18 @@ class Augmentation:
         return torch.where(inside[:, None], partners, images), order, 1 - inside.float().mean((1, 2))
 
 
-def _side_shares(area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    aspect = _uniform(len(area), math.log(0.3), math.log(1 / 0.3)).exp()
+def _side_shares(area: torch.Tensor, aspects: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor]:
+    aspect = _uniform(len(area), *map(math.log, aspects)).exp()
     return (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
 
 
 def _rectangles(width_share: torch.Tensor, height_share: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Draws masks `(n, height, width)` of rectangles with these shares of the sides, anywhere inside the image."""
-    (height, width), device = images.shape[-2:], images.device
-    x_start, y_start = (torch.rand(len(width_share)) * (1 - length) for length in (width_share, height_share))
-    width_share, height_share, x_start, y_start = (
-        values[:, None].to(device) for values in (width_share, height_share, x_start, y_start)
-    )
-    x, y = ((torch.arange(side, device=device) + 0.5) / side for side in (width, height))
-    columns = (x >= x_start) & (x < x_start + width_share)
-    rows = (y >= y_start) & (y < y_start + height_share)
+
+    def inside(side: int, share: torch.Tensor) -> torch.Tensor:
+        start = (torch.rand(len(share)) * (1 - share))[:, None].to(images.device)
+        position = (torch.arange(side, device=images.device) + 0.5) / side
+        return (position >= start) & (position < start + share[:, None].to(images.device))
+
+    columns, rows = inside(images.shape[-1], width_share), inside(images.shape[-2], height_share)
     return rows[:, :, None] & columns[:, None, :]

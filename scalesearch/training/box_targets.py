@@ -69,8 +69,7 @@ class Boxes:
         sides, uncut_sides = cut[..., 2:] - cut[..., :2], uncut[..., 2:] - uncut[..., :2]
         is_visible = sides.prod(-1) >= MIN_VISIBLE * uncut_sides.prod(-1)
         keep = is_visible & (sides.amin(-1) > 2 * MIN_SIDE)
-        classes = torch.where(keep, sources.classes, -1)
-        by_part = replace(sources, boxes=(cut + 1) / 2, classes=classes)
+        by_part = replace(sources, boxes=(cut + 1) / 2, classes=torch.where(keep, sources.classes, -1))
         return by_part._merge_parts(n, parts).compact()
 
     def merge_with(self, order: torch.Tensor) -> Boxes:
@@ -82,17 +81,8 @@ class Boxes:
         def rows(t: torch.Tensor) -> torch.Tensor:
             return t.view(n, parts * t.shape[1], *t.shape[2:])
 
-        def first(t: torch.Tensor) -> torch.Tensor:
-            return t.view(n, parts, t.shape[1])[:, 0]
-
-        return Boxes(
-            rows(self.boxes),
-            rows(self.classes),
-            rows(self.crowd),
-            rows(self.area),
-            first(self.extent),
-            first(self.photo),
-        )
+        extent, photo = (t.view(n, parts, t.shape[1])[:, 0] for t in (self.extent, self.photo))
+        return Boxes(rows(self.boxes), rows(self.classes), rows(self.crowd), rows(self.area), extent, photo)
 
     def compact(self) -> Boxes:
         """Returns the boxes with the empty places last, and with no more columns than the fullest image needs."""
@@ -100,16 +90,9 @@ class Boxes:
         max_boxes = max(1, int(is_box.sum(1).max()) if len(is_box) else 1)
         order = (~is_box).to(torch.uint8).argsort(dim=1, stable=True)[:, :max_boxes]
 
-        def take(t: torch.Tensor) -> torch.Tensor:
-            return t.gather(1, order)
-
-        return replace(
-            self,
-            boxes=self.boxes.gather(1, order[..., None].expand(-1, -1, 4)),
-            classes=take(self.classes),
-            crowd=take(self.crowd),
-            area=take(self.area),
-        )
+        boxes = self.boxes.gather(1, order[..., None].expand(-1, -1, 4))
+        classes, crowd, area = (t.gather(1, order) for t in (self.classes, self.crowd, self.area))
+        return replace(self, boxes=boxes, classes=classes, crowd=crowd, area=area)
 
 
 def _inverse(moves: torch.Tensor) -> torch.Tensor:

@@ -68,29 +68,19 @@ class ClassificationLearner:
         """Returns the cross-entropy in nats, that of auxiliary heads added by their weights."""
         logits, *auxiliary_logits = (out,) if isinstance(out, torch.Tensor) else out
 
-        def entropy(x: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-            return F.cross_entropy(
-                x.float(),
-                classes,
-                label_smoothing=recipe.label_smoothing,
-                reduction="mean" if weights is None and not isinstance(labels, MixedLabels) else "none",
-            )
-
-        def weigh(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+        def entropy(x: torch.Tensor, classes: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+            reduction = "mean" if weights is None and not isinstance(labels, MixedLabels) else "none"
+            losses = F.cross_entropy(x.float(), classes, label_smoothing=recipe.label_smoothing, reduction=reduction)
             return losses if weights is None else losses * weights
 
         def mean_loss(x: torch.Tensor) -> torch.Tensor:
             if not isinstance(labels, MixedLabels):
-                return weigh(entropy(x, labels), weights).mean()
-            first = weigh(entropy(x, labels.first), weights)
-            second = weigh(entropy(x, labels.second), None if weights is None else weights[labels.order])
+                return entropy(x, labels, weights).mean()
+            first = entropy(x, labels.first, weights)
+            second = entropy(x, labels.second, None if weights is None else weights[labels.order])
             return (labels.share * first + (1 - labels.share) * second).mean()
 
-        weighted = (
-            aux.weight * mean_loss(aux_logits)
-            for aux, aux_logits in zip(arch.auxiliary, auxiliary_logits, strict=False)
-        )
-        return mean_loss(logits) + sum(weighted)
+        return mean_loss(logits) + sum(aux.weight * mean_loss(x) for aux, x in zip(arch.auxiliary, auxiliary_logits))
 
     def distillation_loss(self, out: Outputs, teacher_out: Outputs) -> torch.Tensor:
         """Returns the divergence, in nats, of the network's softened probabilities from its teacher's.
@@ -117,10 +107,8 @@ class ClassificationLearner:
     def metrics(self, parts: Sequence[torch.Tensor], labels: torch.Tensor) -> dict[str, float]:
         """Returns the accuracy as a share in [0, 1] and the cross-entropy in nats."""
         out = torch.cat([*parts]).float()
-        return {
-            "accuracy": (out.argmax(1) == labels).float().mean().item(),
-            "loss": F.cross_entropy(out, labels).item(),
-        }
+        accuracy = (out.argmax(1) == labels).float().mean().item()
+        return {"accuracy": accuracy, "loss": F.cross_entropy(out, labels).item()}
 
     def details(self, parts: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[dict[str, float], PlainDict]:
         """Returns further scores (top-5 accuracy, mean recall), and by class the recall and the confusion matrix.
@@ -136,9 +124,8 @@ class ClassificationLearner:
         if classes > TOP5_MIN_CLASSES:
             scores["top5"] = (out.topk(5).indices == labels[:, None]).any(1).float().mean().item()
         by_class = [r / c if c else None for r, c in zip(matrix.diagonal().tolist(), counts.tolist())]
-        return scores, {"recall": by_class} | (
-            {"confusion": matrix.tolist()} if classes <= MAX_CONFUSION_CLASSES else {}
-        )
+        confusion = {"confusion": matrix.tolist()} if classes <= MAX_CONFUSION_CLASSES else {}
+        return scores, {"recall": by_class, **confusion}
 
 
 def _logits(out: Outputs) -> torch.Tensor:

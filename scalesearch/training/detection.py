@@ -116,11 +116,10 @@ class DetectionLearner:
         self, arch: Arch, out: Outputs, labels: Boxes, recipe: Recipe, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Returns the loss of the head for a batch, a scalar; `weights` `(N,)` weigh its images."""
-        device = labels.boxes.device
-        high, wide = arch.sides
-        truth = labels.boxes * torch.tensor([wide, high, wide, high], device=device, dtype=labels.boxes.dtype)
+        decode = _decoder(arch, str(labels.boxes.device))
+        truth = labels.boxes * decode.input_size(labels.boxes).repeat(2)
         out = [out] if isinstance(out, torch.Tensor) else out
-        return LOSSES[arch.head.kind](_decoder(arch, str(device)), out, truth, labels.classes, labels.real, weights)
+        return LOSSES[arch.head.kind](decode, out, truth, labels.classes, labels.real, weights)
 
     def distillation_loss(self, out: Outputs, teacher_out: Outputs) -> torch.Tensor:
         """Raises `InputError`: detectors learn from boxes alone."""
@@ -139,34 +138,21 @@ class DetectionLearner:
         part's summed loss.
         """
         out = [out] if isinstance(out, torch.Tensor) else out
-        boxes, scores = _decoder(arch, str(labels.boxes.device))([part.float() for part in out])
-        high, wide = arch.sides
-        boxes = boxes / torch.tensor([wide, high, wide, high], device=boxes.device)
-        results = non_max_suppression(boxes, scores, **AP_SETTINGS)
-        clipped = [
-            torch.minimum(torch.maximum(result.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
-            for result, photo in zip(results, labels.photo)
-        ]
-        return SplitDetections(
-            [
-                (corners.cpu().numpy(), result.scores.cpu().numpy(), result.classes.cpu().numpy())
-                for corners, result in zip(clipped, results)
-            ],
-            self.loss(arch, out, labels, recipe).item() * len(labels),
-        )
+        decode, per_image = _decoder(arch, str(labels.boxes.device)), []
+        boxes, scores = decode([part.float() for part in out])
+        results = non_max_suppression(boxes / decode.input_size(boxes).repeat(2), scores, **AP_SETTINGS)
+        for result, photo in zip(results, labels.photo):
+            corners = torch.minimum(torch.maximum(result.boxes, photo[:2].repeat(2)), photo[2:].repeat(2))
+            per_image.append((corners.cpu().numpy(), result.scores.cpu().numpy(), result.classes.cpu().numpy()))
+        return SplitDetections(per_image, self.loss(arch, out, labels, recipe).item() * len(labels))
 
     def metrics(self, parts: Sequence[SplitDetections], labels: Boxes) -> dict[str, float]:
         """Returns COCO's average precision, that at an overlap of 0.5, and the mean loss of an image."""
         precision = average_precision(*_as_rows(parts, labels))
 
-        def finite_or_zero(value: float) -> float:
-            return value if math.isfinite(value) else 0.0
-
-        return {
-            "ap": finite_or_zero(precision.ap),
-            "ap50": finite_or_zero(precision.ap50),
-            "loss": sum(part.loss for part in parts) / max(1, len(labels)),
-        }
+        scores = {"ap": precision.ap, "ap50": precision.ap50}
+        finite = {name: value if math.isfinite(value) else 0.0 for name, value in scores.items()}
+        return {**finite, "loss": sum(part.loss for part in parts) / max(1, len(labels))}
 
     def details(self, parts: Sequence[SplitDetections], labels: Boxes) -> tuple[dict[str, float], PlainDict]:
         """Returns further scores, and the details that are saved of a finished detector.
@@ -181,14 +167,9 @@ class DetectionLearner:
         precision, thresholds = average_precision(truth, detections), best_thresholds(truth, detections, MATCH_IOU)
         resampled = bootstrap_samples(truth, detections, sum(len(part.per_image) for part in parts), BOOTSTRAP_SAMPLES)
         interval = compare_resamples(resampled)
-        scores = {
-            "ap75": precision.ap75,
-            "ap_small": precision.ap_small,
-            "ap_medium": precision.ap_medium,
-            "ap_large": precision.ap_large,
-            "recall": precision.recall[100],
-            "f1": thresholds.all.f1,
-        }
+        curves = f1_curves(truth, detections, MATCH_IOU)
+        scores = {name: getattr(precision, name) for name in ("ap75", "ap_small", "ap_medium", "ap_large")}
+        scores |= {"recall": precision.recall[100], "f1": thresholds.all.f1}
         classes = int(max(truth.class_.max(initial=0), detections.class_.max(initial=0))) + 1
 
         def by_class(values: Mapping[int, T]) -> list[T | None]:
@@ -200,9 +181,7 @@ class DetectionLearner:
             "threshold": by_class({c: row.threshold for c, row in thresholds.by_class.items()}),
             "f1": by_class({c: row.f1 for c, row in thresholds.by_class.items()}),
             "curves": by_class({c: [round(float(v), 4) for v in curve] for c, curve in precision.curves_50.items()}),
-            "f1_curves": by_class(
-                {c: list(map(_round4, curve)) for c, curve in f1_curves(truth, detections, MATCH_IOU).items()}
-            ),
+            "f1_curves": by_class({c: list(map(_round4, curve)) for c, curve in curves.items()}),
             "interval": [interval.low, interval.high],
             "resampled": list(map(_round4, resampled.tolist())),
             "confusion_threshold": thresholds.all.threshold,
@@ -227,13 +206,8 @@ def _as_rows(parts: Sequence[SplitDetections], labels: Boxes) -> tuple[Rows, Row
         return values[image, column].cpu().numpy()
 
     number = image.cpu().numpy()
-    truth = Rows(
-        number,
-        rows(labels.classes),
-        _pixels(rows(labels.boxes), extent[number]),
-        crowd=rows(labels.crowd),
-        area=rows(labels.area),
-    )
+    true_boxes = _pixels(rows(labels.boxes), extent[number])
+    truth = Rows(number, rows(labels.classes), true_boxes, crowd=rows(labels.crowd), area=rows(labels.area))
     per_image = [result for part in parts for result in part.per_image]
     of_image = np.repeat(np.arange(len(per_image)), [len(scores) for _, scores, _ in per_image])
     boxes, scores, classes = (
@@ -258,23 +232,17 @@ def _example_images(
     true_positives, predicted, actual = image_counts(truth, detections, len(per_image), threshold, MATCH_IOU)
     f1 = 2 * true_positives / np.maximum(1, predicted + actual)
     order = np.flatnonzero(actual)[np.argsort(f1[actual > 0], kind="stable")].tolist()
-    chosen = list(dict.fromkeys([*order[:EXAMPLES], *order[::-1][:EXAMPLES]]))
     examples = []
-    for i in chosen:
+    for i in dict.fromkeys([*order[:EXAMPLES], *order[::-1][:EXAMPLES]]):
         real = labels.classes[i] >= 0
-        boxes, scores, classes = (values[per_image[i][1] >= threshold] for values in per_image[i])
+        true_boxes = zip(labels.classes[i][real].tolist(), labels.boxes[i][real].tolist())
+        boxes, scores, classes = (values[per_image[i][1] >= threshold].tolist() for values in per_image[i])
         examples.append(
             {
                 "image": i,
                 "f1": round(float(f1[i]), 4),
-                "truth": [
-                    [c, *map(_round4, box)]
-                    for c, box in zip(labels.classes[i][real].tolist(), labels.boxes[i][real].tolist())
-                ],
-                "found": [
-                    [c, round(s, 3), *map(_round4, box)]
-                    for c, s, box in zip(classes.tolist(), scores.tolist(), boxes.tolist())
-                ],
+                "truth": [[c, *map(_round4, box)] for c, box in true_boxes],
+                "found": [[c, round(s, 3), *map(_round4, box)] for c, s, box in zip(classes, scores, boxes)],
             }
         )
     return examples

@@ -5,28 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from scalesearch.network import overlap
-from scalesearch.training.assigning import Assignment, anchor_assignment, task_aligned_assignment
+from scalesearch.training.assigning import anchor_assignment, task_aligned_assignment
 from scalesearch.training.box_losses import complete_iou, distribution_focal
 
 # Weights of the losses' terms: YOLOv8's own; for YOLOv3 ours, as CIoU replaces its squared error.
 BOX, CLASS, DISTRIBUTION = 7.5, 0.5, 1.5
 V3_BOX, V3_OBJECTNESS, V3_CLASS = 2.0, 1.0, 0.5
-IGNORE_ABOVE = (
-    0.5  # predictions that overlap a box by more have no objectness loss unless assigned to it (YOLOv3, §2.1)
-)
+# Predictions that overlap a box by more have no objectness loss unless assigned to it (YOLOv3, §2.1).
+IGNORE_ABOVE = 0.5
 
 
 def yolov8_loss(
-    decoder: Any,
-    out: Any,
-    truth: torch.Tensor,
-    classes: torch.Tensor,
-    real: torch.Tensor,
-    weights: torch.Tensor | None = None,
-) -> torch.Tensor:
+    decoder: Any, out: Any, truth: Tensor, classes: Tensor, real: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Returns YOLOv8's loss of a batch, a scalar.
 
     It is the binary cross-entropy of all classes against the alignment of the assigned box, and CIoU and
@@ -45,10 +40,11 @@ def yolov8_loss(
     centres, strides = decoder.grid(boxes)
     map_strides = sorted(decoder.sides[0] / h for h, _ in decoder.maps)
     min_side = map_strides[min(1, len(map_strides) - 1)]
-    assignment = task_aligned_assignment(
-        logits.detach().sigmoid(), boxes.detach(), centres, truth, classes, real, min_side
-    )
-    target_scores = _target_scores(assignment, classes, logits)
+    scores = logits.detach().sigmoid()
+    assignment = task_aligned_assignment(scores, boxes.detach(), centres, truth, classes, real, min_side)
+    quality = (assignment.quality * assignment.positive)[..., None]
+    assigned_classes = classes.clamp(min=0).gather(1, assignment.which)
+    target_scores = F.one_hot(assigned_classes, logits.shape[-1]).to(logits.dtype) * quality  # (n, A, classes)
     image_weights = 1.0 if weights is None else weights.view(-1, 1)
     total = (target_scores.sum(-1) * image_weights).sum().clamp(min=1)
     entropy = F.binary_cross_entropy_with_logits(logits, target_scores, reduction="none").sum(-1)
@@ -68,13 +64,8 @@ def yolov8_loss(
 
 
 def yolo_loss(
-    decoder: Any,
-    out: Any,
-    truth: torch.Tensor,
-    classes: torch.Tensor,
-    real: torch.Tensor,
-    weights: torch.Tensor | None = None,
-) -> torch.Tensor:
+    decoder: Any, out: Any, truth: Tensor, classes: Tensor, real: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Returns YOLOv3's loss of a batch, a scalar, with CIoU instead of its squared error.
 
     It is CIoU and the binary cross-entropy of the classes where a box is assigned, and the binary
@@ -91,14 +82,10 @@ def yolo_loss(
     """
     boxes, objectness_logits, logits, _ = (part.float() for part in decoder.read(out))
     objectness_logits = objectness_logits[..., 0]
-    masks = decoder.masks
-    anchors = decoder.anchors.to(boxes)
-    assignment = anchor_assignment(truth, real, anchors, masks, decoder.maps, decoder.sides)
+    assignment = anchor_assignment(truth, real, decoder.anchors.to(boxes), decoder.masks, decoder.maps, decoder.sides)
     covered = torch.where(real[..., None], overlap(truth, boxes.detach()), 0.0).amax(1)
     objectness_mask = assignment.positive | (covered <= IGNORE_ABOVE)
-    image_weights = (
-        torch.ones_like(objectness_logits) if weights is None else weights.view(-1, 1).expand_as(objectness_logits)
-    )
+    image_weights = torch.ones_like(objectness_logits) * (1.0 if weights is None else weights.view(-1, 1))
     total = (assignment.positive * image_weights).sum().clamp(min=1)
     objectness = F.binary_cross_entropy_with_logits(objectness_logits, assignment.positive.float(), reduction="none")
     loss = V3_OBJECTNESS * (objectness * objectness_mask * image_weights).sum()
@@ -110,9 +97,3 @@ def yolo_loss(
         entropy = F.binary_cross_entropy_with_logits(logits[rows], class_targets, reduction="none").sum(-1)
         loss = loss + V3_CLASS * (entropy * weight).sum()
     return loss / total
-
-
-def _target_scores(assignment: Assignment, classes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Returns the target score of every prediction and class, `(n, A, classes)`."""
-    box_classes = classes.clamp(min=0).gather(1, assignment.which)
-    return F.one_hot(box_classes, like.shape[-1]).to(like.dtype) * (assignment.quality * assignment.positive)[..., None]

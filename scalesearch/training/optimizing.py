@@ -38,10 +38,9 @@ def build_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
         level = level_of(name, order)
         parameter.requires_grad_(level >= frozen)
         if parameter.requires_grad:
-            is_weight = parameter.numel() != max(parameter.shape)  # not a bias, norm or factor per channel
-            groups[
-                level if recipe.layer_decay < 1 or recipe.thaw else 0, not is_weight, parameter in orthogonal_weights
-            ].append(parameter)
+            is_bias = parameter.numel() == max(parameter.shape)  # or a norm or factor per channel
+            group_level = level if recipe.layer_decay < 1 or recipe.thaw else 0
+            groups[group_level, is_bias, parameter in orthogonal_weights].append(parameter)
     parameter_groups = [
         {
             "params": parameters,

@@ -25,10 +25,8 @@ class Pictures:
             warnings.simplefilter("ignore")  # nothing writes into what is mapped
             self.store = torch.from_numpy(pixels.store)
         self.rows = torch.from_numpy(pixels.rows)
-        if (
-            device.type == "cuda"
-            and pixels.store[0].nbytes * len(pixels) < MAX_GPU_SHARE * torch.cuda.mem_get_info()[0]
-        ):
+        size = pixels.store[:1].nbytes * len(pixels)  # bytes
+        if device.type == "cuda" and size < MAX_GPU_SHARE * torch.cuda.mem_get_info()[0]:
             self.store, self.rows = self.store[self.rows].to(device), torch.arange(len(pixels), device=device)
 
     def __len__(self) -> int:
@@ -82,3 +80,15 @@ def to_grey(images: torch.Tensor) -> torch.Tensor:
         return images.mean(1, keepdim=True)
     weights = torch.tensor(LUMA, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
+
+
+def with_contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Returns images `(N, C, H, W)` whose distance from their mean grey is multiplied by `factor`, `(N, 1, 1, 1)`."""
+    mean_grey = to_grey(images).mean((1, 2, 3), keepdim=True)
+    return mean_grey + (images - mean_grey) * factor
+
+
+def with_saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Returns images `(N, C, H, W)` whose pixels' distance from grey is multiplied by `factor`, `(N, 1, 1, 1)`."""
+    luminance = to_grey(images)
+    return luminance + (images - luminance) * factor

@@ -33,7 +33,5 @@ def choose_precision(device: torch.device, setting: str, arch: Arch) -> str:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Returns the context manager in which torch computes with that precision."""
-    dtype = KINDS[precision]
-    return torch.autocast(
-        device.type, dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32
-    )
+    enabled = precision != "fp32"
+    return torch.autocast(device.type, KINDS[precision] if enabled else torch.bfloat16, enabled=enabled)

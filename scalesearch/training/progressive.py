@@ -18,9 +18,8 @@ def resolutions(arch: Arch, recipe: Recipe) -> list[Resolution]:
     where there is nothing to pool).
     """
     full_height, start = arch.sides[0], recipe.progressive
-    shares = [
-        min(1.0, start + (1 - start) * epoch / max(1.0, GROWTH_SHARE * recipe.epochs)) for epoch in range(recipe.epochs)
-    ]
+    growth = max(1.0, GROWTH_SHARE * recipe.epochs)  # epochs
+    shares = [min(1.0, start + (1 - start) * epoch / growth) for epoch in range(recipe.epochs)]
     heights = [round(full_height * share) for share in shares]
     resolution_at = {
         height: smaller if _same_at(arch, smaller := with_height(arch.resolution, height)) else arch.resolution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -21,10 +22,11 @@ from scalesearch.trials import Recipe
 MAX_BATCH = 512  # images
 
 
+@dataclass(frozen=True)
 class Scorer:
     """Scores a network on splits by a task's metrics.
 
-    Args:
+    Attributes:
         network: The network; it is put into eval mode.
         arch: Its architecture.
         learner: Computes the metrics.
@@ -34,18 +36,13 @@ class Scorer:
         device: Where to compute.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        arch: Arch,
-        learner: Learner[Any, Any],
-        recipe: Recipe,
-        normal: Normalisation,
-        split: Callable[[str], Pictures],
-        device: torch.device,
-    ):
-        self.network, self.arch, self.learner, self.normal = network, arch, learner, normal
-        self.recipe, self.split, self.device = recipe, split, device
+    network: nn.Module
+    arch: Arch
+    learner: Learner[Any, Any]
+    recipe: Recipe
+    normal: Normalisation
+    split: Callable[[str], Pictures]
+    device: torch.device
 
     def network_input(self, images: torch.Tensor) -> torch.Tensor:
         """Returns uint8 images as the network takes them: resized, and as normalised floats."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors import safe_open
@@ -53,8 +53,8 @@ class Session:
     def __init__(self, job: Job, place: Place, training: Training, team: Team = SINGLE_PROCESS):
         torch.set_num_threads(max(1, place.threads // team.size))
         gc.collect()  # frees what this process's previous training has held
-        on_gpu = place.gpu and torch.cuda.is_available()
-        if on_gpu:
+        device = "cuda" if place.gpu and torch.cuda.is_available() else "cpu"
+        if device == "cuda":
             torch.cuda.empty_cache()
         self.job, self.place, self.init = job, place, training.init
         self.timed = training.timed and not place.gpu
@@ -62,17 +62,9 @@ class Session:
         self.weights_stamp: ExecutionInfo = {}
         self.ended = not job.until
         arch, recipe = job.arch_and_recipe
+        normal, teacher = self._normalisation(), self._teacher()
         self.trainer = Trainer(
-            arch,
-            training.data,
-            recipe,
-            job.seed,
-            "cuda" if on_gpu else "cpu",
-            training.task,
-            self._normalisation(),
-            self._teacher(),
-            place.memory_share,
-            team,
+            arch, training.data, recipe, job.seed, device, training.task, normal, teacher, place.memory_share, team
         )
         names = job.proxies if not job.start else ()
         self.proxies = proxies(self.trainer.model, *self.trainer.sample(BATCH), self.trainer.plain_loss, names)
@@ -127,11 +119,10 @@ class Session:
         if not path.exists():
             return None
         try:
-            state: PlainDict = torch.load(path, map_location="cpu", weights_only=True)
+            return cast(PlainDict, torch.load(path, map_location="cpu", weights_only=True))
         except Exception:  # a truncated file counts as missing
             path.replace(path.with_suffix(".broken"))
             return None
-        return state
 
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,32 +149,27 @@ class Session:
         """Trains one epoch and returns its report, after the last one with the outcome, which has `stopped` if
         the run is to stop.
         """
+        numbers: dict[str, float] = {}
         try:
-            return self._epoch()
+            if not self.trainer.done:  # else the score stopped rising before this rung
+                numbers = self.trainer.run_epoch(self._save_in_time)
+                self.history.append(numbers)
+            self.ended = self.trainer.epoch >= self.job.until or self.trainer.done
+            if self.ended:
+                return Progress(numbers, self._outcome())
+            self._save_in_time()
+            return Progress(numbers)
         except Stopped:
-            self.ended = True
-            return Progress(outcome={"stopped": True})
+            outcome: Outcome = {"stopped": True}
+        except TrainingFailed as failure:
+            outcome = {"reason": str(failure), "history": self.history, **self._facts()}
+        self.ended = True
+        return Progress(outcome=outcome)
 
     def follow(self) -> None:
         """Trains in step with the leader of a team, which ends this process when it is done."""
         while True:
             self.trainer.run_epoch()
-
-    def _epoch(self) -> Progress:
-        if self.trainer.done:  # the score stopped rising before this rung
-            self.ended = True
-            return Progress(outcome=self._outcome())
-        try:
-            numbers = self.trainer.run_epoch(self._save_in_time)
-        except TrainingFailed as failure:
-            self.ended = True
-            return Progress(outcome={"reason": str(failure), "history": self.history, **self._facts()})
-        self.history.append(numbers)
-        self.ended = self.trainer.epoch >= self.job.until or self.trainer.done
-        if not self.ended:
-            self._save_in_time()
-            return Progress(numbers)
-        return Progress(numbers, self._outcome())
 
     def _outcome(self) -> Outcome:
         scores = self.trainer.scorer.final_scores("val")[0] if self.job.final else self.trainer.scores("val")
@@ -210,18 +196,12 @@ class Session:
         the classes.
         """
         trainer, side = self.trainer, self.trainer.arch.resolution
-        preparation = {
-            "crop": side,
-            "resize": side,
-            "interpolation": "bilinear",
-            "stored": trainer.data.size or 0,
-            **trainer.normal._asdict(),
-        }
+        preparation = {"crop": side, "resize": side, "interpolation": "bilinear", "stored": trainer.data.size or 0}
         names = {"classes": json.dumps(trainer.data.class_names)} if trainer.data.class_names else {}
         return {
             "arch": json.dumps(trainer.arch.to_dict()),
             "norm_eps": repr(trainer.arch.norm_eps),
-            "preparation": json.dumps(preparation),
+            "preparation": json.dumps(preparation | trainer.normal._asdict()),
             **names,
         }
 
@@ -240,7 +220,7 @@ class Session:
         pixels = self.trainer.split("test").images(torch.tensor([example["image"]]))[0].permute(1, 2, 0).cpu().numpy()
         height, width = pixels.shape[:2]
         pictures = []
-        for boxes in ([(c, *box) for c, *box in example["truth"]], [(c, *box) for c, _, *box in example["found"]]):
+        for boxes in (example["truth"], [(c, *box) for c, _, *box in example["found"]]):
             marks = [
                 Mark((x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height), "", c)
                 for c, x1, y1, x2, y2 in boxes

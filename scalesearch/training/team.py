@@ -179,9 +179,7 @@ def team_of(job: Job, place: Place, training: Training) -> Iterator[Team]:
     store = distributed.TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)
     # files, since a pipe that nobody reads fills up
     errors = [tempfile.TemporaryFile() for _ in range(1, place.processes)]  # noqa: SIM115
-    followers = [
-        _start_follower(rank, store.port, job, place, training, errors[rank - 1]) for rank in range(1, place.processes)
-    ]
+    followers = [_start_follower(rank, store.port, job, place, training, file) for rank, file in enumerate(errors, 1)]
     try:
         _join_group(store, 0, place)
         yield Team(0, place.processes)
@@ -211,9 +209,8 @@ def _start_follower(
         stderr=errors,
     )
     assert follower.stdin is not None
-    follower_job = replace(job, proxies=(), final=False, weights="")
     pickle.dump((rank, port, os.getpid(), place.blocks), follower.stdin)
-    pickle.dump((follower_job, place, training), follower.stdin)
+    pickle.dump((replace(job, proxies=(), final=False, weights=""), place, training), follower.stdin)
     follower.stdin.flush()
     return follower
 

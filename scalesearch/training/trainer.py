@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -30,9 +30,11 @@ from scalesearch.training.team import SINGLE_PROCESS, Team
 from scalesearch.trials import TASKS, Recipe, Task, grown_rate, levels
 
 NORMAL = Normalisation()
-VALIDATION_SHARE = (
-    0.05  # largest share of a training's time that validation takes; a training step costs three forward passes
-)
+# Largest share of a training's time that validation takes; a training step costs three forward passes.
+VALIDATION_SHARE = 0.05
+# Of a saved state: attributes that are plain data, and those that have a state of their own.
+PLAIN_STATE = ("epoch", "position", "best", "best_epoch", "micro_batch")
+OWN_STATE = ("model", "average", "optimizer", "schedule", "scaler")
 
 
 def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
@@ -43,10 +45,8 @@ def inherit(model: nn.Module, parent: Mapping[str, torch.Tensor]) -> float:
     shared = {name: tensor for name, tensor in parent.items() if name in state and state[name].shape == tensor.shape}
     model.load_state_dict(shared, strict=False)
 
-    def count(names: Iterable[str]) -> int:
-        return sum(state[name].numel() for name in names)
-
-    return count(shared) / max(1, count(state))
+    shared_size, size = (sum(tensor.numel() for tensor in tensors.values()) for tensors in (shared, state))
+    return shared_size / max(1, size)
 
 
 class TrainingFailed(RuntimeError):
@@ -95,9 +95,8 @@ class Trainer:
         self.teacher = None if teacher is None else teacher.to(self.device).eval()
         self.best = -math.inf
         self._set_up(arch)
-        self.epoch = self.position = 0  # finished epochs, and finished steps of the current one
+        self.epoch = self.position = self.best_epoch = 0  # finished epochs, and finished steps of the current one
         self.order, self.total = torch.empty(0, dtype=torch.int64), torch.zeros((), device=self.device)
-        self.best_epoch = 0
         self.started, self.inherited = time.perf_counter(), 0.0
 
     def _set_up(self, arch: Arch) -> None:
@@ -117,10 +116,8 @@ class Trainer:
         weights = self.learner.importance(self.train_labels) if recipe.balance != "none" else None
         self.importance = weights if recipe.balance == "weights" else None
         self.sampling_weights = weights.cpu() if weights is not None and recipe.balance == "sampling" else None
-        batches = len(self.train_labels) / recipe.batch_size
-        self.steps_per_epoch = max(
-            1, int(batches)
-        )  # an incomplete last batch is left out; every epoch is shuffled anew
+        # An incomplete last batch is left out; every epoch is shuffled anew.
+        self.steps_per_epoch = max(1, int(len(self.train_labels) / recipe.batch_size))
         self.steps = recipe.epochs * self.steps_per_epoch
         free = round(self.share * free_bytes(self.device))
         self.micro_batch = self.team.min_over_processes(largest_batch(self.arch, recipe, free))
@@ -170,10 +167,8 @@ class Trainer:
         self.model.train()
         self._freeze_norms()
         if self.position == 0:
-            self.order, self.total = (
-                self.team.from_leader(self._shuffled_indices()),
-                torch.zeros((), device=self.device),
-            )
+            self.order = self.team.from_leader(self._shuffled_indices())
+            self.total = torch.zeros((), device=self.device)
         batches = self.order[: self.steps_per_epoch * self.recipe.batch_size].split(self.recipe.batch_size)
         for batch in batches[self.position :]:
             self.total += self._step(batch)
@@ -186,7 +181,9 @@ class Trainer:
             raise TrainingFailed(f"the loss became {mean_loss} in epoch {self.epoch} of {self.recipe.epochs}")
         validates = not self.team.rank and (self.done or self.epoch % self._validation_interval == 0)
         scores = self.scores("val") if validates else {}
-        self._track_best(scores)
+        value = self.score.of(scores)
+        if value is not None and value > self.best:
+            self.best, self.best_epoch = value, self.epoch
         return {"epoch": self.epoch, "train_loss": mean_loss, **scores}
 
     def _shuffled_indices(self) -> torch.Tensor:
@@ -209,14 +206,8 @@ class Trainer:
         """
         if self.recipe.patience:
             return 1
-        return math.ceil(
-            len(self.split("val")) / (3 * VALIDATION_SHARE * self.steps_per_epoch * self.recipe.batch_size)
-        )
-
-    def _track_best(self, scores: Mapping[str, float]) -> None:
-        value = self.score.of(scores)
-        if value is not None and value > self.best:
-            self.best, self.best_epoch = value, self.epoch
+        affordable_images = 3 * VALIDATION_SHARE * self.steps_per_epoch * self.recipe.batch_size  # in an epoch
+        return math.ceil(len(self.split("val")) / affordable_images)
 
     def _step(self, batch: torch.Tensor) -> torch.Tensor:
         """Trains one step on a batch and returns its loss.
@@ -227,9 +218,8 @@ class Trainer:
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                loss = sum(
-                    self._backward(part, len(part) / len(batch)) for part in self.team.parts(batch, self.micro_batch)
-                )
+                parts = self.team.parts(batch, self.micro_batch)
+                loss = sum(self._backward(part, len(part) / len(batch)) for part in parts)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.team.size > 1:  # the other processes would wait forever
@@ -251,17 +241,15 @@ class Trainer:
 
     def _backward(self, part: torch.Tensor, share: float) -> torch.Tensor:
         pictures, which = self.split("train"), part.to(self.device)
-        is_late = self.epoch >= self.recipe.first_plain_epoch
-        images, moves = self.augmentation(pictures.images(part), self.resolutions[self.epoch], is_late)
+        is_late, resolution = self.epoch >= self.recipe.first_plain_epoch, self.resolutions[self.epoch]
+        images, moves = self.augmentation(pictures.images(part), resolution, is_late)
         targets = self.learner.move_labels(pictures.labels[which], moves)
         if blended := self.augmentation.mixed(images):
             images, targets = blended[0], self.learner.mix_labels(targets, *blended[1:])
         weights = None if self.importance is None else self.importance[which]
         with autocast(self.device, self.precision):
             out = self.parallel_model(self.normal.of(images))
-        loss = self.learner.loss(
-            self.arch.with_(resolution=self.resolutions[self.epoch]), out, targets, self.recipe, weights
-        )
+        loss = self.learner.loss(self.arch.with_(resolution=resolution), out, targets, self.recipe, weights)
         if self.teacher is not None:
             loss = loss / 2 + self.learner.distillation_loss(out, self._teacher_outputs(images)) / 2
         loss = loss * share
@@ -298,21 +286,10 @@ class Trainer:
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
         return {
-            "epoch": self.epoch,
-            "position": self.position,
-            "order": self.order,
-            "total": self.total,
-            "best": self.best,
-            "best_epoch": self.best_epoch,
-            "micro_batch": self.micro_batch,
+            **{name: getattr(self, name) for name in (*PLAIN_STATE, "order", "total", "seconds")},
+            **{name: getattr(self, name).state_dict() for name in OWN_STATE},
             "recipe": self.recipe.digest,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
             "random": generators,
-            "seconds": self.seconds,
         }
 
     def load_state(self, state: PlainMapping) -> None:
@@ -323,12 +300,12 @@ class Trainer:
         """
         if state["recipe"] != self.recipe.digest:
             raise TrainingFailed("the checkpoint is of another recipe")
-        for part in ("model", "average", "optimizer", "schedule", "scaler"):
+        for part in OWN_STATE:
             getattr(self, part).load_state_dict(state[part])
         torch.set_rng_state(state["random"]["cpu"].cpu())
         if "cuda" in state["random"] and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), self.device)
-        for part in ("epoch", "position", "best", "best_epoch", "micro_batch"):
+        for part in PLAIN_STATE:
             setattr(self, part, state[part])
         self.order, self.total = state["order"].cpu(), state["total"].to(self.device)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from scalesearch.training.pictures import to_grey
+from scalesearch.training.pictures import with_contrast, with_saturation
 
 GEOMETRY = ("identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 LEVELS = 31  # of strength
@@ -38,20 +38,10 @@ class TrivialAugment:
         one, zero = torch.ones(n), torch.zeros(n)
         cos, sin = angle.cos(), angle.sin()
         rotation = torch.stack([cos, -sin * height_ratio, zero, sin / height_ratio, cos, zero, zero, zero, one], 1)
-        shear_and_shift = torch.stack(
-            [
-                one,
-                strength_of("shear_x") * 0.99 * height_ratio,
-                strength_of("translate_x") * 0.5,
-                strength_of("shear_y") * 0.99 / height_ratio,
-                one,
-                strength_of("translate_y") * 0.5,
-                zero,
-                zero,
-                one,
-            ],
-            1,
-        )
+        shear_x = strength_of("shear_x") * 0.99 * height_ratio
+        shear_y = strength_of("shear_y") * 0.99 / height_ratio
+        shift_x, shift_y = strength_of("translate_x") * 0.5, strength_of("translate_y") * 0.5
+        shear_and_shift = torch.stack([one, shear_x, shift_x, shear_y, one, shift_y, zero, zero, one], 1)
         return moves @ rotation.view(n, 3, 3) @ shear_and_shift.view(n, 3, 3)
 
     def apply_colours(self, images: torch.Tensor) -> torch.Tensor:
@@ -65,19 +55,8 @@ class TrivialAugment:
                 strength, signed = (
                     values[rows].view(-1, 1, 1, 1).to(images.device) for values in (self.strength, self.signed)
                 )
-                changed = change(levels, strength, signed)
-                augmented[device_rows] = changed.clamp(0, 1) * 2 - 1
+                augmented[device_rows] = change(levels, strength, signed).clamp(0, 1) * 2 - 1
         return augmented
-
-
-def _contrast(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    mean_grey = to_grey(x).mean((1, 2, 3), keepdim=True)
-    return mean_grey + (x - mean_grey) * (1 + 0.99 * signed)
-
-
-def _saturation(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    luminance = to_grey(x)
-    return luminance + (x - luminance) * (1 + 0.99 * signed)
 
 
 def _sharpness(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
@@ -118,8 +97,8 @@ def _equalize(x: torch.Tensor, strength: torch.Tensor, signed: torch.Tensor) -> 
 
 COLOURS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "brightness": lambda x, strength, signed: x * (1 + 0.99 * signed),
-    "contrast": _contrast,
-    "saturation": _saturation,
+    "contrast": lambda x, strength, signed: with_contrast(x, 1 + 0.99 * signed),
+    "saturation": lambda x, strength, signed: with_saturation(x, 1 + 0.99 * signed),
     "sharpness": _sharpness,
     "posterize": _posterize,
     "solarize": _solarize,

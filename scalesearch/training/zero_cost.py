@@ -74,12 +74,8 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> f
         _logits(model, images)
     for hook in hooks:
         hook.remove()
-    return cast(
-        float,
-        torch.linalg.slogdet(
-            agree / agree.max().clamp(min=1) + 1e-6 * torch.eye(len(images), device=agree.device)
-        ).logabsdet.item(),
-    )
+    kernel = agree / agree.max().clamp(min=1) + 1e-6 * torch.eye(len(images), device=agree.device)
+    return cast(float, torch.linalg.slogdet(kernel).logabsdet.item())
 
 
 def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
@@ -147,11 +143,7 @@ def _before_head(model: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 PROXY_FUNCTIONS: dict[str, Callable[[nn.Module, torch.Tensor, Any, Loss], float]] = {
-    "synflow": synflow,
-    "naswot": naswot,
-    "grad_norm": grad_norm,
-    "jacov": jacov,
-    "zen": zen,
+    function.__name__: function for function in (synflow, naswot, grad_norm, jacov, zen)
 }
 assert tuple(PROXY_FUNCTIONS) == PROXIES
 

@@ -45,9 +45,7 @@ def classifier(
 
 def preact_classifier(x: SymTensor, *, classes: Count, act: ActName = "relu", dropout: Rate = 0.0) -> SymTensor:
     """Applies norm, activation, global pool and a linear layer, for blocks that end in a convolution (DenseNet)."""
-    x = x.norm().act(act).global_pool().flatten()
-    x = x.dropout(dropout) if dropout else x
-    return x.linear(classes)
+    return classifier(x.norm().act(act), classes=classes, dropout=dropout)
 
 
 def layer_norm_classifier(x: SymTensor, *, classes: Count) -> SymTensor:

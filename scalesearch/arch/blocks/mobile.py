@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from scalesearch.arch.blocks.parts import (
-    depthwise,
-    make_divisible,
-    residual,
-    squeeze_excite,
-)
+from scalesearch.arch.blocks.parts import depthwise, make_divisible, residual, squeeze_excite
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.operators import ActName
 from scalesearch.arch.symbolic import SymTensor

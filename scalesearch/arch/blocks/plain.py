@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from scalesearch.arch.operators import ActName
-from scalesearch.arch.symbolic import SymTensor, concat
+from scalesearch.arch.symbolic import SymTensor, Window, concat
 from scalesearch.signature import Count, Kernel, Kernels, Natural, Stride, Width
 
 Padding = Natural | Literal["same"] | None
@@ -33,26 +33,12 @@ def conv(
         padding: In pixels; by default what keeps the map's size at stride 1.
         strides: Down and across, in place of one stride for both.
     """
+    step: Window = strides or stride
     if norm:
         return x.conv_norm(
-            width,
-            kernel,
-            strides or stride,
-            groups=groups,
-            dilation=dilation,
-            padding=padding,
-            bias=bias or False,
-            act=act,
+            width, kernel, step, groups=groups, dilation=dilation, padding=padding, bias=bias or False, act=act
         )
-    x = x.conv(
-        width,
-        kernel,
-        strides or stride,
-        groups=groups,
-        dilation=dilation,
-        padding=padding,
-        bias=True if bias is None else bias,
-    )
+    x = x.conv(width, kernel, step, groups=groups, dilation=dilation, padding=padding, bias=bias is not False)
     return x.act(act) if act else x
 
 

@@ -122,9 +122,8 @@ def block_fields(kind: str, part: str) -> dict[str, Field]:
         InputError: If the block is unknown or may not stand in `part`.
     """
     if kind not in allowed_blocks(part):
-        raise InputError(
-            unknown_message(f"block for {part}" if kind in BLOCKS else "block", kind, allowed_blocks(part))
-        )
+        what = f"block for {part}" if kind in BLOCKS else "block"
+        raise InputError(unknown_message(what, kind, allowed_blocks(part)))
     supplied = {"stages": "stride", "branch": "stride", "head": "classes", "auxiliary": "classes"}.get(part)
     return {name: field for name, field in fields_of(BLOCKS[kind].function).items() if name != supplied}
 
@@ -189,12 +188,10 @@ def map_arguments(spec: BlockSpec, change: Callable[[Field, Any], Any]) -> Block
         value = spec.get(name, field.default)
         if value is REQUIRED:  # a head's classes, which the arch sets
             continue
-        holds_branches = is_branches(field)
-        args[name] = (
-            tuple(tuple(map_arguments(layer, change) for layer in b) for b in value)
-            if holds_branches
-            else change(field, value)
-        )
+        if is_branches(field):
+            args[name] = tuple(tuple(map_arguments(layer, change) for layer in branch) for branch in value)
+        else:
+            args[name] = change(field, value)
     return normal_form(spec.kind, args)
 
 
@@ -282,9 +279,8 @@ def record_block(
         ShapeError: If shapes do not fit together.
     """
     tape = Tape(same)
-    outputs = run_block(
-        spec, [RecordingTensor(tape, shape, -1 - i) for i, shape in enumerate(in_shapes)], stride, classes
-    )
+    inputs = [RecordingTensor(tape, shape, -1 - i) for i, shape in enumerate(in_shapes)]
+    outputs = run_block(spec, inputs, stride, classes)
     indices = tuple(o.index for o in cast(tuple[RecordingTensor, ...], outputs))
     return without_dead_layers(BlockGraph(spec.kind, in_shapes, tuple(tape.layers), indices))
 

@@ -74,11 +74,8 @@ def add(xs: list[SymTensor], *, act: ActName | None = None) -> SymTensor:
     return total.act(act) if act else total
 
 
-BOX_VALUES = {
-    "yolo": 5,
-    "region": 5,
-    "gaussian": 9,
-}  # per anchor beside the classes: box, objectness and, for "gaussian", deviations
+# Per anchor beside the classes: box, objectness and, for "gaussian", deviations.
+BOX_VALUES = {"yolo": 5, "region": 5, "gaussian": 9}
 
 
 def yolo(
