@@ -128,7 +128,7 @@ def _describe(kind: Any) -> str:
     }.get(kind, str(kind))
 
 
-def _unwrap(hint: Any) -> tuple[tuple[Any, ...], Rule]:
+def _unwrap(hint: object) -> tuple[tuple[Any, ...], Rule]:
     rule = Rule()
     if typing.get_origin(hint) is Annotated:
         hint, rule = typing.get_args(hint)[:2]
@@ -142,7 +142,7 @@ def _unwrap(hint: Any) -> tuple[tuple[Any, ...], Rule]:
 
 
 @cache
-def fields_of(callable_: Callable[..., Any]) -> dict[str, Field]:
+def fields_of(callable_: Callable[..., object]) -> dict[str, Field]:
     """Returns the keyword arguments of a function, or the arguments of a dataclass, by name and in their
     order.
     """
@@ -153,7 +153,7 @@ def fields_of(callable_: Callable[..., Any]) -> dict[str, Field]:
     return {p.name: _field(p.name, hints[p.name], p.default) for p in keyword}
 
 
-def _field(name: str, hint: Any, default: Any) -> Field:
+def _field(name: str, hint: object, default: object) -> Field:
     field = Field(name, *_unwrap(hint), default)
     return field if default is REQUIRED else replace(field, default=field.check(default))
 

@@ -60,7 +60,7 @@ class BlockSpec:
     kind: str
     args: tuple[tuple[str, Any], ...] = ()
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str, default: object = None) -> Any:
         """Returns the argument `name`, or `default` where it is left out."""
         return next((value for key, value in self.args if key == name), default)
 

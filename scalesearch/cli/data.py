@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -26,7 +25,7 @@ def data_spec(data: str, options: PlainMapping) -> str | PlainDict:
 @click.option("--seed", type=int, help="Seed of the splits that are made here.")
 @click.option("--html", type=PATH, help="Write a page with thumbnails to this HTML file.")
 @json_option
-def data(data: str, html: Path | None, as_json: bool, **dataset_options: Any) -> None:
+def data(data: str, html: Path | None, as_json: bool, **dataset_options: object) -> None:
     """Check a data set: images per class and split; unreadable, rotated, duplicated and leaking images.
 
     DATA is a folder of class folders (with or without folders of splits above them), a CSV or parquet file or a

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scalesearch.arch import Resolution
 from scalesearch.cli.group import main
 from scalesearch.cli.options import Number, device_option, json_option, photo_arguments
 from scalesearch.cli.printing import Rows, format_share, print_rows, with_bar
@@ -49,7 +50,7 @@ def detect(
     images: tuple[Path, ...],
     weights: str | None,
     raw: bool,
-    resolution: Any,
+    resolution: Resolution | None,
     classes: int | None,
     names: Path | None,
     confidence: float,

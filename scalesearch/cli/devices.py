@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from scalesearch.arch import Arch
+from scalesearch.arch import Arch, Resolution
 from scalesearch.cli.group import main
 from scalesearch.cli.options import PATH, json_option, models_argument, resolution_option
 from scalesearch.cli.printing import print_rows
@@ -39,7 +38,7 @@ def profile(
     device: str,
     threads: int,
     batch: int,
-    resolution: Any,
+    resolution: Resolution | None,
     networks: int,
     held_out: int,
     seed: int,
@@ -86,7 +85,7 @@ def profile(
 
 
 def _networks(
-    models: tuple[str, ...], resolution: Any, networks: int, held_out: int, seed: int
+    models: tuple[str, ...], resolution: Resolution | None, networks: int, held_out: int, seed: int
 ) -> tuple[list[Arch], list[Arch]]:
     """Returns the networks to fit the profile to, and those that only test it."""
     from random import Random
@@ -132,7 +131,7 @@ def latency(
     profile_: Path | None,
     threads: int,
     batch: int,
-    resolution: Any,
+    resolution: Resolution | None,
     as_json: bool,
 ) -> None:
     """Measure the latency of MODELs on this machine: median, spread, number of runs and of excluded outliers."""

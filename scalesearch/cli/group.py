@@ -30,7 +30,7 @@ class OneLineGroup(click.Group):
         prog_name: str | None = None,
         complete_var: str | None = None,
         standalone_mode: bool = True,
-        **extra: Any,
+        **extra: object,
     ) -> Any:
         """Runs a command and exits; without `standalone_mode` exceptions are the caller's, as click has it."""
         if not standalone_mode:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
+from scalesearch.arch import Arch, Graph, Resolution
 from scalesearch.cli.group import main
 from scalesearch.cli.options import CLASS_COUNT, PATH, Number, json_option, models_argument, resolution_option
 from scalesearch.cli.printing import Rows, parse_amount, print_rows
@@ -26,7 +26,9 @@ _own_resolution_option = resolution_option("Side of the input in pixels, or HEIG
     "--fvcore", is_flag=True, help="Build the network and print fvcore's own counts beside ours (imports torch)."
 )
 @json_option
-def cost(models: tuple[str, ...], resolution: Any, by: str | None, batch: int, fvcore: bool, as_json: bool) -> None:
+def cost(
+    models: tuple[str, ...], resolution: Resolution | None, by: str | None, batch: int, fvcore: bool, as_json: bool
+) -> None:
     """Print parameters, MACs, activations and peak activation memory of MODELs.
 
     One multiply-add is one MAC; sources that quote FLOPs often count two per MAC.
@@ -72,7 +74,7 @@ def _stage_order(name: str) -> tuple[int, int]:
     return ("stem", "stages", "auxiliary", "head").index(part), int(number or 0)
 
 
-def _cost_row(arch: Any, graph: Any, batch: int, fvcore: bool) -> PlainDict:
+def _cost_row(arch: Arch, graph: Graph, batch: int, fvcore: bool) -> PlainDict:
     from scalesearch.counting import cost as count, peak_memory
 
     costs = count(arch)
@@ -147,7 +149,7 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 @click.option("--classes", type=CLASS_COUNT, help="Number of classes, instead of the model's own.")
 @click.option("--html", type=PATH, help="Draw the network into this HTML file instead.")
 @json_option
-def show(model: str, resolution: Any, classes: int | None, html: Path | None, as_json: bool) -> None:
+def show(model: str, resolution: Resolution | None, classes: int | None, html: Path | None, as_json: bool) -> None:
     """Print MODEL as a table like its paper's: operator, resolution, width, depth and cost of every stage."""
     from scalesearch.arch import format_sides
     from scalesearch.report import table, write_drawing

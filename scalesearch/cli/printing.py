@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -16,6 +16,10 @@ from scalesearch import yamlfile
 from scalesearch.errors import InputError, Interrupted, WorkFailed, format_value
 from scalesearch.plain_data import PlainDict
 from scalesearch.progress import use_progress
+
+if TYPE_CHECKING:
+    from scalesearch.budget import Certificate
+    from scalesearch.study import Study
 
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # not an error in the input
 Rows = list[PlainDict]
@@ -67,7 +71,7 @@ class _Progress:
     def __init__(self) -> None:
         self.started, self.announced = time.monotonic(), False
 
-    def __call__(self, items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
+    def __call__(self, items: Iterable[object], what: str, total: int) -> Iterator[Any]:
         iterator, started, done = iter(items), time.monotonic() if self.announced else self.started, 0
         for item in iterator:
             yield item
@@ -88,7 +92,7 @@ class _Progress:
         yield from iterator
 
 
-def with_bar(items: Iterable[Any], what: str, total: int | None) -> Iterable[Any]:
+def with_bar(items: Iterable[object], what: str, total: int | None) -> Iterable[Any]:
     """Returns `items`, showing a progress bar on a terminal if there are several; elsewhere nothing is shown."""
     from rich.console import Console
     from rich.progress import track
@@ -126,7 +130,7 @@ def print_rows(rows: Rows, as_json: bool = False, notes: tuple[str, ...] = ()) -
         click.echo(note, err=True)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -159,7 +163,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return key, yamlfile.parse(f"value: {value}", "--set").data["value"]
 
 
-def format_certificate(certificate: Any, study: Any) -> str:
+def format_certificate(certificate: Certificate, study: Study) -> str:
     """Returns two lines about a study's space: its size and MACs, and the share inside the budget."""
     low, high = certificate.interval
     interval = "" if certificate.exact else f" (95 % interval {100 * low:.3g}% to {100 * high:.3g}%)"

@@ -8,7 +8,7 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from scalesearch.cli.group import main
 from scalesearch.cli.options import PATH, Decorator, combined, json_option, settings_option
 from scalesearch.cli.printing import Rows, exit_with, format_certificate, parse_setting, print_json, print_rows
 from scalesearch.errors import InputError, Interrupted, errors_at, format_count
+
+if TYPE_CHECKING:
+    from scalesearch.study import Study
 
 OTHER_MACHINE_TOLERANCE = 0.02  # largest deviation of a score, as a share, on another kind of machine
 
@@ -168,7 +171,7 @@ def run(
 
 
 def _run(
-    study: Any, out: str | None, address: str | None, storage: str, resume: bool, as_json: bool, resume_command: str
+    study: Study, out: str | None, address: str | None, storage: str, resume: bool, as_json: bool, resume_command: str
 ) -> None:
     from scalesearch.runs import ProgressDisplay, run as run_study
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from scalesearch.arch import Resolution
 from scalesearch.cli.data import data_spec
 from scalesearch.cli.group import main
 from scalesearch.cli.options import (
@@ -69,7 +70,7 @@ def train(
     freeze_until: str | None,
     recipe: str | None,
     settings: tuple[str, ...],
-    resolution: Any,
+    resolution: Resolution | None,
     seed: int,
     device: str | None,
     save_every: float,
@@ -160,7 +161,7 @@ def evaluate(
     weights: str | None,
     raw: bool,
     split: str,
-    resolution: Any,
+    resolution: Resolution | None,
     classes: int | None,
     device: str | None,
     as_json: bool,

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from scalesearch.arch import Arch, Resolution
 from scalesearch.cli.group import main
 from scalesearch.cli.options import (
     CLASS_COUNT,
@@ -24,6 +25,10 @@ from scalesearch.cli.options import (
 from scalesearch.cli.printing import Rows, format_share, print_json, print_rows, with_bar
 from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
+
+if TYPE_CHECKING:
+    from scalesearch.network import Network
+    from scalesearch.zoo import Preprocessing
 
 FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
 
@@ -60,7 +65,7 @@ def export_(
     model: str,
     form: str,
     weights: str | None,
-    resolution: Any,
+    resolution: Resolution | None,
     classes: int | None,
     raw: bool,
     replace_head: bool,
@@ -99,18 +104,19 @@ def export_(
         if form != "py" and out is not None:
             from scalesearch.export import write
 
-            if threshold is not None:
+            if threshold is None:
+                write(network, form, out, opset)
+            else:
                 from scalesearch.network import detector
 
-                network = detector(network, *threshold)
-            write(network, form, out, opset)
+                write(detector(network, *threshold), form, out, opset)
             click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB" + ("" if weights else ", fresh weights"), err=True)
             return
         source = to_python(network.arch, network.file_metadata, threshold)
     click.echo(source, nl=False) if out is None else save_text(source, out)
 
 
-def _add_metadata(network: Any, weights: str) -> None:
+def _add_metadata(network: Network, weights: str) -> None:
     """Adds image preparation and class names, where they are known, to the network's metadata."""
     from scalesearch.weights import class_names_of, local_file, preparation_of
 
@@ -129,7 +135,7 @@ def weights_in_folder(model: str) -> str | None:
     return None if path is None else str(path)
 
 
-def check_classifier(arch: Any, verb: str) -> None:
+def check_classifier(arch: Arch, verb: str) -> None:
     """Raises `InputError`, at the command `verb`, if `arch` is no classifier."""
     from scalesearch.trials import task_of
 
@@ -141,8 +147,8 @@ def check_classifier(arch: Any, verb: str) -> None:
 class TrainedNetwork(NamedTuple):
     """A network with trained weights, how its images are prepared, its class names if known, and its device."""
 
-    network: Any
-    preparation: Any
+    network: Network
+    preparation: Preprocessing
     classes: Sequence[str] | None
     device: str
 
@@ -154,7 +160,7 @@ def report_loaded_part(file: str | Path, loaded_part: str) -> None:
 
 
 def load_trained(
-    arch: Any, model: str, weights: str | None, device: str | None, raw: bool, names: Path | None = None
+    arch: Arch, model: str, weights: str | None, device: str | None, raw: bool, names: Path | None = None
 ) -> TrainedNetwork:
     """Returns a network with trained weights.
 
@@ -186,7 +192,7 @@ def load_trained(
     return TrainedNetwork(network, preparation_of(network.arch, library, file), classes, device)
 
 
-def _build_network(arch: Any, form: str, weights: str | None, seed: int, replace_head: bool, raw: bool) -> Any:
+def _build_network(arch: Arch, form: str, weights: str | None, seed: int, replace_head: bool, raw: bool) -> Network:
     """Returns the network with the weights of a file, or with fresh ones.
 
     With fresh weights that go under a library's names, it has the eps of the library's network.
@@ -224,7 +230,7 @@ def predict(
     images: tuple[Path, ...],
     weights: str | None,
     raw: bool,
-    resolution: Any,
+    resolution: Resolution | None,
     classes: int | None,
     names: Path | None,
     top: int,

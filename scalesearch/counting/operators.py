@@ -57,7 +57,7 @@ def _linear(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
     return cin * width + width * bias, outputs * cin, outputs, outputs * cin
 
 
-def _matmul(op: Any, in_shape: Shape, out_shape: Shape) -> Counts:
+def _matmul(op: object, in_shape: Shape, out_shape: Shape) -> Counts:
     outputs = prod(out_shape)
     return 0, outputs * in_shape[-1], outputs, outputs * in_shape[-1]
 

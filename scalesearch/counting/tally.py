@@ -155,7 +155,7 @@ class CostTensor(SymTensor):
             other.consume()
         return self._output(None, self.shape)
 
-    def _unchanged(self, _: Any = None, name: str = "") -> Self:
+    def _unchanged(self, _: object = None, name: str = "") -> Self:
         """Returns this tensor: the layer costs nothing and keeps the shape."""
         return self
 

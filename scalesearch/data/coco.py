@@ -68,7 +68,7 @@ def _is_roboflow_root(category: PlainMapping) -> bool:
     return category.get("supercategory") in (None, "none") and category.get("id") == 0
 
 
-def _id_key(value: Any) -> tuple[int, str]:
+def _id_key(value: object) -> tuple[int, str]:
     return (value, "") if isinstance(value, int) else (1 << 60, str(value))
 
 

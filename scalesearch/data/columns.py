@@ -178,7 +178,7 @@ class _TableFile:
             image_names = [f"{cell} (row {row + 1})" if cell else row for row, cell in enumerate(image_names)]
         return [f"{prefix}{cell}" for cell in image_names], labels, splits
 
-    def _label_name(self, label: Any) -> Any:
+    def _label_name(self, label: object) -> Any:
         assert self.classes is not None
         if isinstance(label, int) and 0 <= label < len(self.classes):
             return self.classes[label]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Predicate
@@ -231,7 +231,7 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], row_splits: Sequence
     def name_pairs(selection: Iterable[Pair]) -> list[NamePair]:
         return [(names[p.first], names[p.second]) for p in selection]
 
-    def pairs_across(values: Sequence[Any]) -> list[NamePair]:
+    def pairs_across(values: Sequence[object]) -> list[NamePair]:
         return name_pairs([p for p in pairs if values[p.first] != values[p.second]])
 
     by_class = count_by_class(index, row_splits)

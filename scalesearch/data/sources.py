@@ -53,7 +53,7 @@ def _entry_points() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def absolute_source(data: Any, folder: Path = Path()) -> Any:
+def absolute_source(data: object, folder: Path = Path()) -> Any:
     """Returns a study's `data` entry with its path made absolute; it is relative to the study's folder.
 
     An entry without a path, or whose path does not exist, is returned as it is.

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from scalesearch import yamlfile
 from scalesearch.data.images import SUFFIXES
@@ -94,7 +93,7 @@ def has_labels(folder: Path) -> bool:
     )
 
 
-def _parse_names(names: Any, count: Any) -> list[str]:
+def _parse_names(names: object, count: object) -> list[str]:
     if isinstance(names, Mapping):
         keys = [int(key) if str(key).isdecimal() else -1 for key in names]
         if sorted(keys) != list(range(len(names))):
@@ -109,7 +108,7 @@ def _parse_names(names: Any, count: Any) -> list[str]:
     return [str(name) for name in names]
 
 
-def _resolve_entry(entry: Any, roots: Sequence[Path], place: str, root: Any) -> Path:
+def _resolve_entry(entry: object, roots: Sequence[Path], place: str, root: object) -> Path:
     """Returns the folder or list of files that an entry of the YAML names, inside the YAML's folder."""
     if not isinstance(entry, str):
         raise InputError(f"is a folder of images or a text file that lists them, got {format_value(entry)}", place)

@@ -30,7 +30,7 @@ DEFAULTS = {
 }
 
 
-def _call(op: Any, inputs: list[str]) -> str:
+def _call(op: object, inputs: list[str]) -> str:
     """Returns the expression that calls a stateless operator."""
     first = inputs[0]
     if tensor_method := method(op):

@@ -30,11 +30,11 @@ ACTIVATIONS = {
 ACTIVATION_ARGUMENTS: dict[str, Arguments] = {"leaky_relu": [("", 0.1)], "gelu_tanh": [("approximate", "tanh")]}
 
 
-def _square(pair: Any) -> Any:
+def _square(pair: object) -> Any:
     return pair[0] if isinstance(pair, tuple) and pair[0] == pair[1] else pair
 
 
-def constructor(op: Any, arch: Arch, rate: float) -> tuple[str, Arguments]:
+def constructor(op: object, arch: Arch, rate: float) -> tuple[str, Arguments]:
     """Returns the name of an operator's module class, empty for a stateless operator, and its arguments.
 
     The builder calls it and the exporter prints it, so the two cannot differ. `rate` is the probability of
@@ -92,7 +92,7 @@ def _batched_dim(dim: int) -> int:
     return dim + 1 if dim >= 0 else dim
 
 
-def method(op: Any) -> tuple[str, tuple[Any, ...], PlainDict] | None:
+def method(op: object) -> tuple[str, tuple[Any, ...], PlainDict] | None:
     """Returns the tensor method of a stateless operator on one input: name, arguments and keywords.
 
     It is None for an operator that is no such method.

@@ -133,7 +133,7 @@ def _initialised_linear(linear: nn.Linear, init: str) -> nn.Linear:
     return linear
 
 
-def _call(graph: fx.Graph, op: Any, args: list[Any]) -> Any:
+def _call(graph: fx.Graph, op: object, args: list[Any]) -> Any:
     """Adds the node of a stateless operator to `graph` and returns it."""
     if tensor_call := method(op):
         name, values, keywords = tensor_call

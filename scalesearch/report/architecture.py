@@ -46,7 +46,7 @@ def describe_block(spec: BlockSpec) -> str:
     return " ".join([spec.kind, *([f"{len(branches)} branches"] if branches else []), *words])
 
 
-def _value_text(value: Any) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, tuple):
         return "×".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

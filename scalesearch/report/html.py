@@ -59,7 +59,7 @@ def page(info: Info) -> str:
     )
 
 
-def _without_profiles(document: Any) -> Any:
+def _without_profiles(document: object) -> Any:
     """Returns a study's document without the measurements of its device profiles."""
     if isinstance(document, dict):
         return {

@@ -202,7 +202,7 @@ class PoolPredictions:
         self.explained = np.zeros((MAX_POINTS, len(pool)))
         self.squares = np.zeros(len(pool))
 
-    def __call__(self, results: Sequence[Any], points: Encoded, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, results: Sequence[object], points: Encoded, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the mean and standard deviation, `(pool,)` each, of the pool's scores without noise.
 
         Args:

@@ -163,7 +163,7 @@ def _group_means(values: np.ndarray, group: np.ndarray, networks: int) -> tuple[
     return mean.reshape(networks, *values.shape[1:]), variance
 
 
-def comparison_key(value: Any) -> Any:
+def comparison_key(value: object) -> Any:
     """Returns a key by which cells compare: numbers as floats, missing values (None, NaN) as None."""
     if value is None or (isinstance(value, float) and value != value):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from scalesearch import yamlfile
 from scalesearch.arch import Arch, allowed_blocks, block_fields, is_branches
@@ -100,18 +100,18 @@ def check_name(name: str) -> str:
     return name
 
 
-def _stem(data: Any) -> list[Unit]:
+def _stem(data: object) -> list[Unit]:
     if not isinstance(data, list):
         return [_unit(data, "stem", "stem.0", "stem")]
     return [_unit(item, "stem", f"stem.{i}", f"stem[{i}]") for i, item in enumerate(data)]
 
 
-def _unit(data: Any, part: str, path: str, place: str) -> Unit:
+def _unit(data: object, part: str, path: str, place: str) -> Unit:
     kind, args = _block(data, part, place)
     return Unit(part, path, {kind: args}, kind)
 
 
-def _stages(data: Any) -> list[Unit]:
+def _stages(data: object) -> list[Unit]:
     if not isinstance(data, list) or not data:
         raise InputError(f"takes a list of stages, got {format_value(data)}", "stages")
     stages = [unit for i, item in enumerate(data) if (unit := _stage(item, i)).present is not False]
@@ -144,7 +144,7 @@ def _stage_numbers(numbers: Leaf, stages: list[Unit], before: int, place: str) -
     return () if resolved == (before - 1,) else resolved
 
 
-def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
+def _auxiliaries(data: object, stages: list[Unit]) -> list[Unit]:
     fields, units = fields_of(auxiliary_keys), []
     if not isinstance(data, list):
         raise InputError(f"takes a list of auxiliary heads, got {format_value(data)}", "auxiliary")
@@ -162,7 +162,7 @@ def _auxiliaries(data: Any, stages: list[Unit]) -> list[Unit]:
     return units
 
 
-def _stage(data: Any, index: int) -> Unit:
+def _stage(data: object, index: int) -> Unit:
     place, fields = f"stages[{index}]", fields_of(stage_keys)
     if not isinstance(data, dict):
         raise InputError(f"takes a mapping of a stage, got {format_value(data)}", place)
@@ -197,7 +197,7 @@ def _check_present(leaf: Leaf, place: str) -> None:
         raise InputError('with "when" needs "else: false"', place)
 
 
-def _alternatives(data: Any, place: str, part: str = "stages") -> tuple[dict[str, dict[str, Leaf]], Leaf]:
+def _alternatives(data: object, place: str, part: str = "stages") -> tuple[dict[str, dict[str, Leaf]], Leaf]:
     """Parses `block: {choice: [{mbconv: …}, {fused_mbconv: …}]}`, a decision between blocks."""
     if not isinstance(data, dict) or not isinstance(data.get("choice"), list) or not data["choice"]:
         raise InputError("takes {choice: [{BLOCK: {…}}, …]}", place)
@@ -213,7 +213,7 @@ def _alternatives(data: Any, place: str, part: str = "stages") -> tuple[dict[str
     return blocks, parse_leaf(names, Field("block", (str,), Rule(), REQUIRED), place)
 
 
-def _block(data: Any, part: str, place: str, other_keys: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
+def _block(data: object, part: str, place: str, other_keys: list[str] | None = None) -> tuple[str, dict[str, Leaf]]:
     if not isinstance(data, dict) or len(data) != 1:
         raise InputError(
             f"takes one block with its arguments, as {{conv: {{width: 32}}}}; got {format_value(data)}", place
@@ -238,7 +238,7 @@ def _block(data: Any, part: str, place: str, other_keys: list[str] | None = None
     return kind, leaves
 
 
-def _branches(data: Any, name: str, place: str) -> dict[str, Leaf]:
+def _branches(data: object, name: str, place: str) -> dict[str, Leaf]:
     """Returns the leaves of branches by dotted key.
 
     `branches.0.1` is a layer's kind, `branches.0.1.conv.width` an argument of it.

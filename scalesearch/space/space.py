@@ -230,7 +230,7 @@ class Space:
             ):
                 yield decisions
 
-    def completed(self, decisions: PlainMapping, pick: Callable[[Domain], Any] = first_value) -> Decisions:
+    def completed(self, decisions: PlainMapping, pick: Callable[[Domain], object] = first_value) -> Decisions:
         """Returns `decisions` without those that do not exist and with the missing ones picked.
 
         `pick` chooses a value of a domain, by default the first.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from scalesearch.errors import InputError, format_value, unknown_message
 from scalesearch.plain_data import PlainDict, PlainMapping
@@ -17,7 +16,7 @@ def document_digest(document: PlainMapping) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def document_difference(old: Any, new: Any, place: str = "") -> str:
+def document_difference(old: object, new: object, place: str = "") -> str:
     """Returns a phrase that names the first difference between two documents, the section `ray` aside.
 
     Args:
@@ -51,7 +50,7 @@ def apply_settings(data: PlainDict, settings: PlainMapping) -> None:
         set_dotted(data, dotted, value)
 
 
-def set_dotted(data: PlainDict, dotted: str, value: Any) -> None:
+def set_dotted(data: PlainDict, dotted: str, value: object) -> None:
     """Sets the dotted key `search.trials` of a study's data to `value`, in place.
 
     Raises:

@@ -33,12 +33,12 @@ def embed_models(data: PlainMapping, folder: Path) -> PlainDict:
         models[arch.name] = {key: value for key, value in arch.to_dict().items() if key != "name"}
         return arch.name
 
-    def embed_list(names: Any, place: str) -> Any:
+    def embed_list(names: object, place: str) -> Any:
         if not isinstance(names, list):
             return names
         return [embed(name, f"{place}[{i}]") if _is_file(name, folder) else name for i, name in enumerate(names)]
 
-    def embed_bounds(budget: Any, place: str) -> Any:
+    def embed_bounds(budget: object, place: str) -> Any:
         if not isinstance(budget, dict):
             return budget
         return {
@@ -62,5 +62,5 @@ def embed_models(data: PlainMapping, folder: Path) -> PlainDict:
     return {**embedded, "models": models} if models else embedded
 
 
-def _is_file(name: Any, folder: Path) -> bool:
+def _is_file(name: object, folder: Path) -> bool:
     return isinstance(name, str) and (name.lower().endswith(SUFFIXES) or (folder / name / "arch.yaml").is_file())

@@ -149,7 +149,7 @@ def _thresholds(network: ClassResults) -> PlainDict:
     }
 
 
-def _plain(value: Any, names: PlainMapping) -> Any:
+def _plain(value: object, names: PlainMapping) -> Any:
     """Returns dataclasses as mappings, with their fields `val`, `test` and `score` renamed as the task names them."""
     if is_dataclass(value) and not isinstance(value, type):
         value = {key: getattr(value, key) for key in value.__dataclass_fields__}
@@ -182,7 +182,7 @@ def scatter(x: Sequence[object], y: Sequence[object], mode: str, **keys: object)
     return {"type": "scatter", "x": x, "y": y, "mode": mode, **keys}
 
 
-def figure(traces: list[PlainDict], height: int, **layout: Any) -> Figure:
+def figure(traces: list[PlainDict], height: int, **layout: object) -> Figure:
     """Returns a figure in the report's style.
 
     Args:

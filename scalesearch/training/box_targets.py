@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
 
@@ -34,14 +33,14 @@ class Boxes:
     photo: torch.Tensor
 
     @staticmethod
-    def of(raw: Any) -> Boxes:
+    def of(raw: object) -> Boxes:
         """Returns the boxes of a `data.Targets`, whose arrays become tensors."""
         return Boxes(*(torch.as_tensor(getattr(raw, field.name)) for field in fields(Boxes)))
 
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, which: Any) -> Boxes:
+    def __getitem__(self, which: object) -> Boxes:
         return Boxes(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def to(self, device: torch.device) -> Boxes:

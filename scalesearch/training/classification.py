@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -48,7 +48,7 @@ class ClassificationLearner:
     def initialise(self, model: Network) -> None:
         """Leaves a classifier as it was built."""
 
-    def labels(self, raw: Any) -> torch.Tensor:
+    def labels(self, raw: object) -> torch.Tensor:
         """Returns the class of every image, `(N,)`, as integers."""
         return torch.as_tensor(raw)
 

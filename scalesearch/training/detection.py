@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ class DetectionLearner:
                     values.zero_()
                     values[:, 4], values[:, 5:] = math.log(odds), math.log(0.6 / max(0.61, classes - 0.99))
 
-    def labels(self, raw: Any) -> Boxes:
+    def labels(self, raw: object) -> Boxes:
         """Returns the boxes of every image as padded tensors."""
         return Boxes.of(raw)
 

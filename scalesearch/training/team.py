@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import distributed, nn
@@ -116,13 +116,13 @@ class AllReduceSum(torch.autograd.Function):
     """Sums a tensor over all processes; the gradients of all processes are summed likewise."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: object, tensor: torch.Tensor) -> torch.Tensor:
         total = tensor.detach().clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: object, *grads: torch.Tensor) -> torch.Tensor:
         total = grads[0].contiguous().clone()
         distributed.all_reduce(total)
         return total

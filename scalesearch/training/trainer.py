@@ -150,7 +150,7 @@ class Trainer:
         self.inherited = inherit(self.model, parent)
         self.average.module.load_state_dict(self.model.state_dict())
 
-    def plain_loss(self, out: torch.Tensor, labels: Any) -> torch.Tensor:
+    def plain_loss(self, out: torch.Tensor, labels: object) -> torch.Tensor:
         """Returns the task's loss of one output, without label smoothing."""
         return self.learner.loss(self.arch, out, labels, replace(self.recipe, label_smoothing=0.0))
 

@@ -37,7 +37,7 @@ def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return _flat(_outputs(model, images))
 
 
-def synflow(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
+def synflow(model: nn.Module, images: torch.Tensor, labels: object, loss: Loss) -> float:
     """Returns log Σ |w · ∂R/∂w| over weights of two or more dimensions (Tanaka et al. 2020).
 
     R is the sum of the outputs on an image of ones, with all weights made positive and the norms' statistics
@@ -55,7 +55,7 @@ def synflow(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> 
     return math.log(total) if total > 0 else -math.inf
 
 
-def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
+def naswot(model: nn.Module, images: torch.Tensor, labels: object, loss: Loss) -> float:
     """Returns log |det K|, where K counts the activations whose sign two images share (Mellor et al. 2021).
 
     `images` has shape `(N, C, H, W)`.
@@ -78,7 +78,7 @@ def naswot(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> f
     return cast(float, torch.linalg.slogdet(kernel).logabsdet.item())
 
 
-def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
+def grad_norm(model: nn.Module, images: torch.Tensor, labels: object, loss: Loss) -> float:
     """Returns the norm of the loss's gradient by all weights (Abdelfattah et al. 2021).
 
     `images` has shape `(N, C, H, W)`.
@@ -89,7 +89,7 @@ def grad_norm(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -
     return math.sqrt(sum(p.grad.pow(2).sum().item() for p in model.parameters() if p.grad is not None))
 
 
-def jacov(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
+def jacov(model: nn.Module, images: torch.Tensor, labels: object, loss: Loss) -> float:
     """Returns a score that is larger the less the outputs' derivatives by the image correlate between images.
 
     Source: Mellor et al. (2020), version 1.
@@ -107,7 +107,7 @@ def jacov(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> fl
     return cast(float, -(values.log() + 1 / values).sum().item())
 
 
-def zen(model: nn.Module, images: torch.Tensor, labels: Any, loss: Loss) -> float:
+def zen(model: nn.Module, images: torch.Tensor, labels: object, loss: Loss) -> float:
     """Returns the Zen-score (Lin et al. 2021).
 
     It is the log of how much the head's inputs change when noise images are perturbed a little, plus the log

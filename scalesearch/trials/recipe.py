@@ -18,7 +18,7 @@ Positive = Annotated[float, Rule(low=1e-12, high=1e30)]
 MAX_DROP_RATE = 0.8  # of a residual branch or of features, however large φ
 
 
-def since(version: int, default: Any) -> Any:
+def since(version: int, default: object) -> Any:
     """Declares a field of `Recipe` that was added in a later `version`, with its default.
 
     It takes part in a digest only where it differs from its default, so that earlier runs keep their digests.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 from scalesearch.arch import Arch, Resolution, sides
 from scalesearch.errors import InputError, format_value
@@ -76,7 +75,7 @@ def with_file_settings(arch: Arch, metadata: Mapping[str, str], place: str, requ
     return arch.with_(**{key: getattr(file_arch, key) for key in SETTINGS})
 
 
-def _first_difference(theirs: Any, ours: Any, key_path: str = "") -> str:
+def _first_difference(theirs: object, ours: object, key_path: str = "") -> str:
     """Describes the first difference in what two architectures compute, or returns "" if there is none."""
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         entries = [
@@ -124,7 +123,7 @@ def preparation_of(arch: Arch, library: str, file: Path) -> Preprocessing:
     return preprocessing
 
 
-def _checked_sides(value: Any, required: bool) -> Resolution:
+def _checked_sides(value: object, required: bool) -> Resolution:
     """Returns `value` if it is a side in pixels or a list of height and width; 0 (none) only unless `required`."""
     if isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value):
         return tuple(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalesearch import yamlfile
-from scalesearch.arch import Arch, expand
+from scalesearch.arch import Arch, Resolution, expand
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 from scalesearch.space import load_arch, settings_keys
@@ -37,14 +37,14 @@ def find_in_folder(model: str | Path, name: str) -> Path | None:
     return Path(model) / name
 
 
-def load(model: str | Path, *, resolution: int | None = None, classes: int | None = None) -> Arch:
+def load(model: str | Path, *, resolution: Resolution | None = None, classes: int | None = None) -> Arch:
     """Returns the architecture that `model` names, with another resolution or number of classes if given.
 
     Args:
         model: A name of the zoo, an architecture's YAML, a Darknet .cfg, or the folder of a trained network
             or of a member of a family, whose `arch.yaml` is read. `MODEL+yolov8` and `MODEL+yolo` are
             detectors on a classifier.
-        resolution: Side of the square input in pixels.
+        resolution: Side of the input in pixels, or height and width.
         classes: Number of classes.
 
     Raises:
@@ -63,7 +63,7 @@ def load(model: str | Path, *, resolution: int | None = None, classes: int | Non
     return arch
 
 
-def _with_settings(arch: Arch, resolution: int | None, classes: int | None) -> Arch:
+def _with_settings(arch: Arch, resolution: Resolution | None, classes: int | None) -> Arch:
     changes, fields = {"resolution": resolution, "classes": classes}, fields_of(settings_keys)
     return arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})
 

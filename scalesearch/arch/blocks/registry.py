@@ -195,7 +195,7 @@ def map_arguments(spec: BlockSpec, change: Callable[[Field, Any], Any]) -> Block
     return normal_form(spec.kind, args)
 
 
-def block(kind: str, part: str = "stages", **args: Any) -> BlockSpec:
+def block(kind: str, part: str = "stages", **args: object) -> BlockSpec:
     """Returns a checked block spec.
 
     Args:
@@ -210,7 +210,7 @@ def block(kind: str, part: str = "stages", **args: Any) -> BlockSpec:
     return normal_form(kind, check_arguments(f'block "{kind}"', block_fields(kind, part), args))
 
 
-def layer(kind: str, **args: Any) -> BlockSpec:
+def layer(kind: str, **args: object) -> BlockSpec:
     """Returns a checked block spec for a branch."""
     return block(kind, "branch", **args)
 

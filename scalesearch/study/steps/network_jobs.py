@@ -62,7 +62,7 @@ def jobs_for_every_seed(
         yield job_of(study, step, n, name, arch, decisions, seed, final=True, weights=weights_file, recipe=recipe)
 
 
-def evenly_spaced(items: Sequence[Any], count: int) -> list[Any]:
+def evenly_spaced(items: Sequence[object], count: int) -> list[Any]:
     """Returns `count` items spread evenly over their order, with the first and the last; all if there are no more.
 
     `count` must not be 1 where there are more items.
