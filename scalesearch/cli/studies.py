@@ -109,7 +109,7 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
     default="",
     show_default=False,
     help="Also store the searches as Optuna studies: sqlite:///FILE, "
-    "postgresql://…, mysql://…, journal:FILE. Runs with the same database and folder share the work.",
+    "postgresql://…, mysql://…, journal:FILE. Default: optuna.journal in the run's folder.",
 )
 @settings_option("Change a setting of the study, such as search.trials=4.")
 @click.option("--init", help="Folder of a trained network; trials start from the weights that they share with it.")
