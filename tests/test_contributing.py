@@ -107,6 +107,7 @@ except InputError as error: assert 'noise' in str(error) and 'Did you mean "nois
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", USES)
 def test_adding_it_as_described_works(what, tmp_path):
     code = BLOCKS[what]

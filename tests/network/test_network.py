@@ -42,6 +42,7 @@ def test_parameters_are_named_by_where_they_stand():
     assert model.head.linear.out_features == 1000
 
 
+@pytest.mark.slow
 def test_compiles_exports_copies_and_saves(model, tmp_path):
     x = image(model)
     expected = model(x)

@@ -91,6 +91,7 @@ def test_a_full_disk_and_a_line_that_was_cut_lose_nothing(searched, alone, tmp_p
     assert log.read_bytes().startswith(before)
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_waited_for(searched, alone, tmp_path):
     """A backup, or a viewer, that holds it for a while."""
     path = tmp_path / "shared.db"

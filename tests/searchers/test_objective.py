@@ -80,6 +80,7 @@ def test_the_default_beats_the_others_where_there_is_structure(table):
     assert best["predictor"] == 10.0 > best["random"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not NAS.exists(), reason=f"needs whole tables, which are no part of the repository: {NAS}")
 @pytest.mark.parametrize(
     "file, keys, column, final, bounds, queries, least",

@@ -72,6 +72,7 @@ def pycocotools(truth: Boxes, found: Boxes):
     return done
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32))
 @settings(max_examples=200, derandomize=True)
 def test_it_is_pycocotools_to_the_last_digits(seed):
