@@ -199,7 +199,7 @@ def training(folder: Path, side: int, batch: int) -> None:
         0,
         task=TASKS["detection"],
     )
-    type(trainer)._validated_every = 100  # type: ignore[assignment,method-assign]  # the peer doesn't validate either
+    type(trainer).validation_interval = 100  # type: ignore[assignment,method-assign]  # the peer doesn't validate either
     trainer.run_epoch()
     took = []
     for _ in range(2):

@@ -138,8 +138,8 @@ def training(rounds: int, count: int, device: torch.device) -> list[dict[str, An
     step = seconds(lambda: trainer._step(batch), 20)
     images = seconds(lambda: trainer.augmentation(trainer.split("train").images(batch), 32), 20)
     validation = seconds(lambda: trainer.scores("val"), 1)
-    epoch = step * trainer.steps_per_epoch * trainer._validated_every
-    shares = {"images, of a step": images / step, "validation, of training": validation / (validation + epoch)}
+    training = step * trainer.steps_per_epoch * trainer.validation_interval
+    shares = {"images, of a step": images / step, "validation, of training": validation / (validation + training)}
     return rows + [{"what": what, "share": f"{share:.1%}"} for what, share in shares.items()]
 
 

@@ -74,6 +74,8 @@ for t in run.trials:
     assert t.scores["val_accuracy"] == 1 / t.cost["params"] and not t.history
 row = run.summary["rows"][0]
 assert row["test_accuracy"] == round(1 / row["params"], 6)
+resumed = ss.run(Path("study.yaml"), Path("run"), resume=True)
+assert resumed.trials == run.trials
 try: ss.run(write_study(Path("."), evaluator="slimnes"), Path("other"))
 except ss.InputError as error: said = str(error)
 assert 'evaluator: unknown evaluator "slimnes"' in said and 'Did you mean "slimness"' in said

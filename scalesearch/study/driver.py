@@ -98,10 +98,14 @@ class Driver:
 
     def check(self) -> None:
         """Raises `InputError`, with its place in the log, for a trial that its step cannot have produced."""
+        fidelity_keys = list(dict.fromkeys(key for trial in self.log for key in trial.fidelity))  # of one evaluator
         for step in self.study.steps:
             trials = self.log.of(step.name)
             problem = step.problem(self) if trials else None
             for trial in trials:
+                with self.log.locate_errors(trial, "fidelity"):
+                    if missing := next((key for key in fidelity_keys if key not in trial.fidelity), None):
+                        raise InputError("is missing", missing)
                 with self.log.locate_errors(trial, "decisions"):
                     if problem is not None:
                         problem.check(trial.decisions)

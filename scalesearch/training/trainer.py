@@ -179,7 +179,7 @@ class Trainer:
         mean_loss = self.team.sum_over_processes(self.total).item() / len(batches)
         if not math.isfinite(mean_loss):
             raise TrainingFailed(f"the loss became {mean_loss} in epoch {self.epoch} of {self.recipe.epochs}")
-        validates = not self.team.rank and (self.done or self.epoch % self._validation_interval == 0)
+        validates = not self.team.rank and (self.done or self.epoch % self.validation_interval == 0)
         scores = self.scores("val") if validates else {}
         value = self.score.of(scores)
         if value is not None and value > self.best:
@@ -200,7 +200,7 @@ class Trainer:
             self.model.get_submodule(level).eval()
 
     @property
-    def _validation_interval(self) -> int:
+    def validation_interval(self) -> int:
         """Returns after how many epochs the network is validated, so that it takes a small share of the
         training.
         """

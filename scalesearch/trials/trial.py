@@ -156,7 +156,6 @@ def trial_from(line: str | bytes) -> Trial:
     """Returns the trial of a line of the log. Raises `InputError`, located at the wrong key, if it is none."""
     trial = from_json(Trial, line)
     required = {
-        "fidelity": (trial.recipe, Fidelity.__annotations__, trial.fidelity),
         "cost": (trial.arch, Cost._fields, trial.cost),
         "arch": (trial.recipe, ("resolution",), trial.arch),
     }

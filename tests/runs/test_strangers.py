@@ -118,7 +118,7 @@ def test_what_is_no_file_is_not_waited_for(theirs):
         ("number", "x", "trials.jsonl:2: number: should be a valid integer, got 'x'"),
         ("number", -1, "2: number: should be greater than or equal to 0, got -1"),
         ("fidelity", {}, "2: fidelity.seed: is missing"),
-        ("fidelity", {"seed": 0}, "2: fidelity.epochs: is missing"),
+        ("fidelity", {"seed": 0}, "base-001.fidelity.epochs: is missing"),
         ("fidelity", {"seed": 0, "resolution": [3, "a"]}, "2: fidelity.resolution: should be a valid integer"),
         ("cost", {"macs": 3}, "2: cost.params: is missing"),
         ("cost", {"macs": math.nan}, "2: cost.macs: should be finite"),
