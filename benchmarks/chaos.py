@@ -327,8 +327,8 @@ def main() -> None:
 
 
 def _key(line: bytes) -> tuple:
-    told = json.loads(line)
-    return told["step"], told["fidelity"]["seed"], told["number"]
+    payload = json.loads(line)
+    return payload["step"], payload["fidelity"]["seed"], payload["number"]
 
 
 if __name__ == "__main__":

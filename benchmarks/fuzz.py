@@ -38,8 +38,8 @@ class Told(NamedTuple):
 
 def peak() -> int:
     """Bytes that the process has had at most since `forget_peak`."""
-    told = Path("/proc/self/status").read_text()
-    return 1024 * int(next(line.split()[1] for line in told.splitlines() if line.startswith("VmHWM")))
+    payload = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in payload.splitlines() if line.startswith("VmHWM")))
 
 
 def forget_peak() -> None:
@@ -82,16 +82,16 @@ def main() -> None:
     options.add_argument("--from", dest="first", type=int, default=0, help="the number of the first input")
     options.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of these alone their shares")
     options.add_argument("--processes", type=int, default=2)
-    told = options.parse_args()
+    payload = options.parse_args()
     rest = (1 - sum(SHARES.values())) / (len(KINDS) - len(SHARES))
     work = [
         (kind, numbers)
-        for kind in told.kinds
-        for numbers in chunks(range(told.first, told.first + round(told.n * SHARES.get(kind, rest))))
+        for kind in payload.kinds
+        for numbers in chunks(range(payload.first, payload.first + round(payload.n * SHARES.get(kind, rest))))
     ]
     found: list[Told] = []
     began = time.monotonic()
-    with get_context("spawn").Pool(told.processes, maxtasksperchild=8) as pool:
+    with get_context("spawn").Pool(payload.processes, maxtasksperchild=8) as pool:
         for done in pool.imap_unordered(try_some, work):
             found += done
             print(f"\r{len(found):,} of {sum(len(numbers) for _, numbers in work):,}", end="", file=sys.stderr)
@@ -100,7 +100,7 @@ def main() -> None:
         "| kind | inputs | exit 0 | exit 2 | other, or a traceback | over 2 s without a word | over 2 s, and said | "
         "slowest | most memory |\n|---|---|---|---|---|---|---|---|---|"
     )
-    for kind in told.kinds:
+    for kind in payload.kinds:
         mine = [t for t in found if t.kind == kind]
         exits = Counter(t.exit for t in mine if not t.fault)
         marks = zip(*((t.fault, t.silent, t.patient) for t in mine))

@@ -157,8 +157,8 @@ def optimizers(data: Source, recipe: Recipe, networks: list[str], seeds: int, pr
         if cell[1] == "adamw":
             peer = took
         rate = ways[cell[1]].learning_rate * best[cell]
-        told = interval([accuracy for accuracy, _ in outcomes])
-        print(f"| {Path(cell[0]).stem} | {cell[1]} | {rate:g} | {told} | {took:.1f} | {took / peer:.2f} |")
+        payload = interval([accuracy for accuracy, _ in outcomes])
+        print(f"| {Path(cell[0]).stem} | {cell[1]} | {rate:g} | {payload} | {took:.1f} | {took / peer:.2f} |")
 
 
 def rules(
@@ -211,14 +211,24 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="of `rules`, times the recipe's")
     parser.add_argument("--side", type=int, default=16, help="resolution of φ = 0 of `rules`, in pixels")
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time, a thread each")
-    told = parser.parse_args()
-    recipe = replace(RECIPES[told.recipe], epochs=told.epochs, data_share=told.share, batch_size=32, precision="fp32")
-    data = source(told.data)
-    print(f"{data.name}: {told.share:.0%} of the training images, {told.epochs} epochs, recipe {told.recipe}")
-    if told.what == "optimizers":
-        optimizers(data, recipe, told.networks, told.seeds, told.processes)
+    payload = parser.parse_args()
+    recipe = replace(
+        RECIPES[payload.recipe], epochs=payload.epochs, data_share=payload.share, batch_size=32, precision="fp32"
+    )
+    data = source(payload.data)
+    print(f"{data.name}: {payload.share:.0%} of the training images, {payload.epochs} epochs, recipe {payload.recipe}")
+    if payload.what == "optimizers":
+        optimizers(data, recipe, payload.networks, payload.seeds, payload.processes)
     else:
-        rules(data, recipe, told.side, told.rates, [list(RULES)[i] for i in told.rules], told.seeds, told.processes)
+        rules(
+            data,
+            recipe,
+            payload.side,
+            payload.rates,
+            [list(RULES)[i] for i in payload.rules],
+            payload.seeds,
+            payload.processes,
+        )
 
 
 if __name__ == "__main__":

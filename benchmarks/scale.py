@@ -126,11 +126,11 @@ def main() -> None:
     options.add_argument("--trials", type=int, default=10_000)
     options.add_argument("--workers", type=int, default=256)
     options.add_argument("--with", dest="searchers", nargs="+", default=["predictor", "evolution", "random"])
-    told = options.parse_args()
+    payload = options.parse_args()
     print("| searcher | trials | a trial costs, mean of the last half | log | driver's memory | report | its size |")
     print("|---|---|---|---|---|---|---|", flush=True)
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:  # a process each, so that memory is its own
-        pool.starmap(measured, [(name, told.trials, told.workers) for name in told.searchers], chunksize=1)
+        pool.starmap(measured, [(name, payload.trials, payload.workers) for name in payload.searchers], chunksize=1)
 
 
 if __name__ == "__main__":

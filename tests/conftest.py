@@ -113,5 +113,5 @@ def finished(study, tmp_path_factory):
     from starting import finish, start
 
     out = tmp_path_factory.mktemp("runs") / "whole"
-    said = finish(start(study, out))
-    return out, said
+    message = finish(start(study, out))
+    return out, message

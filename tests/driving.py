@@ -58,13 +58,15 @@ def outcome_of(job: Job) -> dict:
 
 def scored(job: Job) -> dict:
     """As `outcome_of`, with proxies, better the longer the training."""
-    said = outcome_of(job)
-    said["scores"] = {k: v * (0.5 + 0.05 * job.until) for k, v in said["scores"].items()} if job.until else {}
-    said["scores"] |= {f"proxy.{name}": float(len(name) + said["seconds"] * cost(job.arch).params) for name in PROXIES}
-    said["history"] = [
+    message = outcome_of(job)
+    message["scores"] = {k: v * (0.5 + 0.05 * job.until) for k, v in message["scores"].items()} if job.until else {}
+    message["scores"] |= {
+        f"proxy.{name}": float(len(name) + message["seconds"] * cost(job.arch).params) for name in PROXIES
+    }
+    message["history"] = [
         {"epoch": e, "train_loss": Random(f"{job.name} {e}").random()} for e in range(job.start + 1, job.until + 1)
     ]
-    return said
+    return message
 
 
 def drive(

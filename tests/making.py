@@ -40,8 +40,8 @@ def parquet(path: Path, rows: list[tuple[bytes, object]], group: int = 7, names:
     """As the Hub has them: the bytes in a struct, labels as numbers whose names stand in the metadata."""
     table = pa.table({"image": [{"bytes": b, "path": None} for b, _ in rows], "label": [label for _, label in rows]})
     if names:
-        told = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
+        payload = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(payload)})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, row_group_size=group)
     return path

@@ -129,9 +129,9 @@ def test_a_fault_in_an_architectures_shapes_has_its_file_and_line(tmp_path):
     )
     out = tmp_path / "x.py"
     for command in (("cost", str(path)), ("show", str(path)), ("scale", str(path), "--by", "2"), export(out)):
-        said = refused(*(str(path) if word == "squeezenet1_1" else word for word in command))
-        assert "a.yaml:5: stages[1]: " in said
-        assert "groups of 16" in said
+        message = refused(*(str(path) if word == "squeezenet1_1" else word for word in command))
+        assert "a.yaml:5: stages[1]: " in message
+        assert "groups of 16" in message
     (tmp_path / "b.cfg").write_text(
         "[net]\nwidth=8\nheight=8\n[convolutional]\nfilters=4\nsize=1\nstride=8\n"
         "[avgpool]\n[convolutional]\nfilters=4\nactivation=linear\n[softmax]\n"

@@ -46,7 +46,8 @@ class Graph:
     def digest(self) -> str:
         """Returns 16 hex digits that identify the structure: two archs that build the same network share them.
 
-        Blocks without layers do not count, nor does where one stage ends and the next begins.
+        A block without layers counts only if it takes several inputs; where one stage ends and the next begins
+        does not count.
         """
         nodes: list[str] = []
 

@@ -65,13 +65,13 @@ def certify(space: Space, budget: Budget | PlainMapping, seed: int = 0) -> Certi
         else [d for _ in attempts if (d := feasible.draw_any(rng)) is not None]
     )
     macs = sorted(cost(space.at_unchecked(d)).macs for d in samples)
-    if not macs:  # what is drawn now is a network all the same, or says why none is
+    if not macs:  # no draw was a valid network: `sample` finds one in another way, or raises why there is none
         samples = [space.sample(rng)[0]]
         macs = [cost(space.at_unchecked(samples[0])).macs]
     extremes = (macs[0], macs[-1]) if exact else _macs_range(feasible, samples)
     share, interval = feasible.share(rng)
     if not share:
-        feasible.draw(rng)  # finds one all the same, or says what is nearest
+        feasible.draw(rng)  # raises an error that names the nearest budget, unless this search finds a network
     return Certificate(
         space.size,
         exact,

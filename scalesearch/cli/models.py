@@ -178,7 +178,7 @@ def show(model: str, resolution: Resolution | None, classes: int | None, html: P
 @click.option("--phi", type=Number(-10, 10), help="Multiply the counted MACs by (α·β²·γ²)^φ; with --preset, by 2^φ.")
 @click.option(
     "--preset",
-    help="Use instead of α, β and γ: depth, width, resolution, efficientnet, fast (Dollár's dWr) or uniform.",
+    help="A named set of multipliers instead of α, β, γ: depth, width, resolution, efficientnet, fast, uniform.",
 )
 @click.option("--alpha", type=Number(1, 4), help="α, the depth multiplier per φ. Default without a preset: 1.2.")
 @click.option("--beta", type=Number(1, 4), help="β, the width multiplier per φ. Default without a preset: 1.1.")

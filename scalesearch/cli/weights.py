@@ -57,8 +57,15 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
     is_flag=True,
     help="For a detector, as onnx, pt2 or py: include decoding and suppression; outputs are boxes, scores and classes.",
 )
-@click.option("--confidence", type=Number(0, 1), default=0.25, help="With --boxes: keep higher scores.")
-@click.option("--iou", type=Number(0, 1), default=0.7, help="With --boxes: largest overlap.")
+@click.option(
+    "--confidence", type=Number(0, 1), default=0.25, help="With --boxes: keep boxes that score higher than this."
+)
+@click.option(
+    "--iou",
+    type=Number(0, 1),
+    default=0.7,
+    help="With --boxes: drop a box if a better one of its class overlaps it by more than this.",
+)
 @click.option("--most", type=click.IntRange(1, 1000), default=300, help="With --boxes: most boxes per image.")
 @click.option("-o", "--out", type=PATH, help="File to write. Default for a Python file: stdout.")
 def export_(
@@ -79,8 +86,8 @@ def export_(
 ) -> None:
     """Export MODEL to a file for use elsewhere.
 
-    A Python file holds no weights. With --weights, it has the norms' eps that they were trained with, how
-    images are prepared, and the names of the classes.
+    A Python file holds no weights. If --weights is given, it contains what belongs to them: the eps of the
+    norms, how images are prepared, and the names of the classes.
     """
     from scalesearch.export import check_suffix, to_python
     from scalesearch.files import save_text
@@ -243,8 +250,8 @@ def predict(
 ) -> None:
     """Print the most likely classes of every IMAGE, or of all images in a folder, by MODEL with trained weights.
 
-    An .npz file's `images` may be many, with any number of channels. Images are prepared as they were for the
-    weights, as far as that is known; --resize, --interpolation, --mean and --std override it.
+    An .npz file may hold many images in its array `images`, with any number of channels. Images are prepared as
+    they were for the weights, as far as that is known; --resize, --interpolation, --mean and --std override it.
     """
     from scalesearch.arch import sides
     from scalesearch.weights import Prediction, find, predict as predict_images

@@ -102,13 +102,13 @@ def inception_v4(name: str) -> Arch:
 
 def inception_resnet_v2(name: str) -> Arch:
     """Returns Inception-ResNet-v2."""
-
     residuals = [
         Stage(block("inception_residual", branches=branches_of(branches), scale=scale, act=act), depth)
         for scale, act, depth, *branches in TABLES["inception_resnet_v2_residuals"]
     ]
-    stages = [stage for pair in zip(modules("inception_resnet_v2"), residuals) for stage in pair]
-    stages += [residuals[-1], Stage(block("conv", width=1536, kernel=1))]
+    *repeated, last = residuals
+    pairs = zip(modules("inception_resnet_v2"), repeated, strict=True)
+    stages = [*(stage for pair in pairs for stage in pair), last, Stage(block("conv", width=1536, kernel=1))]
     return Arch(name, 299, 1000, V3_STEM, tuple(stages), block("classifier", "head"), norm_eps=1e-3)
 
 

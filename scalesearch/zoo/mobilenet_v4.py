@@ -12,7 +12,7 @@ from typing import Any
 from scalesearch.arch import Arch, Stage, block
 from scalesearch.zoo.tables import TABLES
 
-LAST, HIDDEN = 960, 1280
+LAST_WIDTH, HIDDEN_WIDTH = 960, 1280
 LAYOUTS = TABLES["mobilenet_v4"]
 
 
@@ -42,10 +42,10 @@ def mobilenet_v4(name: str) -> Arch:
                         layer_scale=layer_scale,
                     )
                 )
-        raise ValueError(row[0])
+        raise ValueError(f'{name}: takes rows of "conv", "fused", "uib" and "mqa", got {row}')
 
     stem = (block("conv", "stem", width=stem_width, stride=2, act=act),)
-    head = block("classifier", "head", width=LAST, hidden=HIDDEN, hidden_norm=True, act=act)
+    head = block("classifier", "head", width=LAST_WIDTH, hidden=HIDDEN_WIDTH, hidden_norm=True, act=act)
     return Arch(name, resolution, 1000, stem, tuple(map(stage, TABLES[name])), head)
 
 

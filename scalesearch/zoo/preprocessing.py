@@ -64,11 +64,13 @@ def _from_config(config: PlainMapping, place: Path, arch: Arch) -> Preprocessing
         mean, std = tuple(map(float, settings["mean"])), tuple(map(float, settings["std"]))
         interpolation = settings.get("interpolation", "bicubic")
         if len(mean) != 3 or len(std) != 3 or not all(map(isfinite, (*mean, *std))):
-            raise ValueError("mean and std are finite numbers for three channels")
-        if interpolation not in INTERPOLATIONS or not 0.05 <= crop <= 1 or min(std) <= 0:
-            raise ValueError("interpolation, crop_pct or std out of range")
+            raise ValueError("mean and std: take three finite numbers each")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation: takes {', '.join(INTERPOLATIONS)}, got {format_value(interpolation)}")
+        if not 0.05 <= crop <= 1 or min(std) <= 0:
+            raise ValueError("crop_pct: takes a share from 0.05 to 1; std: takes numbers above 0")
         if (mode := settings.get("crop_mode") or "center") not in ("center", "squash"):
-            raise ValueError(f'a crop_mode other than "center" and "squash", {format_value(mode)}')
+            raise ValueError(f'crop_mode: takes "center" or "squash", got {format_value(mode)}')
         return Preprocessing(
             arch.resolution, _size_before_crop(arch.resolution, crop), interpolation, mean, std, squash=mode == "squash"
         )

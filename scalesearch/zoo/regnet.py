@@ -1,8 +1,9 @@
 """RegNetY (Radosavovic et al. 2020, §3.3 and table 8): widths by the quantised linear rule.
 
 Checked against torchvision's. Widths must be multiples of the group width. timm takes the nearest, as
-pycls does; torchvision takes the next larger one where the nearest is more than 10 % below. 800MF and 8GF
-differ by it: the `_pycls` names have timm's. torchvision has no 4GF and 6.4GF; they are timm's.
+pycls does; torchvision takes the next larger one where the nearest is more than 10 % below. The
+two rules give different 800MF and 8GF: the plain names are torchvision's, those in `_pycls` timm's. 4GF and
+6.4GF exist in timm only.
 """
 
 from __future__ import annotations

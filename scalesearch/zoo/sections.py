@@ -10,9 +10,10 @@ from scalesearch import yamlfile
 from scalesearch.errors import InputError, format_value
 from scalesearch.plain_data import PlainMapping
 
-MOST_BYTES = 4_000_000
+MAX_BYTES = 4_000_000
 KEYS: PlainMapping = yamlfile.read(Path(__file__).with_name("darknet_keys.yaml")).data
-ALIASES: dict[str, str] = KEYS["aliases"]  # sections under all names that either fork has for them
+# Darknet's other names of sections, by pjreddie's and by AlexeyAB's fork, and the names used here.
+ALIASES: dict[str, str] = KEYS["aliases"]
 
 
 class Section(NamedTuple):
@@ -80,7 +81,7 @@ def read_sections(path: Path) -> list[Section]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
-    if len(data) > MOST_BYTES or b"\0" in data:
+    if len(data) > MAX_BYTES or b"\0" in data:
         raise InputError("is no Darknet .cfg: it is a text of sections such as [net] and [convolutional]", str(path))
     sections: list[Section] = []
     text = data.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")

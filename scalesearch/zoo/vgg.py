@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scalesearch.arch import Arch, Stage, block
 
-# convolutions per run         64 128 256 512 512
+# Convolutions in each stage; the stages' widths are `WIDTHS`.
 DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
 

@@ -58,10 +58,10 @@ def test_a_square_has_one_side_however_it_is_written():
     assert arch_from_dict(json.loads(json.dumps(wide.to_dict()))) == wide
 
 
-@pytest.mark.parametrize("said", [[48], [48, 80, 3], [0, 80], ["a", 80], [], [48, 9000], "48 by 80"])
-def test_what_is_no_height_and_width_is_refused(said):
+@pytest.mark.parametrize("message", [[48], [48, 80, 3], [0, 80], ["a", 80], [], [48, 9000], "48 by 80"])
+def test_what_is_no_height_and_width_is_refused(message):
     with pytest.raises(ss.errors.InputError, match="resolution"):
-        arch_from_dict({**SMALL, "resolution": said})
+        arch_from_dict({**SMALL, "resolution": message})
 
 
 def test_commands_take_both_sides(tmp_path):
@@ -89,8 +89,8 @@ def test_gamma_scales_both_sides():
 
 
 def test_spaces_leave_sides_open_and_are_climbed_and_listed_so():
-    said = {**SMALL, "resolution": {"choice": [32, [32, 64], [64, 32]]}}
-    space = space_from_dict(said)
+    message = {**SMALL, "resolution": {"choice": [32, [32, 64], [64, 32]]}}
+    space = space_from_dict(message)
     found = certify(space, {})
     assert found.networks == 3
     assert {arch.sides for _, arch in map(space.sample, range(30))} == {(32, 32), (32, 64), (64, 32)}

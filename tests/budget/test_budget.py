@@ -292,12 +292,12 @@ def test_certified_share_agrees_with_counting(monkeypatch):
     assert exact.smallest == min(costs)
     assert exact.largest == max(costs)
     monkeypatch.setattr("scalesearch.budget.feasibility.MAX_LISTED", 0)
-    told = certify(space, budget)
+    payload = certify(space, budget)
     share = sum(c <= budget.bounds["macs"].high for c in costs) / len(costs)
-    assert not told.exact
-    assert told.climbed
-    assert (told.smallest, told.largest) == (min(costs), max(costs))
-    assert told.interval[0] - 0.02 <= share <= told.interval[1] + 0.02
+    assert not payload.exact
+    assert payload.climbed
+    assert (payload.smallest, payload.largest) == (min(costs), max(costs))
+    assert payload.interval[0] - 0.02 <= share <= payload.interval[1] + 0.02
 
 
 def test_every_network_is_inside_a_wide_budget(monkeypatch):

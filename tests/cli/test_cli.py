@@ -97,10 +97,10 @@ def test_faults_in_a_space_are_located(tmp_path, old, new, line, message):
     path = tmp_path / "space.yaml"
     assert old in SPACE
     path.write_text(SPACE.replace(old, new, 1))
-    said = refused("check", str(path))
-    assert f"{path}:{line}:" in said, said
-    assert re.search(message, said), said
-    assert refused("sample", str(path)) == said
+    output = refused("check", str(path))
+    assert f"{path}:{line}:" in output, output
+    assert re.search(message, output), output
+    assert refused("sample", str(path)) == output
     (tmp_path / "study.yaml").write_text(STUDY)
     if "too small" not in message:  # the study brings the space to its own resolution
         assert f"{path}:{line}:" in refused("run", str(tmp_path / "study.yaml"), "--dry-run")
@@ -147,11 +147,11 @@ def test_faults_in_a_study_are_located_and_nothing_is_written(tmp_path, old, new
     assert old in STUDY
     path.write_text(STUDY.replace(old, new, 1))
     out = tmp_path / "out"
-    said = refused("run", str(path), "--out", str(out))
+    output = refused("run", str(path), "--out", str(out))
     place = "spice.yaml:" if "spice" in new else f"{path}:{line}:"
-    assert place in said, said
-    assert re.search(message, said), said
-    assert refused("check", str(path)) == said
+    assert place in output, output
+    assert re.search(message, output), output
+    assert refused("check", str(path)) == output
     assert not out.exists()
 
 
@@ -266,13 +266,13 @@ def test_check_and_dry_run_say_what_is_feasible(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     rows = json.loads(invoke("check", str(tmp_path / "space.yaml"), str(tmp_path / "study.yaml"), "--json").stdout)
     assert [(r["kind"], r["architectures"], r["share inside"]) for r in rows] == [("space", 8, 1.0), ("study", 8, 1.0)]
-    said = invoke(
+    output = invoke(
         "run", str(tmp_path / "study.yaml"), "--dry-run", "--set", "budget.macs=300k", "--out", str(tmp_path / "out")
     )
     space = yamlfile.parse(SPACE).data
-    assert "macs ≤ 300,000" in said.stdout
-    assert "8 architectures" in said.stdout
-    assert space["name"] in said.stdout
+    assert "macs ≤ 300,000" in output.stdout
+    assert "8 architectures" in output.stdout
+    assert space["name"] in output.stdout
     assert not (tmp_path / "out").exists()
     plan = json.loads(invoke("run", str(tmp_path / "study.yaml"), "--dry-run", "--json").stdout)
     assert [step["trials"] for step in plan["steps"]] == [2, 4, 4, 4, 1]
@@ -325,19 +325,19 @@ def test_a_tiny_space_in_python_is_the_same_as_in_yaml():
 def test_version_tells_what_the_package_stands_on():
     import optuna
 
-    told = json.loads(invoke("--version", "--json").stdout)
-    assert told.keys() == {"scalesearch", "python", "torch", "ray", "optuna", "fvcore"}
-    assert told["optuna"] == optuna.__version__
-    assert told["python"] == ".".join(map(str, sys.version_info[:3]))
+    payload = json.loads(invoke("--version", "--json").stdout)
+    assert payload.keys() == {"scalesearch", "python", "torch", "ray", "optuna", "fvcore"}
+    assert payload["optuna"] == optuna.__version__
+    assert payload["python"] == ".".join(map(str, sys.version_info[:3]))
     assert f"optuna {optuna.__version__}" in invoke("--version").stdout
     assert "goes" in refused("--json") or "with --version" in refused("--json")
 
 
 def test_init_writes_what_checks_and_writes_nothing_over(tmp_path):
     folder = tmp_path / "new" / "folder"
-    said = invoke("init", str(folder))
-    assert said.exit_code == 0
-    assert f"scalesearch run {folder / 'study.yaml'} --dry-run" in said.stderr
+    output = invoke("init", str(folder))
+    assert output.exit_code == 0
+    assert f"scalesearch run {folder / 'study.yaml'} --dry-run" in output.stderr
     rows = json.loads(invoke("check", str(folder / "study.yaml"), str(folder / "space.yaml"), "--json").stdout)
     assert [row["kind"] for row in rows] == ["study", "space"]
     assert all(0 < row["share inside"] <= 1 for row in rows)
@@ -352,9 +352,10 @@ def test_a_shipped_study_goes_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "effnet_phi").mkdir()  # a run's folder of that name hides nothing
     assert "predictor in mbconv" in invoke("run", "effnet_phi", "--dry-run").stdout
-    said = refused("run", "efnet_phi")
+    output = refused("run", "efnet_phi")
     assert (
-        'ship with the package: cifar10_phi, effnet_phi, imagenette_phi, yolo_scale. Did you mean "effnet_phi"?' in said
+        'ship with the package: cifar10_phi, effnet_phi, imagenette_phi, yolo_scale. Did you mean "effnet_phi"?'
+        in output
     )
 
 

@@ -26,8 +26,8 @@ def table(path, rows, head="image,label", encoding="utf-8"):
     return path
 
 
-def classes(path, **said):
-    return data_set({"source": str(path), **said}).index.classes
+def classes(path, **message):
+    return data_set({"source": str(path), **message}).index.classes
 
 
 def flat(path):

@@ -33,7 +33,7 @@ def photos(tmp_path):
     return folder(tmp_path / "photos", COUNTS)
 
 
-def told(path):
+def payload(path):
     return json.loads(invoke("data", str(path), "--json").stdout)
 
 
@@ -70,7 +70,7 @@ def test_modes_are_brought_to_eight_bits_and_told(photos):
     deep = np.linspace(0, 65535, 20 * 24).astype(np.uint16).reshape(20, 24)
     Image.fromarray(deep).save(photos / "cat" / "deep.png")
     base.save(photos / "cat" / "moving.gif", save_all=True, append_images=[picture("dog", 1)])
-    found = told(photos)
+    found = payload(photos)
     assert found["modes"] == {"RGB": 50, "grey": 1, "CMYK": 1, "palette": 2, "alpha": 1, "16-bit": 1}
     assert found["animated"] == ["cat/moving.gif"]
     assert found["unreadable"] == []
@@ -100,9 +100,9 @@ def test_broken_files_are_named_skipped_up_to_a_share_and_then_refused(photos):
     picture("dog", 5, (300, 300)).save(photos / "dog" / "whole.jpg")
     (photos / "dog" / "cut.jpg").write_bytes((photos / "dog" / "whole.jpg").read_bytes()[:-600])
     Image.new("L", (20_000, 10_000)).save(photos / "dog" / "huge.png")  # 200 megapixels
-    said = refused("data", str(photos))
-    assert "4 of 55 files cannot be read, over 2.0% of them" in said
-    assert "cat/empty.jpg (it is empty)" in said
+    message = refused("data", str(photos))
+    assert "4 of 55 files cannot be read, over 2.0% of them" in message
+    assert "cat/empty.jpg (it is empty)" in message
     found = told_anyway(photos)
     assert found["unreadable"] == ["cat/empty.jpg", "cat/text.jpg", "dog/cut.jpg", "dog/huge.png"]
     assert found["images"] == 51
@@ -138,7 +138,7 @@ def test_duplicates_stay_on_one_side_and_leaks_are_told(tmp_path):
     for i in range(3, 13):
         shutil.copy(train / "dog" / f"{i:03}.png", train / "dog" / f"copy{i}.png")
     shutil.copy(train / "dog" / "020.png", train / "cat" / "wrong.png")
-    found = told(tmp_path)
+    found = payload(tmp_path)
     assert {frozenset(pair) for pair in found["leaks"]} == {
         frozenset(("train/cat/001.png", "test/cat/same.png")),
         frozenset(("train/dog/002.png", "test/dog/near.jpg")),
@@ -200,7 +200,7 @@ def test_what_is_no_data_set_is_refused_in_a_line(case, words, tmp_path):
 
 def test_odd_classes_are_lived_with_and_told(tmp_path):
     folder(tmp_path, {"cat": 20, "Cat": 12, "dog": 1})
-    found = told(tmp_path)
+    found = payload(tmp_path)
     assert found["classes"]["dog"] == {"train": 1, "val": 0, "test": 0}
     assert found["missing"] == {"val": ["dog"], "test": ["dog"]}
     assert found["small"] == {"Cat": 8, "dog": 1}
@@ -211,14 +211,14 @@ def test_files_of_other_kinds_are_told_by_their_suffix(photos):
     (photos / "cat" / "phone.HEIC").write_bytes(b"ftypheic")
     (photos / "dog" / "notes.txt").touch()
     (photos / "dog" / ".DS_Store").touch()
-    found = told(photos)
+    found = payload(photos)
     assert found["ignored"] == {".heic": 1, ".txt": 1}
     assert found["images"] == 50
     assert "2 files of other kinds or beside the splits are not read: .heic (1), .txt (1)" in found["warnings"]
 
 
 def test_classes_may_be_called_as_splits_are(tmp_path):
-    assert set(told(folder(tmp_path, {"train": 20, "test": 20}))["classes"]) == {"train", "test"}
+    assert set(payload(folder(tmp_path, {"train": 20, "test": 20}))["classes"]) == {"train", "test"}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_tables_as_spreadsheets_write_them(head, row, tmp_path):
     folder(tmp_path, COUNTS)
     rows = [row.format(f"{label}/{i:03}.png", label) for label, count in COUNTS.items() for i in range(count)]
     (tmp_path / "t.csv").write_text("\n".join([head, *rows]), encoding="utf-8")
-    assert told(tmp_path / "t.csv")["images"] == 50
+    assert payload(tmp_path / "t.csv")["images"] == 50
 
 
 def test_labels_as_columns_have_them(tmp_path):
@@ -239,15 +239,15 @@ def test_labels_as_columns_have_them(tmp_path):
         return (tmp_path / "t.csv").write_text("\n".join(["path,label", *(f"{name},{label(name)}" for name in names)]))
 
     write(lambda name: 1.0 if name.startswith("cat") else 0.0)
-    assert set(told(tmp_path / "t.csv")["classes"]) == {"0", "1"}
+    assert set(payload(tmp_path / "t.csv")["classes"]) == {"0", "1"}
     write(lambda name: "" if name == names[3] else name[:3])
     assert "t.csv: row 4 has no label" in refused("data", str(tmp_path / "t.csv"))
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"image": [[1, 2]] * 4, "label": ["a", "b"] * 2}), tmp_path / "t.parquet")
-    said = refused("data", str(tmp_path / "t.parquet"))
-    assert "t.parquet: image: takes paths or the bytes of image files, and the column holds list" in said
+    message = refused("data", str(tmp_path / "t.parquet"))
+    assert "t.parquet: image: takes paths or the bytes of image files, and the column holds list" in message
 
 
 def test_links_are_followed_once_and_a_dangling_one_is_a_broken_file(tmp_path):
@@ -256,7 +256,7 @@ def test_links_are_followed_once_and_a_dangling_one_is_a_broken_file(tmp_path):
     (photos / "eel").symlink_to(outside / "eel")
     (photos / "cat" / "again").symlink_to(photos / "cat")
     (photos / "cat" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    found = told(photos)
+    found = payload(photos)
     assert found["images"] == 60
     assert sum(found["classes"]["eel"].values()) == 10
     assert found["unreadable"] == ["cat/gone.png"]
@@ -267,7 +267,7 @@ def test_a_table_with_missing_files_names_them(tmp_path):
     folder(tmp_path, COUNTS)
     rows = [f"{label}/{i:03}.png,{label}" for label, count in COUNTS.items() for i in range(count)]
     (tmp_path / "t.csv").write_text("\n".join(["path,label", *rows, "cat/none.png,cat"]))
-    assert told(tmp_path / "t.csv")["unreadable"] == ["cat/none.png"]
+    assert payload(tmp_path / "t.csv")["unreadable"] == ["cat/none.png"]
 
 
 def _load(path, cache, done):
@@ -341,21 +341,21 @@ def test_a_file_that_could_not_be_had_is_looked_at_again(photos):
     image = photos / "cat" / "000.png"
     image.rename(photos / "aside")
     image.symlink_to(photos / "nowhere")
-    assert told(photos)["unreadable"] == ["cat/000.png"]
+    assert payload(photos)["unreadable"] == ["cat/000.png"]
     image.unlink()
     (photos / "aside").rename(image)
-    assert told(photos)["unreadable"] == []
+    assert payload(photos)["unreadable"] == []
 
 
 def test_a_line_is_no_image(photos):
     picture("cat", 900, (2500, 1)).save(photos / "cat" / "line.png")
-    assert told(photos)["reasons"] == {"cat/line.png": "it has 2500 × 1 pixels, one side over 200 times the other"}
+    assert payload(photos)["reasons"] == {"cat/line.png": "it has 2500 × 1 pixels, one side over 200 times the other"}
 
 
 def test_splits_are_found_beside_other_folders(tmp_path):
     for seed, name in enumerate(("training_set", "test set", "papers")):
         folder(tmp_path / name, COUNTS if name != "papers" else {"scans": 3}, seed)
-    found = told(tmp_path)
+    found = payload(tmp_path)
     assert set(found["classes"]) == {"cat", "dog"}
     assert found["ignored"] == {"papers/": 3}
     assert found["splits"] == {"train": "the data's own", "val": "cut from training", "test": "the data's own"}

@@ -136,10 +136,10 @@ def _cifar(tmp_path, fine: bool, binary: bool):
     rng, files = np.random.default_rng(0), {}
     key, names = (b"fine_labels", b"fine_label_names") if fine else (b"labels", b"label_names")
     parts = ("train", "test") if fine else ("data_batch_1", "data_batch_2", "test_batch")
-    told = {}
+    payload = {}
     for part in parts:
         images, labels = rng.integers(0, 255, (40, 3072), dtype=np.uint8), (np.arange(40) % 4).tolist()
-        told[part] = images, labels
+        payload[part] = images, labels
         heads = np.array(labels, np.uint8)[:, None].repeat(2 if fine else 1, 1)
         files[part + ".bin" * binary] = (
             np.concatenate([heads, images], 1).tobytes()
@@ -157,14 +157,14 @@ def _cifar(tmp_path, fine: bool, binary: bool):
             member = tarfile.TarInfo(f"cifar/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return path, told
+    return path, payload
 
 
 @pytest.mark.parametrize("fine", [False, True])
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
 def test_cifars_own_archives(fine, binary, packed, tmp_path):
-    path, told = _cifar(tmp_path, fine, binary)
+    path, payload = _cifar(tmp_path, fine, binary)
     if not packed:
         with tarfile.open(path) as archive:
             archive.extractall(tmp_path, filter="data")
@@ -173,7 +173,7 @@ def test_cifars_own_archives(fine, binary, packed, tmp_path):
     assert opened.index.classes == ("ant", "bee", "cow", "doe")
     assert {*opened.index.splits} == {"train", "test"}
     pixels, labels = load(source(str(path)))["test"]
-    images, wanted = told["test" if fine else "test_batch"]
+    images, wanted = payload["test" if fine else "test_batch"]
     assert np.array_equal(pixels.numpy(), images.reshape(-1, 3, 32, 32))
     assert labels.tolist() == wanted
 
@@ -185,9 +185,9 @@ class Harmful:
 
 def test_no_pickle_runs_code(tmp_path, capsys):
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Harmful(), b"labels": []}))
-    said = refused("data", str(tmp_path))
-    assert "it wants builtins.print, which would mean running code from it" in said
-    assert "code ran" not in said
+    message = refused("data", str(tmp_path))
+    assert "it wants builtins.print, which would mean running code from it" in message
+    assert "code ran" not in message
 
 
 def test_what_unpacks_to_more_than_there_is_room_for_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
@@ -265,18 +265,25 @@ def test_a_name_is_looked_for_where_data_lies(tmp_path, monkeypatch):
     monkeypatch.setenv("SCALESEARCH_DATA", str(tmp_path))
     folder(tmp_path / "imagenette", COUNTS)
     assert source("imagenette").class_names == ("cat", "dog")
-    said = refused("data", "cifar1")
-    assert 'unknown data set "cifar1"' in said
-    assert 'Did you mean "cifar10"?' in said
+    message = refused("data", "cifar1")
+    assert 'unknown data set "cifar1"' in message
+    assert 'Did you mean "cifar10"?' in message
 
 
 def test_json_of_the_command(tmp_path):
     folder(tmp_path / "p", COUNTS)
     done = invoke("data", str(tmp_path / "p"), "--json", "--html", str(tmp_path / "page.html"))
-    told = json.loads(done.stdout)
-    assert told["images"] == 50
-    assert told["classes"]["cat"] == {"train": 14, "val": 3, "test": 3}
-    assert told["unreadable"] == told["turned"] == told["duplicates"] == told["leaks"] == told["warnings"] == []
+    payload = json.loads(done.stdout)
+    assert payload["images"] == 50
+    assert payload["classes"]["cat"] == {"train": 14, "val": 3, "test": 3}
+    assert (
+        payload["unreadable"]
+        == payload["turned"]
+        == payload["duplicates"]
+        == payload["leaks"]
+        == payload["warnings"]
+        == []
+    )
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/webp;base64,") == 12
     assert "Nothing is broken" in page

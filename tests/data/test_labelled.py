@@ -76,15 +76,17 @@ def yolo(folder: Path) -> Path:
 
 
 def coco(folder: Path) -> Path:
-    told = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]}
+    payload = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]}
     for number, (name, (sides, boxes)) in enumerate(PHOTOS.items(), 100):
         photo(folder / "photos" / f"{name}.png", sides, boxes)
-        told["images"].append({"id": number, "file_name": f"photos/{name}.png", "width": sides[0], "height": sides[1]})
-        told["annotations"] += [
+        payload["images"].append(
+            {"id": number, "file_name": f"photos/{name}.png", "width": sides[0], "height": sides[1]}
+        )
+        payload["annotations"] += [
             {"image_id": number, "category_id": {"cat": 7, "dog": 9}[c], "bbox": [x, y, r - x, b - y]}
             for c, x, y, r, b in boxes
         ]
-    write(folder / "annotations" / "instances.json", json.dumps(told))
+    write(folder / "annotations" / "instances.json", json.dumps(payload))
     return folder
 
 
@@ -109,12 +111,12 @@ def test_targets_lie_where_the_boxes_are_in_the_pixels(size, tmp_path):
     """Photos are red inside their boxes, and nowhere else."""
     opened = data_set(str(voc(tmp_path / "set")))
     images = load_store(opened.index, opened.scan, size, 3, letterbox=True)
-    told = targets(opened.index.truth, opened.scan.widths, opened.scan.heights, size)
-    assert (told.classes >= 0).sum() == 5
-    for i in range(len(told)):
+    payload = targets(opened.index.truth, opened.scan.widths, opened.scan.heights, size)
+    assert (payload.classes >= 0).sum() == 5
+    for i in range(len(payload)):
         high, wide = images.shape[1:3]
         inside = np.zeros((high, wide), bool)
-        for x1, y1, x2, y2 in told.boxes[i][told.classes[i] >= 0]:
+        for x1, y1, x2, y2 in payload.boxes[i][payload.classes[i] >= 0]:
             inside[round(y1 * high) : round(y2 * high), round(x1 * wide) : round(x2 * wide)] = True
         red = (images[i, ..., 0] > 128) & (images[i, ..., 1] < LETTERBOX / 2)
         assert (red != inside).mean() < 0.06
@@ -131,12 +133,12 @@ def test_targets_lie_where_the_boxes_are_in_the_pixels(size, tmp_path):
 def test_areas_and_extents_lead_back_to_the_photo(wide, high, rows, columns, share):
     box = Box(0, share[0], share[1], min(share[2] + 0.05, 1 - share[0]), min(share[3] + 0.05, 1 - share[1]))
     truth = build_box_index("x", [LabelledImage(Path("x.png"), "x", None, [box], (wide, high))], ["thing"]).truth
-    told = targets(truth, np.array([wide]), np.array([high]), (rows, columns))
-    x1, y1, x2, y2 = told.boxes[0, 0]
+    payload = targets(truth, np.array([wide]), np.array([high]), (rows, columns))
+    x1, y1, x2, y2 = payload.boxes[0, 0]
     lies = fit_letterbox(wide, high, (rows, columns))
-    assert told.area[0, 0] == pytest.approx(box.width * wide * box.height * high, rel=1e-4)
-    assert (x2 - x1) * told.extent[0, 0] == pytest.approx(box.width * wide, rel=1e-3, abs=1e-3)
-    assert (y2 - y1) * told.extent[0, 1] == pytest.approx(box.height * high, rel=1e-3, abs=1e-3)
+    assert payload.area[0, 0] == pytest.approx(box.width * wide * box.height * high, rel=1e-4)
+    assert (x2 - x1) * payload.extent[0, 0] == pytest.approx(box.width * wide, rel=1e-3, abs=1e-3)
+    assert (y2 - y1) * payload.extent[0, 1] == pytest.approx(box.height * high, rel=1e-3, abs=1e-3)
     assert lies.left <= x1 * columns + 1e-3
     assert y2 * rows <= rows - lies.top + 1e-3
 
@@ -152,9 +154,9 @@ def test_a_photo_on_its_side_has_boxes_as_it_stands(tmp_path):
     opened = data_set(str(folder))
     assert opened.scan.widths.tolist() == [40, 60]
     truth = opened.index.truth
-    told = targets(truth, opened.scan.widths, opened.scan.heights, 60)
-    assert told.boxes[0, 0] * 60 == pytest.approx([10, 0, 50, 30])
-    assert told.boxes[1, 0] * 60 == pytest.approx([0, 10, 60, 30])
+    payload = targets(truth, opened.scan.widths, opened.scan.heights, 60)
+    assert payload.boxes[0, 0] * 60 == pytest.approx([10, 0, 50, 30])
+    assert payload.boxes[1, 0] * 60 == pytest.approx([0, 10, 60, 30])
 
 
 def test_what_can_be_put_right_is_and_is_told(tmp_path):
@@ -194,17 +196,17 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_yolo_labels_that_are_none_are_refused_where_they_stand(case, tmp_path):
-    file, text, place, said = BAD[case]
+    file, text, place, output = BAD[case]
     folder = yolo(tmp_path / "set")
     (tmp_path / "other").mkdir()
     write(folder / file, text)
-    told = refused("data", str(folder / "data.yaml"))
-    assert place in told
-    assert said in told
+    payload = refused("data", str(folder / "data.yaml"))
+    assert place in payload
+    assert output in payload
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, output",
     [
         ("<annotation><object></object></annotation>", "a.xml: object 1"),
         (
@@ -215,14 +217,14 @@ def test_yolo_labels_that_are_none_are_refused_where_they_stand(case, tmp_path):
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "declares entities"),
     ],
 )
-def test_an_annotation_that_is_none_is_refused(text, said, tmp_path):
+def test_an_annotation_that_is_none_is_refused(text, output, tmp_path):
     folder = voc(tmp_path / "set")
     write(folder / "Annotations" / "a.xml", text)
-    assert said in refused("data", str(folder))
+    assert output in refused("data", str(folder))
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, output",
     [
         (lambda t: t["annotations"][0].update(category_id=1), "annotations[0]: category_id 1 is of none"),
         (lambda t: t["annotations"][1].update(image_id=1), "annotations[1]: image_id 1 is of none"),
@@ -231,25 +233,25 @@ def test_an_annotation_that_is_none_is_refused(text, said, tmp_path):
         (lambda t: t.pop("categories"), "needs lists called"),
     ],
 )
-def test_a_coco_file_that_is_none_is_refused(change, said, tmp_path):
+def test_a_coco_file_that_is_none_is_refused(change, output, tmp_path):
     file = coco(tmp_path / "set") / "annotations" / "instances.json"
-    told = json.loads(file.read_text())
-    change(told)
-    file.write_text(json.dumps(told))
-    assert said in refused("data", str(file))
+    payload = json.loads(file.read_text())
+    change(payload)
+    file.write_text(json.dumps(payload))
+    assert output in refused("data", str(file))
 
 
 def test_real_photos_of_blood_cells(tmp_path):
     """The counts that the data set's authors give (Shenggan/BCCD_Dataset), but for two boxes without area."""
-    told = json.loads(invoke("data", str(unpacked("bccd.tar", tmp_path) / "BCCD"), "--json").stdout)
-    totals = {name: sum(counted.values()) for name, counted in told["classes"].items()}
+    payload = json.loads(invoke("data", str(unpacked("bccd.tar", tmp_path) / "BCCD"), "--json").stdout)
+    totals = {name: sum(counted.values()) for name, counted in payload["classes"].items()}
     assert totals == {"Platelets": 361, "RBC": 4155 - 2, "WBC": 372}
-    assert {split: sum(c[split] for c in told["classes"].values()) for split in told["splits"]}.keys() == {
+    assert {split: sum(c[split] for c in payload["classes"].values()) for split in payload["splits"]}.keys() == {
         "train",
         "val",
         "test",
     }
-    assert len(told["boxes"]["empty"]) == 2
+    assert len(payload["boxes"]["empty"]) == 2
 
 
 @settings(max_examples=150)

@@ -87,11 +87,11 @@ def test_inside_or_after_it_is_the_same(head):
 def test_onnxruntime_alone_finds_the_same_boxes(head, tmp_path):
     network = detector(HEADS[head])
     (tmp_path / "d.yaml").write_text(arch_to_yaml(network.arch))
-    said = {
+    message = {
         "preparation": json.dumps({"crop": [64, 96], "resize": [64, 96], "mean": [0, 0, 0], "std": [1, 1, 1]}),
         "classes": json.dumps(["cat", "dog", "eel"]),
     }
-    save_file(network.state_dict(), tmp_path / "w.safetensors", said)
+    save_file(network.state_dict(), tmp_path / "w.safetensors", message)
     x = np.random.default_rng(0).random((3, 3, 64, 96), dtype=np.float32)
     np.save(tmp_path / "x.npy", x)
     with torch.no_grad():
@@ -169,11 +169,11 @@ print(d.CLASSES, d.PREPARATION["mean"])
 def test_a_python_file_has_them_inside_and_needs_torch_alone(head, tmp_path):
     network = detector(HEADS[head])
     (tmp_path / "d.yaml").write_text(arch_to_yaml(network.arch))
-    said = {
+    message = {
         "preparation": json.dumps({"crop": [64, 96], "resize": [64, 96], "mean": [0, 0, 0], "std": [1, 1, 1]}),
         "classes": json.dumps(["cat", 'a "dog"', "eel"]),
     }
-    save_file(network.state_dict(), tmp_path / "w.safetensors", said)
+    save_file(network.state_dict(), tmp_path / "w.safetensors", message)
     invoke(
         "export",
         str(tmp_path / "d.yaml"),

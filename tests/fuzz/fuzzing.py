@@ -26,18 +26,19 @@ class Outcome(NamedTuple):
     """Of one input: how the command ended, what it said, and how long it took."""
 
     exit: int
-    said: str
+    message: str
     seconds: float
 
     @property
     def fault(self) -> str:
         """What is wrong with it, in words; nothing where it is as promised."""
-        return f"exit code {self.exit}: {self.said}" if self.exit not in (0, 2) or "Traceback" in self.said else ""
+        is_fault = self.exit not in (0, 2) or "Traceback" in self.message
+        return f"exit code {self.exit}: {self.message}" if is_fault else ""
 
     @property
     def silent(self) -> bool:
         """Whether it took longer than it may without a word."""
-        return self.seconds > LONGEST and " so far" not in self.said
+        return self.seconds > LONGEST and " so far" not in self.message
 
 
 def command(*arguments: str) -> Outcome:
@@ -45,8 +46,8 @@ def command(*arguments: str) -> Outcome:
     began = time.monotonic()
     done = CliRunner().invoke(main, arguments)
     broken = done.exception is not None and not isinstance(done.exception, SystemExit)
-    said = f"Traceback: {done.exception!r}" if broken else done.stderr.strip()
-    return Outcome(done.exit_code, said, time.monotonic() - began)
+    message = f"Traceback: {done.exception!r}" if broken else done.stderr.strip()
+    return Outcome(done.exit_code, message, time.monotonic() - began)
 
 
 def _file(name: str, make: Callable[[random.Random], bytes], *asked: str) -> Callable:

@@ -223,14 +223,14 @@ def _checkpoint(how: str) -> bytes:
 def _with_header(raw: bytes, dice: random.Random) -> bytes:
     length = struct.unpack("<Q", raw[:8])[0]
     header = json.loads(raw[8 : 8 + length])
-    said = header["__metadata__"]
+    message = header["__metadata__"]
     if dice.random() < 0.5:  # what the texts in it say
-        key = dice.choice(list(said))
-        said[key] = json.dumps(mutated_data(json.loads(said[key]), dice))
+        key = dice.choice(list(message))
+        message[key] = json.dumps(mutated_data(json.loads(message[key]), dice))
     else:
         header = mutated_data(header, dice)
-    told = json.dumps(header).encode()
-    return struct.pack("<Q", dice.choice((len(told), len(told), 2**60, 0))) + told + raw[8 + length :]
+    payload = json.dumps(header).encode()
+    return struct.pack("<Q", dice.choice((len(payload), len(payload), 2**60, 0))) + payload + raw[8 + length :]
 
 
 def image(dice: random.Random, folder: Path) -> tuple[str, ...]:
@@ -261,15 +261,15 @@ def boxes(dice: random.Random, folder: Path) -> tuple[str, ...]:
     for name in ("annotations", "Annotations", "labels"):
         (folder / name).mkdir(exist_ok=True)
     if kind == "coco":
-        told = {
+        payload = {
             "images": [{"id": i, "file_name": f"{i}.png", "width": 24, "height": 20} for i in range(6)],
             "annotations": [
                 {"id": i, "image_id": i, "category_id": 1, "bbox": [2, 3, 10, 10], "iscrowd": 0} for i in range(6)
             ],
             "categories": [{"id": 1, "name": "cat"}],
         }
-        raw = json.dumps(told).encode()
-        raw = mutated_bytes(raw, dice) if dice.random() < 0.3 else json.dumps(mutated_data(told, dice)).encode()
+        raw = json.dumps(payload).encode()
+        raw = mutated_bytes(raw, dice) if dice.random() < 0.3 else json.dumps(mutated_data(payload, dice)).encode()
         (folder / "annotations" / "all.json").write_bytes(raw)
     elif kind == "voc":
         for i in range(6):
@@ -324,8 +324,8 @@ def run(dice: random.Random, folder: Path) -> tuple[str, ...]:
         lines[at] = json.dumps(mutated_data(json.loads(lines[at]), dice)).encode()
         files[name] = b"\n".join(lines) + b"\n"
     elif name == "study.yaml":
-        told = mutated_data(yaml.safe_load(files[name]), dice)
-        files[name] = yaml.safe_dump(told, allow_unicode=True).encode("utf-8", "replace")
+        payload = mutated_data(yaml.safe_load(files[name]), dice)
+        files[name] = yaml.safe_dump(payload, allow_unicode=True).encode("utf-8", "replace")
     else:
         files[name] = json.dumps(mutated_data(json.loads(files[name]), dice)).encode()
     for there, raw in files.items():

@@ -44,10 +44,10 @@ def test_a_profile_tells_networks_that_it_has_not_seen(tmp_path):
     found = profile(learned, others, torch.device("cpu"))
     found.save(tmp_path / "p.json")
     read = load_profile("p.json", tmp_path)
-    told = [read.predict(expand(arch)) for arch in others]
-    assert told == [found.predict(expand(arch)) for arch in others]
-    assert min(told) > 0
+    payload = [read.predict(expand(arch)) for arch in others]
+    assert payload == [found.predict(expand(arch)) for arch in others]
+    assert min(payload) > 0
     assert found.error["networks"] == 5
     assert found.error["median"] < 1
-    assert spearman(told, [cost(arch).acts for arch in others]) > 0.6  # 1.0, also beside another process at work
+    assert spearman(payload, [cost(arch).acts for arch in others]) > 0.6  # 1.0, also beside another process at work
     assert found.measured_share(expand(learned[0])) == 1.0

@@ -124,10 +124,10 @@ def test_a_study_survives_the_terminal_and_comes_home(cluster, study, finished, 
     assert job["status"] == "RUNNING"
     done("fetch", job["job"], "--address", address, "--out", str(tmp_path / "early"))
     assert (tmp_path / "early" / "study.yaml").exists()
-    said = done("attach", job["job"], "--address", address)
-    assert "[1/18]" in said.stdout
-    assert "[18/18]" in said.stdout
-    assert "fetch" in said.stderr
+    message = done("attach", job["job"], "--address", address)
+    assert "[1/18]" in message.stdout
+    assert "[18/18]" in message.stdout
+    assert "fetch" in message.stderr
     home = tmp_path / "home"
     done("fetch", job["job"], "--address", address, "--out", str(home))
     assert essence(home) == essence(finished[0])
@@ -173,9 +173,9 @@ def test_a_run_joins_a_cluster_whose_nodes_come_and_go(cluster, study, finished,
     new = [p for p in psutil.process_iter(["name"]) if p.pid not in before and p.info["name"] == "raylet"]
     for raylet in new:
         raylet.kill()
-    _, said = process.communicate(timeout=400)
-    assert process.returncode == 0, said
-    assert new, said
+    _, message = process.communicate(timeout=400)
+    assert process.returncode == 0, message
+    assert new, message
     assert essence(out) == essence(finished[0])
     assert (out / "report.html").exists()
 

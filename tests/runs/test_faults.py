@@ -66,13 +66,13 @@ def test_signals_end_a_run_saved_and_told_how_to_go_on(study, finished, tmp_path
         wait_for(out / "trials.jsonl", lines, process)
         helpers = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, number)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 128 + number, said
-        assert "Traceback" not in said, said
+        _, message = process.communicate(timeout=60)
+        assert process.returncode == 128 + number, message
+        assert "Traceback" not in message, message
         assert (out / "report.html").exists()
         assert gone(helpers)
         assert left_over() <= before
-        command = shlex.split(said.split("go on with: ")[1])
+        command = shlex.split(message.split("go on with: ")[1])
         assert command[:2] == ["scalesearch", "run"]
         assert command[-1] == "--resume"
         again = [sys.executable, "-m", *command]
@@ -92,18 +92,18 @@ def test_a_second_ctrl_c_ends_it_at_once(study, tmp_path):
     helpers = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGINT)
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, message = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted" in said
-    assert "Traceback" not in said
+    assert "interrupted" in message
+    assert "Traceback" not in message
     assert gone(helpers)
 
 
 @pytest.mark.slow
 def test_a_limit_holds_across_resumes(study, finished, tmp_path):
     out = tmp_path / "run"
-    said = finish(start(study, out, "--set", "ray.max_wall_time=8s"))
-    assert "max_wall_time (8s) is used up" in said
+    message = finish(start(study, out, "--set", "ray.max_wall_time=8s"))
+    assert "max_wall_time (8s) is used up" in message
     assert 0 < len(TrialLog(out / "trials.jsonl")) < 18
     spent = json.loads((out / "spent.json").read_text())["seconds"]
     assert 8 <= spent < 20
@@ -123,15 +123,15 @@ def test_trials_that_hang_crash_exit_or_shout_are_failures_of_their_own(tmp_path
         time.sleep(0.5)
     out, err = process.communicate()
     assert process.returncode == 0, err
-    told = {int(width): tuple(outcome) for width, outcome in json.loads(out).items()}
-    assert {width for width, (state, _) in told.items() if state == "done"} == {8, 40, 56}
-    assert "it took longer than trial_timeout, at File" in told[16][1]
-    assert "faulty.py" in told[16][1]
-    assert told[24][1].startswith("the process died: segmentation fault, at File")
-    assert told[32][1] == "its process was killed 3 times, or its machine has gone"
-    assert told[48][1].startswith("RuntimeError: on purpose (faulty.py:")
-    assert told[64][1].startswith("MemoryError:")
-    assert told[72][1].startswith("the loss became nan in epoch 1 of 1")
+    payload = {int(width): tuple(outcome) for width, outcome in json.loads(out).items()}
+    assert {width for width, (state, _) in payload.items() if state == "done"} == {8, 40, 56}
+    assert "it took longer than trial_timeout, at File" in payload[16][1]
+    assert "faulty.py" in payload[16][1]
+    assert payload[24][1].startswith("the process died: segmentation fault, at File")
+    assert payload[32][1] == "its process was killed 3 times, or its machine has gone"
+    assert payload[48][1].startswith("RuntimeError: on purpose (faulty.py:")
+    assert payload[64][1].startswith("MemoryError:")
+    assert payload[72][1].startswith("the loss became nan in epoch 1 of 1")
     assert "Traceback" not in err
     assert left_over() <= before
     assert largest < 500_000_000
@@ -168,9 +168,9 @@ def test_a_trial_that_wants_too_much_of_a_gpu_fails_and_what_one_leaves_there_go
     faulty = [sys.executable, str(Path(__file__).parent / "faulty.py"), str(tmp_path / "run"), "gpu"]
     done = subprocess.run(faulty, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
-    told = {int(width): tuple(outcome) for width, outcome in json.loads(done.stdout).items()}
-    assert {width for width, (state, _) in told.items() if state == "done"} == {8, 40, 56, 88}
-    assert told[80][1].startswith("OutOfMemoryError:")
+    payload = {int(width): tuple(outcome) for width, outcome in json.loads(done.stdout).items()}
+    assert {width for width, (state, _) in payload.items() if state == "done"} == {8, 40, 56, 88}
+    assert payload[80][1].startswith("OutOfMemoryError:")
     assert "Traceback" not in done.stderr
     deadline = time.monotonic() + 30
     while (left := torch.cuda.mem_get_info()[0]) < free - (1 << 28) and time.monotonic() < deadline:
@@ -187,36 +187,36 @@ def test_what_no_node_can_give_is_refused():
 
     wants(cpus_per_trial=4)
     wants(cpus_per_trial=2, gpus_per_trial=0.25, accelerator_type="A100")
-    for asked, said in (
+    for asked, message in (
         ({"cpus_per_trial": 5}, "ray.cpus_per_trial: a trial wants 5 CPU, and no node .* more than 4"),
         ({"cpus_per_trial": 4, "gpus_per_trial": 1}, "ray: a trial wants 4 CPU, 1 GPU on one node"),
         ({"resources": {"tpu": 1}}, "ray.resources.tpu: a trial wants 1 tpu"),
         ({"accelerator_type": "H100"}, "ray.accelerator_type: a trial wants .*H100, .* any .*A100"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             wants(**asked)
 
 
 @pytest.mark.slow
 def test_too_much_is_refused_in_seconds(study, tmp_path):
     started = time.monotonic()
-    said = refused("run", str(study), "--out", str(tmp_path / "run"), "--set", "ray.cpus_per_trial=1000")
-    assert "ray.cpus_per_trial: a trial wants 1000 CPU" in said
+    message = refused("run", str(study), "--out", str(tmp_path / "run"), "--set", "ray.cpus_per_trial=1000")
+    assert "ray.cpus_per_trial: a trial wants 1000 CPU" in message
     assert time.monotonic() - started < 30
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("told, wanted", [(90, 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800)])
-def test_times_as_people_write_them(told, wanted):
-    assert parse_seconds(told, "x") == wanted
+@pytest.mark.parametrize("payload, wanted", [(90, 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800)])
+def test_times_as_people_write_them(payload, wanted):
+    assert parse_seconds(payload, "x") == wanted
 
 
-@pytest.mark.parametrize("told", ["soon", "-3m", "0", "1e99h", "nan", "h", True])
-def test_no_times(told, study):
+@pytest.mark.parametrize("payload", ["soon", "-3m", "0", "1e99h", "nan", "h", True])
+def test_no_times(payload, study):
     with pytest.raises(InputError, match="takes seconds, or a time as 90s"):
-        parse_seconds(told, "x")
-    said = refused("run", str(study), "--dry-run", "--set", f"ray.max_wall_time={told}")
-    assert "ray.max_wall_time: takes" in said
+        parse_seconds(payload, "x")
+    message = refused("run", str(study), "--dry-run", "--set", f"ray.max_wall_time={payload}")
+    assert "ray.max_wall_time: takes" in message
 
 
 def test_gpu_hours_are_a_limit_too():
@@ -246,11 +246,11 @@ def test_a_worker_that_is_killed_costs_nothing_but_its_time(study, finished, tmp
             at_work[0].kill()
             killed += 1
         time.sleep(0.1)
-    _, said = process.communicate(timeout=400)
-    assert process.returncode == 0, said
-    assert killed == 3, said
+    _, message = process.communicate(timeout=400)
+    assert process.returncode == 0, message
+    assert killed == 3, message
     assert essence(out) == essence(finished[0])
-    assert "Traceback" not in said
+    assert "Traceback" not in message
 
 
 @pytest.mark.slow
@@ -267,10 +267,10 @@ def test_a_resume_looks_at_what_was_left(study, finished, tmp_path):
     for path in (out / "family" / members[0] / "model.py", out / "report.html", out / "optuna.journal"):
         path.write_bytes(b"cut")
     (out / "family" / members[1] / "arch.yaml").unlink()
-    said = finish(start(study, out, "--resume"))
-    assert f"{cut} has 500 bytes, and " in said
-    assert f"{members[0]} is trained again" in said
-    assert f"{foreign} holds something else than was written; {members[1]} is trained again" in said
+    message = finish(start(study, out, "--resume"))
+    assert f"{cut} has 500 bytes, and " in message
+    assert f"{members[0]} is trained again" in message
+    assert f"{foreign} holds something else than was written; {members[1]} is trained again" in message
     for member in members:
         there, as_left = (folder / "family" / member for folder in (out, whole))
         assert same_weights(there / "weights.safetensors", as_left / "weights.safetensors")

@@ -89,10 +89,10 @@ def test_images_that_changed_between_run_and_resume_are_refused_and_nothing_is_l
 
 def test_mistyped_data_is_located(tmp_path):
     path = write_study(tmp_path, data={"source": "photoz"}, resolution=16)
-    said = refused("run", str(path), "--dry-run")
-    assert "study.yaml:" in said
-    assert 'unknown data set "photoz"' in said
-    assert "a path" in said
+    message = refused("run", str(path), "--dry-run")
+    assert "study.yaml:" in message
+    assert 'unknown data set "photoz"' in message
+    assert "a path" in message
     path = write_study(tmp_path, data={"source": "digits", "val": 0.3}, resolution=16)
     assert 'data.val: digits has splits and sizes of its own; takes "mirror" alone' in refused(
         "run", str(path), "--dry-run"
@@ -210,8 +210,8 @@ def test_what_it_scored_is_what_everybody_sees(trained):
     shown = examples(str(photos), "test")
     names = [shown.index.names[row] for row in shown.rows]
     files = [str(photos / name) for name in names]
-    said = json.loads(invoke("predict", str(out), *files, "--top", "1", "--json").stdout)
-    right = [row["top"][0]["name"] == name.split("/")[0] for row, name in zip(said, names)]
+    message = json.loads(invoke("predict", str(out), *files, "--top", "1", "--json").stdout)
+    right = [row["top"][0]["name"] == name.split("/")[0] for row, name in zip(message, names)]
     assert np.mean(right) == pytest.approx(scores["test_accuracy"])
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -287,8 +287,8 @@ def test_a_study_of_images_that_are_not_square(photos, tmp_path):
     assert "kept at 20×30 pixels" in page
     assert load_study(write_study(tmp_path, data="photos", resolution=[16, 16])).trained.resolution == 16
     wrong = write_study(tmp_path, data="photos", resolution=[16, 24, 3])
-    assert "study.yaml:" in (said := refused("run", str(wrong), "--dry-run"))
-    assert "resolution" in said
+    assert "study.yaml:" in (message := refused("run", str(wrong), "--dry-run"))
+    assert "resolution" in message
 
 
 @pytest.mark.slow
@@ -298,8 +298,8 @@ def test_what_was_trained_on_is_never_tested_on(tmp_path, trained):
     shown = examples({"source": str(photos), "seed": 7}, "test", out / "splits.parquet")
     assert shown.rows == examples(str(photos), "test").rows
     other = folder(tmp_path / "other", {"cat": 12, "fox": 12})
-    said = refused("evaluate", str(out), "--data", str(other))
-    assert "has a class 'fox', and the network has none of that name" in said
+    message = refused("evaluate", str(out), "--data", str(other))
+    assert "has a class 'fox', and the network has none of that name" in message
 
 
 @pytest.mark.slow
@@ -341,18 +341,18 @@ def test_a_table_of_many_channels_is_trained_on_scored_and_predicted(tmp_path):
     found = json.loads(invoke("evaluate", str(out), "--data", data, *shares, "--json").stdout)
     assert found["images"] == 20
     assert found["top1"] == pytest.approx(summary["scores"]["test_accuracy"])
-    said = json.loads(invoke("predict", str(out), data, "--top", "1", "--json").stdout)
-    assert len(said) == 48
-    assert said[47]["image"] == f"{data}:47"
+    message = json.loads(invoke("predict", str(out), data, "--top", "1", "--json").stdout)
+    assert len(message) == 48
+    assert message[47]["image"] == f"{data}:47"
     shown = examples({"source": data, "val": 0.1, "test": 0.4}, "test")
-    right = [said[row]["top"][0]["class"] == labels[row] for row in shown.rows]
+    right = [message[row]["top"][0]["class"] == labels[row] for row in shown.rows]
     assert np.mean(right) == pytest.approx(found["top1"])
     picture("cat", 1).save(tmp_path / "photo.png")
     for path in (tmp_path / "photo.png", tmp_path):
         assert "is a photo, and the network takes images of 5 channels" in refused("predict", str(out), str(path))
     np.savez(tmp_path / "grey.npz", images=images[:, 0])
-    said = refused("predict", str(out), str(tmp_path / "grey.npz"))
-    assert "has images of 1 channel, and the network takes 5" in said
+    message = refused("predict", str(out), str(tmp_path / "grey.npz"))
+    assert "has images of 1 channel, and the network takes 5" in message
 
 
 def test_columns_are_named_for_a_training(photos, tmp_path):
@@ -371,7 +371,7 @@ def test_the_folder_is_a_model_wherever_one_is_asked_for(trained, tmp_path):
     assert json.loads(invoke("cost", str(out), "--json").stdout)[0]["params"] > 0
     invoke("export", str(out), "--to", "safetensors", "-o", str(tmp_path / "w.safetensors"))
     shutil.copy(out / "arch.yaml", tmp_path / "arch.yaml")
-    said = invoke(
+    message = invoke(
         "predict",
         str(tmp_path / "arch.yaml"),
         str(next((trained[0] / "cat").iterdir())),
@@ -380,7 +380,7 @@ def test_the_folder_is_a_model_wherever_one_is_asked_for(trained, tmp_path):
         "--top",
         "1",
     )
-    assert "cat" in said.stdout
+    assert "cat" in message.stdout
     pytest.importorskip("onnxscript")
     invoke("export", str(out), "--to", "onnx", "-o", str(tmp_path / "w.onnx"))
     assert "is a folder without arch.yaml" in refused("cost", str(trained[0]))

@@ -40,10 +40,10 @@ def alone(searched, tmp_path_factory):
     """The log of a run left alone."""
     folder = tmp_path_factory.mktemp("alone") / "run"
     ss.run(searched, folder)
-    return told(folder)
+    return payload(folder)
 
 
-def told(folder):
+def payload(folder):
     return [(t.key, t.decisions, t.scores, t.rejected) for t in TrialLog(folder / "trials.jsonl", repair=False)]
 
 
@@ -62,13 +62,13 @@ def test_a_driver_killed_at_twenty_random_moments_loses_nothing(searched, alone,
             kills += 1
         else:  # it came to its end
             assert process.returncode == 0
-            assert told(folder) == alone
+            assert payload(folder) == alone
             folder = next(folders)
             continue
         if before:
             assert (folder / "trials.jsonl").read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     finish(start(searched, folder, *(["--resume"] if (folder / "study.yaml").exists() else [])))
-    assert told(folder) == alone
+    assert payload(folder) == alone
 
 
 def test_a_full_disk_and_a_line_that_was_cut_lose_nothing(searched, alone, tmp_path):
@@ -78,16 +78,16 @@ def test_a_full_disk_and_a_line_that_was_cut_lose_nothing(searched, alone, tmp_p
     while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 20):
         time.sleep(0.01)
     psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (log.stat().st_size + 1000,) * 2)
-    _, said = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert said.strip().splitlines()[-1] == "scalesearch: [Errno 27] File too large"
+    assert message.strip().splitlines()[-1] == "scalesearch: [Errno 27] File too large"
     before = log.read_bytes()
     assert before.endswith(b"\n")
     assert 20 < before.count(b"\n") < 400
     with open(log, "ab") as file:
         file.write(before.splitlines()[-1][:57])  # as a kill in the middle of writing would leave it
     finish(start(searched, folder, "--resume"))
-    assert told(folder) == alone
+    assert payload(folder) == alone
     assert log.read_bytes().startswith(before)
 
 
@@ -103,13 +103,13 @@ def test_a_locked_database_is_waited_for(searched, alone, tmp_path):
     release.start()
     ss.run(searched, tmp_path / "run", storage=f"sqlite:///{path}")
     release.join()
-    assert sorted(told(tmp_path / "run")) == sorted(alone)
+    assert sorted(payload(tmp_path / "run")) == sorted(alone)
 
 
 def test_a_clock_that_jumps_back_changes_nothing(searched, alone, tmp_path, monkeypatch):
     clock = itertools.count(2e9, -3600)
     monkeypatch.setattr(time, "time", lambda: float(next(clock)))
     run = ss.run(searched, tmp_path / "run")
-    assert told(tmp_path / "run") == alone
+    assert payload(tmp_path / "run") == alone
     assert all(t.seconds >= 0 for t in run.trials)
     assert run.summary["seconds"] >= 0

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_run_leaves_what_it_promises(finished):
-    folder, said = finished
+    folder, message = finished
     log = TrialLog(folder / "trials.jsonl")
     assert {step: len(log.of(step)) for step in STEPS} == STEPS
     assert all(t.state == "done" and t.cost["macs"] <= 500_000 for t in log.of("base"))
@@ -39,9 +39,9 @@ def test_a_run_leaves_what_it_promises(finished):
     assert {row["name"] for row in summary["rows"]} == names
     with open(folder / "trials.csv") as file:
         assert len(list(csv.DictReader(file))) == sum(STEPS.values())
-    assert "small-phi1" in said
-    assert "[18/18]" in said
-    assert "report" in said
+    assert "small-phi1" in message
+    assert "[18/18]" in message
+    assert "report" in message
     assert not list(folder.rglob("*.tmp"))
 
 
@@ -92,11 +92,11 @@ def test_killed_and_resumed_it_equals_the_uninterrupted_run(study, finished, tmp
     assert not psutil.wait_procs(started, timeout=20)[1], "what it started has gone with it"
     assert not list(Path(tempfile.gettempdir()).glob(f"scalesearch-ray-{process.pid}-*"))
     before = log.read_bytes().splitlines() if log.exists() else []
-    said = finish(start(study, out, "--resume"))
+    message = finish(start(study, out, "--resume"))
     assert essence(out) == essence(finished[0])
     assert [line for line in before if line.endswith(b"}")] == log.read_bytes().splitlines()[: len(before)]
     if len(before) > 1:
-        assert f"going on after {format_count(len(before) - 1, 'finished trial')}\n" in said
+        assert f"going on after {format_count(len(before) - 1, 'finished trial')}\n" in message
     whole, resumed = (json.loads((folder / "summary.json").read_text()) for folder in (finished[0], out))
     for summary in (whole, resumed):
         del summary["seconds"]
@@ -125,9 +125,9 @@ def test_a_folder_that_holds_a_run_is_not_written_over(study, finished, tmp_path
 
 def test_a_network_that_fails_is_recorded_and_the_study_goes_on(study, tmp_path):
     """A learning rate at which losses overflow in some trials."""
-    said = start(study, tmp_path / "run", "--set", "recipe.learning_rate=1e30", "--set", "compare=[]")
-    _out, err = said.communicate(timeout=300)
-    assert said.returncode == 1
+    message = start(study, tmp_path / "run", "--set", "recipe.learning_rate=1e30", "--set", "compare=[]")
+    _out, err = message.communicate(timeout=300)
+    assert message.returncode == 1
     assert "none of the 5 trials of the base search came to the end of its training: the loss became nan" in err
     log = TrialLog(tmp_path / "run" / "trials.jsonl")
     assert all(t.state == "failed" and "epoch 1" in t.reason for t in log)

@@ -212,7 +212,7 @@ def test_what_is_no_store_or_leads_out_of_it_is_said(searched, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    "storage, said",
+    "storage, message",
     [
         ("here", "--storage: takes sqlite:///FILE"),
         ("sqlite:////no/where/x.db", "--storage: sqlite:////no/where/x.db is"),
@@ -220,8 +220,8 @@ def test_what_is_no_store_or_leads_out_of_it_is_said(searched, tmp_path, monkeyp
         ("nosql://x", "--storage: nosql://x is no database"),
     ],
 )
-def test_no_storage(storage, said, searched, tmp_path):
-    assert said in refused("run", str(searched), "--out", str(tmp_path / "run"), "--storage", storage)
+def test_no_storage(storage, message, searched, tmp_path):
+    assert message in refused("run", str(searched), "--out", str(tmp_path / "run"), "--storage", storage)
 
 
 def written(listener: OptunaListener, driver: Driver) -> None:

@@ -50,7 +50,7 @@ def report_of(place, called):
     path = place / "trials.jsonl"
     drive(study, path, Random(0), outcome=lambda job: {"reason": called} if job.key[2] == 3 else outcome_of(job))
     head, *lines = path.read_text().splitlines()
-    trials = [told | {"name": f"{called}{told['name']}"} for told in map(json.loads, lines)]
+    trials = [payload | {"name": f"{called}{payload['name']}"} for payload in map(json.loads, lines)]
     path.write_text("\n".join([head, *map(json.dumps, trials)]) + "\n")
     write_report(Driver(study, TrialLog(path)), place)
     return (place / "report.html").read_text()
@@ -113,7 +113,7 @@ def test_what_is_no_file_is_not_waited_for(theirs):
 
 
 @pytest.mark.parametrize(
-    "key, value, said",
+    "key, value, message",
     [
         ("number", "x", "trials.jsonl:2: number: should be a valid integer, got 'x'"),
         ("number", -1, "2: number: should be greater than or equal to 0, got -1"),
@@ -136,22 +136,23 @@ def test_what_is_no_file_is_not_waited_for(theirs):
         ("etats", "done", "2: etats: is no key of it"),
     ],
 )
-def test_a_log_that_was_edited_is_told_by_its_line_and_key(key, value, said, theirs):
+def test_a_log_that_was_edited_is_told_by_its_line_and_key(key, value, message, theirs):
     log = theirs / "trials.jsonl"
     head, *lines = log.read_text().splitlines()
     lines[0] = json.dumps(json.loads(lines[0]) | {key: value})
     if key == "arch" and value:  # of the network that the study went on with
         lines = [
-            json.dumps(told | {key: value} if (told := json.loads(line))["step"] == "base" else told) for line in lines
+            json.dumps(payload | {key: value} if (payload := json.loads(line))["step"] == "base" else payload)
+            for line in lines
         ]
     log.write_text("\n".join([head, *lines]) + "\n")
-    assert said in refused("report", str(theirs))
-    if key == "decisions" and "base-001" in said:
-        assert said in refused("run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume")
+    assert message in refused("report", str(theirs))
+    if key == "decisions" and "base-001" in message:
+        assert message in refused("run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume")
 
 
 @pytest.mark.parametrize(
-    "key, value, said",
+    "key, value, message",
     [
         ("candidate", 999, "candidate: 999 at rung 0 can't have been asked for here"),
         ("candidate", 0, "candidate: 0 at rung 0 can't have been asked for here"),
@@ -163,15 +164,15 @@ def test_a_log_that_was_edited_is_told_by_its_line_and_key(key, value, said, the
         ),
     ],
 )
-def test_a_run_does_not_go_on_with_what_its_search_cannot_have_asked_for(key, value, said, theirs):
+def test_a_run_does_not_go_on_with_what_its_search_cannot_have_asked_for(key, value, message, theirs):
     log = theirs / "trials.jsonl"
     head, *lines = log.read_text().splitlines()
-    told = list(map(json.loads, lines))
-    for trial in told:
+    payload = list(map(json.loads, lines))
+    for trial in payload:
         if trial["step"] == "base" and trial["number"] == 1:
             trial[key] = trial[key] | value if isinstance(value, dict) else value
-    log.write_text("\n".join([head, *map(json.dumps, told)]) + "\n")
-    assert said in refused("run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume")
+    log.write_text("\n".join([head, *map(json.dumps, payload)]) + "\n")
+    assert message in refused("run", str(theirs / "study.yaml"), "--out", str(theirs), "--resume")
 
 
 @pytest.mark.parametrize("file", ["family/../../outside", "/etc/hostname"])
@@ -181,7 +182,7 @@ def test_weights_that_lie_outside_are_not_looked_at(file, theirs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, text, said",
+    "name, text, message",
     [
         ("trials.jsonl", "[" * 100_000, "trials.jsonl:1: is no log of trials"),
         (
@@ -210,9 +211,9 @@ def test_weights_that_lie_outside_are_not_looked_at(file, theirs, tmp_path):
         ("data.json", "[" * 100_000, "data.json: is no JSON"),
     ],
 )
-def test_other_files_of_a_run_are_told_by_their_key(name, text, said, theirs):
+def test_other_files_of_a_run_are_told_by_their_key(name, text, message, theirs):
     (theirs / name).write_text(text)
-    assert said in refused("report", str(theirs))
+    assert message in refused("report", str(theirs))
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "x", '{"seconds": "x"}', '{"seconds": NaN}', "[" * 100_000])

@@ -51,14 +51,14 @@ def test_the_family_is_compared_by_average_precision(run):
         assert row["more"] == pytest.approx(rows[own]["test_ap"] - rows[other]["test_ap"], abs=1e-3)
         assert row["low"] <= row["high"]
         assert 0 <= row["wins"] <= 1
-    told = {row["name"]: row for row in summary["by_class"]}["boxes-phi1"]
-    assert set(told["ap50"]) == set(told["threshold"]) == set(NAMES)
-    assert told["interval"][0] <= rows["boxes-phi1"]["test_ap"] <= told["interval"][1]
+    payload = {row["name"]: row for row in summary["by_class"]}["boxes-phi1"]
+    assert set(payload["ap50"]) == set(payload["threshold"]) == set(NAMES)
+    assert payload["interval"][0] <= rows["boxes-phi1"]["test_ap"] <= payload["interval"][1]
 
 
 def test_the_report_shows_boxes(run):
     page = (run / "report.html").read_text()
-    for said in (
+    for message in (
         "Average precision against compute",
         "Worst and best images of boxes-phi1",
         "Precision and recall of boxes-phi1",
@@ -67,7 +67,7 @@ def test_the_report_shows_boxes(run):
         "have a side under 8 pixels at 64",
         "true boxes",
     ):
-        assert said in page
+        assert message in page
 
 
 def test_a_member_finds_boxes_and_is_a_model(run):

@@ -25,7 +25,7 @@ def changed(folder, out, step, change):
     return out
 
 
-def told(folder, *options):
+def payload(folder, *options):
     done = CliRunner().invoke(main, ["verify", str(folder), "--json", *options])
     return done.exit_code, json.loads(done.stdout), done.stderr
 
@@ -54,24 +54,24 @@ def test_a_changed_score_is_found_and_a_tolerance_bears_it(finished, tmp_path):
         trial["scores"]["val_accuracy"] += 0.01
 
     folder = changed(finished[0], tmp_path / "run", "compare", better)
-    code, found, said = told(folder, "-n", "18")
+    code, found, message = payload(folder, "-n", "18")
     faults = [v for v in found["again"] if v["fault"]]
     assert code == 1
     assert len(faults) == 1
     assert faults[0]["step"] == "compare"
     assert faults[0]["off"] == pytest.approx(0.01)
-    assert "its scores are up to 0.01 off" in said
-    assert told(folder, "-n", "18", "--tolerance", "0.02")[0] == 0
+    assert "its scores are up to 0.01 off" in message
+    assert payload(folder, "-n", "18", "--tolerance", "0.02")[0] == 0
 
 
 def test_a_trial_that_the_study_would_not_have_tried_is_found(finished, tmp_path):
     def other(trial):
         trial["recipe"] = "0" * 16
 
-    code, found, said = told(changed(finished[0], tmp_path / "run", "base", other), "-n", "1")
+    code, found, message = payload(changed(finished[0], tmp_path / "run", "base", other), "-n", "1")
     assert code == 1
     assert found["strangers"] == ["base-000"]
-    assert "base-000: is not what the study's seeds lead to" in said
+    assert "base-000: is not what the study's seeds lead to" in message
 
 
 def test_what_is_no_run_is_refused(tmp_path):

@@ -285,15 +285,15 @@ def test_a_condition_on_a_decimal_takes_a_whole_number():
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("output", "message"),
     [
         ({"range": [8, 30], "step": 8}, r"step: misses the top, 30: from 8 in steps of 8 the range ends at 24 or 32"),
         ({"range": [8, 12], "step": 8}, r"step: is larger than the whole range, 8 from 8 to 12"),
         ({"range": [1, 10], "step": 4}, r"step: misses the top, 10: .* ends at 9 or 13"),
     ],
 )
-def test_a_range_that_its_step_does_not_fill_is_said(said, message):
-    data = {"resolution": 16, "classes": 4, "stages": [{"conv": {"width": said}}], "head": {"classifier": {}}}
+def test_a_range_that_its_step_does_not_fill_is_said(output, message):
+    data = {"resolution": 16, "classes": 4, "stages": [{"conv": {"width": output}}], "head": {"classifier": {}}}
     with pytest.raises(InputError, match=message):
         space_from_dict(data)
     rate = {"range": [0.1, 0.45], "step": 0.1}

@@ -55,9 +55,9 @@ def test_f1_at_every_confidence_is_that_of_the_boxes_kept(seed):
     for class_, curve in curves.items():
         assert curve.max() <= best.by_class[class_].f1 + 1e-9
         assert curve[-1] == 0
-        own, said = np.flatnonzero(truth.class_ == class_), np.flatnonzero(found.class_ == class_)
+        own, message = np.flatnonzero(truth.class_ == class_), np.flatnonzero(found.class_ == class_)
         alone = Boxes(truth.image[own], truth.class_[own], truth.box[own])
-        of_class = Boxes(found.image[said], found.class_[said], found.box[said], found.score[said])
+        of_class = Boxes(found.image[message], found.class_[message], found.box[message], found.score[message])
         for i in (0, 20, 50, 90):
             right, tried, wanted = (n.sum() for n in image_counts(alone, of_class, 12, CONFIDENCES[i]))
             assert curve[i] == pytest.approx(2 * right / (tried + wanted))

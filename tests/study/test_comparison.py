@@ -27,9 +27,9 @@ def test_a_hand_built_network_stands_with_the_recipe_that_suits_it_best(tmp_path
     """Told by validation; a recipe is as long as the study's own."""
 
     def outcome(job):
-        said = outcome_of(job)
+        message = outcome_of(job)
         ahead = 0.2 if job.recipe.trivial == job.name.startswith("resnet18") else 0.1  # the other one's test is better
-        return said | {"scores": {"val_accuracy": ahead, "val_loss": 1.0, "test_accuracy": 0.5 - ahead}}
+        return message | {"scores": {"val_accuracy": ahead, "val_loss": 1.0, "test_accuracy": 0.5 - ahead}}
 
     run = run_of(tmp_path, outcome, compare=TWO)
     trials = run.log.of("compare")
@@ -100,12 +100,12 @@ def test_what_started_from_weights_says_how_much_of_it(tmp_path):
         return outcome_of(job) | {"used": {"inherited": {"family": 0.9}.get(job.step, 0.02)}}
 
     run = run_of(tmp_path, outcome, init="net")
-    said = next(
+    message = next(
         line for line in compare.Comparison().notes(run) if line.startswith("Trainings started from the weights in")
     )
-    assert "-phi2 90%" in said
-    assert "mobilenet_v1 2%" in said
-    assert "resnet18 2%" in said
+    assert "-phi2 90%" in message
+    assert "mobilenet_v1 2%" in message
+    assert "resnet18 2%" in message
     assert not any("started from" in line for line in compare.Comparison().notes(run_of(tmp_path / "net")))
 
 
@@ -113,12 +113,12 @@ def test_stages_that_shall_not_learn_must_be_there(tmp_path):
     def frozen(stage):
         return str(write_study(tmp_path, recipe={"epochs": 1, "freeze_until": stage}))
 
-    said = refused("run", frozen("stages.9"), "--dry-run")
-    assert "study.yaml:" in said
-    assert "recipe.freeze_until: takes stem, stages.0" in said
-    assert "'stages.9'" in said
-    said = refused("run", frozen("stages.3"), "--dry-run")
-    assert "compare: " in said or "recipe.freeze_until" in said
+    message = refused("run", frozen("stages.9"), "--dry-run")
+    assert "study.yaml:" in message
+    assert "recipe.freeze_until: takes stem, stages.0" in message
+    assert "'stages.9'" in message
+    message = refused("run", frozen("stages.3"), "--dry-run")
+    assert "compare: " in message or "recipe.freeze_until" in message
 
 
 def test_presets_change_several_keys_at_once_and_what_is_set_comes_last(tmp_path):
@@ -130,8 +130,8 @@ def test_presets_change_several_keys_at_once_and_what_is_set_comes_last(tmp_path
     assert load_study(path, {"preset": "small", "recipe.epochs": 2}).trained.recipe.epochs == 2
     assert "presets" not in small.document
     assert plain.digest != small.digest
-    said = refused("run", str(path), "--set", "preset=smal", "--dry-run")
-    assert 'unknown preset "smal"; takes small. Did you mean "small"?' in said
+    message = refused("run", str(path), "--set", "preset=smal", "--dry-run")
+    assert 'unknown preset "smal"; takes small. Did you mean "small"?' in message
 
 
 def test_mistakes_in_them_are_located(tmp_path):
@@ -172,7 +172,7 @@ def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"compare": ["none.yaml"]}, "none.yaml: cannot be read"),
         ({"compare": {"networks": ["none.cfg"]}}, "none.cfg: cannot be read"),
@@ -181,5 +181,5 @@ def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
         ({"models": {"mine": {"stages": []}}}, "models.mine"),
     ],
 )
-def test_models_that_are_none_are_located(changes, said, tmp_path):
-    assert said in refused("run", str(write_study(tmp_path, **changes)), "--dry-run")
+def test_models_that_are_none_are_located(changes, message, tmp_path):
+    assert message in refused("run", str(write_study(tmp_path, **changes)), "--dry-run")

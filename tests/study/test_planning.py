@@ -48,9 +48,9 @@ def test_a_run_takes_the_hours_that_it_has(hours, workers, tmp_path):
     took = max(t.at for t in driver.log) / 3600
     assert took == pytest.approx(hours, rel=0.1)
     assert driver.finished
-    told = forecasts(study, driver.log)
-    assert [f.before for f in told] == ["base", "scale", "family"]
-    assert all(f.seconds == pytest.approx(f.took, rel=0.15) for f in told)
+    payload = forecasts(study, driver.log)
+    assert [f.before for f in payload] == ["base", "scale", "family"]
+    assert all(f.seconds == pytest.approx(f.took, rel=0.15) for f in payload)
     assert any(f"{hours} h were asked for and" in note for step in study.steps for note in step.notes(driver))
 
 

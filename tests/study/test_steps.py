@@ -123,7 +123,9 @@ def test_a_network_keeps_its_parent_and_is_compared_with_such_as_have_one(full, 
     )
 
     def favoured(job):
-        return (said := outcome_of(job)) | ({} if job.parent else {"scores": {**said["scores"], "val_accuracy": 0.99}})
+        return (output := outcome_of(job)) | (
+            {} if job.parent else {"scores": {**output["scores"], "val_accuracy": 0.99}}
+        )
 
     driver = Driver(study, drive(study, tmp_path / "trials.jsonl", Random(0), outcome=favoured))
     assert {bool(t.fidelity["parent"]) for t in driver.log.of("base")} == {True, False}
@@ -153,7 +155,7 @@ def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said, reason",
+    "output, reason",
     [
         ({"scores": {"val_accuracy": math.nan}}, "val_accuracy is nan"),
         ({"scores": {"val_accuracy": math.inf}}, "val_accuracy is inf"),
@@ -165,10 +167,10 @@ def test_a_parent_whose_weights_are_gone_is_no_parent(full, tmp_path):
         ({"scores": {"val_accuracy": 0.5}, "recipe": "0" * 16}, "another recipe was used"),
     ],
 )
-def test_outcomes_that_are_none_are_failures_with_a_reason(tmp_path, said, reason):
+def test_outcomes_that_are_none_are_failures_with_a_reason(tmp_path, output, reason):
     study = load_study(write_study(tmp_path))
     driver = Driver(study, TrialLog(tmp_path / "trials.jsonl"))
-    trial = driver.finish(driver.next(), said)
+    trial = driver.finish(driver.next(), output)
     assert trial.state == "failed"
     assert reason in trial.reason
     assert not trial.scores

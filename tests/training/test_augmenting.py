@@ -150,8 +150,8 @@ def test_images_that_are_not_square_come_out_as_high_and_wide_as_asked(name, sid
     assert shown.shape == (40, 3, *sides)
     blank = torch.arange(40.0).view(40, 1, 1, 1).expand(40, 3, *sides)
     mixed, order, share = Augmentation(recipe, True).mixed(blank)
-    told = share * blank[:, 0, 0, 0] + (1 - share) * blank[order][:, 0, 0, 0]
-    assert torch.allclose(mixed.mean((1, 2, 3)), told, atol=1e-4)
+    payload = share * blank[:, 0, 0, 0] + (1 - share) * blank[order][:, 0, 0, 0]
+    assert torch.allclose(mixed.mean((1, 2, 3)), payload, atol=1e-4)
     same, _ = changed(PLAIN, x, sides)
     assert torch.equal(same, uint8_to_float(resize_images(x, sides)))
 
@@ -161,8 +161,8 @@ def test_blends_are_of_the_shares_told(name):
     torch.manual_seed(0)
     x = torch.arange(12.0).view(12, 1, 1, 1).expand(12, 3, 32, 32) / 6 - 1  # every image one shade
     shown, order, share = Augmentation(Recipe(**{name: 1.0}), True).mixed(x)
-    told = share * x[:, 0, 0, 0] + (1 - share) * x[order][:, 0, 0, 0]
-    assert torch.allclose(shown.mean((1, 2, 3)), told, atol=1e-5)
+    payload = share * x[:, 0, 0, 0] + (1 - share) * x[order][:, 0, 0, 0]
+    assert torch.allclose(shown.mean((1, 2, 3)), payload, atol=1e-5)
     assert 0.2 < share.mean() < 0.8
     if name == "cutmix":
         assert all(len(image.unique()) <= 2 for image in shown)

@@ -195,8 +195,8 @@ def test_anchors_are_the_middles_of_groups_of_shapes():
     assert np.allclose(kmeans(shapes, 3), groups, rtol=0.05)
     assert shape_overlaps(shapes, kmeans(shapes, 3)).max(1).mean() > 0.85
     head = block("yolo", "head", anchors=((1, 1), (2, 2), (3, 3), (4, 4)), masks=((2, 3), (1,)))
-    told = boxes_of([(0, 0.0, 0.0, w / 128, h / 64) for w, h in groups.clip(max=60)])
-    fitted = with_fitted_anchors(head, told, (64, 128))
+    payload = boxes_of([(0, 0.0, 0.0, w / 128, h / 64) for w, h in groups.clip(max=60)])
+    fitted = with_fitted_anchors(head, payload, (64, 128))
     assert fitted.get("anchors")[0] == (1, 1)
     assert fitted.get("anchors")[1] == pytest.approx((10, 12), abs=0.1)
     assert with_fitted_anchors(head, boxes_of([]), (64, 128)) == head
@@ -218,20 +218,20 @@ def test_boxes_go_where_their_pixels_go(name, sides):
     """Images are white in their boxes and black elsewhere: what the boxes say afterwards is drawn and held against what
     the images show."""
     high, wide = sides
-    told = [
+    payload = [
         [(0, 8 / wide, 8 / high, 24 / wide, 32 / high), (1, 40 / wide, 16 / high, 56 / wide, 40 / high)],
         [(2, 16 / wide, 20 / high, 48 / wide, 28 / high)],
         [],
         [(1, 0.0, 0.0, 20 / wide, 20 / high)],
     ]
     images = torch.zeros(4, 3, high, wide, dtype=torch.uint8)
-    for image, boxes in zip(images, told):
+    for image, boxes in zip(images, payload):
         for _, x1, y1, x2, y2 in boxes:
             image[:, round(y1 * high) : round(y2 * high), round(x1 * wide) : round(x2 * wide)] = 255
     torch.manual_seed(3)
     augmentation = Augmentation(Recipe(**{**PLAIN, **CHANGES[name]}), True, letterbox=True)
     shown, moves = augmentation(images, sides)
-    wanted = boxes_of(*told).moved(moves)
+    wanted = boxes_of(*payload).moved(moves)
     if blended := augmentation.mixed(shown):
         shown, wanted = blended[0], wanted.merge_with(blended[1])
     for image, boxes, classes in zip(shown, wanted.boxes, wanted.classes):
@@ -264,11 +264,11 @@ def test_a_head_that_knows_nothing_finds_next_to_nothing(name):
         assert all(len(found.scores) == 0 for found in non_max_suppression(boxes, scores))
 
 
-@pytest.mark.parametrize("cfg, said", [("region", "read but not trained"), ("gaussian", "read but not trained")])
-def test_heads_that_are_not_trained_say_so(cfg, said):
+@pytest.mark.parametrize("cfg, message", [("region", "read but not trained"), ("gaussian", "read but not trained")])
+def test_heads_that_are_not_trained_say_so(cfg, message):
     arch = ss.load("yolov3_tiny")
     args = dict(arch.head.args) | {"boxes": cfg}
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         LEARNER.check(arch.with_(head=block("yolo", "head", **args)))
 
 
@@ -333,14 +333,14 @@ def test_eight_photos_are_learnt_by_heart(name, epochs, rate, tmp_path, monkeypa
 def squares(n=24):
     """Images of a bright square each, whose class is its size."""
     rng = np.random.default_rng(0)
-    pixels, told = rng.integers(0, 60, (n, 64, 64, 3), dtype=np.uint8), []
+    pixels, payload = rng.integers(0, 60, (n, 64, 64, 3), dtype=np.uint8), []
     for image in pixels:
         class_ = int(rng.integers(2))
         side = (14, 28)[class_]
         x, y = rng.integers(0, 64 - side, 2)
         image[y : y + side, x : x + side] = 220
-        told.append([(class_, x / 64, y / 64, (x + side) / 64, (y + side) / 64)])
-    raw = boxes_of(*told)
+        payload.append([(class_, x / 64, y / 64, (x + side) / 64, (y + side) / 64)])
+    raw = boxes_of(*payload)
     there = Pixels(pixels, np.arange(n)), Targets(*(value.numpy() for value in vars(raw).values()))
     return Source(
         "squares",
@@ -377,8 +377,8 @@ def test_a_training_goes_on_to_the_last_bit(head):
 
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
 def test_rare_classes_count_alike(balance):
-    told = boxes_of([(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(1, 0, 0, 0.5, 0.5)], [])
-    weights = LEARNER.importance(told)
+    payload = boxes_of([(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(0, 0, 0, 0.5, 0.5)], [(1, 0, 0, 0.5, 0.5)], [])
+    weights = LEARNER.importance(payload)
     assert weights.mean().item() == pytest.approx(1)
     assert weights[3] == pytest.approx(3 * weights[0].item())
     trainer = Trainer(

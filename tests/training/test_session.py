@@ -72,10 +72,10 @@ def test_weights_are_inherited_where_blocks_are_shared(tmp_path):
 
 def test_what_was_used_is_told_by_the_thing_itself():
     arch = tiny()
-    told = outcome(arch, until=1)
-    assert told["network"] == expand(arch).digest
-    assert told["recipe"] == QUICK.digest
-    assert told["built"] != outcome(tiny(7), until=1)["built"]
+    payload = outcome(arch, until=1)
+    assert payload["network"] == expand(arch).digest
+    assert payload["recipe"] == QUICK.digest
+    assert payload["built"] != outcome(tiny(7), until=1)["built"]
 
 
 def test_proxies_are_of_the_network_before_it_inherits(tmp_path):

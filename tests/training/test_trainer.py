@@ -284,10 +284,10 @@ def test_kill_inside_an_epoch_costs_nothing_but_seconds(tmp_path):
             time.sleep(0.01)
         assert process.poll() is None, "it ended before it was killed"
         os.kill(process.pid, way)
-        said = process.communicate(timeout=20)[1]
+        message = process.communicate(timeout=20)[1]
         if way != signal.SIGKILL:
             assert process.returncode == 128 + way
-            assert "interrupted; what is unfinished is saved" in said
+            assert "interrupted; what is unfinished is saved" in message
         positions.append(torch.load(checkpoint, weights_only=True)["position"])
     assert any(positions)  # within an epoch: 0 is its end
     invoke(*base, "--out", str(tmp_path / "cut"), "--resume")

@@ -98,12 +98,12 @@ def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
     assert {"val_deviation", "val_loss", *(f"proxy.{name}" for name in PROXIES)} == set(scores)
 
     def outcome(job):
-        said = outcome_of(job)["scores"]
+        message = outcome_of(job)["scores"]
         return {
             "scores": {
-                "val_deviation": said["val_accuracy"],
-                "val_loss": said["val_loss"],
-                "test_deviation": said["test_accuracy"],
+                "val_deviation": message["val_accuracy"],
+                "val_loss": message["val_loss"],
+                "test_deviation": message["test_accuracy"],
             },
             "seconds": 1.0,
         }

@@ -70,7 +70,7 @@ def test_stem_and_stages_come_from_the_classifier_and_the_rest_is_fresh(name, cl
 
 
 @pytest.mark.parametrize(
-    ("name", "classifier", "said"),
+    ("name", "classifier", "message"),
     [
         ("resnet18+yolov8", "resnet34", "has stages.0.2.conv1.conv.weight, which resnet18 has no place for"),
         ("resnet18+yolov8", "resnet50", "is not of resnet18: it has names such as"),
@@ -78,12 +78,12 @@ def test_stem_and_stages_come_from_the_classifier_and_the_rest_is_fresh(name, cl
         ("yolov3_tiny", "darknet53", "is not of yolov3_tiny"),
     ],
 )
-def test_another_classifiers_weights_are_refused_by_a_tensor(name, classifier, said):
+def test_another_classifiers_weights_are_refused_by_a_tensor(name, classifier, message):
     network = detector(name)
     before = as_it_was(network)
     with pytest.raises(InputError) as error:
         load_weights(network, ss.build(ss.load(classifier)).state_dict(), replace_head=True)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert all(value.equal(before[key]) for key, value in network.state_dict().items())
 
 

@@ -122,33 +122,33 @@ def test_a_whole_model_is_refused_with_the_line_that_takes_its_tensors_out(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull fetches it"),
         (b"<!DOCTYPE html><html>404</html>", "is a web page"),
         (b"\x89HDF\r\n\x1a\n" + bytes(40), "is HDF5"),
     ],
 )
-def test_what_lies_there_in_place_of_weights_is_called_by_its_name(content, said, tmp_path):
+def test_what_lies_there_in_place_of_weights_is_called_by_its_name(content, message, tmp_path):
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_weights(ss.build(ss.load("squeezenet1_1", classes=10)), tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("stem.0.conv.weight", float("nan"), r"stem.0.conv.weight has NaN or infinite values, 1 of 1,728"),
         ("head.conv.bias", float("-inf"), r"head.conv.bias has NaN or infinite values, 1 of 10"),
     ],
 )
-def test_tensors_with_no_numbers_in_them_are_named_and_refused(key, value, said, tmp_path):
+def test_tensors_with_no_numbers_in_them_are_named_and_refused(key, value, message, tmp_path):
     state = {name: tensor.clone() for name, tensor in TRAINED.items()}
     state[key].flatten()[0] = value
     network = ss.build(ss.load("squeezenet1_1", classes=10))
     for source in (state, tmp_path / "w.pth"):
         torch.save(state, tmp_path / "w.pth")
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load_weights(network, source)
 
 
@@ -188,7 +188,7 @@ def test_torchvisions_own_file_of_densenet_has_names_of_its_own(torchvision_mode
 )
 def test_our_own_file_says_of_which_network_it_is(change, tmp_path):
     """All these have the same tensors and other outputs."""
-    said = {
+    message = {
         "name": "a",
         "resolution": 32,
         "classes": 4,
@@ -196,11 +196,11 @@ def test_our_own_file_says_of_which_network_it_is(change, tmp_path):
         "stages": [{"stride": 2, "mbconv": {"width": 16}}],
         "head": {"classifier": {}},
     }
-    network = ss.build(arch_from_dict(said))
+    network = ss.build(arch_from_dict(message))
     write(network, "safetensors", tmp_path / "w.safetensors")
-    load_weights(ss.build(arch_from_dict({**said, "name": "b", "resolution": 64})), tmp_path / "w.safetensors")
-    change(said)
-    other = ss.build(arch_from_dict({**said, "name": "other"}))
+    load_weights(ss.build(arch_from_dict({**message, "name": "b", "resolution": 64})), tmp_path / "w.safetensors")
+    change(message)
+    other = ss.build(arch_from_dict({**message, "name": "other"}))
     assert {k: v.shape for k, v in other.state_dict().items()} == {k: v.shape for k, v in network.state_dict().items()}
     with pytest.raises(InputError, match=r"is of another network, a: st(age|em)s?\[0\].* is .* there and .* in other"):
         load_weights(other, tmp_path / "w.safetensors")
@@ -229,8 +229,8 @@ def test_suffix_and_form_agree_in_what_export_writes(tmp_path):
     assert invoke("export", "mobilenet_v3_small", "--to", "timm", "-o", str(tmp_path / "x.safetensors")).exit_code == 0
     assert "conv_stem.weight" in load_file(tmp_path / "x.safetensors")
     for form, name in (("safetensors", "x.pth"), ("onnx", "x.safetensors"), ("py", "x.onnx"), ("pt2", "x.pt")):
-        said = refused("export", "squeezenet1_1", "--to", form, "-o", str(tmp_path / f"no_{name}"))
-        assert f"--to {form} takes a file that ends in" in said
+        message = refused("export", "squeezenet1_1", "--to", form, "-o", str(tmp_path / f"no_{name}"))
+        assert f"--to {form} takes a file that ends in" in message
         assert not (tmp_path / f"no_{name}").exists()
     assert "is not in the range" in refused(
         "export", "squeezenet1_1", "--to", "safetensors", "-o", str(out), "--seed", "9" * 20

@@ -42,21 +42,21 @@ def test_images_are_prepared_as_torchvision_prepares_them(size, interpolation, t
 def test_images_are_prepared_as_timms_config_says(mode, size, tmp_path, torchvision_models):
     from timm.data import create_transform
 
-    said = {
+    message = {
         "mean": [0.1, 0.2, 0.3],
         "std": [0.5, 0.5, 0.5],
         "crop_pct": 0.75,
         "crop_mode": mode,
         "interpolation": "bicubic",
     }
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": said}))
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": message}))
     prepare = preprocessing_for(ss.load("resnet18", resolution=48), "timm", timm_config(tmp_path / "model.safetensors"))
     theirs = create_transform(
-        48, mean=said["mean"], std=said["std"], crop_pct=0.75, crop_mode=mode, interpolation="bicubic"
+        48, mean=message["mean"], std=message["std"], crop_pct=0.75, crop_mode=mode, interpolation="bicubic"
     )
     path = image(tmp_path / "a.png", size)
     assert torch.allclose(photo_as_input(path, prepare, 3), theirs(Image.open(path).convert("RGB")), atol=1e-5)
-    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": said | {"crop_mode": "border"}}))
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": message | {"crop_mode": "border"}}))
     with pytest.raises(InputError, match="crop_mode other than"):
         preprocessing_for(ss.load("resnet18"), "timm", timm_config(tmp_path / "model.safetensors"))
 
@@ -88,7 +88,7 @@ def test_preparation_is_that_of_the_weights(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "[1]",
         "5",
@@ -110,11 +110,11 @@ def test_preparation_is_that_of_the_weights(tmp_path):
         ),
     ],
 )
-def test_words_of_a_file_about_its_images_that_make_no_sense_are_refused(said, tmp_path):
+def test_words_of_a_file_about_its_images_that_make_no_sense_are_refused(message, tmp_path):
     save_file(
         ss.build(ss.load("squeezenet1_1", resolution=64)).state_dict(),
         tmp_path / "w.safetensors",
-        {"preparation": said},
+        {"preparation": message},
     )
     with pytest.raises(InputError, match=r"w\.safetensors: has a description of its images that cannot be read"):
         preparation_of(ss.load("squeezenet1_1", resolution=64), "scalesearch", tmp_path / "w.safetensors")
@@ -198,8 +198,8 @@ def test_mistakes_are_one_line(weights, tmp_path):
     assert "yolov8n is no classifier; detect finds boxes" in refused("predict", "yolov8n", good, "--weights", path)
     assert "has 1,000 classes, head.conv.weight has 5" in refused(*base, good, "--weights", path, "--classes", "5")
     assert "--mean: takes 3 finite numbers with commas" in refused(*base, good, "--weights", path, "--mean", "1,2")
-    said = refused(*base, good, "--weights", path, "--std", "1,0,1")
-    assert "--std: takes 3 finite numbers above 0 with commas between" in said
+    message = refused(*base, good, "--weights", path, "--std", "1,0,1")
+    assert "--std: takes 3 finite numbers above 0 with commas between" in message
     for values in ("nan,0,0", "0,inf,0"):
         assert "--mean: takes 3 finite numbers" in refused(*base, good, "--weights", path, "--mean", values)
     assert "--resize: takes at least 64, the side of the crop, got 40" in refused(

@@ -61,21 +61,21 @@ def test_it_learns_and_scores_the_same_by_itself(trained):
     scores = summary["scores"]
     assert scores["test_ap50"] > 0.8
     assert summary["data"]["classes"] == list(NAMES)
-    told = json.loads(invoke("evaluate", str(trained / "out"), "--data", str(trained / "data"), "--json").stdout)
-    assert told["ap"] == pytest.approx(scores["test_ap"], abs=1e-5)
-    assert told["ap50"] == pytest.approx(scores["test_ap50"], abs=1e-5)
-    assert told["low"] <= told["ap"] <= told["high"]
-    assert set(told["by_class"]) == set(NAMES)
-    assert all(0 < row["threshold"] < 1 and row["f1"] > 0.7 for row in told["by_class"].values())
+    payload = json.loads(invoke("evaluate", str(trained / "out"), "--data", str(trained / "data"), "--json").stdout)
+    assert payload["ap"] == pytest.approx(scores["test_ap"], abs=1e-5)
+    assert payload["ap50"] == pytest.approx(scores["test_ap50"], abs=1e-5)
+    assert payload["low"] <= payload["ap"] <= payload["high"]
+    assert set(payload["by_class"]) == set(NAMES)
+    assert all(0 < row["threshold"] < 1 and row["f1"] > 0.7 for row in payload["by_class"].values())
 
 
 def test_what_is_kept_of_it_class_by_class(trained):
-    told = json.loads(next((trained / "out" / "by_class" / "train").iterdir()).read_text())
-    assert told["classes"] == list(NAMES)
-    assert len(told["ap50"]) == 2
-    assert len(told["curves"][0]) == 101
-    assert np.array(told["confusion"]).shape == (3, 3)
-    assert all(p.startswith("data:image/webp") for shown in told["shown"] for p in shown["pictures"])
+    payload = json.loads(next((trained / "out" / "by_class" / "train").iterdir()).read_text())
+    assert payload["classes"] == list(NAMES)
+    assert len(payload["ap50"]) == 2
+    assert len(payload["curves"][0]) == 101
+    assert np.array(payload["confusion"]).shape == (3, 3)
+    assert all(p.startswith("data:image/webp") for shown in payload["shown"] for p in shown["pictures"])
 
 
 def test_boxes_in_a_new_photo_and_by_onnxruntime_alone(trained, tmp_path):

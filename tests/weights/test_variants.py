@@ -55,8 +55,8 @@ def laid(folder, architecture, config=None):
     torch.manual_seed(0)
     peer = liven(timm.create_model(architecture, pretrained=False)).eval()
     save_file({key: value.contiguous() for key, value in peer.state_dict().items()}, folder / "model.safetensors")
-    said = {"architecture": architecture, "num_classes": 1000, "pretrained_cfg": {"tag": "x"}}
-    (folder / "config.json").write_text(json.dumps(said if config is None else config))
+    message = {"architecture": architecture, "num_classes": 1000, "pretrained_cfg": {"tag": "x"}}
+    (folder / "config.json").write_text(json.dumps(message if config is None else config))
     return peer
 
 
@@ -137,15 +137,15 @@ def test_what_is_taken_from_tensorflow_stays_through_our_own_file(tmp_path, torc
 
 
 @pytest.mark.parametrize(
-    ("said", "what"),
+    ("message", "what"),
     [
         ({"model_args": {"act_layer": "silu"}}, "act_layer 'silu'"),
         ({"global_pool": "catavgmax"}, "global_pool 'catavg"),
         ({"model_args": {"output_stride": 16, "num_classes": 10}}, "output_stride 16"),
     ],
 )
-def test_a_config_that_changes_the_network_is_refused_by_its_key(said, what, tmp_path, torchvision_models):
-    laid(tmp_path, "mobilenetv3_small_050", config={"architecture": "mobilenetv3_small_050", **said})
+def test_a_config_that_changes_the_network_is_refused_by_its_key(message, what, tmp_path, torchvision_models):
+    laid(tmp_path, "mobilenetv3_small_050", config={"architecture": "mobilenetv3_small_050", **message})
     network = ss.build(ss.load("mobilenet_v3_small_x0_5", resolution=64))
     with pytest.raises(InputError, match=f"is of timm's mobilenetv3_small_050 with {what}"):
         load_weights(network, tmp_path / "model.safetensors")

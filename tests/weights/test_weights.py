@@ -384,7 +384,7 @@ def test_random_damage_is_always_a_located_error(network, tmp_path):
 
     torch.save(network.state_dict(), tmp_path / "zip.pth")
     torch.save(network.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    rng, said = random.Random(0), []
+    rng, output = random.Random(0), []
     for name in ("zip.pth", "old.pth"):
         whole = (tmp_path / name).read_bytes()
         for _ in range(40):
@@ -395,6 +395,6 @@ def test_random_damage_is_always_a_located_error(network, tmp_path):
             try:
                 load_weights(network, tmp_path / "d.pth")
             except InputError as error:
-                said.append(str(error))
-    assert said
-    assert all("d.pth" in text and "\n" not in text for text in said)
+                output.append(str(error))
+    assert output
+    assert all("d.pth" in text and "\n" not in text for text in output)

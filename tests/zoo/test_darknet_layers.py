@@ -281,13 +281,13 @@ def test_yolov1_reads_as_it_was_published(tmp_path):
     assert ss.cost(arch).params == 27 * 4 + 8 + 64 * 6 * 37 + 64 * 6 * 126 + 126
     network, _ = ready(tmp_path, arch)
     assert network(torch.rand(2, 3, 16, 16)).shape == (2, 126)
-    for text, said in (
+    for text, message in (
         (cells.replace("side=3", "side=7"), "takes 686 values"),
         (cells.replace("coords=4", ""), "coords"),
         (cells.replace("sqrt=1", "sqrt=2"), "sqrt: takes 0 or 1"),
         (cells + conv(4), "stands only at the end"),
     ):
-        with pytest.raises(InputError, match=said) as caught:
+        with pytest.raises(InputError, match=message) as caught:
             load(tmp_path, body + text)
         assert "net.cfg:" in str(caught.value)
     with pytest.raises(InputError, match="pad: takes 0, or 1 with size=3"):

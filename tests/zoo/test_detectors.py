@@ -57,10 +57,10 @@ def test_an_arch_of_ones_own_carries_a_head_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, said",
+    "name, message",
     [("yolov8n+yolov8", "is no classifier"), ("resnet81+yolov8", "resnet18"), ("resnet18+yolov9", "yolov8 or yolo")],
 )
-def test_what_carries_none_is_refused(name, said):
-    with pytest.raises(InputError, match=said):
+def test_what_carries_none_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
         zoo.model(name)
-    assert said in refused("cost", name)
+    assert message in refused("cost", name)

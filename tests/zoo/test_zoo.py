@@ -31,7 +31,7 @@ PAPERS = {
     "darknet53": (41.6, 41_609_928),
     "yolov3_spp": (63.0, None),
 }
-SPACE_OF = {
+MEMBERS_OF_SPACE = {
     "vgg": ["vgg11", "vgg13_bn", "vgg16", "vgg19_bn"],
     "resnet": ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2"],
     "resnet_cifar": ["resnet20_cifar", "resnet110_cifar"],
@@ -87,13 +87,13 @@ def test_every_network_is_plain_data_and_adapts_to_other_classes(name):
 
 
 def test_every_space_is_named_here():
-    assert {path.stem for path in SPACES} == SPACE_OF.keys()
+    assert {path.stem for path in SPACES} == MEMBERS_OF_SPACE.keys()
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda p: p.stem)
 def test_hand_built_members_are_points_of_their_familys_space(path):
     space = load_space(path)
-    for name in SPACE_OF[path.stem]:
+    for name in MEMBERS_OF_SPACE[path.stem]:
         decisions = space.decisions_of(ss.load(name))
         assert decisions is not None, name
         assert space.at(decisions).with_(name=name) == ss.load(name)

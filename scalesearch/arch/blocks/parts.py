@@ -7,7 +7,7 @@ from scalesearch.arch.symbolic import SymTensor
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """Returns `value` rounded to a multiple of `divisor`, but never to less than 90 % of it.
+    """Returns the multiple of `divisor` nearest to `value`; the next larger one if that is below 90 % of `value`.
 
     This is MobileNet's and EfficientNet's rule. Source: `round_filters` of the EfficientNet reference code; Tan &
     Le 2019.
