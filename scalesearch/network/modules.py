@@ -18,12 +18,13 @@ from torch.nn import functional as F
 from scalesearch.arch import Arch, BlockGraph, Graph, expand, operators as ops
 from scalesearch.network.constructors import constructor, method
 
-Pair: TypeAlias = tuple[int, ...]  # height and width, in pixels
 M = TypeVar("M", bound=nn.Module)
 Outputs: TypeAlias = torch.Tensor | Sequence[torch.Tensor]  # logits, those of auxiliary heads too, or maps of boxes
 
 
-def same_pad(x: torch.Tensor, kernel: Pair, stride: Pair, dilation: Pair, value: float = 0.0) -> torch.Tensor:
+def same_pad(
+    x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], value: float = 0.0
+) -> torch.Tensor:
     """Pads a map `(N, C, H, W)` as TensorFlow's "same" does, so that its output side is ⌈input / stride⌉.
 
     The odd pixel is at the bottom and right. `kernel`, `stride` and `dilation` are pairs (height, width);
@@ -49,19 +50,23 @@ class SameConv2d(nn.Conv2d):
 class SameMaxPool2d(nn.MaxPool2d):
     """Max pooling with TensorFlow's "same" padding."""
 
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return cast(
-            torch.Tensor,
-            super().forward(same_pad(x, cast(Pair, self.kernel_size), cast(Pair, self.stride), (1, 1), float("-inf"))),
-        )
+        out: torch.Tensor = super().forward(same_pad(x, self.kernel_size, self.stride, (1, 1), float("-inf")))
+        return out
 
 
 class SameAvgPool2d(nn.AvgPool2d):
     """Average pooling with TensorFlow's "same" padding, which leaves the padding out of the average."""
 
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         def pad(t: torch.Tensor) -> torch.Tensor:
-            return same_pad(t, cast(Pair, self.kernel_size), cast(Pair, self.stride), (1, 1))
+            return same_pad(t, self.kernel_size, self.stride, (1, 1))
 
         return super().forward(pad(x)) / super().forward(pad(torch.ones_like(x[:1, :1])))
 
