@@ -4,15 +4,29 @@ run goes on.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from scalesearch.searchers import StudyWriter
 from scalesearch.study import Driver
 from scalesearch.trials import Event, Trial
 
 PATIENCE = 60.0  # seconds that a run waits at its end for a storage that is locked or unreachable
+
+
+def without_damage(journal: Path) -> Path:
+    """Returns the path of a journal, which is removed if a line of it is damaged: it is written again from the log."""
+    try:
+        for line in journal.read_bytes().splitlines():
+            json.loads(line)
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        journal.unlink()
+    return journal
 
 
 class OptunaListener:

@@ -17,7 +17,7 @@ from scalesearch.runs.folder import claim_folder, describe_damage
 from scalesearch.runs.images import prepare_data
 from scalesearch.runs.ledger import elapsed, limits_enforced
 from scalesearch.runs.mirror import Mirror, is_remote
-from scalesearch.runs.optuna_listener import OptunaListener
+from scalesearch.runs.optuna_listener import OptunaListener, without_damage
 from scalesearch.runs.single import init_weights_path, save_init_weights
 from scalesearch.runs.stopping import Stop, stop_on_signals
 from scalesearch.searchers import StudyWriter
@@ -97,7 +97,7 @@ def run(
         writer = StudyWriter(storage) if storage else None  # raises at once if there is none at that address
 
         def optuna_writer() -> StudyWriter:
-            return writer or StudyWriter(f"journal:{folder / JOURNAL}")
+            return writer or StudyWriter(f"journal:{without_damage(folder / JOURNAL)}")
 
         with closing(OptunaListener(optuna_writer, prefix, message)) as optuna:
             notify = broadcast((keep_remote, observer, optuna))
