@@ -86,7 +86,7 @@ def test_a_training_of_two_goes_on_where_it_was_stopped(tmp_path):
     place.folder.mkdir()
     place.stop.touch()
     *_, last = training.evaluate(job, place)
-    assert last == {"outcome": {"stopped": True}}
+    assert last.outcome == {"stopped": True}
     assert place.unfinished_file(job.key).exists()
     place.stop.unlink()
     again, theirs = outcome(training, job, place)
