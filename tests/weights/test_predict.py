@@ -57,7 +57,7 @@ def test_images_are_prepared_as_timms_config_says(mode, size, tmp_path, torchvis
     path = image(tmp_path / "a.png", size)
     assert torch.allclose(photo_as_input(path, prepare, 3), theirs(Image.open(path).convert("RGB")), atol=1e-5)
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": message | {"crop_mode": "border"}}))
-    with pytest.raises(InputError, match="crop_mode other than"):
+    with pytest.raises(InputError, match="crop_mode: takes"):
         preprocessing_for(ss.load("resnet18"), "timm", timm_config(tmp_path / "model.safetensors"))
 
 
