@@ -252,7 +252,8 @@ def test_searches_are_optuna_studies_with_times_names_and_costs(finished, databa
         assert [t.user_attrs["network"] for t in written_trials] == [t.network for t in trials]
         assert study.metric_names == ["val_accuracy"]
         seconds = [t.duration.total_seconds() for t in written_trials]
-        assert seconds == pytest.approx([t.seconds for t in trials], abs=1e-3)
+        whole_seconds = isinstance(storage, str) and storage.startswith("mysql")  # as Optuna's columns have them there
+        assert seconds == pytest.approx([t.seconds for t in trials], abs=1.01 if whole_seconds else 1e-3)
 
 
 @pytest.mark.slow
