@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalesearch.arch import Resolution
 from scalesearch.cli.group import main
 from scalesearch.cli.options import Number, device_option, json_option, photo_arguments
 from scalesearch.cli.printing import Rows, format_share, print_rows, with_bar
@@ -20,6 +19,7 @@ from scalesearch.errors import InputError, format_count, unknown_message
 from scalesearch.plain_data import PlainDict
 
 if TYPE_CHECKING:
+    from scalesearch.arch import Resolution
     from scalesearch.weights import Detections
 
 COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from scalesearch.arch import Arch, Resolution
 from scalesearch.cli.group import main
 from scalesearch.cli.options import PATH, json_option, models_argument, resolution_option
 from scalesearch.cli.printing import print_rows
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainDict
+
+if TYPE_CHECKING:
+    from scalesearch.arch import Arch, Resolution
 
 LEAST_HELD_OUT = 3
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from scalesearch.arch import Arch, Graph, Resolution
 from scalesearch.cli.group import main
 from scalesearch.cli.options import CLASS_COUNT, PATH, Number, json_option, models_argument, resolution_option
 from scalesearch.cli.printing import Rows, parse_amount, print_rows
 from scalesearch.errors import InputError, unknown_message
 from scalesearch.plain_data import PlainDict
+
+if TYPE_CHECKING:
+    from scalesearch.arch import Arch, Graph, Resolution
 
 _own_resolution_option = resolution_option("Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own.")
 

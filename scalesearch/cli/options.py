@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from scalesearch import yamlfile
-from scalesearch.arch import Resolution
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -33,7 +32,7 @@ class Number(click.ParamType[float]):
         return float(number)
 
 
-class Sides(click.ParamType[Resolution]):
+class Sides(click.ParamType[int | tuple[int, int]]):
     """A resolution in pixels: 224, or 384x640 (height and width)."""
 
     name = "side"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalesearch.arch import Resolution
 from scalesearch.cli.data import data_spec
 from scalesearch.cli.group import main
 from scalesearch.cli.options import (
@@ -26,6 +25,9 @@ from scalesearch.cli.printing import format_share, parse_setting, print_json, pr
 from scalesearch.cli.weights import check_classifier, load_trained, report_loaded_part, usable_device
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainMapping
+
+if TYPE_CHECKING:
+    from scalesearch.arch import Resolution
 
 SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
 

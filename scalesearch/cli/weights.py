@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from scalesearch.arch import Arch, Resolution
 from scalesearch.cli.group import main
 from scalesearch.cli.options import (
     CLASS_COUNT,
@@ -27,6 +26,7 @@ from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 
 if TYPE_CHECKING:
+    from scalesearch.arch import Arch, Resolution
     from scalesearch.network import Network
     from scalesearch.zoo import Preprocessing
 

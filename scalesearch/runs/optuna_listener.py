@@ -19,13 +19,12 @@ PATIENCE = 60.0  # seconds that a run waits at its end for a storage that is loc
 
 def without_damage(journal: Path) -> Path:
     """Returns the path of a journal, which is removed if a line of it is damaged: it is written again from the log."""
-    try:
-        for line in journal.read_bytes().splitlines():
-            json.loads(line)
-    except FileNotFoundError:
-        pass
-    except ValueError:
-        journal.unlink()
+    if journal.is_file():
+        try:
+            for line in journal.read_bytes().splitlines():
+                json.loads(line)
+        except ValueError:
+            journal.unlink()
     return journal
 
 
