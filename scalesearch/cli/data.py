@@ -14,7 +14,13 @@ from scalesearch.plain_data import PlainDict, PlainMapping
 
 
 def data_spec(data: str, options: PlainMapping) -> str | PlainDict:
-    """Returns a data set as a study names it: the name alone, or a mapping with the options that are set."""
+    """Returns a data set as a study names it: the name alone, or a mapping with the options that are set.
+
+    Raises `InputError` for the name of a data set that is also a folder here.
+    """
+    from scalesearch.data import check_distinct_name
+
+    check_distinct_name(data)
     set_options = {key: value for key, value in options.items() if value is not None}
     return {"source": data, **set_options} if set_options else data
 
@@ -35,9 +41,10 @@ def data(data: str, html: Path | None, as_json: bool, **dataset_options: object)
     """
     from scalesearch.data import SOURCES, data_set
 
+    spec = data_spec(data, dataset_options)
     if data in SOURCES:
         raise InputError(f"is built in and needs no check: {SOURCES[data].origin}", data)
-    dataset = data_set(data_spec(data, dataset_options))
+    dataset = data_set(spec)
     health = dataset.health
     if html is not None:
         from scalesearch.files import save_text

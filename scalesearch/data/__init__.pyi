@@ -1,6 +1,13 @@
 from .arrays import npz_images as npz_images
+from .coco import coco_ids as coco_ids
 from .dataset import DataSet as DataSet
-from .drawing import Mark as Mark, draw_marks as draw_marks, drawing_uri as drawing_uri, save_drawing as save_drawing
+from .drawing import (
+    Mark as Mark,
+    boxed_thumbnail_uri as boxed_thumbnail_uri,
+    draw_marks as draw_marks,
+    drawing_uri as drawing_uri,
+    save_drawing as save_drawing,
+)
 from .examples import Examples as Examples, examples as examples
 from .facts import Facts as Facts, Source as Source
 from .health import Health as Health
@@ -18,6 +25,7 @@ from .pixels import Pixels as Pixels
 from .sources import (
     SOURCES as SOURCES,
     absolute_source as absolute_source,
+    check_distinct_name as check_distinct_name,
     data_set as data_set,
     load as load,
     source as source,

@@ -74,8 +74,8 @@ def _load_arrays(path: Path, origin: str, needed: set[str]) -> dict[str, np.ndar
 def _to_channels_last(images: np.ndarray, origin: str) -> np.ndarray:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images) or 0 in images.shape:
         raise InputError(
-            "images must be uint8, (images, channels, height, width) or (images, height, width), got "
-            f"{images.dtype} {images.shape}",
+            "images must be uint8, (images, channels, height, width), (images, height, width, channels) with 1, 3 or 4 "
+            f"channels, or (images, height, width), got {images.dtype} of shape {images.shape}",
             origin,
         )
     channels_last = images.ndim == 4 and images.shape[3] in USUAL_CHANNELS and images.shape[1] not in USUAL_CHANNELS

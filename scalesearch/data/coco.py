@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.data.images import image_size
-from scalesearch.data.index import Index, split_from_name
-from scalesearch.data.labelled import Box, LabelledImage, build_box_index, path_exists
+from scalesearch.data.index import Index, path_exists, split_from_name, with_slashes
+from scalesearch.data.labelled import Box, LabelledImage, build_box_index
 from scalesearch.errors import InputError, format_count, format_value
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.typed_json import load_json
@@ -27,7 +27,15 @@ def find_coco(folder: Path) -> list[Path]:
     """
     annotation_files = sorted((folder / "annotations").glob("*.json"))
     instances = [path for path in annotation_files if path.name.startswith("instances")]
-    return instances or annotation_files or sorted([*folder.glob(f"*/{ROBOFLOW}"), *folder.glob(ROBOFLOW)])
+    roboflow = sorted([*folder.glob(f"*/{ROBOFLOW}"), *folder.glob(ROBOFLOW)])
+    in_folder = (path for path in sorted(folder.glob("*.json")) if _looks_like_coco(path))
+    return instances or annotation_files or roboflow or list(in_folder)
+
+
+def _looks_like_coco(path: Path) -> bool:
+    """Returns whether a file names COCO's three lists, as Label Studio's `result.json` does."""
+    content = path.read_bytes() if path.is_file() else b""
+    return all(f'"{key}"'.encode() in content for key in REQUIRED_LISTS)
 
 
 def read_coco(files: Sequence[Path], origin: str, folder: Path) -> Index:
@@ -52,11 +60,28 @@ def read_coco(files: Sequence[Path], origin: str, folder: Path) -> Index:
     absent: list[str] = []
     for path, document in documents:
         _add_images(images, absent, path, document, numbers, _place(origin, path), folder)
+    split_of: dict[Path, str | None] = {}
+    for image in images:
+        if image.path in split_of:
+            other = split_of[image.path]
+            splits = f" (for {other} and for {image.split})" if other != image.split else ""
+            raise InputError(f"lists {image.name} twice{splits}; keep it in one file, under one id", origin)
+        split_of[image.path] = image.split
     if not images and absent:
         raise InputError(
             f"lists {format_count(len(absent), 'image')}, none of which lies beside it (as {absent[0]})", origin
         )
     return build_box_index(origin, images, list(numbers), absent=absent, files=files)
+
+
+def coco_ids(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the ids of a COCO file's images by `file_name`, and of its classes by name.
+
+    Raises `InputError`, placed at the file and entry, if it is no COCO file.
+    """
+    document = _read_json(path, str(path))
+    images = {str(image.get("file_name")).replace("\\", "/"): image.get("id") for image in document["images"]}
+    return images, {category["name"]: category.get("id") for category in document["categories"]}
 
 
 def _place(origin: str, path: Path) -> str:
@@ -75,7 +100,9 @@ def _id_key(value: object) -> tuple[int, str]:
 def _read_json(path: Path, place: str) -> PlainDict:
     try:
         document = load_json(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", place) from None
+    except ValueError as error:
         raise InputError(f"is no JSON: {str(error).splitlines()[0][:100]}", place) from None
     if not isinstance(document, dict) or not all(isinstance(document.get(key), list) for key in REQUIRED_LISTS):
         raise InputError(f"is no COCO file: it needs lists called {', '.join(REQUIRED_LISTS)}", place)
@@ -84,11 +111,43 @@ def _read_json(path: Path, place: str) -> PlainDict:
             if not isinstance(entry, dict):
                 raise InputError(f"takes entries of keys and values, got {format_value(entry)}", f"{place}: {key}[{i}]")
             for name in ("id", "image_id", "category_id"):
-                if not isinstance(entry.get(name, 0), int | str):
+                if isinstance(entry.get(name), bool) or not isinstance(entry.get(name, 0), int | str):
                     raise InputError(
                         f"{name} is a number or a word, got {format_value(entry[name])}", f"{place}: {key}[{i}]"
                     )
+    _check_entries(document, place)
     return document
+
+
+def _check_entries(document: PlainMapping, place: str) -> None:
+    """Raises `InputError` for an id or a name that stands twice, a category without a name, and an odd `iscrowd`."""
+    for key in ("images", "categories"):
+        first_of: dict[Any, int] = {}
+        for i, entry in enumerate(document[key]):
+            if (first := first_of.setdefault(entry.get("id"), i)) != i:
+                raise InputError(
+                    f"has the id of {key}[{first}] ({format_value(entry.get('id'))}); each has an id of its own",
+                    f"{place}: {key}[{i}]",
+                )
+    id_of: dict[str, Any] = {}
+    used_ids = {annotation.get("category_id") for annotation in document["annotations"]}
+    for i, category in enumerate(document["categories"]):
+        name = category.get("name")
+        if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
+            raise InputError(f"needs a name, got {format_value(name)}", f"{place}: categories[{i}]")
+        name = str(name)
+        if _is_roboflow_root(category) and category.get("id") not in used_ids:
+            continue
+        if name in id_of:
+            raise InputError(
+                f'"{name}" is the name of two classes, {id_of[name]} and {category.get("id")}; keep one or rename it',
+                f"{place}: categories[{i}]",
+            )
+        id_of[name] = category.get("id")
+    for i, annotation in enumerate(document["annotations"]):
+        crowd = annotation.get("iscrowd")
+        if crowd is not None and (not isinstance(crowd, int) or crowd not in (0, 1)):
+            raise InputError(f"iscrowd is 0 or 1, got {format_value(crowd)}", f"{place}: annotations[{i}]")
 
 
 def _add_images(
@@ -119,8 +178,11 @@ def _add_images(
         annotations_of[annotation.get("image_id")].append((i, annotation))
     for i, image in enumerate(document["images"]):
         name = image.get("file_name")
+        name = with_slashes(name, path.parent) if isinstance(name, str) else name
         if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise InputError(f"file_name is a file beside this one, got {format_value(name)}", f"{place}: images[{i}]")
+            raise InputError(
+                f'file_name is a relative path without "..", got {format_value(name)}', f"{place}: images[{i}]"
+            )
         file = _find_image(path, name)
         if file is None:
             absent.append(name)

@@ -12,6 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,16 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from scalesearch.data.images import SUFFIXES, File
-from scalesearch.data.index import SPLITS, Files, Index, build_index, size_and_mtime, split_from_name, stamp_of
+from scalesearch.data.index import (
+    SPLITS,
+    Files,
+    Index,
+    build_index,
+    size_and_mtime,
+    split_from_name,
+    stamp_of,
+    with_slashes,
+)
 from scalesearch.errors import InputError, unknown_message
 from scalesearch.files import atomic_write
 from scalesearch.plain_data import PlainDict
@@ -30,6 +40,7 @@ from scalesearch.typed_json import load_json
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
 # Usual names of the columns, compared without case, spaces, hyphens and underscores.
 IMAGE_COLUMNS = ("image", "img", "path", "file", "filename", "filepath", "imagepath", "imagename", "imagefile", "bytes")
+BOX_COLUMNS = ("xmin", "bbox")
 LABEL_COLUMNS = ("label", "labels", "class", "classname", "category", "target", "finelabel", "species")
 SPLIT_COLUMN = "split"
 BATCH_ROWS = 32  # rows read at a time, at most
@@ -56,13 +67,20 @@ def read_tables(files: Sequence[Path], origin: str, image: str | None = None, la
     names: list[str] = []
     labels: list[Any] = []
     splits: list[str | None] = []
+    ignored: dict[str, int] = {}
     for path in files:
         relative_name = path.relative_to(folder).as_posix()
         split = split_from_name(path.stem) or split_from_name(Path(relative_name).parent.name)
         several = len(files) > 1  # the name of a single table says nothing about its split
-        part = _TableFile(
-            path, relative_name if several else origin, relative_name, split if several else None, image, label
-        )
+        try:
+            part = _TableFile(
+                path, relative_name if several else origin, relative_name, split if several else None, image, label
+            )
+        except _NoColumn:
+            if not several or split != "test":
+                raise
+            ignored[relative_name] = 1  # a competition keeps the labels of its test to itself
+            continue
         rows = part.read_rows()
         if any(label is not None for label in rows[1]):  # test splits on the Hub may have no labels
             parts.append(part)
@@ -85,7 +103,11 @@ def read_tables(files: Sequence[Path], origin: str, image: str | None = None, la
         raise InputError("holds paths in one file and the images themselves in another", origin)
     paths = [path for part in parts for path in _image_paths(part)]
     stamp_all = stamp_of([*stamp, *((name, *size_and_mtime(path)) for name, path in zip(names, paths))])
-    return build_index(origin, names, labels, splits, stamp_all, Files(paths), classes, absent=absent)
+    return build_index(origin, names, labels, splits, stamp_all, Files(paths), classes, absent=absent, ignored=ignored)
+
+
+class _NoColumn(InputError):
+    """Says that a table has no column of images or of labels."""
 
 
 class _TableFile:
@@ -107,6 +129,11 @@ class _TableFile:
         self.schema: pa.Schema = self.file.schema_arrow if self.file else self.table.schema  # type: ignore[union-attr]
         self.image = self._find_column(image, IMAGE_COLUMNS, "image")
         self.label = self._find_column(label, LABEL_COLUMNS, "label")
+        if corner := next((name for name in self.schema.names if _normalise_name(name) in BOX_COLUMNS), None):
+            raise InputError(
+                "holds boxes, which are read from VOC's .xml, YOLO's .txt and COCO's .json alone; export one of these",
+                f"{place}: {corner}",
+            )
         image_type = self.schema.field(self.image).type
         self.encoded = (
             pa.types.is_struct(image_type) or pa.types.is_binary(image_type) or pa.types.is_large_binary(image_type)
@@ -136,7 +163,7 @@ class _TableFile:
         if requested in self.schema.names:
             column = requested
         if column is None:
-            raise InputError(
+            raise _NoColumn(
                 f"no column says the {what}; it has {', '.join(self.schema.names)}; name one (`{what}:` "
                 f"in a study, --{what} on the command line)",
                 self.place,
@@ -147,6 +174,10 @@ class _TableFile:
 
     def read_rows(self) -> tuple[list[str], list[Any], list[str | None]]:
         """Returns the name, the label and the split of every image."""
+        with _damage_located(self.place, self.path):
+            return self._read_rows()
+
+    def _read_rows(self) -> tuple[list[str], list[Any], list[str | None]]:
         split = next((name for name in self.schema.names if _normalise_name(name) == SPLIT_COLUMN), None)
         columns = [self.label, *([split] if split else [])]
         has_path = self.nested and self.schema.field(self.image).type.get_field_index("path") >= 0
@@ -172,7 +203,8 @@ class _TableFile:
         if has_path:
             image_names = table[self.image].combine_chunks().field("path").to_pylist()
         elif name_column:
-            image_names = self.paths = [str(cell) for cell in table[self.image].to_pylist()]
+            cells = map(str, table[self.image].to_pylist())
+            image_names = self.paths = [with_slashes(cell, self.path.parent) for cell in cells]
         prefix = f"{self.relative_name}:" if self.encoded else ""
         if None in image_names or len({*image_names}) < len(image_names):  # names of rows must be unique
             image_names = [f"{cell} (row {row + 1})" if cell else row for row, cell in enumerate(image_names)]
@@ -183,6 +215,20 @@ class _TableFile:
         if isinstance(label, int) and 0 <= label < len(self.classes):
             return self.classes[label]
         return None if label == -1 else label  # the Hub writes -1 for a missing label
+
+
+@contextmanager
+def _damage_located(place: str, path: Path) -> Iterator[None]:
+    """Raises an `InputError` at `place` for what pyarrow raises of a damaged table in the block."""
+    try:
+        yield
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        text = error.object[:40].decode("utf-8", "backslashreplace")
+        raise InputError(f"holds text that is not UTF-8 ({text}); write the table anew in UTF-8", place) from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"is damaged or no {path.suffix[1:]} file: {str(error).splitlines()[0]}", place) from None
 
 
 def _normalise_name(name: str) -> str:
@@ -232,13 +278,21 @@ def _image_paths(part: _TableFile) -> list[Path]:
     """
     folder = part.path.parent
     paths = [folder / cell for cell in part.paths]
-    if all(path.is_file() for path in paths):
+    if all(map(_is_file, paths)):
         return paths
     root = folder / part.path.stem if (folder / part.path.stem).is_dir() else folder
     candidates = [path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     name_counts = Counter(name for path in candidates for name in (path.name, path.stem))
     unique = {name: path for path in candidates for name in (path.name, path.stem) if name_counts[name] == 1}
-    return [path if path.is_file() else unique.get(cell, path) for cell, path in zip(part.paths, paths)]
+    return [path if _is_file(path) else unique.get(cell, path) for cell, path in zip(part.paths, paths)]
+
+
+def _is_file(path: Path) -> bool:
+    """Returns whether a path is that of a file; False for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
@@ -269,13 +323,24 @@ class ParquetImages:
                 batch_size = max(
                     1, min(BATCH_ROWS, MAX_BATCH_BYTES // max(1, file.metadata.row_group(group).total_byte_size))
                 )
-                for batch in file.iter_batches(batch_size, [group], [part.image]) if stop > position else ():
+                for batch in _batches(part, file, batch_size, group) if stop > position else ():
                     column = batch.column(0).field("bytes") if part.nested else batch.column(0)
                     while position < stop and rows[position] < batch_start + len(column):
                         yield column[rows[position] - batch_start].as_py() or OSError("no image there")
                         position += 1
                     batch_start += len(column)
                 start, position = end, stop
+
+
+def _batches(part: _TableFile, file: pq.ParquetFile, size: int, group: int) -> Iterator[pa.RecordBatch]:
+    """Yields the images of a group of rows. Raises `InputError` at the table where the file is damaged."""
+    batches = file.iter_batches(size, [group], [part.image])
+    while True:
+        with _damage_located(part.place, part.path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def write_parquet(path: Path, columns: dict[str, list[Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -14,7 +14,7 @@ from scalesearch.data import arrays, boxes, coco, columns, folders, voc, yolo_la
 from scalesearch.data.duplicates import Pair, duplicates
 from scalesearch.data.facts import Source, Split
 from scalesearch.data.health import Health, check_health, health
-from scalesearch.data.index import Index, split_from_name, stamp_of
+from scalesearch.data.index import Files, Index, split_from_name, stamp_of
 from scalesearch.data.pixels import Pixels, load_store, store_path
 from scalesearch.data.scan import Scan, scan
 from scalesearch.data.splits import Shares, assign, describe_changes, rows_by_split, write_splits
@@ -225,26 +225,61 @@ def _read_index(config: DataConfig) -> Index:
 
 
 def _read_box_folder(path: Path, origin: str) -> Index | None:
-    """Returns the index of a folder with boxes in the format of VOC, COCO or YOLO, or None."""
-    if voc_folder := voc.find_voc(path):
+    """Returns the index of a folder with boxes in the format of VOC, COCO or YOLO, or None.
+
+    Raises `InputError` where a folder is described in more than one way.
+    """
+    voc_folder, coco_files = voc.find_voc(path), coco.find_coco(path)
+    data_yaml, has_labels = yolo_labels.find_yaml(path, origin), yolo_labels.has_labels(path)
+    classes = _competing_classes(path, data_yaml) if data_yaml or has_labels else []
+    descriptions = {
+        f"VOC's .xml files in {voc_folder}": voc_folder,
+        f"COCO's {coco_files[0] if coco_files else ''}": coco_files,
+        f"YOLO's {data_yaml or 'label files (.txt)'}": data_yaml or has_labels,
+        f"classes by folders ({', '.join(classes[:3])})": classes,
+    }
+    found = [description for description, value in descriptions.items() if value]
+    if len(found) > 1:
+        ways = " and ".join(found)
+        raise InputError(f"is described in {len(found)} ways: {ways}; name a file, or take the other away", origin)
+    if voc_folder:
         return voc.read_voc(voc_folder, origin)
-    if files := coco.find_coco(path):
-        return coco.read_coco(files, origin, path)
-    if (data_yaml := yolo_labels.find_yaml(path)) or yolo_labels.has_labels(path):
-        return yolo_labels.read_data_yaml(data_yaml, origin) if data_yaml else yolo_labels.read_labelled(path, origin)
-    return None
+    if coco_files:
+        return coco.read_coco(coco_files, origin, path)
+    if data_yaml:
+        return yolo_labels.read_data_yaml(data_yaml, origin)
+    return yolo_labels.read_labelled(path, origin) if has_labels else None
+
+
+def _competing_classes(path: Path, data_yaml: Path | None) -> list[str]:
+    """Returns the class folders of a data set with YOLO's labels that may be meant as its classes instead."""
+    names = folders.class_names(path) if folders.has_classes(path) else []
+    if data_yaml:
+        return [name for name in names if name in yolo_labels.class_names(data_yaml)]
+    return [] if yolo_labels.has_label_folders(path) or yolo_labels.has_names(path) else names
 
 
 def _read_folder(path: Path, config: DataConfig) -> Index:
     """Reads class folders, if there are two or more and the config names no columns; else the folder's tables.
 
-    Of tables those are read whose names are names of splits, or all where there are no such.
+    Of tables those are read whose names are names of splits, or all where there are no such. Tables and images that
+    are not read are told in the health of the data set.
+
+    Raises `InputError` for tables of several formats.
     """
     tables = sorted(p for p in path.rglob("*") if p.suffix.lower() in columns.TABLE_SUFFIXES and p.is_file())
     if not tables or (folders.has_classes(path) and not (config.image or config.label)):
         return folders.read_folder(path, config.source)
-    suffixes = {p.suffix.lower() for p in tables}
-    suffix = ".parquet" if ".parquet" in suffixes else tables[0].suffix.lower()
-    same_kind = [p for p in tables if p.suffix.lower() == suffix]
-    split_tables = [p for p in same_kind if split_from_name(p.stem) or split_from_name(p.parent.name)]
-    return columns.read_tables(split_tables or same_kind, config.source, config.image, config.label)
+    suffixes = sorted({p.suffix.lower() for p in tables})
+    if len(suffixes) > 1:
+        a, b = (next(p for p in tables if p.suffix.lower() == suffix).relative_to(path) for suffix in suffixes[:2])
+        raise InputError(f"holds tables of several formats ({a}, {b}); name the one that is meant", config.source)
+    split_tables = [p for p in tables if split_from_name(p.stem) or split_from_name(p.parent.name)]
+    chosen = split_tables or tables
+    index = columns.read_tables(chosen, config.source, config.image, config.label)
+    unread = {p.relative_to(path).as_posix(): 1 for p in tables if p not in chosen}
+    if not isinstance(index.store, Files):
+        return replace(index, ignored=unread | dict(index.ignored))
+    listed = set(index.store.paths)
+    loose = sorted(p.relative_to(path).as_posix() for p in folders.image_files_below(path) if p not in listed)
+    return replace(index, loose=tuple(loose), ignored=unread | dict(index.ignored))

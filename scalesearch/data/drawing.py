@@ -67,6 +67,26 @@ def drawing_uri(pixels: np.ndarray, marks: Sequence[Mark], side: int = 240) -> s
     return webp_uri(canvas)
 
 
+def boxed_thumbnail_uri(file: File, boxes: np.ndarray, classes: Sequence[int], size: int = 240) -> str:
+    """Returns a data URI of a thumbnail with boxes drawn into it; an empty text for a file that is no image.
+
+    Args:
+        file: The image.
+        boxes: `(n, 4)` first corner, width and height as shares of the upright image's sides.
+        classes: `(n,)` class numbers, which pick the colours.
+        size: Longer side of the thumbnail in pixels, at most.
+    """
+    try:
+        with open_image(file) as image:
+            small = upright_8bit(image, 3)
+            small.thumbnail((size, size))
+    except ValueError:
+        return ""
+    pixels = boxes * np.tile(small.size, 2)
+    _draw(small, [Mark(tuple(box), "", int(class_)) for box, class_ in zip(pixels.tolist(), classes)])
+    return webp_uri(small)
+
+
 def _load_and_draw(file: File, marks: Sequence[Mark]) -> Image.Image:
     with open_image(file) as image:
         canvas = upright_8bit(image, 3)

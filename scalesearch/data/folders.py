@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from scalesearch.data.images import SUFFIXES
 from scalesearch.data.index import Files, Index, build_index, size_and_mtime, split_from_name, stamp_of
 from scalesearch.errors import InputError
 
+SHARD_ENDING = "0123456789-_. "  # train1 and train2 are parts of one split
 SYSTEM_FOLDERS = ("__MACOSX",)  # left behind by operating systems; ignored as hidden files are
 
 
@@ -21,20 +24,22 @@ def read_folder(folder: Path, origin: str) -> Index:
 
     Raises `InputError` where there are no images, or fewer than two classes.
     """
-    split_of = _split_folders(folder)
+    layout = _layout(folder)
+    layout.check(folder, origin)
+    split_of = layout.splits
     roots: list[tuple[Path, str | None]] = [(folder / name, split) for name, split in split_of.items()]
     roots = roots or [(folder, None)]
     ignored: Counter[str] = Counter()
-    for name in _subfolders(folder) if split_of else ():
-        if name not in split_of and (count := sum(1 for _ in _walk_images(folder / name, set(), Counter()))):
-            ignored[f"{name}/"] = count
+    for name in layout.others if split_of else ():
+        ignored[f"{name}/"] = sum(1 for _ in _walk_images(folder / name, set(), Counter()))
     images = [
         (path, label, split)
         for root, split in roots
         for label in _subfolders(root)
         for path in _walk_images(root / label, set(), ignored)
     ]
-    loose = [path for root, _ in {*roots, (folder, None)} for path in _image_files(root)]
+    outside = {folder, *(root for root, _ in roots), *(folder / name for name in layout.flat)}
+    loose = [path for root in outside for path in _image_files(root)]
     if not images:
         message = (
             f"has {len(loose)} images that lie in no class; put each into a folder named after its class"
@@ -59,17 +64,99 @@ def read_folder(folder: Path, origin: str) -> Index:
 
 
 def has_classes(folder: Path) -> bool:
-    """Returns whether a folder has images of two or more classes, in folders of their own."""
-    roots = [folder / name for name in _split_folders(folder)] or [folder]
-    classes = {name for root in roots for name in _subfolders(root) if any(_walk_images(root / name, set(), Counter()))}
-    return len(classes) > 1
+    """Returns whether a folder has images of two or more classes, in folders of their own.
+
+    Folders of splits whose images lie in no folders of classes (`train/0.png`) are no classes.
+    """
+    layout = _layout(folder)
+    if layout.flat and not layout.splits and len(layout.others) < 2:
+        return False
+    return len(class_names(folder)) > 1
 
 
-def _split_folders(folder: Path) -> dict[str, str]:
-    """Returns the split of each folder named after one, if all folders are or more than one is."""
-    names = _subfolders(folder)
-    split_of = {name: split for name in names if (split := split_from_name(name)) and _subfolders(folder / name)}
-    return split_of if len(split_of) > 1 or len(split_of) == len(names) else {}
+def class_names(folder: Path) -> list[str]:
+    """Returns the names of the folders of images, or of those in its folders of splits where it has such."""
+    roots = [folder / name for name in _layout(folder).splits] or [folder]
+    return sorted({name for root in roots for name in _image_folders(root)})
+
+
+class _Layout(NamedTuple):
+    """The folders with images that lie in a data set's folder.
+
+    Attributes:
+        splits: The split of each folder that is called like one and has folders of images inside.
+        flat: Folders that are called like splits and have images, but no folders of images.
+        others: The rest.
+    """
+
+    splits: dict[str, str]
+    flat: list[str]
+    others: list[str]
+
+    def check(self, folder: Path, origin: str) -> None:
+        """Raises `InputError` where folders may be splits or classes, or two are called like one split."""
+        called_like_splits = [*self.splits, *self.flat]
+        if self.flat and not self.splits and not self.others:
+            raise InputError(_no_class_folders(folder, self.flat), origin)
+        if self.others and len(called_like_splits) == 1:
+            split, other = called_like_splits[0], self.others[0]
+            raise InputError(
+                f'"{split}" is called like a split and "{other}" beside it is not; rename "{split}" if it is a class '
+                f'(such as "{split}-class"), or call "{other}" train, val or test',
+                origin,
+            )
+        mentioned = [words for name in self.others if (words := _split_words(name))]
+        if not called_like_splits and len(set().union(*mentioned)) > 1 and 2 * len(mentioned) > len(self.others):
+            raise InputError(
+                f"{', '.join(self.others)} may be splits or classes; call splits train, val and test, and classes "
+                "by names without these words",
+                origin,
+            )
+        folder_of: dict[str, str] = {}
+        for name, split in self.splits.items():
+            first = folder_of.setdefault(split, name)
+            if first.rstrip(SHARD_ENDING) != name.rstrip(SHARD_ENDING):
+                raise InputError(
+                    f'"{first}" and "{name}" are both called like the split {split}; join or rename them', origin
+                )
+            inner = _image_folders(folder / name)
+            if len(inner) == 1 and split_from_name(inner[0]):
+                raise InputError(
+                    f'"{name}/{inner[0]}" is called like a split inside a split; move its folders up', origin
+                )
+
+
+def _no_class_folders(folder: Path, flat: Sequence[str]) -> str:
+    """Returns the message for folders of splits whose images lie in no folder of a class."""
+    files = (path for name in flat for path in (folder / name).iterdir() if path.is_file() and _is_visible(path.name))
+    suffixes = sorted({path.suffix.lower() for path in files} - SUFFIXES)
+    beside = f", and beside them files ending in {', '.join(suffixes)}" if suffixes else ""
+    return (
+        f"{', '.join(flat)} hold images in no class folders{beside}; takes {flat[0]}/CLASS/…, a table of images and "
+        "classes, or boxes as .xml (VOC), .txt (YOLO) or .json (COCO); a class that is called like a split is renamed"
+    )
+
+
+def _split_words(name: str) -> set[str]:
+    """Returns the splits that words of a folder's name stand for: train of `seg_train`."""
+    return {split for word in re.split(r"[\W_]+", name) if (split := split_from_name(word))}
+
+
+def _layout(folder: Path) -> _Layout:
+    names = _image_folders(folder)
+    split_of = {name: split for name in names if (split := split_from_name(name))}
+    splits = {name: split for name, split in split_of.items() if _image_folders(folder / name)}
+    flat = [name for name in split_of if name not in splits]
+    return _Layout(splits, flat, [name for name in names if name not in split_of])
+
+
+def _image_folders(folder: Path) -> list[str]:
+    return [name for name in _subfolders(folder) if any(_walk_images(folder / name, set(), Counter()))]
+
+
+def image_files_below(folder: Path) -> Iterator[Path]:
+    """Yields all images below a folder."""
+    return _walk_images(folder, set(), Counter())
 
 
 def _subfolders(folder: Path) -> list[str]:

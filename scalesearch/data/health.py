@@ -23,6 +23,7 @@ from scalesearch.typed_json import Natural
 NamePair = tuple[str, str]
 RESOLUTIONS = range(96, 1281, 32)  # resolutions that small boxes are counted at
 REPORTED_RESOLUTIONS = "160", "320", "640"  # those that the warnings mention
+MAX_16BIT = 65_535
 FEW_IMAGES = 10  # training images below which a class is reported as small
 # How images of each kind are converted.
 TREATMENTS = {
@@ -94,6 +95,7 @@ class Health:
     digest: str
     absent: list[str] = field(default_factory=list)  # classes that the data declares but has no image of
     boxes: BoxHealth | None = None  # None unless images have boxes; `classes` then counts boxes
+    dark: str = ""  # a warning, if 16-bit images use a small part of their range
 
     def to_dict(self) -> PlainDict:
         """Returns the fields as a dictionary."""
@@ -145,7 +147,12 @@ class Health:
     def warnings(self) -> list[str]:
         """Returns what a person should look at, one line each, the most serious first."""
         findings = [
-            (self.leaks, f"{_images(self.leaks, 'is', 'are')} in two splits: {_pairs(self.leaks)}"),
+            (
+                self.leaks,
+                f"{_images(self.leaks, 'is', 'are')} in two of the data's own splits, which stay as they are: "
+                f"{_pairs(self.leaks)}",
+            ),
+            (self.dark, self.dark),
             (
                 self.left_out,
                 f"{_images(self.left_out, 'for training is a copy', 'for training are copies')} of what is "
@@ -162,8 +169,8 @@ class Health:
             ),
             (
                 self.duplicates,
-                f"{_images(self.duplicates, 'is', 'are')} duplicated or nearly so; each pair stays on "
-                "one side of the splits that are made here",
+                f"{_images(self.duplicates, 'is', 'are')} duplicated or nearly so; splits that are made here keep each "
+                "pair together",
             ),
             *(
                 (names, f"{_many(names, 'class has', 'classes have')} no {self.unit} for {split}: {_some(names)}")
@@ -261,6 +268,7 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], row_splits: Sequence
         animated=names_of(np.flatnonzero(scan.animated)),
         duplicates=name_pairs(pairs),
         leaks=pairs_across(index.splits),
+        dark=_dark_images(scan),
         conflicts=[] if index.truth else pairs_across(index.labels),
         boxes=_box_health(index, scan),
         left_out=names_of(row for row in rows if not row_splits[row]),
@@ -275,6 +283,18 @@ def health(index: Index, scan: Scan, pairs: Sequence[Pair], row_splits: Sequence
         ignored=dict(index.ignored),
         absent=list(index.absent),
         digest=scan.digest,
+    )
+
+
+def _dark_images(scan: Scan) -> str:
+    """Returns a warning where 16-bit images use a part of their range alone, as those of 12-bit sensors do."""
+    highs = scan.highs[scan.highs > 0]
+    if not len(highs) or highs.max() >= MAX_16BIT // 2:
+        return ""
+    high = int(highs.max())
+    return (
+        f"{format_count(len(highs), '16-bit image')} with values up to {high:,} of {MAX_16BIT:,}: divided by 257 they "
+        f"are dark, with {high // 257 + 1} of 256 levels; multiply them by {MAX_16BIT // high} before"
     )
 
 

@@ -19,8 +19,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Sides = int | tuple[int, int]  # a square's, or height and width
 File = Path | bytes | np.ndarray  # an image's path, the bytes of its file, or its pixels (height, width, channels)
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif")
+)
+HEIC_BRANDS = b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"
 MAX_PIXELS = 150_000_000  # of an image
+STRIP_PIXELS = 4_000_000  # of an image that is converted at a time
+BITS_PER_SAMPLE = 258  # the tag of a TIFF
 MAX_ASPECT = 200  # longer side over shorter side, above which an image of a data set is refused
 THIN_ASPECT = 5  # resized side over the longest requested one, above which only the middle is resized
 ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
@@ -42,6 +47,7 @@ class ImageFacts(NamedTuple):
     turned: bool  # whether EXIF asks to rotate or mirror the stored pixels
     animated: bool  # then its first frame is taken
     dhash: int  # 64 bits: of 9 × 8 grey pixels, whether each is lighter than the one to its right
+    high: int  # largest value of a 16-bit image; 0 for others
     thumbnail: bytes  # 16 × 16 pixels of three channels
 
 
@@ -63,7 +69,7 @@ def open_image(file: File) -> Iterator[Image.Image]:
     except MemoryError:
         raise ValueError("it takes more memory than there is") from None
     except UnidentifiedImageError:
-        raise ValueError("cannot identify it") from None
+        raise ValueError(_unidentified(file)) from None
     except Exception as error:  # whatever a decoder raises is a fault of this one file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ValueError(reason or type(error).__name__) from None
@@ -84,6 +90,14 @@ def _open(file: File) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = pillow_limit
 
 
+def _unidentified(file: File) -> str:
+    """Returns why Pillow reads no image from a file; HEIC is named, which phones write."""
+    head = b"" if isinstance(file, np.ndarray) else (file if isinstance(file, bytes) else file.read_bytes())[:12]
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        return "it is HEIC, which Pillow reads only with a plugin; convert it to JPEG"
+    return "cannot identify it"
+
+
 def _is_16bit(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in FORMATS_16BIT)
 
@@ -91,19 +105,60 @@ def _is_16bit(image: Image.Image) -> bool:
 def upright_8bit(image: Image.Image, channels: int) -> Image.Image:
     """Returns an image rotated upright by its EXIF tag, with 8 bits in one channel (grey) or three (RGB).
 
-    16-bit grey is divided by 257, palettes and CMYK are converted, and transparency is laid on white. Raises
-    `ValueError` for 32-bit pixels, whose range is unknown.
+    16-bit grey is divided by 257, palettes and CMYK are converted, and transparency is laid on white. A large image is
+    converted strip by strip, so that it takes little more memory than its pixels. Raises `ValueError` for 32-bit
+    pixels, whose range is unknown.
     """
-    is_16bit = _is_16bit(image)
-    image = ImageOps.exif_transpose(image)
+    is_16bit, mode = _is_16bit(image), "L" if channels == 1 else "RGB"
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in ("I", "F") and not is_16bit:
+        raise ValueError("it has 32-bit pixels")
+    has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    if image.mode == mode and not has_alpha:
+        return image
+    image.load()
+    converted, rows = Image.new(mode, image.size), max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(image.height, top + rows)))
+        converted.paste(_as_8bit(strip, mode, is_16bit, has_alpha), (0, top))
+    return converted
+
+
+def _as_8bit(image: Image.Image, mode: str, is_16bit: bool, has_alpha: bool) -> Image.Image:
     if is_16bit:
         image = image.convert("I").point(lambda value: value / 257).convert("L")
-    if image.mode in ("I", "F"):
-        raise ValueError("it has 32-bit pixels")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    elif has_alpha:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return image.convert("L" if channels == 1 else "RGB")
+    return image.convert(mode)
+
+
+def pixel_count(file: File) -> int:
+    """Returns the number of pixels of an image by its header; 0 for a file that is no image."""
+    try:
+        with open_image(file) as image:
+            return image.width * image.height
+    except ValueError:
+        return 0
+
+
+def _highest_value(image: Image.Image, file: File) -> int:
+    """Returns the largest value of a 16-bit image, of colour to within 256; 0 for other images."""
+    if _is_16bit(image):
+        return int(np.asarray(image).max())
+    if not _is_16bit_colour(image, file):
+        return 0
+    extrema = image.getextrema()  # Pillow reads the upper 8 bits
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return 256 * int(max(high for _, high in bands[:3])) + 255
+
+
+def _is_16bit_colour(image: Image.Image, file: File) -> bool:
+    """Returns whether an image stores 16 bits in each of its colours, of which Pillow reads the upper 8."""
+    if image.format == "PNG":
+        return isinstance(file, bytes) and file[24:25] == b"\x10"
+    depths = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ())
+    return image.format == "TIFF" and len(depths) > 1 and set(depths) == {16}
 
 
 def resize_and_crop(image: Image.Image, resize: Sides, crop: Sides, interpolation: str = "bilinear") -> Image.Image:
@@ -201,10 +256,11 @@ def examine_image(file: File) -> ImageFacts:
         animated = image.format != "MPO" and getattr(image, "is_animated", False)
         if image.format == "JPEG":
             image.draft(None, (4 * THUMBNAIL, 4 * THUMBNAIL))
+        high = _highest_value(image, file)
         thumbnail = upright_8bit(image, 3).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     grey = np.asarray(thumbnail.convert("L").resize(HASH_SIZE, Image.Resampling.BILINEAR))
     bits = np.packbits(grey[:, :-1] > grey[:, 1:])
-    return ImageFacts(width, height, mode, turned, animated, int.from_bytes(bits.tobytes()), thumbnail.tobytes())
+    return ImageFacts(width, height, mode, turned, animated, int.from_bytes(bits.tobytes()), high, thumbnail.tobytes())
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

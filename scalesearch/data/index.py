@@ -21,17 +21,30 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 _SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "validate", "dev", "eval", "evaluation"),
+    "test": ("test", "testing", "tst"),
 }
 
 
 def split_from_name(name: str) -> str | None:
     """Returns the split that the name of a folder, a file (`train-00000-of-00002`) or a cell stands for, or None."""
     stem = re.sub(r"[-_.]?\d[-\w]*$", "", name.strip().lower())
-    stem = re.sub(r"[-_ ]?(set|data)$", "", stem)
+    stem = re.sub(r"[-_ ]?(set|data|images|imgs)$", "", stem)
     return next((split for split, names in _SPLIT_NAMES.items() if stem in names), None)
+
+
+def path_exists(path: Path) -> bool:
+    """Returns whether a file or folder exists; False for a name that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def with_slashes(name: str, folder: Path) -> str:
+    """Returns a relative path with the backslashes of Windows as `/`, unless a file in `folder` is called so."""
+    return name if "\\" not in name or path_exists(folder / name) else name.replace("\\", "/")
 
 
 class Store(Protocol):
@@ -146,7 +159,7 @@ def size_and_mtime(path: Path) -> tuple[int, int]:
     """Returns a file's size in bytes and time of change in nanoseconds; zeros where it does not exist."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return 0, 0
     return status.st_size, status.st_mtime_ns
 
@@ -164,6 +177,8 @@ class Files:
                 yield self.paths[row].read_bytes()
             except OSError as error:
                 yield error
+            except ValueError as error:  # a name that no file can have
+                yield OSError(str(error))
 
 
 @dataclass(frozen=True)

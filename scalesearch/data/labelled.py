@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from scalesearch.data.boxes import Truth
-from scalesearch.data.index import Files, Index, size_and_mtime, stamp_of
+from scalesearch.data.images import SUFFIXES
+from scalesearch.data.index import Files, Index, size_and_mtime, split_from_name, stamp_of
 from scalesearch.errors import InputError, format_count
 
 SLACK = 1.5  # pixels that a box may reach beyond its image without a warning, as rounded, 1-based corners do
@@ -57,12 +60,36 @@ class LabelledImage(NamedTuple):
     sides: tuple[int, int] | None = None
 
 
-def path_exists(path: Path) -> bool:
-    """Returns whether a file or folder exists; False for a name that no file can have."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
+def lie_beside_images(folder: Path, suffix: str, is_annotation: Callable[[str], bool]) -> bool:
+    """Returns whether files of annotations lie beside the images that they are of: `0.txt` beside `0.png`.
+
+    In each folder the first such file that is not empty decides.
+
+    Args:
+        folder: Looked through with all folders below it.
+        suffix: Of the annotation files.
+        is_annotation: Takes the beginning of a file, and returns whether it is one.
+    """
+    for root, _, names in os.walk(folder):
+        stems = {Path(name).stem for name in names if Path(name).suffix.lower() in SUFFIXES}
+        for name in sorted(name for name in names if name.endswith(suffix) and name[: -len(suffix)] in stems):
+            if beginning := _read_beginning(Path(root, name)):
+                if is_annotation(beginning):
+                    return True
+                break
+    return False
+
+
+def _read_beginning(path: Path) -> str:
+    with suppress(OSError), path.open(encoding="utf-8-sig", errors="replace") as file:
+        return file.read(4096).strip()
+    return ""
+
+
+def split_of_folders(path: Path, folder: Path) -> str | None:
+    """Returns the split that a folder above an image, inside `folder`, is called like; None if there is none."""
+    parts = path.relative_to(folder).parts[:-1]
+    return next((split for part in reversed(parts) if (split := split_from_name(part))), None)
 
 
 def build_box_index(

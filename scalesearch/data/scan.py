@@ -6,21 +6,24 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Condition
 from typing import Any, TypeVar
 
 import numpy as np
 
-from scalesearch.data.images import THUMBNAIL, File, ImageFacts, examine_image
+from scalesearch.data.images import THUMBNAIL, File, ImageFacts, examine_image, pixel_count
 from scalesearch.data.index import Index
 from scalesearch.files import atomic_write, cache_folder
 from scalesearch.machine import cores
 from scalesearch.progress import with_progress
 
-FORMAT = 2  # version of the cached scans; images are scanned again where it differs
-NO_FACTS = ImageFacts(0, 0, "", False, False, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of an unreadable image
+FORMAT = 3  # version of the cached scans; images are scanned again where it differs
+NO_FACTS = ImageFacts(0, 0, "", False, False, 0, 0, bytes(3 * THUMBNAIL * THUMBNAIL))  # of an unreadable image
 CHUNK = 32  # images in memory at a time, at most
+PIXELS_IN_WORK = 150_000_000  # of the images that are decoded at a time; one image may have as many
 MAX_CHUNK_BYTES = 1 << 28  # bytes in memory at a time, roughly
 T = TypeVar("T")
 
@@ -37,6 +40,7 @@ class Scan:
         turned: `(n,)` bool, whether EXIF asks to rotate or mirror the pixels.
         animated: `(n,)` bool.
         dhashes: `(n,)` uint64 difference hashes.
+        highs: `(n,)` largest values of 16-bit images, 0 for others.
         thumbnails: `(n, pixels)` uint8.
         digests: Of the files' bytes; empty for a file that could not be opened.
     """
@@ -48,6 +52,7 @@ class Scan:
     turned: np.ndarray
     animated: np.ndarray
     dhashes: np.ndarray
+    highs: np.ndarray
     thumbnails: np.ndarray  # images × pixels
     digests: Sequence[str]  # of the files' bytes
 
@@ -121,13 +126,36 @@ def map_images(index: Index, rows: Sequence[int], work: Callable[[File], T], wha
         if isinstance(file, OSError):
             return file
         try:
-            return work(file)
+            with room.reserve(file.size if isinstance(file, np.ndarray) else pixel_count(file)):
+                return work(file)
         except ValueError as error:
             return error
+
+    room = _Room(PIXELS_IN_WORK)
 
     with ThreadPoolExecutor(cores()) as pool:
         for chunk in _chunks(with_progress(index.store.read(rows), what, len(rows))):
             yield from pool.map(safe, chunk)
+
+
+class _Room:
+    """Lets threads work on as many images at a time as their pixels leave room for, on one at least."""
+
+    def __init__(self, pixels: int):
+        self.pixels, self.taken, self.changed = pixels, 0, Condition()
+
+    @contextmanager
+    def reserve(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for an image of so many pixels, and takes it while the block runs."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.taken or self.taken + pixels <= self.pixels)
+            self.taken += pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken -= pixels
+                self.changed.notify_all()
 
 
 def _chunks(files: Iterable[File | OSError]) -> Iterator[list[File | OSError]]:
@@ -162,7 +190,7 @@ def _scan_images(index: Index) -> Scan:
         digests.append(digest)
         facts_rows.append((facts or NO_FACTS)[:-1])
         thumbnails[row] = np.frombuffer((facts or NO_FACTS).thumbnail, np.uint8)
-    widths, heights, modes, turned, animated, dhashes = zip(*facts_rows)
+    widths, heights, modes, turned, animated, dhashes, highs = zip(*facts_rows)
     return Scan(
         faults,
         np.array(widths),
@@ -171,6 +199,7 @@ def _scan_images(index: Index) -> Scan:
         np.array(turned),
         np.array(animated),
         np.array(dhashes, np.uint64),
+        np.array(highs),
         thumbnails,
         digests,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.data.digits import load_digits
 from scalesearch.data.facts import Source, Split
-from scalesearch.errors import InputError, errors_at, unknown_message
+from scalesearch.errors import InputError, errors_at, suggestion
 from scalesearch.files import cache_folder
 from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import parse_section
@@ -60,12 +60,34 @@ def absolute_source(data: object, folder: Path = Path()) -> Any:
     """
     spec = data if isinstance(data, Mapping) else {"source": data}
     source = spec.get("source")
-    if not isinstance(source, str) or source.startswith(HUB) or source in (*SOURCES, *HUB_SOURCES, *_entry_points()):
+    if not isinstance(source, str) or source.startswith(HUB):
+        return data
+    if source in _known_names():
+        check_distinct_name(source, folder)
         return data
     path = (folder / Path(source).expanduser()).resolve()
     if not path.exists():
         return data  # refused when it is opened, with the path as written
     return {**spec, "source": str(path)} if isinstance(data, Mapping) else str(path)
+
+
+def _known_names() -> tuple[str, ...]:
+    return (*SOURCES, *HUB_SOURCES, *_entry_points())
+
+
+def check_distinct_name(name: str, folder: Path = Path()) -> None:
+    """Raises `InputError` where a data set known by its name is also a folder of images or tables in `folder`."""
+    from scalesearch.data.columns import TABLE_SUFFIXES
+    from scalesearch.data.images import SUFFIXES
+
+    path, suffixes = folder / name, (*SUFFIXES, *TABLE_SUFFIXES)
+    if name not in _known_names() or not path.is_dir() or path.resolve() == (data_home() / name).resolve():
+        return
+    if any(file.suffix.lower() in suffixes for file in path.rglob("*")):
+        raise InputError(
+            f"is a data set that comes with a name, and a folder here; write ./{name} for the folder, or rename it",
+            name,
+        )
 
 
 def source(data: str | PlainMapping, size: int | tuple[int, int] | None = None) -> Source:
@@ -101,6 +123,14 @@ def registered_source(data: str | PlainMapping) -> Source | None:
     return replace(entry, mirror=bool(spec.get("mirror", entry.mirror)))
 
 
+def _paths_beside(path: Path) -> list[str]:
+    """Returns the folders and files that lie where `path` was looked for, as a person would write them."""
+    try:
+        return [str(other) for other in path.parent.iterdir() if not other.name.startswith(".")]
+    except OSError:
+        return []
+
+
 def data_set(data: str | PlainMapping) -> DataSet:
     """Opens a data set of image files. Raises `InputError` with the nearest name where there is none."""
     from scalesearch.data.dataset import DataConfig, open_data
@@ -116,8 +146,9 @@ def data_set(data: str | PlainMapping) -> DataSet:
                 config.source,
             ) from None
     if not config.source.startswith(HUB) and not Path(config.source).expanduser().exists():
-        names = [*SOURCES, *HUB_SOURCES, *_entry_points()]
-        raise InputError(unknown_message("data set", config.source, [*names, "a path", "hf:OWNER/NAME"]), "")
+        names = [*_known_names(), *_paths_beside(Path(config.source).expanduser())]
+        known = ", ".join((*_known_names(), "a path", "hf:OWNER/NAME"))
+        raise InputError(f'unknown data set "{config.source}"; takes {known}.{suggestion(config.source, names)}', "")
     return open_data(config)
 
 

@@ -2,77 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Container, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from scalesearch.data.images import SUFFIXES, image_size
 from scalesearch.data.index import Index, split_from_name
-from scalesearch.data.labelled import Box, LabelledImage, build_box_index
-from scalesearch.errors import InputError
+from scalesearch.data.labelled import Box, LabelledImage, build_box_index, lie_beside_images, split_of_folders
+from scalesearch.errors import InputError, format_count
 
-ANNOTATION_FOLDER, IMAGE_FOLDER, LIST_FOLDER = "Annotations", "JPEGImages", "ImageSets/Main"
+ANNOTATION_FOLDERS, IMAGE_FOLDERS = ("Annotations", "annotations"), ("JPEGImages", "images")
+LIST_FOLDER = "ImageSets/Main"
 MAX_BYTES = 16 << 20
-SPLITS = ("train", "val", "test", "trainval")
+LISTS = ("train", "val", "test", "trainval")
 
 
 def find_voc(folder: Path) -> Path | None:
-    """Returns the folder with an `Annotations` folder of XML files: this one or one right below it, or None."""
+    """Returns the folder with an `Annotations` folder of XML files: this one or one right below it, or None.
+
+    Without one, this folder where XML files lie beside its images, as labelImg and Roboflow write them.
+    """
     for candidate in [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]:
-        if any((candidate / ANNOTATION_FOLDER).glob("*.xml")):
+        if _annotation_folder(candidate):
             return candidate
-    return None
+    return folder if lie_beside_images(folder, ".xml", lambda text: "<annotation" in text) else None
+
+
+def _annotation_folder(folder: Path) -> Path | None:
+    folders = (folder / name for name in ANNOTATION_FOLDERS)
+    return next((path for path in folders if path.is_dir() and any(path.rglob("*.xml"))), None)
 
 
 def read_voc(folder: Path, origin: str) -> Index:
-    """Reads a VOC folder as an index: `Annotations/*.xml`, `JPEGImages/` and, where it exists, `ImageSets/Main`.
+    """Reads a VOC folder as an index.
 
-    Corners are whole pixels counted from 1, both inside the box. Difficult objects become crowds.
+    Annotations are `Annotations/*.xml`, or lie beside the images. Where there are lists in `ImageSets/Main`, the
+    splits are theirs, and images in none of them are left out; else folders called like splits decide. Corners are
+    whole pixels counted from 1, both inside the box. Difficult objects become crowds.
 
-    Raises `InputError`, placed at the file and object, for an invalid annotation.
+    Raises `InputError`, placed at the file and object, for an invalid annotation, and for lists that contradict each
+    other or name no image.
     """
-    images = {path.stem: path for path in sorted(_image_files(folder))}
-    split_of = _read_lists(folder / LIST_FOLDER)
-    annotation_files = sorted((folder / ANNOTATION_FOLDER).glob("*.xml"))
+    annotation_folder = _annotation_folder(folder) or folder
+    image_folder = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), folder)
+    images = {_key(path, image_folder): path for path in sorted(_images_below(image_folder))}
+    annotations = {_key(path, annotation_folder): path for path in sorted(annotation_folder.rglob("*.xml"))}
+    lists = _Lists.of(folder, images, origin)
     annotation_of = {
-        path.stem: _read_annotation(path, f"{origin}: {path.relative_to(folder).as_posix()}", images.get(path.stem))
-        for path in annotation_files
+        key: _read_annotation(path, f"{origin}: {path.relative_to(folder).as_posix()}", images.get(key))
+        for key, path in annotations.items()
     }
     classes = sorted({name for _, objects in annotation_of.values() for name, _ in objects})
     class_number = {name: i for i, name in enumerate(classes)}
     labelled_images = []
-    for stem, path in images.items():
-        sides, objects = annotation_of.get(stem, (None, None))
+    for key, path in images.items():
+        if lists.files and key not in lists.split_of:
+            continue
+        sides, objects = annotation_of.get(key, (None, None))
         boxes = None if objects is None else [box._replace(class_=class_number[name]) for name, box in objects]
-        labelled_images.append(
-            LabelledImage(path, path.relative_to(folder).as_posix(), split_of.get(stem), boxes, sides)
-        )
+        split = lists.split_of[key] if lists.files else split_of_folders(path, folder)
+        labelled_images.append(LabelledImage(path, path.relative_to(folder).as_posix(), split or None, boxes, sides))
+    lonely = [path.relative_to(folder).as_posix() for key, path in annotations.items() if key not in images]
     return build_box_index(
         origin,
         labelled_images,
         classes,
-        absent=[f"{ANNOTATION_FOLDER}/{s}.xml" for s in annotation_of if s not in images],
-        files=[*annotation_files, *(folder / LIST_FOLDER / f"{name}.txt" for name in SPLITS)],
+        absent=[*lonely, *lists.absent],
+        ignored=lists.ignored,
+        files=[*annotations.values(), *lists.files],
     )
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
-    image_folder = folder / IMAGE_FOLDER
-    for root in [image_folder] if image_folder.is_dir() else [folder / ANNOTATION_FOLDER, folder]:
-        yield from (p for p in root.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+def _key(path: Path, folder: Path) -> str:
+    """Returns what an image and its annotation have in common: the path in their folder, without the suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def _read_lists(folder: Path) -> dict[str, str]:
-    """Returns the split of every listed image; images listed only under trainval are for training."""
-    splits: dict[str, str] = {}
-    for name in SPLITS:
-        path = folder / f"{name}.txt"
-        split = split_from_name(name) or "train"
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8-sig", errors="replace").split("\n"):
-                if line.strip():
-                    splits.setdefault(line.split()[0].removesuffix(".jpg"), split)
-    return splits
+def _images_below(folder: Path) -> Iterator[Path]:
+    return (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
+
+
+class _Lists(NamedTuple):
+    """The lists of images in a VOC folder.
+
+    Attributes:
+        files: The lists that decide the splits; none if there are no such lists.
+        split_of: The split of every listed image; empty for CVAT's list `default`, which is of no split.
+        absent: Entries without an image, with their places.
+        ignored: What has no part in the data set: other lists, and the number of images in no list.
+    """
+
+    files: tuple[Path, ...]
+    split_of: dict[str, str]
+    absent: list[str]
+    ignored: dict[str, int]
+
+    @classmethod
+    def of(cls, folder: Path, images: Collection[str], origin: str) -> _Lists:
+        """Reads the lists of a folder whose images are `images`."""
+        split_of_list: dict[Path, str] = {}
+        ignored: dict[str, int] = {}
+        for path in sorted((folder / LIST_FOLDER).glob("*.txt")):
+            split = {"trainval": "train", "default": ""}.get(path.stem, split_from_name(path.stem))
+            if split is not None:
+                split_of_list[path] = split
+            elif path.stem.rpartition("_")[2] not in LISTS:  # VOC's lists by class are of no split
+                ignored[path.relative_to(folder).as_posix()] = 1
+        lists = cls(tuple(split_of_list), {}, [], ignored)
+        for path in sorted(split_of_list, key=lambda path: path.stem == "trainval"):  # the union of train and val
+            lists._read(path, split_of_list[path], images, folder, origin)
+        if not lists.files:
+            return lists
+        unlisted = [key for key in images if key not in lists.split_of]
+        if len(unlisted) == len(images):
+            count, place = format_count(len(images), "image"), f"{origin}: {LIST_FOLDER}"
+            raise InputError(f"name none of its {count} (such as {unlisted[0]})", place)
+        if unlisted:
+            ignored[f"images in no list of {LIST_FOLDER}"] = len(unlisted)
+        return lists
+
+    def _read(self, path: Path, split: str, images: Container[str], folder: Path, origin: str) -> None:
+        place = path.relative_to(folder).as_posix()
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
+            if not (words := line.split()):
+                continue
+            entry = words[0].replace("\\", "/")
+            stem, suffix = os.path.splitext(entry)
+            key = stem if entry not in images and suffix.lower() in SUFFIXES else entry
+            if key not in images:
+                self.absent.append(f"{entry} ({place}:{number})")
+                continue
+            first = self.split_of.setdefault(key, split)
+            if first != split and (path.stem, first) != ("trainval", "val"):
+                raise InputError(f"{key} is in the list of {first} too; keep it in one", f"{origin}: {place}:{number}")
 
 
 Objects = list[tuple[str, Box]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from scalesearch.data import DataSet, thumbnail_uri
+from scalesearch.data import DataSet, File, boxed_thumbnail_uri, thumbnail_uri
 from scalesearch.plain_data import PlainDict
 
 HERE = Path(__file__).parent
@@ -50,4 +50,14 @@ def _thumbnails(data: DataSet, names: Iterable[str]) -> PlainDict:
     row_of = {name: row for row, name in enumerate(data.index.names)}
     rows = sorted({row_of[name] for name in names})
     files = zip(rows, data.index.store.read(rows), strict=True)
-    return {data.index.names[row]: "" if isinstance(file, OSError) else thumbnail_uri(file) for row, file in files}
+    return {
+        data.index.names[row]: "" if isinstance(file, OSError) else _picture(data, row, file) for row, file in files
+    }
+
+
+def _picture(data: DataSet, row: int, file: File) -> str:
+    """Returns a thumbnail of an image, with its boxes if it is of a set with boxes."""
+    if (truth := data.index.truth) is None:
+        return thumbnail_uri(file)
+    own = truth.image == row
+    return boxed_thumbnail_uri(file, truth.box[own], truth.class_[own].tolist())

@@ -35,14 +35,21 @@ def prepare_data(source: Source, spec: PlainMapping | str, folder: Path) -> None
         folder: The run's folder.
 
     Raises:
-        InputError: If the images have changed since the run began.
+        InputError: If the images or their labels have changed since the run began.
         WorkFailed: If the disk has no room.
     """
     if not source.digest:
         return
     dataset = data_set(spec)
     dataset.save_or_check_splits(folder)
-    if not (folder / FILE).exists():
+    if saved := saved_source(folder):
+        if saved.assigned and saved.assigned != source.assigned:
+            raise InputError(
+                f"has other labels or splits than when the run in {folder} began; restore them, or start a new run in "
+                "another folder with --out",
+                source.origin,
+            )
+    else:
         facts = {"facts": source.facts(), "health": dataset.health.to_dict()}
         save_text(health_page(dataset), folder / "data.html")
         save_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", folder / FILE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers import invoke, refused
 from making import encoded, folder, parquet
@@ -171,3 +173,14 @@ def test_files_called_in_no_encoding_are_told_and_their_splits_kept(tmp_path):
     (tmp_path / "run").mkdir()
     opened.save_or_check_splits(tmp_path / "run")
     opened.save_or_check_splits(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["label", "path"])
+def test_text_that_is_no_utf8_is_refused_in_place(name, tmp_path):
+    columns = {"path": [b"a.png", b"b.png"], "label": [b"x", b"y"]}
+    columns[name][1] = b"caf\xe9"
+    arrays = {key: pa.array(values, pa.binary()).view(pa.string()) for key, values in columns.items()}
+    pq.write_table(pa.table(arrays), tmp_path / "t.parquet")
+    assert "holds text that is not UTF-8 (caf\\xe9); write the table anew in UTF-8" in refused(
+        "data", str(tmp_path / "t.parquet")
+    )

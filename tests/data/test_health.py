@@ -208,17 +208,57 @@ def test_odd_classes_are_lived_with_and_told(tmp_path):
 
 
 def test_files_of_other_kinds_are_told_by_their_suffix(photos):
-    (photos / "cat" / "phone.HEIC").write_bytes(b"ftypheic")
+    (photos / "cat" / "phone.CR2").write_bytes(b"II*")
     (photos / "dog" / "notes.txt").touch()
     (photos / "dog" / ".DS_Store").touch()
     found = payload(photos)
-    assert found["ignored"] == {".heic": 1, ".txt": 1}
+    assert found["ignored"] == {".cr2": 1, ".txt": 1}
     assert found["images"] == 50
-    assert "2 files of other kinds or beside the splits are not read: .heic (1), .txt (1)" in found["warnings"]
+    assert "2 files of other kinds or beside the splits are not read: .cr2 (1), .txt (1)" in found["warnings"]
 
 
-def test_classes_may_be_called_as_splits_are(tmp_path):
-    assert set(payload(folder(tmp_path, {"train": 20, "test": 20}))["classes"]) == {"train", "test"}
+def test_photos_of_phones_are_read_or_named(photos):
+    picture("cat", 99).save(photos / "cat" / "saved.jfif", "JPEG")
+    (photos / "cat" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    found = payload(photos)
+    assert found["images"] == 51
+    assert found["unreadable"] == ["cat/phone.HEIC"]
+    assert any("it is HEIC, which Pillow reads only with a plugin; convert it" in line for line in found["warnings"])
+
+
+LAYOUTS = {
+    "a flat test": (["train/cat", "train/dog", "test"], ["cat", "dog"]),
+    "validate": (["train/cat", "train/dog", "validate/cat", "validate/dog"], ["cat", "dog"]),
+    "trn and eval": (["trn/cat", "trn/dog", "eval/cat", "eval/dog"], ["cat", "dog"]),
+    "train-images": (["train-images/cat", "train-images/dog"], ["cat", "dog"]),
+    "a class called train inside splits": (["train/car", "train/train", "val/car", "val/train"], ["car", "train"]),
+    "only flat splits": (["train", "test"], "a class that is called like a split is renamed"),
+    "a class called test": (["cat", "test"], '"test" is called like a split and "cat" beside it is not'),
+    "a split beside classes": (["train/cat", "train/dog", "car/x"], '"train" is called like a split and "car" beside'),
+    "two validation splits": (["train/a", "train/b", "val/a", "eval/a"], "are both called like the split val"),
+    "splits as parts of names": (["seg_train/cat", "seg_train/dog", "seg_test/cat"], "may be splits or classes"),
+    "a split in a split": (["train/train/cat", "train/train/dog"], '"train/train" is called like a split inside'),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_folders_of_splits_are_read_as_meant_or_refused(case, tmp_path):
+    names, expected = LAYOUTS[case]
+    folder(tmp_path, dict.fromkeys(names, 12))
+    if isinstance(expected, str):
+        assert expected in refused("data", str(tmp_path))
+        return
+    index = data_set(str(tmp_path)).index
+    assert list(index.classes) == expected
+    assert len(index.loose) == (12 if case == "a flat test" else 0)
+
+
+def test_a_folder_called_like_a_data_set_is_asked_about(tmp_path, monkeypatch):
+    folder(tmp_path / "digits", COUNTS)
+    monkeypatch.chdir(tmp_path)
+    message = refused("data", "digits")
+    assert "digits: is a data set that comes with a name, and a folder here; write ./digits" in message
+    assert payload("./digits")["images"] == 50
 
 
 @pytest.mark.parametrize(

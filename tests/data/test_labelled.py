@@ -90,7 +90,66 @@ def coco(folder: Path) -> Path:
     return folder
 
 
-WRITTEN = {"VOC": voc, "YOLO": yolo, "COCO": coco}
+def yolo_beside(folder: Path) -> Path:
+    """As labelImg writes: labels beside the images."""
+    yolo(folder)
+    (folder / "data.yaml").unlink()
+    for path in (folder / "labels").iterdir():
+        path.rename(folder / "images" / path.name)
+    (folder / "labels").rmdir()
+    write(folder / "images" / "classes.txt", "cat\ndog\n")
+    return folder
+
+
+def cvat_yolo(folder: Path) -> Path:
+    """As CVAT writes YOLO 1.1, with Darknet's prefix in the list."""
+    yolo_beside(folder)
+    (folder / "images" / "classes.txt").rename(folder / "obj.names")
+    (folder / "images").rename(folder / "obj_train_data")
+    write(folder / "train.txt", "".join(f"data/obj_train_data/{name}.png\n" for name in PHOTOS))
+    return folder
+
+
+def yolo_capital(folder: Path) -> Path:
+    yolo(folder)
+    (folder / "data.yaml").unlink()
+    (folder / "images").rename(folder / "Images")
+    (folder / "labels").rename(folder / "Labels")
+    write(folder / "classes.txt", "cat\ndog\n")
+    return folder
+
+
+def voc_beside(folder: Path) -> Path:
+    """As Roboflow writes VOC: a folder for each split, annotations beside the images."""
+    voc(folder)
+    for name in PHOTOS:
+        split = folder / ("valid" if name == "d" else "train")
+        split.mkdir(exist_ok=True)
+        (folder / "Annotations" / f"{name}.xml").rename(split / f"{name}.xml")
+        (folder / "JPEGImages" / f"{name}.png").rename(split / f"{name}.png")
+    (folder / "Annotations").rmdir()
+    (folder / "JPEGImages").rmdir()
+    return folder
+
+
+def label_studio_coco(folder: Path) -> Path:
+    """As Label Studio writes COCO, on Windows."""
+    file = coco(folder) / "annotations" / "instances.json"
+    write(folder / "result.json", file.read_text().replace("photos/", "photos\\\\"))
+    file.unlink()
+    return folder
+
+
+WRITTEN = {
+    "VOC": voc,
+    "YOLO": yolo,
+    "COCO": coco,
+    "labelImg's YOLO": yolo_beside,
+    "CVAT's YOLO": cvat_yolo,
+    "Images and Labels": yolo_capital,
+    "Roboflow's VOC": voc_beside,
+    "Label Studio's COCO": label_studio_coco,
+}
 
 
 @pytest.mark.parametrize("kind", WRITTEN)
@@ -104,6 +163,81 @@ def test_every_way_to_write_boxes_gives_the_same(kind, tmp_path):
         found.setdefault(name, []).append((CLASSES[class_], x * wide, y * high, (x + w) * wide, (y + h) * high))
     for name, (_, boxes) in PHOTOS.items():
         assert sorted(found.get(name, [])) == [(c, *map(pytest.approx, corners)) for c, *corners in sorted(boxes)]
+
+
+def test_splits_are_those_of_the_folders_above_annotations(tmp_path):
+    index = data_set(str(voc_beside(tmp_path / "set"))).index
+    assert dict(zip(index.names, index.splits)) == {
+        "train/a.png": "train",
+        "train/b.png": "train",
+        "train/c.png": "train",
+        "valid/d.png": "val",
+    }
+
+
+def test_lists_decide_the_splits_to_the_letter(tmp_path):
+    folder = voc(tmp_path / "set")
+    lists = folder / "ImageSets" / "Main"
+    write(lists / "train.txt", "a\nb.png\n")
+    write(lists / "valid.txt", "d\nzz\n")
+    write(lists / "trainval.txt", "a\nb\nd\n")
+    write(lists / "cat_train.txt", "a 1\n")
+    write(lists / "holdout.txt", "c\n")
+    index = data_set(str(folder)).index
+    splits = {Path(name).stem: split for name, split in zip(index.names, index.splits)}
+    assert splits == {"a": "train", "b": "train", "d": "val"}
+    assert index.ignored == {"ImageSets/Main/holdout.txt": 1, "images in no list of ImageSets/Main": 1}
+    assert index.truth.absent == ("zz (ImageSets/Main/valid.txt:2)",)
+    write(lists / "test.txt", "b\n")
+    assert "ImageSets/Main/train.txt:2: b is in the list of test too" in refused("data", str(folder))
+    for path in lists.glob("*.txt"):
+        write(path, "zz\n" if path.name == "train.txt" else "")
+    assert "ImageSets/Main: name none of its 4 images (such as a)" in refused("data", str(folder))
+
+
+def test_darknets_lists_leave_out_what_they_do_not_name(tmp_path):
+    folder = cvat_yolo(tmp_path / "set")
+    write(folder / "train.txt", "obj_train_data\\a.png\nobj_train_data/b.png\n")
+    write(folder / "valid.txt", "obj_train_data/d.png\n")
+    index = data_set(str(folder)).index
+    assert dict(zip((Path(name).stem for name in index.names), index.splits)) == {
+        "a": "train",
+        "b": "train",
+        "d": "val",
+    }
+    assert index.ignored == {"images in no list (train.txt, valid.txt)": 1}
+    write(folder / "valid.txt", "obj_train_data/a.png\n")
+    assert "valid.txt: obj_train_data/a.png is in the list of another split too" in refused("data", str(folder))
+
+
+def test_two_descriptions_are_never_settled_by_luck(tmp_path):
+    folder = yolo(tmp_path / "set")
+    write(folder / "other.yaml", "train: images\nnames: [cat, dog]\n")
+    assert data_set(str(folder)).index.classes == ("cat", "dog")  # they agree
+    write(folder / "other.yaml", "train: images\nnames: [dog, cat]\n")
+    assert "data.yaml and other.yaml list different classes" in refused("data", str(folder))
+    write(folder / "other.yaml", "names: [cat, dog\n")
+    assert "other.yaml:" in refused("data", str(folder))
+    (folder / "other.yaml").unlink()
+    voc(folder)
+    message = refused("data", str(folder))
+    assert "is described in 2 ways: VOC's .xml files in" in message
+    assert "YOLO's" in message
+
+    class_folders = tmp_path / "folders"
+    for name in CLASSES:
+        photo(class_folders / name / "a.png", (20, 20))
+    write(class_folders / "data.yaml", "train: cat\nnames: [cat, dog]\n")
+    assert "classes by folders (cat, dog)" in refused("data", str(class_folders))
+
+
+def test_oriented_boxes_are_not_taken_for_polygons(tmp_path):
+    folder = yolo(tmp_path / "set")
+    for path in (folder / "labels").iterdir():
+        write(path, "0 0.1 0.1 0.3 0.2 0.2 0.4 0.05 0.3\n")
+    assert "labels/a.txt: every object has four corners, as oriented boxes have" in refused("data", str(folder))
+    write(folder / "labels" / "b.txt", "0 0.1 0.1 0.3 0.2 0.2 0.4\n")  # a triangle: these are polygons
+    assert data_set(str(folder)).index.truth is not None
 
 
 @pytest.mark.parametrize("size", [32, (24, 64)])
@@ -184,12 +318,31 @@ BAD = {
     "pixels": ("labels/a.txt", "0 20 15 10 8\n", "labels/a.txt:1", "like pixels"),
     "words": ("labels/a.txt", "cat .5 .5 .1 .1\n", "labels/a.txt:1", "takes numbers"),
     "too few": ("labels/a.txt", "0 .5 .5 .1\n", "labels/a.txt:1", "4 numbers"),
-    "no finite number": ("labels/a.txt", "0 .5 nan .1 .1\n", "labels/a.txt:1", "class's number"),
+    "no finite number": ("labels/a.txt", "0 .5 nan .1 .1\n", "labels/a.txt:1", "takes finite numbers"),
+    "keypoints": ("labels/a.txt", "0 .5 .5 .1 .1 .2 .3 2 .4 .5 2\n", "labels/a.txt:1", "or keypoints"),
     "half a class": ("labels/a.txt", "0.5 .5 .5 .1 .1\n", "labels/a.txt:1", "class's number"),
     "a YAML that leads out": ("data.yaml", "train: ../other\nnames: [cat, dog]\n", "data.yaml:1", "leads out"),
     "an absolute way out": ("data.yaml", "train: /etc\nnames: [cat, dog]\n", "data.yaml:1", "leads out"),
     "nothing there": ("data.yaml", "path: gone\ntrain: fotos\nnames: [cat, dog]\n", "data.yaml:2", "not there"),
     "names that lack one": ("data.yaml", "train: images\nnames: {0: cat, 2: dog}\n", "data.yaml:2", "numbers classes"),
+    "keypoints in the YAML": (
+        "data.yaml",
+        "train: images\nkpt_shape: [17, 3]\nnames: [cat, dog]\n",
+        "data.yaml:2",
+        "keypoints",
+    ),
+    "one name twice": (
+        "data.yaml",
+        "train: images\nnames: [cat, cat]\n",
+        "data.yaml:2",
+        "name of two classes, 0 and 1",
+    ),
+    "one split twice": (
+        "data.yaml",
+        "val: images\nvalid: images\nnames: [cat, dog]\n",
+        "data.yaml:1",
+        "means the same split as valid",
+    ),
     "nc beside names": ("data.yaml", "train: images\nnc: 3\nnames: [cat, dog]\n", "data.yaml:2", "nc"),
 }
 
@@ -231,6 +384,13 @@ def test_an_annotation_that_is_none_is_refused(text, output, tmp_path):
         (lambda t: t["annotations"][0].update(bbox=[1, 2, 3]), "annotations[0]: bbox is"),
         (lambda t: t["images"][0].update(file_name="../x.png"), "images[0]: file_name is"),
         (lambda t: t.pop("categories"), "needs lists called"),
+        (lambda t: t["images"][1].update(id=100), "images[1]: has the id of images[0] (100)"),
+        (lambda t: t["images"][1].update(file_name="photos/a.png"), "lists photos/a.png twice"),
+        (lambda t: t["categories"][1].update(id=7), "categories[1]: has the id of categories[0] (7)"),
+        (lambda t: t["categories"][1].update(name="cat"), '"cat" is the name of two classes, 7 and 9'),
+        (lambda t: t["categories"][1].update(name=None), "categories[1]: needs a name, got None"),
+        (lambda t: t["annotations"][0].update(iscrowd="0"), "annotations[0]: iscrowd is 0 or 1, got '0'"),
+        (lambda t: t["annotations"][0].update(iscrowd=[]), "annotations[0]: iscrowd is 0 or 1, got []"),
     ],
 )
 def test_a_coco_file_that_is_none_is_refused(change, output, tmp_path):
