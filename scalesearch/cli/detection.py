@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.options import Number, device_option, json_option, photo_arguments
+from scalesearch.cli.options import PATH, Number, device_option, json_option, photo_arguments
 from scalesearch.cli.printing import Rows, format_share, print_rows, with_bar
 from scalesearch.cli.weights import load_trained
 from scalesearch.errors import InputError, format_count, unknown_message
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from scalesearch.arch import Resolution
     from scalesearch.weights import Detections
 
-COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
+COCO, RESULTS = "coco.json", "results.json"
+INFO = {"description": "found by scalesearch detect"}
 
 
 @main.command()
@@ -41,6 +42,12 @@ COCO, INFO = "coco.json", {"description": "found by scalesearch detect"}
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for photos and videos with boxes drawn, labels/ (YOLO's text files) and coco.json.",
 )
+@click.option(
+    "--coco",
+    "coco_file",
+    type=PATH,
+    help="COCO's .json of these images: --out then has its ids of images and of classes, for pycocotools.",
+)
 @click.option("--every", type=click.IntRange(1), default=1, help="Look only at every N-th frame of a video.")
 @click.option("--batch", type=click.IntRange(1, 1024), default=8, help="Images per forward pass.")
 @device_option
@@ -58,6 +65,7 @@ def detect(
     most: int,
     only: str | None,
     out: Path | None,
+    coco_file: Path | None,
     every: int,
     batch: int,
     device: str | None,
@@ -80,6 +88,7 @@ def detect(
     if out is not None:
         _check_output_folder(out)
     trained = load_trained(arch, model, weights, device, raw, names)
+    ids = _CocoIds.of(coco_file) if coco_file else None
     class_names = trained.classes or [str(number) for number in range(arch.classes)]
     threshold = Threshold(confidence, iou, most, _class_numbers(only, class_names) if only else None)
     stream = run_detector(trained.network, files, trained.preparation, threshold, batch, trained.device, every)
@@ -90,7 +99,7 @@ def detect(
         kind = "video" if is_video(path) else "image"
         click.echo(f"scalesearch: {path}: is no {kind} that can be read; skipped", err=True)
     if out is not None:
-        _write_results(results, class_names, out, every)
+        _write_results(results, class_names, out, every, ids)
     rows: Rows = [
         {
             "image": str(r.image),
@@ -109,6 +118,9 @@ def detect(
     note = f"{format_count(len(rows), 'box')} in {format_count(len(results), 'image')}"
     if skipped:
         note += f", {len(skipped)} skipped"
+    highest = max((result.highest for result in results), default=0.0)
+    if results and not rows:
+        note += f"; the highest score is {highest:.3g}, and boxes are kept above {confidence:g}: lower --confidence"
     if not as_json:
         for row in rows:
             row["score"] = format_share(row["score"])
@@ -138,8 +150,42 @@ def _check_output_folder(out: Path) -> None:
     raise InputError(f"{out} holds something else; give another folder", "--out")
 
 
-def _write_results(results: Sequence[Detections], class_names: Sequence[str], out: Path, every: int) -> None:
-    """Writes photos and videos with boxes drawn, YOLO label files (shares of the image's sides) and COCO's JSON."""
+class _CocoIds(NamedTuple):
+    """The ids of images, by the end of their path, and of classes, by name, in a COCO file."""
+
+    images: dict[str, Any]
+    classes: dict[str, Any]
+
+    @classmethod
+    def of(cls, path: Path) -> _CocoIds:
+        """Reads a COCO file. Raises `InputError` if it is none."""
+        from scalesearch.data import coco_ids
+
+        return cls(*coco_ids(path))
+
+    def image(self, path: Path) -> Any:
+        """Returns the id of an image. Raises `InputError` if the file does not list it."""
+        parts = path.resolve().parts
+        ends = ("/".join(parts[i:]) for i in range(len(parts)))
+        found = next((self.images[end] for end in ends if end in self.images), None)
+        if found is None:
+            raise InputError("is not among the images of the COCO file", str(path))
+        return found
+
+    def category(self, name: str) -> Any:
+        """Returns the id of a class. Raises `InputError` if the file has none of that name."""
+        if name not in self.classes:
+            raise InputError(unknown_message("class", name, self.classes), "--coco")
+        return self.classes[name]
+
+
+def _write_results(
+    results: Sequence[Detections], class_names: Sequence[str], out: Path, every: int, ids: _CocoIds | None
+) -> None:
+    """Writes photos and videos with boxes drawn, YOLO label files (shares of the image's sides) and COCO's JSON.
+
+    With `ids`, the list of boxes alone is written as `results.json` too, as pycocotools' `loadRes` takes it.
+    """
     from scalesearch.files import save_text
 
     (out / "labels").mkdir(parents=True, exist_ok=True)
@@ -149,13 +195,15 @@ def _write_results(results: Sequence[Detections], class_names: Sequence[str], ou
         "info": INFO,
         "images": [],
         "annotations": [],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(class_names)],
+        "categories": [{"id": ids.category(name) if ids else i, "name": name} for i, name in enumerate(class_names)],
     }
     save_text(
         json.dumps(coco) + "\n", out / COCO
     )  # written first, so that the folder is recognised as ours if this is interrupted
-    for number, result in enumerate(results, 1):
-        image, width, height, boxes, frame, seconds = result
+    category_ids = [category["id"] for category in coco["categories"]]
+    for position, result in enumerate(results, 1):
+        number = ids.image(result.image) if ids else position
+        image, width, height, boxes, frame, seconds, _ = result
         if frame is None:
             drawn_path = _unused_path(out / f"{image.stem}.jpg", used_stems)
             _draw_photo(result, class_names, drawn_path)
@@ -178,7 +226,7 @@ def _write_results(results: Sequence[Detections], class_names: Sequence[str], ou
             {
                 "id": len(coco["annotations"]) + n,
                 "image_id": number,
-                "category_id": b.class_,
+                "category_id": category_ids[b.class_],
                 "iscrowd": 0,
                 "bbox": [round(v, 2) for v in (b.x, b.y, b.width, b.height)],
                 "area": round(b.width * b.height, 2),
@@ -189,6 +237,10 @@ def _write_results(results: Sequence[Detections], class_names: Sequence[str], ou
     for video, path in video_paths.items():
         _draw_video(video, [result for result in results if result.image == video], class_names, path, every)
     save_text(json.dumps(coco, ensure_ascii=False) + "\n", out / COCO)
+    if ids:
+        keys = ("image_id", "category_id", "bbox", "score")
+        boxes_alone = [{key: annotation[key] for key in keys} for annotation in coco["annotations"]]
+        save_text(json.dumps(boxes_alone) + "\n", out / RESULTS)
 
 
 def _unused_path(path: Path, used_stems: set[str]) -> Path:

@@ -1,3 +1,4 @@
+from .class_names import head_rows as head_rows
 from .detecting import (
     Detections as Detections,
     Threshold as Threshold,

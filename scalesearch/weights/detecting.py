@@ -36,7 +36,8 @@ class Box(NamedTuple):
 class Detections(NamedTuple):
     """The boxes of one image, best first, with the image's width and height in pixels.
 
-    For a frame of a video, `frame` is its number from 0 and `seconds` its time in the video.
+    For a frame of a video, `frame` is its number from 0 and `seconds` its time in the video. `highest` is the highest
+    score of all boxes, those below the threshold too.
     """
 
     image: Path
@@ -45,6 +46,7 @@ class Detections(NamedTuple):
     boxes: list[Box]
     frame: int | None = None
     seconds: float | None = None
+    highest: float = 0.0
 
 
 class Threshold(NamedTuple):
@@ -243,9 +245,11 @@ def _detect_batch(
     suppressed_boxes = non_max_suppression(
         boxes.float(), scores.float(), threshold.confidence, threshold.iou, threshold.most, only_classes=threshold.only
     )
-    for (picture, _, placed), image_boxes in zip(images, suppressed_boxes):
+    highest_scores = scores.flatten(1).amax(1).tolist()
+    for (picture, _, placed), image_boxes, highest in zip(images, suppressed_boxes, highest_scores):
         photo_boxes = list(boxes_in_photo(image_boxes, placed))
-        yield Detections(picture.path, placed.width, placed.height, photo_boxes, picture.frame, picture.seconds)
+        position = picture.frame, picture.seconds
+        yield Detections(picture.path, placed.width, placed.height, photo_boxes, *position, float(highest))
 
 
 def boxes_in_photo(result: NmsResult, placed: Letterbox) -> Iterator[Box]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
 from scalesearch.data import Examples
-from scalesearch.errors import InputError, format_count
+from scalesearch.errors import WorkFailed
 from scalesearch.network import Network
+from scalesearch.weights.class_names import ClassMatch, match_classes
 from scalesearch.weights.predicting import as_input, batches
 from scalesearch.zoo import Preprocessing
 
@@ -18,12 +20,16 @@ BATCH = 64
 
 
 class Evaluation(NamedTuple):
-    """Shares of images in [0, 1] whose class is the first, or one of the first five; mean loss in nats; images."""
+    """Shares of images in [0, 1] whose class is the first, or one of the first five; mean loss in nats; images.
+
+    `matched_by` says whether the classes of network and data were matched by name or by number.
+    """
 
     top1: float
     top5: float
     loss: float
     images: int
+    matched_by: str
 
 
 def evaluate(
@@ -46,7 +52,8 @@ def evaluate(
     Raises:
         InputError: If the classes match neither by name nor by number.
     """
-    class_numbers = match_classes(examples, model.arch.classes, class_names)
+    match = match_examples(examples, model.arch.classes, class_names)
+    class_numbers = match.numbers
     model = model.eval().to(device)
     top1_hits, top5_hits, loss, count = 0, 0, 0.0, 0
     labelled_images = examples.labelled_images(lambda file: as_input(file, preprocessing, model.arch.channels))
@@ -58,34 +65,11 @@ def evaluate(
         top5_hits += (logits.topk(min(5, logits.shape[1])).indices == targets[:, None]).any(1).sum().item()
         loss += F.cross_entropy(logits, targets, reduction="sum").item()
         count += len(batch)
-    return Evaluation(top1_hits / count, top5_hits / count, loss / count, count)
+    if not isfinite(loss):
+        raise WorkFailed(f"{examples.origin}: the network's outputs are no finite numbers")
+    return Evaluation(top1_hits / count, top5_hits / count, loss / count, count, match.by)
 
 
-def match_classes(examples: Examples, classes: int, class_names: Sequence[str] | None) -> list[int]:
-    """Returns the network's class number for every class of the data.
-
-    Classes are matched by name if `class_names` has all names of the data, and by number if it has none of them
-    and the data has as many `classes` as the network.
-
-    Raises:
-        InputError: If the classes match neither by name nor by number.
-    """
-    number_of, names = {name: i for i, name in enumerate(class_names or ())}, examples.class_names
-    if names and all(name in number_of for name in names):
-        return [number_of[name] for name in names]
-    matched = [name for name in names if name in number_of]
-    if matched:
-        missing = next(name for name in names if name not in number_of)
-        raise InputError(
-            f"has a class {missing!r}, and the network has none of that name (it has {len(matched)} of the others)",
-            examples.origin,
-        )
-    if examples.classes != classes:
-        first_unknown = next((name for name in names if name not in number_of), "")
-        raise InputError(
-            f"has {format_count(examples.classes, 'class')}"
-            f"{f', such as {first_unknown!r}' if first_unknown else ''}, and "
-            f"the network has {classes}, with other names",
-            examples.origin,
-        )
-    return list(range(classes))
+def match_examples(examples: Examples, classes: int, class_names: Sequence[str] | None) -> ClassMatch:
+    """Returns the network's class number for every class of the examples; see `match_classes`."""
+    return match_classes(examples.class_names, examples.classes, class_names, classes, examples.origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -224,6 +224,13 @@ def _find_library(
     }
     library, best = max(shared, key=lambda candidate: (shared[candidate], candidate[0] == preferred))
     if shared[library, best] < len(state) // 4:
+        if fused := _fused_bias(list(_variants(loaded)), candidates.values()):
+            raise MismatchError(
+                f"has its batch norms fused into its convolutions (it has {fused}, and none of their values); save the "
+                "weights before they are fused: of Ultralytics, before the first prediction",
+                place,
+                len(state),
+            )
         example = next(iter(loaded), "none")
         raise MismatchError(
             f"is not of {arch.name}: it has names such as {example}; {arch.name} can have the names of "
@@ -232,6 +239,26 @@ def _find_library(
             len(state),
         )
     return library, list(_variants(loaded))[best], candidates[library]
+
+
+def _fused_bias(variants: Sequence[Mapping[str, torch.Tensor]], candidates: Iterable[Mapping[str, str]]) -> str:
+    """Returns the name of a convolution's bias that takes the place of a norm; empty if the file has no such biases.
+
+    Args:
+        variants: The file's tensors, with and without prefixes of their names.
+        candidates: By library, its name of each of our tensors.
+    """
+    for names in candidates:
+        normed = {
+            name.removesuffix("weight")
+            for key, name in names.items()
+            if key.endswith("conv.weight") and key.replace("conv.weight", "norm.weight") in names
+        }
+        for tensors in variants:
+            biases = [f"{name}bias" for name in normed if f"{name}weight" in tensors and f"{name}bias" in tensors]
+            if len(biases) > len(normed) // 2 and not any(name.endswith("running_var") for name in tensors):
+                return min(biases)
+    return ""
 
 
 def _match_tensors(

@@ -13,7 +13,7 @@ from scalesearch.errors import InputError
 from scalesearch.network import AP_SETTINGS, Network, decoder, non_max_suppression
 from scalesearch.statistics import Boxes, average_precision, best_thresholds, bootstrap_comparison
 from scalesearch.weights.detecting import Box, boxes_in_photo, to_batch
-from scalesearch.weights.evaluating import match_classes
+from scalesearch.weights.evaluating import match_examples
 from scalesearch.weights.predicting import batches
 from scalesearch.zoo import Preprocessing
 
@@ -33,6 +33,7 @@ class BoxEvaluation(NamedTuple):
         images: The number of images.
         by_class: For each class `ap50`, and the confidence `threshold` with the best F1, with precision and
             recall there.
+        matched_by: Whether the classes of network and data were matched by `name` or by `number`.
     """
 
     ap: float
@@ -45,6 +46,7 @@ class BoxEvaluation(NamedTuple):
     high: float
     images: int
     by_class: Mapping[str, Mapping[str, float]]
+    matched_by: str
 
 
 def evaluate_boxes(
@@ -69,7 +71,8 @@ def evaluate_boxes(
     """
     if (truth := examples.boxes) is None:
         raise InputError("has classes of whole images, and the network finds boxes", examples.origin)
-    class_numbers = np.array(match_classes(examples, model.arch.classes, class_names))
+    match = match_examples(examples, model.arch.classes, class_names)
+    class_numbers = np.array(match.numbers)
     decode, model = decoder(model.arch).to(device), model.eval().to(device)
     detections: list[list[Box]] = []
     sides: list[tuple[int, int]] = []
@@ -114,4 +117,5 @@ def evaluate_boxes(
         interval.high,
         len(detections),
         by_class,
+        match.by,
     )

@@ -235,3 +235,14 @@ def test_suffix_and_form_agree_in_what_export_writes(tmp_path):
     assert "is not in the range" in refused(
         "export", "squeezenet1_1", "--to", "safetensors", "-o", str(out), "--seed", "9" * 20
     )
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_weights_with_fused_norms_are_called_so(prefix, tmp_path):
+    from scalesearch.network import fused_copy
+
+    model = ss.build(ss.load("resnet18", resolution=64, classes=3))
+    fused = {f"{prefix}{name}": tensor for name, tensor in fused_copy(model.eval()).state_dict().items()}
+    torch.save(fused, tmp_path / "fused.pth")
+    message = refused("export", "resnet18", "--classes", "3", "--weights", str(tmp_path / "fused.pth"), "--to", "py")
+    assert "has its batch norms fused into its convolutions (it has " in message

@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 import scalesearch as ss
 from scalesearch.data.images import letterbox_image
+from scalesearch.files import save_tensors
+from scalesearch.space import arch_to_yaml
 
 SIDES = "96x128"
 
@@ -287,3 +289,51 @@ def test_mistakes_are_one_line(weights, tmp_path):
     failed = invoke("detect", "yolov8n", good, "--weights", str(tmp_path / "huge.safetensors"))
     assert failed.exit_code == 1
     assert "a.png: the network's outputs are no finite numbers" in failed.stderr
+
+
+@pytest.fixture(scope="module")
+def small_detector(tmp_path_factory):
+    """A detector of two classes with lively weights, in a folder that is a MODEL."""
+    folder = tmp_path_factory.mktemp("small")
+    arch = ss.load("mobilenet_v3_small+yolov8", resolution=64, classes=2)
+    torch.manual_seed(0)
+    (folder / "arch.yaml").write_text(arch_to_yaml(arch))
+    save_tensors(
+        liven(ss.build(arch)).state_dict(),
+        folder / "weights.safetensors",
+        {"classes": json.dumps(["cat", "dog"]), "arch": json.dumps(arch.to_dict())},
+    )
+    return folder
+
+
+def test_without_a_box_the_highest_score_is_said(small_detector, tmp_path):
+    result = invoke("detect", str(small_detector), str(photo(tmp_path / "a.png")), "--confidence", "1")
+    assert "0 boxes in 1 image; the highest score is " in result.stderr
+    assert "and boxes are kept above 1: lower --confidence" in result.stderr
+
+
+def test_ids_of_a_coco_set_come_back_as_pycocotools_takes_them(small_detector, tmp_path):
+    pycocotools = pytest.importorskip("pycocotools.coco")
+    (tmp_path / "images").mkdir()
+    for seed in range(3):
+        photo(tmp_path / "images" / f"{seed}.png", seed=seed)
+    truth = {
+        "images": [{"id": 70 + n, "file_name": f"images\\{n}.png", "width": 128, "height": 96} for n in range(3)],
+        "annotations": [
+            {"id": n, "image_id": 70 + n, "category_id": 9, "bbox": [0, 0, 50, 50], "area": 2500, "iscrowd": 0}
+            for n in range(3)
+        ],
+        "categories": [{"id": 9, "name": "dog"}, {"id": 7, "name": "cat"}],
+    }
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(truth))
+    out = tmp_path / "out"
+    command = ("detect", str(small_detector), str(tmp_path / "images"), "--confidence", "0", "--out", str(out))
+    assert invoke(*command, "--coco", str(file)).exit_code == 0
+    results = json.loads((out / "results.json").read_text())
+    assert {row["image_id"] for row in results} == {70, 71, 72}
+    assert {row["category_id"] for row in results} <= {7, 9}
+    pycocotools.COCO(str(file)).loadRes(str(out / "results.json"))
+    truth["categories"][1]["name"] = "bird"
+    file.write_text(json.dumps(truth))
+    assert '--coco: unknown class "cat"; takes dog, bird' in refused(*command, "--coco", str(file))
