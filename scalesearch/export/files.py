@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalesearch.arch import expand
+from scalesearch.data import LETTERBOX
 from scalesearch.errors import InputError
 from scalesearch.files import atomic_write, save_tensors
+from scalesearch.plain_data import PlainDict
+from scalesearch.trials import task_of
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 18
 LIBRARIES = "timm", "torchvision", "ultralytics"
-DETECTOR_OUTPUTS = 3  # outputs of a `Detector`: boxes, scores, classes
+DETECTOR_OUTPUTS = ("boxes", "scores", "classes")
+ALL_BOXES = ("all_boxes", "all_scores")  # further outputs while a file is compared with the network
 TOLERANCE = 1e-4  # largest error of an output, relative to its largest value
 BOX_TOLERANCE = 1e-3  # the same for boxes and scores, where exponentials and sigmoids amplify differences
 
@@ -45,7 +50,7 @@ def _write_pt2(model: Network | Detector, path: Path, opset: int) -> None:
         program = torch.export.export(
             model.eval(), (_random_images(model, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
         )
-        torch.export.save(program, temporary, extra_files=_metadata(model))
+        torch.export.save(program, temporary, extra_files=_deployed_metadata(model))
 
 
 def _write_onnx(model: Network | Detector, path: Path, opset: int) -> None:
@@ -78,6 +83,7 @@ def _write_onnx(model: Network | Detector, path: Path, opset: int) -> None:
             verbose=False,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             input_names=["image"],
+            output_names=[*_output_names(model), *(ALL_BOXES if module is not model else ())],
         )
         assert program is not None
         program.save(str(temporary))
@@ -87,8 +93,9 @@ def _write_onnx(model: Network | Detector, path: Path, opset: int) -> None:
         if written_opset < opset:
             raise InputError(f"the exporter could only write {written_opset} for this network, not {opset}", "--opset")
         if module is not model:
-            del onnx_model.graph.output[DETECTOR_OUTPUTS:]
-        onnx.helper.set_model_props(onnx_model, _metadata(model))
+            del onnx_model.graph.output[len(DETECTOR_OUTPUTS) :]
+        onnx.helper.set_model_props(onnx_model, _deployed_metadata(model))
+        onnx_model.doc_string = usage(model)
         onnx.save(onnx_model, str(temporary))
 
 
@@ -123,8 +130,11 @@ def _compare(module: torch.nn.Module, model: Network | Detector, session: Any) -
         expected = expected if isinstance(expected, tuple) else (expected,)
         outputs = [torch.from_numpy(out) for out in session.run(None, {"image": images.numpy()})]
         if module is not model:  # from the file's own boxes, torch must choose the same ones: those with equal scores
-            chosen = model.select(*outputs[DETECTOR_OUTPUTS:])  # type: ignore[operator]
-            expected, outputs = (chosen[1], *expected[DETECTOR_OUTPUTS:]), [outputs[1], *outputs[DETECTOR_OUTPUTS:]]
+            chosen = model.select(*outputs[len(DETECTOR_OUTPUTS) :])  # type: ignore[operator]
+            expected, outputs = (
+                (chosen[1], *expected[len(DETECTOR_OUTPUTS) :]),
+                [outputs[1], *outputs[len(DETECTOR_OUTPUTS) :]],
+            )
         tolerance = TOLERANCE if module is model else BOX_TOLERANCE
         for ours, theirs in zip(expected, outputs, strict=True):
             error = (ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-12)
@@ -139,6 +149,56 @@ def _metadata(model: Network | Detector) -> dict[str, str]:
         key: value for key, value in getattr(network, "file_metadata", {}).items() if key in ("preparation", "classes")
     }
     return {"arch": json.dumps(network.arch.to_dict()), **metadata}
+
+
+def _deployed_metadata(model: Network | Detector) -> dict[str, str]:
+    """Returns the metadata of a file that runs elsewhere, with its input and outputs in words."""
+    network, metadata = _network(model), _metadata(model)
+    if task_of(network.arch).letterbox and "preparation" in metadata:
+        metadata["preparation"] = json.dumps(_letterbox(network))
+    return metadata | {"outputs": json.dumps(_output_names(model)), "usage": usage(model)}
+
+
+def _letterbox(network: Network) -> PlainDict:
+    """Returns how images are brought to a detector: shown whole in a letterbox, not cropped."""
+    prepared = json.loads(network.file_metadata["preparation"])
+    kept = {key: prepared[key] for key in ("interpolation", "mean", "std") if key in prepared}
+    return {"letterbox": list(network.arch.sides), "grey": LETTERBOX, **kept}
+
+
+def _output_names(model: Network | Detector) -> tuple[str, ...]:
+    """Returns the names of the outputs: `logits` of a classifier, `boxes`, `scores` and `classes` of a `Detector`.
+
+    A detector's own outputs, before they are decoded, are maps, numbered from the finest.
+    """
+    from scalesearch.network import Detector
+
+    if isinstance(model, Detector):
+        return DETECTOR_OUTPUTS
+    if task_of(model.arch).name == "classification":
+        return ("logits",)
+    head = expand(model.arch).head
+    return tuple(f"map_{i}" for i in range(len(head.outputs)))
+
+
+def usage(model: Network | Detector) -> str:
+    """Returns in words how an image is brought to the network, and what its outputs are."""
+    network, names = _network(model), _output_names(model)
+    arch, prepared = network.arch, json.loads(getattr(network, "file_metadata", {}).get("preparation", "{}"))
+    height, width = arch.sides
+    levels = f"minus {prepared['mean']}, divided by {prepared['std']}" if prepared else "normalised as in training"
+    colours = "RGB" if arch.channels == 3 else "channels"
+    shape = f"image: (batch, {arch.channels}, {height}, {width}), {colours} in [0, 1]"
+    if not task_of(arch).letterbox:
+        resized = f"resized to {prepared['resize']}, then cropped in the centre" if prepared else "resized"
+        return f"{shape}, {levels}; {resized}. Outputs: {', '.join(names)}."
+    fitted = f"letterboxed: scaled to fit, centred, the rest grey {LETTERBOX}"
+    if names != DETECTOR_OUTPUTS:
+        return f"{shape}, {levels}; {fitted}. Outputs: {', '.join(names)}, not decoded."
+    return (
+        f"{shape}, {levels}; {fitted}. Outputs, the likeliest first: boxes (batch, n, 4) as left, top, right, bottom "
+        "in pixels of the input; scores (batch, n), 0 where there is no box; classes (batch, n), counted from 0."
+    )
 
 
 def _network(model: Network | Detector) -> Network:
@@ -181,7 +241,7 @@ def _library_writer(library: str) -> Callable[[Network, Path, int], None]:
     return write
 
 
-FORMS: dict[str, Callable[[Any, Path, int], None]] = {
+WRITERS: dict[str, Callable[[Any, Path, int], None]] = {
     "onnx": _write_onnx,
     "pt2": _write_pt2,
     "safetensors": _write_safetensors,
@@ -199,24 +259,24 @@ SUFFIXES = {
 }
 
 
-def check_suffix(form: str, path: Path) -> None:
-    """Raises `InputError` if the suffix of `path` belongs to another format than `form`."""
+def check_suffix(format_: str, path: Path) -> None:
+    """Raises `InputError` if the suffix of `path` belongs to another format than `format_`."""
     suffix = path.suffix.lower()
-    matching_form = next((f for f, suffixes in SUFFIXES.items() if suffix in suffixes), None)
-    if matching_form and suffix not in SUFFIXES[form]:
+    matching_format = next((f for f, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+    if matching_format and suffix not in SUFFIXES[format_]:
         raise InputError(
-            f"--to {form} takes a file that ends in {', '.join(SUFFIXES[form])}; one that ends in "
-            f"{path.suffix} needs --to {matching_form}",
+            f"--to {format_} takes a file that ends in {', '.join(SUFFIXES[format_])}; one that ends in "
+            f"{path.suffix} needs --to {matching_format}",
             str(path),
         )
 
 
-def write(model: Network | Detector, form: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
+def write(model: Network | Detector, format_: str, path: Path, opset: int = DEFAULT_OPSET) -> None:
     """Writes `model` to `path`, completely or not at all.
 
     Args:
         model: A network from `build`; for "onnx" and "pt2" also a `Detector`.
-        form: "onnx", "pt2", "safetensors", or "timm", "torchvision" or "ultralytics" for tensors under that
+        format_: "onnx", "pt2", "safetensors", or "timm", "torchvision" or "ultralytics" for tensors under that
             library's names (safetensors, or a pickle for `torch.load` if the suffix is .pth, .pt, .bin or
             .ckpt).
         path: The file.
@@ -228,5 +288,5 @@ def write(model: Network | Detector, form: str, path: Path, opset: int = DEFAULT
         InputError: If the opset cannot be written, the library does not have the network, or the suffix belongs
             to another format.
     """
-    check_suffix(form, path)
-    FORMS[form](model, path, opset)
+    check_suffix(format_, path)
+    WRITERS[format_](model, path, opset)

@@ -13,6 +13,7 @@ from scalesearch.counting import cost
 from scalesearch.export.classes import DEFAULTS, BlockClass, BlockInstance, block_instance
 from scalesearch.export.wiring import describe_outputs, network_source
 from scalesearch.network import constructor
+from scalesearch.trials import task_of
 
 CONV_NORM_ACT = """def conv_norm_act(cin, cout, kernel, act=None, **options):
     layers = OrderedDict(conv=nn.Conv2d(cin, cout, kernel, bias=False, **options), norm=nn.BatchNorm2d(cout{options}))
@@ -95,8 +96,9 @@ def to_python(arch: Arch, metadata: Mapping[str, str] | None = None, boxes: BoxT
             f'"""{_escaped_name(arch.name)}: {costs.params:,} parameters, {costs.macs:,} multiply-adds at '
             f"{format_sides(arch.resolution)}.",
             "",
-            f"Input (batch, {arch.channels}, {arch.sides[0]}, {arch.sides[1]}), {describe_outputs(graph)}. Written by "
-            "scalesearch; needs torch alone.",
+            f"Input (batch, {arch.channels}, {arch.sides[0]}, {arch.sides[1]}), {describe_outputs(graph)}"
+            f"{': logits' if task_of(arch).name == 'classification' else ''}. "
+            "Written by scalesearch; needs torch alone.",
             *(["", DETECTOR_USAGE] if boxes else []),
             '"""',
             "",

@@ -205,10 +205,10 @@ def test_the_python_file_of_every_network_compiles_and_is_short():
 
 
 def test_the_command_offers_what_can_be_written():
-    from scalesearch.cli.weights import FORMS
+    from scalesearch.cli.weights import FORMATS
     from scalesearch.export import files
 
-    assert set(FORMS) == {"py", *files.FORMS}
+    assert set(FORMATS) == {"py", *files.WRITERS}
     assert files.DEFAULT_OPSET in files.OPSETS
 
 
