@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -109,6 +110,11 @@ class ClassificationLearner:
         out = torch.cat([*parts]).float()
         accuracy = (out.argmax(1) == labels).float().mean().item()
         return {"accuracy": accuracy, "loss": F.cross_entropy(out, labels).item()}
+
+    def chance(self, labels: torch.Tensor) -> float:
+        """Returns the share of the most frequent class and two standard errors more, in [0, 1]."""
+        share = torch.bincount(labels).max().item() / len(labels)
+        return min(1.0, share + 2 * math.sqrt(share * (1 - share) / len(labels)))
 
     def details(self, parts: Sequence[torch.Tensor], labels: torch.Tensor) -> tuple[dict[str, float], PlainDict]:
         """Returns further scores (top-5 accuracy, mean recall), and by class the recall and the confusion matrix.

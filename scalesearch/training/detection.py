@@ -39,6 +39,7 @@ EXPECTED_OBJECTS = 5.0  # in an image of usual size, about: how many a new netwo
 HEAD_STD = 0.01  # standard deviation of the initial weights of a head with anchors
 REFERENCE_SIDE = 640  # pixels of a side of such an image
 MATCH_IOU = 0.5  # overlap from which a found box counts as true, in the confusion matrix and for thresholds
+CHANCE = 0.001  # average precision that boxes at random places reach
 BOOTSTRAP_SAMPLES = 200  # bootstrap samples of the images, for the interval of the average precision
 EXAMPLES = 3  # images with the worst and with the best results
 MAX_CONFUSION_CLASSES = 100  # classes up to which the confusion matrix is saved
@@ -153,6 +154,10 @@ class DetectionLearner:
         scores = {"ap": precision.ap, "ap50": precision.ap50}
         finite = {name: value if math.isfinite(value) else 0.0 for name, value in scores.items()}
         return {**finite, "loss": sum(part.loss for part in parts) / max(1, len(labels))}
+
+    def chance(self, labels: Boxes) -> float:
+        """Returns the average precision below which no box was really found."""
+        return CHANCE
 
     def details(self, parts: Sequence[SplitDetections], labels: Boxes) -> tuple[dict[str, float], PlainDict]:
         """Returns further scores, and the details that are saved of a finished detector.

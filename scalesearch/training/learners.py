@@ -79,6 +79,9 @@ class Learner(Protocol[L, K]):
         its labels.
         """
 
+    def chance(self, labels: L) -> float:
+        """Returns the largest score that guessing reaches by luck on a split with these labels."""
+
     def details(self, parts: Sequence[K], labels: L) -> tuple[dict[str, float], PlainDict]:
         """Returns further scores, and the details that are saved of a finished network, from the `predictions`
         of a split.

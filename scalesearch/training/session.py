@@ -22,6 +22,7 @@ from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.training.pictures import Normalisation
 from scalesearch.training.team import SINGLE_PROCESS, Team
 from scalesearch.training.trainer import Trainer, TrainingFailed
+from scalesearch.training.untrained import untrained_reason
 from scalesearch.training.zero_cost import BATCH, proxies
 from scalesearch.trials import ExecutionInfo, FileStamp, Job, Outcome, Place, Progress
 
@@ -172,10 +173,13 @@ class Session:
             self.trainer.run_epoch()
 
     def _outcome(self) -> Outcome:
-        scores = self.trainer.scorer.final_scores("val")[0] if self.job.final else self.trainer.scores("val")
-        scores = scores | self.proxies
+        val_scores = self.trainer.scorer.final_scores("val")[0] if self.job.final else self.trainer.scores("val")
+        self.trainer.require_finite(val_scores)
+        self.trainer.require_finite_weights()
+        scores = val_scores | self.proxies
         if self.job.final:
             test_scores, details = self.trainer.scorer.final_scores("test")
+            self.trainer.require_finite(test_scores)
             scores |= test_scores
             self._write_details(details)
             if self.timed:
@@ -189,7 +193,16 @@ class Session:
         if self._checkpoint is not None and self.trainer.epoch < self.trainer.recipe.epochs:
             self._save(self._checkpoint)
         facts = self._facts()
-        return {"scores": scores, "history": self.history, **facts, "used": {**facts["used"], **self.weights_stamp}}
+        untrained = self._untrained_reason(val_scores)
+        used: ExecutionInfo = {**facts["used"], **self.weights_stamp}
+        return {"scores": scores, "untrained": untrained, "history": self.history, **facts, "used": used}
+
+    def _untrained_reason(self, scores: Mapping[str, float]) -> str:
+        """Returns why the network counts as untrained; empty if it has learned."""
+        trainer = self.trainer
+        chance = trainer.learner.chance(trainer.split("val").labels)
+        # a continued training has the history of its last epochs alone
+        return untrained_reason(trainer.task, scores, self.history if not self.job.start else [], chance)
 
     def _metadata(self) -> dict[str, str]:
         """Returns the metadata of the weights' file: the network, how images are prepared, and the names of

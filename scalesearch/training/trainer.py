@@ -181,6 +181,7 @@ class Trainer:
             raise TrainingFailed(f"the loss became {mean_loss} in epoch {self.epoch} of {self.recipe.epochs}")
         validates = not self.team.rank and (self.done or self.epoch % self.validation_interval == 0)
         scores = self.scores("val") if validates else {}
+        self.require_finite(scores)
         value = self.score.of(scores)
         if value is not None and value > self.best:
             self.best, self.best_epoch = value, self.epoch
@@ -273,6 +274,20 @@ class Trainer:
         """
         waited = self.epoch - self.best_epoch
         return self.epoch >= self.recipe.epochs or 0 < self.recipe.patience <= waited
+
+    def require_finite(self, scores: PlainMapping) -> None:
+        """Raises `TrainingFailed` for a score that is not finite, named as people say it."""
+        for name, value in scores.items():
+            if not math.isfinite(value):
+                split, _, measure = name.partition("_")
+                title = f"{ {'val': 'validation'}.get(split, split) } {measure.replace('_', ' ')}"
+                raise TrainingFailed(f"the {title} became {value} in epoch {self.epoch} of {self.recipe.epochs}")
+
+    def require_finite_weights(self) -> None:
+        """Raises `TrainingFailed` if an averaged weight is not finite."""
+        for name, tensor in self.average.module.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise TrainingFailed(f"{name} is not finite any more in epoch {self.epoch} of {self.recipe.epochs}")
 
     def scores(self, split: str) -> dict[str, float]:
         """Returns the scores of the averaged weights on a split: `{"val_loss": …}` and the task's score."""

@@ -85,6 +85,7 @@ def trial_of(job: Job, outcome: Outcome, evaluator: Evaluator) -> Trial:
         rejected=job.rejected,
         seconds=outcome.get("seconds", 0.0),
         used=outcome.get("used", {}),
+        untrained=outcome.get("untrained", ""),
     )
 
 

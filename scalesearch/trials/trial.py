@@ -58,10 +58,12 @@ class Outcome(TypedDict, total=False):
     """The outcome of a job: scores, or the reason why there are none, or `stopped` if the run was asked to end.
 
     `network`, `recipe` and `built` are digests of what was really built and used; `seconds` is training time.
+    `untrained` says why the network learned nothing, and is empty if it did.
     """
 
     scores: dict[str, float]
     reason: str
+    untrained: str
     stopped: bool
     history: list[dict[str, float]]
     network: str
@@ -99,6 +101,7 @@ class Trial:
         seconds: Seconds of training.
         at: Seconds that the run had been at work, those before a resume included.
         used: What the training ran on, and the settings that took effect.
+        untrained: Why its network counts as untrained, though it has scores; empty if it has learned.
     """
 
     step: str
@@ -121,6 +124,7 @@ class Trial:
     seconds: Number = 0.0
     at: Number = 0.0  # seconds that the run had been at work, those before a resume included
     used: ExecutionInfo = field(default_factory=ExecutionInfo)
+    untrained: str = ""
 
     @property
     def key(self) -> Key:
