@@ -1,5 +1,6 @@
 from . import operators as operators
 from .adapting import (
+    Strides as Strides,
     adapt as adapt,
     adapted_strides as adapted_strides,
     ends_in_small_map as ends_in_small_map,
@@ -39,6 +40,7 @@ from .blocks.registry import (
     map_arguments as map_arguments,
     normal_form as normal_form,
     record_block as record_block,
+    refuse_keys_of_others as refuse_keys_of_others,
     register_block as register_block,
     run_block as run_block,
 )

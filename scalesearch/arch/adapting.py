@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
+from typing import Literal
 
 from scalesearch.arch.arch import Arch, BlockSpec, Resolution, sides
 from scalesearch.arch.blocks.registry import BLOCKS, block, map_arguments, normal_form
@@ -12,6 +14,8 @@ from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 
 SMALLEST_MAP = 2
+# whether the earliest strides are lowered where images are small, or all stay as published
+Strides = Literal["fitted", "native"]
 
 
 def adapted_strides(strides: Sequence[int], resolution: Resolution, smallest_map: int = SMALLEST_MAP) -> list[int]:
@@ -96,33 +100,60 @@ def last_map_side(strides: Sequence[int], resolution: Resolution) -> int:
     return side
 
 
-def adapt(arch: Arch, *, resolution: Resolution, classes: int, channels: int = 3) -> Arch:
+def adapt(arch: Arch, *, resolution: Resolution, classes: int, channels: int = 3, strides: Strides = "fitted") -> Arch:
     """Returns `arch` adapted to images of `resolution` pixels, `channels` channels and `classes` classes.
 
-    The earliest strides are lowered until the last map is at least 2×2; a network that already leaves such a map
-    keeps its strides. Where the last map would be below 4×4, "valid" padding goes. Pools whose stride becomes 1
-    are dropped. Networks whose heads know their maps by their strides (detectors) keep them all.
+    With native strides nothing else changes. With fitted ones the earliest are lowered until the last map is at
+    least 2×2; a network that already leaves such a map keeps its strides. Where the last map would be below 4×4,
+    "valid" padding goes. Pools whose stride becomes 1 are dropped. The name of a network that this changes says
+    so: `resnet18 (stem stride 1)`. Networks whose heads know their maps by their strides (detectors) keep them
+    all.
 
     Raises:
-        InputError: If the images are smaller than 2×2.
+        InputError: If the images are smaller than 2×2 and strides are to be fitted.
     """
-    if BLOCKS[arch.head.kind].keeps_strides:
-        return arch.with_(resolution=resolution, classes=classes, channels=channels)
-    strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
-    adapted = adapted_strides(strides, resolution)
-    convert = without_valid_padding if ends_in_small_map(strides, resolution) else lambda spec: spec
+    adapted = arch.with_(resolution=resolution, classes=classes, channels=channels)
+    if strides == "native" or BLOCKS[arch.head.kind].keeps_strides:
+        return adapted
+    native_strides = [stem_stride(spec) for spec in arch.stem] + [stage.stride for stage in arch.stages]
+    fitted_strides = adapted_strides(native_strides, resolution)
+    convert = without_valid_padding if ends_in_small_map(native_strides, resolution) else lambda spec: spec
     stem = [
-        with_stride(convert(spec), s) for spec, s in zip(arch.stem, adapted) if not is_unit_stride_pool(spec.kind, s)
+        with_stride(convert(spec), s)
+        for spec, s in zip(arch.stem, fitted_strides)
+        if not is_unit_stride_pool(spec.kind, s)
     ]
     stages = []
-    for stage, s in zip(arch.stages, adapted[len(arch.stem) :]):
+    for stage, s in zip(arch.stages, fitted_strides[len(arch.stem) :]):
         is_dropped = is_unit_stride_pool(stage.block.kind, s) and s != stage.stride
         stages.append(replace(stage, stride=s, block=block("identity") if is_dropped else convert(stage.block)))
-    return arch.with_(
-        resolution=resolution,
-        classes=classes,
-        channels=channels,
-        stem=tuple(stem),
-        stages=tuple(stages),
-        head=with_small_pool(arch.head, last_map_side(adapted, resolution)),
-    )
+    head = with_small_pool(arch.head, last_map_side(fitted_strides, resolution))
+    changes = _stride_changes(native_strides, fitted_strides, len(arch.stem))
+    if any(convert(spec) != spec for spec in (*arch.stem, *(stage.block for stage in arch.stages))):
+        changes.append("same padding")
+    if head != arch.head:
+        changes.append(f"head pool {head.get('pool')}")
+    name = f"{arch.name} ({', '.join(changes)})" if changes else arch.name
+    return adapted.with_(name=name, stem=tuple(stem), stages=tuple(stages), head=head)
+
+
+def _stride_changes(native: Sequence[int], fitted: Sequence[int], stem_blocks: int) -> list[str]:
+    """Returns in words which strides differ: `stem stride 1`, `stages.0-3 stride 1`.
+
+    Args:
+        native: The published strides, in execution order.
+        fitted: The strides for the images.
+        stem_blocks: How many of them belong to the stem, whose stride is their product.
+    """
+    before, after = math.prod(native[:stem_blocks]), math.prod(fitted[:stem_blocks])
+    changed = [("stem", after)] if after != before else []
+    pairs = list(zip(native, fitted))[stem_blocks:]
+    lowered = [(number, new) for number, (old, new) in enumerate(pairs) if new != old]
+    for stride, group in groupby(lowered, key=lambda item: item[1]):
+        numbers = [number for number, _ in group]
+        span = f"-{numbers[-1]}" if len(numbers) > 1 else ""  # those in between had stride 1 before
+        changed.append((f"stages.{numbers[0]}{span}", stride))
+    return [
+        f"{' and '.join(part for part, _ in group)} stride {stride}"
+        for stride, group in groupby(changed, key=lambda item: item[1])
+    ]

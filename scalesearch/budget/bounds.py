@@ -253,6 +253,8 @@ def budget_from_dict(data: PlainMapping, reference: ReferenceQuantity | None = N
         InputError: Located at the quantity that is wrong.
     """
     reference = reference or reference_quantities(Networks())
+    if not isinstance(data, Mapping):
+        raise InputError(f'takes bounds by quantity, such as {{"macs": "600M"}}, got {format_value(data)}', "budget")
     for key in data:
         if key not in (*QUANTITIES, "device"):
             raise InputError(unknown_message("quantity", key, (*QUANTITIES, "device")), str(key))

@@ -5,8 +5,9 @@ from .counts import (
     by_stage as by_stage,
     cost as cost,
     cost_or_none as cost_or_none,
+    describe_fitting as describe_fitting,
+    elements_without_macs as elements_without_macs,
     stage_cost as stage_cost,
-    uncounted_elements as uncounted_elements,
 )
 from .measuring import fvcore_counts as fvcore_counts
 from .memory import peak_memory as peak_memory

@@ -13,8 +13,8 @@ from collections import Counter
 from functools import lru_cache
 from math import prod
 
-from scalesearch.arch import Arch, BlockGraph, Graph, Shape, ShapeError, Stage, expand, operators as ops
-from scalesearch.counting.operators import UNCOUNTED, Cost, layer_cost, total_cost
+from scalesearch.arch import Arch, BlockGraph, Graph, Shape, ShapeError, Stage, expand, format_sides, operators as ops
+from scalesearch.counting.operators import WITHOUT_MACS, Cost, layer_cost, total_cost
 from scalesearch.counting.tally import BlockCount, count_block, uncached_block_cost
 from scalesearch.plain_data import PlainDict
 
@@ -91,6 +91,19 @@ def cost_or_none(arch: Arch) -> Cost | None:
         return None
 
 
+def describe_fitting(native: Arch, fitted: Arch) -> str:
+    """Returns in words what fitting a network to small images changed, and its MACs with and without it.
+
+    `resnet18 (stem stride 1) at 32×32: 555,422,720 MACs; 37,220,352 with native strides`. Empty where `fitted` is
+    `native`.
+    """
+    if fitted.name == native.name:
+        return ""
+    at = f"{fitted.name} at {format_sides(fitted.resolution)}: {cost(fitted).macs:,} MACs"
+    counted = cost_or_none(native)
+    return f"{at}; " + (f"{counted.macs:,} with native strides" if counted else "too small for its native strides")
+
+
 def by_layer(graph: Graph) -> list[PlainDict]:
     """Returns one row per layer: its name, operator, output shape, params, MACs and acts."""
     return [
@@ -126,11 +139,11 @@ def by_stage(graph: Graph) -> list[PlainDict]:
     ]
 
 
-def uncounted_elements(graph: Graph) -> dict[str, int]:
+def elements_without_macs(graph: Graph) -> dict[str, int]:
     """Returns the output elements of the operators that `macs` leaves out, by kind: `{"norm": …, "silu": …}`."""
     elements: Counter[str] = Counter()
     for _, layer, _ in graph.layers():
-        if isinstance(layer.op, UNCOUNTED):
+        if isinstance(layer.op, WITHOUT_MACS):
             elements[_kind(layer.op)] += prod(layer.shape)
     return dict(elements)
 

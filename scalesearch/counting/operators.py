@@ -105,7 +105,7 @@ COST_FORMULAS: dict[type, CostFormula] = {
     ops.Upsample: _upsample,
 }
 # Work that `macs` leaves out by definition. What is in neither table moves or renames data and computes nothing.
-UNCOUNTED = (
+WITHOUT_MACS = (
     ops.Norm,
     ops.LayerNorm,
     ops.Act,

@@ -10,7 +10,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -140,28 +140,47 @@ def load_profile(path: str | Path, folder: str | Path | None = None) -> DevicePr
     return profile_from_dict(data, str(file))
 
 
-def profile_from_dict(data: object, place: str = "device") -> DeviceProfile:
+def profile_from_dict(data: object, file: str = "") -> DeviceProfile:
     """Builds a profile from its plain data.
 
+    Args:
+        data: What a profile's file holds.
+        file: The file, for messages; empty for a profile that stands in a study.
+
     Raises:
-        InputError: If `data` is no profile; located at `place`.
+        InputError: If `data` is no profile; located in the file, else at `device`.
     """
-    if not isinstance(data, Mapping) or data.get("version") != VERSION or not isinstance(data.get("blocks"), Mapping):
-        raise InputError("is no device profile; `scalesearch profile` makes one").in_file(place)
+    problem = _profile_problem(data)
+    if problem:
+        error = InputError(problem, "" if file else "device")
+        raise error.in_file(file) if file else error
+    assert isinstance(data, Mapping)
+    return DeviceProfile(**{key: value for key, value in data.items() if key != "version"})
+
+
+def _profile_problem(data: object) -> str:
+    """Returns in words why `data` is no profile; empty if it is one."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("blocks"), Mapping):
+        return "is no device profile; `scalesearch profile` makes one"
+    if data.get("version") != VERSION:
+        version = format_value(data.get("version"))
+        return f"is a device profile of version {version}, not {VERSION}; make it again with `scalesearch profile`"
+    if not data["blocks"]:
+        return "is no device profile: it has no blocks"
     for digest, row in data["blocks"].items():
         if not _is_block_row(row):
-            fault = f"block {format_value(digest)} lacks kind, seconds or features"
-            raise InputError(f"is no device profile: {fault}").in_file(place)
-    if not data["blocks"]:
-        raise InputError("is no device profile: it has no blocks").in_file(place)
+            needs = "needs a kind, seconds above 0 and 3 finite features"
+            return f"is no device profile: block {format_value(digest)} {needs}"
+    known = {entry.name: entry for entry in fields(DeviceProfile)}
+    if unknown := next((key for key in data if key not in (*known, "version")), None):
+        return f"is no device profile: unknown key {unknown}"
+    required = [name for name, entry in known.items() if entry.default is entry.default_factory is MISSING]
+    if missing := [name for name in required if name not in data]:
+        return f"is no device profile: it lacks {', '.join(missing)}"
     for key in ("overhead", "slope"):
         if not _is_finite(data.get(key, 0.0)) or data.get(key, 0.0) < 0:
-            problem = f"{key} takes a number of at least 0, got {format_value(data[key])}"
-            raise InputError(f"is no device profile: {problem}").in_file(place)
-    try:
-        return DeviceProfile(**{k: v for k, v in data.items() if k != "version"})
-    except TypeError as error:
-        raise InputError(f"is no device profile: {error}").in_file(place) from None
+            return f"is no device profile: {key} takes a number of at least 0, got {format_value(data[key])}"
+    return ""
 
 
 def _is_block_row(row: object) -> bool:

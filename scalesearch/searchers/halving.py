@@ -92,13 +92,13 @@ def next_promotion(
         rungs: The number of rungs.
         eta: The reduction factor.
     """
-    promoted = set(entries)
+    started = set(entries)
     for rung in reversed(range(rungs - 1)):
         rung_results = [
             (candidate, values) for (candidate, r), values in results.items() if r == rung and values is not None
         ]
         for candidate in _best(rung_results, len(rung_results) // eta):
-            if (candidate, rung + 1) not in promoted:
+            if (candidate, rung + 1) not in started:
                 return candidate, rung + 1
     return None
 

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from scalesearch.budget import budget_from_dict, reference_quantities
-from scalesearch.errors import InputError, WorkFailed, errors_at
+from scalesearch.errors import InputError, WorkFailed, errors_at, format_count
 from scalesearch.plain_data import PlainMapping
 from scalesearch.scaling import ScalingSpace
 from scalesearch.searchers.evaluators import Function, table_evaluator
@@ -175,7 +175,7 @@ def search(
     Raises:
         InputError: For an unknown searcher, scheduler or quantity, a budget that nothing meets, a missing
             objective, or a log of another search.
-        WorkFailed: If the first ten trials all fail.
+        WorkFailed: If the first ten trials all fail, or all of fewer.
     """
     check_searcher(with_, 1 + len(objectives))
     check_arguments("a search", fields_of(_integer_arguments), {"trials": trials, "epochs": epochs})
@@ -214,6 +214,8 @@ def search(
             trial_log.append(trial)
             observer(search_result_of([trial], problem, evaluator.score).results[0])
     own_trials = [t for t in trial_log.of("search") if t.candidate < trials]
+    if own_trials and not any(t.done for t in own_trials):
+        raise WorkFailed(f"none of the {format_count(len(own_trials), 'trial')} was scored: {own_trials[0].reason}")
     return search_result_of(own_trials, problem, evaluator.score, proposer.exhausted)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from scalesearch import yamlfile
-from scalesearch.arch import Arch, allowed_blocks, block_fields, is_branches
+from scalesearch.arch import Arch, allowed_blocks, block_fields, is_branches, refuse_keys_of_others
 from scalesearch.errors import InputError, check_known, errors_at, format_value, suggestion
 from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import (
@@ -34,7 +34,8 @@ from scalesearch.space.domains import OpenLeaf, Tie
 from scalesearch.space.leaves import parse_leaf
 from scalesearch.space.space import Space
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+# `resnet18`, and `resnet18 (stem stride 1)` as `arch.adapt` names a network that it changes
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}( \([a-z0-9 .,-]{1,100}\))?")
 
 
 def settings_keys(
@@ -227,6 +228,7 @@ def _block(data: object, part: str, place: str, other_keys: list[str] | None = N
         if not isinstance(arguments, dict):
             raise InputError(f"takes a mapping of arguments, got {format_value(arguments)}", kind)
         with errors_at(kind):
+            refuse_keys_of_others(kind, fields, arguments)
             check_keys(f'block "{kind}"', fields, arguments)
     leaves: dict[str, Leaf] = {}
     for name, value in arguments.items():

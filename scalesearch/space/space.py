@@ -12,7 +12,7 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from scalesearch.arch import Arch, Auxiliary, Resolution, Stage, expand, has_valid_shapes, normal_form
+from scalesearch.arch import Arch, Auxiliary, Resolution, Stage, Strides, expand, has_valid_shapes, normal_form
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainMapping
 from scalesearch.space.adapting import adapted_units
@@ -301,14 +301,25 @@ class Space:
                 return read_leaf(path, layout, arch)
         return None
 
-    def adapted(self, *, resolution: Resolution, classes: int, channels: int = 3) -> Space:
+    def adapted(
+        self,
+        *,
+        resolution: Resolution,
+        classes: int | None = None,
+        channels: int | None = None,
+        strides: Strides = "fitted",
+    ) -> Space:
         """Returns the space for images of another size, by the same rule as `arch.adapt`.
 
+        Classes and channels that are not given stay as they are.
+
         Raises:
-            InputError: If a stride is open, since the rule works on strides.
+            InputError: If a stride is open and strides are to be fitted, since the rule works on strides.
         """
-        settings = {**self.settings, "resolution": resolution, "classes": classes, "channels": channels}
-        return Space(self.name, settings, adapted_units(self.units, resolution))
+        given = {"resolution": resolution, "classes": classes, "channels": channels}
+        settings = {**self.settings, **{key: value for key, value in given.items() if value is not None}}
+        units = self.units if strides == "native" else adapted_units(self.units, resolution)
+        return Space(self.name, settings, units)
 
 
 def _renumber_stages(arch: Arch, numbers: Sequence[int]) -> Arch:

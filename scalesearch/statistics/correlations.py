@@ -60,20 +60,24 @@ def interval(values: Sequence[float]) -> float | None:
     return float(t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values)))
 
 
-def standard_error(values: Sequence[float], examples: int | None) -> float:
-    """Returns the standard error of a mean score over seeds.
+def standard_error(values: Sequence[float], examples: int | None, example_error: float | None = None) -> float | None:
+    """Returns the standard error of a mean score over seeds; None where nothing is known of it.
+
+    It has two parts: the seeds, and the finite number of test examples.
 
     Args:
         values: One score per seed.
-        examples: The number of test examples, where scores are shares of them: then the binomial error of the
-            test set is added. None for other scores.
+        examples: The number of test examples, where scores are shares of them: their part is then binomial. None for
+            other scores.
+        example_error: The standard error by the test examples of other scores, from a bootstrap; None if unknown.
     """
-    example_variance = 0.0
+    variances = [] if example_error is None else [example_error**2]
     if examples is not None:
         p = min(max(mean(values), 1 / (examples + 2)), 1 - 1 / (examples + 2))
-        example_variance = p * (1 - p) / examples
-    seed_variance = stdev(values) ** 2 / len(values) if len(values) > 1 else 0.0
-    return math.sqrt(example_variance + seed_variance)
+        variances.append(p * (1 - p) / examples)
+    if len(values) > 1:
+        variances.append(stdev(values) ** 2 / len(values))
+    return math.sqrt(sum(variances)) if variances else None
 
 
 def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:

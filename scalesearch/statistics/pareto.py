@@ -149,25 +149,27 @@ def volumes(points: Sequence[Values | None], reference: Values) -> list[float]:
 def front_probability(
     costs: Mapping[str, float],
     means: Mapping[str, float],
-    errors: Mapping[str, float],
+    errors: Mapping[str, float | None],
     draws: int = 4000,
     seed: int = 0,
 ) -> dict[str, float]:
     """Returns for each item the probability that it is on the front of cost and score.
 
     Scores are drawn from normal distributions; the probability is the share of `draws` in which the item is on
-    the front.
+    the front. Nothing is returned where an error is unknown, since each item's place depends on all.
 
     Args:
         costs: Cost by item; known exactly.
         means: Mean score by item.
-        errors: Standard error of the mean by item.
+        errors: Standard error of the mean by item; None where it is unknown.
         draws: The number of draws.
         seed: Seed of the draws.
     """
+    if None in errors.values():
+        return {}
     names = sorted(means, key=lambda name: (costs[name], name))
     rng = np.random.default_rng(seed)
-    samples = rng.normal([means[n] for n in names], [errors[n] for n in names], (draws, len(names)))
+    samples = rng.normal([means[n] for n in names], [cast(float, errors[n]) for n in names], (draws, len(names)))
     # items that cost no more than this one, itself included: items of equal cost compete
     n_no_dearer = [sum(costs[other] <= costs[name] for other in names) for name in names]
     probabilities = {}

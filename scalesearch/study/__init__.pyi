@@ -15,6 +15,7 @@ from .page import (
     figure as figure,
     scatter as scatter,
 )
+from .planning import makespan as makespan
 from .reading import (
     load_study as load_study,
     parse_recipe as parse_recipe,

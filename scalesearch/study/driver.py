@@ -114,7 +114,8 @@ class Driver:
                     self._check_scores(step, trial)
 
     def _check_scores(self, step: Step, trial: Trial) -> None:
-        required = [self.study.evaluator.score.key] if step.trains and trial.fidelity.get("epochs", 1) else []
+        # a screened network is judged by proxies alone
+        required = [self.study.evaluator.score.key] if trial.fidelity.get("epochs", 1) else []
         required += [self.study.trained.task.tested.key] if step.tested else []
         if trial.done and (missing := next((key for key in required if key not in trial.scores), None)):
             raise InputError("is missing, and the trial is done", missing)

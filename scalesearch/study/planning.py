@@ -65,7 +65,7 @@ class Pace:
         self.slots = _slots(trained)
         by_step = [[t for t in trained if t.step == step] for step in {t.step for t in trained}]
         measured = sum(max(t.at for t in step) - min(t.at - t.seconds for t in step) for step in by_step)
-        self.stretch = measured / max(1e-9, sum(_makespan([t.seconds for t in s], _slots(s)) for s in by_step))
+        self.stretch = measured / max(1e-9, sum(makespan([t.seconds for t in s], _slots(s)) for s in by_step))
 
     def step_seconds(self, sizes: Sequence[tuple[float, float]], epochs: int, parallel: int) -> float:
         """Returns the seconds of the run's time that a step takes.
@@ -76,14 +76,14 @@ class Pace:
             parallel: How many trainings run side by side at most.
         """
         durations = [self._training(macs, acts or macs * self.acts, epochs) for macs, acts in sizes]
-        return self.stretch * _makespan(durations, max(1, min(parallel, self.slots)))
+        return self.stretch * makespan(durations, max(1, min(parallel, self.slots)))
 
     def _training(self, macs: float, acts: float, epochs: int) -> float:
         features = (1.0, macs / 1e6, acts / 1e6, 1.0 / epochs)
         return 0.0 if self.weights is None else epochs * float(self.weights @ features)
 
 
-def _makespan(seconds: Sequence[float], slots: int) -> float:
+def makespan(seconds: Sequence[float], slots: int) -> float:
     """Returns the seconds until the last training has ended, each started as soon as a slot is free."""
     ends = [0.0] * slots
     for duration in seconds:

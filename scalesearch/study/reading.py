@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from scalesearch.arch import adapted_strides, as_resolution, head_task, sides
+from scalesearch.arch import Strides, adapted_strides, as_resolution, head_task, sides
 from scalesearch.budget import QUANTITIES, Budget, budget_from_dict, parse_bound, reference_quantities
 from scalesearch.counting import cost, cost_or_none, read_profile
 from scalesearch.data import Source, absolute_source as absolute_data, source
@@ -40,6 +40,7 @@ def _training_keys(
     name: str | None = None,
     task: str | None = None,
     resolution: Sides | None = None,
+    strides: Strides = "fitted",
     recipe: PlainDict | str = "quick",
     seeds: tuple[Natural, ...] = (0,),
     parallel: Count = 4,
@@ -101,6 +102,7 @@ def load_study(path: str | Path, overrides: PlainMapping | None = None, known_da
             that its table lacks.
     """
     document = read(find_study(path))
+    _check_settings(overrides or {}, study_kind(document.data))
     with document.errors_located():
         apply_settings(document.data, overrides or {})
         kind = study_kind(document.data)
@@ -121,6 +123,21 @@ def load_study(path: str | Path, overrides: PlainMapping | None = None, known_da
         for step in study.steps:
             step.check(study)
         return replace(study, located=document.errors_located)
+
+
+def _check_settings(settings: PlainMapping, kind: str) -> None:
+    """Raises `InputError`, placed at the setting, for a key that no study has; names the sections that have it."""
+    fields = study_fields(kind)
+    for dotted in settings:
+        key = dotted.split(".")[0]
+        if key in fields or key in ("preset", "presets"):
+            continue
+        sections: dict[str, Any] = {step.key: step.options for step in STEPS[kind] if step.options is not None}
+        sections |= {"recipe": Recipe, "ray": Resources} if kind == "training" else {"ray": Resources}
+        places = [f"{name}.{key}" for name, options in sections.items() if key in fields_of(options)]
+        if places:
+            raise InputError(f"a study has no such key; it has {' and '.join(sorted(places))}", f"--set {dotted}")
+        raise InputError(unknown_message("key of a study", key, fields), f"--set {dotted}")
 
 
 def _training_study(keys: PlainMapping, data: PlainMapping, document: Document, known_data: Source | None) -> Study:
@@ -144,6 +161,7 @@ def _training_study(keys: PlainMapping, data: PlainMapping, document: Document, 
         training=training,
         objectives=options.costs(training.task.score),
         evaluated_by=keys.get("evaluator", "training"),
+        strides=keys.get("strides", "fitted"),
         document={**data, "space": space_data},
     )
     with errors_at("budget"):
@@ -151,7 +169,8 @@ def _training_study(keys: PlainMapping, data: PlainMapping, document: Document, 
         hours = bounds.pop("hours", 0.0)
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not (0 <= hours < 1e6):
             raise InputError(f"takes a number of hours, got {format_value(hours)}", "hours")
-        budget = budget_from_dict(bounds, reference_quantities(adapted_zoo(training, data.get("models"))))
+        networks = adapted_zoo(training, data.get("models"), study.strides)
+        budget = budget_from_dict(bounds, reference_quantities(networks))
         if not budget.bounds:
             raise InputError(f"needs a bound: {', '.join(QUANTITIES)}")
     adapted_strides([], training.resolution)  # images too small for any network

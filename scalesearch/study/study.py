@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, TypeVar, cast
 
-from scalesearch.arch import Arch, adapt
+from scalesearch.arch import Arch, Strides, adapt
 from scalesearch.budget import Budget
 from scalesearch.errors import InputError, errors_at
 from scalesearch.plain_data import PlainDict, PlainMapping
@@ -131,6 +131,7 @@ class Study:
         rows: The table that is searched; None for a study that trains.
         hours: The hours that the whole run may take, from which trials and epochs are planned; 0 for no such limit.
         evaluated_by: The name of the evaluator.
+        strides: Whether the space and the hand-built networks are fitted to small images.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Study:
     rows: Rows | None = None
     hours: float = 0.0
     evaluated_by: str = "training"
+    strides: Strides = "fitted"
     located: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
 
     @property
@@ -184,22 +186,34 @@ class Study:
     @cached_property
     def networks(self) -> Mapping[str, Arch]:
         """The zoo and the study's own models, adapted to the data, by name: `compare` and bounds refer to them."""
-        return adapted_zoo(self.trained, self.document.get("models"))
+        return self.networks_with(self.strides)
+
+    def networks_with(self, strides: Strides) -> Mapping[str, Arch]:
+        """Returns the zoo and the study's own models as `networks` does, with fitted or native strides."""
+        return adapted_zoo(self.trained, self.document.get("models"), strides)
 
     @cached_property
     def adapted_space(self) -> Space:
         """The space adapted to the resolution, classes and channels of the data."""
         assert self.space is not None
         data = self.trained.data
-        return self.space.adapted(resolution=self.trained.resolution, classes=data.classes, channels=data.channels)
+        return self.space.adapted(
+            resolution=self.trained.resolution,
+            classes=data.classes,
+            channels=data.channels,
+            strides=self.strides,
+        )
 
 
-def adapted_zoo(training: Training, models: PlainMapping | None = None) -> Mapping[str, Arch]:
+def adapted_zoo(
+    training: Training, models: PlainMapping | None = None, strides: Strides = "fitted"
+) -> Mapping[str, Arch]:
     """Returns the zoo and a study's own models, by name, each network adapted to the data.
 
     Args:
         training: How the study trains, with its data and resolution.
         models: The architectures of the study's own models, as plain data by name.
+        strides: Whether networks are fitted to small images, or keep their strides.
 
     Raises:
         InputError: With its place, for a model whose name is taken, or that is no network.
@@ -213,6 +227,12 @@ def adapted_zoo(training: Training, models: PlainMapping | None = None) -> Mappi
 
     def adapt_to_data(arch: Arch) -> Arch:
         data = training.data
-        return adapt(arch, resolution=training.resolution, classes=data.classes, channels=data.channels)
+        return adapt(
+            arch,
+            resolution=training.resolution,
+            classes=data.classes,
+            channels=data.channels,
+            strides=strides,
+        )
 
     return Networks(adapt_to_data, own_models)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalesearch import yamlfile
-from scalesearch.arch import Arch, Resolution, expand
+from scalesearch.arch import Arch, Resolution, Strides, adapt, expand
 from scalesearch.errors import InputError
 from scalesearch.signature import fields_of
 from scalesearch.space import load_arch, settings_keys
@@ -37,7 +37,13 @@ def find_in_folder(model: str | Path, name: str) -> Path | None:
     return Path(model) / name
 
 
-def load(model: str | Path, *, resolution: Resolution | None = None, classes: int | None = None) -> Arch:
+def load(
+    model: str | Path,
+    *,
+    resolution: Resolution | None = None,
+    classes: int | None = None,
+    strides: Strides = "native",
+) -> Arch:
     """Returns the architecture that `model` names, with another resolution or number of classes if given.
 
     Args:
@@ -46,6 +52,8 @@ def load(model: str | Path, *, resolution: Resolution | None = None, classes: in
             detectors on a classifier.
         resolution: Side of the input in pixels, or height and width.
         classes: Number of classes.
+        strides: `native` keeps the model's strides; `fitted` lowers the earliest where the resolution is small,
+            as `train` and a study's `compare` do by default.
 
     Raises:
         InputError: For a name that the zoo does not have, with the nearest one, and for errors in a file,
@@ -53,19 +61,23 @@ def load(model: str | Path, *, resolution: Resolution | None = None, classes: in
     """
     backbone, plus, head = str(model).rpartition(SEPARATOR)
     if plus and head in HEADS:
-        return _with_settings(detector_on(load(backbone), head), resolution, classes)
+        return _with_settings(detector_on(load(backbone), head), resolution, classes, strides)
     model = find_in_folder(model, ARCH) or model
     reader = READERS.get(Path(model).suffix.lower())
     arch = reader(str(model)) if reader else hand_built(str(model))
-    arch = _with_settings(arch, resolution, classes)
+    arch = _with_settings(arch, resolution, classes, strides)
     if reader:
         _check_shapes(arch, str(model))
     return arch
 
 
-def _with_settings(arch: Arch, resolution: Resolution | None, classes: int | None) -> Arch:
+def _with_settings(arch: Arch, resolution: Resolution | None, classes: int | None, strides: Strides) -> Arch:
     changes, fields = {"resolution": resolution, "classes": classes}, fields_of(settings_keys)
-    return arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})
+    changed = arch.with_(**{key: fields[key].check(value) for key, value in changes.items() if value is not None})
+    fields_of(load)["strides"].check(strides)
+    return adapt(
+        changed, resolution=changed.resolution, classes=changed.classes, channels=changed.channels, strides=strides
+    )
 
 
 def _check_shapes(arch: Arch, file: str) -> None:

@@ -59,7 +59,7 @@ def model(name: str) -> Arch:
         return detector_on(model(backbone), head)
     if name not in MODELS:
         raise InputError(unknown_message("model", name, MODELS))
-    return cast(Arch, MODELS[name](name))
+    return cast(Arch, MODELS[name](name)).with_(name=name)
 
 
 def backbone_of(detector: Arch, custom: Arch | None = None) -> Arch | None:

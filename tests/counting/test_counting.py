@@ -15,7 +15,7 @@ from scalesearch.arch.blocks.registry import BLOCKS, Block, block, out_shape, re
 from scalesearch.arch.expansion import expand, expand_stage, has_valid_shapes
 from scalesearch.arch.graph import ShapeError
 from scalesearch.arch.symbolic import SymTensor, concat
-from scalesearch.counting.counts import Cost, by_layer, by_stage, cost, cost_or_none, stage_cost, uncounted_elements
+from scalesearch.counting.counts import Cost, by_layer, by_stage, cost, cost_or_none, elements_without_macs, stage_cost
 from scalesearch.counting.measuring import peak_memory as measured_peak
 from scalesearch.counting.memory import peak_memory
 from scalesearch.counting.tally import count_block, uncached_block_cost
@@ -315,7 +315,7 @@ def test_parts_add_up_to_the_whole():
 
 
 def test_what_macs_leave_out_is_named():
-    left_out = uncounted_elements(expand(zoo.model("efficientnet_b0")))
+    left_out = elements_without_macs(expand(zoo.model("efficientnet_b0")))
     assert set(left_out) == {"norm", "silu", "sigmoid", "adaptive_avg_pool", "mul", "add"}
     assert (
         left_out["add"]

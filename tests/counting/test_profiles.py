@@ -72,7 +72,7 @@ def test_a_study_holds_the_profiles_that_it_names(tmp_path):
     [
         ("", "is no JSON"),
         ("[]", "is no device profile"),
-        ('{"version": 1, "blocks": {"a": {}}}', "lacks kind"),
+        ('{"version": 1, "blocks": {"a": {}}}', "needs a kind, seconds above 0"),
         ('{"version": 1, "blocks": {}, "x": 1}', "is no device profile"),
     ],
 )

@@ -88,3 +88,11 @@ def test_front_is_what_nothing_beats(items):
     kept = front(items, lambda p: p[0], lambda p: p[1])
     beaten = [p for p in items if any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in items)]
     assert sorted(kept) == sorted(p for p in items if p not in beaten)
+
+
+def test_an_unknown_error_gives_no_probability_and_parts_add_up():
+    assert front_probability({"a": 1, "b": 2}, {"a": 0.5, "b": 0.9}, {"a": 0.1, "b": None}) == {}
+    assert standard_error([0.3], None) is None
+    assert standard_error([0.3], None, 0.02) == pytest.approx(0.02)
+    assert standard_error([0.2, 0.4], None) == pytest.approx(0.1)
+    assert standard_error([0.2, 0.4], None, 0.02) == pytest.approx((0.1**2 + 0.02**2) ** 0.5)

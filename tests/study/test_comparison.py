@@ -13,8 +13,10 @@ from scalesearch.space import arch_to_yaml
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import compare, rivals
+from scalesearch.trials.log import TrialLog
 from scalesearch.trials.recipe import RECIPES
 
+RESNET, MOBILENET = "resnet18 (stem stride 1)", "mobilenet_v1 (stem and stages.1 stride 1)"  # at 16 pixels
 TWO = {"networks": ["mobilenet_v1", "resnet18"], "recipes": ["imagenet"]}
 
 
@@ -37,11 +39,44 @@ def test_a_hand_built_network_stands_with_the_recipe_that_suits_it_best(tmp_path
     assert {t.fidelity["epochs"] for t in trials} == {1}
     assert {t.recipe for t in trials if t.decisions} == {compare._further_recipes(run.study)["imagenet"].digest}
     rows = {row.name: row for row in compare.rows(run) if row.kind == "hand-built"}
-    assert rows.keys() == {"mobilenet_v1", "resnet18"}
+    assert rows.keys() == {MOBILENET, RESNET}
     assert all(row.seeds == 2 for row in rows.values())
-    assert rows["resnet18"].recipe == "imagenet"
-    assert rows["mobilenet_v1"].recipe == "quick"
+    assert rows[RESNET].recipe == "imagenet"
+    assert rows[MOBILENET].recipe == "quick"
     assert all(row.val == 0.2 and row.test == pytest.approx(0.3) for row in rows.values())
+
+
+def test_networks_changed_to_fit_small_images_say_so_and_may_be_compared_as_published_too(tmp_path):
+    both = {"networks": ["resnet18", "mobilenet_v1"], "strides": ["fitted", "native"]}
+    run = run_of(tmp_path, resolution=32, budget={"macs": "3M"}, compare=both)
+    rows = {row.name: row for row in compare.rows(run) if row.kind == "hand-built"}
+    assert rows.keys() == {"resnet18", "mobilenet_v1", "resnet18 (stem stride 2)", "mobilenet_v1 (stem stride 1)"}
+    assert rows["resnet18 (stem stride 2)"].macs > 3 * rows["resnet18"].macs
+    note = next(note for note in compare.Comparison().notes(run) if "Strides are fitted" in note)
+    assert f"resnet18 (stem stride 2) at 32×32: {rows['resnet18 (stem stride 2)'].macs:,} MACs" in note
+    assert f"{rows['resnet18'].macs:,} with native strides" in note
+
+    native_folder = tmp_path / "native"
+    native_folder.mkdir()
+    native = run_of(native_folder, resolution=32, budget={"macs": "3M"}, strides="native", compare=["resnet18"])
+    assert {row.name for row in compare.rows(native) if row.kind == "hand-built"} == {"resnet18"}
+    assert native.study.adapted_space.units == native.study.space.units
+    assert not any("Strides are fitted" in note for note in compare.Comparison().notes(native))
+
+
+def test_what_did_not_train_is_on_no_front(tmp_path):
+    def outcome(job):
+        return outcome_of(job) | ({"untrained": "the training loss never fell"} if job.step == "compare" else {})
+
+    run = run_of(tmp_path, outcome)
+    rows = [row for row in compare.rows(run) if row.kind == "hand-built"]
+    assert {row.state for row in rows} == {"did not train"}
+    assert not any(row.on_front_macs or row.on_front_params or row.front_probability for row in rows)
+    assert compare.volumes(run) is None
+    assert any(
+        "resnet18" in note and "the training loss never fell" in note for note in compare.Comparison().notes(run)
+    )
+    assert {t.untrained for t in TrialLog(run.log.path).of("compare")} == {"the training loss never fell"}
 
 
 def test_volumes_say_whose_front_dominates(tmp_path):
@@ -104,8 +139,8 @@ def test_what_started_from_weights_says_how_much_of_it(tmp_path):
         line for line in compare.Comparison().notes(run) if line.startswith("Trainings started from the weights in")
     )
     assert "-phi2 90%" in message
-    assert "mobilenet_v1 2%" in message
-    assert "resnet18 2%" in message
+    assert f"{MOBILENET} 2%" in message
+    assert f"{RESNET} 2%" in message
     assert not any("started from" in line for line in compare.Comparison().notes(run_of(tmp_path / "net")))
 
 
@@ -161,7 +196,12 @@ def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
     study = load_study(path)
     expected = ss.cost(study.networks["mine"]).macs
     assert study.budget.max_macs == pytest.approx(0.5 * expected)
-    assert list(compare.hand_built(study)) == ["mobilenet_v1", "mine", "dark", "squeezed"]
+    assert list(compare.hand_built(study)) == [
+        MOBILENET,
+        "mine",
+        "dark",
+        "squeezed (stem stride 1, same padding)",
+    ]
     assert all(arch.classes == 10 and arch.sides == (16, 16) for arch in compare.hand_built(study).values())
     (tmp_path / "run").mkdir()
     again = write_study(tmp_path / "run", **study.document)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -207,7 +207,26 @@ def block(kind: str, part: str = "stages", **args: object) -> BlockSpec:
         InputError: If the block or an argument is unknown, an argument is missing, has a wrong type or breaks its
             rule.
     """
-    return normal_form(kind, check_arguments(f'block "{kind}"', block_fields(kind, part), args))
+    fields = block_fields(kind, part)
+    refuse_keys_of_others(kind, fields, args)
+    return normal_form(kind, check_arguments(f'block "{kind}"', fields, args))
+
+
+def refuse_keys_of_others(kind: str, fields: Mapping[str, Field], names: Iterable[str]) -> None:
+    """Raises `InputError`, placed at the key, for an argument that the block lacks and others have; names these.
+
+    Args:
+        kind: The block's name.
+        fields: What it takes.
+        names: The arguments that came.
+    """
+    for name in names:
+        others = [other for other, entry in BLOCKS.items() if name in fields_of(entry.function)]
+        if name not in fields and others:
+            shown = ", ".join(others[:6])
+            raise InputError(
+                f'unknown key for block "{kind}"; takes {", ".join(fields)}. Blocks with this key: {shown}', name
+            )
 
 
 def layer(kind: str, **args: object) -> BlockSpec:

@@ -49,7 +49,7 @@ def sppf(x: SymTensor, *, width: Width, kernel: Kernel = 5, act: ActName = "silu
 
 
 def upsample(x: SymTensor, *, factor: Stride = 2) -> SymTensor:
-    """Upsamples a map to its nearest neighbours by an integer factor."""
+    """Upsamples a map by an integer factor: every pixel is repeated (nearest neighbour)."""
     return x.upsample(factor)
 
 
@@ -101,10 +101,11 @@ def yolo(
         masks: For each map, the numbers of its anchors.
         boxes: "yolo"; YOLOv2's "region"; or "gaussian", with a deviation beside every coordinate (Choi et al.
             2019).
-        predicts: False where the inputs are these values already.
+        predicts: Whether a 1×1 convolution makes the values; false if the inputs are those values.
         act: Activation of the values.
         new_coords: Decodes without exponential (Scaled-YOLOv4, Wang et al. 2020).
-        scale_xy: Per map, how far a centre may reach beyond its cell.
+        scale_xy: Per map, the factor by which a centre's range is stretched about its cell's middle; 1 keeps it inside
+            the cell, 1.2 lets it reach 0.1 cells out (YOLOv4's `scale_x_y`).
         softmax: Whether an anchor's classes exclude each other.
     """
     if len(xs) != len(masks):

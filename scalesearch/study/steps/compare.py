@@ -7,14 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import inf, log, log2
-from statistics import mean
+from statistics import mean, stdev
 
-from scalesearch.arch import Arch, Resolution, format_resolution
-from scalesearch.counting import cost
+from scalesearch.arch import Arch, Resolution, Strides, format_resolution
+from scalesearch.counting import cost, describe_fitting
 from scalesearch.errors import InputError, check_distinct, errors_at, unknown_message
 from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import realised_multipliers
 from scalesearch.statistics import front, front_probability, hypervolume, interval, standard_error
+from scalesearch.study.class_results import read_class_results
 from scalesearch.study.driver import Driver
 from scalesearch.study.page import FAMILY, HAND_BUILT, TRIALS, Figure, Info, ScoreAxis, figure, fragment, scatter
 from scalesearch.study.step import Step
@@ -25,6 +26,7 @@ from scalesearch.trials import RECIPES, Jobs, Recipe, Trial
 
 NAME = "compare"
 RECIPE_INFIX = " under "  # joins a network's name and the further recipe's
+FITTING_RULE = "Strides are fitted to small images: the earliest are lowered until the last map has 2×2 pixels."
 # columns that a terminal shows
 PRINTED_COLUMNS = ("name", "kind", "resolution", "params", "macs", "deviation", "val", "test", "on_front_macs")
 
@@ -39,10 +41,13 @@ class Options:
     Attributes:
         networks: The names of the networks.
         recipes: The names of further recipes.
+        strides: `fitted`, `native` or both; a network that fitting changes is then trained both ways. The study's
+            by default.
     """
 
     networks: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
+    strides: tuple[Strides, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,26 @@ class ComparedRow:
     front_probability: float | None = None  # of being on the front of MACs, given the errors
     miss: str = ""  # why the MACs miss the target
     recipe: str = ""  # the best one of a hand-built network, if several
+    untrained: str = ""  # why it did not train, in one seed or more
+
+    @property
+    def ranked(self) -> bool:
+        """Returns whether it may be a point of a front: it has a test score, and it learned."""
+        return self.test is not None and not self.untrained
 
 
 def hand_built(study: Study) -> dict[str, Arch]:
-    """Returns the hand-built networks of the comparison by name, adapted to the data."""
-    return {name: study.networks[name] for name in study.options(Options).networks}
+    """Returns the hand-built networks of the comparison, adapted to the data, by names that say what that changed."""
+    options = study.options(Options)
+    zoos = [study.networks_with(strides) for strides in options.strides or (study.strides,)]
+    return {zoo[name].name: zoo[name] for name in options.networks for zoo in zoos}
+
+
+def fitted_networks(study: Study) -> list[str]:
+    """Returns for each compared network that fitting to the images has changed what it is now, and both MACs."""
+    compared, native, fitted = hand_built(study), study.networks_with("native"), study.networks_with("fitted")
+    names = [name for name in study.options(Options).networks if fitted[name].name in compared]
+    return [text for name in names if (text := describe_fitting(native[name], fitted[name]))]
 
 
 def _further_recipes(study: Study) -> dict[str, Recipe]:
@@ -115,7 +135,8 @@ def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
 def rows(run: Driver) -> list[ComparedRow]:
     """Returns a row for each network of the family and each hand-built one, averaged over seeds, by MACs.
 
-    Networks on the Pareto fronts of the test score over MACs and over parameters are marked.
+    Networks on the Pareto fronts of the test score over MACs and over parameters are marked. Those that did not
+    train are on none.
     """
     return run.log.cached("compared rows", lambda: _rows(run))
 
@@ -126,14 +147,14 @@ def _rows(run: Driver) -> list[ComparedRow]:
         by_name[trial.name].append(trial)
     unmarked = [_row(run, name, trials) for name, trials in by_name.items()]
     unmarked += [_row(run, name, trials, recipe) for name, (recipe, trials) in _best_recipes(run).items()]
-    scored = list({r.name: r for r in unmarked if r.test is not None}.values())
+    scored = list({r.name: r for r in unmarked if r.ranked}.values())
     values = {r.name: _oriented_test(run, r) for r in scored}
 
     def best(key: str) -> set[str]:
         return {r.name for r in front(scored, lambda r: getattr(r, key), lambda r: values[r.name])}
 
     macs_front, params_front = best("macs"), best("params")
-    errors = {r.name: r.test_error or 0.0 for r in scored}
+    errors = {r.name: r.test_error for r in scored}
     probabilities = front_probability({r.name: r.macs for r in scored}, values, errors)
     marked = [
         replace(
@@ -163,7 +184,9 @@ def _row(run: Driver, name: str, trials: list[Trial], recipe: str = "") -> Compa
         return round(mean(scores), 6) if scores else None
 
     test_scores, images = of_split("test"), task.images(run.study.trained.data, "test")
-    half, error = interval(test_scores), round(standard_error(test_scores, images), 6) if done else None
+    half = interval(test_scores)
+    error = standard_error(test_scores, images, _bootstrap_error(run, trials[0])) if done else None
+    untrained = next((t.untrained for t in done if t.untrained), "")
     row = ComparedRow(
         name=name,
         kind="hand-built",
@@ -171,14 +194,15 @@ def _row(run: Driver, name: str, trials: list[Trial], recipe: str = "") -> Compa
         params=counts.params,
         macs=counts.macs,
         acts=counts.acts,
-        state="done" if done else "failed",
+        state="did not train" if untrained else "done" if done else "failed",
         seeds=len(done),
         val=average(of_split("val")),
         test=average(test_scores),
         test_interval=half and round(half, 6),
-        test_error=error,
+        test_error=None if error is None else round(error, 6),
         seconds=round(sum(t.seconds for t in trials), 2),
         recipe=recipe,
+        untrained=untrained,
     )
     if trials[0].step != family.NAME:
         return row
@@ -196,6 +220,17 @@ def _row(run: Driver, name: str, trials: list[Trial], recipe: str = "") -> Compa
     )
 
 
+def _bootstrap_error(run: Driver, trial: Trial) -> float | None:
+    """Returns the standard error of a detector's average precision by its test images; None for other networks.
+
+    It is the standard deviation over the bootstrap samples that were scored when its training ended.
+    """
+    folder = run.log.path.parent if run.log.path else None
+    results = read_class_results(folder, trial.step, [trial.name]) if folder else []
+    resampled = results[0].detector.resampled if results and results[0].detector else ()
+    return stdev(resampled[1:]) if len(resampled) > 2 else None
+
+
 @dataclass(frozen=True)
 class Volumes:
     """Holds the hypervolume of the family's front and of the hand-built networks'.
@@ -210,7 +245,7 @@ class Volumes:
 
 def volumes(run: Driver) -> Volumes | None:
     """Returns the hypervolumes of both fronts; None if one of the two groups has no scored network."""
-    scored = [row for row in rows(run) if row.test is not None]
+    scored = [row for row in rows(run) if row.ranked]
     if len({row.kind for row in scored}) < 2:
         return None
     points: dict[str, list[tuple[float, float]]] = {"family": [], "hand-built": []}
@@ -387,6 +422,7 @@ class Comparison(Step):
             if name not in study.networks:
                 raise InputError(unknown_message("model", name, study.networks), f"{NAME}[{i}]")
         check_distinct(options.networks, NAME)
+        check_distinct(options.strides, f"{NAME}.strides")
         for i, recipe in enumerate(options.recipes):
             if recipe not in RECIPES:
                 raise InputError(unknown_message("recipe", recipe, RECIPES), f"{NAME}.recipes[{i}]")
@@ -413,6 +449,12 @@ class Comparison(Step):
 
     def notes(self, run: Driver) -> list[str]:
         misses = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss] + _inherited_shares(run)
+        misses += [f"{r.name} did not train, and is on no front: {r.untrained}." for r in rows(run) if r.untrained]
+        if fitted := fitted_networks(run.study):
+            misses.append(
+                f"{FITTING_RULE} {'; '.join(fitted)}. `strides: native` keeps the published strides, and "
+                "`compare: {strides: [fitted, native]}` trains both."
+            )
         fronts = volumes(run)
         if fronts is None or not run.finished:
             return misses
@@ -426,8 +468,7 @@ class Comparison(Step):
         ]
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
-        each = [float(cost(arch).macs) for arch in hand_built(study).values()]
-        return each * len(study.seeds) * (1 + len(_further_recipes(study)))
+        return [macs for macs, _ in self.costs(study)]
 
     def costs(self, study: Study) -> list[tuple[float, float]]:
         largest_first = sorted(map(cost, hand_built(study).values()), key=lambda c: -c.macs)
@@ -435,7 +476,7 @@ class Comparison(Step):
         return each * len(study.seeds)
 
     def description(self, study: Study) -> str:
-        return f"{len(study.options(Options).networks)} hand-built networks"
+        return f"{len(hand_built(study))} hand-built networks"
 
     def class_results(self, run: Driver) -> list[str]:
         return [row.name for row in rows(run) if row.kind == "hand-built"]

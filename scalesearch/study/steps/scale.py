@@ -27,6 +27,8 @@ from scalesearch.trials import Job, Jobs, Trial
 
 NAME = "scale"
 SCORE_DRAWS = 4_000
+NORMAL_95 = 1.96  # standard errors to either side in a 95 % interval
+REFERENCE = "efficientnet"  # the preset that the scaling found is compared with
 CORNERS = ("depth", "width", "resolution")  # presets at the corners, which the axes name
 
 
@@ -70,6 +72,7 @@ class Point:
     deviation: float
     score: float | None
     presets: tuple[str, ...]
+    error: float | None = None  # standard error of the score; None if unknown
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Scaling:
     alpha: float
     beta: float
     gamma: float
-    errors: tuple[float, ...]  # standard deviations of α, β, γ over the scalings that may be the best
+    errors: tuple[float, ...]  # standard deviations of α, β, γ over the scalings that may be the best; () if unknown
     trials: int
     best: str
     score: float
@@ -141,7 +144,9 @@ def _scaling(run: Driver) -> Scaling | None:
     for trial in run.log.of(NAME):
         a, b, c, _ = ScalingSpace.shares(trial.decisions)
         macs, aliases = trial.cost["macs"], tuple(presets.get(trial.network, ()))
-        points.append(Point(trial.name, a, b, c, macs, round(macs / target - 1, 5), trial.scores.get(key), aliases))
+        score, deviation = trial.scores.get(key), round(macs / target - 1, 5)
+        error = None if score is None else _score_error(run, score)
+        points.append(Point(trial.name, a, b, c, macs, deviation, score, aliases, error))
     alpha, beta, gamma = (round(m, 4) for m in best_shares(run).multipliers(space.factor))
     errors = tuple(round(e, 4) for e in _multiplier_errors(run, [t for t in run.log.of(NAME) if t.done]))
     return Scaling(
@@ -153,16 +158,29 @@ def _multiplier_errors(run: Driver, trials: list[Trial]) -> list[float]:
     """Returns the standard deviations of α, β and γ over the scalings that may be the best.
 
     Each is weighted by the probability that it is the best, given the standard error of its score on the validation
-    images.
+    images. Nothing is returned where that is unknown.
     """
-    rng, training = np.random.default_rng(0), run.study.trained
-    images = training.task.images(training.data, "val")
-    scores = np.array([run.score(t) for t in trials])
-    errors = np.array([standard_error([abs(score)], images) for score in scores])
+    rng, known = np.random.default_rng(0), [_score_error(run, abs(run.score(t))) for t in trials]
+    if None in known:
+        return []
+    scores, errors = np.array([run.score(t) for t in trials]), np.array(known, dtype=float)
     winners = rng.normal(scores, errors, (SCORE_DRAWS, len(trials))).argmax(1)
     wins = np.bincount(winners, minlength=len(trials)) / SCORE_DRAWS
     points = np.array([ScalingSpace.shares(t.decisions).multipliers(space_of(run).factor) for t in trials])
     return cast(list[float], np.sqrt(wins @ (points - wins @ points) ** 2).tolist())
+
+
+def _score_error(run: Driver, score: float) -> float | None:
+    """Returns the standard error of one validation score by the number of images; None if it is unknown."""
+    training = run.study.trained
+    return standard_error([score], training.task.images(training.data, "val"))
+
+
+def _are_told_apart(a: Point, b: Point) -> bool | None:
+    """Returns whether the 95 % intervals of two scores are apart; None if they are unknown."""
+    if a.score is None or b.score is None or a.error is None or b.error is None:
+        return None
+    return abs(a.score - b.score) > NORMAL_95 * (a.error + b.error)
 
 
 def triangle(info: Info) -> Figure:
@@ -282,21 +300,37 @@ class ScalingSearch(Step):
             yield replace(job, recipe=recipe.at_phi(1.0)) if isinstance(job, Job) else job
 
     def headline(self, run: Driver) -> str:
-        """Returns a sentence with the best α, β, γ; empty while there is none."""
+        """Returns the best α, β, γ in words, and whether they are told apart from EfficientNet's; empty without any."""
         result, task = scaling(run), run.study.trained.task
         if result is None:
             return ""
-        ea, eb, ec = result.errors
-        trials, epochs = format_count(result.trials, "trial"), format_count(run.recipe_of(NAME).epochs, "epoch")
-        sentence = (
-            f"α = {result.alpha:.3f} ± {ea:.3f} (depth), β = {result.beta:.3f} ± {eb:.3f} (width), "
-            f"γ = {result.gamma:.3f} ± {ec:.3f} (resolution), found in {trials} of {epochs}: "
-            f"{task.format(result.score)} validation {task.score}"
+        best = next(p for p in result.points if p.name == result.best)
+        numbers = zip(
+            ("α", "β", "γ"),
+            (result.alpha, result.beta, result.gamma),
+            result.errors or [None] * 3,
+            ("depth", "width", "resolution"),
         )
-        reference = next((p.score for p in result.points if "efficientnet" in p.presets and p.score is not None), None)
+        shown = ", ".join(
+            f"{letter} = {value:.3f}{'' if error is None else f' ± {error:.3f}'} ({axis})"
+            for letter, value, error, axis in numbers
+        )
+        trials, epochs = format_count(result.trials, "trial"), format_count(run.recipe_of(NAME).epochs, "epoch")
+        score = f"{task.format(result.score)} validation {task.score}"
+        meaning = " ± is the standard deviation over the scalings that may be the best." if result.errors else ""
+        if REFERENCE in best.presets:
+            return f"The best of {trials} of {epochs} is EfficientNet's own scaling: {shown}, {score}.{meaning}"
+        reference = next((p for p in result.points if REFERENCE in p.presets and p.score is not None), None)
+        sentence = f"{shown}, found in {trials} of {epochs}: {score}"
         if reference is None:
-            return sentence + "."
-        return f"{sentence}, against {task.format(reference)} for EfficientNet's coefficients at the same MACs."
+            return f"{sentence}.{meaning}"
+        against = f"{task.format(reference.score or 0.0)} for EfficientNet's coefficients at the same MACs"
+        match _are_told_apart(best, reference):
+            case True:
+                return f"{sentence}, against {against}.{meaning}"
+            case False:
+                return f"{sentence}, not told apart from {against}: their 95 % intervals overlap.{meaning}"
+        return f"{sentence}, against {against}; one training each does not say whether they differ.{meaning}"
 
     def notes(self, run: Driver) -> list[str]:
         """Returns sentences on a search that ended early, and on every scaling that cannot reach its MACs."""
