@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+MAX_LISTED = 12  # names that a message lists; of more only the likeliest
+
 
 class InputError(ValueError):
     """Says that the input is wrong: where, which rule it breaks, what came, and what would work, in one or two
@@ -64,6 +66,17 @@ def format_count(count: int, singular: str) -> str:
     return f"{count:,} {singular}" + ("" if count == 1 else "es" if singular.endswith(("s", "x")) else "s")
 
 
+def format_seconds(seconds: float) -> str:
+    """Returns a time as people say it: `40 s`, `12 min`, `3.5 h`."""
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
 def suggestion(word: object, names: Iterable[str]) -> str:
     """Returns ` Did you mean "…"?` with the name that is most like `word`; nothing if none is like it."""
     close = difflib.get_close_matches(str(word), list(names), n=1, cutoff=0.5)
@@ -72,10 +85,18 @@ def suggestion(word: object, names: Iterable[str]) -> str:
 
 def unknown_message(what: str, word: object, names: Iterable[str]) -> str:
     """Returns the message for a name that isn't among `names`: `unknown block "mbcnv"; takes …. Did you
-    mean "mbconv"?`
+    mean "mbconv"?` Of more than a dozen names only those most like it are listed, the likeliest first.
     """
     names = list(names)
-    return f'unknown {what} "{word}"; takes {", ".join(names)}.{suggestion(word, names)}'
+    return f'unknown {what} "{word}"{_known_names(word, names)}'
+
+
+def _known_names(word: object, names: Sequence[str]) -> str:
+    """Returns the end of a message about an unknown name: what is known, and the likeliest of it."""
+    if len(names) <= MAX_LISTED:
+        return f"; takes {', '.join(names)}.{suggestion(word, names)}"
+    alike = difflib.get_close_matches(str(word), names, n=6, cutoff=0.4) or names[:6]
+    return f".{suggestion(word, names)} There are {len(names)}, such as {', '.join(alike)}."
 
 
 def check_known(what: str, keys: Iterable[str], names: Collection[str]) -> None:
@@ -84,7 +105,7 @@ def check_known(what: str, keys: Iterable[str], names: Collection[str]) -> None:
     """
     for key in keys:
         if key not in names:
-            raise InputError(f"unknown {what}; takes {', '.join(names)}.{suggestion(key, names)}", str(key))
+            raise InputError(f"unknown {what}{_known_names(key, list(names))}", str(key))
 
 
 def check_distinct(values: Sequence[object], place: str) -> None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 PIPE_TIMEOUT = 10.0  # seconds that a pipe may wait for a reader
-MAX_HOME_LENGTH = 24  # characters of a path below which Ray's sockets still have short enough names
+# The path of a Unix socket has at most 107 characters. Below the folder for temporary files stand, of Ray's longest,
+# these and twice the number of this process.
+MAX_SOCKET_PATH, SOCKET_TAIL = 107, 83
 LOCK_GRACE = 10.0  # seconds within which a new folder gets its lock
 OWNER_LOCK = ".owner.lock"  # in a process's folder; locked as long as the process lives
 
@@ -53,12 +55,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if target.exists() and not os.access(target, os.W_OK):
             raise InputError("is write-protected", str(path))
         temporary.touch()
+        usual_mode = temporary.stat().st_mode  # libraries may make it readable for its owner alone
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", str(path)) from None
     try:
         yield temporary
-        if target.exists():
-            shutil.copymode(target, temporary)
+        temporary.chmod(target.stat().st_mode if target.exists() else usual_mode)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -81,17 +83,21 @@ def _copy_into_pipe(source: Path, target: Path) -> None:
         shutil.copyfileobj(content, file)
 
 
+def cache_home() -> Path:
+    """Returns `$SCALESEARCH_CACHE`, or the user's cache folder as the platform has it."""
+    from platformdirs import user_cache_path
+
+    configured = os.environ.get("SCALESEARCH_CACHE")
+    return Path(configured) if configured else user_cache_path("scalesearch")
+
+
 def cache_folder(kind: str) -> Path:
-    """Returns the folder for data of one `kind` that can be made again: below `$SCALESEARCH_CACHE`, or the user's
-    cache folder as the platform has it.
+    """Returns the folder for data of one `kind` that can be made again, below `cache_home`.
 
     Raises:
         InputError: If the folder cannot be made.
     """
-    from platformdirs import user_cache_path
-
-    configured = os.environ.get("SCALESEARCH_CACHE")
-    base = Path(configured) if configured else user_cache_path("scalesearch")
+    base = cache_home()
     try:
         (base / kind).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -136,7 +142,8 @@ def process_folder(name: str) -> Iterator[Path]:
     share the folder for temporary files, and on systems without `/proc`.
     """
     home = Path(tempfile.gettempdir())
-    home = home if len(str(home)) <= MAX_HOME_LENGTH else Path("/tmp")
+    if len(os.fsencode(home)) + SOCKET_TAIL + 2 * len(str(os.getpid())) > MAX_SOCKET_PATH:
+        home = Path("/tmp")
     _remove_abandoned(home, name)
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=home))
     try:

@@ -13,6 +13,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def busy_cores() -> float:
+    """Returns how many of this machine's cores other work takes, measured for a fifth of a second."""
+    import psutil
+
+    return psutil.cpu_percent(0.2) / 100 * (psutil.cpu_count() or 1)
+
+
 def free_memory() -> int:
     """Returns the bytes of main memory that may be taken: of the machine, or of the control group if that
     has fewer.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.options import PATH, json_option, models_argument, resolution_option
+from scalesearch.cli.options import PATH, json_option, models_argument, resolution_option, seed_option
 from scalesearch.cli.printing import print_rows
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainDict
@@ -33,7 +33,7 @@ LEAST_HELD_OUT = 3
     default=6,
     help="More networks drawn from each space, which only test the profile. Without a space, the last 3 MODELs do.",
 )
-@click.option("--seed", type=int, default=0, help="Seed for drawing networks.")
+@seed_option("Seed for drawing networks.")
 @click.option("-o", "--out", type=PATH, required=True, help="File for the profile, such as profiles/laptop.json.")
 @json_option
 def profile(
@@ -104,7 +104,7 @@ def _networks(
             individual.append(load(model, resolution=resolution))
             continue
         if resolution:
-            space = space.adapted(resolution=resolution, classes=10)
+            space = space.adapted(resolution=resolution)
         feasible = Feasible(space, Budget())
         drawn = [
             space.at_unchecked(feasible.draw(rng)).with_(name=f"{space.name}-{i}") for i in range(networks + held_out)
@@ -157,9 +157,9 @@ def latency(
         if block_profile is not None:
             predicted = block_profile.predict(expand(arch))
             row |= {
-                "told ms": predicted * 1e3,
-                "off": predicted / measured.seconds - 1,
-                "blocks known": block_profile.measured_share(expand(arch)),
+                "predicted ms": predicted * 1e3,
+                "error": predicted / measured.seconds - 1,
+                "measured blocks": block_profile.measured_share(expand(arch)),
             }
         rows.append(row)
     print_rows(rows, as_json)

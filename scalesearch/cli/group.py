@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,11 @@ from scalesearch.cli.printing import GuardedCommand, exit_with
 from scalesearch.errors import InputError
 
 PACKAGES = ("torch", "ray", "optuna", "fvcore")
+# OpenMP's threads, which torch computes with, wait for each other without spinning: on a machine where other work runs,
+# spinning makes two threads many times slower than one. Read when torch is imported; what the user has set stays.
+PASSIVE_WAITING = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+for _variable, _value in PASSIVE_WAITING.items():
+    os.environ.setdefault(_variable, _value)
 
 
 class OneLineGroup(click.Group):

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 import click
 
 from scalesearch.cli.group import main
-from scalesearch.cli.options import CLASS_COUNT, PATH, Number, json_option, models_argument, resolution_option
+from scalesearch.cli.options import (
+    CLASS_COUNT,
+    PATH,
+    Number,
+    json_option,
+    models_argument,
+    resolution_option,
+    strides_option,
+)
 from scalesearch.cli.printing import Rows, parse_amount, print_rows
 from scalesearch.errors import InputError, unknown_message
 from scalesearch.plain_data import PlainDict
 
 if TYPE_CHECKING:
-    from scalesearch.arch import Arch, Graph, Resolution
+    from scalesearch.arch import Arch, Graph, Resolution, Strides
 
 _own_resolution_option = resolution_option("Side of the input in pixels, or HEIGHTxWIDTH, instead of the model's own.")
 
@@ -23,6 +31,7 @@ _own_resolution_option = resolution_option("Side of the input in pixels, or HEIG
 @main.command()
 @models_argument
 @_own_resolution_option
+@strides_option("native")
 @click.option("--by", type=click.Choice(["layer", "stage"]), help="One row per layer or stage.")
 @click.option("--batch", type=click.IntRange(1), default=1, help="Images per batch, for the memory columns.")
 @click.option(
@@ -30,23 +39,33 @@ _own_resolution_option = resolution_option("Side of the input in pixels, or HEIG
 )
 @json_option
 def cost(
-    models: tuple[str, ...], resolution: Resolution | None, by: str | None, batch: int, fvcore: bool, as_json: bool
+    models: tuple[str, ...],
+    resolution: Resolution | None,
+    strides: Strides,
+    by: str | None,
+    batch: int,
+    fvcore: bool,
+    as_json: bool,
 ) -> None:
     """Print parameters, MACs, activations and peak activation memory of MODELs.
 
     One multiply-add is one MAC; sources that quote FLOPs often count two per MAC.
     """
     from scalesearch.arch import expand
-    from scalesearch.counting import by_layer, by_stage, uncounted_elements
+    from scalesearch.counting import by_layer, by_stage, describe_fitting, elements_without_macs
     from scalesearch.zoo import load
 
     rows: Rows = []
     not_counted: set[str] = set()
+    fitted: list[str] = []
     for number, name in enumerate(models, 1):
-        arch = load(name, resolution=resolution)
+        arch = load(name, resolution=resolution, strides=strides)
+        if resolution:
+            native = load(name, resolution=resolution)
+            fitted.append(describe_fitting(native, load(name, resolution=resolution, strides="fitted")))
         label = name if models.count(name) == 1 else f"{name} ({number})"
         graph = expand(arch)
-        elements = uncounted_elements(graph)
+        elements = elements_without_macs(graph)
         not_counted |= elements.keys()
         if by:
             table = by_layer(graph) if by == "layer" else by_stage(graph)
@@ -55,7 +74,10 @@ def cost(
             rows.append(_cost_row(arch, graph, batch, fvcore) | ({"uncounted": elements} if as_json else {}))
     if by == "stage" and len(models) > 1 and not as_json:
         rows = _side_by_side(rows)
-    print_rows(rows, as_json, (f"MACs leave out {', '.join(sorted(not_counted))}.",) if not_counted else ())
+    notes = [f"MACs leave out {', '.join(sorted(not_counted))}."] if not_counted else []
+    # a study's comparison and `train` fit networks by default
+    notes += [text if strides == "fitted" else f"train and compare fit it: {text}" for text in fitted if text]
+    print_rows(rows, as_json, tuple(notes))
 
 
 def _side_by_side(rows: Rows) -> Rows:
@@ -149,16 +171,24 @@ def zoo(family: str | None, max_macs: str | None, sort: str | None, as_json: boo
 @main.command()
 @click.argument("model")
 @_own_resolution_option
+@strides_option("native")
 @click.option("--classes", type=CLASS_COUNT, help="Number of classes, instead of the model's own.")
 @click.option("--html", type=PATH, help="Draw the network into this HTML file instead.")
 @json_option
-def show(model: str, resolution: Resolution | None, classes: int | None, html: Path | None, as_json: bool) -> None:
+def show(
+    model: str,
+    resolution: Resolution | None,
+    strides: Strides,
+    classes: int | None,
+    html: Path | None,
+    as_json: bool,
+) -> None:
     """Print MODEL as a table like its paper's: operator, resolution, width, depth and cost of every stage."""
     from scalesearch.arch import format_sides
     from scalesearch.report import table, write_drawing
     from scalesearch.zoo import load
 
-    arch = load(model, resolution=resolution, classes=classes)
+    arch = load(model, resolution=resolution, classes=classes, strides=strides)
     if html is not None:
         write_drawing(arch, html)
         click.echo(html)

@@ -61,6 +61,21 @@ def resolution_option(help_text: str) -> Decorator:
     return click.option("--resolution", type=Sides(), help=help_text)
 
 
+def strides_option(default: str) -> Decorator:
+    """Returns the option --strides; its default differs between commands."""
+    return click.option(
+        "--strides",
+        type=click.Choice(["fitted", "native"]),
+        default=default,
+        help="native keeps MODEL's strides; fitted lowers the earliest until the last map has 2×2 pixels or more.",
+    )
+
+
+def seed_option(help_text: str, most: int = 2**63 - 1) -> Decorator:
+    """Returns the option --seed, a whole number of at most 63 bits, as generators of random numbers take it."""
+    return click.option("--seed", type=click.IntRange(0, most), default=0, help=help_text)
+
+
 def settings_option(help_text: str) -> Decorator:
     """Returns the option --set, whose values `parse_setting` takes."""
     return click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help=help_text)
@@ -82,6 +97,7 @@ trained_weights_options = combined(
 weights_classes_option = click.option(
     "--classes", type=CLASS_COUNT, help="Number of classes of the weights, if not the model's own."
 )
+names_option = click.option("--names", type=PATH, help="Text file with one class name per line.")
 # of commands that look at photos: a MODEL with its weights, and the images
 photo_arguments = combined(
     click.argument("model"),
@@ -89,7 +105,7 @@ photo_arguments = combined(
     trained_weights_options,
     resolution_option("Input resolution: a side in pixels, or HEIGHTxWIDTH."),
     weights_classes_option,
-    click.option("--names", type=PATH, help="Text file with one class name per line."),
+    names_option,
 )
 # of a data set: its columns, and the shares of splits that are made here
 data_options = combined(

@@ -6,8 +6,10 @@ import errno
 import json
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -32,6 +34,21 @@ def exit_with(code: int, message: object) -> NoReturn:
     sys.exit(code)
 
 
+def exit_with_file_error(error: OSError) -> NoReturn:
+    """Prints where a file could not be read or written and what to set, and exits.
+
+    The code is 1 for a full disk and for a place that the environment decides, else 2.
+    """
+    from scalesearch.files import cache_home
+
+    place = Path(error.filename) if isinstance(error.filename, str) else Path(tempfile.gettempdir())
+    variables = {cache_home(): "SCALESEARCH_CACHE", Path(tempfile.gettempdir()): "TMPDIR"}
+    variable = next((name for folder, name in variables.items() if place.is_relative_to(folder)), "")
+    is_full = error.errno in DISK_FULL
+    remedy = f"set {variable} to another folder" if variable else "make room there" if is_full else ""
+    exit_with(1 if is_full or variable else 2, f"{place}: {error.strerror or error}{f'; {remedy}' if remedy else ''}")
+
+
 class GuardedCommand(click.Command):
     """A command whose errors are printed as one line, without a traceback.
 
@@ -50,7 +67,7 @@ class GuardedCommand(click.Command):
             sys.stderr.close()
             sys.exit(0)
         except OSError as error:
-            exit_with(1 if error.errno in DISK_FULL else 2, f"{error.filename or 'file'}: {error.strerror or error}")
+            exit_with_file_error(error)
         except Interrupted as interruption:
             exit_with(128 + interruption.signal, "interrupted; what is unfinished is saved, --resume continues it")
         except KeyboardInterrupt:

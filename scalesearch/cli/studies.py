@@ -14,9 +14,17 @@ import click
 
 from scalesearch import yamlfile
 from scalesearch.cli.group import main
-from scalesearch.cli.options import PATH, Decorator, combined, json_option, settings_option
-from scalesearch.cli.printing import Rows, exit_with, format_certificate, parse_setting, print_json, print_rows
-from scalesearch.errors import InputError, Interrupted, errors_at, format_count
+from scalesearch.cli.options import PATH, Decorator, combined, json_option, seed_option, settings_option
+from scalesearch.cli.printing import (
+    Rows,
+    exit_with,
+    exit_with_file_error,
+    format_certificate,
+    parse_setting,
+    print_json,
+    print_rows,
+)
+from scalesearch.errors import InputError, Interrupted, errors_at, format_count, format_seconds
 
 if TYPE_CHECKING:
     from scalesearch.study import Study
@@ -41,7 +49,7 @@ def _budget_options(help_text: str) -> Decorator:
 @_budget_options(
     "Upper bound on MACs, such as 600M, or any other: 570M..630M, params=≤5M, memory=64MB. Can be repeated."
 )
-@click.option("--seed", type=int, default=0, help="Seed of the sampling.")
+@seed_option("Seed of the sampling.")
 @json_option
 def sample(space: Path, count_: int, budgets: tuple[str, ...], device: Path | None, seed: int, as_json: bool) -> None:
     """Sample architectures uniformly from a SPACE, inside the budget; printed as YAML documents."""
@@ -132,7 +140,7 @@ def run(
     The family is trained beside hand-built networks, for comparison. A STUDY is a YAML file, or the name of one
     that is shipped with scalesearch: effnet_phi.
     """
-    from scalesearch.runs import certify_study, estimate, plan
+    from scalesearch.runs import certify_study, describe_data, estimate, plan, timed_seconds
     from scalesearch.study import find_study, load_study
 
     study = find_study(study)
@@ -160,9 +168,12 @@ def run(
         click.echo(json.dumps({"steps": rows, "certificate": certificate.to_dict(), "bill": bill}, indent=2))
     else:
         print_rows(rows)
+        click.echo(f"{sum(row['trials'] for row in rows):,} trainings in all\n{describe_data(loaded)}")
         click.echo(format_certificate(certificate, loaded))
         if costs:
             click.echo(f"bill: {costs}")
+        elif (seconds := timed_seconds(loaded, min(loaded.budget.max_macs, certificate.largest))) is not None:
+            click.echo(f"time: about {format_seconds(seconds)} on the cores of this machine, by a few timed steps")
         if loaded.hours:
             click.echo(
                 f"planned for {loaded.hours:g} h, by a pace that is measured first; the plan above does not take "
@@ -179,7 +190,7 @@ def _run(
         with ProgressDisplay(study) as progress:
             finished_run = run_study(study, out, address=address, resume=resume, observer=progress, storage=storage)
     except OSError as error:  # a full disk is not an error in the input
-        exit_with(1, error)
+        exit_with_file_error(error)
     except (Interrupted, KeyboardInterrupt) as interruption:
         saved = "what is unfinished is saved" if isinstance(interruption, Interrupted) else "nothing finished is lost"
         signal_number = getattr(interruption, "signal", signal.SIGINT)
@@ -192,9 +203,12 @@ def _run(
     for row in summary["rows"]:
         if row.get("miss"):
             click.echo(f"{row['name']}: {row['miss']}")
+        if row.get("untrained"):
+            click.echo(f"{row['name']} did not train: {row['untrained']}")
     if "mean" in summary:
         mean, half = summary["mean"], summary["interval"]
-        click.echo("mean     " + ("–" if mean is None else f"{mean:.6g}") + (f" ± {half:.3g}" if half else ""))
+        interval = f" ± {half:.3g} (95 % interval over the seeds)" if half else ""
+        click.echo("mean of the best scores  " + ("–" if mean is None else f"{mean:.6g}") + interval)
     place = (out or str(finished_run.folder)).rstrip("/")
     for name in ("report.html", "family", "trials.csv", "summary.json"):
         if (finished_run.folder / name).exists():
@@ -287,7 +301,7 @@ def report(folder: str) -> None:
 @main.command()
 @click.argument("folder", metavar="RUN")
 @click.option("-n", "count", type=click.IntRange(1), default=3, help="Number of trials to train again.")
-@click.option("--seed", type=int, default=0, help="Seed for choosing these trials.")
+@seed_option("Seed for choosing these trials.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 1),
@@ -309,7 +323,7 @@ def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json:
         jobs = proof.sample(count, seed)
         verdicts = list(with_progress(proof.retrain(jobs, allowed), "training again", len(jobs)))
     faults = [f"{v.name}, seed {v.seed}: {v.fault}" for v in verdicts if v.fault]
-    faults += [f"{name}: is not what the study's seeds lead to" for name in proof.foreign_trials]
+    faults += [f"{name}: would not have been tried with this study's seeds" for name in proof.foreign_trials]
     if as_json:
         print_json(
             {
@@ -329,8 +343,8 @@ def verify(folder: str, count: int, seed: int, tolerance: float | None, as_json:
         print_rows(rows)
         matching = len(proof.log) - len(proof.foreign_trials)
         click.echo(
-            f"{matching} of {format_count(len(proof.log), 'trial')} are what the study's seeds lead to; "
-            f"{len(verdicts)} trained again, to within {allowed:g}"
+            f"{matching} of {format_count(len(proof.log), 'trial')} follow from the study's seeds; "
+            f"{len(verdicts)} trained again (tolerance {allowed:g})"
         )
     for line in faults:
         click.echo(f"scalesearch: {line}", err=True)

@@ -12,24 +12,44 @@ from scalesearch.cli.data import data_spec
 from scalesearch.cli.group import main
 from scalesearch.cli.options import (
     PATH,
+    Number,
     data_options,
     device_option,
     json_option,
+    names_option,
     raw_option,
     resolution_option,
+    seed_option,
     settings_option,
+    strides_option,
     trained_weights_options,
     weights_classes_option,
 )
 from scalesearch.cli.printing import format_share, parse_setting, print_json, print_rows
 from scalesearch.cli.weights import check_classifier, load_trained, report_loaded_part, usable_device
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, format_seconds
 from scalesearch.plain_data import PlainMapping
 
 if TYPE_CHECKING:
-    from scalesearch.arch import Resolution
+    from scalesearch.arch import Resolution, Strides
 
 SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
+
+
+class _EpochPrinter:
+    """Prints a line for every epoch of a training, with its losses and scores and the time left."""
+
+    def __init__(self) -> None:
+        self.started, self.epochs = time.monotonic(), 0  # a resumed training does not begin with the first epoch
+
+    def __call__(self, numbers: PlainMapping, epochs: int) -> None:
+        self.epochs += 1
+        seconds = (time.monotonic() - self.started) / self.epochs * (epochs - numbers["epoch"])
+        scores = "".join(
+            f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items() if key.startswith("val_")
+        )
+        remaining = f", about {format_seconds(seconds)} left" if seconds else ""
+        click.echo(f"epoch {numbers['epoch']}/{epochs}: loss {numbers['train_loss']:.4g}{scores}{remaining}", err=True)
 
 
 @main.command()
@@ -56,10 +76,17 @@ SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
     help="quick, cifar, imagenet, finetune or detect. Default: detect for boxes, finetune with --weights, "
     "else cifar for small images and imagenet for others.",
 )
-@settings_option("Change a setting of the recipe, such as epochs=5.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs, instead of the recipe's.")
+@click.option("--batch", type=click.IntRange(1), help="Images in a batch, instead of the recipe's.")
+@click.option("--lr", type=Number(1e-12, 1e12), help="Largest learning rate, instead of the recipe's.")
+@settings_option("Change another setting of the recipe, such as label_smoothing=0.1.")
 @resolution_option("Input resolution: a side in pixels, or HEIGHTxWIDTH. Default: the data's.")
-@click.option("--seed", type=int, default=0, help="Seed of the training.")
+@strides_option("fitted")
+@seed_option("Seed of the training.", 2**31)  # as a study's
 @click.option("--device", help="cuda or cpu. Default: a GPU if there is one.")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="CPU threads. Default: all cores that the process may use."
+)
 @click.option("--save-every", type=float, default=30.0, help="Seconds between saves during the training, for --resume.")
 @click.option("--resume", is_flag=True, help="Continue the training in the folder.")
 @json_option
@@ -71,10 +98,15 @@ def train(
     raw: bool,
     freeze_until: str | None,
     recipe: str | None,
+    epochs: int | None,
+    batch: int | None,
+    lr: float | None,
     settings: tuple[str, ...],
     resolution: Resolution | None,
+    strides: Strides,
     seed: int,
     device: str | None,
+    threads: int | None,
     save_every: float,
     resume: bool,
     as_json: bool,
@@ -85,8 +117,9 @@ def train(
     The output folder can be used as a MODEL with its weights by predict, detect, evaluate, export and cost.
     """
     from scalesearch.arch import sides
+    from scalesearch.counting import describe_fitting
     from scalesearch.data import absolute_source, source
-    from scalesearch.machine import cores
+    from scalesearch.machine import busy_cores, cores
     from scalesearch.runs import TrainingSpec, train as train_network
     from scalesearch.study import parse_recipe
     from scalesearch.trials import TASKS
@@ -94,44 +127,37 @@ def train(
 
     if device and device not in ("cuda", "cpu"):
         raise InputError(f"takes cuda or cpu, got {device}", "--device")
-    device = usable_device(device)
     located_data = absolute_source(data_spec(data_, dataset_options))
     facts = source(located_data)
     side = resolution or facts.resolution
-    arch = load(model)
     default_recipe = "finetune" if weights else "cifar" if min(sides(side)) <= SMALL_SIDE else "imagenet"
     base = recipe or (TASKS[facts.task].recipe if facts.task in TASKS else "") or default_recipe
-    changes = dict(map(parse_setting, settings)) | ({"freeze_until": freeze_until} if freeze_until else {})
+    options = {"epochs": epochs, "batch_size": batch, "learning_rate": lr, "freeze_until": freeze_until}
+    changes = {key: value for key, value in options.items() if value is not None}
     single = TrainingSpec(
-        arch,
+        load(model),
         source(located_data, side),
         located_data,
-        parse_recipe({"base": base, **changes}),
-        weights or "",
-        seed,
-        cores(),
-        device == "cuda",
-        save_every,
-        side,
-        raw,
+        parse_recipe({"base": base, **dict(map(parse_setting, settings)), **changes}),
+        weights=weights or "",
+        seed=seed,
+        threads=threads or cores(),
+        gpu=usable_device(device) == "cuda",
+        save_every=save_every,
+        resolution=side,
+        raw=raw,
+        strides=strides,
     )
-    folder = out or Path("trained") / arch.name
-    started, epochs_done = time.monotonic(), list[int]()
-
-    def show(numbers: PlainMapping, epochs: int) -> None:
-        if "loaded_part" in numbers:
-            report_loaded_part(weights or "", numbers["loaded_part"])
-            return
-        epochs_done.append(numbers["epoch"])  # a resumed training does not begin with the first epoch
-        seconds_left = (time.monotonic() - started) / len(epochs_done) * (epochs - numbers["epoch"])
-        scores = "".join(
-            f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items() if key.startswith("val_")
-        )
-        time_left = f"{seconds_left / 60:.0f} min" if seconds_left > 90 else f"{seconds_left:.0f} s"
-        remaining = f", about {time_left} left" if seconds_left else ""
-        click.echo(f"epoch {numbers['epoch']}/{epochs}: loss {numbers['train_loss']:.4g}{scores}{remaining}", err=True)
-
-    summary = train_network(single, folder, resume, show)
+    if fitting := describe_fitting(single.native, single.adapted):
+        click.echo(f"{fitting} (--strides native keeps them)", err=True)
+    if threads is None and not single.gpu and (busy := busy_cores()) >= 0.5:
+        click.echo(f"other work takes {busy:.1f} of {cores()} cores; --threads 1 may be faster", err=True)
+    folder = out or Path("trained") / single.arch.name
+    summary = train_network(
+        single, folder, resume, _EpochPrinter(), lambda part: report_loaded_part(weights or "", part)
+    )
+    if summary.get("untrained"):
+        click.echo(f"{summary['name']} did not train: {summary['untrained']}", err=True)
     if as_json:
         print_json(summary)
     else:
@@ -139,8 +165,8 @@ def train(
         click.echo(f"network {folder}")
 
 
-def kept_splits(model: Path) -> Path | None:
-    """Returns the splits that a trained network's folder was made with: its own, or those of the run that it is in."""
+def splits_file(model: Path) -> Path | None:
+    """Returns the path of the splits that a trained network was made with, in its folder or its run's; None if none."""
     if not model.is_dir():
         return None
     folders = (model, *model.resolve().parents[1:2])  # a network lies in RUN/family/NAME
@@ -155,6 +181,7 @@ def kept_splits(model: Path) -> Path | None:
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test")
 @resolution_option("Input resolution: a side in pixels, or HEIGHTxWIDTH, instead of the model's own.")
 @weights_classes_option
+@names_option
 @device_option
 @json_option
 def evaluate(
@@ -165,6 +192,7 @@ def evaluate(
     split: str,
     resolution: Resolution | None,
     classes: int | None,
+    names: Path | None,
     device: str | None,
     as_json: bool,
     **dataset_options: Any,
@@ -183,12 +211,14 @@ def evaluate(
     finds_boxes = task_of(arch).labels == "boxes"
     if not finds_boxes:
         check_classifier(arch, "evaluate")
-    trained = load_trained(arch, model, weights, device, raw)
-    split_examples = examples(data_spec(data_, dataset_options), split, kept_splits(Path(model)))
+    trained = load_trained(arch, model, weights, device, raw, names)
+    split_examples = examples(data_spec(data_, dataset_options), split, splits_file(Path(model)))
     if split_examples.boxes is not None and not finds_boxes:
         raise InputError("has boxes, and the network takes whole images", split_examples.origin)
     score = evaluate_boxes if finds_boxes else evaluate_classifier
     scores = score(trained.network, split_examples, trained.preparation, trained.classes, trained.device)
+    if scores.matched_by == "number":
+        click.echo("classes are matched by number: network and data have no names in common", err=True)
     row = {"name": arch.name, "split": split, **scores._asdict()}
     if as_json:
         print_json(row)

@@ -20,6 +20,7 @@ from scalesearch.cli.options import (
     photo_arguments,
     raw_option,
     resolution_option,
+    seed_option,
 )
 from scalesearch.cli.printing import Rows, format_share, print_json, print_rows, with_bar
 from scalesearch.errors import InputError, format_count
@@ -30,15 +31,15 @@ if TYPE_CHECKING:
     from scalesearch.network import Network
     from scalesearch.zoo import Preprocessing
 
-FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
+FORMATS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
 
 
 @main.command(name="export")
 @click.argument("model")
 @click.option(
     "--to",
-    "form",
-    type=click.Choice(FORMS),
+    "format_",
+    type=click.Choice(FORMATS),
     required=True,
     help="py: Python source that needs only torch. onnx, pt2 (torch.export): network with weights. "
     "safetensors: weights. timm, torchvision, ultralytics: weights under that library's names.",
@@ -51,7 +52,7 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @raw_option
 @click.option("--replace-head", is_flag=True, help="Keep a fresh head if the weights have other classes.")
 @click.option("--opset", type=int, default=18, help="ONNX opset, 18 to 23.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of fresh weights.")
+@seed_option("Seed of fresh weights.")
 @click.option(
     "--boxes",
     is_flag=True,
@@ -70,7 +71,7 @@ FORMS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics
 @click.option("-o", "--out", type=PATH, help="File to write. Default for a Python file: stdout.")
 def export_(
     model: str,
-    form: str,
+    format_: str,
     weights: str | None,
     resolution: Resolution | None,
     classes: int | None,
@@ -96,27 +97,27 @@ def export_(
     arch = load(model, resolution=resolution, classes=classes)
     weights = weights or weights_in_folder(model)
     if out is not None:
-        check_suffix(form, out)
-    if boxes and form not in ("onnx", "pt2", "py"):
+        check_suffix(format_, out)
+    if boxes and format_ not in ("onnx", "pt2", "py"):
         raise InputError("is for --to onnx, --to pt2 and --to py", "--boxes")
-    if out is None and form != "py":
-        raise InputError("needs a file: give -o FILE", f"--to {form}")
+    if out is None and format_ != "py":
+        raise InputError("needs a file: give -o FILE", f"--to {format_}")
     threshold = (confidence, iou, most) if boxes else None
-    if form == "py" and weights is None:
+    if format_ == "py" and weights is None:
         source = to_python(arch, boxes=threshold)
     else:
-        network = _build_network(arch, form, weights, seed, replace_head, raw)
-        if weights and form in ("onnx", "pt2", "py"):
+        network = _build_network(arch, format_, weights, seed, replace_head, raw)
+        if weights and format_ in ("onnx", "pt2", "py"):
             _add_metadata(network, weights)
-        if form != "py" and out is not None:
+        if format_ != "py" and out is not None:
             from scalesearch.export import write
 
             if threshold is None:
-                write(network, form, out, opset)
+                write(network, format_, out, opset)
             else:
                 from scalesearch.network import detector
 
-                write(detector(network, *threshold), form, out, opset)
+                write(detector(network, *threshold), format_, out, opset)
             click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB" + ("" if weights else ", fresh weights"), err=True)
             return
         source = to_python(network.arch, network.file_metadata, threshold)
@@ -199,7 +200,7 @@ def load_trained(
     return TrainedNetwork(network, preparation_of(network.arch, library, file), classes, device)
 
 
-def _build_network(arch: Arch, form: str, weights: str | None, seed: int, replace_head: bool, raw: bool) -> Network:
+def _build_network(arch: Arch, format_: str, weights: str | None, seed: int, replace_head: bool, raw: bool) -> Network:
     """Returns the network with the weights of a file, or with fresh ones.
 
     With fresh weights that go under a library's names, it has the eps of the library's network.
@@ -209,8 +210,8 @@ def _build_network(arch: Arch, form: str, weights: str | None, seed: int, replac
     from scalesearch.network import build
     from scalesearch.weights import LIBRARIES, libraries_with, load_weights, with_library_eps
 
-    if weights is None and form in LIBRARIES and form in libraries_with(arch):
-        arch = with_library_eps(arch, form)
+    if weights is None and format_ in LIBRARIES and format_ in libraries_with(arch):
+        arch = with_library_eps(arch, format_)
     torch.manual_seed(seed)
     model = build(arch)
     if weights is not None:

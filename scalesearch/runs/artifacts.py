@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from scalesearch.arch import Arch, format_sides
+from scalesearch.data import LETTERBOX
 from scalesearch.errors import InputError, format_count
 from scalesearch.export import to_python
 from scalesearch.files import save_text
@@ -20,6 +21,7 @@ from scalesearch.runs.images import saved_health
 from scalesearch.runs.ledger import elapsed
 from scalesearch.space import arch_to_yaml
 from scalesearch.study import ComparedRow, Driver, Info, members, read_class_results
+from scalesearch.trials import task_of
 from scalesearch.zoo import WEIGHTS
 
 
@@ -71,11 +73,36 @@ def _write_member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> Non
     arch = trained_arch(folder / WEIGHTS, arch)
     save_text(arch_to_yaml(arch), folder / "arch.yaml")
     save_text(to_python(arch), folder / "model.py")
-    save_text(card(row, info), folder / "card.md")
+    save_text(card(row, info, _preparation_source(folder / WEIGHTS, arch)), folder / "card.md")
 
 
-def card(row: ComparedRow, info: Info) -> str:
-    """Returns the model card of a family member."""
+def _preparation_source(weights: Path, arch: Arch) -> str:
+    """Returns the lines of Python that bring a photo to the network; empty where the weights do not say how."""
+    from scalesearch.weights import file_metadata
+
+    prepared = json.loads(file_metadata(weights).get("preparation", "{}")) if weights.exists() else {}
+    if not prepared or arch.channels not in (1, 3):
+        return ""
+    height, width = arch.sides
+    fitted = f"ImageOps.fit(photo, ({width}, {height}), Image.Resampling.BILINEAR)"
+    if task_of(arch).letterbox:
+        grey = (LETTERBOX,) * arch.channels
+        fitted = f"ImageOps.pad(photo, ({width}, {height}), Image.Resampling.BILINEAR, {grey})"
+    mode, axes = ("L", "[None, None]") if arch.channels == 1 else ("RGB", ".permute(2, 0, 1)[None]")
+    mean, std = (f"torch.tensor({prepared[key]}).view(-1, 1, 1)" for key in ("mean", "std"))
+    return f"""
+import numpy, torch
+from PIL import Image, ImageOps
+
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")
+photo = {fitted}
+image = torch.from_numpy(numpy.array(photo) / numpy.float32(255)){axes}
+output = network((image - {mean}) / {std})
+"""
+
+
+def card(row: ComparedRow, info: Info, preparation: str = "") -> str:
+    """Returns the model card of a family member, with the source that brings a photo to it."""
     name, format_axis = info.axis.name, info.axis.text
     data, recipe = info.data or {}, info.recipe or {}
     scores = "Training failed."
@@ -99,11 +126,11 @@ Trained for {format_count(recipe["final"]["epochs"], "epoch")}, seeds {seeds}; t
 first seed's. Their file says how images are prepared, and what classes are called.
 
 ```python
-from model import build                      # needs torch alone
+from model import build  # needs torch; the weights need safetensors
 from safetensors.torch import load_file
 
 network = build()
 network.load_state_dict(load_file("weights.safetensors"))
 network.eval()
-```
+{preparation}```
 """

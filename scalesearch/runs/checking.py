@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scalesearch.arch import format_sides, sides
 from scalesearch.budget import Budget, Certificate, certify
+from scalesearch.errors import format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import SpaceTableProblem, TableProblem
 from scalesearch.signature import fields_of
@@ -45,6 +47,20 @@ def plan(study: Study, certificate: Certificate | None) -> list[PlainDict]:
         for step in study.steps
         if (macs := step.macs(study, base))
     ]
+
+
+def describe_data(study: Study) -> str:
+    """Returns in words what a study trains on, and what becomes of the images' size; empty for a table."""
+    if study.training is None:
+        return ""
+    data, resolution = study.training.data, study.training.resolution
+    images = ", ".join(f"{count:,} {split}" for split, count in data.sizes.items())
+    text = f"data: {data.name} ({data.origin}), {format_count(data.classes, 'class')}; images: {images}"
+    side, native = min(sides(resolution)), data.resolution
+    if side == native:
+        return f"{text}, at {format_sides(resolution)} pixels"
+    change = f"brought down to {format_sides(resolution)} pixels, though they have {native} or more"
+    return f"{text}, " + (change if side < native else f"enlarged from {native} to {format_sides(resolution)} pixels")
 
 
 def check_file(path: Path, budget: Budget) -> PlainDict:

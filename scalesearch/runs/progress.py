@@ -4,16 +4,23 @@ per trial.
 
 from __future__ import annotations
 
+import heapq
 import time
-from math import inf, sqrt
+from math import inf
+from statistics import median
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
-from scalesearch.errors import format_count
+from scalesearch.errors import format_count, format_seconds
+from scalesearch.machine import cores
 from scalesearch.study import Study
 from scalesearch.trials import Event, Job, Key, Trial, format_score
+
+GROWTH = 0.75  # exponent of MACs by which the seconds of an epoch grow
+LATEST = 6  # trainings whose pace is taken for those that come
+MAX_SPANS = 256  # trainings looked back at for how many run side by side
 
 
 class ProgressDisplay:
@@ -25,9 +32,12 @@ class ProgressDisplay:
         self.study, self.started_at = study, time.monotonic()
         self.titles = {step.name: step.title for step in study.steps}
         self.percent = study.training is not None and study.training.task.percent
-        self.running: set[Key] = set()
-        self.done, self.resumed, self.work, self.resumed_work = 0, 0, 0.0, 0.0
+        self.running: dict[Key, float] = {}  # when it was handed out
+        self.done, self.resumed, self.side_by_side = 0, 0, 1
+        self.seconds_per_work: dict[str, list[float]] = {}  # by step, of the trainings that ended
+        self.spans: list[tuple[float, float]] = []  # begin and end of every training, in seconds of the run
         self.started_keys: dict[str, set[Key]] = {step: set() for step in self.titles}
+        self.ended: dict[str, set[Key]] = {step: set() for step in self.titles}
         self.base_macs = study.budget.max_macs if study.budget.max_macs < inf else 0
         self.planned = {step.name: step.trials(study) for step in study.steps}
         trained_steps = [step.name for step in study.steps if study.training is not None and step.trains]
@@ -64,24 +74,24 @@ class ProgressDisplay:
             self._finish(event.trial, event.resumed)
 
     def _start(self, job: Job) -> None:
-        if self.resumed and not self.work and not self.running:
+        if self.resumed == self.done and self.resumed and not self.running:
             self.console.print(f"going on after {format_count(self.resumed, 'finished trial')}")
-        self.running.add(job.key)
+        self.running[job.key] = time.monotonic()
         self.started_keys[job.step].add(job.key)
         self._show(job.step)
 
     def _finish(self, trial: Trial, resumed: bool) -> None:
-        self.running.discard(trial.key)
+        self.running.pop(trial.key, None)
         self.started_keys[trial.step].add(trial.key)
+        self.ended[trial.step].add(trial.key)
         self.done += 1
         self._record(trial)
         if resumed:
             self.resumed += 1
-            self.resumed_work += self._work(trial)
             return
-        self.work += self._work(trial)
         score = trial.scores.get(self.study.evaluator.score.key)
         outcome = "screened" if score is None else format_score(score, self.percent)
+        outcome += " (did not train)" if trial.untrained else ""
         outcome = outcome if trial.done else f"failed: {trial.reason}"
         # scores of a table come by the hundred
         if not self.study.evaluator.in_process and (not self.live or not trial.done):
@@ -94,6 +104,13 @@ class ProgressDisplay:
 
     def _record(self, trial: Trial) -> None:
         self.base_macs = self.base_macs or trial.cost.get("macs", 0)
+        epochs, macs = trial.fidelity.get("epochs", 0), trial.cost.get("macs", 0)
+        if trial.seconds and epochs and macs:
+            self.seconds_per_work.setdefault(trial.step, []).append(trial.seconds / _work(epochs, macs))
+            begin, middle = trial.at - trial.seconds, trial.at - trial.seconds / 2
+            self.spans.append((begin, trial.at))
+            overlapping = sum(start <= middle <= end for start, end in self.spans[-MAX_SPANS:])
+            self.side_by_side = max(self.side_by_side, overlapping)
         if trial.step in self.epochs:  # a step with `epochs: auto` has as many as a step before it has found enough
             self.epochs[trial.step] = trial.fidelity.get("of") or self.epochs[trial.step]
         score = trial.scores.get(self.study.evaluator.score.key)
@@ -109,7 +126,7 @@ class ProgressDisplay:
             description=self.titles[step],
             completed=self.done,
             total=self._total(),
-            state=f"{len(self.running)} running{best}{self._remaining()}",
+            state=f"{min(len(self.running), self._slots)} running{best}{self._remaining()}",
         )
 
     def _total(self) -> int:
@@ -124,24 +141,47 @@ class ProgressDisplay:
         )
 
     def _remaining(self) -> str:
-        """Returns in words an estimate of the time left.
-
-        The time of a training is taken to grow with its epochs and the square root of its network's MACs, as it
-        does for small networks.
-        """
-        if self.work == 0:
+        """Returns in words an estimate of the time left."""
+        if not self.seconds_per_work:
             return ""
-        seconds_per_work = (time.monotonic() - self.started_at) / self.work
-        seconds = seconds_per_work * max(0.0, self._planned_work() - self.resumed_work - self.work)
-        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
+        return f", about {format_seconds(self._seconds_left())} left"
 
-    def _planned_work(self) -> float:
-        return sum(
-            self.epochs[step.name] * sqrt(macs)
-            for step in self.study.steps
-            if step.name in self.epochs
-            for macs in step.macs(self.study, self.base_macs)
-        )
+    def _seconds_left(self) -> float:
+        """Returns the seconds until the last trial will have ended, each started as soon as there is room."""
+        left = []
+        for step in self.study.steps:
+            if step.name in self.epochs:
+                ended = len(self.ended[step.name])
+                macs = step.macs(self.study, self.base_macs)[ended:] if not self._is_over(step.name) else []
+                left += [self._training_seconds(step.name, _work(self.epochs[step.name], m)) for m in macs]
+        started = sorted(self.running.values())[: self._slots]
+        ends = [0.0] * self._slots
+        for slot, (start, seconds) in enumerate(zip(started, left)):
+            ends[slot] = max(seconds - (time.monotonic() - start), 0.1 * seconds)
+        heapq.heapify(ends)
+        for seconds in left[len(started) :]:
+            heapq.heapreplace(ends, ends[0] + seconds)
+        return max(ends)
 
-    def _work(self, trial: Trial) -> float:
-        return trial.fidelity.get("epochs", 0) * sqrt(trial.cost.get("macs", 0))
+    def _is_over(self, step: str) -> bool:
+        """Returns whether a later step has begun, so that this one has no more trials than it had."""
+        names = list(self.started_keys)
+        return any(self.started_keys[name] for name in names[names.index(step) + 1 :])
+
+    def _training_seconds(self, step: str, work: float) -> float:
+        """Returns the seconds of a training, by the pace of the step's latest ones, else of the latest of all."""
+        paces = self.seconds_per_work.get(step) or [pace for paces in self.seconds_per_work.values() for pace in paces]
+        pace: float = median(paces[-LATEST:])
+        return pace * work
+
+    @property
+    def _slots(self) -> int:
+        """Returns how many trials run side by side: as many as this machine has room for, or more on a cluster."""
+        ray = self.study.ray
+        here = int(1 / ray.gpus_per_trial) if ray.gpus_per_trial else int(cores() / ray.cpus_per_trial)
+        return max(1, here, self.side_by_side)
+
+
+def _work(epochs: float, macs: float) -> float:
+    """Returns what the time of a training grows with: small networks cost more for each of their MACs than large."""
+    return float(epochs * max(1.0, macs) ** GROWTH)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def run(
             notify = broadcast((keep_remote, observer, optuna))
             driver = Driver(study, log, notify, _clock(folder))
             context = RunContext(driver, folder, mirror, str(out) if mirror else "")
-            _prepare(study, folder)
+            _prepare(study, folder, message)
             context.upload()
             for trial in driver.trials:
                 observer(Event("finished", trial.step, trial=trial, resumed=True))
@@ -125,14 +125,16 @@ def _clock(folder: Path) -> Callable[[], float]:
     return lambda: earlier + time.monotonic() - started
 
 
-def _prepare(study: Study, folder: Path) -> None:
+def _prepare(study: Study, folder: Path, message: Callable[[str], None]) -> None:
     """Writes the facts of the run's images, and the weights that its trainings start from."""
     if study.training is None:
         return
     prepare_data(study.training.data, study.document.get("data", ""), folder)
     if study.training.init and not init_weights_path(folder).exists():
         network = Path(study.document["init"])
-        save_init_weights(load(network), str(network / WEIGHTS), folder)
+        classes, seed = study.training.data.class_names, study.seeds[0]
+        for part in save_init_weights(load(network), str(network / WEIGHTS), folder, classes=classes, seed=seed):
+            message(f"took {part} from {network}")
 
 
 def forget_damaged(folder: Path, log: TrialLog, message: Callable[[str], None]) -> None:
@@ -210,9 +212,12 @@ def _run_all(context: RunContext, first: Job | Wait, address: str | None) -> str
 
         if context.mirror is not None:
             context.mirror.remove("stop")
-        with cluster(driver.study, address), stop_on_signals(folder) as stop:
+        with stop_on_signals(folder) as stop, ExitStack() as stack:
+            with stop.noted_only():  # Ray can't be started by halves
+                stack.enter_context(cluster(driver.study, address))
             stop.announce = context.stop_remote_workers
-            tune(driver, first, Place(folder, store=context.store), stop, context.report)
+            if not stop:
+                tune(driver, first, Place(folder, store=context.store), stop, context.report)
     if stop.signal:
         with suppress(InputError):  # there may be nothing to report yet
             context.report()

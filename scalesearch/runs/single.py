@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NotRequired
 
 from typing_extensions import TypedDict
 
-from scalesearch.arch import Arch, Resolution, adapt, expand, format_sides
-from scalesearch.counting import cost
+from scalesearch.arch import Arch, Resolution, Strides, adapt, expand, format_sides
+from scalesearch.counting import cost, describe_fitting
 from scalesearch.data import Source
 from scalesearch.errors import InputError, Interrupted, WorkFailed, errors_at, format_count
 from scalesearch.files import save_text
@@ -47,6 +48,7 @@ class TrainingSpec:
         save_every: Seconds between two saves of the training's state.
         resolution: Pixels of a side, or height and width; by default those of the images.
         raw: Whether a file's weights themselves are taken if it holds averages of them too.
+        strides: `fitted` lowers the network's earliest strides where images are small; `native` keeps them.
     """
 
     arch: Arch
@@ -60,12 +62,27 @@ class TrainingSpec:
     save_every: float = 30.0
     resolution: Resolution | None = None
     raw: bool = False
+    strides: Strides = "fitted"
 
     @cached_property
     def adapted(self) -> Arch:
-        """Returns the network adapted to the images: resolution, classes and channels."""
-        resolution = self.resolution or self.source.resolution
-        return adapt(self.arch, resolution=resolution, classes=self.source.classes, channels=self.source.channels)
+        """Returns the network adapted to the images: resolution, classes, channels and strides."""
+        return self._adapted(self.strides)
+
+    @property
+    def native(self) -> Arch:
+        """Returns the network adapted to the images, with the strides of `arch`."""
+        return self._adapted("native")
+
+    def _adapted(self, strides: Strides) -> Arch:
+        resolution, source = self.resolution or self.source.resolution, self.source
+        return adapt(
+            self.arch,
+            resolution=resolution,
+            classes=source.classes,
+            channels=source.channels,
+            strides=strides,
+        )
 
     @property
     def document(self) -> PlainDict:
@@ -83,7 +100,11 @@ class TrainingSpec:
 
 
 def train(
-    spec: TrainingSpec, folder: Path, resume: bool = False, on_epoch: OnEpoch = lambda numbers, epochs: None
+    spec: TrainingSpec,
+    folder: Path,
+    resume: bool = False,
+    on_epoch: OnEpoch = lambda numbers, epochs: None,
+    on_loaded_part: Callable[[str], None] = lambda part: None,
 ) -> Summary:
     """Trains one network and writes `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and
     `card.md`.
@@ -94,6 +115,7 @@ def train(
         resume: Whether a training in the folder that was interrupted goes on; a finished one is returned as
             it is.
         on_epoch: Called with the numbers of every epoch.
+        on_loaded_part: Called with the part of the weights' file that was loaded, where it has several.
 
     Raises:
         InputError: If the folder holds anything else.
@@ -110,9 +132,9 @@ def train(
             return summary
         prepare_data(spec.source, spec.data, folder)
         if spec.weights and not init_weights_path(folder).exists():
-            loaded_part = save_init_weights(spec.arch, spec.weights, folder, spec.raw)
-            if loaded_part:
-                on_epoch({"loaded_part": loaded_part}, spec.recipe.epochs)
+            classes = spec.source.class_names
+            for loaded_part in save_init_weights(spec.arch, spec.weights, folder, spec.raw, classes, spec.seed):
+                on_loaded_part(loaded_part)
         adapted = spec.adapted.with_(**(init_settings(folder) if spec.weights else {}))
         epochs = spec.recipe.epochs
         job = Job(
@@ -159,6 +181,7 @@ class Summary(TypedDict):
     seed: Natural
     seconds: Number
     used: ExecutionInfo
+    untrained: NotRequired[str]
 
 
 def _finished_summary(folder: Path) -> Summary | None:
@@ -188,25 +211,30 @@ def init_settings(folder: Path) -> PlainDict:
     return {"norm_eps": arch.norm_eps, "padding": arch.padding}
 
 
-def save_init_weights(arch: Arch, weights: str, folder: Path, raw: bool = False) -> str:
+def save_init_weights(
+    arch: Arch, weights: str, folder: Path, raw: bool = False, classes: Sequence[str] = (), seed: int = 0
+) -> list[str]:
     """Writes weights of `arch` into a run's folder, under our names and with their preparation, for trainings to
     start from.
 
-    Tensors that the file lacks, as those of a new head, are left out.
+    Tensors that the file lacks, as those of a new head, are left out. Rows of a head are those of classes of the same
+    name.
 
     Args:
         arch: The network that the weights are of.
         weights: Their file, or its name on the Hub.
         folder: The run's folder.
         raw: Whether a file's weights themselves are taken if it holds averages of them too.
+        classes: The names of the data's classes; empty if it has none.
+        seed: Of the head's rows for classes that the weights do not know.
 
     Returns:
-        Which of several sets of weights in the file was taken, or which part of it; empty if there is only
-            one.
+        What was taken, where it is not simply all of the file: which of several sets of weights or which part of it,
+        and which rows of the head.
     """
     from scalesearch.files import save_tensors
     from scalesearch.network import build
-    from scalesearch.weights import load_weights, local_file, preparation_of
+    from scalesearch.weights import class_names_of, head_rows, load_weights, local_file, preparation_of
 
     model, file = build(arch), local_file(weights)
     library = load_weights(model, file, replace_head=True, raw=raw)
@@ -214,8 +242,10 @@ def save_init_weights(arch: Arch, weights: str, folder: Path, raw: bool = False)
     path = init_weights_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: value for key, value in model.state_dict().items() if key not in model.fresh}
+    rows = head_rows(model, class_names_of(model.weights_arch, library, file), classes, seed)
+    tensors |= {key: tensor for key, tensor in rows.tensors.items() if key in tensors}
     save_tensors(tensors, path, {"preparation": json.dumps(prepared), "arch": json.dumps(model.arch.to_dict())})
-    return model.loaded_part
+    return [text for text in (model.loaded_part, rows.origin if rows.tensors else "") if text]
 
 
 def _write(spec: TrainingSpec, arch: Arch, outcome: Outcome, folder: Path) -> Summary:
@@ -238,6 +268,7 @@ def _write(spec: TrainingSpec, arch: Arch, outcome: Outcome, folder: Path) -> Su
         "seed": spec.seed,
         "seconds": outcome["seconds"],
         "used": outcome["used"],
+        "untrained": outcome.get("untrained", ""),
     }
     save_text(arch_to_yaml(trained_arch(folder / WEIGHTS, arch)), folder / "arch.yaml")
     save_text("".join(json.dumps(row) + "\n" for row in outcome["history"]), folder / "history.jsonl")
@@ -254,6 +285,9 @@ def _card(spec: TrainingSpec, arch: Arch, summary: Summary) -> str:
     from_weights = f"from {spec.weights} ({summary['inherited']:.0%} of its parameters)"
     start = from_weights if spec.weights else "from nothing"
     commands = (*task_of(arch).card_commands, "export . --to onnx -o model.onnx")
+    fitting = describe_fitting(spec.native, arch)
+    untrained = f"The network did not train: {summary['untrained']}.\n\n" if summary.get("untrained") else ""
+    fitted = f"Strides are fitted to the images. {fitting}.\n\n" if fitting else ""
     command_line = " · ".join(f"`scalesearch {command}`" for command in commands)
     return f"""# {arch.name}
 
@@ -268,5 +302,5 @@ Trained on {source.name} ({source.origin}), {format_count(source.sizes["train"],
 | MACs (multiply-adds, one image) | {counts["macs"]:,} |
 {scores}
 
-{command_line}
+{untrained}{fitted}{command_line}
 """

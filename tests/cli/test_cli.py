@@ -14,7 +14,7 @@ from conftest import MBCONV, ROOT
 from helpers import TINY_SPACE, invoke, refused
 
 from scalesearch import yamlfile, zoo
-from scalesearch.cli.training import kept_splits
+from scalesearch.cli.training import splits_file
 from scalesearch.counting.counts import cost
 from scalesearch.space.schema import arch_from_dict
 
@@ -361,13 +361,13 @@ def test_a_shipped_study_goes_by_its_name(tmp_path, monkeypatch):
 
 def test_splits_are_looked_for_in_a_networks_folder_and_in_its_run_also_right_under_the_root(tmp_path):
     """As where a network is mounted into a container at /model."""
-    assert kept_splits(Path("/")) is None
-    assert kept_splits(next(path for path in Path("/").iterdir() if path.is_dir())) is None
-    assert kept_splits(tmp_path / "nowhere") is None
+    assert splits_file(Path("/")) is None
+    assert splits_file(next(path for path in Path("/").iterdir() if path.is_dir())) is None
+    assert splits_file(tmp_path / "nowhere") is None
     member = tmp_path / "run" / "family" / "phi0"
     member.mkdir(parents=True)
-    assert kept_splits(member) is None
+    assert splits_file(member) is None
     (tmp_path / "run" / "splits.parquet").touch()
-    assert kept_splits(member) == tmp_path / "run" / "splits.parquet"
+    assert splits_file(member) == tmp_path / "run" / "splits.parquet"
     (member / "splits.parquet").touch()
-    assert kept_splits(member) == member / "splits.parquet"
+    assert splits_file(member) == member / "splits.parquet"

@@ -44,7 +44,7 @@ def test_a_run_comes_out_again_to_the_last_bit(finished):
     assert len({v["name"] for v in found["again"]}) > 1
     assert len(Verification.of(folder).replayed) == 18
     assert (
-        "18 of 18 trials are what the study's seeds lead to; 1 trained again, to within 0"
+        "18 of 18 trials follow from the study's seeds; 1 trained again (tolerance 0)"
         in invoke("verify", str(folder), "-n", "1").stdout
     )
 
@@ -71,7 +71,7 @@ def test_a_trial_that_the_study_would_not_have_tried_is_found(finished, tmp_path
     code, found, message = payload(changed(finished[0], tmp_path / "run", "base", other), "-n", "1")
     assert code == 1
     assert found["strangers"] == ["base-000"]
-    assert "base-000: is not what the study's seeds lead to" in message
+    assert "base-000: would not have been tried with this study's seeds" in message
 
 
 def test_what_is_no_run_is_refused(tmp_path):
