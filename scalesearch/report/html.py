@@ -108,7 +108,7 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
         ("seeds", ", ".join(map(str, study.get("seeds", [0])))),
         ("recipe", ", ".join(f"{k} {v if isinstance(v, (str, bool)) else f'{v:g}'}" for k, v in effective.items())),
         ("epochs in the searches", f"{recipe['search epochs']} (base), {recipe['scaling epochs']} (scaling)"),
-        ("time", f"{info.seconds:,.0f} s, {trained:,.0f} s of them in training, over all workers"),
+        ("time", f"{info.seconds:,.0f} s; trainings {trained:,.0f} s, added up over the workers that ran side by side"),
         ("versions", ", ".join(f"{k} {v}" for k, v in info.environment["versions"].items())),
         ("machine", ", ".join(f"{k} {v}" for k, v in info.environment["machine"].items())),
     ]
