@@ -176,6 +176,7 @@ def test_light_commands_import_neither_torch_nor_ray(arguments):
         "heavy = {'torch', 'ray', 'optuna', 'plotly', 'pandas', 'scipy', 'sklearn', 'fvcore'} & set(sys.modules)\n"
         "if sys.argv[1] not in ('run', 'check'): heavy |= {'numpy'} & set(sys.modules)  # a certificate counts with "
         "arrays\n"
+        "if sys.argv[1] == 'run': heavy -= {'torch'}  # which times a few steps, after the plan is printed\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)

@@ -9,7 +9,7 @@ from .drawing import (
     save_drawing as save_drawing,
 )
 from .examples import Examples as Examples, examples as examples
-from .facts import Facts as Facts, Source as Source
+from .facts import Facts as Facts, Source as Source, Split as Split
 from .health import Health as Health
 from .images import (
     LETTERBOX as LETTERBOX,

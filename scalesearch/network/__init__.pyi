@@ -3,6 +3,7 @@ from .decoding import Decode as Decode, decoder as decoder, decoder_call as deco
 from .fusing import fused_copy as fused_copy
 from .latency import (
     device_from_name as device_from_name,
+    gpu_count as gpu_count,
     measure as measure,
     measure_arch as measure_arch,
     profile as profile,

@@ -110,6 +110,11 @@ def device_name(device: torch.device) -> str:
         return platform.processor() or platform.machine()
 
 
+def gpu_count() -> int:
+    """Returns how many GPUs torch sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def device_from_name(name: str) -> torch.device:
     """Returns the device `name`, "cpu" or "cuda".
 

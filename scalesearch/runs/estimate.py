@@ -9,7 +9,7 @@ from scalesearch.arch import expand
 from scalesearch.counting import cost
 from scalesearch.machine import cores
 from scalesearch.runs.progress import GROWTH
-from scalesearch.study import Study, makespan
+from scalesearch.study import Study, hand_built, makespan
 
 VALIDATION_SHARE = 0.3  # most images that are scored after an epoch, as a share of the training images
 SAMPLED_NETWORKS = 8  # networks drawn from the space, from which seconds per MAC are estimated
@@ -88,14 +88,13 @@ def timed_seconds(study: Study, base_macs: float) -> float | None:
     training = study.training
     if training is None or training.task.labels != "classes" or study.ray.gpus_per_trial:
         return None
-    from scalesearch.study.steps import compare
-    from scalesearch.training.timing import seconds_per_image
+    from scalesearch.training import seconds_per_image
 
     threads = max(1, int(study.ray.cpus_per_trial))
     sampled = study.adapted_space.at(study.problem.draw(Random(0)))
     timed = {cost(sampled).macs: seconds_per_image(sampled, training, threads)}
     pace = timed[cost(sampled).macs] / cost(sampled).macs ** GROWTH
-    baselines = list(compare.hand_built(study).values())[:TIMED_BASELINES]
+    baselines = list(hand_built(study).values())[:TIMED_BASELINES]
     own = {float(cost(arch).macs): seconds_per_image(arch, training, threads) for arch in baselines}
     sizes = training.data.sizes
     slots, seconds = max(1, int(cores() / study.ray.cpus_per_trial)), RAY_START
@@ -106,6 +105,6 @@ def timed_seconds(study: Study, base_macs: float) -> float | None:
         images = epochs * (sizes["train"] * training.recipe.data_share + SCORING * VALIDATION_SHARE * sizes["train"])
         images += SCORING * (sizes["val"] + (sizes["test"] if step.tested else 0))
         macs = step.macs(study, base_macs)
-        paces = [own[m] if step.name == compare.NAME and m in own else pace * m**GROWTH for m in macs]
+        paces = [own[m] if step.by_class == "baselines" and m in own else pace * m**GROWTH for m in macs]
         seconds += makespan([images * p for p in paces], slots) * (SIDE_BY_SIDE if slots > 1 else 1.0)
     return seconds

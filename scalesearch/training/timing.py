@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from scalesearch.arch import Arch
-from scalesearch.data import Source
-from scalesearch.data.facts import Split
+from scalesearch.data import Source, Split
 from scalesearch.training.trainer import Trainer
 from scalesearch.training.training import Training
 

@@ -371,3 +371,28 @@ def test_splits_are_looked_for_in_a_networks_folder_and_in_its_run_also_right_un
     assert splits_file(member) == tmp_path / "run" / "splits.parquet"
     (member / "splits.parquet").touch()
     assert splits_file(member) == member / "splits.parquet"
+
+
+def test_init_makes_a_study_for_the_data_and_the_machine(tmp_path, monkeypatch):
+    """The dry run then takes it as it is, and says what it will do and how long that takes."""
+    from making import picture
+
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(40):
+            picture(label, i, (52, 40)).save(tmp_path / "photos" / label / f"{i}.png")
+    result = invoke("init", "mine", "--data", "photos")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "mine" / "study.yaml").read_text()
+    assert "resolution: 32" in text
+    assert "# the images allow 40; for" in text
+    assert "# hard limit for the base: 3,000 for each pixel" in text
+    dry = invoke("run", "mine/study.yaml", "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert " trainings in all" in dry.output
+    assert "brought down to 32×32 pixels, though they have 40 or more" in dry.output
+    assert "on the cores of this machine, by a few timed steps" in dry.output
+    assert "data set" in refused("init", "other", "--data", "photoz")
+    assert '"photos"' in refused("init", "other", "--data", "photoz")
