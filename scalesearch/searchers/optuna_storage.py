@@ -89,6 +89,13 @@ class _Entry:
     objectives: list[str]
 
 
+def _innermost(error: BaseException) -> str:
+    """Returns one line about the first cause of an error: sqlalchemy's and Optuna's own messages bury it."""
+    while (cause := getattr(error, "orig", None) or error.__cause__) is not None:
+        error = cause
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 class StudyWriter:
     """Writes trials to one storage in a thread of its own; a write that fails is tried again.
 
@@ -153,7 +160,7 @@ class StudyWriter:
                 study.add_trial(entry.trial)
                 names.add(entry.trial.user_attrs[NAME_ATTRIBUTE])
         except Exception as error:  # locked, away for a while, full: whatever it is, it is no reason to stop a search
-            self.last_error = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            self.last_error = _innermost(error)
             return False
         return True
 
