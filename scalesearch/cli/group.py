@@ -18,9 +18,9 @@ from scalesearch.cli.printing import GuardedCommand, exit_with
 from scalesearch.errors import InputError
 
 PACKAGES = ("torch", "ray", "optuna", "fvcore")
-# OpenMP's threads, which torch computes with, wait for each other spinning, but for some 30 µs alone: on a machine where
-# other work runs, endless spinning makes two threads many times slower than one, and none at all slows small networks
-# down. Read when torch is imported; what the user has set stays.
+# OpenMP's threads, which torch computes with, wait for each other spinning, but for some 30 µs alone: on a machine
+# where other work runs, endless spinning makes two threads many times slower than one, and none at all slows small
+# networks down. Read when torch is imported; what the user has set stays.
 SHORT_WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 for _variable, _value in SHORT_WAITING.items():
     os.environ.setdefault(_variable, _value)
