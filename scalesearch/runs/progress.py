@@ -142,9 +142,8 @@ class ProgressDisplay:
 
     def _remaining(self) -> str:
         """Returns in words an estimate of the time left."""
-        if not self.seconds_per_work:
-            return ""
-        return f", about {format_seconds(self._seconds_left())} left"
+        seconds = self._seconds_left() if self.seconds_per_work else 0.0
+        return f", about {format_seconds(seconds)} left" if seconds else ""
 
     def _seconds_left(self) -> float:
         """Returns the seconds until the last trial will have ended, each started as soon as there is room."""
