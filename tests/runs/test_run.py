@@ -35,7 +35,7 @@ def test_a_run_leaves_what_it_promises(finished):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["finished"]
     assert summary["trials"] == STEPS
-    names = {"small-phi0", "small-phi1", "shufflenet_v2_x0_5", "resnet20_cifar"}
+    names = {"small-phi0", "small-phi1", "shufflenet_v2_x0_5 (stem stride 1)", "resnet20_cifar"}
     assert {row["name"] for row in summary["rows"]} == names
     with open(folder / "trials.csv") as file:
         assert len(list(csv.DictReader(file))) == sum(STEPS.values())
