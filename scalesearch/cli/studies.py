@@ -95,10 +95,14 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
     """Check spaces and studies and print their feasibility; exit code 2 and a line with the place for every fault."""
     from scalesearch.runs import check_file
 
+    def note(text: str) -> None:
+        if sys.stderr.isatty() and not as_json:
+            click.echo(text, err=True)
+
     rows, faults, budget = [], 0, _parse_budget(budgets, device)
     for file in files:
         try:
-            rows.append(check_file(file, budget))
+            rows.append(check_file(file, budget, note))
         except InputError as error:
             faults += 1
             click.echo(f"scalesearch: {error}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from scalesearch.arch import format_sides, sides
@@ -10,7 +11,7 @@ from scalesearch.errors import format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import SpaceTableProblem, TableProblem
 from scalesearch.signature import fields_of
-from scalesearch.space import settings_keys, space_from_dict
+from scalesearch.space import Space, settings_keys, space_from_dict
 from scalesearch.study import Study, load_study, study_fields, study_kind
 from scalesearch.yamlfile import read
 
@@ -63,8 +64,13 @@ def describe_data(study: Study) -> str:
     return f"{text}, " + (change if side < native else f"enlarged from {native} to {format_sides(resolution)} pixels")
 
 
-def check_file(path: Path, budget: Budget) -> PlainDict:
+def check_file(path: Path, budget: Budget, note: Callable[[str], None] = lambda text: None) -> PlainDict:
     """Returns a row about a space or an architecture under `budget`, or about a study under its own budget.
+
+    Args:
+        path: The file.
+        budget: The bounds for a space or an architecture.
+        note: Called with what is known at once, before the networks are counted, which may take a minute.
 
     Raises:
         InputError: With file and line, for the first fault.
@@ -72,21 +78,29 @@ def check_file(path: Path, budget: Budget) -> PlainDict:
     document = read(path)
     if _is_study(document.data):
         study = load_study(path)
+        if study.training is not None:
+            note(_describe_size(study.adapted_space))
         certificate = certify_study(study)
         if certificate is not None:
             return _row(path, "study", study.adapted_space.name, certificate)
         assert isinstance(study.problem, TableProblem | SpaceTableProblem)
-        note = {"note": study.problem.table.repetition_note} if study.problem.table.repetition_note else {}
+        repeated = {"note": study.problem.table.repetition_note} if study.problem.table.repetition_note else {}
         return {
             "file": str(path),
             "kind": "table study",
             "name": study.name,
             "architectures": len(study.problem.table),
-            **note,
+            **repeated,
         }
     with document.errors_located():
         space = space_from_dict(document.data)
+        note(_describe_size(space))
         return _row(path, "space" if space.decisions else "architecture", space.name, certify(space, budget))
+
+
+def _describe_size(space: Space) -> str:
+    size = f"{space.size:,}" if isinstance(space.size, int) else "infinitely many"
+    return f"{space.name}: {size} architectures can be written down; counting what they cost"
 
 
 def _is_study(data: PlainDict) -> bool:
