@@ -8,6 +8,7 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -150,8 +151,10 @@ def run(
     study = find_study(study)
     init_setting = {"init": str(Path(init).resolve())} if init else {}
     loaded = load_study(study, dict(map(parse_setting, settings)) | init_setting)
-    certificate = certify_study(loaded)
     if not dry_run:
+        if loaded.training is not None:
+            with loaded.located():
+                loaded.problem.draw(Random(0))  # raises, naming the nearest budget, if no network is inside
         options = {
             "--address": address,
             "--storage": storage,
@@ -163,6 +166,7 @@ def run(
             resume_command += [option, str(value)] if value else []
         _run(loaded, out, address, storage, resume, as_json, shlex.join([*resume_command, "--resume"]))
         return
+    certificate = certify_study(loaded)
     rows = plan(loaded, certificate)
     costs = estimate(loaded, min(loaded.budget.max_macs, certificate.largest)) if certificate else None
     if certificate is None:

@@ -192,7 +192,8 @@ def scale_rounding_total(base: Arch, alpha: float, beta: float, gamma: float, gr
         group: Multiplier of the group widths.
     """
     scaled = scale(base, width=beta, resolution=gamma, group=group)
-    is_fixed = [depth_is_within_blocks(base) or not is_repeatable(stage) for stage in base.stages]
+    inside_blocks = depth_is_within_blocks(base)
+    is_fixed = [inside_blocks or not is_repeatable(stage) for stage in base.stages]
     exact_depths = [float(stage.depth) if fixed else stage.depth * alpha for stage, fixed in zip(base.stages, is_fixed)]
     depths = [max(1, math.floor(d)) for d in exact_depths]
     missing = round(sum(exact_depths)) - sum(depths)

@@ -88,10 +88,11 @@ def scale(
         uncapped = scale(arch, depth=depth, width=width, resolution=resolution, keep=keep)
         capped = (with_widths(s.block, lambda width: min(width, most_width)) for s in uncapped.stages)
         return uncapped.with_(stages=tuple(replace(s, block=b) for s, b in zip(uncapped.stages, capped)))
+    inside_blocks = depth_is_within_blocks(arch)
     return arch.with_(
         resolution=scaled_resolution(arch.resolution, resolution, resolution_step(arch)),
         stem=arch.stem if "stem" in keep else tuple(widen(spec, width) for spec in arch.stem),
-        stages=tuple(_scale_stage(s, depth, width, depth_is_within_blocks(arch)) for s in arch.stages),
+        stages=tuple(_scale_stage(s, depth, width, inside_blocks) for s in arch.stages),
         head=arch.head if "head" in keep else _restore_kept(widen(arch.head, width), arch.head, keep),
     )
 
