@@ -148,14 +148,18 @@ def train(
         raw=raw,
         strides=strides,
     )
-    if fitting := describe_fitting(single.native, single.adapted):
-        click.echo(f"{fitting} (--strides native keeps them)", err=True)
-    if threads is None and not single.gpu and (busy := busy_cores()) >= 0.5:
-        click.echo(f"other work takes {busy:.1f} of {cores()} cores; --threads 1 may be faster", err=True)
     folder = out or Path("trained") / single.arch.name
-    summary = train_network(
-        single, folder, resume, _EpochPrinter(), lambda part: report_loaded_part(weights or "", part)
-    )
+
+    def announce() -> None:
+        if fitting := describe_fitting(single.native, single.adapted):
+            click.echo(f"{fitting} (--strides native keeps them)", err=True)
+        if threads is None and not single.gpu and (busy := busy_cores()) >= 0.5:
+            click.echo(f"other work takes {busy:.1f} of {cores()} cores; --threads 1 may be faster", err=True)
+
+    def say_part(part: str) -> None:
+        report_loaded_part(weights or "", part)
+
+    summary = train_network(single, folder, resume, _EpochPrinter(), say_part, announce)
     if summary.get("untrained"):
         click.echo(f"{summary['name']} did not train: {summary['untrained']}", err=True)
     if as_json:

@@ -105,6 +105,7 @@ def train(
     resume: bool = False,
     on_epoch: OnEpoch = lambda numbers, epochs: None,
     on_loaded_part: Callable[[str], None] = lambda part: None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Trains one network and writes `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and
     `card.md`.
@@ -116,6 +117,7 @@ def train(
             it is.
         on_epoch: Called with the numbers of every epoch.
         on_loaded_part: Called with the part of the weights' file that was loaded, where it has several.
+        on_start: Called when all was found right and the training begins.
 
     Raises:
         InputError: If the folder holds anything else.
@@ -155,6 +157,7 @@ def train(
         training = Training(task, spec.source, adapted.sides[0], spec.recipe, init=bool(spec.weights))
         place = Place(folder, spec.threads, spec.gpu, spec.save_every)
         outcome: Outcome = {}
+        on_start()
         with stop_on_signals(folder) as stop:
             for report in training.evaluate(job, place):
                 if "train_loss" in report.numbers:
