@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,12 +212,9 @@ def _run_all(context: RunContext, first: Job | Wait, address: str | None) -> str
 
         if context.mirror is not None:
             context.mirror.remove("stop")
-        with stop_on_signals(folder) as stop, ExitStack() as stack:
-            with stop.noted_only():  # Ray can't be started by halves
-                stack.enter_context(cluster(driver.study, address))
+        with cluster(driver.study, address), stop_on_signals(folder) as stop:
             stop.announce = context.stop_remote_workers
-            if not stop:
-                tune(driver, first, Place(folder, store=context.store), stop, context.report)
+            tune(driver, first, Place(folder, store=context.store), stop, context.report)
     if stop.signal:
         with suppress(InputError):  # there may be nothing to report yet
             context.report()

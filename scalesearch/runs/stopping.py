@@ -21,7 +21,7 @@ class Stop:
 
     def __init__(self, folder: Path):
         self.file = Place(folder).stop
-        self.signal, self.limit, self.is_deferred = 0, "", False
+        self.signal, self.limit = 0, ""
         self.announce: Callable[[], None] = lambda: None  # tells workers that do not see this folder
 
     def __bool__(self) -> bool:
@@ -34,26 +34,10 @@ class Stop:
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Asks the run to stop; a second Ctrl-C raises `KeyboardInterrupt`."""
-        if number == self.signal == signal.SIGINT and not self.is_deferred:
+        if number == self.signal == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
         self.file.touch()
-
-    def listen(self) -> None:
-        """Takes the signals over, also from a library that has taken them for itself."""
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, self.on_signal)
-
-    @contextmanager
-    def noted_only(self) -> Iterator[None]:
-        """Lets no signal end the block, which can't be left halfway; the run then stops after it."""
-        self.is_deferred = True
-        try:
-            yield
-        finally:
-            self.is_deferred = False
-            self.listen()
 
 
 @contextmanager
@@ -65,8 +49,7 @@ def stop_on_signals(folder: Path) -> Iterator[Stop]:
     stop = Stop(folder)
     stop.file.unlink(missing_ok=True)
     in_main_thread = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in SIGNALS} if in_main_thread else {}
-    stop.listen()
+    handlers = {number: signal.signal(number, stop.on_signal) for number in SIGNALS} if in_main_thread else {}
     try:
         yield stop
     finally:
