@@ -41,9 +41,12 @@ def exit_with_file_error(error: OSError) -> NoReturn:
     """
     from scalesearch.files import cache_home
 
-    place = Path(error.filename) if isinstance(error.filename, str) else Path(tempfile.gettempdir())
-    variables = {cache_home(): "SCALESEARCH_CACHE", Path(tempfile.gettempdir()): "TMPDIR"}
-    variable = next((name for folder, name in variables.items() if place.is_relative_to(folder)), "")
+    temporary = Path(tempfile.gettempdir())
+    place = Path(error.filename) if isinstance(error.filename, str) else temporary
+    variable = ""
+    if error.errno in (*DISK_FULL, errno.EACCES, errno.EROFS):
+        own_folder = place == temporary or place.is_relative_to(temporary / "scalesearch-ray")
+        variable = "SCALESEARCH_CACHE" if place.is_relative_to(cache_home()) else "TMPDIR" if own_folder else ""
     is_full = error.errno in DISK_FULL
     remedy = f"set {variable} to another folder" if variable else "make room there" if is_full else ""
     exit_with(1 if is_full or variable else 2, f"{place}: {error.strerror or error}{f'; {remedy}' if remedy else ''}")
