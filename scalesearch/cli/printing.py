@@ -42,15 +42,14 @@ def exit_with_file_error(error: OSError) -> NoReturn:
     from scalesearch.files import cache_home
 
     temporary = Path(tempfile.gettempdir())
-    place = Path(error.filename) if isinstance(error.filename, str) else temporary
+    place = Path(error.filename) if isinstance(error.filename, str) else Path("file")
     variable = ""
     if error.errno in (*DISK_FULL, errno.EACCES, errno.EROFS):
         own_folder = place == temporary or place.is_relative_to(temporary / "scalesearch-ray")
         variable = "SCALESEARCH_CACHE" if place.is_relative_to(cache_home()) else "TMPDIR" if own_folder else ""
     is_full = error.errno in DISK_FULL
     remedy = f"set {variable} to another folder" if variable else "make room there" if is_full else ""
-    shown = place if error.filename or variable else "file"
-    exit_with(1 if is_full or variable else 2, f"{shown}: {error.strerror or error}{f'; {remedy}' if remedy else ''}")
+    exit_with(1 if is_full or variable else 2, f"{place}: {error.strerror or error}{f'; {remedy}' if remedy else ''}")
 
 
 class GuardedCommand(click.Command):

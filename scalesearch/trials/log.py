@@ -106,9 +106,9 @@ class TrialLog:
                     while remaining:
                         remaining = remaining[file.write(remaining) :]
                     os.fsync(file.fileno())
-                except OSError:
+                except OSError as error:
                     file.truncate(size)
-                    raise
+                    raise OSError(error.errno, error.strerror, str(self.path)) from None
         self.trials[trial.key] = trial
         self._cache.clear()
 

@@ -80,7 +80,7 @@ def test_a_full_disk_and_a_line_that_was_cut_lose_nothing(searched, alone, tmp_p
     psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (log.stat().st_size + 1000,) * 2)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert message.strip().splitlines()[-1] == "scalesearch: [Errno 27] File too large"
+    assert message.strip().splitlines()[-1] == f"scalesearch: {log}: File too large; make room there"
     before = log.read_bytes()
     assert before.endswith(b"\n")
     assert 20 < before.count(b"\n") < 400
