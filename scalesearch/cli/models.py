@@ -61,8 +61,8 @@ def cost(
     for number, name in enumerate(models, 1):
         arch = load(name, resolution=resolution, strides=strides)
         if resolution:
-            native = load(name, resolution=resolution)
-            fitted.append(describe_fitting(native, load(name, resolution=resolution, strides="fitted")))
+            other = load(name, resolution=resolution, strides="native" if strides == "fitted" else "fitted")
+            fitted.append(describe_fitting(*((other, arch) if strides == "fitted" else (arch, other))))
         label = name if models.count(name) == 1 else f"{name} ({number})"
         graph = expand(arch)
         elements = elements_without_macs(graph)

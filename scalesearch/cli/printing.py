@@ -6,7 +6,6 @@ import errno
 import json
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -39,6 +38,8 @@ def exit_with_file_error(error: OSError) -> NoReturn:
 
     The code is 1 for a full disk and for a place that the environment decides, else 2.
     """
+    import tempfile
+
     from scalesearch.files import cache_home
 
     temporary = Path(tempfile.gettempdir())

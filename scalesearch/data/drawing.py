@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from scalesearch.data.images import File, open_image, upright_8bit, webp_uri
+from scalesearch.data.images import File, open_image, thumbnail, upright_8bit, webp_uri
 from scalesearch.files import atomic_write
 
 HUE_STEP = 0.618034  # step in hue, as a share of the full circle, from one class to the next
@@ -76,11 +76,7 @@ def boxed_thumbnail_uri(file: File, boxes: np.ndarray, classes: Sequence[int], s
         classes: `(n,)` class numbers, which pick the colours.
         size: Longer side of the thumbnail in pixels, at most.
     """
-    try:
-        with open_image(file) as image:
-            small = upright_8bit(image, 3)
-            small.thumbnail((size, size))
-    except ValueError:
+    if (small := thumbnail(file, size)) is None:
         return ""
     pixels = boxes * np.tile(small.size, 2)
     _draw(small, [Mark(tuple(box), "", int(class_)) for box, class_ in zip(pixels.tolist(), classes)])

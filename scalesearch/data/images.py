@@ -281,13 +281,19 @@ def thumbnail_uri(file: File, size: int = 96) -> str:
 
     Its longer side has `size` pixels at most.
     """
+    small = thumbnail(file, size)
+    return "" if small is None else webp_uri(small)
+
+
+def thumbnail(file: File, size: int) -> Image.Image | None:
+    """Returns an upright RGB image whose longer side has `size` pixels at most; None for a file that is no image."""
     try:
         with open_image(file) as image:
             small = upright_8bit(image, 3)
             small.thumbnail((size, size))
     except ValueError:
-        return ""
-    return webp_uri(small)
+        return None
+    return small
 
 
 def webp_uri(image: Image.Image) -> str:

@@ -221,8 +221,9 @@ def refuse_keys_of_others(kind: str, fields: Mapping[str, Field], names: Iterabl
         names: The arguments that came.
     """
     for name in names:
-        others = [other for other, entry in BLOCKS.items() if name in fields_of(entry.function)]
-        if name not in fields and others:
+        if name in fields:
+            continue
+        if others := [other for other, entry in BLOCKS.items() if name in fields_of(entry.function)]:
             shown = ", ".join(others[:6])
             raise InputError(
                 f'unknown key for block "{kind}"; takes {", ".join(fields)}. Blocks with this key: {shown}', name
