@@ -46,7 +46,7 @@ def exit_with_file_error(error: OSError) -> NoReturn:
     place = Path(error.filename) if isinstance(error.filename, str) else Path("file")
     variable = ""
     if error.errno in (*DISK_FULL, errno.EACCES, errno.EROFS):
-        own_folder = place == temporary or place.is_relative_to(temporary / "scalesearch-ray")
+        own_folder = place == temporary or str(place).startswith(str(temporary / "scalesearch-ray"))
         variable = "SCALESEARCH_CACHE" if place.is_relative_to(cache_home()) else "TMPDIR" if own_folder else ""
     is_full = error.errno in DISK_FULL
     remedy = f"set {variable} to another folder" if variable else "make room there" if is_full else ""

@@ -92,8 +92,7 @@ def timed_seconds(study: Study, base_macs: float) -> float | None:
 
     threads = max(1, int(study.ray.cpus_per_trial))
     sampled = study.adapted_space.at(study.problem.draw(Random(0)))
-    timed = {cost(sampled).macs: seconds_per_image(sampled, training, threads)}
-    pace = timed[cost(sampled).macs] / cost(sampled).macs ** GROWTH
+    pace = seconds_per_image(sampled, training, threads) / cost(sampled).macs ** GROWTH
     baselines = list(hand_built(study).values())[:TIMED_BASELINES]
     own = {float(cost(arch).macs): seconds_per_image(arch, training, threads) for arch in baselines}
     sizes = training.data.sizes

@@ -185,7 +185,8 @@ def _row(run: Driver, name: str, trials: list[Trial], recipe: str = "") -> Compa
 
     test_scores, images = of_split("test"), task.images(run.study.trained.data, "test")
     half = interval(test_scores)
-    error = standard_error(test_scores, images, _bootstrap_error(run, trials[0])) if done else None
+    of_images = None if images is not None else _bootstrap_error(run, trials[0])  # shares have a binomial error
+    error = standard_error(test_scores, images, of_images) if done else None
     untrained = next((t.untrained for t in done if t.untrained), "")
     row = ComparedRow(
         name=name,
