@@ -9,7 +9,7 @@ from random import Random
 from scalesearch.arch import Arch
 from scalesearch.budget.bounds import Budget
 from scalesearch.budget.cost_lattice import AXES
-from scalesearch.budget.feasibility import DESCENTS, DRAWS, Feasible, descend
+from scalesearch.budget.feasibility import DESCENTS, DRAWS, Feasible, descend_by_decision
 from scalesearch.counting import cost, cost_or_none
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.progress import with_progress
@@ -98,6 +98,6 @@ def _macs_range(feasible: Feasible, samples: list[Decisions]) -> tuple[int, int]
             return math.inf if (c := cost_or_none(arch)) is None else sign * c.macs
 
         starting_points = with_progress(starts, f"looking for the {which}", len(starts))
-        return sign * int(min(descend(space, d, macs)[1] for d in starting_points))
+        return sign * int(min(descend_by_decision(space, d, macs)[1] for d in starting_points))
 
     return least(ordered[:DESCENTS], 1, "smallest"), least(ordered[-DESCENTS:], -1, "largest")

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from scalesearch.progress import with_progress
 from scalesearch.space import Decisions, Space, Unit
 
 MAX_TRANSITIONS = 100_000  # (state, decisions of the next unit) pairs
+SCOUTS = 100  # networks that are drawn to see how many states there are at least
 
 
 class TooEntangled(Exception):
@@ -92,7 +94,7 @@ class CostLattice:
         live = self._live_decisions()
         needed = self._stages_needed(taps)
         starts = list(self._assignments(introduced[0], {}))
-        self._check_transition_count(starts, introduced, live)
+        self._check_transition_count(starts, introduced, live, needed)
         states: dict[State, int] = {}
         self.starts = [
             (decisions, self._state_number(states, self._live_values(decisions, live[0]), self._image(decisions)))
@@ -117,8 +119,10 @@ class CostLattice:
                     transition = self._step(unit, keys, stage_index, decisions, dict(shapes))
                     if transition is not None:
                         cost, shapes_after, blocks = transition
-                        live_shapes = tuple((n, s) for n, s in shapes_after if n == -1 or n in needed[u + 1])
-                        target = self._state_number(next_states, self._live_values(decisions, live[u + 1]), live_shapes)
+                        live_after = self._live_values(decisions, live[u + 1])
+                        target = self._state_number(
+                            next_states, live_after, self._live_shapes(shapes_after, needed[u + 1])
+                        )
                         block_digests: BlockKeys = tuple(
                             b.digest if self._chain else (u, b.digest)
                             for b in blocks
@@ -138,9 +142,9 @@ class CostLattice:
         self.n_end_states = len(states)
 
     def _check_transition_count(
-        self, starts: list[Decisions], introduced: list[list[str]], live: list[set[str]]
+        self, starts: list[Decisions], introduced: list[list[str]], live: list[set[str]], needed: list[set[int]]
     ) -> None:
-        """Raises `TooEntangled` where the decisions alone, whatever the shapes, give too many ways."""
+        """Raises `TooEntangled` where the decisions alone, or the shapes of a few draws, give too many ways."""
         remaining, priors = MAX_TRANSITIONS, {self._live_values(decisions, live[0]) for decisions in starts}
         for keys, live_after in zip(introduced[1:], live[1:]):
             next_priors = set()
@@ -151,6 +155,40 @@ class CostLattice:
                         raise TooEntangled
                     next_priors.add(self._live_values(decisions, live_after))
             priors = next_priors
+        self._check_drawn_states(introduced, live, needed)
+
+    def _check_drawn_states(self, introduced: list[list[str]], live: list[set[str]], needed: list[set[int]]) -> None:
+        """Raises `TooEntangled` where the states of a few drawn networks alone lead to too many ways.
+
+        Most spaces that are too entangled are so refused before all the blocks of their first units are recorded.
+        """
+        remaining, rng = MAX_TRANSITIONS, Random(0)
+        seen: list[set[State]] = [set() for _ in self.space.unit_keys]
+        ways: dict[tuple[int, LiveValues], int] = {}
+        introduced_so_far = [{key for keys in introduced[: u + 1] for key in keys} for u in range(len(introduced))]
+        for _ in range(SCOUTS):
+            drawn, stage_index = self.space.sample_unchecked(rng)[0], -1
+            shapes = self._image(drawn)
+            for u, (unit, keys) in enumerate(self.space.unit_keys):
+                stage_index += unit.part == "stages"
+                prior = self._live_values(drawn, live[u] & introduced_so_far[u])
+                state = prior, self._live_shapes(shapes, needed[u])
+                if state not in seen[u]:
+                    seen[u].add(state)
+                    if (u, prior) not in ways:
+                        assignments = self._assignments(introduced[u + 1], dict(prior))
+                        ways[u, prior] = sum(1 for _ in itertools.islice(assignments, MAX_TRANSITIONS))
+                    remaining -= ways[u, prior]
+                    if remaining < 0:
+                        raise TooEntangled
+                transition = self._step(unit, keys, stage_index, drawn, dict(shapes))
+                if transition is None:
+                    break
+                shapes = transition[1]
+
+    @staticmethod
+    def _live_shapes(shapes: LiveShapes, needed: set[int]) -> LiveShapes:
+        return tuple((n, s) for n, s in shapes if n == -1 or n in needed)
 
     @staticmethod
     def _state_number(states: dict[State, int], prior: LiveValues, shapes: LiveShapes) -> int:

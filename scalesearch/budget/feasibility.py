@@ -11,7 +11,6 @@ from scalesearch.arch import Arch, expand, has_valid_shapes
 from scalesearch.budget.bounded_sampler import BoundedSampler
 from scalesearch.budget.bounds import COUNTED_QUANTITIES, FLOAT_BYTES, Budget, budget_from_dict
 from scalesearch.budget.cost_lattice import AXES, BlockKeys, CostLattice, TooEntangled
-from scalesearch.counting import cost_or_none
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainMapping
 from scalesearch.progress import with_progress
@@ -55,12 +54,11 @@ class Feasible:
         if self.space.size > MAX_LISTED:
             return None
         by_digest: dict[str, tuple[Decisions, bool]] = {}
-        for decisions in with_progress(self.space, "counting every network", int(self.space.size)):
-            arch = self.space.at_unchecked(decisions)
-            if cost_or_none(arch) is not None:
-                digest = expand(arch).digest
-                if digest not in by_digest:
-                    by_digest[digest] = decisions, self.budget.admits(arch)
+        networks = with_progress(self.space.networks(), "counting every network", int(self.space.size))
+        for decisions, arch in networks:
+            digest = expand(arch).digest
+            if digest not in by_digest:
+                by_digest[digest] = decisions, self.budget.admits(arch)
         return list(by_digest.values())
 
     @cached_property
@@ -304,3 +302,20 @@ def descend(space: Space, start: Decisions, value: Callable[[Arch], float]) -> t
         if best is None or best[1] >= current_value:
             return current, current_value
         current, current_value = best
+
+
+def descend_by_decision(space: Space, start: Decisions, value: Callable[[Arch], float]) -> tuple[Decisions, float]:
+    """Improves one decision after the other until none can be; returns the decisions and their value.
+
+    It looks at far fewer networks than `descend`, each of which is a step of its own there. Smaller values are better.
+    """
+    current, current_value, improved = start, value(space.at_unchecked(start)), True
+    while improved:
+        improved = False
+        for key in list(current):
+            neighbours = space.neighbours(current, [key]) if key in current else iter(())
+            steps = ((d, value(space.at_unchecked(d))) for d in neighbours)
+            best = min(steps, key=lambda step: step[1], default=None)
+            if best is not None and best[1] < current_value:
+                (current, current_value), improved = best, True
+    return current, current_value

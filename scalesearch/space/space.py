@@ -6,7 +6,7 @@ does not exist under the others' values (its condition fails, its stage is absen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
@@ -224,11 +224,14 @@ class Space:
 
     def __iter__(self) -> Iterator[Decisions]:
         """Yields the decisions of every distinct network; for finite spaces that are small enough to list."""
+        return (decisions for decisions, _ in self.networks())
+
+    def networks(self) -> Iterator[tuple[Decisions, Arch]]:
+        """Yields decisions and architecture of every distinct network, as iterating yields the decisions alone."""
         for decisions in self._components.walk():
-            if self._is_network(decisions) and (
-                not self._is_ambiguous or self.decisions_of(self.at_unchecked(decisions)) == decisions
-            ):
-                yield decisions
+            arch = self.at_unchecked(decisions)
+            if has_valid_shapes(arch) and (not self._is_ambiguous or self.decisions_of(arch) == decisions):
+                yield decisions, arch
 
     def completed(self, decisions: PlainMapping, pick: Callable[[Domain], object] = first_value) -> Decisions:
         """Returns `decisions` without those that do not exist and with the missing ones picked.
@@ -241,13 +244,17 @@ class Space:
                 result[key] = decisions[key] if key in decisions else pick(decision.domain)
         return result
 
-    def neighbours(self, decisions: PlainMapping) -> Iterator[Decisions]:
+    def neighbours(self, decisions: PlainMapping, keys: Iterable[str] | None = None) -> Iterator[Decisions]:
         """Yields the decisions of all networks that differ in one decision: another option, or one step along a range.
 
         What exists anew takes its first value.
+
+        Args:
+            decisions: Of a network.
+            keys: The decisions that may differ; all by default.
         """
-        for key, value in decisions.items():
-            for option in self.decisions[key].domain.neighbours(value):
+        for key in decisions if keys is None else keys:
+            for option in self.decisions[key].domain.neighbours(decisions[key]):
                 if self._is_network(neighbour := self.completed({**decisions, key: option})):
                     yield neighbour
 

@@ -20,7 +20,7 @@ from scalesearch.budget.bounded_sampler import BoundedSampler
 from scalesearch.budget.bounds import Bound, Budget, budget_from_dict, parse_bound
 from scalesearch.budget.certificate import certify
 from scalesearch.budget.cost_lattice import AXES, CostLattice, TooEntangled
-from scalesearch.budget.feasibility import Feasible
+from scalesearch.budget.feasibility import Feasible, descend_by_decision
 from scalesearch.counting.counts import cost, cost_or_none
 from scalesearch.counting.memory import peak_memory
 from scalesearch.errors import InputError
@@ -496,3 +496,25 @@ def test_a_space_that_cannot_be_climbed_counts_its_networks_by_draws():
     assert 0 < found.networks < found.size
     assert found.counted < 2_000
     assert found.networks / found.size == pytest.approx(found.counted / 2_000, abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["inception", "inception_v3"])
+def test_spaces_that_are_too_entangled_are_seen_to_be_before_their_blocks_are_recorded(name, monkeypatch):
+    steps, step = [0], CostLattice._step
+
+    def counted(*arguments):
+        steps[0] += 1
+        return step(*arguments)
+
+    monkeypatch.setattr(CostLattice, "_step", counted)
+    with pytest.raises(TooEntangled):
+        CostLattice(load_space(ROOT / "search_spaces" / f"{name}.yaml"))
+    assert steps[0] < 2_000  # 80,000 and more without the draws
+
+
+def test_descending_by_decision_finds_the_extremes_that_the_lattice_counts():
+    space = load_space(ROOT / "search_spaces" / "mobilenet_v2.yaml")
+    start = space.sample(Random(0))[0]
+    low, high = CostLattice(space).extremes(AXES["macs"])
+    assert descend_by_decision(space, start, lambda arch: cost(arch).macs)[1] == low
+    assert descend_by_decision(space, start, lambda arch: -cost(arch).macs)[1] == -high
