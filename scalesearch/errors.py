@@ -21,6 +21,11 @@ class InputError(ValueError):
         super().__init__(f"{place}: {message}" if place else message)
         self.message, self.place, self.in_a_file = message, place, False
 
+    @property
+    def faults(self) -> tuple[InputError, ...]:
+        """Returns the faults that it tells: itself alone, or each of several."""
+        return (self,)
+
     def in_file(self, place: str) -> InputError:
         """Returns this error with `place`, such as `file.yaml:14`, in front; one that names a file already is
         returned as it is.
@@ -31,6 +36,65 @@ class InputError(ValueError):
         error.in_a_file = True
         return error
 
+    def inside(self, place: str) -> InputError:
+        """Returns this error with `place` in front of its own: `stages[2]` before `width` is `stages[2].width`. One
+        that names a file already is returned as it is.
+        """
+        if self.in_a_file or not place:
+            return self
+        inner = self.place
+        return InputError(self.message, place + (inner if inner.startswith("[") or not inner else "." + inner))
+
+
+class SeveralFaults(InputError):
+    """Tells several faults, a line each; `message` and `place` are the first one's."""
+
+    def __init__(self, faults: Sequence[InputError]):
+        ValueError.__init__(self, "\n".join(map(str, faults)))
+        first = faults[0]
+        self.message, self.place, self.in_a_file = first.message, first.place, first.in_a_file
+        self._faults = tuple(faults)
+
+    @property
+    def faults(self) -> tuple[InputError, ...]:
+        """Returns each of them."""
+        return self._faults
+
+
+def as_one(faults: Iterable[InputError]) -> InputError:
+    """Returns one error for a sequence of at least one; each distinct one is told once."""
+    distinct = list({str(fault): fault for error in faults for fault in error.faults}.values())
+    return distinct[0] if len(distinct) == 1 else SeveralFaults(distinct)
+
+
+class Faults:
+    """Collects the faults of parts that can be read independently, so that all are told, not the first alone.
+
+    ```
+    faults = Faults()
+    for item in items:
+        with faults.part():
+            read(item)
+    faults.check()
+    ```
+    """
+
+    def __init__(self) -> None:
+        self._found: list[InputError] = []
+
+    @contextmanager
+    def part(self, place: str = "") -> Iterator[None]:
+        """Keeps an `InputError` that the block raises, with `place` in front; the block is left, not the caller."""
+        try:
+            yield
+        except InputError as error:
+            self._found += [fault.inside(place) for fault in error.faults]
+
+    def check(self) -> None:
+        """Raises what was found, if anything."""
+        if self._found:
+            raise as_one(self._found)
+
 
 @contextmanager
 def errors_at(place: str) -> Iterator[None]:
@@ -40,11 +104,7 @@ def errors_at(place: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if error.in_a_file:
-            raise
-        inner = error.place
-        joined = place + (inner if inner.startswith("[") or not inner else "." + inner) if place else inner
-        raise InputError(error.message, joined) from None
+        raise as_one([fault.inside(place) for fault in error.faults]) from None
 
 
 def _plain(text: str) -> str:
@@ -103,9 +163,9 @@ def check_known(what: str, keys: Iterable[str], names: Collection[str]) -> None:
     """Raises `InputError`, placed at the key, for a key that isn't among `names`; `what` is what the message calls
     it.
     """
-    for key in keys:
-        if key not in names:
-            raise InputError(f"unknown {what}{_known_names(key, list(names))}", str(key))
+    unknown = [key for key in keys if key not in names]
+    if unknown:
+        raise as_one([InputError(f"unknown {what}{_known_names(key, list(names))}", str(key)) for key in unknown])
 
 
 def check_distinct(values: Sequence[object], place: str) -> None:

@@ -15,7 +15,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
-from scalesearch.errors import InputError, check_known, errors_at, format_value
+from scalesearch.errors import Faults, InputError, check_known, errors_at, format_value, suggestion
 from scalesearch.plain_data import PlainDict, PlainMapping
 
 REQUIRED = inspect.Parameter.empty
@@ -166,10 +166,16 @@ def check_keys(owner: str, fields: Mapping[str, Field], arguments: PlainMapping)
         fields: What it takes.
         arguments: What came.
     """
-    check_known(f"key for {owner}", arguments, fields)
+    faults = Faults()
+    with faults.part():
+        check_known(f"key for {owner}", arguments, fields)
+    unknown = [key for key in arguments if key not in fields]
     for name, field in fields.items():
-        if field.default is REQUIRED and name not in arguments:
-            raise InputError(f'{owner} needs "{name}" ({field.description})')
+        is_misspelt = any(suggestion(key, [name]) for key in unknown)
+        with faults.part():
+            if field.default is REQUIRED and name not in arguments and not is_misspelt:
+                raise InputError(f'{owner} needs "{name}" ({field.description})')
+    faults.check()
 
 
 def check_arguments(owner: str, fields: Mapping[str, Field], arguments: PlainMapping) -> PlainDict:
@@ -178,8 +184,15 @@ def check_arguments(owner: str, fields: Mapping[str, Field], arguments: PlainMap
     Raises:
         InputError: As `check_keys` and `Field.check` do.
     """
-    check_keys(owner, fields, arguments)
-    return {name: fields[name].check(value) for name, value in arguments.items()}
+    faults, checked = Faults(), {}
+    with faults.part():
+        check_keys(owner, fields, arguments)
+    for name, value in arguments.items():
+        with faults.part():
+            if name in fields:
+                checked[name] = fields[name].check(value)
+    faults.check()
+    return checked
 
 
 def parse_section(kind: type[T], data: PlainMapping | None, name: str) -> T:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, as_one
 from scalesearch.plain_data import PlainDict
 
 MAX_BYTES = 1 << 20
@@ -56,11 +56,13 @@ class Document:
 
     @contextmanager
     def errors_located(self) -> Iterator[None]:
-        """Puts `file:line` in front of the place of an `InputError` that the block raises."""
+        """Puts `file:line` in front of the places of the faults that the block raises, in the order of their lines."""
         try:
             yield
         except InputError as error:
-            raise error.in_file(f"{self.path}:{self.line_of(error.place)}") from None
+            # a fault of another file comes after those of this one
+            faults = sorted(error.faults, key=lambda f: math.inf if f.in_a_file else self.line_of(f.place))
+            raise as_one([f.in_file(f"{self.path}:{self.line_of(f.place)}") for f in faults]) from None
 
 
 def _key_path(place: str) -> KeyPath:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from scalesearch.arch import Arch, expand, format_sides
 from scalesearch.counting import Cost, DeviceProfile, cost, cost_or_none, peak_memory, read_profile
-from scalesearch.errors import InputError, format_value, unknown_message
+from scalesearch.errors import Faults, InputError, format_value, unknown_message
 from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import is_number
 from scalesearch.zoo import Networks
@@ -255,12 +255,14 @@ def budget_from_dict(data: PlainMapping, reference: ReferenceQuantity | None = N
     reference = reference or reference_quantities(Networks())
     if not isinstance(data, Mapping):
         raise InputError(f'takes bounds by quantity, such as {{"macs": "600M"}}, got {format_value(data)}', "budget")
-    for key in data:
-        if key not in (*QUANTITIES, "device"):
-            raise InputError(unknown_message("quantity", key, (*QUANTITIES, "device")), str(key))
-    bounds = {
-        key: parse_bound(value, key, reference) for key, value in data.items() if key != "device" and value is not None
-    }
+    faults, bounds = Faults(), {}
+    for key, value in data.items():
+        with faults.part():
+            if key not in (*QUANTITIES, "device"):
+                raise InputError(unknown_message("quantity", key, (*QUANTITIES, "device")), str(key))
+            if key != "device" and value is not None:
+                bounds[key] = parse_bound(value, key, reference)
+    faults.check()
     if "latency" in bounds and not data.get("device"):
         raise InputError(
             'needs "device", the profile of the device it is meant on; `scalesearch profile` makes one', "latency"

@@ -53,8 +53,14 @@ def exit_with_file_error(error: OSError) -> NoReturn:
     exit_with(1 if is_full or variable else 2, f"{place}: {error.strerror or error}{f'; {remedy}' if remedy else ''}")
 
 
+def print_faults(error: InputError) -> None:
+    """Prints every fault that an error tells as a line on stderr."""
+    for fault in error.faults:
+        click.echo(f"scalesearch: {fault}", err=True)
+
+
 class GuardedCommand(click.Command):
-    """A command whose errors are printed as one line, without a traceback.
+    """A command whose errors are printed as lines, without a traceback.
 
     Exit codes: 2 for errors in the input and files that cannot be used, 1 for failed work and a full disk, 128
     plus the signal's number for an interruption, 0 for a closed pipe.
@@ -66,7 +72,8 @@ class GuardedCommand(click.Command):
             with use_progress(_Progress()):
                 return super().invoke(ctx)
         except InputError as error:
-            exit_with(2, error)
+            print_faults(error)
+            sys.exit(2)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(0)

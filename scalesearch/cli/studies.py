@@ -22,6 +22,7 @@ from scalesearch.cli.printing import (
     exit_with_file_error,
     format_certificate,
     parse_setting,
+    print_faults,
     print_json,
     print_rows,
 )
@@ -106,7 +107,7 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
             rows.append(check_file(file, budget, note))
         except InputError as error:
             faults += 1
-            click.echo(f"scalesearch: {error}", err=True)
+            print_faults(error)
     if rows:
         print_rows(rows, as_json)
     if faults:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalesearch.errors import InputError, format_value, suggestion
+from scalesearch.errors import Faults, InputError, format_value, suggestion
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.space.domains import Condition, Domain, OpenLeaf, Tie, contains
 
@@ -122,15 +122,20 @@ def resolve_decisions(leaves: Sequence[tuple[str, Leaf, tuple[Condition, ...]]])
     unfixed_leaves = [(path, leaf, conditions) for path, leaf, conditions in leaves if path in keys]
     domains: dict[str, Domain] = {}
     places: dict[str, list[tuple[str, tuple[Condition, ...]]]] = {}
+    faults = Faults()
     for path, leaf, conditions in unfixed_leaves:
         key = keys[path]
-        if isinstance(leaf, OpenLeaf):
-            if domains.setdefault(key, leaf.domain) != leaf.domain:
-                raise InputError(f'two choices named "{key}" offer different values; one name is one decision', path)
-            conditions += leaf.when
-        places.setdefault(key, []).append((path, conditions))
+        with faults.part():
+            if isinstance(leaf, OpenLeaf):
+                if domains.setdefault(key, leaf.domain) != leaf.domain:
+                    fault = f'two choices named "{key}" offer different values; one name is one decision'
+                    raise InputError(fault, path)
+                conditions += leaf.when
+            places.setdefault(key, []).append((path, conditions))
     for path, leaf, _ in unfixed_leaves:
-        _check_fits(leaf, domains[keys[path]], path)
+        with faults.part():
+            _check_fits(leaf, domains[keys[path]], path)
+    faults.check()
     decisions = {key: Decision(key, domains[key], tuple(places[key])) for key in places}
     _check_conditions(decisions)
     return _order_by_dependency(decisions)
@@ -156,21 +161,32 @@ def _decision_names(leaves: Mapping[str, Leaf]) -> dict[str, str]:
             )
         return key(target, (*seen, path))
 
-    return {path: key(path) for path, leaf in leaves.items() if isinstance(leaf, (OpenLeaf, Tie))}
+    faults, names = Faults(), {}
+    for path, leaf in leaves.items():
+        with faults.part():
+            if isinstance(leaf, (OpenLeaf, Tie)):
+                names[path] = key(path)
+    faults.check()
+    return names
 
 
 def _check_conditions(decisions: Mapping[str, Decision]) -> None:
-    for decision in decisions.values():
-        for path, conditions in decision.places:
-            for key, allowed in conditions:
-                if key not in decisions:
-                    raise InputError(
-                        f'has a condition on "{key}", which is no decision of this space.{suggestion(key, decisions)}',
-                        path,
-                    )
-                impossible = [v for v in allowed if not contains(decisions[key].domain, v)]
-                if impossible:
-                    raise InputError(f'has a condition on "{key}" being {impossible[0]!r}, which it never is', path)
+    faults = Faults()
+    for path, (key, allowed) in (
+        (path, condition)
+        for decision in decisions.values()
+        for path, conditions in decision.places
+        for condition in conditions
+    ):
+        with faults.part(path):
+            if key not in decisions:
+                raise InputError(
+                    f'has a condition on "{key}", which is no decision of this space.{suggestion(key, decisions)}'
+                )
+            impossible = [v for v in allowed if not contains(decisions[key].domain, v)]
+            if impossible:
+                raise InputError(f'has a condition on "{key}" being {impossible[0]!r}, which it never is')
+    faults.check()
 
 
 def _check_fits(leaf: OpenLeaf | Tie, domain: Domain, path: str) -> None:

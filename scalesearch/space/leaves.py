@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalesearch.errors import InputError, check_known, errors_at, format_value, suggestion
+from scalesearch.errors import Faults, InputError, check_known, errors_at, format_value, suggestion
 from scalesearch.plain_data import PlainMapping
 from scalesearch.signature import REQUIRED, Field, is_number
 from scalesearch.space.decisions import Leaf
@@ -61,17 +61,21 @@ def _check(field: Field, value: object, place: str = "") -> Any:
         raise InputError(error.message, place) from None
 
 
-def _parse_choice(value: PlainMapping, field: Field) -> Domain:
-    options = value["choice"]
+def _parse_choice(data: PlainMapping, field: Field) -> Domain:
+    options = data["choice"]
     if not isinstance(options, list) or not options:
         raise InputError(f"takes a list of at least one option, got {format_value(options)}", "choice")
     if len(options) > 1_000:
         raise InputError(f"offers {len(options):,} options; at most 1,000, or a range", "choice")
-    values = tuple(_check(field, option, f"choice[{i}]") for i, option in enumerate(options))
-    for i, option in enumerate(values):
-        if option in values[:i]:
-            raise InputError(f"offers {option!r} twice", f"choice[{i}]")
-    return Choice(values)
+    faults, values = Faults(), []
+    for i, option in enumerate(options):
+        with faults.part():
+            value = _check(field, option, f"choice[{i}]")
+            if value in values:
+                raise InputError(f"offers {value!r} twice", f"choice[{i}]")
+            values.append(value)
+    faults.check()
+    return Choice(tuple(values))
 
 
 def _parse_range(value: PlainMapping, field: Field) -> Domain:

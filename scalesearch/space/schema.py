@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from scalesearch import yamlfile
 from scalesearch.arch import Arch, allowed_blocks, block_fields, is_branches, refuse_keys_of_others
-from scalesearch.errors import InputError, check_known, errors_at, format_value, suggestion
-from scalesearch.plain_data import PlainMapping
+from scalesearch.errors import Faults, InputError, check_known, errors_at, format_value, suggestion
+from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.signature import (
     REQUIRED,
     Count,
@@ -70,23 +70,41 @@ def space_from_dict(data: PlainMapping) -> Space:
     """
     settings = fields_of(settings_keys)
     known_keys = [*settings, "stem", "stages", "head", "auxiliary"]
-    check_known("key", data, known_keys)
-    for key in ("stages", "head"):
-        if key not in data:
-            raise InputError(f'an architecture needs "{key}"')
-    name = check_name(settings["name"].check(data.get("name", "arch")))
-    leaves = {
-        key: parse_leaf(data[key], field, key) for key, field in settings.items() if key != "name" and key in data
-    }
-    leaves = {key: field.default for key, field in settings.items() if key in ("resolution", "classes")} | leaves
-    stages = _stages(data["stages"])
-    if "taps" in leaves:
-        leaves["taps"] = _stage_numbers(leaves["taps"], stages, len(stages), "taps")
-    auxiliary = _auxiliaries(data.get("auxiliary", []), stages)
-    stem = _stem(data.get("stem", []))
-    space = Space(name, leaves, (*stem, *stages, _unit(data["head"], "head", "head", "head"), *auxiliary))
+    faults, name = Faults(), ""
+    stem: list[Unit] = []
+    stages: list[Unit] = []
+    head: list[Unit] = []
+    auxiliary: list[Unit] = []
+    with faults.part():
+        check_known("key", data, known_keys)
+    with faults.part():
+        name = check_name(settings["name"].check(data.get("name", "arch")))
+    leaves = {key: field.default for key, field in settings.items() if key in ("resolution", "classes")}
+    for key, field in settings.items():
+        with faults.part():
+            if key != "name" and key in data:
+                leaves[key] = parse_leaf(data[key], field, key)
+    with faults.part():
+        stem = _stem(data.get("stem", []))
+    with faults.part():
+        stages = _stages(_required(data, "stages"))
+    with faults.part():
+        head = [_unit(_required(data, "head"), "head", "head", "head")]
+    with faults.part():
+        if "taps" in leaves and stages:
+            leaves["taps"] = _stage_numbers(leaves["taps"], stages, len(stages), "taps")
+    with faults.part():
+        auxiliary = _auxiliaries(data.get("auxiliary", []), stages)
+    faults.check()
+    space = Space(name, leaves, (*stem, *stages, *head, *auxiliary))
     assert space.decisions is not None  # ties and conditions are checked here
     return space
+
+
+def _required(data: PlainMapping, key: str) -> object:
+    if key not in data:
+        raise InputError(f'an architecture needs "{key}"')
+    return data[key]
 
 
 def check_name(name: str) -> str:
@@ -104,7 +122,12 @@ def check_name(name: str) -> str:
 def _stem(data: object) -> list[Unit]:
     if not isinstance(data, list):
         return [_unit(data, "stem", "stem.0", "stem")]
-    return [_unit(item, "stem", f"stem.{i}", f"stem[{i}]") for i, item in enumerate(data)]
+    faults, units = Faults(), []
+    for i, item in enumerate(data):
+        with faults.part():
+            units.append(_unit(item, "stem", f"stem.{i}", f"stem[{i}]"))
+    faults.check()
+    return units
 
 
 def _unit(data: object, part: str, path: str, place: str) -> Unit:
@@ -115,13 +138,21 @@ def _unit(data: object, part: str, path: str, place: str) -> Unit:
 def _stages(data: object) -> list[Unit]:
     if not isinstance(data, list) or not data:
         raise InputError(f"takes a list of stages, got {format_value(data)}", "stages")
-    stages = [unit for i, item in enumerate(data) if (unit := _stage(item, i)).present is not False]
+    faults, stages = Faults(), []
+    for i, item in enumerate(data):
+        with faults.part():
+            unit = _stage(item, i)
+            if unit.present is not False:
+                stages.append(unit)
+    faults.check()
     if all(unit.present is not True for unit in stages):
         raise InputError("needs at least one stage that is always present", "stages")
-    return [
-        replace(unit, inputs=_stage_numbers(unit.inputs, stages, i, f"stages[{i}].inputs")) if unit.inputs else unit
-        for i, unit in enumerate(stages)
-    ]
+    for i, unit in enumerate(stages):
+        with faults.part():
+            if unit.inputs:
+                stages[i] = replace(unit, inputs=_stage_numbers(unit.inputs, stages, i, f"stages[{i}].inputs"))
+    faults.check()
+    return stages
 
 
 def _stage_numbers(numbers: Leaf, stages: list[Unit], before: int, place: str) -> tuple[int, ...]:
@@ -146,49 +177,70 @@ def _stage_numbers(numbers: Leaf, stages: list[Unit], before: int, place: str) -
 
 
 def _auxiliaries(data: object, stages: list[Unit]) -> list[Unit]:
-    fields, units = fields_of(auxiliary_keys), []
+    """Returns the units of auxiliary heads; their numbers of stages are not looked at where `stages` is empty."""
     if not isinstance(data, list):
         raise InputError(f"takes a list of auxiliary heads, got {format_value(data)}", "auxiliary")
+    faults, units = Faults(), []
     for i, item in enumerate(data):
-        place = f"auxiliary[{i}]"
-        if not isinstance(item, dict):
-            raise InputError(f"takes a mapping of an auxiliary head, got {format_value(item)}", place)
-        arguments = {key: item[key] for key in item if key in fields}
-        with errors_at(place):
-            arguments = check_arguments("an auxiliary head", fields, arguments)
-        block = {key: value for key, value in item.items() if key not in fields}
-        unit = _unit(block, "auxiliary", f"auxiliary.{i}", place)
-        after = _stage_numbers((arguments["after"],), stages, len(stages), f"{place}.after") or (len(stages) - 1,)
-        units.append(replace(unit, inputs=after, weight=arguments.get("weight", 0.3)))
+        with faults.part():
+            units.append(_auxiliary(item, i, stages))
+    faults.check()
     return units
+
+
+def _auxiliary(item: object, index: int, stages: list[Unit]) -> Unit:
+    fields, place, faults = fields_of(auxiliary_keys), f"auxiliary[{index}]", Faults()
+    if not isinstance(item, dict):
+        raise InputError(f"takes a mapping of an auxiliary head, got {format_value(item)}", place)
+    arguments = {key: item[key] for key in item if key in fields}
+    with faults.part(place):
+        arguments = check_arguments("an auxiliary head", fields, arguments)
+    with faults.part():
+        block = {key: value for key, value in item.items() if key not in fields}
+        unit = _unit(block, "auxiliary", f"auxiliary.{index}", place)
+    faults.check()
+    if not stages:
+        return unit
+    after = _stage_numbers((arguments["after"],), stages, len(stages), f"{place}.after") or (len(stages) - 1,)
+    return replace(unit, inputs=after, weight=arguments.get("weight", 0.3))
 
 
 def _stage(data: object, index: int) -> Unit:
     place, fields = f"stages[{index}]", fields_of(stage_keys)
     if not isinstance(data, dict):
         raise InputError(f"takes a mapping of a stage, got {format_value(data)}", place)
-    leaves = {key: parse_leaf(data[key], field, f"{place}.{key}") for key, field in fields.items() if key in data}
-    _check_present(leaves.get("present"), f"{place}.present")
-    kinds = [key for key in data if key not in fields]
-    if kinds == ["block"]:
-        blocks, kind = _alternatives(data["block"], f"{place}.block")
-    elif len(kinds) == 1:
-        with errors_at(place):
-            name, args = _block({kinds[0]: data[kinds[0]]}, "stages", "", [*fields, "block"])
-        blocks, kind = {name: args}, name
-    else:
-        block_names = allowed_blocks("stages")
-        unknown_key = next((k for k in kinds if k not in block_names), None)
-        if unknown_key:
-            raise InputError(
-                f"unknown key; takes {', '.join(fields)} and one block."
-                f"{suggestion(unknown_key, [*fields, *block_names])}",
-                f"{place}.{unknown_key}",
-            )
-        raise InputError(
-            f"takes one block, got {', '.join(kinds) or 'none'}; blocks are {', '.join(block_names)}", place
-        )
+    faults, leaves = Faults(), {}
+    for key, field in fields.items():
+        with faults.part():
+            if key in data:
+                leaves[key] = parse_leaf(data[key], field, f"{place}.{key}")
+    with faults.part():
+        _check_present(leaves.get("present"), f"{place}.present")
+    blocks: dict[str, dict[str, Leaf]] = {}
+    kind: Leaf = None
+    with faults.part():
+        blocks, kind = _stage_blocks({key: value for key, value in data.items() if key not in fields}, place)
+    faults.check()
     return Unit("stages", f"stages.{index}", blocks, kind, **leaves)
+
+
+def _stage_blocks(data: PlainDict, place: str) -> tuple[dict[str, dict[str, Leaf]], Leaf]:
+    """Returns the alternatives of a stage's block, and which of them it is, from the stage's other keys."""
+    fields, block_names, kinds = fields_of(stage_keys), allowed_blocks("stages"), list(data)
+    if kinds == ["block"]:
+        return _alternatives(data["block"], f"{place}.block")
+    if len(kinds) == 1:
+        with errors_at(place):
+            name, args = _block(data, "stages", "", [*fields, "block"])
+        return {name: args}, name
+    faults = Faults()
+    for key in kinds:
+        with faults.part():
+            if key not in block_names:
+                expected = f"unknown key; takes {', '.join(fields)} and one block."
+                raise InputError(expected + suggestion(key, [*fields, *block_names]), f"{place}.{key}")
+    faults.check()
+    raise InputError(f"takes one block, got {', '.join(kinds) or 'none'}; blocks are {', '.join(block_names)}", place)
 
 
 def _check_present(leaf: Leaf, place: str) -> None:
@@ -205,11 +257,14 @@ def _alternatives(data: object, place: str, part: str = "stages") -> tuple[dict[
     if "when" in data:
         raise InputError('takes no "when"; a stage takes the condition on its "present"', place)
     blocks: dict[str, dict[str, Leaf]] = {}
+    faults = Faults()
     for i, item in enumerate(data["choice"]):
-        kind, args = _block(item, part, f"{place}.choice[{i}]")
-        if kind in blocks:
-            raise InputError(f'offers the block "{kind}" twice; open its leaves instead', f"{place}.choice[{i}]")
-        blocks[kind] = args
+        with faults.part():
+            kind, args = _block(item, part, f"{place}.choice[{i}]")
+            if kind in blocks:
+                raise InputError(f'offers the block "{kind}" twice; open its leaves instead', f"{place}.choice[{i}]")
+            blocks[kind] = args
+    faults.check()
     names = {**data, "choice": list(blocks)}
     return blocks, parse_leaf(names, Field("block", (str,), Rule(), REQUIRED), place)
 
@@ -227,16 +282,19 @@ def _block(data: object, part: str, place: str, other_keys: list[str] | None = N
         arguments = {} if arguments is None else arguments
         if not isinstance(arguments, dict):
             raise InputError(f"takes a mapping of arguments, got {format_value(arguments)}", kind)
-        with errors_at(kind):
-            refuse_keys_of_others(kind, fields, arguments)
-            check_keys(f'block "{kind}"', fields, arguments)
+    block_place = f"{place}.{kind}" if place else kind
     leaves: dict[str, Leaf] = {}
+    faults = Faults()
+    with faults.part(block_place):
+        refuse_keys_of_others(kind, fields, arguments)
+        check_keys(f'block "{kind}"', fields, arguments)
     for name, value in arguments.items():
-        argument_place = f"{place}.{kind}.{name}" if place else f"{kind}.{name}"
-        if is_branches(fields[name]):
-            leaves |= _branches(value, name, argument_place)
-        else:
-            leaves[name] = parse_leaf(value, fields[name], argument_place)
+        with faults.part():
+            if name in fields and is_branches(fields[name]):
+                leaves |= _branches(value, name, f"{block_place}.{name}")
+            elif name in fields:
+                leaves[name] = parse_leaf(value, fields[name], f"{block_place}.{name}")
+    faults.check()
     return kind, leaves
 
 
@@ -248,15 +306,18 @@ def _branches(data: object, name: str, place: str) -> dict[str, Leaf]:
     if not isinstance(data, list) or not data or not all(isinstance(branch, list) and branch for branch in data):
         raise InputError(f"takes a list of branches, each a list of layers; got {format_value(data)}", place)
     leaves: dict[str, Leaf] = {}
+    faults = Faults()
     for b, branch in enumerate(data):
         for i, item in enumerate(branch):
             key, item_place = f"{name}.{b}.{i}", f"{place}[{b}][{i}]"
-            if isinstance(item, dict) and "choice" in item:
-                blocks, leaves[key] = _alternatives(item, item_place, "branch")
-            else:
-                kind, args = _block(item, "branch", item_place)
-                blocks, leaves[key] = {kind: args}, kind
-            leaves |= {f"{key}.{kind}.{arg}": leaf for kind, args in blocks.items() for arg, leaf in args.items()}
+            with faults.part():
+                if isinstance(item, dict) and "choice" in item:
+                    blocks, leaves[key] = _alternatives(item, item_place, "branch")
+                else:
+                    kind, args = _block(item, "branch", item_place)
+                    blocks, leaves[key] = {kind: args}, kind
+                leaves |= {f"{key}.{kind}.{arg}": leaf for kind, args in blocks.items() for arg, leaf in args.items()}
+    faults.check()
     return leaves
 
 

@@ -14,7 +14,7 @@ from scalesearch.arch import Strides, adapted_strides, as_resolution, head_task,
 from scalesearch.budget import QUANTITIES, Budget, budget_from_dict, parse_bound, reference_quantities
 from scalesearch.counting import cost, cost_or_none, read_profile
 from scalesearch.data import Source, absolute_source as absolute_data, source
-from scalesearch.errors import InputError, check_distinct, errors_at, format_value, unknown_message
+from scalesearch.errors import Faults, InputError, as_one, check_distinct, errors_at, format_value, unknown_message
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.searchers import read_table
 from scalesearch.signature import Count, Field, Natural, Rule, Sides, check_arguments, fields_of, parse_section
@@ -110,19 +110,65 @@ def load_study(path: str | Path, overrides: PlainMapping | None = None, known_da
         has_networks = kind == "training" or "space" in document.data
         data = _embed_profiles(document.data, document.path.parent) if has_networks else document.data
         data = embed_models(data, document.path.parent) if kind == "training" else data
-        owner = "a study" if kind == "training" else "a table study"
-        keys = check_arguments(owner, study_fields(kind), data)
-        if keys.get("evaluator", "training") not in EVALUATORS:
-            raise InputError(unknown_message("evaluator", keys["evaluator"], EVALUATORS), "evaluator")
-        if keys.get("task") is not None and keys["task"] not in TASKS:
-            raise InputError(unknown_message("task", keys["task"], TASKS), "task")
-        if kind == "training":
-            study = _training_study(keys, data, document, known_data)
-        else:
-            study = _table_study(keys, data, document)
-        for step in study.steps:
-            step.check(study)
+        try:
+            keys = _check_keys(kind, data)
+            if kind == "training":
+                study = _training_study(keys, data, document, known_data)
+            else:
+                study = _table_study(keys, data, document)
+            for step in study.steps:
+                step.check(study)
+        except InputError as error:
+            raise as_one([error, *_faults_of_sections(kind, data, document)]) from None
         return replace(study, located=document.errors_located)
+
+
+def _check_keys(kind: str, data: PlainMapping) -> PlainDict:
+    """Returns the values of a study's keys, each in its own type."""
+    faults, keys = Faults(), dict(data)
+    with faults.part():
+        keys = check_arguments("a study" if kind == "training" else "a table study", study_fields(kind), data)
+    for key, names in (("evaluator", EVALUATORS), ("task", TASKS)):
+        with faults.part():
+            if isinstance(keys.get(key), str) and keys[key] not in names:
+                raise InputError(unknown_message(key, keys[key], names), key)
+    with faults.part():
+        if isinstance(keys.get("seeds"), list | tuple):
+            check_distinct(keys["seeds"], "seeds")
+            if not keys["seeds"]:
+                raise InputError("takes a list of at least one seed, got []", "seeds")
+    with faults.part():
+        if isinstance(keys.get("name"), str):
+            check_name(keys["name"])
+    faults.check()
+    return keys
+
+
+def _faults_of_sections(kind: str, data: PlainMapping, document: Document) -> list[InputError]:
+    """Returns the faults of those sections that can be read without the others."""
+    folder = document.path.parent
+    readers: dict[str, Callable[[Any], object]] = {
+        "budget": lambda bounds: budget_from_dict(
+            {key: value for key, value in bounds.items() if key != "hours"}, lambda name, key: math.nan
+        ),
+        "data": lambda value: source(absolute_data(value, folder)),
+        "ray": lambda value: parse_section(Resources, value, "ray"),
+        "recipe": parse_recipe,
+        "space": lambda value: read_space(value, folder),
+    }
+    if kind == "table":
+        readers = {"ray": readers["ray"], "table": lambda value: parse_section(Columns, value, "table")}
+    readers |= {step.key: step.read for step in STEPS[kind] if step.options is not None}
+    found, fields = [], study_fields(kind)
+    for key, read_section in readers.items():
+        try:
+            if data.get(key) is not None:
+                fields[key].check(data[key])
+                with errors_at("budget" if key == "budget" else ""):
+                    read_section(data[key])
+        except InputError as error:
+            found.append(error)
+    return found
 
 
 def _check_settings(settings: PlainMapping, kind: str) -> None:
@@ -251,15 +297,11 @@ def _table_study(keys: PlainMapping, data: PlainMapping, document: Document) -> 
 
 def _common_fields(keys: PlainMapping, document: Document, parallel: int) -> PlainDict:
     """Returns the fields that every study has."""
-    seeds = keys.get("seeds", (0,))
-    check_distinct(seeds, "seeds")
-    if not seeds:
-        raise InputError("takes a list of at least one seed, got []", "seeds")
     with errors_at("" if keys.get("name") else "the file's name, which names the study,"):
         name = check_name(keys.get("name") or document.path.stem)
     return {
         "name": name,
-        "seeds": seeds,
+        "seeds": keys.get("seeds", (0,)),
         "parallel": keys.get("parallel", parallel),
         "ray": parse_section(Resources, keys.get("ray"), "ray"),
     }

@@ -28,14 +28,6 @@ BATCH_COUNTER = "num_batches_tracked"  # does not affect what a network computes
 IGNORED_SUFFIXES = (BATCH_COUNTER, "n_averaged", "total_ops", "total_params")
 
 
-class MismatchError(InputError):
-    """Raised for weights that do not fit the network, with the number of `faults`."""
-
-    def __init__(self, message: str, place: str, faults: int):
-        super().__init__(message, place)
-        self.faults = faults
-
-
 @dataclass
 class _Source:
     """What is loaded: a file, or tensors by name."""
@@ -225,18 +217,16 @@ def _find_library(
     library, best = max(shared, key=lambda candidate: (shared[candidate], candidate[0] == preferred))
     if shared[library, best] < len(state) // 4:
         if fused := _fused_bias(list(_variants(loaded)), candidates.values()):
-            raise MismatchError(
+            raise InputError(
                 f"has its batch norms fused into its convolutions (it has {fused}, and none of their values); save the "
                 "weights before they are fused: of Ultralytics, before the first prediction",
                 place,
-                len(state),
             )
         example = next(iter(loaded), "none")
-        raise MismatchError(
+        raise InputError(
             f"is not of {arch.name}: it has names such as {example}; {arch.name} can have the names of "
             f"{', '.join(candidates)}",
             place,
-            len(state),
         )
     return library, list(_variants(loaded))[best], candidates[library]
 
@@ -264,7 +254,7 @@ def _fused_bias(variants: Sequence[Mapping[str, torch.Tensor]], candidates: Iter
 def _match_tensors(
     model: Network, loaded: Mapping[str, torch.Tensor], names: Mapping[str, str], replace_head: bool, place: str
 ) -> tuple[dict[str, torch.Tensor], frozenset[str]]:
-    """Returns the network's tensors, and the names of those that stay fresh. Raises `MismatchError`."""
+    """Returns the network's tensors, and the names of those that stay fresh. Raises `InputError`."""
     state = model.state_dict()
     faults: list[str] = []
     fresh: set[str] = set()
@@ -297,7 +287,7 @@ def _match_tensors(
     faults += [f"has {name}, which {model.arch.name} has no place for" + _auxiliary_hint(name) for name in extra]
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise MismatchError(faults[0] + more, place, len(faults))
+        raise InputError(faults[0] + more, place)
     return matched, frozenset(fresh)
 
 

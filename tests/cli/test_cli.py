@@ -155,6 +155,69 @@ def test_faults_in_a_study_are_located_and_nothing_is_written(tmp_path, old, new
     assert not out.exists()
 
 
+SEVERAL_FAULTS = """\
+naem: x
+space:
+  resolutoin: 32
+  stem: [{conv: {wdith: 8}}, {conv: {width: 8, kernel: 2}}]
+  stages:
+    - {depth: 0, mbconv: {width: 8, kernel: 4, expand: {choice: [1, x, 1]}}}
+    - {mbcnv: {width: 8}}
+    - {block: {choice: [{conv: {width: w}}, {basic: {}}]}}
+  head: {classifer: {}}
+  auxiliary: [{after: -1, classifier: {}}]
+budget: {macs: 6QM, foo: 3}
+recipe: {base: quick, epochs: 0, learning_rat: 3}
+data: digts
+seeds: [0, 0]
+search: {trials: x, searchr: tpe}
+family: {phi: [0, a]}
+"""
+THEIR_PLACES = """\
+1: naem
+3: space.resolutoin
+4: space.stem[0].conv.wdith
+4: space.stem[1].conv.kernel
+6: space.stages[0].depth
+6: space.stages[0].mbconv.kernel
+6: space.stages[0].mbconv.expand.choice[1]
+6: space.stages[0].mbconv.expand.choice[2]
+7: space.stages[1].mbcnv
+8: space.stages[2].block.choice[0].conv.width
+8: space.stages[2].block.choice[1].basic
+9: space.head.classifer
+10: space.auxiliary[0].after
+10: space.auxiliary[0].classifier
+11: budget.macs
+11: budget.foo
+12: recipe.learning_rat
+12: recipe.epochs
+13: data
+14: seeds[1]
+15: search.searchr
+15: search.trials
+16: family.phi[1]
+"""
+
+
+def test_check_tells_all_faults_of_a_file_in_its_order_and_each_once(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(SEVERAL_FAULTS)
+    done = invoke("check", str(path))
+    assert done.exit_code == 2
+    found = [line.split(f"{path}:")[1] for line in done.output.splitlines()]
+    assert [re.match(r"\d+: \S+(?=:)", line)[0] for line in found] == THEIR_PLACES.splitlines()
+    assert len({line.split(": ", 1)[1] for line in found}) == len(found)
+
+
+def test_conditions_and_ties_of_a_space_are_told_together(tmp_path):
+    path = tmp_path / "space.yaml"
+    text = SPACE.replace("kernel: 3", "kernel: {choice: [3, 5], when: {x: 3}}, expand: {choice: [1], when: {e: 9}}")
+    path.write_text(text)
+    lines = invoke("check", str(path)).output.splitlines()
+    assert [line.split(": ")[2] for line in lines] == ["stages.0.mbconv.kernel", "stages.0.mbconv.expand"]
+
+
 @pytest.mark.parametrize(
     "content, message",
     [
