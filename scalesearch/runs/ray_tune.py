@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import Any, TextIO, cast
@@ -34,6 +35,7 @@ from scalesearch.trials import WAIT, Event, Job, Key, Outcome, Place, Wait
 
 RAY_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # our own lets trials save themselves
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it would take SIGTERM over and abort
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -92,14 +94,18 @@ def cluster(study: Study, address: str | None) -> Iterator[None]:
             folder = stack.enter_context(process_folder("scalesearch-ray"))
             stack.enter_context(cleanup_after(folder))
             local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE, "_temp_dir": str(folder)}
+        # From the main thread Ray would take SIGTERM over, and leave what it has started when one comes. What it starts
+        # ends with the thread that has started it, which lives as long as the block.
+        thread = stack.enter_context(ThreadPoolExecutor(1))
         try:
-            ray.init(
+            thread.submit(
+                ray.init,
                 address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 configure_logging=False,
                 **local,
-            )
+            ).result()
         except (ValueError, ConnectionError) as error:
             raise _no_cluster(address, str(error).strip().splitlines()[0]) from None
         if JOB_VARIABLE in os.environ:

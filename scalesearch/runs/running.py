@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,9 +212,12 @@ def _run_all(context: RunContext, first: Job | Wait, address: str | None) -> str
 
         if context.mirror is not None:
             context.mirror.remove("stop")
-        with cluster(driver.study, address), stop_on_signals(folder) as stop:
+        with stop_on_signals(folder) as stop, ExitStack() as stack:
+            with stop.only_noted():
+                stack.enter_context(cluster(driver.study, address))
             stop.announce = context.stop_remote_workers
-            tune(driver, first, Place(folder, store=context.store), stop, context.report)
+            if not stop:
+                tune(driver, first, Place(folder, store=context.store), stop, context.report)
     if stop.signal:
         with suppress(InputError):  # there may be nothing to report yet
             context.report()

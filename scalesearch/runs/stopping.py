@@ -21,7 +21,7 @@ class Stop:
 
     def __init__(self, folder: Path):
         self.file = Place(folder).stop
-        self.signal, self.limit = 0, ""
+        self.signal, self.limit, self._is_only_noted = 0, "", False
         self.announce: Callable[[], None] = lambda: None  # tells workers that do not see this folder
 
     def __bool__(self) -> bool:
@@ -34,10 +34,19 @@ class Stop:
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Asks the run to stop; a second Ctrl-C raises `KeyboardInterrupt`."""
-        if number == self.signal == signal.SIGINT:
+        if number == self.signal == signal.SIGINT and not self._is_only_noted:
             raise KeyboardInterrupt
         self.signal = number
         self.file.touch()
+
+    @contextmanager
+    def only_noted(self) -> Iterator[None]:
+        """Lets no signal interrupt the block, whose code cannot be left halfway."""
+        self._is_only_noted = True
+        try:
+            yield
+        finally:
+            self._is_only_noted = False
 
 
 @contextmanager

@@ -100,6 +100,28 @@ def test_a_second_ctrl_c_ends_it_at_once(study, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay", [0.0, 1.5])
+def test_a_signal_while_ray_starts_ends_the_run_in_order(study, number, delay, tmp_path):
+    """A terminal's Ctrl-C comes to the whole group of processes."""
+    before, out = left_over(), tmp_path / "run"
+    process = start(study, out)
+    deadline = time.monotonic() + 60
+    while not (started := left_over() - before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert any(name.startswith(f"scalesearch-ray-{process.pid}") for name in started)
+    time.sleep(delay)
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, message
+    assert "Traceback" not in message, message
+    assert "--resume" in message
+    assert gone(helpers)
+    assert left_over() <= before
+
+
+@pytest.mark.slow
 def test_a_limit_holds_across_resumes(study, finished, tmp_path):
     out = tmp_path / "run"
     message = finish(start(study, out, "--set", "ray.max_wall_time=8s"))
