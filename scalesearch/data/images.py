@@ -14,15 +14,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 Sides = int | tuple[int, int]  # a square's, or height and width
 File = Path | bytes | np.ndarray  # an image's path, the bytes of its file, or its pixels (height, width, channels)
 
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif")
+    (
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".heic",
+        ".heif",
+        ".avif",
+    )
 )
 HEIC_BRANDS = b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"
+AVIF_BRANDS = b"avif", b"avis"
 MAX_PIXELS = 150_000_000  # of an image
 STRIP_PIXELS = 4_000_000  # of an image that is converted at a time
 BITS_PER_SAMPLE = 258  # the tag of a TIFF
@@ -91,10 +107,12 @@ def _open(file: File) -> Image.Image:
 
 
 def _unidentified(file: File) -> str:
-    """Returns why Pillow reads no image from a file; HEIC is named, which phones write."""
+    """Returns why Pillow reads no image from a file; HEIC is named, which phones write, and AVIF."""
     head = b"" if isinstance(file, np.ndarray) else (file if isinstance(file, bytes) else file.read_bytes())[:12]
     if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
         return "it is HEIC, which Pillow reads only with a plugin; convert it to JPEG"
+    if head[4:8] == b"ftyp" and head[8:12] in AVIF_BRANDS and not features.check("avif"):
+        return "it is AVIF, which Pillow reads from 11.3 on; update Pillow, or convert it to JPEG"
     return "cannot identify it"
 
 

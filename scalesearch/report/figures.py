@@ -8,12 +8,11 @@ import json
 from collections import defaultdict
 from functools import cache
 from itertools import accumulate
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from scalesearch.plain_data import PlainDict
+from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.statistics import front
 from scalesearch.study import COLOURS, Figure, Info, figure, scatter
 
@@ -28,15 +27,6 @@ def script() -> str:
     return encoded.replace("<", "\\")  # no text of base 85 has a backslash, and none may end a script
 
 
-def _rounded(value: Any) -> Any:
-    """Returns plain data with six digits of every decimal number; large ones, as MACs, stay whole."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if abs(value) < 1e6 else value
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return {key: _rounded(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
 def figure_html(figure: Figure) -> str:
     """Returns the HTML of a figure: an empty element and its data, which `page.js` draws.
 
@@ -44,7 +34,7 @@ def figure_html(figure: Figure) -> str:
         ValueError: If plotly refuses the figure.
     """
     checked = go.Figure(figure)
-    data = json.dumps(_rounded(json.loads(checked.to_json()))).replace("<", "\\u003c")
+    data = json.dumps(rounded(json.loads(checked.to_json()))).replace("<", "\\u003c")
     height = checked.layout.height or 450
     return (
         f'<div class="plot" style="height:{height}px"></div>'

@@ -14,7 +14,7 @@ from scalesearch.data import LETTERBOX
 from scalesearch.errors import InputError, format_count
 from scalesearch.export import to_python
 from scalesearch.files import save_text
-from scalesearch.plain_data import PlainDict
+from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.report import gather
 from scalesearch.runs.folder import trained_arch
 from scalesearch.runs.images import saved_health
@@ -61,8 +61,9 @@ def write_report(driver: Driver, folder: Path) -> PlainDict:
             row = next((r for r in info.conclusions["rows"] if r.name == member.arch.name), None)
             if row is not None:
                 _write_member(folder / "family" / member.arch.name, member.arch, row, info)
-    save_text(pandas.DataFrame(info.trials).to_csv(index=False), folder / "trials.csv")
+    save_text(pandas.DataFrame(rounded(info.trials)).to_csv(index=False), folder / "trials.csv")
     summary = info.summary()
+    summary |= rounded(summary) | {key: summary[key] for key in ("document", "recipe")}  # what was asked for stays
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
     save_text(page(info), folder / "report.html")
     return summary

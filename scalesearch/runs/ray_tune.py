@@ -59,6 +59,10 @@ class _OutputWithoutRay(io.TextIOBase):
     def __init__(self, stream: TextIO):
         self.stream = stream
 
+    @property
+    def closed(self) -> bool:
+        return self.stream.closed
+
     def write(self, text: str) -> int:
         return len(text) if threading.current_thread().name.startswith("ray_") else self.stream.write(text)
 

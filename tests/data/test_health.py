@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from helpers import invoke, refused
 from making import encoded, folder, parquet, picture
-from PIL import Image
+from PIL import Image, features
 
 from scalesearch.data import pixels as pixels_module
 from scalesearch.data.images import center_crop, examine_image, open_image
@@ -220,8 +220,10 @@ def test_files_of_other_kinds_are_told_by_their_suffix(photos):
 def test_photos_of_phones_are_read_or_named(photos):
     picture("cat", 99).save(photos / "cat" / "saved.jfif", "JPEG")
     (photos / "cat" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    if features.check("avif"):
+        picture("cat", 98).save(photos / "cat" / "shared.avif")
     found = payload(photos)
-    assert found["images"] == 51
+    assert found["images"] == 51 + features.check("avif")
     assert found["unreadable"] == ["cat/phone.HEIC"]
     assert any("it is HEIC, which Pillow reads only with a plugin; convert it" in line for line in found["warnings"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,8 @@ def test_a_run_leaves_what_it_promises(finished):
     assert {step: len(log.of(step)) for step in STEPS} == STEPS
     assert all(t.state == "done" and t.cost["macs"] <= 500_000 for t in log.of("base"))
     summary = json.loads((folder / "summary.json").read_text())
+    text = json.dumps(summary | {"document": None, "recipe": None}) + (folder / "trials.csv").read_text()
+    assert not re.findall(r"\d\.\d{8,}", text)  # six digits
     assert summary["finished"]
     assert summary["trials"] == STEPS
     names = {"small-phi0", "small-phi1", "shufflenet_v2_x0_5 (stem stride 1)", "resnet20_cifar"}
