@@ -47,6 +47,8 @@ class OneLineGroup(click.Group):
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "scalesearch"
             text = " ".join(error.format_message().split())
+            if isinstance(error, click.NoSuchOption):
+                text += _hint_of_setting(error)
             exit_with(error.exit_code, f"{text} See `{command} --help`.")
         except click.ClickException as error:
             error.show()
@@ -54,6 +56,18 @@ class OneLineGroup(click.Group):
         except click.Abort:
             exit_with(1, "aborted")
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hint_of_setting(error: click.NoSuchOption) -> str:
+    """Returns how `--set` gives what somebody has looked for as an option; empty where it doesn't."""
+    if error.ctx is None or not any(option.name == "settings" for option in error.ctx.command.params):
+        return ""
+    from scalesearch.study import settings_named
+
+    places, owner = settings_named(error.option_name.lstrip("-").replace("-", "_")), "A study's"
+    if error.ctx.command.name == "train":  # whose settings are the recipe's alone
+        places, owner = [place.removeprefix("recipe.") for place in places if place.startswith("recipe.")], "A recipe's"
+    return f" {owner} settings are given by {' or '.join(f'--set {place}=…' for place in places)}." if places else ""
 
 
 @click.group(

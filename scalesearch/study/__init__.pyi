@@ -19,6 +19,7 @@ from .planning import makespan as makespan
 from .reading import (
     load_study as load_study,
     parse_recipe as parse_recipe,
+    settings_named as settings_named,
     study_fields as study_fields,
     study_kind as study_kind,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -119,7 +120,8 @@ def load_study(path: str | Path, overrides: PlainMapping | None = None, known_da
             for step in study.steps:
                 step.check(study)
         except InputError as error:
-            raise as_one([error, *_faults_of_sections(kind, data, document)]) from None
+            found = as_one([error, *_faults_of_sections(kind, data, document)])
+            raise as_one([_of_setting(fault, overrides or {}) for fault in found.faults]) from None
         return replace(study, located=document.errors_located)
 
 
@@ -178,12 +180,22 @@ def _check_settings(settings: PlainMapping, kind: str) -> None:
         key = dotted.split(".")[0]
         if key in fields or key in ("preset", "presets"):
             continue
-        sections: dict[str, Any] = {step.key: step.options for step in STEPS[kind] if step.options is not None}
-        sections |= {"recipe": Recipe, "ray": Resources} if kind == "training" else {"ray": Resources}
-        places = [f"{name}.{key}" for name, options in sections.items() if key in fields_of(options)]
-        if places:
-            raise InputError(f"a study has no such key; it has {' and '.join(sorted(places))}", f"--set {dotted}")
+        if places := settings_named(key, kind):
+            raise InputError(f"a study has no such key; it has {' and '.join(places)}", f"--set {dotted}")
         raise InputError(unknown_message("key of a study", key, fields), f"--set {dotted}")
+
+
+def settings_named(key: str, kind: str = "training") -> list[str]:
+    """Returns the dotted keys of a study's sections that end in `key`: `recipe.epochs` and others for `epochs`."""
+    sections: dict[str, Any] = {step.key: step.options for step in STEPS[kind] if step.options is not None}
+    sections |= {"recipe": Recipe, "ray": Resources} if kind == "training" else {"ray": Resources}
+    return sorted(f"{name}.{key}" for name, options in sections.items() if key in fields_of(options))
+
+
+def _of_setting(fault: InputError, settings: PlainMapping) -> InputError:
+    """Returns a fault of a value that `--set` has given, placed there and not in the file; others as they are."""
+    given = any(re.match(re.escape(key) + r"(?![^.\[])", fault.place) for key in settings)
+    return fault.in_file("--set") if given and not fault.in_a_file else fault
 
 
 def _training_study(keys: PlainMapping, data: PlainMapping, document: Document, known_data: Source | None) -> Study:

@@ -269,6 +269,13 @@ def test_a_hundred_megabytes_are_refused_unread(tmp_path):
         (["run", "study.yaml"], "study.yaml: cannot be read"),
         (["run", str(ROOT / "studies/effnet_phi.yaml"), "--set", "trials"], "takes KEY=VALUE"),
         (["run", str(ROOT / "studies/effnet_phi.yaml"), "--set", "search.trails=3"], 'Did you mean "trials"'),
+        (
+            ["run", str(ROOT / "studies/effnet_phi.yaml"), "--set", "search.trials=x"],
+            "--set: search.trials: takes a who",
+        ),
+        (["run", str(ROOT / "studies/effnet_phi.yaml"), "--set", "recipe=fast"], "--set: recipe: unknown recipe"),
+        (["run", "study.yaml", "--learning-rate", "1"], "settings are given by --set recipe.learning_rate=…"),
+        (["train", "resnet18", "--label-smoothing", "1"], "recipe's settings are given by --set label_smoothing=…"),
         (["report", "nowhere"], "is no run's folder"),
         (["export", "resnet18", "--to", "safetensors"], "give -o"),
     ],
