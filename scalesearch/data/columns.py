@@ -11,7 +11,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,17 +32,34 @@ from scalesearch.data.index import (
     stamp_of,
     with_slashes,
 )
-from scalesearch.errors import InputError, unknown_message
+from scalesearch.errors import InputError, format_value, unknown_message
 from scalesearch.files import atomic_write
 from scalesearch.plain_data import PlainDict
 from scalesearch.typed_json import load_json
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
 # Usual names of the columns, compared without case, spaces, hyphens and underscores.
-IMAGE_COLUMNS = ("image", "img", "path", "file", "filename", "filepath", "imagepath", "imagename", "imagefile", "bytes")
+IMAGE_COLUMNS = (
+    "image",
+    "img",
+    "path",
+    "file",
+    "filename",
+    "filepath",
+    "imagepath",
+    "imagename",
+    "imagefile",
+    "fname",
+    "bytes",
+)
 BOX_COLUMNS = ("xmin", "bbox")
 LABEL_COLUMNS = ("label", "labels", "class", "classname", "category", "target", "finelabel", "species")
 SPLIT_COLUMN = "split"
+OTHER_SPLIT_COLUMNS = ("subset", "partition", "set", "fold")  # taken where all their cells are called like splits
+FLAG_COLUMNS = {"isvalid": "val", "isval": "val", "istest": "test"}  # true or false; the rest is for training
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
+NO_CLASSES = (SPLIT_COLUMN, *OTHER_SPLIT_COLUMNS, *FLAG_COLUMNS)
+JOINED = "label"  # the column made of those of zeros and ones
 BATCH_ROWS = 32  # rows read at a time, at most
 MAX_BATCH_BYTES = 1 << 28  # bytes read at a time, counting every row as large as its whole row group
 
@@ -51,7 +68,8 @@ def read_tables(files: Sequence[Path], origin: str, image: str | None = None, la
     """Reads CSV or parquet files as an index; the names of several files may tell their splits.
 
     A column holds paths (relative to the table's folder) or the bytes of image files, another holds the
-    labels, and one called `split`, where there is one, the splits.
+    labels, and one called `split`, `subset` or `is_valid`, where there is one, the splits. A CSV file may have a column
+    of zeros and ones for each class instead of the labels.
 
     Args:
         files: The tables of the data set.
@@ -128,7 +146,12 @@ class _TableFile:
             raise InputError(f"is damaged or no {path.suffix[1:]} file: {str(error).splitlines()[0]}", place) from None
         self.schema: pa.Schema = self.file.schema_arrow if self.file else self.table.schema  # type: ignore[union-attr]
         self.image = self._find_column(image, IMAGE_COLUMNS, "image")
-        self.label = self._find_column(label, LABEL_COLUMNS, "label")
+        try:
+            self.label = self._find_column(label, LABEL_COLUMNS, "label")
+        except _NoColumn:
+            if label is not None or not self._join_columns_of_classes():
+                raise
+            self.label = JOINED
         if corner := next((name for name in self.schema.names if _normalise_name(name) in BOX_COLUMNS), None):
             raise InputError(
                 "holds boxes, which are read from VOC's .xml, YOLO's .txt and COCO's .json alone; export one of these",
@@ -172,33 +195,82 @@ class _TableFile:
             raise InputError(f"has two columns called {column}", f"{self.place}: {what}")
         return column
 
+    def _join_columns_of_classes(self) -> bool:
+        """Adds a column of labels made from columns of zeros and ones, one for each class; returns False where there
+        are none.
+
+        Raises:
+            InputError: Placed at the row, for an image of several classes or of none.
+        """
+        if self.table is None:
+            return False
+        cells = {
+            name: [FLAGS.get(str(cell).strip().casefold()) for cell in self.table[name].to_pylist()]
+            for name in self.schema.names
+            if name != self.image and self.schema.names.count(name) == 1 and _normalise_name(name) not in NO_CLASSES
+        }
+        columns = {name: flags for name, flags in cells.items() if None not in flags}
+        if len(columns) < 2 or not self.table.num_rows:
+            return False
+        labels = []
+        for row, flags in enumerate(zip(*columns.values()), 1):
+            classes = [name.strip() for name, flag in zip(columns, flags) if flag]
+            if len(classes) != 1:
+                raise InputError(
+                    f"row {row} is of {' and '.join(classes) or 'no class'}, by the columns of zeros and ones; a "
+                    "classifier takes one class for each image",
+                    self.place,
+                )
+            labels += classes
+        self.table = self.table.append_column(JOINED, pa.array(labels))
+        self.schema = self.table.schema
+        return True
+
+    def _splits(self, read: Callable[[list[str]], Any]) -> list[str | None] | None:
+        """Returns the split of every row by the table's own column; None where it has none."""
+        columns = {_normalise_name(name): name for name in reversed(self.schema.names) if name != self.label}
+        if column := columns.get(SPLIT_COLUMN):
+            cells = read([column])[column].to_pylist()
+            splits = [split_from_name(str(cell)) if cell else None for cell in cells]
+            for cell, split in zip(cells, splits):
+                if cell and not split:
+                    raise InputError(unknown_message("split", cell, SPLITS), f"{self.place}: {column}")
+            return splits
+        for name in OTHER_SPLIT_COLUMNS:
+            if name in columns:
+                splits = [split_from_name(str(cell)) for cell in read([columns[name]])[columns[name]].to_pylist()]
+                if all(splits):
+                    return splits
+        marked: list[str | None] | None = None
+        for name, split in FLAG_COLUMNS.items():
+            if name in columns:
+                cells = read([columns[name]])[columns[name]].to_pylist()
+                flags = [FLAGS.get(str(cell).strip().casefold()) for cell in cells]
+                if None in flags:
+                    fault = f"takes true or false, got {format_value(cells[flags.index(None)])}"
+                    raise InputError(fault, f"{self.place}: {columns[name]}")
+                marked = [split if flag else before for flag, before in zip(flags, marked or ["train"] * len(flags))]
+        return marked
+
     def read_rows(self) -> tuple[list[str], list[Any], list[str | None]]:
         """Returns the name, the label and the split of every image."""
         with _damage_located(self.place, self.path):
             return self._read_rows()
 
     def _read_rows(self) -> tuple[list[str], list[Any], list[str | None]]:
-        split = next((name for name in self.schema.names if _normalise_name(name) == SPLIT_COLUMN), None)
-        columns = [self.label, *([split] if split else [])]
         has_path = self.nested and self.schema.field(self.image).type.get_field_index("path") >= 0
         name_column = f"{self.image}.path" if has_path else None if self.encoded else self.image
 
         def read(names: list[str]) -> Any:
             return self.file.read(columns=names) if self.file else self.table.select(names)  # type: ignore[union-attr]
 
-        table = read([*columns, name_column] if name_column else columns)
+        table = read([self.label, name_column] if name_column else [self.label])
         labels = _clean_labels(table[self.label].to_pylist())
         if self.classes:
             labels = [self._label_name(label) for label in labels]
         if None in labels and any(label is not None for label in labels):
             raise InputError(f"row {labels.index(None) + 1} has no label", self.place)
-        splits: list[str | None] = [self.split] * len(labels)
-        if split:
-            split_cells = table[split].to_pylist()
-            splits = [split_from_name(str(cell)) if cell else None for cell in split_cells]
-            for cell, value in zip(split_cells, splits):
-                if cell and not value:
-                    raise InputError(unknown_message("split", cell, SPLITS), f"{self.place}: {split}")
+        splits = self._splits(read) or [self.split] * len(labels)
         image_names: list[Any] = [None] * len(labels)
         if has_path:
             image_names = table[self.image].combine_chunks().field("path").to_pylist()

@@ -20,10 +20,14 @@ SYSTEM_FOLDERS = ("__MACOSX",)  # left behind by operating systems; ignored as h
 def read_folder(folder: Path, origin: str) -> Index:
     """Reads the images in `folder/CLASS/…` or `folder/SPLIT/CLASS/…` as an index.
 
-    Symbolic links are followed; within a class, each folder is read once.
+    Symbolic links are followed; within a class, each folder is read once. Where all classes lie in one folder inside,
+    that one is read. Lists of images (`train.txt`, also in a folder such as `meta`) decide the splits, and images in
+    none of them are left out.
 
-    Raises `InputError` where there are no images, or fewer than two classes.
+    Raises `InputError` where there are no images, or fewer than two classes, and for lists that contradict each other
+    or the folders.
     """
+    top, folder = folder, _without_wrapper(folder)
     layout = _layout(folder)
     layout.check(folder, origin)
     split_of = layout.splits
@@ -48,8 +52,26 @@ def read_folder(folder: Path, origin: str) -> Index:
         )
         raise InputError(message, origin)
     names = [path.relative_to(folder).as_posix() for path, _, _ in images]
+    lists = _lists(top, names, folder, origin)
+    if lists is not None:
+        for name, (_, _, split) in zip(names, images):
+            if split and lists.split_of.get(name, split) != split:
+                raise InputError(f"{name} is in the list of {lists.split_of[name]}; keep it in one split", origin)
+        if not split_of:
+            ignored.update(lists.ignored)
+            images = [
+                (path, label, lists.split_of[name])
+                for name, (path, label, _) in zip(names, images)
+                if name in lists.split_of
+            ]
+            names = [name for name in names if name in lists.split_of]
+    list_files = [] if lists is None else lists.files
     stamp = stamp_of(
-        [str(folder.resolve()), *((name, *size_and_mtime(path)) for name, (path, _, _) in zip(names, images))]
+        [
+            str(folder.resolve()),
+            *((name, *size_and_mtime(path)) for name, (path, _, _) in zip(names, images)),
+            *((path.name, *size_and_mtime(path)) for path in list_files),
+        ]
     )
     return build_index(
         origin,
@@ -61,6 +83,76 @@ def read_folder(folder: Path, origin: str) -> Index:
         loose=tuple(sorted(path.relative_to(folder).as_posix() for path in loose)),
         ignored=dict(ignored),
     )
+
+
+class _Lists(NamedTuple):
+    """The lists of images that lie beside class folders.
+
+    Attributes:
+        files: The lists.
+        split_of: The split of every listed image by name.
+        ignored: What has no part in the data set: the numbers of entries without an image, and of unlisted images.
+    """
+
+    files: list[Path]
+    split_of: dict[str, str]
+    ignored: dict[str, int]
+
+
+def _lists(top: Path, names: Sequence[str], folder: Path, origin: str) -> _Lists | None:
+    """Returns the lists of images in a data set's folder, or in one right below it that has no images; None where no
+    list names any.
+
+    Args:
+        top: The data set's folder.
+        names: Of the images, relative to `folder`.
+        folder: That of the classes, `top` or one inside.
+        origin: How messages name the data set.
+    """
+    places = [top, *(top / name for name in _subfolders(top) if not any(_walk_images(top / name, set(), Counter())))]
+    files = {path: split for place in places for path in sorted(place.glob("*.txt")) if (split := _list_split(path))}
+    inner = folder.relative_to(top)
+    name_of: dict[str, str] = {}
+    for name in names:  # entries may have the path from either folder, with the suffix or without
+        for spelling in (name, (inner / name).as_posix()):
+            name_of.setdefault(spelling, name)
+            name_of.setdefault(os.path.splitext(spelling)[0], name)
+    split_of: dict[str, str] = {}
+    ignored: dict[str, int] = {}
+    for path, split in files.items():
+        place = path.relative_to(top).as_posix()
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+            if not (entry := line.strip().replace("\\", "/").removeprefix("./")):
+                continue
+            found = name_of.get(entry) or name_of.get(re.split(r"[\s,]+\S*$", entry)[0])  # a label may follow
+            if found is None:
+                key = f"entries of {place} without an image"
+                ignored[key] = ignored.get(key, 0) + 1
+            elif split_of.setdefault(found, split) != split:
+                fault = f"{found} is in the list of {split_of[found]} too; keep it in one"
+                raise InputError(fault, f"{origin}: {place}:{number}")
+    if not split_of:
+        return None
+    if unlisted := len(names) - len(split_of):
+        ignored[f"images in no list ({', '.join(path.name for path in files)})"] = unlisted
+    return _Lists(list(files), split_of, ignored)
+
+
+def _list_split(path: Path) -> str | None:
+    """Returns the split that a list is of by its name: `train.txt`, `train_list.txt`; None for another file."""
+    return split_from_name(re.sub(r"[-_ ]?(list|files|split)$", "", path.stem.lower()))
+
+
+def _without_wrapper(folder: Path) -> Path:
+    """Returns the folder that holds the classes or splits: `folder`, or the only one with images inside, of two or more
+    folders of images.
+    """
+    names = _image_folders(folder)
+    if len(names) == 1 and not split_from_name(names[0]) and not _image_files(folder):
+        inner = folder / names[0]
+        if len(_image_folders(inner)) > 1 and not _image_files(inner):
+            return _without_wrapper(inner)
+    return folder
 
 
 def has_classes(folder: Path) -> bool:

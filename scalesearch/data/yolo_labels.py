@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def read_data_yaml(path: Path, origin: str) -> Index:
             if declared_root.is_relative_to(home) and path_exists(declared_root):
                 roots = [declared_root, home]
     images: list[tuple[Path, str]] = []
-    seen: set[Path] = set()
+    split_of: dict[Path, str] = {}
+    repeated: Counter[str] = Counter()
     split_of_key = {key: split for key in document.data if (split := split_from_name(str(key)))}
     with document.errors_located():
         for key, split in split_of_key.items():
@@ -88,12 +90,15 @@ def read_data_yaml(path: Path, origin: str) -> Index:
             with document.errors_located():
                 place = f"{key}[{i}]" if isinstance(value, list) else key
                 paths = list(_image_paths(_resolve_entry(entry, roots, place, document.data.get("path")), home, place))
-            new = [image for image in paths if image not in seen]  # COCO128 lists the same images for train and val
-            seen.update(new)
-            images += [(image, split_of_key[key]) for image in new]
+            for image in paths:  # COCO128 lists the same images for train and val
+                if image not in split_of:
+                    images.append((image, split_of_key[key]))
+                elif split_of[image] != split_of_key[key]:
+                    repeated[f"images that {key} has of {split_of[image]}"] += 1
+                split_of.setdefault(image, split_of_key[key])
     if not images:
         raise InputError("names no images for train, val or test").in_file(str(path))
-    return _build_index(origin, home, images, classes, path)
+    return _build_index(origin, home, images, classes, path, repeated)
 
 
 def read_labelled(folder: Path, origin: str) -> Index:
@@ -114,10 +119,17 @@ def read_labelled(folder: Path, origin: str) -> Index:
         images = [(path, split_of[_normalise(path)]) for path in paths if _normalise(path) in split_of]
     else:
         images = [(path, split_of_folders(path, folder)) for path in paths]
-    names = names_file.read_text(encoding="utf-8-sig", errors="replace").split("\n") if names_file else []
-    classes = [line.strip() for line in names if line.strip()] or None
+    classes: list[str] | None = None
     if names_file:
-        _check_names(classes or (), f"{origin}: {_relative_name(names_file, folder)}")
+        names_place = f"{origin}: {_relative_name(names_file, folder)}"
+        text = names_file.read_text(encoding="utf-8-sig", errors="replace").rstrip()
+        classes = [line.strip() for line in text.split("\n")] if text else None
+        if classes and "" in classes:  # the numbers in the labels are those of lines
+            line = classes.index("") + 1
+            raise InputError(
+                "is blank; remove the line, or write the class that has this number", f"{names_place}:{line}"
+            )
+        _check_names(classes or (), names_place)
     unlisted = {f"images in no list ({', '.join(path.name for path in lists)})": len(paths) - len(images)}
     ignored = unlisted if len(images) < len(paths) else {}
     return _build_index(origin, folder, images, classes, names_file, ignored, list(lists))

@@ -184,3 +184,39 @@ def test_text_that_is_no_utf8_is_refused_in_place(name, tmp_path):
     assert "holds text that is not UTF-8 (caf\\xe9); write the table anew in UTF-8" in refused(
         "data", str(tmp_path / "t.parquet")
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("is_valid", ("False", "True")),
+        ("isValid", ("0", "1")),
+        ("subset", ("training", "val")),
+        ("partition", ("train", "dev")),
+        ("set", ("train", "validation")),
+    ],
+)
+def test_columns_that_say_the_split_in_other_words_decide_it(column, cells, tmp_path):
+    folder(tmp_path, COUNTS)
+    rows = [(name, label, cells[number % 5 == 0]) for number, (name, label) in enumerate(ROWS)]
+    index = data_set(str(table(tmp_path / "t.csv", rows, f"fname,labels,{column}"))).index
+    assert [split == "val" for split in index.splits] == [number % 5 == 0 for number in range(len(ROWS))]
+
+
+def test_a_column_that_only_may_say_the_split_is_left_alone_where_it_says_something_else(tmp_path):
+    folder(tmp_path, COUNTS)
+    rows = [(name, label, "abc"[number % 3]) for number, (name, label) in enumerate(ROWS)]
+    assert set(data_set(str(table(tmp_path / "t.csv", rows, "file,label,set"))).index.splits) == {None}
+    table(tmp_path / "t.csv", [(*row[:2], "maybe") for row in rows], "file,label,is_valid")
+    assert "is_valid: takes true or false, got 'maybe'" in refused("data", str(tmp_path / "t.csv"))
+
+
+def test_a_column_of_zeros_and_ones_for_each_class_is_read_where_each_image_has_one(tmp_path):
+    """As Roboflow writes `_classes.csv`, with spaces in its head."""
+    folder(tmp_path, COUNTS)
+    rows = [(name, str(int(label == "cat")), str(int(label == "dog"))) for name, label in ROWS]
+    index = data_set(str(table(tmp_path / "_classes.csv", rows, "filename, cat, dog"))).index
+    assert (index.classes, list(index.labels)) == (("cat", "dog"), [label for _, label in ROWS])
+    for row, said in (("1", "1"), "cat and dog"), (("0", "0"), "no class"):
+        path = table(tmp_path / "_classes.csv", [(ROWS[0][0], *row), *rows[1:]], "filename, cat, dog")
+        assert f"row 1 is of {said}, by the columns of zeros and ones" in refused("data", str(path))

@@ -154,7 +154,7 @@ def test_duplicates_stay_on_one_side_and_leaks_are_told(tmp_path):
 @pytest.mark.parametrize(
     "case, words",
     [
-        ("empty", "has no images in it (files ending in .bmp"),
+        ("empty", "has no images in it (files ending in .avif, .bmp"),
         ("loose", "has 3 images that lie in no class; put each into a folder named after its class"),
         ("one class", 'has images of one class, "cat"; a classifier needs two or more'),
         ("test only", 'class "eel" has no image for training, but some for the test'),

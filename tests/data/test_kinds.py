@@ -319,3 +319,43 @@ def test_rows_of_images_without_names_and_unknown_splits(tmp_path):
     assert 'split: unknown split "tset"; takes train, val, test. Did you mean "test"?' in refused(
         "data", str(tmp_path / "t.parquet")
     )
+
+
+@pytest.mark.parametrize("below", ["", "images"])
+@pytest.mark.parametrize("suffix", ["", ".png", ".png 3"])
+@pytest.mark.parametrize("name", ["{}.txt", "meta/{}.txt", "splits/{}_list.txt"])
+def test_lists_beside_class_folders_decide_the_splits(below, suffix, name, tmp_path):
+    """As Food-101 and many others have them: the path without or with the suffix, a label after it or not."""
+    folder(tmp_path / below, COUNTS)
+    test = {f"{label}/{i:03}" for label, count in COUNTS.items() for i in range(0, count, 4)}
+    train = {f"{label}/{i:03}" for label, count in COUNTS.items() for i in range(count)} - test - {"cat/001"}
+    for split, entries in (("train", train), ("test", test | {"cat/999"})):
+        path = tmp_path / name.format(split)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{entry}{suffix}\n" for entry in sorted(entries)))
+    opened = data_set(str(tmp_path))
+    assert {n[:-4]: s for n, s in zip(opened.index.names, opened.index.splits)} == dict.fromkeys(
+        train, "train"
+    ) | dict.fromkeys(test, "test")
+    files = ", ".join(name.format(split).split("/")[-1] for split in ("test", "train"))
+    assert opened.health.ignored[f"images in no list ({files})"] == 1
+    assert opened.health.ignored[f"entries of {name.format('test')} without an image"] == 1
+
+
+def test_an_image_in_two_lists_is_refused_and_lists_that_change_are_read_anew(tmp_path):
+    folder(tmp_path, COUNTS)
+    names = [f"{label}/{i:03}.png" for label, count in COUNTS.items() for i in range(count)]
+    (tmp_path / "train.txt").write_text("\n".join(names[:40]))
+    (tmp_path / "test.txt").write_text("\n".join(names[39:]))
+    assert "train.txt:40: dog/019.png is in the list of test too; keep it in one" in refused("data", str(tmp_path))
+    (tmp_path / "test.txt").write_text("\n".join(names[40:]))
+    assert data_set(str(tmp_path)).health.splits["test"] == "the data's own"
+    (tmp_path / "notes.txt").write_text("nothing\n")
+    (tmp_path / "test.txt").write_text("cat\ndog\n")  # no list of images
+    (tmp_path / "train.txt").unlink()
+    assert data_set(str(tmp_path)).health.splits["test"] == "cut from all images"
+
+
+def test_a_folder_around_all_classes_is_looked_into(tmp_path):
+    folder(tmp_path / "data" / "archive", COUNTS)
+    assert data_set(str(tmp_path / "data")).index.classes == ("cat", "dog")

@@ -10,6 +10,7 @@ import pytest
 from boxed import unpacked
 from helpers import invoke, refused
 from hypothesis import given, settings, strategies as st
+from making import picture
 from PIL import Image
 
 from scalesearch.data.boxes import targets
@@ -438,3 +439,24 @@ def test_whatever_is_written_is_read_or_refused(tmp_path_factory, kind, rng):
         path.write_bytes(whole)
     assert "\n" not in message
     assert health is None or health.images <= health.files
+
+
+def test_a_blank_line_among_the_names_of_classes_is_asked_about(tmp_path):
+    for i in range(3):
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        picture("cat", i).save(tmp_path / "images" / f"{i}.png")
+        (tmp_path / "labels" / f"{i}.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\n")
+    assert "classes.txt:2: is blank; remove the line, or write the class" in refused("data", str(tmp_path))
+
+
+def test_images_that_a_second_split_lists_again_are_told(tmp_path):
+    """As COCO128's YAML does."""
+    for i in range(12):
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        picture("cat", i).save(tmp_path / "images" / f"{i}.png")
+        (tmp_path / "labels" / f"{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "d.yaml").write_text("train: images\nval: images\nnames: {0: cat}\n")
+    assert data_set(str(tmp_path / "d.yaml")).health.ignored == {"images that val has of train": 12}
