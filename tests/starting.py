@@ -29,6 +29,8 @@ STEPS = {
     "base": 5,
     "control": 0,
     "finalists": 4,
+    "random": 0,
+    "random finalists": 0,
     "scale": 5,
     "transfer": 0,
     "family": 2,

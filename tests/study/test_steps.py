@@ -17,7 +17,7 @@ from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.document import document_difference
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
-from scalesearch.study.steps import base as base_step, finalists, transfer
+from scalesearch.study.steps import base as base_step, finalists, random_control, transfer
 from scalesearch.trials.job import Job
 from scalesearch.trials.log import TrialLog
 from scalesearch.trials.recipe import PROXIES
@@ -241,3 +241,46 @@ def test_scaling_keeps_to_a_budget_relative_to_its_base(tmp_path):
 def test_a_run_of_another_budget_is_told_apart(tmp_path):
     a, b = (load_study(write_study(tmp_path), {"budget.macs": m}).document for m in (600_000, 700_000))
     assert document_difference(a, b) == "budget.macs was 600000, is 700000"
+
+
+def test_random_networks_are_a_control_of_the_search_at_its_own_fidelity(tmp_path):
+    changes = {"search": {"with": "evolution", "trials": 9, "epochs": 2}, "finalists": {"top": 2, "seeds": [0, 1]}}
+    study = load_study(write_study(tmp_path, **changes, control={}, recipe={"epochs": 5}))
+    log = drive(study, tmp_path / "trials.jsonl", Random(0), outcome=scored)
+    drawn, again = log.of("random"), log.of("random finalists")
+    assert len({t.network for t in drawn}) == len(drawn) == 9
+    assert all(t.cost["macs"] <= 700_000 for t in drawn)
+    assert {t.fidelity["epochs"] for t in drawn} == {t.fidelity["epochs"] for t in log.of("base")} == {2}
+    assert {t.fidelity["epochs"] for t in again} == {t.fidelity["epochs"] for t in log.of("finalists")} == {5}
+    by_score = sorted(drawn, key=lambda t: -t.scores["val_accuracy"])
+    assert {t.candidate for t in again} == {by_score[i].candidate for i in (0, 1, 4)}
+    found = random_control.random_control(Driver(study, log))
+
+    def score(step, candidates):
+        return max(t.scores["val_accuracy"] for t in log.of(step) if t.candidate in candidates)
+
+    median = score("random finalists", [by_score[4].candidate])
+    best, lucky = score("finalists", range(9)), score("random finalists", range(9))
+    assert (found.drawn, found.tried, found.searched.score) == (9, 9, pytest.approx(best))
+    assert found.difference == pytest.approx(best - lucky)
+    assert found.improvement == pytest.approx(best / median - 1)
+    assert found.random_improvement == pytest.approx(lucky / median - 1)
+    assert "of 9 random networks of the same bounds" in random_control.RandomFinalists().notes(Driver(study, log))[0]
+
+
+def test_the_control_survives_any_kill_and_trains_to_the_end_where_the_search_halves(tmp_path):
+    path = write_study(tmp_path, **FULL, control={"random": 4})
+    study = load_study(path)
+    log = drive(study, tmp_path / "whole.jsonl", Random(0), outcome=scored)
+    assert [t.fidelity["epochs"] for t in log.of("random")] == [9] * 4
+    for stop in (25, 33, 41):
+        drive(study, tmp_path / f"{stop}.jsonl", Random(stop), stop_after=stop, outcome=scored)
+        assert essence(drive(study, tmp_path / f"{stop}.jsonl", Random(1), outcome=scored)) == essence(log)
+
+
+def test_there_is_no_control_without_its_section_and_none_without_finalists(tmp_path):
+    assert random_control.count(load_study(write_study(tmp_path))) == 0
+    with pytest.raises(InputError, match=r"study.yaml:\d+: control: needs finalists"):
+        load_study(write_study(tmp_path, control={"random": 3}))
+    with pytest.raises(InputError, match="control.random: must be at least 0"):
+        load_study(write_study(tmp_path, control={"random": -1}, finalists={"top": 1}))

@@ -11,6 +11,7 @@ from scalesearch.study.steps.family import FamilyTraining
 from scalesearch.study.steps.fidelity import FidelityMeasurement
 from scalesearch.study.steps.finalists import Finalists
 from scalesearch.study.steps.pace import PaceMeasurement
+from scalesearch.study.steps.random_control import RandomFinalists, RandomNetworks
 from scalesearch.study.steps.rates import RateSweep
 from scalesearch.study.steps.rivals import NamedScalings
 from scalesearch.study.steps.rows import TableSearch
@@ -27,6 +28,8 @@ STEPS: dict[str, tuple[Step, ...]] = {
         BaseSearch(),
         Controls(),
         Finalists(),
+        RandomNetworks(),
+        RandomFinalists(),
         ScalingSearch(),
         Transfer(),
         FamilyTraining(),
