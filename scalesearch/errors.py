@@ -42,8 +42,12 @@ class InputError(ValueError):
         """
         if self.in_a_file or not place:
             return self
-        inner = self.place
-        return InputError(self.message, place + (inner if inner.startswith("[") or not inner else "." + inner))
+        inner, joint = self.place, "."
+        if not inner or inner.startswith("["):
+            joint = ""
+        elif "/" in inner:  # a file's path
+            joint = ": "
+        return InputError(self.message, f"{place}{joint}{inner}")
 
 
 class SeveralFaults(InputError):

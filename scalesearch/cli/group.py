@@ -47,6 +47,7 @@ class OneLineGroup(click.Group):
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "scalesearch"
             text = " ".join(error.format_message().split())
+            text += "" if text.endswith((".", "?", "!", ")")) else "."
             if isinstance(error, click.NoSuchOption):
                 text += _hint_of_setting(error)
             exit_with(error.exit_code, f"{text} See `{command} --help`.")

@@ -141,8 +141,10 @@ def print_rows(rows: Rows, as_json: bool = False, notes: tuple[str, ...] = ()) -
         print_json(rows)
         return
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -153,7 +155,15 @@ def print_rows(rows: Rows, as_json: bool = False, notes: tuple[str, ...] = ()) -
     for row in rows:
         table.add_row(*(escape(_cell(row.get(key))) for key in keys))
     # a piped table is as wide as it needs to be
-    Console(width=None if sys.stdout.isatty() else 400, highlight=False).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
+    if (
+        Measurement.get(console, console.options.update_width(10_000), table).maximum > console.width
+    ):  # nothing is cut off: a line for each cell
+        width = max(map(cell_len, keys))
+        for row in rows:
+            click.echo("\n".join(f"{key:<{width}}  {_cell(row[key]) or 'no'}" for key in keys if key in row) + "\n")
+    else:
+        console.print(table)
     for note in notes:
         click.echo(note, err=True)
 

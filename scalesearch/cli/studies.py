@@ -26,7 +26,7 @@ from scalesearch.cli.printing import (
     print_json,
     print_rows,
 )
-from scalesearch.errors import InputError, Interrupted, errors_at, format_count, format_seconds
+from scalesearch.errors import InputError, Interrupted, errors_at, format_count, format_seconds, unknown_message
 
 if TYPE_CHECKING:
     from scalesearch.study import Study
@@ -83,7 +83,9 @@ def _parse_budget(bounds: tuple[str, ...], device: Path | None) -> Any:
     with errors_at("--budget"):
         for text in bounds:
             quantity, equals, bound = map(str.strip, text.partition("="))
-            if not equals or quantity not in QUANTITIES:
+            if equals and quantity.isidentifier() and quantity not in QUANTITIES:
+                raise InputError(unknown_message("quantity", quantity, QUANTITIES))
+            if not equals or quantity not in QUANTITIES:  # `<=600M` has an equals sign too
                 quantity, bound = "macs", text
             budget &= budget_from_dict({quantity: yamlfile.parse_scalar(bound), **profile_entry})
     return budget
@@ -183,6 +185,8 @@ def run(
             click.echo(f"bill: {costs}")
         elif (seconds := timed_seconds(loaded, min(loaded.budget.max_macs, certificate.largest))) is not None:
             click.echo(f"time: about {format_seconds(seconds)} on the cores of this machine, by a few timed steps")
+        elif loaded.training is not None:
+            click.echo("time: not estimated for boxes and on GPUs; the run says what is left as it goes")
         if loaded.hours:
             click.echo(
                 f"planned for {loaded.hours:g} h, by a pace that is measured first; the plan above does not take "

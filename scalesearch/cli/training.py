@@ -40,11 +40,12 @@ class _EpochPrinter:
     """Prints a line for every epoch of a training, with its losses and scores and the time left."""
 
     def __init__(self) -> None:
-        self.started, self.epochs = time.monotonic(), 0  # a resumed training does not begin with the first epoch
+        self.ends = [time.monotonic()]  # of the epochs; a resumed training does not begin with the first one
 
     def __call__(self, numbers: PlainMapping, epochs: int) -> None:
-        self.epochs += 1
-        seconds = (time.monotonic() - self.started) / self.epochs * (epochs - numbers["epoch"])
+        self.ends.append(time.monotonic())
+        measured = self.ends[1:] if len(self.ends) > 2 else self.ends  # the first one also loads and warms up
+        seconds = (measured[-1] - measured[0]) / (len(measured) - 1) * (epochs - numbers["epoch"])
         scores = "".join(
             f", {key.replace('_', ' ')} {value:.4g}" for key, value in numbers.items() if key.startswith("val_")
         )

@@ -109,6 +109,8 @@ def card(row: ComparedRow, info: Info, preparation: str = "") -> str:
     scores = "Training failed."
     if row.test is not None:
         scores = f"| test {name} | {format_axis(row.test)} |\n| validation {name} | {format_axis(row.val)} |"
+    if row.untrained:
+        scores += f"\n| did not train | {row.untrained} |"
     best, seeds = info.conclusions["scaling"], ", ".join(map(str, info.document.get("seeds", [0])))
     scaling = f"α = {best.alpha}, β = {best.beta}, γ = {best.gamma}" if best else ""
     return f"""# {row.name}

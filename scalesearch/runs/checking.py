@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scalesearch.arch import format_sides, sides
 from scalesearch.budget import Budget, Certificate, certify
-from scalesearch.errors import format_count
+from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import SpaceTableProblem, TableProblem
 from scalesearch.signature import fields_of
@@ -57,10 +57,12 @@ def describe_data(study: Study) -> str:
     data, resolution = study.training.data, study.training.resolution
     images = ", ".join(f"{count:,} {split}" for split, count in data.sizes.items())
     text = f"data: {data.name} ({data.origin}), {format_count(data.classes, 'class')}; images: {images}"
-    side, native = min(sides(resolution)), data.resolution
+    side, native = min(sides(resolution)), data.resolution  # at most the side that networks mostly take
     if side == native:
         return f"{text}, at {format_sides(resolution)} pixels"
-    change = f"brought down to {format_sides(resolution)} pixels, though they have {native} or more"
+    change = (
+        f"brought down to {format_sides(resolution)} pixels from larger ones (`scalesearch data` says of which size)"
+    )
     return f"{text}, " + (change if side < native else f"enlarged from {native} to {format_sides(resolution)} pixels")
 
 
@@ -95,7 +97,11 @@ def check_file(path: Path, budget: Budget, note: Callable[[str], None] = lambda 
     with document.errors_located():
         space = space_from_dict(document.data)
         note(_describe_size(space))
-        return _row(path, "space" if space.decisions else "architecture", space.name, certify(space, budget))
+        try:
+            certificate = certify(space, budget)
+        except InputError as error:  # `budget` is no part of the file
+            raise error.in_file(f"{path}: --budget") if error.place.startswith("budget") else error from None
+        return _row(path, "space" if space.decisions else "architecture", space.name, certificate)
 
 
 def _describe_size(space: Space) -> str:

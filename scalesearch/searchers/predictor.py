@@ -19,6 +19,14 @@ from scalesearch.searchers.view import View
 from scalesearch.statistics import nondominated
 
 STARTUP_TRIALS = 10  # results drawn at random before there is a surrogate
+# Where sizes are counted, more MACs, params and activations are taken to be better until results contradict it: of the
+# first networks most are drawn from the largest tenth, and the surrogate's mean rises with the size.
+SIZED_STARTUP_TRIALS = 6
+UNIFORM_TRIALS = (1, 3)  # of the first ones, drawn from all networks, so that a wrong belief is found out
+SIZE_SLOPE = 1.0  # the belief: by so many deviations the score rises with one of the size
+SLOPE_WEIGHT = 4.0  # results that the belief weighs as much as
+MIN_SLOPE = 0.3  # below which the first networks are no longer drawn from the largest
+LARGE_DRAWS = 60  # draws at most to find a large network
 FRESH_DRAWS = 10  # networks drawn at random for each proposal
 CENTRES = 8  # the best results, then the most promising candidates, whose neighbours become candidates
 CLIMB_ROUNDS = 3  # rounds of adding neighbours of the most promising candidates
@@ -38,12 +46,16 @@ def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
     objectives it is the expected gain of hypervolume, whose costs are exact since they are counted before any
     training.
     """
-    scored_results = past.scored
-    is_early = past.trial_count < STARTUP_TRIALS or len(scored_results) < STARTUP_TRIALS // 2
+    scored_results, view = past.scored, View.of(problem)
+    startup_trials = SIZED_STARTUP_TRIALS if view.has_sizes and not problem.objectives else STARTUP_TRIALS
+    is_early = past.trial_count < startup_trials or len(scored_results) < startup_trials // 2
     if is_early or len({score for _, score in scored_results}) < 2:
-        while True:
-            yield problem.draw(rng)
-    view = View.of(problem)
+        is_uniform = (
+            startup_trials == STARTUP_TRIALS
+            or past.trial_count in UNIFORM_TRIALS
+            or not _believes_in_size(view, scored_results)
+        )
+        yield from _random_networks(problem, rng) if is_uniform else _large_networks(view, rng)
     acquisition, tried_keys = _Acquisition(view, scored_results, past.pending), view.keys_of(past)
     candidates = list(view.pool.values())
     gains = acquisition.pool_gains()
@@ -79,7 +91,55 @@ def predictor(problem: Problem, past: Past, rng: Random) -> Iterator[Decisions]:
         yield problem.draw(rng)
 
 
-def fitted_surrogate(view: View, scored_results: Sequence[tuple[Decisions, float]]) -> Surrogate:
+def _random_networks(problem: Problem, rng: Random) -> Iterator[Decisions]:
+    while True:
+        yield problem.draw(rng)
+
+
+def _large_networks(view: View, rng: Random) -> Iterator[Decisions]:
+    """Yields networks drawn from the largest tenth, or the largest of `LARGE_DRAWS` where none is that large."""
+    while True:
+        largest, size = view.problem.draw(rng), -np.inf
+        for _ in range(LARGE_DRAWS):
+            drawn = view.problem.draw(rng)
+            drawn_size = view.encode_list([drawn]).sizes[0]
+            if drawn_size > size:
+                largest, size = drawn, drawn_size
+            if size >= view.large:
+                break
+        yield largest
+
+
+def _believes_in_size(view: View, scored_results: Sequence[tuple[Decisions, float]]) -> bool:
+    """Returns whether large networks are still believed to be better, given the results."""
+    if not scored_results:
+        return True
+    y = gaussian_scores(np.array([score for _, score in scored_results]))
+    trend = _Trend(view.encode_results([decisions for decisions, _ in scored_results]).sizes, y, SIZE_SLOPE)
+    return bool(trend.slope > MIN_SLOPE)
+
+
+class _Trend:
+    """The line by which values rise with the size: the belief, corrected by results.
+
+    Args:
+        sizes: `(n,)` sizes of the results.
+        y: `(n,)` their values.
+        slope: The slope that is believed in; 0 for none at all.
+    """
+
+    def __init__(self, sizes: np.ndarray, y: np.ndarray, slope: float):
+        centred = sizes - sizes.mean()
+        self.slope = (SLOPE_WEIGHT * slope + centred @ y) / (SLOPE_WEIGHT + centred @ centred) if slope else 0.0
+        self.offset = -self.slope * sizes.mean()
+
+    def __call__(self, networks: Encoded) -> np.ndarray:
+        return cast(np.ndarray, self.offset + self.slope * networks.sizes)
+
+
+def fitted_surrogate(
+    view: View, scored_results: Sequence[tuple[Decisions, float]], size_slope: float = 0.0
+) -> Surrogate:
     """Returns a surrogate fitted to the results up to the last refit size (a third more each time)."""
     size = STARTUP_TRIALS // 2
     while (larger := max(size + 1, round(size * REFIT_GROWTH))) <= len(scored_results):
@@ -87,10 +147,9 @@ def fitted_surrogate(view: View, scored_results: Sequence[tuple[Decisions, float
     fitted_to, surrogate = view.surrogate
     if surrogate is None or fitted_to != scored_results[:size]:
         surrogate = Surrogate(len(view.names), view.groups)
-        surrogate.fit(
-            view.encode_list([d for d, _ in scored_results[:size]]),
-            gaussian_scores(np.array([score for _, score in scored_results[:size]])),
-        )
+        points = view.encode_list([d for d, _ in scored_results[:size]])
+        y = gaussian_scores(np.array([score for _, score in scored_results[:size]]))
+        surrogate.fit(points, y - _Trend(points.sizes, y, size_slope)(points))
         view.surrogate = list(scored_results[:size]), surrogate
     return surrogate
 
@@ -107,12 +166,14 @@ class _Acquisition:
         y = gaussian_scores(scores)
         self._quantiles, self._scores = np.unique(y), np.unique(scores)
         self.view, self.results = view, [decisions for decisions, _ in scored_results]
-        self.surrogate = fitted_surrogate(view, scored_results)
-        self.surrogate.condition(points, y)
+        size_slope = SIZE_SLOPE if view.has_sizes and not view.problem.objectives else 0.0
+        self.trend = _Trend(points.sizes, y, size_slope)
+        self.surrogate = fitted_surrogate(view, scored_results, size_slope)
+        self.surrogate.condition(points, y - self.trend(points))
         if pending:
             pending_points = view.encode_list(list(pending))
-            points, y = points.concatenate(pending_points), np.append(y, self.surrogate.predict(pending_points)[0])
-            self.surrogate.condition(points, y)
+            points, y = points.concatenate(pending_points), np.append(y, self._predict(pending_points)[0])
+            self.surrogate.condition(points, y - self.trend(points))
         self.max_costs, self.min_costs = view.max_costs, view.min_costs
         self.points, self.y, self.known_costs, self.known_scores = points, y, points.costs, self._to_scores(y)
         self.worst = self.known_scores.min()
@@ -135,10 +196,15 @@ class _Acquisition:
             return self(pool)
         if self.view.predictions is None or self.view.predictions.surrogate is not self.surrogate:
             self.view.predictions = PoolPredictions(self.surrogate, pool)
-        return self._gain(pool, *self.view.predictions(self.results, self.points, self.y))
+        mean, deviation = self.view.predictions(self.results, self.points, self.y - self.trend(self.points))
+        return self._gain(pool, mean + self.trend(pool), deviation)
 
     def __call__(self, networks: Encoded) -> np.ndarray:
-        return self._gain(networks, *self.surrogate.predict(networks))
+        return self._gain(networks, *self._predict(networks))
+
+    def _predict(self, networks: Encoded) -> tuple[np.ndarray, np.ndarray]:
+        mean, deviation = self.surrogate.predict(networks)
+        return mean + self.trend(networks), deviation
 
     def _gain(self, networks: Encoded, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         if not networks.costs.shape[1]:
@@ -156,7 +222,8 @@ class _Acquisition:
         confidence = CONFIDENCE[len(self.y) % len(CONFIDENCE)]
         if confidence is not None:
             return mean + confidence * deviation
-        u = (mean - self.surrogate.best) / deviation
+        best = (self.surrogate.means + self.trend(self.surrogate.points)).max()
+        u = (mean - best) / deviation
         return cast(np.ndarray, deviation * (u * norm.cdf(u) + norm.pdf(u)))
 
     def _area_gain(self, costs: np.ndarray, possible: np.ndarray) -> np.ndarray:

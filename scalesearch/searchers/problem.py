@@ -91,6 +91,10 @@ class Problem:
         """Returns numbers known before any training, such as logs of counted costs; as many for every network."""
         return ()
 
+    def sizes(self, decisions: Decisions) -> tuple[float, ...]:
+        """Returns counts of which more mostly means a better score: params, MACs, activations; empty if unknown."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Past:

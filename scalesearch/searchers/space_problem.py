@@ -16,6 +16,7 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.searchers.problem import Problem
 from scalesearch.space import Decisions, FloatRange, Space
 
+SIZES = ("params", "macs", "acts")
 MAX_CACHED = 1 << 15
 RIDGE = 1.0
 
@@ -96,8 +97,12 @@ class SpaceProblem(Problem):
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         """Returns the logs of params, MACs and activations, and what `learn_hints` predicts, if it was called."""
         counts = cost(self.arch(decisions))
-        logs = (math.log(1 + quantity_of(counts, key)) for key in ("params", "macs", "acts"))
+        logs = (math.log(1 + quantity_of(counts, key)) for key in SIZES)
         return (*logs, *self._predicted_ranks(decisions))
+
+    def sizes(self, decisions: Decisions) -> tuple[float, ...]:
+        counts = cost(self.arch(decisions))
+        return tuple(quantity_of(counts, key) for key in SIZES)
 
     @property
     def all_decisions(self) -> Sequence[Decisions] | None:

@@ -35,15 +35,17 @@ class Encoded:
         flags: `(n, decisions · width)` the same one-hot: 1 at decision · width + code.
         numbers: `(n, numbers)` standardised numbers about each network.
         costs: `(n, objectives)` counted costs, each to be small.
+        sizes: `(n,)` how large each network is among all, in standard deviations; 0 where nothing is counted.
     """
 
     codes: np.ndarray
     flags: np.ndarray
     numbers: np.ndarray
     costs: np.ndarray
+    sizes: np.ndarray
 
     def __getitem__(self, rows: np.ndarray | slice) -> Encoded:
-        return Encoded(self.codes[rows], self.flags[rows], self.numbers[rows], self.costs[rows])
+        return Encoded(*(getattr(self, f.name)[rows] for f in fields(self)))
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -174,7 +176,7 @@ class Surrogate:
         covariance = self.kernel(self.points, self.points)
         self.factor = np.linalg.cholesky(covariance + self.noise * np.eye(len(chosen)))
         self.alpha = cho_solve((self.factor, True), y[chosen])
-        self.best = float((covariance @ self.alpha).max())  # the best mean among the points, without noise
+        self.means = covariance @ self.alpha  # of the points, without noise
 
     def predict(self, networks: Encoded) -> tuple[np.ndarray, np.ndarray]:
         """Returns the mean and standard deviation, `(n,)` each, of the networks' scores without noise."""

@@ -22,6 +22,8 @@ from scalesearch.space import Choice, Decision, Decisions, Space
 
 SPARSE_SHARE = 0.5  # of all combinations of options; with fewer rows inside, neighbours are the nearest rows
 NEAREST_ROWS = 24
+# columns that count a network's size, of which more is mostly better
+SIZE_COLUMNS = ("params", "parameters", "flops", "macs", "multadds", "mult_adds", "acts", "activations")
 MAX_OPTIONS = 1_000  # values that a decision may have
 
 
@@ -222,6 +224,11 @@ class TableProblem(Problem):
     def features(self, decisions: Decisions) -> tuple[float, ...]:
         row = self.row(decisions)
         return tuple(self._features[row].tolist()) if row is not None else (0.0,) * self._features.shape[1]
+
+    def sizes(self, decisions: Decisions) -> tuple[float, ...]:
+        """Returns those of the row's `numbers` whose column is called like a count of a network's size."""
+        features = self.features(decisions)
+        return tuple(features[i] for i, name in enumerate(self.numbers) if name.casefold() in SIZE_COLUMNS)
 
     def measured_score(self, decisions: Decisions) -> float | None:
         """Returns the score of the row with these decisions; None if there is no such row or no finite score."""

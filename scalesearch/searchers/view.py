@@ -8,11 +8,14 @@ from random import Random
 from typing import Any, cast
 
 import numpy as np
+from scipy.stats import norm
 
 from scalesearch.searchers.problem import Decisions, Past, Problem
 from scalesearch.searchers.surrogate import Encoded, PoolPredictions, Surrogate
 from scalesearch.space import Choice, Domain
 
+LARGE_SHARE = 0.1  # of the pool: its large networks
+MAX_SIZE = 1.28  # standard deviations above the mean size, where the largest tenth begins
 POOL_SIZE = 1_500  # networks drawn once, which are candidates for every proposal
 MAX_LISTED = 50_000  # up to so many networks of a table or a small space are all candidates
 MAX_CACHED = 1 << 17
@@ -46,7 +49,7 @@ class View:
         self.ordered = {name: _positions(domain) for name, domain in self.domains.items() if _is_ordered(domain)}
         # what it was fitted to, and the surrogate
         self.surrogate: tuple[list[tuple[Decisions, float]], Surrogate | None] = [], None
-        self._rows: dict[str, tuple[list[int], list[float], tuple[float, ...]]] = {}
+        self._rows: dict[str, tuple[list[int], list[float], tuple[float, ...], tuple[float, ...]]] = {}
         self._neighbours: dict[str, dict[str, Decisions]] = {}
         self._encoded_results: tuple[list[Decisions], Encoded | None] = [], None
         self._result_keys: tuple[list[Decisions], set[str]] = [], set()
@@ -60,8 +63,14 @@ class View:
         self.mean, self.deviation = numbers.mean(0), numbers.std(0)
         self.deviation[self.deviation < 1e-9] = np.inf  # a constant column has no effect
         self.min_costs, self.max_costs = costs.min(0), costs.max(0)
+        sizes = np.array([r[3] for r in rows], dtype=float).reshape(len(rows), -1)
+        self.has_sizes = sizes.shape[1] > 0
+        self._sorted_sizes = np.sort(sizes, 0)
+        quantiles = self._size_quantiles(sizes)
+        self._size_mean, self._size_deviation = quantiles.mean(), max(1e-9, quantiles.std())
         self.groups = self._groups(numbers.shape[1])
         self.encoded_pool = self.encode(self.pool)
+        self.large = float(np.quantile(self.encoded_pool.sizes, 1 - LARGE_SHARE))
 
     def _list_all(self) -> dict[str, Decisions]:
         """Returns the decisions of all networks by key; empty if there is no list or it is too long."""
@@ -146,7 +155,28 @@ class View:
             flags.reshape(len(rows), -1),
             (numbers - self.mean) / self.deviation,
             np.array([r[2] for r in rows], dtype=float).reshape(len(rows), -1),
+            self._size_scores(np.array([r[3] for r in rows], dtype=float).reshape(len(rows), -1)),
         )
+
+    def _size_quantiles(self, sizes: np.ndarray) -> np.ndarray:
+        """Returns the mean over the sizes `(n, sizes)` of their places in the pool, as quantiles of a normal
+        distribution.
+        """
+        if not self.has_sizes:
+            return np.zeros(len(sizes))
+        count = len(self._sorted_sizes)
+        places = [
+            (np.searchsorted(known, column, "left") + np.searchsorted(known, column, "right")) / 2
+            for known, column in zip(self._sorted_sizes.T, sizes.T)
+        ]
+        return cast(np.ndarray, norm.ppf(np.clip(np.array(places) / count, 0.5 / count, 1 - 0.5 / count)).mean(0))
+
+    def _size_scores(self, sizes: np.ndarray) -> np.ndarray:
+        """Returns how large networks are, `(n,)` with mean 0 and deviation 1 over the pool; beyond `MAX_SIZE` larger
+        is no better.
+        """
+        scores = (self._size_quantiles(sizes) - self._size_mean) / self._size_deviation
+        return cast(np.ndarray, np.minimum(scores, MAX_SIZE))
 
     def encode_list(self, decisions: Sequence[Decisions]) -> Encoded:
         """Returns networks as arrays with a row for each; equal decisions have a row each, too."""
@@ -155,7 +185,10 @@ class View:
         index_of = {key: i for i, key in enumerate(distinct)}
         return self.encode(distinct)[np.array([index_of[key] for key in keys])]
 
-    def _row(self, key: str, decisions: Decisions) -> tuple[list[int], list[float], tuple[float, ...]]:
+    def _row(
+        self, key: str, decisions: Decisions
+    ) -> tuple[list[int], list[float], tuple[float, ...], tuple[float, ...]]:
+        """Returns the codes, the numbers, the costs and the sizes of a network."""
         if key not in self._rows:
             if len(self._rows) > MAX_CACHED:
                 self._rows.clear()
@@ -170,7 +203,7 @@ class View:
             ]
             positions = [self._position(name, decisions) for name in self.ordered]
             numbers = [*counts, *positions, *self.problem.features(decisions)]
-            self._rows[key] = codes, numbers, self.problem.costs(decisions)
+            self._rows[key] = codes, numbers, self.problem.costs(decisions), self.problem.sizes(decisions)
         return self._rows[key]
 
     def _position(self, name: str, decisions: Decisions) -> float:

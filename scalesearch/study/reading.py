@@ -117,8 +117,11 @@ def load_study(path: str | Path, overrides: PlainMapping | None = None, known_da
                 study = _training_study(keys, data, document, known_data)
             else:
                 study = _table_study(keys, data, document)
+            faults = Faults()
             for step in study.steps:
-                step.check(study)
+                with faults.part():
+                    step.check(study)
+            faults.check()
         except InputError as error:
             found = as_one([error, *_faults_of_sections(kind, data, document)])
             raise as_one([_of_setting(fault, overrides or {}) for fault in found.faults]) from None

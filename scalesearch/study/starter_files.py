@@ -76,7 +76,7 @@ def starter_study(data: Source, path: str, gpus: int) -> str:
             "# yaml-language-server: $schema=study.schema.json",
             f"# Made for {data.name}: {train:,} images for training, {data.classes} classes.",
             "# `scalesearch run study.yaml --dry-run` checks it and estimates the time.",
-            *(f"{line:<{COMMENT_COLUMN}}# {comment}" if comment else line for line, comment in lines.items()),
+            *(f"{line:<{COMMENT_COLUMN - 1}} # {comment}" if comment else line for line, comment in lines.items()),
             "",
         ]
     )

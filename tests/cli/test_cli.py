@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -462,7 +463,34 @@ def test_init_makes_a_study_for_the_data_and_the_machine(tmp_path, monkeypatch):
     dry = invoke("run", "mine/study.yaml", "--dry-run")
     assert dry.exit_code == 0, dry.output
     assert " trainings in all" in dry.output
-    assert "brought down to 32×32 pixels, though they have 40 or more" in dry.output
+    assert "brought down to 32×32 pixels from larger ones" in dry.output
     assert "on the cores of this machine, by a few timed steps" in dry.output
     assert "data set" in refused("init", "other", "--data", "photoz")
     assert '"photos"' in refused("init", "other", "--data", "photoz")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a pseudo-terminal")
+def test_a_terminal_too_narrow_for_a_table_gets_a_line_for_each_cell():
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    def shown(columns: int) -> str:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+        command = [sys.executable, "-m", "scalesearch", "cost", "resnet18", "mobilenet_v2"]
+        subprocess.run(command, stdout=theirs, stderr=subprocess.DEVNULL, check=True, env=environment)
+        os.close(theirs)
+        output = b""
+        with suppress(OSError):  # which ends the output of a terminal
+            while part := os.read(ours, 4096):
+                output += part
+        return output.decode()
+
+    narrow = shown(60)
+    assert re.search(r"macs +1,814,073,344", narrow)
+    assert "…" not in narrow
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert re.search(r"resnet18 .*11,689,512 .*1,814,073,344", shown(160))

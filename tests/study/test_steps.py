@@ -282,5 +282,5 @@ def test_there_is_no_control_without_its_section_and_none_without_finalists(tmp_
     assert random_control.count(load_study(write_study(tmp_path))) == 0
     with pytest.raises(InputError, match=r"study.yaml:\d+: control: needs finalists"):
         load_study(write_study(tmp_path, control={"random": 3}))
-    with pytest.raises(InputError, match="control.random: must be at least 0"):
+    with pytest.raises(InputError, match=r"control\.random: must be at least 0"):
         load_study(write_study(tmp_path, control={"random": -1}, finalists={"top": 1}))

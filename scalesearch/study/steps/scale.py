@@ -304,6 +304,10 @@ class ScalingSearch(Step):
         result, task = scaling(run), run.study.trained.task
         if result is None:
             return ""
+        done = [trial for trial in run.log.of(NAME) if trial.done]
+        if all(trial.untrained for trial in done):
+            count = format_count(len(done), "training")
+            return f"None of the {count} of the scaling search taught a network anything, so α, β and γ say nothing."
         best = next(p for p in result.points if p.name == result.best)
         numbers = zip(
             ("α", "β", "γ"),
