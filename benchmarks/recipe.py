@@ -1,13 +1,15 @@
 """Would another optimiser, or a rule that follows the network's size, make a better recipe? Trainings side by side.
 
-`SCALESEARCH_DATA=… python benchmarks/recipe.py optimizers` trains networks with AdamW, SGD and Muon, each at the best
-learning rate of a sweep. `… rules` sweeps the rate over φ = 0 … 3 of one family under rules that take something from
+`SCALESEARCH_DATA=… python benchmarks/recipe.py optimizers` trains networks with AdamW, SGD and Muon for so many steps,
+each at the best learning rate, looked for until it lies between two worse ones; what is done is in `--log`, from which
+it goes on. `… rules` sweeps the rate over φ = 0 … 3 of one family under rules that take something from
 the counted graph (fan-in, residual branches), and says by how much the best rate moves between φ = 0 and the last.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +33,7 @@ from scalesearch.trials.recipe import RECIPES, Recipe
 
 FAMILY = Path(__file__).parent.parent / "reports" / "cifar10_phi_cpu.phi0.yaml"
 RATES = (0.5, 1.0, 2.0, 4.0, 8.0)  # of the recipe's
+MULTIPLES = (0.125, 64.0)  # of an optimiser's usual rate, within which the best is looked for
 FAN_IN, BRANCHES = 64, 4  # of a network, or filter, that a rule leaves at the recipe's rate
 
 
@@ -131,34 +134,77 @@ def interval(scores: list[float]) -> str:
     return f"{mean(scores) * 100:.1f}{spread}"
 
 
-def optimizers(data: Source, recipe: Recipe, networks: list[str], seeds: int, processes: int) -> None:
-    """The best rate by the first seed; then the others at that rate."""
-    adamw = replace(recipe, optimizer="adamw", learning_rate=3e-3, weight_decay=0.05, clip_norm=1.0)
-    sgd = replace(recipe, optimizer="sgd", learning_rate=0.1, weight_decay=5e-4, clip_norm=5.0)
+class Done:
+    """Trainings by key with their accuracy and seconds, kept in a file of JSON lines from which a sweep goes on."""
+
+    def __init__(self, path: Path, processes: int):
+        self.path, self.processes = path, processes
+        lines = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
+        self.found = {tuple(line["key"]): (line["score"], line["cpu"]) for line in lines}
+
+    def fill(self, wanted: dict[tuple, Training]) -> None:
+        """Runs those that are not there; a dot for each that ends."""
+        missing = {key: training for key, training in wanted.items() if key not in self.found}
+        with multiprocessing.get_context("spawn").Pool(self.processes) as pool, open(self.path, "a") as file:
+            outcomes = pool.imap(trained, missing.values(), chunksize=1)
+            for key, (score, seconds) in zip(missing, outcomes, strict=True):
+                self.found[key] = score, seconds
+                file.write(json.dumps({"key": key, "score": score, "cpu": round(seconds, 1)}) + "\n")
+                file.flush()
+                print(".", end="", flush=True)
+
+
+def optimizers(data: Source, recipe: Recipe, networks: list[str], steps: int, seeds: int, done: Done) -> None:
+    """Doubles or halves every optimiser's rate until the best lies inside; then trains the other seeds at that rate."""
+    share = min(1.0, steps * recipe.batch_size / recipe.epochs / data.sizes["train"])
+    adamw = replace(recipe, data_share=share, optimizer="adamw", learning_rate=3e-3, weight_decay=0.05, clip_norm=1.0)
+    sgd = replace(adamw, optimizer="sgd", learning_rate=0.1, weight_decay=5e-4, clip_norm=5.0)
     ways = {"adamw": adamw, "sgd": sgd, "muon": replace(adamw, optimizer="muon")}
     side = data.size or data.resolution
     archs = {
         name: adapt(ss.load(name), resolution=side, classes=data.classes, channels=data.channels) for name in networks
     }
-
-    def one(name: str, way: str, rate: float, seed: int) -> Training:
-        swept = replace(ways[way], learning_rate=ways[way].learning_rate * rate)
-        return Training(archs[name], data.name, swept, seed)
-
     cells = [(name, way) for name in networks for way in ways]
-    swept = all_of((one(*cell, rate, 0) for cell in cells for rate in RATES), processes)
-    best = {cell: max(RATES, key=lambda rate: swept[one(*cell, rate, 0)][0]) for cell in cells}
-    again = swept | all_of((one(*cell, best[cell], seed) for cell in cells for seed in range(1, seeds)), processes)
-    print("\n| network | optimiser | best rate | accuracy, % | seconds a training | of AdamW's |")
+
+    def key(cell: tuple[str, str], multiple: float, seed: int) -> tuple:
+        return cell[1], multiple, Path(cell[0]).stem, seed, steps, recipe.batch_size
+
+    def rate(cell: tuple[str, str], multiple: float) -> float:
+        return ways[cell[1]].learning_rate * multiple
+
+    def fill(wanted: Iterable[tuple[tuple[str, str], float, int]]) -> None:
+        recipes = {(cell, m, seed): replace(ways[cell[1]], learning_rate=rate(cell, m)) for cell, m, seed in wanted}
+        done.fill({key(*each): Training(archs[each[0][0]], data.name, r, each[2]) for each, r in recipes.items()})
+
+    def best(cell: tuple[str, str]) -> float:
+        return max(tried[cell], key=lambda multiple: done.found[key(cell, multiple, 0)][0])
+
+    tried = {cell: [2.0, 4.0, 8.0] for cell in cells}
+    open_cells = cells
+    while open_cells:
+        fill((cell, multiple, 0) for cell in open_cells for multiple in tried[cell])
+        open_cells = [cell for cell in open_cells if _widen(tried[cell], best(cell))]
+    fill((cell, best(cell), seed) for cell in cells for seed in range(1, seeds))
+    print(f"\n\n{steps:,} steps of {recipe.batch_size}\n")
+    print("| network | optimiser | rates tried | best | accuracy, % | seconds |")
     print("|---|---|---|---|---|---|")
     for cell in cells:
-        outcomes = [again[one(*cell, best[cell], seed)] for seed in range(seeds)]
-        took = mean(seconds for _, seconds in outcomes)
-        if cell[1] == "adamw":
-            peer = took
-        rate = ways[cell[1]].learning_rate * best[cell]
-        payload = interval([accuracy for accuracy, _ in outcomes])
-        print(f"| {Path(cell[0]).stem} | {cell[1]} | {rate:g} | {payload} | {took:.1f} | {took / peer:.2f} |")
+        outcomes = [done.found[key(cell, best(cell), seed)] for seed in range(seeds)]
+        accuracy, seconds = interval([score for score, _ in outcomes]), mean(seconds for _, seconds in outcomes)
+        low, high = rate(cell, tried[cell][0]), rate(cell, tried[cell][-1])
+        row = f"{low:g} to {high:g} | {rate(cell, best(cell)):g} | {accuracy} | {seconds:.0f}"
+        print(f"| {Path(cell[0]).stem} | {cell[1]} | {row} |")
+
+
+def _widen(multiples: list[float], best: float) -> bool:
+    """Adds a multiple beyond the best where that is an end; returns False where the best lies inside."""
+    if best == multiples[0] > min(MULTIPLES):
+        multiples.insert(0, best / 2)
+    elif best == multiples[-1] < max(MULTIPLES):
+        multiples.append(best * 2)
+    else:
+        return False
+    return True
 
 
 def rules(
@@ -204,9 +250,12 @@ def main() -> None:
     parser.add_argument("--data", default="cifar10", help="a name, a path, a Hub id")
     parser.add_argument("--recipe", default="cifar", choices=RECIPES, help="what all else is taken from")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--share", type=float, default=0.04, help="of the training images")
+    parser.add_argument("--share", type=float, default=0.04, help="of the training images, of `rules`")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--networks", nargs="+", default=["resnet20_cifar", str(FAMILY), "mobilenet_v2"])
+    parser.add_argument("--networks", nargs="+", default=[str(FAMILY), "shufflenet_v2_x0_5", "resnet20_cifar"])
+    parser.add_argument("--steps", type=int, default=1_000, help="of a training of `optimizers`")
+    parser.add_argument("--batch", type=int, default=64, help="of `optimizers`")
+    parser.add_argument("--log", type=Path, default=Path("reports") / "recipe.jsonl", help="of `optimizers`")
     parser.add_argument("--rules", nargs="+", type=int, default=range(len(RULES)), help="by number, from 0")
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="of `rules`, times the recipe's")
     parser.add_argument("--side", type=int, default=16, help="resolution of φ = 0 of `rules`, in pixels")
@@ -218,7 +267,9 @@ def main() -> None:
     data = source(payload.data)
     print(f"{data.name}: {payload.share:.0%} of the training images, {payload.epochs} epochs, recipe {payload.recipe}")
     if payload.what == "optimizers":
-        optimizers(data, recipe, payload.networks, payload.seeds, payload.processes)
+        recipe = replace(recipe, batch_size=payload.batch, erase=0.0, shift=0.0625)
+        done = Done(payload.log, payload.processes)
+        optimizers(data, recipe, payload.networks, payload.steps, payload.seeds, done)
     else:
         rules(
             data,
