@@ -10,12 +10,12 @@ from pathlib import Path
 
 from scalesearch import yamlfile
 from scalesearch.arch import Arch, Resolution, Strides, adapt, expand
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, suggestion
 from scalesearch.signature import fields_of
 from scalesearch.space import load_arch, settings_keys
 from scalesearch.zoo.darknet import arch_from_cfg
 from scalesearch.zoo.detectors import HEADS, SEPARATOR, detector_on
-from scalesearch.zoo.models import model as hand_built
+from scalesearch.zoo.models import MODELS, model as hand_built
 
 READERS = {".yaml": load_arch, ".yml": load_arch, ".cfg": arch_from_cfg}
 
@@ -64,11 +64,25 @@ def load(
         return _with_settings(detector_on(load(backbone), head), resolution, classes, strides)
     model = find_in_folder(model, ARCH) or model
     reader = READERS.get(Path(model).suffix.lower())
-    arch = reader(str(model)) if reader else hand_built(str(model))
+    arch = reader(str(model)) if reader else _named(str(model))
     arch = _with_settings(arch, resolution, classes, strides)
     if reader:
         _check_shapes(arch, str(model))
     return arch
+
+
+def _named(name: str) -> Arch:
+    """Returns the zoo's network of that name; where there is none, the error names a network's folder here that is most
+    like it.
+    """
+    try:
+        return hand_built(name)
+    except InputError:
+        folders = [path.parent.name for path in Path().glob(f"*/{ARCH}")]
+        nearest = suggestion(name, [*folders, *MODELS])
+        if any(f'"{folder}"' in nearest for folder in folders):
+            raise InputError(f'unknown model "{name}".{nearest}') from None
+        raise
 
 
 def _with_settings(arch: Arch, resolution: Resolution | None, classes: int | None, strides: Strides) -> Arch:

@@ -494,3 +494,11 @@ def test_a_terminal_too_narrow_for_a_table_gets_a_line_for_each_cell():
     assert "…" not in narrow
     assert max(map(len, narrow.splitlines())) <= 80
     assert re.search(r"resnet18 .*11,689,512 .*1,814,073,344", shown(160))
+
+
+def test_a_misspelt_folder_of_a_network_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "arch.yaml").write_text("name: mine\n")
+    assert 'unknown model "mien". Did you mean "mine"?' in refused("cost", "mien")
+    assert 'Did you mean "resnet50"' in refused("cost", "resnet51")
