@@ -5,7 +5,13 @@ The only importer of sklearn.
 
 from __future__ import annotations
 
+import zipfile
+from contextlib import suppress
+
+from scalesearch.files import atomic_write, cache_folder
 from scalesearch.plain_data import PlainDict
+
+FILE = "digits-1.npz"  # in the cache, since importing sklearn takes two seconds in every process
 
 
 def load_digits() -> PlainDict:
@@ -13,6 +19,20 @@ def load_digits() -> PlainDict:
 
     Images are uint8 `(n, 1, 8, 8)`, labels int64 `(n,)`.
     """
+    import numpy as np
+
+    path = cache_folder("data") / FILE
+    with suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile), np.load(path) as saved:
+        return {name: (saved[f"{name}_images"], saved[f"{name}_labels"]) for name in ("train", "val", "test")}
+    splits = _from_sklearn()
+    arrays = {f"{name}_images": images for name, (images, _) in splits.items()}
+    arrays |= {f"{name}_labels": labels for name, (_, labels) in splits.items()}
+    with suppress(OSError), atomic_write(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+    return splits
+
+
+def _from_sklearn() -> PlainDict:
     import numpy as np
     from sklearn.datasets import load_digits as sklearn_digits
     from sklearn.model_selection import train_test_split
