@@ -64,6 +64,14 @@ class SeveralFaults(InputError):
         """Returns each of them."""
         return self._faults
 
+    def in_file(self, place: str) -> InputError:
+        """Returns them with `place` in front of each."""
+        return as_one([fault.in_file(place) for fault in self._faults])
+
+    def inside(self, place: str) -> InputError:
+        """Returns them with `place` in front of each one's own."""
+        return as_one([fault.inside(place) for fault in self._faults])
+
 
 def as_one(faults: Iterable[InputError]) -> InputError:
     """Returns one error for a sequence of at least one; each distinct one is told once."""

@@ -28,6 +28,18 @@ BATCH_COUNTER = "num_batches_tracked"  # does not affect what a network computes
 IGNORED_SUFFIXES = (BATCH_COUNTER, "n_averaged", "total_ops", "total_params")
 
 
+class _MismatchError(InputError):
+    """Raised for weights that do not fit the network.
+
+    Attributes:
+        count: The number of tensors that don't.
+    """
+
+    def __init__(self, message: str, place: str, count: int):
+        super().__init__(message, place)
+        self.count = count
+
+
 @dataclass
 class _Source:
     """What is loaded: a file, or tensors by name."""
@@ -82,7 +94,7 @@ def load_weights(
         try:
             _load_backbone(model, classifier, opened)
         except InputError as backbone_error:
-            raise min(error, backbone_error, key=lambda fault: getattr(fault, "faults", 1)) from None
+            raise min(error, backbone_error, key=lambda fault: getattr(fault, "count", 1)) from None
     return model.library
 
 
@@ -217,16 +229,18 @@ def _find_library(
     library, best = max(shared, key=lambda candidate: (shared[candidate], candidate[0] == preferred))
     if shared[library, best] < len(state) // 4:
         if fused := _fused_bias(list(_variants(loaded)), candidates.values()):
-            raise InputError(
+            raise _MismatchError(
                 f"has its batch norms fused into its convolutions (it has {fused}, and none of their values); save the "
                 "weights before they are fused: of Ultralytics, before the first prediction",
                 place,
+                len(state),
             )
         example = next(iter(loaded), "none")
-        raise InputError(
+        raise _MismatchError(
             f"is not of {arch.name}: it has names such as {example}; {arch.name} can have the names of "
             f"{', '.join(candidates)}",
             place,
+            len(state),
         )
     return library, list(_variants(loaded))[best], candidates[library]
 
@@ -287,7 +301,7 @@ def _match_tensors(
     faults += [f"has {name}, which {model.arch.name} has no place for" + _auxiliary_hint(name) for name in extra]
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise InputError(faults[0] + more, place)
+        raise _MismatchError(faults[0] + more, place, len(faults))
     return matched, frozenset(fresh)
 
 
