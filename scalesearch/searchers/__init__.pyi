@@ -3,7 +3,7 @@ from .halving import Scheduler as Scheduler, scheduler_of as scheduler_of
 from .objective import SearchResult as SearchResult, search as search, search_result_of as search_result_of
 from .optuna_storage import StudyWriter as StudyWriter
 from .problem import Past as Past, Problem as Problem
-from .proposal import ask as ask
+from .proposal import Proposal as Proposal, ask as ask
 from .registry import (
     DEFAULT as DEFAULT,
     SEARCHERS as SEARCHERS,

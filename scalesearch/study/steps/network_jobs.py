@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
+from random import Random
 from typing import Any
 
 from scalesearch.arch import Arch, expand
 from scalesearch.counting import cost
 from scalesearch.plain_data import PlainDict, PlainMapping
+from scalesearch.searchers import Past, Proposal, ask
 from scalesearch.study.driver import Driver
 from scalesearch.study.study import Study
 from scalesearch.trials import Job, Jobs, Recipe
@@ -40,6 +42,30 @@ def job_of(
     fields = {"recipe": study.recipe_of(step), **more}
     fields = {"until": fields["recipe"].epochs, "of": fields["recipe"].epochs} | fields
     return Job(step, number, name, expand(arch).digest, dict(decisions), seed, arch, cost(arch)._asdict(), **fields)
+
+
+def random_networks(run: Driver, step: str, count: int) -> Iterator[tuple[int, Proposal, Arch]]:
+    """Yields up to `count` distinct networks drawn at random inside the budget: the trial's number, the proposal and
+    the network. Those in the log are not drawn again.
+
+    Raises:
+        InputError: Located in the log, for decisions that the study does not have.
+    """
+    problem, seed = run.study.problem, run.study.seeds[0]
+    seen: set[str] = set()
+    for number in range(count):
+        if logged := run.log.trials.get((step, seed, number)):
+            with run.log.locate_errors(logged, "decisions"):
+                problem.check(logged.decisions)
+            seen.add(problem.identity(logged.decisions) or "")
+            continue
+        proposal = ask(problem, "random", Past(), Random(f"{seed}-{step}-{number}"), seen)
+        if proposal is None:
+            break
+        seen.add(proposal.identity)
+        arch = problem.arch(proposal.decisions)
+        assert arch is not None
+        yield number, proposal, arch
 
 
 def jobs_for_every_seed(

@@ -6,25 +6,23 @@ import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from random import Random
 from statistics import mean
 from typing import Any
 
 from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
-from scalesearch.searchers import Past, ask
 from scalesearch.signature import Natural
 from scalesearch.statistics import interval, standard_error
 from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import base, finalists
-from scalesearch.study.steps.network_jobs import job_of
+from scalesearch.study.steps.network_jobs import job_of, random_networks
+from scalesearch.study.steps.scale import NORMAL_95
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs, Trial
 
 DRAWN, TRAINED_AGAIN = "random", "random finalists"
-NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class RandomControl:
         best: The best of the random networks.
         median: The random network of the median score: what the space gives without any search.
         difference: The score of the search's best minus that of the random best, larger being better.
-        error: The standard error of that difference; None if nothing is known of it.
+        interval: Half the 95 % interval of that difference, by seeds and images; None if nothing is known of it.
         improvement: The search's best over the median network, relative to it (Yang et al. 2020).
         random_improvement: The random best over the median network, relative to it.
     """
@@ -79,7 +77,7 @@ class RandomControl:
     best: Contestant
     median: Contestant
     difference: float
-    error: float | None
+    interval: float | None
     improvement: float
     random_improvement: float
 
@@ -137,7 +135,7 @@ def random_control(run: Driver) -> RandomControl | None:
         lucky,
         middle,
         mean(best_scores) - mean(lucky_scores),
-        None if None in errors else math.hypot(*(error or 0.0 for error in errors)),
+        None if None in errors else NORMAL_95 * math.hypot(*(error or 0.0 for error in errors)),
         (mean(best_scores) - mean(middle_scores)) / reference,
         (mean(lucky_scores) - mean(middle_scores)) / reference,
     )
@@ -164,22 +162,10 @@ class RandomNetworks(Step):
             raise InputError("needs finalists, as which the search's best is trained again: finalists.top", "control")
 
     def jobs(self, run: Driver) -> Jobs:
-        study, recipe = run.study, run.recipe_of(base.NAME)
-        seen: set[str] = set()
-        for number in range(count(study)):
-            logged = run.log.trials.get((DRAWN, study.seeds[0], number))
-            if logged:
-                with run.log.locate_errors(logged, "decisions"):
-                    study.problem.check(logged.decisions)
-                seen.add(study.problem.identity(logged.decisions) or "")
-                continue
-            proposal = ask(study.problem, "random", Past(), Random(f"{study.seeds[0]}-{DRAWN}-{number}"), seen)
-            if proposal is None:
-                break
-            seen.add(proposal.identity)
-            arch, name = study.problem.arch(proposal.decisions), f"{DRAWN}-{number:03d}"
-            assert arch is not None
-            yield job_of(study, DRAWN, number, name, arch, proposal.decisions, candidate=number, recipe=recipe)
+        recipe = run.recipe_of(base.NAME)
+        for number, proposal, arch in random_networks(run, DRAWN, count(run.study)):
+            name = f"{DRAWN}-{number:03d}"
+            yield job_of(run.study, DRAWN, number, name, arch, proposal.decisions, candidate=number, recipe=recipe)
 
     def description(self, study: Study) -> str:
         assert study.space is not None
@@ -241,9 +227,9 @@ class RandomFinalists(Step):
             f"validation {task.score}, the best of {format_count(found.drawn, 'random network')} of the same bounds "
             f"{task.format(found.best.score)}"
         )
-        if found.error is None:
+        if found.interval is None:
             return [f"{text}."]
-        if abs(found.difference) <= NORMAL_95 * found.error:
+        if abs(found.difference) <= found.interval:
             return [f"{text}: not told apart."]
         return [f"{text}: the search is {better} random drawing by more than the 95 % interval."]
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
-from scalesearch.searchers import Past, ask
 from scalesearch.study.driver import Driver
 from scalesearch.study.step import Step
 from scalesearch.study.steps import base
-from scalesearch.study.steps.network_jobs import job_of
+from scalesearch.study.steps.network_jobs import job_of, random_networks
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs
 
@@ -25,21 +23,8 @@ class Screening(Step):
     may_end_early = True
 
     def jobs(self, run: Driver) -> Jobs:
-        study, seen = run.study, set()
-        seed, options = study.seeds[0], study.options(base.Options)
-        for number in range(options.screen):
-            logged = run.log.trials.get((NAME, seed, number))
-            if logged:
-                with run.log.locate_errors(logged, "decisions"):
-                    study.problem.check(logged.decisions)
-                seen.add(study.problem.identity(logged.decisions) or "")
-                continue
-            proposal = ask(study.problem, "random", Past(), Random(f"{seed}-{NAME}-{number}"), seen)
-            if proposal is None:
-                break
-            seen.add(proposal.identity)
-            arch = study.problem.arch(proposal.decisions)
-            assert arch is not None
+        study, options = run.study, run.study.options(base.Options)
+        for number, proposal, arch in random_networks(run, NAME, options.screen):
             name = f"{NAME}-{number:03d}"
             job = job_of(study, NAME, number, name, arch, proposal.decisions, until=0, candidate=number)
             yield replace(job, rejected=proposal.rejected, proxies=options.proxies)
