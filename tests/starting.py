@@ -31,12 +31,17 @@ STEPS = {
     "finalists": 4,
     "random": 0,
     "random finalists": 0,
+    "repeated": 0,
+    "repeated finalists": 0,
     "scale": 5,
     "transfer": 0,
     "family": 2,
     "distill": 0,
     "rivals": 0,
     "fidelity": 0,
+    "ablation": 0,
+    "scaled choice": 0,
+    "scaled": 0,
     "compare": 2,
 }
 

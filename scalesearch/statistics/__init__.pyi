@@ -1,6 +1,8 @@
 from .correlations import (
+    NORMAL_95 as NORMAL_95,
     Correlation as Correlation,
     correlation as correlation,
+    difference_interval as difference_interval,
     interval as interval,
     spearman as spearman,
     standard_error as standard_error,

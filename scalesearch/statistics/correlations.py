@@ -10,6 +10,8 @@ from typing import cast
 
 import numpy as np
 
+NORMAL_95 = 1.96  # standard errors to either side in a 95 % interval
+
 
 @dataclass(frozen=True)
 class Correlation:
@@ -52,8 +54,13 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
         return Correlation(None, None, None, n)
     rho = spearman(x, y)
     clipped = max(-0.999999, min(0.999999, rho))
-    half_width = 1.96 * math.sqrt((1 + clipped**2 / 2) / (n - 3))
+    half_width = NORMAL_95 * math.sqrt((1 + clipped**2 / 2) / (n - 3))
     return Correlation(rho, math.tanh(math.atanh(clipped) - half_width), math.tanh(math.atanh(clipped) + half_width), n)
+
+
+def difference_interval(*errors: float | None) -> float | None:
+    """Returns half the 95 % interval of a difference of means with these standard errors; None if one is unknown."""
+    return None if None in errors else NORMAL_95 * math.hypot(*(error or 0.0 for error in errors))
 
 
 def interval(values: Sequence[float]) -> float | None:
@@ -85,7 +92,7 @@ def standard_error(values: Sequence[float], examples: int | None, example_error:
     return math.sqrt(sum(variances)) if variances else None
 
 
-def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(hits: float, n: int, z: float = NORMAL_95) -> tuple[float, float]:
     """Returns the interval of a share of `hits` out of `n` (Wilson 1927); 95 % with the default `z`."""
     share, spread = hits / n, z * z / n
     centre = (share + spread / 2) / (1 + spread)

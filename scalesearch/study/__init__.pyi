@@ -26,6 +26,7 @@ from .reading import (
 from .shipped_studies import find_study as find_study
 from .starter_files import starter_study as starter_study, write_starter_files as write_starter_files
 from .steps import STEPS as STEPS
-from .steps.compare import ComparedRow as ComparedRow, hand_built as hand_built
+from .steps.compared_row import ComparedRow as ComparedRow
 from .steps.family import members as members
+from .steps.hand_built import hand_built as hand_built
 from .study import Resources as Resources, Study as Study, parse_seconds as parse_seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from scalesearch.plain_data import PlainDict, PlainMapping
-from scalesearch.trials import format_score
+from scalesearch.trials import format_difference, format_score
 
 if TYPE_CHECKING:
     from scalesearch.study.class_results import ClassResults, PairedComparison
@@ -79,8 +79,7 @@ class ScoreAxis:
 
     def difference_text(self, value: float, half: float | None) -> str:
         """Returns a difference of scores as text, with ± half its interval if `half` is given."""
-        factor, digits, unit = (100, ".2f", " points") if self.percent else (1, ".4g", "")
-        return f"{value * factor:+{digits}}" + ("" if half is None else f" ± {half * factor:{digits}}") + unit
+        return format_difference(value, half, self.percent)
 
     def to_maximise(self, value: float) -> float:
         """Returns a score with its sign changed where smaller is better, so that larger is always better."""

@@ -4,7 +4,7 @@ from .job import WAIT as WAIT, Job as Job, Jobs as Jobs, Wait as Wait
 from .log import TrialLog as TrialLog, open_log as open_log
 from .place import Place as Place
 from .recipe import PROXIES as PROXIES, RECIPES as RECIPES, Recipe as Recipe, grown_rate as grown_rate, levels as levels
-from .score import Score as Score, format_score as format_score
+from .score import Score as Score, format_difference as format_difference, format_score as format_score
 from .tasks import TASKS as TASKS, Task as Task, task_of as task_of
 from .trial import (
     ExecutionInfo as ExecutionInfo,

@@ -38,3 +38,9 @@ class Score:
 def format_score(value: float | None, percent: bool) -> str:
     """Returns a score as text: a share as a percentage, another number with four digits, a dash for None."""
     return "–" if value is None else f"{value:.2%}" if percent else f"{value:.4g}"
+
+
+def format_difference(value: float, half: float | None, percent: bool) -> str:
+    """Returns a difference of scores as text, with ± half its interval if `half` is given."""
+    factor, digits, unit = (100, ".2f", " points") if percent else (1, ".4g", "")
+    return f"{value * factor:+{digits}}" + ("" if half is None else f" ± {half * factor:{digits}}") + unit

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from scalesearch.arch import Arch, head_task
 from scalesearch.errors import InputError
 from scalesearch.trials.recipe import Recipe
-from scalesearch.trials.score import Score, format_score
+from scalesearch.trials.score import Score, format_difference, format_score
 
 if TYPE_CHECKING:
     from scalesearch.data import Source
@@ -77,6 +77,10 @@ class Task(Protocol):
     def format(self, value: float) -> str:
         """Returns a score as text."""
         return format_score(value, self.percent)
+
+    def format_difference(self, value: float, half: float | None) -> str:
+        """Returns a difference of scores as text, with ± half its interval if `half` is given."""
+        return format_difference(value, half, self.percent)
 
     def images(self, data: Source, split: str) -> int | None:
         """Returns how many images the score is a share of; None if it is no such share."""

@@ -12,7 +12,7 @@ import scalesearch as ss
 from scalesearch.space import arch_to_yaml
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
-from scalesearch.study.steps import compare, rivals
+from scalesearch.study.steps import compare, hand_built, rivals
 from scalesearch.trials.log import TrialLog
 from scalesearch.trials.recipe import RECIPES
 
@@ -37,7 +37,7 @@ def test_a_hand_built_network_stands_with_the_recipe_that_suits_it_best(tmp_path
     trials = run.log.of("compare")
     assert len(trials) == 2 * 2 * 2
     assert {t.fidelity["epochs"] for t in trials} == {1}
-    assert {t.recipe for t in trials if t.decisions} == {compare._further_recipes(run.study)["imagenet"].digest}
+    assert {t.recipe for t in trials if t.decisions} == {hand_built.further_recipes(run.study)["imagenet"].digest}
     rows = {row.name: row for row in compare.rows(run) if row.kind == "hand-built"}
     assert rows.keys() == {MOBILENET, RESNET}
     assert all(row.seeds == 2 for row in rows.values())
@@ -196,13 +196,13 @@ def test_every_model_may_be_compared_with_and_bound_a_budget(tmp_path):
     study = load_study(path)
     expected = ss.cost(study.networks["mine"]).macs
     assert study.budget.max_macs == pytest.approx(0.5 * expected)
-    assert list(compare.hand_built(study)) == [
+    assert list(hand_built.hand_built(study)) == [
         MOBILENET,
         "mine",
         "dark",
         "squeezed (stem stride 1, same padding)",
     ]
-    assert all(arch.classes == 10 and arch.sides == (16, 16) for arch in compare.hand_built(study).values())
+    assert all(arch.classes == 10 and arch.sides == (16, 16) for arch in hand_built.hand_built(study).values())
     (tmp_path / "run").mkdir()
     again = write_study(tmp_path / "run", **study.document)
     for file in (tmp_path / "mine.yaml", tmp_path / "dark.cfg"):

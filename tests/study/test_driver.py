@@ -17,7 +17,7 @@ from scalesearch.scaling.closed_loop import PRESETS
 from scalesearch.space.schema import arch_from_dict
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
-from scalesearch.study.steps import compare, family, finalists, scale
+from scalesearch.study.steps import family, finalists, hand_built, scale
 from scalesearch.trials.log import TrialLog
 
 
@@ -106,6 +106,6 @@ def test_all_failing_is_said(tmp_path, trials, message):
 
 def test_repositorys_study_is_what_the_readme_says():
     study = load_study(ROOT / "studies" / "effnet_phi.yaml")
-    assert len(study.options(compare.Options).networks) == 5
+    assert len(study.options(hand_built.Options).networks) == 5
     assert study.options(family.Options).phi == (0, 1, 2, 3)
     assert study.options(scale.Options).tolerance == 0.02

@@ -30,6 +30,14 @@ PAPERS = {
     "inception_v1_5x5": (7.0, 7_005_832),
     "darknet53": (41.6, 41_609_928),
     "yolov3_spp": (63.0, None),
+    "mobilenet_v2_x0_5_cifar": (0.70, 700_490),
+    "mobilenet_v2_x0_75_cifar": (1.37, 1_368_234),
+    "mobilenet_v2_cifar": (2.24, 2_236_682),
+    "mobilenet_v2_x1_4_cifar": (4.33, 4_333_706),
+    "shufflenet_v2_x0_5_cifar": (0.35, 352_042),
+    "shufflenet_v2_x1_0_cifar": (1.26, 1_263_854),
+    "shufflenet_v2_x1_5_cifar": (2.49, 2_488_874),
+    "shufflenet_v2_x2_0_cifar": (5.37, 5_365_486),
 }
 MEMBERS_OF_SPACE = {
     "vgg": ["vgg11", "vgg13_bn", "vgg16", "vgg19_bn"],
@@ -74,6 +82,23 @@ def test_networks_without_a_peer_have_the_papers_params(name):
     params = ss.cost(ss.load(name)).params
     assert params == pytest.approx(millions * 1e6, rel=0.07)
     assert exact is None or params == exact
+
+
+PUBLISHED_MACS = {  # in millions, of chenyaofo/pytorch-cifar-models
+    "mobilenet_v2_x0_5_cifar": 27.97,
+    "mobilenet_v2_x0_75_cifar": 59.31,
+    "mobilenet_v2_cifar": 87.98,
+    "mobilenet_v2_x1_4_cifar": 170.07,
+    "shufflenet_v2_x0_5_cifar": 10.90,
+    "shufflenet_v2_x1_0_cifar": 45.00,
+    "shufflenet_v2_x1_5_cifar": 94.26,
+    "shufflenet_v2_x2_0_cifar": 187.81,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_MACS)
+def test_networks_for_small_images_have_the_macs_that_their_authors_publish(name):
+    assert round(ss.cost(ss.load(name)).macs / 1e6, 2) == PUBLISHED_MACS[name]
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)

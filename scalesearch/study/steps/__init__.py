@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scalesearch.study.step import Step
+from scalesearch.study.steps.ablation import Ablation
 from scalesearch.study.steps.base import BaseSearch
 from scalesearch.study.steps.compare import Comparison
 from scalesearch.study.steps.control import Controls
@@ -13,9 +14,11 @@ from scalesearch.study.steps.finalists import Finalists
 from scalesearch.study.steps.pace import PaceMeasurement
 from scalesearch.study.steps.random_control import RandomFinalists, RandomNetworks
 from scalesearch.study.steps.rates import RateSweep
+from scalesearch.study.steps.repeated import RepeatedFinalists, RepeatedSearch
 from scalesearch.study.steps.rivals import NamedScalings
 from scalesearch.study.steps.rows import TableSearch
 from scalesearch.study.steps.scale import ScalingSearch
+from scalesearch.study.steps.scaled import AxisChoice, ScaledBaselines
 from scalesearch.study.steps.screen import Screening
 from scalesearch.study.steps.transfer import Transfer
 
@@ -30,11 +33,16 @@ STEPS: dict[str, tuple[Step, ...]] = {
         Finalists(),
         RandomNetworks(),
         RandomFinalists(),
+        RepeatedSearch(),
+        RepeatedFinalists(),
         ScalingSearch(),
         Transfer(),
         FamilyTraining(),
         Distillation(),
         NamedScalings(),
+        Ablation(),
+        AxisChoice(),
+        ScaledBaselines(),
         Comparison(),
     ),
     "table": (TableSearch(),),

@@ -79,6 +79,45 @@ def _best_screened(run: Driver, problem: SpaceProblem) -> list[PlainDict]:
     return [trials[i].decisions for i in order[: max(1, min(len(trials), options.trials) // 4)]]
 
 
+def search_jobs(run: Driver, step: str, seed: int, label: str = NAME) -> Jobs:
+    """Yields the jobs of a whole search of the space.
+
+    Args:
+        run: The driver.
+        step: The name of the step in the log.
+        seed: The seed of proposals and trainings.
+        label: What the names of its trials begin with.
+    """
+    study, options, recipe = run.study, run.study.options(Options), run.recipe_of(NAME)
+    levels, problem = rungs(study, recipe.epochs), study.problem
+    assert isinstance(problem, SpaceProblem)
+    search = Search(
+        problem,
+        study.evaluator.score,
+        options.trials,
+        options.with_,
+        step,
+        seed,
+        f"{seed}-{NAME}",
+        study.parallel,
+        levels,
+        options.halving,
+        _best_screened(run, problem),
+        options.inherit,
+        label,
+    )
+    for job in search.jobs(run.log):
+        if isinstance(job, Job):
+            job = replace(
+                job,
+                recipe=recipe,
+                proxies=options.proxies,
+                checkpoint=f"checkpoints/{label}-{job.candidate:03d}.pt" if len(levels) > 1 else "",
+                weights=f"weights/{job.name}.safetensors" if options.inherit and job.until == levels[-1] else "",
+            )
+        yield job
+
+
 def proxies(run: Driver) -> list[PlainDict]:
     """Returns the rank correlation of every proxy, params and MACs with the scores of fully trained networks."""
     trials = comparable_trials(run.log.of(NAME), run.study.evaluator.score)
@@ -179,33 +218,7 @@ class BaseSearch(Step):
                 study.budget.check_measurable(study.objectives)
 
     def jobs(self, run: Driver) -> Jobs:
-        study, options, recipe = run.study, run.study.options(Options), run.recipe_of(NAME)
-        levels, problem = rungs(study, recipe.epochs), study.problem
-        assert isinstance(problem, SpaceProblem)
-        search = Search(
-            problem,
-            study.evaluator.score,
-            options.trials,
-            options.with_,
-            NAME,
-            study.seeds[0],
-            f"{study.seeds[0]}-{NAME}",
-            study.parallel,
-            levels,
-            options.halving,
-            _best_screened(run, problem),
-            options.inherit,
-        )
-        for job in search.jobs(run.log):
-            if isinstance(job, Job):
-                job = replace(
-                    job,
-                    recipe=recipe,
-                    proxies=options.proxies,
-                    checkpoint=f"checkpoints/{NAME}-{job.candidate:03d}.pt" if len(levels) > 1 else "",
-                    weights=f"weights/{job.name}.safetensors" if options.inherit and job.until == levels[-1] else "",
-                )
-            yield job
+        yield from search_jobs(run, NAME, run.study.seeds[0])
 
     def macs(self, study: Study, base_macs: float) -> list[float]:
         options = study.options(Options)

@@ -9,113 +9,37 @@ from dataclasses import dataclass, replace
 from math import inf, log, log2
 from statistics import mean, stdev
 
-from scalesearch.arch import Arch, Resolution, Strides, format_resolution
-from scalesearch.counting import cost, describe_fitting
+from scalesearch.arch import Arch, format_resolution
+from scalesearch.counting import cost
 from scalesearch.errors import InputError, check_distinct, errors_at, unknown_message
 from scalesearch.plain_data import PlainDict
 from scalesearch.scaling import realised_multipliers
-from scalesearch.statistics import front, front_probability, hypervolume, interval, standard_error
+from scalesearch.statistics import NORMAL_95, front, front_probability, hypervolume, interval, standard_error
 from scalesearch.study.class_results import read_class_results
 from scalesearch.study.driver import Driver
 from scalesearch.study.page import FAMILY, HAND_BUILT, TRIALS, Figure, Info, ScoreAxis, figure, fragment, scatter
 from scalesearch.study.step import Step
-from scalesearch.study.steps import family, scale
+from scalesearch.study.steps import family, scale, scaled
+from scalesearch.study.steps.compared_row import ComparedRow
+from scalesearch.study.steps.equal_macs import equal_macs, equal_macs_sentence
+from scalesearch.study.steps.hand_built import NAME, Options, fitted_networks, further_recipes, hand_built
 from scalesearch.study.steps.network_jobs import jobs_for_every_seed
 from scalesearch.study.study import Study
 from scalesearch.trials import RECIPES, Jobs, Recipe, Trial
 
-NAME = "compare"
 RECIPE_INFIX = " under "  # joins a network's name and the further recipe's
 FITTING_RULE = "Strides are fitted to small images: the earliest are lowered until the last map has 2×2 pixels."
 # columns that a terminal shows
 PRINTED_COLUMNS = ("name", "kind", "resolution", "params", "macs", "deviation", "val", "test", "on_front_macs")
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options of the comparison: the hand-built networks, each adapted to the data by the same rule.
-
-    Networks are trained under the study's recipe and under each of `recipes`, for as many epochs, and are compared with
-    the recipe whose mean validation score is best, so that none is held back by a recipe that suits others.
-
-    Attributes:
-        networks: The names of the networks.
-        recipes: The names of further recipes.
-        strides: `fitted`, `native` or both; a network that fitting changes is then trained both ways. The study's
-            by default.
-    """
-
-    networks: tuple[str, ...] = ()
-    recipes: tuple[str, ...] = ()
-    strides: tuple[Strides, ...] = ()
-
-
-@dataclass(frozen=True)
-class ComparedRow:
-    """Holds a network of the comparison: its costs and, over its seeds, its scores on both splits."""
-
-    name: str
-    kind: str  # "family" or "hand-built"
-    resolution: Resolution
-    params: int
-    macs: int
-    acts: int
-    state: str
-    seeds: int
-    val: float | None
-    test: float | None
-    test_interval: float | None  # half the 95 % interval of the mean over seeds
-    test_error: float | None  # standard error: of the seeds and of the finite test split
-    seconds: float
-    phi: float | None = None
-    target: int | None = None
-    deviation: float | None = None
-    depth: float | None = None
-    width: float | None = None
-    on_front_macs: bool = False
-    on_front_params: bool = False
-    front_probability: float | None = None  # of being on the front of MACs, given the errors
-    miss: str = ""  # why the MACs miss the target
-    recipe: str = ""  # the best one of a hand-built network, if several
-    untrained: str = ""  # why it did not train, in one seed or more
-
-    @property
-    def ranked(self) -> bool:
-        """Returns whether it may be a point of a front: it has a test score, and it learned."""
-        return self.test is not None and not self.untrained
-
-
-def hand_built(study: Study) -> dict[str, Arch]:
-    """Returns the hand-built networks of the comparison, adapted to the data, by names that say what that changed."""
-    options = study.options(Options)
-    zoos = [study.networks_with(strides) for strides in options.strides or (study.strides,)]
-    return {zoo[name].name: zoo[name] for name in options.networks for zoo in zoos}
-
-
-def fitted_networks(study: Study) -> list[str]:
-    """Returns for each compared network that fitting to the images has changed what it is now, and both MACs."""
-    compared, native, fitted = hand_built(study), study.networks_with("native"), study.networks_with("fitted")
-    names = [name for name in study.options(Options).networks if fitted[name].name in compared]
-    return [text for name in names if (text := describe_fitting(native[name], fitted[name]))]
-
-
-def _further_recipes(study: Study) -> dict[str, Recipe]:
-    """Returns the further recipes by name, with the epochs and the share of data of the study's own."""
-    own_recipe = study.recipe_of(NAME)
-    recipes = {
-        name: replace(RECIPES[name], epochs=own_recipe.epochs, data_share=own_recipe.data_share)
-        for name in study.options(Options).recipes
-    }
-    return {name: recipe for name, recipe in recipes.items() if recipe != own_recipe}
-
-
-def _best_recipes(run: Driver) -> dict[str, tuple[str, list[Trial]]]:
-    """Returns for every hand-built network the recipe with the best mean validation score, and its trials.
+def _best_recipes(run: Driver, step: str) -> dict[str, tuple[str, list[Trial]]]:
+    """Returns for every network of a step the recipe with the best mean validation score, and its trials.
 
     The recipe's name is empty where only one was tried.
     """
     by_recipe: dict[str, dict[str, list[Trial]]] = {}
-    for trial in run.log.of(NAME):
+    for trial in run.log.of(step):
         recipe = trial.decisions.get("recipe", "")
         name = trial.name.removesuffix(f"{RECIPE_INFIX}{recipe}") if recipe else trial.name
         by_recipe.setdefault(name, {}).setdefault(recipe, []).append(trial)
@@ -146,7 +70,8 @@ def _rows(run: Driver) -> list[ComparedRow]:
     for trial in run.log.of(family.NAME):
         by_name[trial.name].append(trial)
     unmarked = [_row(run, name, trials) for name, trials in by_name.items()]
-    unmarked += [_row(run, name, trials, recipe) for name, (recipe, trials) in _best_recipes(run).items()]
+    for step in (NAME, scaled.NAME):
+        unmarked += [_row(run, name, trials, recipe) for name, (recipe, trials) in _best_recipes(run, step).items()]
     scored = list({r.name: r for r in unmarked if r.ranked}.values())
     values = {r.name: _oriented_test(run, r) for r in scored}
 
@@ -205,9 +130,11 @@ def _row(run: Driver, name: str, trials: list[Trial], recipe: str = "") -> Compa
         recipe=recipe,
         untrained=untrained,
     )
-    if trials[0].step != family.NAME:
+    if trials[0].step == NAME:
         return row
     phi = trials[0].decisions["phi"]
+    if trials[0].step == scaled.NAME:
+        return _scaled_row(run, row, trials[0], arch)
     member, (depth, width, _) = family.members(run)[phi], realised_multipliers(arch, scale.space_of(run).base)
     return replace(
         row,
@@ -218,6 +145,23 @@ def _row(run: Driver, name: str, trials: list[Trial], recipe: str = "") -> Compa
         depth=round(depth, 3),
         width=round(width, 3),
         miss=member.miss(run.study.options(scale.Options).tolerance),
+    )
+
+
+def _scaled_row(run: Driver, row: ComparedRow, trial: Trial, arch: Arch) -> ComparedRow:
+    phi, network = trial.decisions["phi"], trial.decisions["network"]
+    target = family.members(run)[phi].macs
+    depth, width, _ = realised_multipliers(arch, hand_built(run.study)[network])
+    return replace(
+        row,
+        kind="scaled",
+        phi=phi,
+        target=target,
+        deviation=round(row.macs / target - 1, 5),
+        depth=round(depth, 3),
+        width=round(width, 3),
+        network=network,
+        axis=trial.decisions["axis"],
     )
 
 
@@ -234,7 +178,7 @@ def _bootstrap_error(run: Driver, trial: Trial) -> float | None:
 
 @dataclass(frozen=True)
 class Volumes:
-    """Holds the hypervolume of the family's front and of the hand-built networks'.
+    """Holds the hypervolume of the family's front and of the hand-built networks', the scaled ones among them.
 
     It is the area under the front of the test score over log2 MACs, from the lowest score and the most MACs met,
     in units of the score times a doubling of MACs.
@@ -247,11 +191,11 @@ class Volumes:
 def volumes(run: Driver) -> Volumes | None:
     """Returns the hypervolumes of both fronts; None if one of the two groups has no scored network."""
     scored = [row for row in rows(run) if row.ranked]
-    if len({row.kind for row in scored}) < 2:
+    if len({row.kind == "family" for row in scored}) < 2:
         return None
     points: dict[str, list[tuple[float, float]]] = {"family": [], "hand-built": []}
     for row in scored:
-        points[row.kind].append((_oriented_test(run, row), -log2(row.macs)))
+        points["family" if row.kind == "family" else "hand-built"].append((_oriented_test(run, row), -log2(row.macs)))
     reference = tuple(min(values) - 1e-9 for values in zip(*itertools.chain(*points.values()), strict=True))
     return Volumes(*(round(hypervolume(kind_points, reference), 6) for kind_points in points.values()))
 
@@ -276,6 +220,8 @@ def _hover(row: ComparedRow, axis: ScoreAxis) -> str:
 
 
 def _label(row: ComparedRow) -> str:
+    if row.kind == "scaled":
+        return ""  # told on hover: there are as many as members times hand-built networks
     return f"φ={row.phi:g}" if row.phi is not None else row.name
 
 
@@ -303,7 +249,8 @@ def _label_places(rows: list[ComparedRow], key: str) -> dict[str, str]:
             "middle right": (x + 0.02, x + 0.02 + 2 * half, y - 0.02, y + 0.02),
             "middle left": (x - 0.02 - 2 * half, x - 0.02, y - 0.02, y + 0.02),
         }
-        order = sorted(boxes, key=lambda p: p != "top center") if row.phi is not None else boxes  # the front runs below
+        # the front runs below the family
+        order = sorted(boxes, key=lambda p: p != "top center") if row.kind == "family" else boxes
         free = (
             p
             for p in order
@@ -337,7 +284,7 @@ def pareto(info: Info, key: str) -> Figure:
         line = {"color": "#111827", "width": 1.2, "shape": "hv", "dash": "dot"}
         traces.append(scatter(costs, scores, "lines", name="Pareto front (test)", line=line, hoverinfo="skip"))
     places = _label_places(scored, key)
-    for kind in ("family", "hand-built"):
+    for kind in ("family", "scaled", "hand-built"):
         rows = [row for row in scored if row.kind == kind]
         if rows:
             traces.append(_networks_trace(rows, key, places, axis))
@@ -362,20 +309,22 @@ def _trials_trace(trials: list[PlainDict], key: str, axis: ScoreAxis) -> PlainDi
 
 
 def _networks_trace(rows: list[ComparedRow], key: str, places: dict[str, str], axis: ScoreAxis) -> PlainDict:
-    of_family = rows[0].kind == "family"
+    of_family, kind = rows[0].kind == "family", rows[0].kind
     colour = FAMILY if of_family else HAND_BUILT
+    name = "hand-built, scaled" if kind == "scaled" else kind
+    symbol = {"family": "diamond", "scaled": "circle-open"}.get(kind, "circle")
     return scatter(
         [getattr(r, key) for r in rows],
         [r.test for r in rows],
         "lines+markers+text" if of_family else "markers+text",
-        name=f"{rows[0].kind} (test)",
+        name=f"{name} (test)",
         text=[_label(r) for r in rows],
         textposition=[places[r.name] for r in rows],
         textfont={"size": 11, "color": colour},
         cliponaxis=False,
         line={"color": colour, "width": 2},
-        marker={"color": colour, "size": 10, "symbol": "diamond" if of_family else "circle"},
-        error_y={"array": [1.96 * (r.test_error or 0) for r in rows], "thickness": 1, "width": 3},
+        marker={"color": colour, "size": 10, "symbol": symbol},
+        error_y={"array": [NORMAL_95 * (r.test_error or 0) for r in rows], "thickness": 1, "width": 3},
         customdata=[_hover(r, axis) for r in rows],
         hovertemplate="%{customdata}<extra></extra>",
     )
@@ -414,7 +363,7 @@ class Comparison(Step):
     tested = True
     printed_columns = PRINTED_COLUMNS
     by_class = "baselines"
-    fragments = (fragment(10, __file__, "pareto"), fragment(20, __file__))
+    fragments = (fragment(10, __file__, "pareto"), fragment(20, __file__), fragment(30, __file__, "equal_macs"))
 
     def check(self, study: Study) -> None:
         """Raises `InputError` for a network that is unknown, is for another task, or is too large for the images."""
@@ -437,20 +386,23 @@ class Comparison(Step):
     def jobs(self, run: Driver) -> Jobs:
         # the longest first, so that none is left running alone at the end
         largest_first = sorted(hand_built(run.study).items(), key=lambda item: -cost(item[1]).macs)
-        own_recipe, further_recipes = run.study.recipe_of(NAME), _further_recipes(run.study)
+        own_recipe, others = run.study.recipe_of(NAME), further_recipes(run.study)
         rows: list[tuple[str, Arch, PlainDict, Recipe]] = []
         for name, arch in largest_first:
             rows.append((name, arch, {}, own_recipe))
-            for other, recipe in further_recipes.items():
+            for other, recipe in others.items():
                 rows.append((f"{name}{RECIPE_INFIX}{other}", arch, {"recipe": other}, recipe))
         yield from jobs_for_every_seed(run, NAME, rows)
 
     def conclusions(self, run: Driver) -> PlainDict:
-        return {"rows": rows(run), "front_volumes": volumes(run)}
+        by_member = equal_macs(rows(run), run.study.trained.task)
+        return {"rows": rows(run), "front_volumes": volumes(run), **({"equal_macs": by_member} if by_member else {})}
 
     def notes(self, run: Driver) -> list[str]:
         misses = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss] + _inherited_shares(run)
         misses += [f"{r.name} did not train, and is on no front: {r.untrained}." for r in rows(run) if r.untrained]
+        if by_macs := equal_macs_sentence(equal_macs(rows(run), run.study.trained.task), run.study.trained.task):
+            misses.insert(0, by_macs)
         if fitted := fitted_networks(run.study):
             misses.append(
                 f"{FITTING_RULE} {'; '.join(fitted)}. `strides: native` keeps the published strides, and "
@@ -473,7 +425,7 @@ class Comparison(Step):
 
     def costs(self, study: Study) -> list[tuple[float, float]]:
         largest_first = sorted(map(cost, hand_built(study).values()), key=lambda c: -c.macs)
-        each = [(float(c.macs), float(c.acts)) for c in largest_first for _ in range(1 + len(_further_recipes(study)))]
+        each = [(float(c.macs), float(c.acts)) for c in largest_first for _ in range(1 + len(further_recipes(study)))]
         return each * len(study.seeds)
 
     def description(self, study: Study) -> str:

@@ -12,7 +12,7 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.study.driver import Driver
 from scalesearch.study.planning import forecasts
 from scalesearch.study.step import Step
-from scalesearch.study.steps import compare
+from scalesearch.study.steps.hand_built import hand_built
 from scalesearch.study.steps.network_jobs import job_of
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs
@@ -28,7 +28,7 @@ def _networks(study: Study) -> Iterator[tuple[Arch, PlainDict]]:
         arch = study.problem.arch(decisions)
         assert arch is not None
         yield arch, decisions
-    for arch in compare.hand_built(study).values():
+    for arch in hand_built(study).values():
         yield arch, {}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import mean
@@ -12,13 +11,12 @@ from typing import Any
 from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.signature import Natural
-from scalesearch.statistics import interval, standard_error
+from scalesearch.statistics import difference_interval, interval, standard_error
 from scalesearch.study.driver import Driver
 from scalesearch.study.page import fragment
 from scalesearch.study.step import Step
 from scalesearch.study.steps import base, finalists
 from scalesearch.study.steps.network_jobs import job_of, random_networks
-from scalesearch.study.steps.scale import NORMAL_95
 from scalesearch.study.study import Study
 from scalesearch.trials import Jobs, Trial
 
@@ -114,6 +112,19 @@ def _contestants(run: Driver, step: str, first: str) -> dict[int, tuple[Contesta
     return found
 
 
+def best_random(run: Driver) -> Trial:
+    """Returns the trial of the random network with the best mean once it was trained again.
+
+    Raises:
+        WorkFailed: If none was trained to the end.
+    """
+    contestants = _contestants(run, TRAINED_AGAIN, DRAWN)
+    if not contestants:
+        return run.best(DRAWN)
+    winner = max(contestants, key=lambda candidate: mean(contestants[candidate][1]))
+    return next(trial for trial in _ranked(run) if trial.candidate == winner)
+
+
 def random_control(run: Driver) -> RandomControl | None:
     """Returns how the search compares with random networks; None before both were trained again."""
     searched = _contestants(run, finalists.NAME, base.NAME)
@@ -135,7 +146,7 @@ def random_control(run: Driver) -> RandomControl | None:
         lucky,
         middle,
         mean(best_scores) - mean(lucky_scores),
-        None if None in errors else NORMAL_95 * math.hypot(*(error or 0.0 for error in errors)),
+        difference_interval(*errors),
         (mean(best_scores) - mean(middle_scores)) / reference,
         (mean(lucky_scores) - mean(middle_scores)) / reference,
     )

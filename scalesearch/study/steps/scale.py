@@ -16,7 +16,7 @@ from scalesearch.progress import with_progress
 from scalesearch.scaling import PRESETS, ScaledArch, ScalingSpace, Shares, scale_to
 from scalesearch.searchers import DEFAULT, DEFAULT_PRESETS, Problem, ScaleProblem, Search, check_searcher
 from scalesearch.signature import Count, Rule
-from scalesearch.statistics import standard_error
+from scalesearch.statistics import NORMAL_95, standard_error
 from scalesearch.study.driver import Driver
 from scalesearch.study.page import Figure, Info, figure, fragment
 from scalesearch.study.step import Step
@@ -27,7 +27,6 @@ from scalesearch.trials import Job, Jobs, Trial
 
 NAME = "scale"
 SCORE_DRAWS = 4_000
-NORMAL_95 = 1.96  # standard errors to either side in a 95 % interval
 REFERENCE = "efficientnet"  # the preset that the scaling found is compared with
 CORNERS = ("depth", "width", "resolution")  # presets at the corners, which the axes name
 
