@@ -32,15 +32,15 @@ def build_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """
     order = levels(len(model.stages))
     frozen = recipe.frozen_levels(len(model.stages))
-    groups: dict[tuple[int, bool, bool], list[nn.Parameter]] = defaultdict(list)
-    orthogonal_weights: set[torch.Tensor] = _orthogonal_weights(model) if recipe.optimizer == "muon" else set()
+    groups: dict[tuple[int, bool, int], list[nn.Parameter]] = defaultdict(list)
+    orthogonal_weights = _orthogonal_weights(model) if recipe.optimizer == "muon" else {}
     for name, parameter in model.named_parameters():
         level = level_of(name, order)
         parameter.requires_grad_(level >= frozen)
         if parameter.requires_grad:
             is_bias = parameter.numel() == max(parameter.shape)  # or a norm or factor per channel
             group_level = level if recipe.layer_decay < 1 or recipe.thaw else 0
-            groups[group_level, is_bias, parameter in orthogonal_weights].append(parameter)
+            groups[group_level, is_bias, orthogonal_weights.get(parameter, 0)].append(parameter)
     parameter_groups = [
         {
             "params": parameters,
@@ -48,10 +48,10 @@ def build_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
             "level": level,
             "lr": recipe.learning_rate
             * (recipe.layer_decay ** (len(order) - 1 - level) if recipe.layer_decay < 1 else 1.0),
-            "orthogonal": orthogonal,
+            "matrices": matrices,
             "momentum": recipe.momentum,
         }
-        for (level, is_bias, orthogonal), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (level, is_bias, matrices), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
     if recipe.optimizer == "muon":
         return Muon(parameter_groups, lr=recipe.learning_rate)
@@ -64,43 +64,45 @@ def build_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def _orthogonal_weights(model: Network) -> set[torch.Tensor]:
-    """Returns the weights that Muon orthogonalises: linear layers and ungrouped convolutions inside the stages.
+def _orthogonal_weights(model: Network) -> dict[torch.Tensor, int]:
+    """Returns the weights that Muon orthogonalises, those of linear layers and convolutions in stem and stages, with
+    the number of groups of each: the filters of a group are a matrix of their own.
 
-    Stem and head are left out, as their inputs and outputs differ in kind, and so are depthwise filters, each
-    of which is a vector of its own.
+    The head is left out: its outputs differ in kind.
     """
     return {
-        module.weight
-        for module in model.stages.modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1
+        module.weight: getattr(module, "groups", 1)
+        for part in (model.stem, model.stages)
+        for module in part.modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
     }
 
 
 def build_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int, depth: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Builds the schedule: learning rates rise linearly from zero, then fall along a cosine.
+    """Builds the schedule: learning rates rise linearly from zero, then fall along a cosine or a line.
 
     The rates of levels that are not yet thawed are 0.
 
     Args:
         optimizer: From `build_optimizer`.
-        recipe: Its `warmup` and `thaw` are used.
+        recipe: Its `warmup`, `schedule` and `thaw` are used.
         steps: Optimizer steps of the training.
         depth: Number of the network's levels.
     """
 
     def factor(level: int) -> Any:
         thaw_step = recipe.thaw * steps * (depth - 1 - level) / max(1, depth - 1) if recipe.thaw else 0.0
-        return lambda step: rate_factor(step, steps, recipe.warmup) if step >= thaw_step else 0.0
+        return lambda step: rate_factor(step, steps, recipe.warmup, recipe.schedule) if step >= thaw_step else 0.0
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, [factor(group["level"]) for group in optimizer.param_groups])
 
 
-def rate_factor(step: int, steps: int, warmup: float) -> float:
+def rate_factor(step: int, steps: int, warmup: float, schedule: str = "cosine") -> float:
     """Returns the share, in [0, 1], of the learning rate that is used at `step`; `warmup` is a share of `steps`."""
     warmup_steps = warmup * steps
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1.0, steps - warmup_steps)))
+    passed = (step - warmup_steps) / max(1.0, steps - warmup_steps)
+    return max(0.0, 1 - passed) if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * passed))

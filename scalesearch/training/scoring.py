@@ -49,7 +49,8 @@ class Scorer:
         return self.normal.of(uint8_to_float(resize_images(images, self.arch.resolution)))
 
     @cached_property
-    def _max_batch(self) -> int:
+    def max_batch(self) -> int:
+        """The largest number of images at a time that memory holds, a power of two."""
         count, available = MAX_BATCH, USABLE_SHARE * free_bytes(self.device)
         while count > 1 and peak_memory(self.arch, count) > available:
             count //= 2
@@ -63,7 +64,7 @@ class Scorer:
         """
         self.network.eval()
         pictures = self.split(split)
-        queue = list(torch.arange(len(pictures)).split(self._max_batch))
+        queue = list(torch.arange(len(pictures)).split(self.max_batch))
         while queue:
             part = queue.pop(0)
             try:

@@ -21,6 +21,7 @@ from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.training.augmenting import Augmentation
 from scalesearch.training.learners import learner_of
 from scalesearch.training.memory import free_bytes, is_out_of_memory, largest_batch
+from scalesearch.training.norms import batch_norms, measure_norms
 from scalesearch.training.optimizing import build_optimizer, build_schedule
 from scalesearch.training.pictures import Normalisation, Pictures
 from scalesearch.training.precision import autocast, choose_precision
@@ -33,6 +34,7 @@ NORMAL = Normalisation()
 # Largest share of a training's time that validation takes; a training step costs three forward passes.
 VALIDATION_SHARE = 0.05
 # Of a saved state: attributes that are plain data, and those that have a state of their own.
+NORM_BATCH = 256  # images at a time on which the statistics of norms are measured
 PLAIN_STATE = ("epoch", "position", "best", "best_epoch", "micro_batch")
 OWN_STATE = ("model", "average", "optimizer", "schedule", "scaler")
 
@@ -196,9 +198,13 @@ class Trainer:
         """Puts the stages that never learn into eval mode, so that the statistics of their norms stay as they
         are.
         """
-        stages = len(self.model.stages)
-        for level in levels(stages)[: self.recipe.frozen_levels(stages)]:
+        for level in self._frozen_levels:
             self.model.get_submodule(level).eval()
+
+    @property
+    def _frozen_levels(self) -> list[str]:
+        stages = len(self.model.stages)
+        return levels(stages)[: self.recipe.frozen_levels(stages)]
 
     @property
     def validation_interval(self) -> int:
@@ -208,7 +214,24 @@ class Trainer:
         if self.recipe.patience:
             return 1
         affordable_images = 3 * VALIDATION_SHARE * self.steps_per_epoch * self.recipe.batch_size  # in an epoch
-        return math.ceil(len(self.split("val")) / affordable_images)
+        return math.ceil((len(self.split("val")) + self._norm_images) / affordable_images)
+
+    @property
+    def _norm_images(self) -> int:
+        return min(self.recipe.norm_images, len(self.train_labels))
+
+    def _measure_norms(self) -> None:
+        """Measures the statistics of the averaged network's norms again, on images that only the seed decides."""
+        network, count = self.average.module, self._norm_images
+        norms = batch_norms(network, self._frozen_levels)
+        if not count or not norms:
+            return
+        order = torch.randperm(len(self.train_labels), generator=torch.Generator().manual_seed(self.seed))[:count]
+        size = min(NORM_BATCH, self.scorer.max_batch)
+        pictures = self.split("train")
+        with autocast(self.device, self.precision):
+            parts = order.tensor_split(math.ceil(count / size))
+            measure_norms(network, norms, (self.scorer.network_input(pictures.images(part)) for part in parts))
 
     def _step(self, batch: torch.Tensor) -> torch.Tensor:
         """Trains one step on a batch and returns its loss.
@@ -290,7 +313,11 @@ class Trainer:
                 raise TrainingFailed(f"{name} is not finite any more in epoch {self.epoch} of {self.recipe.epochs}")
 
     def scores(self, split: str) -> dict[str, float]:
-        """Returns the scores of the averaged weights on a split: `{"val_loss": …}` and the task's score."""
+        """Returns the scores of the averaged weights on a split: `{"val_loss": …}` and the task's score.
+
+        The statistics of their norms are measured again before, where the recipe says so.
+        """
+        self._measure_norms()
         return self.scorer.scores(split, self.precision)
 
     def state(self) -> PlainDict:

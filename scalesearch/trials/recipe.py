@@ -49,12 +49,16 @@ class Recipe:
     weight_decay: Ratio = 0.05
     # Linear from zero, over this share of the steps: batch-norm statistics are still noise in the first ones.
     warmup: Share = 0.15
-    # After it a cosine to zero (Loshchilov & Hutter 2017).
+    # After it a cosine to zero (Loshchilov & Hutter 2017), or a straight line.
+    schedule: Literal["cosine", "linear"] = since(3, "cosine")
     label_smoothing: Share = 0.1
     # Gradients longer than this are shortened to it: networks without norm survive the warm-up's end. 0: none are.
     clip_norm: Ratio = 1.0
     # Weights and statistics are averaged exponentially over this share of the steps; the average is what is scored.
     ema_span: Share = 0.05
+    # Statistics of batch norms are measured again on so many training images before the network is scored: the averages
+    # that training keeps lag behind the weights, the more so the shorter it is. 0: those averages are used.
+    norm_images: Natural = since(3, 0)
     # Images are moved, turned and zoomed at random: by this share of their side, degrees, and this share of their size.
     shift: Share = 0.1
     rotate: Annotated[float, Rule(low=0, high=180)] = 10.0
