@@ -13,6 +13,7 @@ from scalesearch.arch import format_resolution
 from scalesearch.errors import format_count
 from scalesearch.plain_data import PlainDict
 from scalesearch.report import figures
+from scalesearch.report.checklist import checklist
 from scalesearch.study import Info
 from scalesearch.yamlfile import dump
 
@@ -55,6 +56,7 @@ def page(info: Info) -> str:
         config=Markup(json.dumps(figures.CONFIG)),
         code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "scrolls.js"))),
         provenance=provenance(info) if info.data else [],
+        checklist=checklist(info),
         study=dump(_without_profiles(info.document)),
     )
 

@@ -10,6 +10,8 @@ import pytest
 from driving import FULL, drive, essence, scored, write_study
 
 from scalesearch.errors import InputError
+from scalesearch.report.checklist import checklist
+from scalesearch.report.html import page
 from scalesearch.report.info import gather
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
@@ -140,6 +142,27 @@ def test_searches_with_other_seeds_are_whole_searches(doubting):
         assert list(curve.minutes) == sorted(curve.minutes)
     assert curves["search, seed 3"].minutes[-1] == pytest.approx(6 / 60, abs=1e-3)
     assert "2 searches that differ in their seeds" in repeated.RepeatedFinalists().notes(run)[0]
+
+
+def test_the_page_shows_all_of_it_and_answers_the_checklist(doubting, tmp_path):
+    text = page(gather(Driver(*doubting)))
+    for heading in (
+        "Search, or just scale a known network?",
+        "What each part of the study adds",
+        "The search, repeated",
+    ):
+        assert f"<h2>{heading}</h2>" in text
+    answers = {a.question: a for a in checklist(gather(Driver(*doubting)))}
+    assert {a.verdict for q, a in answers.items() if q in ("ablations", "against random search")} == {"yes"}
+    assert answers["several runs, with their seeds"].text.endswith("2 whole searches")
+    assert "4 random networks" in answers["against random search"].text
+    plain = load_study(write_study(tmp_path))
+    run = Driver(plain, drive(plain, tmp_path / "trials.jsonl", Random(0)))
+    without = {a.question: a for a in checklist(gather(run))}
+    assert without.keys() == answers.keys()
+    assert (without["ablations"].verdict, without["against random search"].verdict) == ("no", "no")
+    assert "control: {}" in without["against random search"].text
+    assert without["several runs, with their seeds"].verdict == "partly"
 
 
 def test_all_of_it_survives_any_kill(doubting, tmp_path):
