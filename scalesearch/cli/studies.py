@@ -294,21 +294,43 @@ def fidelity(
 
 
 @main.command()
-@click.argument("folder")
-def report(folder: str) -> None:
-    """Write the report of a run in FOLDER again; also while the run is in progress."""
-    from scalesearch.runs import check_run, local_copy, saved_source, write_report
-    from scalesearch.study import Driver, load_study
-    from scalesearch.trials import TrialLog
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True)
+@click.option("-o", "--out", type=click.Path(), help="The page of several runs.  [default: runs.html]")
+@json_option
+def report(folders: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Write the report of a RUN again; also while the run is in progress.
 
-    with local_copy(folder, write_back=True) as local_folder:
-        if not (local_folder / "study.yaml").exists():
-            raise InputError("is no run's folder: it has no study.yaml", folder)
-        check_run(local_folder)
-        log = TrialLog(local_folder / "trials.jsonl", repair=False)
-        study = load_study(local_folder / "study.yaml", known_data=saved_source(local_folder))
-        write_report(Driver(study, log), local_folder)
-    click.echo(f"{folder.rstrip('/')}/report.html")
+    Several runs of the same data are set beside each other on one page, with means over them.
+    """
+    from scalesearch.runs import local_copy, open_run, read_run, write_report
+
+    if len(folders) == 1:
+        if out is not None:
+            raise InputError("is for several runs; the report of one is written into its folder", "--out")
+        with local_copy(folders[0], write_back=True) as local_folder:
+            summary = write_report(open_run(local_folder, folders[0]), local_folder)
+        if as_json:
+            print_json(summary)
+        click.echo(f"{folders[0].rstrip('/')}/report.html", err=as_json)
+        return
+    from scalesearch.files import save_text
+    from scalesearch.report import side_by_side, table_rows
+
+    infos = {}
+    for folder in folders:
+        name = folder.rstrip("/")
+        if name in infos:
+            raise InputError("is given twice", folder)
+        with local_copy(folder) as local_folder:
+            infos[name] = read_run(local_folder, folder)
+    page = side_by_side(infos)
+    path = Path(out or "runs.html")
+    save_text(page, path)
+    if as_json:
+        print_json(table_rows(infos))
+    else:
+        print_rows(list(table_rows(infos)))
+    click.echo(f"report   {path}", err=as_json)
 
 
 @main.command()

@@ -2,3 +2,4 @@ from .architecture import table as table, write_drawing as write_drawing
 from .health import health_page as health_page
 from .html import page as page
 from .info import environment as environment, gather as gather
+from .side_by_side import side_by_side as side_by_side, table_rows as table_rows

@@ -16,12 +16,12 @@ from scalesearch.export import to_python
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.report import gather
-from scalesearch.runs.folder import trained_arch
-from scalesearch.runs.images import saved_health
+from scalesearch.runs.folder import check_run, trained_arch
+from scalesearch.runs.images import saved_health, saved_source
 from scalesearch.runs.ledger import elapsed
 from scalesearch.space import arch_to_yaml
-from scalesearch.study import ComparedRow, Driver, Info, members, read_class_results
-from scalesearch.trials import task_of
+from scalesearch.study import ComparedRow, Driver, Info, load_study, members, read_class_results
+from scalesearch.trials import TrialLog, task_of
 from scalesearch.zoo import WEIGHTS
 
 
@@ -67,6 +67,30 @@ def write_report(driver: Driver, folder: Path) -> PlainDict:
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
     save_text(page(info), folder / "report.html")
     return summary
+
+
+def open_run(folder: Path, name: str) -> Driver:
+    """Returns the driver of a run's study and log, as far as it has come.
+
+    Args:
+        folder: The run's folder.
+        name: What an error calls it.
+
+    Raises:
+        InputError: If it is no run's folder.
+    """
+    if not (folder / "study.yaml").exists():
+        raise InputError("is no run's folder: it has no study.yaml", name)
+    check_run(folder)
+    log = TrialLog(folder / "trials.jsonl", repair=False)
+    return Driver(load_study(folder / "study.yaml", known_data=saved_source(folder)), log)
+
+
+def read_run(folder: Path, name: str) -> Info:
+    """Returns the report's data of a run; `open_run` describes the arguments and errors."""
+    driver = open_run(folder, name)
+    driver.check()
+    return gather(driver, elapsed(folder).seconds, saved_health(folder), partial(read_class_results, folder))
 
 
 def _write_member(folder: Path, arch: Arch, row: ComparedRow, info: Info) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from random import Random
 from statistics import mean
 
@@ -13,6 +14,7 @@ from scalesearch.errors import InputError
 from scalesearch.report.checklist import checklist
 from scalesearch.report.html import page
 from scalesearch.report.info import gather
+from scalesearch.report.side_by_side import differences, shared_rows, side_by_side, table_rows
 from scalesearch.study.driver import Driver
 from scalesearch.study.reading import load_study
 from scalesearch.study.steps import ablation, compare, equal_macs, family, finalists, repeated, scaled
@@ -207,3 +209,43 @@ def test_a_repeated_search_that_halves_keeps_its_own_checkpoints(tmp_path):
 def test_faults_of_the_evidence_are_located(tmp_path, changes, message):
     with pytest.raises(InputError, match=rf"study\.yaml:\d+: {message}"):
         load_study(write_study(tmp_path, **changes))
+
+
+def test_runs_side_by_side_have_means_over_those_that_differ_in_their_seeds(doubting, tmp_path):
+    study, log = doubting
+    again = load_study(write_study(tmp_path, **DOUBTING), {"seeds": [5, 6], "search_seeds": [5, 7]})
+
+    def luckier(job):
+        return (output := scored(job)) | {"scores": {k: v + 0.01 for k, v in output["scores"].items()}}
+
+    infos = {
+        "first": gather(Driver(study, log)),
+        "second": gather(Driver(again, drive(again, tmp_path / "trials.jsonl", Random(0), outcome=luckier))),
+    }
+    rows = {row.name: row for row in shared_rows(infos)}
+    assert {"φ = 0", "φ = 1", "resnet20_cifar"} <= rows.keys()
+    for row in rows.values():
+        scores = [row.rows[run].test for run in row.rows]
+        assert row.test == pytest.approx(mean(scores))
+        assert (row.interval is None) == (len(scores) == 1)
+    assert rows["resnet20_cifar"].interval == pytest.approx(12.706 * 0.01 / 2, rel=1e-3)  # Student's t, two runs
+    assert differences(infos) == {"second": ""}
+    text = side_by_side(infos)
+    assert "one study with different seeds" in text
+    assert [row["first"] for row in table_rows(infos)].count(None) == sum("first" not in r.rows for r in rows.values())
+
+
+def test_runs_of_other_studies_say_where_they_differ_and_those_of_other_data_are_refused(doubting, tmp_path):
+    study, log = doubting
+    other = load_study(write_study(tmp_path, **DOUBTING), {"search.trials": 7})
+    first, second = (gather(Driver(s, log)) for s in (study, other))
+    assert differences({"a": first, "b": second}) == {"b": "search.trials was 6, is 7"}
+    assert "search.trials was 6, is 7" in side_by_side({"a": first, "b": second})
+    foreign = replace(second, data={**second.data, "name": "cifar10", "digest": "0" * 16})
+    with pytest.raises(InputError, match=r"b: has other images \(cifar10\) than a \(digits\)"):
+        side_by_side({"a": first, "b": foreign})
+    boxes = replace(second, axis=replace(second.axis, name="ap"))
+    with pytest.raises(InputError, match="b: scores ap, and a accuracy; take runs of one task"):
+        side_by_side({"a": first, "b": boxes})
+    with pytest.raises(InputError, match="a: is a run of a table"):
+        side_by_side({"a": replace(first, data=None), "b": second})

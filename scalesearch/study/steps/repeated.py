@@ -66,7 +66,7 @@ class Repetition:
     Attributes:
         searches: The result of each.
         mean: The mean of their scores, of the finalists where there are any.
-        interval: Half the 95 % interval of that mean over the searches; None with one.
+        interval: Half the 95 % interval of that mean over the searches; None with two, of which it would say nothing.
     """
 
     searches: tuple[SeedResult, ...]
@@ -120,7 +120,7 @@ def repetition(run: Driver) -> Repetition | None:
         return None
     found = tuple(_found(run, seed) for seed in seeds)
     scores = [f.searched if f.score is None else f.score for f in found]
-    return Repetition(found, mean(scores), interval(scores))
+    return Repetition(found, mean(scores), interval(scores) if len(scores) > 2 else None)
 
 
 def _found(run: Driver, seed: int) -> SeedResult:
@@ -183,7 +183,7 @@ def progress_figure(info: Info, key: str) -> Figure:
         line = {"color": TRIALS if is_random else COLOURS[i % len(COLOURS)], "shape": "hv", "width": 2}
         traces.append(scatter(getattr(each, key), each.volumes, "lines", name=each.name, line=line))
     title = {"trials": "trainings", "minutes": "minutes of training"}[key]
-    return figure(traces, 360, xaxis={"title": title}, yaxis={"title": "hypervolume: score × doublings of MACs"})
+    return figure(traces, 360, xaxis={"title": title}, yaxis={"title": "hypervolume"})
 
 
 class RepeatedSearch(Step):
@@ -259,10 +259,10 @@ class RepeatedFinalists(Step):
         if found is None:
             return []
         each = ", ".join(task.format(f.searched if f.score is None else f.score) for f in found.searches)
-        spread = "" if found.interval is None else f" ± {task.format(found.interval)}"
+        spread = "" if found.interval is None else f" ± {task.format(found.interval)} (95 % interval over searches)"
         return [
             f"{len(found.searches)} searches that differ in their seeds found networks of {each} validation "
-            f"{task.score}: on average {task.format(found.mean)}{spread} (95 % interval over searches)."
+            f"{task.score}: on average {task.format(found.mean)}{spread}."
         ]
 
     def log_lines(self, run: Driver) -> list[str]:
