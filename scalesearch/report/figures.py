@@ -68,7 +68,10 @@ def _searches(info: Info) -> dict[str, list[PlainDict]]:
     """Returns the fully trained trials of each search by its title; for a table, by seed."""
     searches: dict[str, list[PlainDict]] = defaultdict(list)
     for t in info.trials:
-        name = info.searches.get(t["step"]) if info.data else f"seed {t['seed']}"
+        if info.data:
+            name = info.searches.get(t["step"])
+        else:
+            name = f"seed {t['seed']}" if t["step"] in info.searches else f"random drawing, seed {t['seed']}"
         if name and t["state"] == "done" and not t["early"]:
             searches[name].append(t)
     return searches

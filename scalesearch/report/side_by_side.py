@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from scalesearch.errors import InputError
-from scalesearch.plain_data import PlainDict
+from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.report import figures
 from scalesearch.statistics import NORMAL_95, interval
 from scalesearch.study import (
@@ -43,7 +43,7 @@ class SharedRow:
         name: The name of a hand-built network, or `φ = 1`.
         kind: As in the comparison of one run.
         rows: By run, its row.
-        test: The mean test score over the runs.
+        test: The mean test score over the runs; None where these are not one study with different seeds.
         interval: Half the 95 % interval of that mean over the runs; None with one run.
         macs: The mean of the MACs.
     """
@@ -51,7 +51,7 @@ class SharedRow:
     name: str
     kind: str
     rows: dict[str, ComparedRow]
-    test: float
+    test: float | None
     interval: float | None
     macs: float
 
@@ -102,6 +102,7 @@ def differences(infos: Infos) -> dict[str, str]:
 
 def shared_rows(infos: Infos) -> list[SharedRow]:
     """Returns the networks of all runs, those of one φ and those of one name together, by their MACs."""
+    one_study = not any(differences(infos).values())
     grouped: dict[tuple[str, str], dict[str, ComparedRow]] = {}
     for run, info in infos.items():
         for row in info.conclusions.get("rows", []):
@@ -112,7 +113,8 @@ def shared_rows(infos: Infos) -> list[SharedRow]:
     for (kind, label), rows in grouped.items():
         scores = [row.test or 0.0 for row in rows.values()]
         macs = mean(row.macs for row in rows.values())
-        found.append(SharedRow(label, kind, rows, mean(scores), interval(scores), macs))
+        average, half = (mean(scores), interval(scores)) if one_study else (None, None)
+        found.append(SharedRow(label, kind, rows, average, half, macs))
     return sorted(found, key=lambda row: row.macs)
 
 
@@ -176,14 +178,15 @@ def side_by_side(infos: Infos) -> str:
 
 def table_rows(infos: Infos) -> Sequence[PlainDict]:
     """Returns the table of the page as plain rows: name, kind, MACs, the mean, and a column for every run."""
-    return [
+    rows = [
         {
             "name": row.name,
             "kind": row.kind,
             "macs": round(row.macs),
-            "test": round(row.test, 6),
-            "interval": None if row.interval is None else round(row.interval, 6),
+            "test": row.test,
+            "interval": row.interval,
             **{run: row.rows[run].test if run in row.rows else None for run in infos},
         }
         for row in shared_rows(infos)
     ]
+    return cast(list[PlainDict], rounded(rows))

@@ -240,6 +240,7 @@ def test_runs_of_other_studies_say_where_they_differ_and_those_of_other_data_are
     other = load_study(write_study(tmp_path, **DOUBTING), {"search.trials": 7})
     first, second = (gather(Driver(s, log)) for s in (study, other))
     assert differences({"a": first, "b": second}) == {"b": "search.trials was 6, is 7"}
+    assert {row.test for row in shared_rows({"a": first, "b": second})} == {None}
     assert "search.trials was 6, is 7" in side_by_side({"a": first, "b": second})
     foreign = replace(second, data={**second.data, "name": "cifar10", "digest": "0" * 16})
     with pytest.raises(InputError, match=r"b: has other images \(cifar10\) than a \(digits\)"):

@@ -131,6 +131,31 @@ def test_a_table_is_a_study(table, tmp_path):
         run_table(load_study(path, {"budget.flops": 17}), folder, resume=True)
 
 
+def test_random_drawing_is_the_control_of_a_tables_search(table, tmp_path):
+    columns = {"file": str(table), "decisions": ["ops"], "score": "acc"}
+    study = load_study(write_study(tmp_path, table=columns, control={"random": 5}, seeds=[0, 1, 2]))
+    summary = run_table(study, tmp_path / "run")
+    assert summary["trials"] == {"search": 36, "random": 15}
+    log = TrialLog(tmp_path / "run" / "trials.jsonl", repair=False)
+    found = summary["random"]
+    best = {str(seed): max(t.scores["acc"] for t in log.of("random", seed)) for seed in (0, 1, 2)}
+    assert {str(seed): score for seed, score in found["finals"].items()} == pytest.approx(best)
+    assert found["mean"] == pytest.approx(sum(best.values()) / 3)
+    assert found["queries"] == 5
+    assert found["improvement"] == pytest.approx((summary["mean"] - found["median"]) / abs(found["median"]), rel=1e-4)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "The search against random drawing" in page
+    assert "Random drawing of 5 rows with the same seeds ends at" in page
+    again = run_table(study, tmp_path / "run", resume=True)
+    assert again["random"] == found
+
+
+def test_a_table_has_no_ablations(table, tmp_path):
+    columns = {"file": str(table), "decisions": ["ops"], "score": "acc"}
+    with pytest.raises(InputError, match=r"study\.yaml:.*ablate"):
+        load_study(write_study(tmp_path, table=columns, ablate=["search"]))
+
+
 def test_a_space_whose_decisions_are_columns(tmp_path):
     """A table in .csv of which a row is missing: that trial fails, named, and the others go on."""
     space = space_from_dict(TINY_SPACE)

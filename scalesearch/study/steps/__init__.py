@@ -20,6 +20,7 @@ from scalesearch.study.steps.rows import TableSearch
 from scalesearch.study.steps.scale import ScalingSearch
 from scalesearch.study.steps.scaled import AxisChoice, ScaledBaselines
 from scalesearch.study.steps.screen import Screening
+from scalesearch.study.steps.table_control import RandomRows
 from scalesearch.study.steps.transfer import Transfer
 
 # by the kind of study, in order
@@ -45,6 +46,6 @@ STEPS: dict[str, tuple[Step, ...]] = {
         ScaledBaselines(),
         Comparison(),
     ),
-    "table": (TableSearch(),),
+    "table": (TableSearch(), RandomRows()),
 }
 MEASURES: dict[str, Step] = {"trainings": FidelityMeasurement(), "rates": RateSweep()}  # by `fidelity.measure`

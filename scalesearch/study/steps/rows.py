@@ -131,7 +131,7 @@ class TableSearch(Step):
         failed = [trial for trial in run.log.of(NAME) if not trial.done]
         sentences = []
         if failed:
-            trials = format_count(len(run.log), "trial")
+            trials = format_count(len(run.log.of(NAME)), "trial")
             sentences.append(f"{len(failed)} of {trials} failed; the first: {failed[0].reason}.")
         problem, rows = run.study.problem, run.study.rows
         assert isinstance(problem, TableProblem | SpaceTableProblem)
