@@ -1,9 +1,10 @@
-"""Would another optimiser, or a rule that follows the network's size, make a better recipe? Trainings side by side.
+"""What makes a better recipe: optimisers, tricks, rules that follow the network's size? Trainings side by side.
 
 `SCALESEARCH_DATA=… python benchmarks/recipe.py optimizers` trains networks with AdamW, SGD and Muon for so many steps,
-each at the best learning rate, looked for until it lies between two worse ones; what is done is in `--log`, from which
-it goes on. `… rules` sweeps the rate over φ = 0 … 3 of one family under rules that take something from
-the counted graph (fan-in, residual branches), and says by how much the best rate moves between φ = 0 and the last.
+each at the best learning rate, looked for until it lies between two worse ones. `… tricks` trains them under the recipe
+`cifar` and under the same with one thing changed. What is done is in `--log`, from which both go on. `… rules` sweeps
+the rate over φ = 0 … 3 of one family under rules that take something from the counted graph (fan-in, residual
+branches), and says by how much the best rate moves between φ = 0 and the last.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from scalesearch.data import Source, source
 from scalesearch.network import Network
 from scalesearch.scaling import PRESETS, scale, scale_to
 from scalesearch.study.steps.rates import _top
-from scalesearch.training.optimizing import build_schedule
+from scalesearch.training import muon
+from scalesearch.training.optimizing import build_schedule, rate_factor
 from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.trials.recipe import RECIPES, Recipe
 
@@ -84,12 +86,40 @@ def block_end(block: Any) -> Callable[[int], str | None]:
     return back
 
 
+def slower_rest(trainer: Trainer) -> None:
+    """Head, biases and norms learn at a quarter of the rate of the filters."""
+    for group in trainer.optimizer.param_groups:
+        group["lr"] *= 1.0 if group["matrices"] else 0.25
+
+
+def few_iterations(trainer: Trainer) -> None:
+    """Muon takes three Newton–Schulz iterations in place of five."""
+    muon.STEPS = 3
+
+
+AS_IT_IS = "as it is"
 RULES: dict[str, Callable[[Trainer], None]] = {
-    "one rate for all (today's)": lambda trainer: None,
+    AS_IT_IS: lambda trainer: None,
     "rate ∝ 1/√fan-in": by_fan_in,
     "rate ∝ 1/√branches": by_depth,
     "branches begin at 1/√branches": small_branches,
+    "head, biases and norms at a quarter of the rate": slower_rest,
+    "three Newton–Schulz iterations": few_iterations,
 }
+CHANGES: dict[str, dict[str, Any]] = {  # of the recipe, one at a time
+    "half the rate": {"learning_rate": 0.5},
+    "twice the rate": {"learning_rate": 2.0},
+    "a cosine after a warm-up over 15 %": {"schedule": "cosine", "warmup": 0.15},
+    "statistics of norms not measured again": {"norm_images": 0},
+    "no averaged weights": {"ema_span": 0.0},
+    "from 60 % of the resolution": {"progressive": 0.6},
+    "shifts by 4 pixels, a rectangle erased": {"shift": 0.125, "erase": 0.25},
+    "gradients not clipped": {"clip_norm": 0.0},
+    "half the batch, twice the steps": {"batch_size": 0.5},
+    "SGD at 0.2": {"optimizer": "sgd", "learning_rate": 10.0, "weight_decay": 5e-4, "clip_norm": 5.0},
+    "AdamW at 0.006": {"optimizer": "adamw", "learning_rate": 0.3},
+}
+SCALED_KEYS = "learning_rate", "batch_size"  # changes of these are factors
 
 
 class Training(NamedTuple):
@@ -99,7 +129,7 @@ class Training(NamedTuple):
     data: str
     recipe: Recipe
     seed: int
-    rule: str = next(iter(RULES))
+    rule: str = AS_IT_IS
 
 
 def trained(one: Training) -> tuple[float, float]:
@@ -108,7 +138,8 @@ def trained(one: Training) -> tuple[float, float]:
     trainer = Trainer(one.arch, source(one.data), one.recipe, one.seed)
     RULES[one.rule](trainer)
     for group in trainer.optimizer.param_groups:
-        group.pop("initial_lr", None)  # of the schedule before
+        group["lr"] /= rate_factor(0, trainer.steps, one.recipe.warmup, one.recipe.schedule)  # of the schedule before
+        group.pop("initial_lr", None)
     trainer.schedule = build_schedule(trainer.optimizer, one.recipe, trainer.steps, len(trainer.arch.stages) + 2)
     try:
         while not trainer.done:
@@ -207,6 +238,52 @@ def _widen(multiples: list[float], best: float) -> bool:
     return True
 
 
+def tricks(data: Source, recipe: Recipe, networks: list[str], steps: int, seeds: int, done: Done) -> None:
+    """Trains every network under the recipe, and with one thing changed at a time; prints the gain of each."""
+    side = data.size or data.resolution
+    archs = {
+        name: adapt(ss.load(name), resolution=side, classes=data.classes, channels=data.channels) for name in networks
+    }
+
+    def changed(name: str) -> tuple[Recipe, str]:
+        changes = {
+            key: type(getattr(recipe, key))(getattr(recipe, key) * value) if key in SCALED_KEYS else value
+            for key, value in CHANGES.get(name, {}).items()
+        }
+        whole = replace(recipe, **changes)
+        epochs = max(1, math.ceil(steps * recipe.batch_size / data.sizes["train"]))
+        share = min(1.0, steps * recipe.batch_size / epochs / data.sizes["train"])
+        return replace(whole, epochs=epochs, data_share=share), name if name in RULES else AS_IT_IS
+
+    names = [AS_IT_IS, *CHANGES, *(name for name in RULES if name != AS_IT_IS)]
+    keys = {
+        (trick, network, seed): (trick, Path(network).stem, seed, steps, recipe.batch_size, recipe.learning_rate)
+        for trick in names
+        for network in networks
+        for seed in range(seeds)
+    }
+    done.fill(
+        {
+            key: Training(archs[network], data.name, changed(trick)[0], seed, changed(trick)[1])
+            for (trick, network, seed), key in keys.items()
+        }
+    )
+    print(f"\n\n{steps:,} steps of {recipe.batch_size}\n")
+    print(f"| what | {' | '.join(Path(network).stem for network in networks)} | seconds |")
+    print("|---" * (len(networks) + 2) + "|")
+    for trick in names:
+        found = {n: [done.found[keys[trick, n, seed]] for seed in range(seeds)] for n in networks}
+        plain = {n: [done.found[keys[AS_IT_IS, n, seed]] for seed in range(seeds)] for n in networks}
+        cells = [
+            interval([score for score, _ in found[n]])
+            if trick == AS_IT_IS
+            else f"{100 * (mean(s for s, _ in found[n]) - mean(s for s, _ in plain[n])):+.1f}"
+            for n in networks
+        ]
+        seconds = mean(cpu for outcomes in found.values() for _, cpu in outcomes)
+        print(f"| {trick} | {' | '.join(cells)} | {seconds:.0f} |")
+
+
 def rules(
     data: Source, recipe: Recipe, side: int, rates: list[float], chosen: list[str], seeds: int, processes: int
 ) -> None:
@@ -246,30 +323,29 @@ def rules(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["optimizers", "rules"])
+    parser.add_argument("what", choices=["optimizers", "tricks", "rules"])
     parser.add_argument("--data", default="cifar10", help="a name, a path, a Hub id")
     parser.add_argument("--recipe", default="cifar", choices=RECIPES, help="what all else is taken from")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--share", type=float, default=0.04, help="of the training images, of `rules`")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--networks", nargs="+", default=[str(FAMILY), "shufflenet_v2_x0_5", "resnet20_cifar"])
-    parser.add_argument("--steps", type=int, default=1_000, help="of a training of `optimizers`")
-    parser.add_argument("--batch", type=int, default=64, help="of `optimizers`")
-    parser.add_argument("--log", type=Path, default=Path("reports") / "recipe.jsonl", help="of `optimizers`")
+    parser.add_argument("--networks", nargs="+", default=[str(FAMILY), "shufflenet_v2_x0_5_cifar", "resnet20_cifar"])
+    parser.add_argument("--steps", type=int, default=1_000, help="of a training of `optimizers` and `tricks`")
+    parser.add_argument("--batch", type=int, default=64, help="of `optimizers` and `tricks`")
+    parser.add_argument("--log", type=Path, default=Path("reports") / "recipe.jsonl", help="of both")
     parser.add_argument("--rules", nargs="+", type=int, default=range(len(RULES)), help="by number, from 0")
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="of `rules`, times the recipe's")
     parser.add_argument("--side", type=int, default=16, help="resolution of φ = 0 of `rules`, in pixels")
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time, a thread each")
     payload = parser.parse_args()
-    recipe = replace(
-        RECIPES[payload.recipe], epochs=payload.epochs, data_share=payload.share, batch_size=32, precision="fp32"
-    )
+    recipe = replace(RECIPES[payload.recipe], epochs=payload.epochs, data_share=payload.share, batch_size=32)
     data = source(payload.data)
     print(f"{data.name}: {payload.share:.0%} of the training images, {payload.epochs} epochs, recipe {payload.recipe}")
-    if payload.what == "optimizers":
-        recipe = replace(recipe, batch_size=payload.batch, erase=0.0, shift=0.0625)
+    if payload.what != "rules":
+        recipe = replace(recipe, batch_size=payload.batch)
         done = Done(payload.log, payload.processes)
-        optimizers(data, recipe, payload.networks, payload.steps, payload.seeds, done)
+        run = optimizers if payload.what == "optimizers" else tricks
+        run(data, recipe, payload.networks, payload.steps, payload.seeds, done)
     else:
         rules(
             data,
