@@ -18,11 +18,11 @@ from .page import (
 from .planning import makespan as makespan
 from .reading import (
     load_study as load_study,
-    parse_recipe as parse_recipe,
     settings_named as settings_named,
     study_fields as study_fields,
     study_kind as study_kind,
 )
+from .recipes import parse_recipe as parse_recipe
 from .shipped_studies import find_study as find_study
 from .starter_files import starter_study as starter_study, write_starter_files as write_starter_files
 from .steps import STEPS as STEPS

@@ -42,6 +42,7 @@ def _study(kind: str) -> PlainDict:
         bounds = object_schema(dict.fromkeys(QUANTITIES, AMOUNT) | {"device": DEVICE}, [])
         with_hours = bounds["properties"] | {"hours": {"type": "number", "minimum": 0}}
         properties |= {"budget": bounds | {"properties": with_hours, "minProperties": 1}, "recipe": _recipe()}
+        properties["recipes"] = {"type": "object", "additionalProperties": object_schema(_recipe_fields(), [])}
         properties["scale"]["properties"]["budget"] = bounds
         properties["search"]["properties"]["scheduler"] = _section(Scheduler)
     required = [key for key, field in fields.items() if field.default is REQUIRED]
@@ -57,9 +58,12 @@ def _section(kind: type) -> PlainDict:
 
 
 def _recipe() -> PlainDict:
-    names = {"enum": list(RECIPES)}
-    mapping = object_schema({key: json_schema(field) for key, field in fields_of(Recipe).items()} | {"base": names}, [])
-    return {"anyOf": [names, mapping]}
+    names = {"anyOf": [{"enum": list(RECIPES)}, {"type": "string"}]}  # presets, or the study's own
+    return {"anyOf": [names, object_schema(_recipe_fields() | {"base": names}, [])]}
+
+
+def _recipe_fields() -> PlainDict:
+    return {key: json_schema(field) for key, field in fields_of(Recipe).items()}
 
 
 def schema_text(kind: str) -> str:

@@ -23,12 +23,13 @@ from scalesearch.space import Space, check_name, space_from_dict
 from scalesearch.study.document import apply_settings
 from scalesearch.study.evaluators import EVALUATORS
 from scalesearch.study.models import embed_models
+from scalesearch.study.recipes import DEFAULT_RECIPE, embed_recipes, named_recipes, parse_recipe
 from scalesearch.study.shipped_studies import find_study
 from scalesearch.study.steps import MEASURES, STEPS, base, family, fidelity, rows, scale
 from scalesearch.study.study import Resources, Study, adapted_zoo
 from scalesearch.study.tables import Columns, Rows
 from scalesearch.training import Training
-from scalesearch.trials import RECIPES, TASKS, Recipe, Task
+from scalesearch.trials import TASKS, Recipe, Task
 from scalesearch.yamlfile import Document, read
 from scalesearch.zoo import WEIGHTS, find_in_folder
 
@@ -42,7 +43,8 @@ def _training_keys(
     task: str | None = None,
     resolution: Sides | None = None,
     strides: Strides = "fitted",
-    recipe: PlainDict | str = "quick",
+    recipe: PlainDict | str = DEFAULT_RECIPE,
+    recipes: PlainDict | None = None,
     seeds: tuple[Natural, ...] = (0,),
     parallel: Count = 4,
     ray: PlainDict | None = None,
@@ -110,7 +112,7 @@ def load_study(path: str | Path, overrides: PlainMapping | None = None, known_da
         # otherwise bounds are on columns, and `device` may be one
         has_networks = kind == "training" or "space" in document.data
         data = _embed_profiles(document.data, document.path.parent) if has_networks else document.data
-        data = embed_models(data, document.path.parent) if kind == "training" else data
+        data = embed_recipes(embed_models(data, document.path.parent)) if kind == "training" else data
         try:
             keys = _check_keys(kind, data)
             if kind == "training":
@@ -158,7 +160,8 @@ def _faults_of_sections(kind: str, data: PlainMapping, document: Document) -> li
         ),
         "data": lambda value: source(absolute_data(value, folder)),
         "ray": lambda value: parse_section(Resources, value, "ray"),
-        "recipe": parse_recipe,
+        "recipe": lambda value: parse_recipe(value, named_recipes(data.get("recipes"))),
+        "recipes": named_recipes,
         "space": lambda value: read_space(value, folder),
     }
     if kind == "table":
@@ -208,7 +211,8 @@ def _training_study(keys: PlainMapping, data: PlainMapping, document: Document, 
     sections = _sections("training", keys)
     options: base.Options = sections[base.Options]
     keys = {**keys, "data": absolute_data(keys.get("data", "digits"), document.path.parent)}
-    training = _training(keys, task, sections, known_data)
+    recipes = named_recipes(keys.get("recipes"))
+    training = _training(keys, task, sections, recipes, known_data)
     data = {**data, "data": keys["data"]} if "data" in data else data
     if keys.get("init"):
         data = {**data, "init": _init_folder(keys["init"], document.path.parent)}
@@ -223,6 +227,7 @@ def _training_study(keys: PlainMapping, data: PlainMapping, document: Document, 
         objectives=options.costs(training.task.score),
         evaluated_by=keys.get("evaluator", "training"),
         strides=keys.get("strides", "fitted"),
+        recipes=recipes,
         document={**data, "space": space_data},
     )
     with errors_at("budget"):
@@ -246,7 +251,13 @@ def _training_study(keys: PlainMapping, data: PlainMapping, document: Document, 
     return study
 
 
-def _training(keys: PlainMapping, task: Task, sections: Mapping[type, Any], known_data: Source | None) -> Training:
+def _training(
+    keys: PlainMapping,
+    task: Task,
+    sections: Mapping[type, Any],
+    recipes: Mapping[str, Recipe],
+    known_data: Source | None,
+) -> Training:
     """Returns how the study trains.
 
     Images are stored at the largest resolution that a member of the family may need: where resolution alone grows.
@@ -259,7 +270,7 @@ def _training(keys: PlainMapping, task: Task, sections: Mapping[type, Any], know
     largest = growth.factor ** (max((*sections[family.Options].phi, *growth.phi)) / 2)
     stored_resolution = as_resolution(tuple(math.ceil(side * largest) for side in sides(resolution)))
     data = known_data or source(keys["data"], stored_resolution)
-    return Training(task, data, resolution, parse_recipe(keys.get("recipe", "quick")))
+    return Training(task, data, resolution, parse_recipe(keys.get("recipe", DEFAULT_RECIPE), recipes))
 
 
 def _task(task_name: str | None, space: Space) -> Task:
@@ -365,21 +376,6 @@ def _init_folder(init: str, folder: Path) -> str:
             expected = "takes the folder of a trained network (arch.yaml, weights.safetensors)"
             raise InputError(f"{expected}, got {init!r}, which is no folder")
     return str(path)
-
-
-def parse_recipe(value: str | PlainMapping) -> Recipe:
-    """Returns the recipe of that name, or a recipe with changes (`{"base": "quick", "epochs": 4}`).
-
-    Raises:
-        InputError: If the name or a change is unknown.
-    """
-    options = {"base": value} if isinstance(value, str) else dict(value)
-    name = options.pop("base", "quick")
-    if not isinstance(name, str) or name not in RECIPES:
-        place = "recipe" if isinstance(value, str) else "recipe.base"
-        raise InputError(unknown_message("recipe", name, RECIPES), place)
-    with errors_at("recipe"):
-        return replace(RECIPES[name], **check_arguments('"recipe"', fields_of(Recipe), options))
 
 
 def _embed_profiles(data: PlainMapping, folder: Path) -> PlainDict:

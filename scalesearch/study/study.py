@@ -20,7 +20,7 @@ from scalesearch.study.evaluators import EVALUATORS
 from scalesearch.study.step import Step
 from scalesearch.study.tables import Rows
 from scalesearch.training import Training
-from scalesearch.trials import Evaluator, Recipe
+from scalesearch.trials import RECIPES, Evaluator, Recipe
 from scalesearch.zoo import MODELS, Networks
 
 T = TypeVar("T")
@@ -132,6 +132,7 @@ class Study:
         hours: The hours that the whole run may take, from which trials and epochs are planned; 0 for no such limit.
         evaluated_by: The name of the evaluator.
         strides: Whether the space and the hand-built networks are fitted to small images.
+        recipes: The recipes that may be named: the presets, and those of the study's document.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Study:
     hours: float = 0.0
     evaluated_by: str = "training"
     strides: Strides = "fitted"
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES, repr=False)
     located: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scalesearch.arch import expand, operators
 from scalesearch.network import Network
 from scalesearch.training.muon import Muon
 from scalesearch.trials import Recipe, levels
@@ -30,7 +31,7 @@ def build_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
     Raises:
         InputError: If `freeze_until` is no level of the network.
     """
-    order = levels(len(model.stages))
+    order, rate = levels(len(model.stages)), _learning_rate(model, recipe)
     frozen = recipe.frozen_levels(len(model.stages))
     groups: dict[tuple[int, bool, int], list[nn.Parameter]] = defaultdict(list)
     orthogonal_weights = _orthogonal_weights(model) if recipe.optimizer == "muon" else {}
@@ -46,22 +47,26 @@ def build_optimizer(model: Network, recipe: Recipe) -> torch.optim.Optimizer:
             "params": parameters,
             "weight_decay": 0.0 if is_bias else recipe.weight_decay,
             "level": level,
-            "lr": recipe.learning_rate
-            * (recipe.layer_decay ** (len(order) - 1 - level) if recipe.layer_decay < 1 else 1.0),
+            "lr": rate * (recipe.layer_decay ** (len(order) - 1 - level) if recipe.layer_decay < 1 else 1.0),
             "matrices": matrices,
             "momentum": recipe.momentum,
         }
         for (level, is_bias, matrices), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
     if recipe.optimizer == "muon":
-        return Muon(parameter_groups, lr=recipe.learning_rate)
+        return Muon(parameter_groups, lr=rate)
     fused = True if next(model.parameters()).is_cuda else None
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameter_groups, lr=recipe.learning_rate, fused=fused)
+        return torch.optim.AdamW(parameter_groups, lr=rate, fused=fused)
     nesterov = recipe.momentum > 0
-    return torch.optim.SGD(
-        parameter_groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused
-    )
+    return torch.optim.SGD(parameter_groups, lr=rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+
+
+def _learning_rate(model: Network, recipe: Recipe) -> float:
+    """Returns the recipe's rate, for a network without any norm the share that the recipe gives it."""
+    layers = expand(model.arch).layers()
+    has_norms = any(isinstance(layer.op, operators.Norm | operators.LayerNorm) for _, layer, _ in layers)
+    return recipe.learning_rate * (1.0 if has_norms else recipe.rate_without_norms)
 
 
 def _orthogonal_weights(model: Network) -> dict[torch.Tensor, int]:

@@ -44,6 +44,9 @@ class Recipe:
     # Muon (Jordan et al. 2024) for filters and matrices, AdamW for the rest, learns faster in few epochs.
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     learning_rate: Positive = 3e-3
+    # Networks without any norm learn at this share of the rate: nothing in them takes a step's length back, and at the
+    # rate of the others they end at chance.
+    rate_without_norms: Share = since(3, 1.0)
     momentum: Rate = 0.9
     # On weights alone: decaying norms and biases only shifts what the next layer sees.
     weight_decay: Ratio = 0.05
@@ -108,12 +111,16 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Returns 16 hex digits that identify the recipe; fields added by `since` don't change older ones."""
+        return hashlib.sha256(json.dumps(self.options, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Returns the fields by name, without those added by `since` that have their default."""
 
         def takes_part(option: Field[Any]) -> bool:
             return "since" not in option.metadata or getattr(self, option.name) != option.default
 
-        options = {option.name: getattr(self, option.name) for option in fields(self) if takes_part(option)}
-        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+        return {option.name: getattr(self, option.name) for option in fields(self) if takes_part(option)}
 
     @property
     def first_plain_epoch(self) -> int:

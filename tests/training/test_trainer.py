@@ -24,6 +24,7 @@ from scalesearch.data.sources import source
 from scalesearch.space.schema import space_from_dict
 from scalesearch.training.classification import ClassificationLearner
 from scalesearch.training.memory import COPIES_PER_PARAMETER, FLOAT_BYTES, USABLE_SHARE, is_out_of_memory, largest_batch
+from scalesearch.training.optimizing import build_optimizer
 from scalesearch.training.trainer import Trainer, TrainingFailed
 from scalesearch.trials.recipe import RECIPES, Recipe, levels
 
@@ -297,3 +298,12 @@ def test_kill_inside_an_epoch_costs_nothing_but_seconds(tmp_path):
     scores = [json.loads((folder / "summary.json").read_text())["scores"] for folder in (whole, cut)]
     assert scores[0] == scores[1]
     assert not (cut / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("vgg11", 0.1), ("squeezenet1_1", 0.1), ("vgg11_bn", 1.0), ("convnext_tiny", 1.0)]
+)
+def test_networks_without_norms_learn_at_the_recipes_share_of_the_rate(name, share):
+    recipe = RECIPES["cifar"]
+    optimizer = build_optimizer(ss.build(ss.load(name, classes=10)), recipe)
+    assert all(group["lr"] == pytest.approx(recipe.learning_rate * share) for group in optimizer.param_groups)

@@ -9,6 +9,7 @@ import pytest
 from conftest import FACTS
 
 from scalesearch.runs.verifying import Verification
+from scalesearch.study import recipes as study_recipes
 from scalesearch.trials import recipe as recipes
 from scalesearch.trials.recipe import RECIPES, Recipe, since
 
@@ -32,12 +33,15 @@ class Careless(Recipe):
 def as_version(monkeypatch, kind):
     for name, recipe in list(RECIPES.items()):
         monkeypatch.setitem(RECIPES, name, kind(**asdict(recipe)))
-    monkeypatch.setattr(recipes, "Recipe", kind)
+    for module in (recipes, study_recipes):
+        monkeypatch.setattr(module, "Recipe", kind)
 
 
 def test_digests_are_those_of_version_0_2():
     assert Recipe().digest == "f9f3861a1305b708"
-    assert RECIPES["cifar"].digest == "d4dbed22076dd0cf"
+    cifar = {"epochs": 30, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-4}
+    cifar |= {"warmup": 0.1, "clip_norm": 5.0, "shift": 0.125, "rotate": 0.0, "zoom": 0.0, "erase": 0.25}
+    assert Recipe(**cifar, precision="auto").digest == "d4dbed22076dd0cf"
 
 
 def test_a_later_field_counts_where_it_is_set_alone():

@@ -25,7 +25,7 @@ from scalesearch.study.steps.equal_macs import equal_macs, equal_macs_sentence
 from scalesearch.study.steps.hand_built import NAME, Options, fitted_networks, further_recipes, hand_built
 from scalesearch.study.steps.network_jobs import jobs_for_every_seed
 from scalesearch.study.study import Study
-from scalesearch.trials import RECIPES, Jobs, Recipe, Trial
+from scalesearch.trials import Jobs, Recipe, Trial
 
 RECIPE_INFIX = " under "  # joins a network's name and the further recipe's
 FITTING_RULE = "Strides are fitted to small images: the earliest are lowered until the last map has 2×2 pixels."
@@ -374,8 +374,8 @@ class Comparison(Step):
         check_distinct(options.networks, NAME)
         check_distinct(options.strides, f"{NAME}.strides")
         for i, recipe in enumerate(options.recipes):
-            if recipe not in RECIPES:
-                raise InputError(unknown_message("recipe", recipe, RECIPES), f"{NAME}.recipes[{i}]")
+            if recipe not in study.recipes:
+                raise InputError(unknown_message("recipe", recipe, study.recipes), f"{NAME}.recipes[{i}]")
         check_distinct(options.recipes, f"{NAME}.recipes")
         for name, arch in hand_built(study).items():
             study.trained.task.check(arch, f"{NAME}: {name}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from scalesearch.arch import Arch, Strides
 from scalesearch.counting import describe_fitting
 from scalesearch.study.study import Study
-from scalesearch.trials import RECIPES, Recipe
+from scalesearch.trials import Recipe
 
 NAME = "compare"
 
@@ -51,7 +51,7 @@ def further_recipes(study: Study) -> dict[str, Recipe]:
     """Returns the further recipes by name, with the epochs and the share of data of the study's own."""
     own_recipe = study.recipe_of(NAME)
     recipes = {
-        name: replace(RECIPES[name], epochs=own_recipe.epochs, data_share=own_recipe.data_share)
+        name: replace(study.recipes[name], epochs=own_recipe.epochs, data_share=own_recipe.data_share)
         for name in study.options(Options).recipes
     }
     return {name: recipe for name, recipe in recipes.items() if recipe != own_recipe}
