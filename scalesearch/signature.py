@@ -10,7 +10,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, TypeVar
@@ -146,8 +146,8 @@ def fields_of(callable_: Callable[..., object]) -> dict[str, Field]:
     """Returns the keyword arguments of a function, or the arguments of a dataclass, by name and in their
     order.
     """
-    target = callable_.__init__ if inspect.isclass(callable_) else callable_
-    hints = typing.get_type_hints(target, include_extras=True)
+    target = callable_ if is_dataclass(callable_) else callable_.__init__ if inspect.isclass(callable_) else callable_
+    hints = typing.get_type_hints(target, include_extras=True)  # each of a dataclass in the module that declares it
     parameters = inspect.signature(callable_).parameters.values()
     keyword = [p for p in parameters if inspect.isclass(callable_) or p.kind is p.KEYWORD_ONLY]
     return {p.name: _field(p.name, hints[p.name], p.default) for p in keyword}

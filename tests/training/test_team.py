@@ -74,7 +74,9 @@ def test_two_processes_come_to_what_one_does(changes, tmp_path):
     assert [*shared["history"][0].values()] == pytest.approx([*alone["history"][0].values()], abs=1e-5)
     assert own.keys() == theirs.keys()
     assert shared["built"] == alone["built"]
-    assert all(torch.allclose(own[key], theirs[key], rtol=1e-5, atol=1e-5) for key in own)
+    for key in own:  # statistics are sums over all images, layer after layer
+        tolerance = 1e-3 if "running" in key else 1e-5
+        assert torch.allclose(own[key], theirs[key], rtol=tolerance, atol=tolerance), key
 
 
 @pytest.mark.slow

@@ -50,17 +50,24 @@ def test_learns(arch):
 
 def test_weight_decay_spares_norms_and_biases(arch):
     trainer = Trainer(arch, source("digits"), SHORT, 0)
-    decayed, spared = trainer.optimizer.param_groups
-    assert decayed["weight_decay"] == SHORT.weight_decay
-    assert spared["weight_decay"] == 0
-    assert all(p.ndim > 1 for p in decayed["params"])
-    assert all(p.ndim == 1 for p in spared["params"])
-    assert len(decayed["params"]) + len(spared["params"]) == len(list(trainer.model.parameters()))
+    groups = trainer.optimizer.param_groups
+    for group in groups:
+        is_spared = all(p.ndim == 1 for p in group["params"])
+        assert is_spared or all(p.ndim > 1 for p in group["params"])
+        assert group["weight_decay"] == (0 if is_spared else SHORT.weight_decay)
+    assert sum(len(group["params"]) for group in groups) == len(list(trainer.model.parameters()))
 
 
-def test_learning_rate_warms_up_and_falls_to_zero(arch):
-    trainer = Trainer(arch, source("digits"), replace(SHORT, epochs=10), 0)
-    rates = [rate_factor(step, trainer.steps, trainer.recipe.warmup) for step in range(trainer.steps + 1)]
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_learning_rate_warms_up_and_falls_to_zero(arch, schedule):
+    recipe = replace(SHORT, epochs=10, warmup=0.15, schedule=schedule)
+    trainer = Trainer(arch, source("digits"), recipe, 0)
+    rates = []
+    for _ in range(trainer.steps + 1):
+        rates.append(trainer.optimizer.param_groups[0]["lr"] / recipe.learning_rate)
+        trainer.optimizer.step()
+        trainer.schedule.step()
+    assert rates == pytest.approx([rate_factor(i, trainer.steps, 0.15, schedule) for i in range(trainer.steps + 1)])
     top = rates.index(max(rates))
     assert top == pytest.approx(0.15 * trainer.steps, abs=1)
     assert rates[top] == pytest.approx(1, abs=0.05)
