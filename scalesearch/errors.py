@@ -133,6 +133,14 @@ def format_value(value: object) -> str:
     return text if len(text) <= 80 else text[:60] + " … " + text[-15:]
 
 
+def format_short(count: float) -> str:
+    """Returns a large number in at most three digits: `147k`, `11.7M`, `5M`; below 1,000 as it is."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(count) >= 0.9995 * size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:g}"
+
+
 def format_count(count: int, singular: str) -> str:
     """Returns a count with its noun in the right number: `1 image`, `2,000 boxes`."""
     return f"{count:,} {singular}" + ("" if count == 1 else "es" if singular.endswith(("s", "x")) else "s")

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from scalesearch.arch import format_resolution
-from scalesearch.errors import format_count
+from scalesearch.errors import format_count, format_short
 from scalesearch.plain_data import PlainDict
 from scalesearch.report import figures
 from scalesearch.report.checklist import checklist
@@ -31,6 +31,7 @@ def page(info: Info) -> str:
         "percent": lambda v: DASH if v is None else f"{v:.2%}",
         "signed": lambda v: DASH if v is None else f"{v:+.2%}",
         "thousands": lambda v: f"{v:,}",
+        "short": _short,
         "pixels": format_resolution,
         "counted": format_count,
         "plain": lambda v: DASH if v is None else f"{v:g}",
@@ -59,6 +60,11 @@ def page(info: Info) -> str:
         checklist=checklist(info),
         study=dump(_without_profiles(info.document)),
     )
+
+
+def _short(count: int) -> Markup:
+    """Returns a count in three digits that says all of them on hover."""
+    return Markup('<span title="{}">{}</span>').format(f"{count:,}", format_short(count))
 
 
 def _without_profiles(document: object) -> Any:

@@ -79,6 +79,7 @@ def gather(
         beaten=compare_detectors(members, classes.get("baselines", [])),
         data=_data(run, health),
         recipe=_recipe(run),
+        verb=study.training.task.verb if study.training else "",
         fragments=tuple(sorted((f for step in study.steps for f in step.fragments), key=lambda f: f.order)),
     )
     return replace(info, figures={name: f for step in study.steps for name, f in step.figures(info).items()})

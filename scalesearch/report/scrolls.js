@@ -4,3 +4,15 @@ const mark = () => boxes.forEach((box) => box.classList.toggle("cut", box.scroll
 addEventListener("resize", mark);
 document.addEventListener("toggle", mark, true);
 mark();
+// Lines to copy.
+document.querySelectorAll(".copy button").forEach((button) => button.addEventListener("click", async () => {
+  const code = button.previousElementSibling;
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    button.textContent = "copied";
+  } catch {
+    getSelection().selectAllChildren(code);
+    button.textContent = "selected";
+  }
+  setTimeout(() => { button.textContent = "copy"; }, 1500);
+}));

@@ -25,6 +25,7 @@ from scalesearch.study import (
     document_difference,
     document_digest,
     figure,
+    log_axis,
     scatter,
 )
 
@@ -145,7 +146,7 @@ def fronts(infos: Infos, axis: ScoreAxis) -> Figure:
                 error_y=bars,
             )
         )
-    xaxis = {"type": "log", "title": "MACs (multiply-adds, one image)", "dtick": "D2", "exponentformat": "SI"}
+    xaxis = log_axis([macs for trace in traces for macs in trace["x"]], "MACs (multiply-adds, one image)")
     return figure(traces, 440, xaxis=xaxis, yaxis={"title": f"test {axis.name}", "tickformat": f".0{axis.format}"})
 
 

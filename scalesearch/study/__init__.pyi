@@ -13,6 +13,7 @@ from .page import (
     Info as Info,
     ScoreAxis as ScoreAxis,
     figure as figure,
+    log_axis as log_axis,
     scatter as scatter,
 )
 from .planning import makespan as makespan

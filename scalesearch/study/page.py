@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from scalesearch.errors import format_short
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.trials import format_difference, format_score
 
@@ -117,6 +119,7 @@ class Info:
     data: PlainDict | None = None
     recipe: PlainDict | None = None
     figures: dict[str, Figure] = field(default_factory=dict)  # of the steps, by name
+    verb: str = ""  # the command that uses its networks
     fragments: tuple[Fragment, ...] = ()  # of the steps, in the page's order
 
     def summary(self) -> PlainDict:
@@ -179,6 +182,22 @@ def scatter(x: Sequence[object], y: Sequence[object], mode: str, **keys: object)
         keys: Further keys of plotly's scatter traces, such as `name` and `marker`.
     """
     return {"type": "scatter", "x": x, "y": y, "mode": mode, **keys}
+
+
+def log_axis(values: Sequence[float], title: str) -> PlainDict:
+    """Returns a logarithmic axis with ticks that say their whole number: 5M, 10M, 20M.
+
+    Args:
+        values: What is drawn along it; all above 0.
+        title: The title of the axis.
+    """
+    low, high = min(values, default=1.0), max(values, default=10.0)
+    steps = [
+        digit * 10.0**power for power in range(floor(log10(low)) - 1, ceil(log10(high)) + 1) for digit in (1, 2, 5)
+    ]
+    ticks = [step for step in steps if low / 2.5 <= step <= high * 2.5]
+    axis: PlainDict = {"type": "log", "title": title, "tickmode": "array"}
+    return axis | {"tickvals": ticks, "ticktext": [format_short(tick) for tick in ticks]}
 
 
 def figure(traces: list[PlainDict], height: int, **layout: object) -> Figure:

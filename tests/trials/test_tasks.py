@@ -114,7 +114,8 @@ def test_a_second_task_is_a_file_and_a_row(regression, tmp_path):
     assert run.best("base").scores["val_deviation"] == least
     info = gather(run)
     summary = info.summary()
-    assert "validation deviation" in info.lead
+    assert "validation deviation" in info.conclusions["scaling_sentence"]
+    assert "test deviation" in info.lead
     assert summary["scaling"]["deviation"] == run.best("scale").scores["val_deviation"]
     rows = summary["rows"]
     assert {"val_deviation", "test_deviation"} <= set(rows[0])

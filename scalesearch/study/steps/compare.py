@@ -17,10 +17,22 @@ from scalesearch.scaling import realised_multipliers
 from scalesearch.statistics import NORMAL_95, front, front_probability, hypervolume, interval, standard_error
 from scalesearch.study.class_results import read_class_results
 from scalesearch.study.driver import Driver
-from scalesearch.study.page import FAMILY, HAND_BUILT, TRIALS, Figure, Info, ScoreAxis, figure, fragment, scatter
+from scalesearch.study.page import (
+    FAMILY,
+    HAND_BUILT,
+    TRIALS,
+    Figure,
+    Info,
+    ScoreAxis,
+    figure,
+    fragment,
+    log_axis,
+    scatter,
+)
 from scalesearch.study.step import Step
 from scalesearch.study.steps import family, scale, scaled
 from scalesearch.study.steps.compared_row import ComparedRow
+from scalesearch.study.steps.decision import decide
 from scalesearch.study.steps.equal_macs import equal_macs, equal_macs_sentence
 from scalesearch.study.steps.hand_built import NAME, Options, fitted_networks, further_recipes, hand_built
 from scalesearch.study.steps.network_jobs import jobs_for_every_seed
@@ -291,8 +303,10 @@ def pareto(info: Info, key: str) -> Figure:
     title = {"macs": "MACs (multiply-adds, one image)", "params": "parameters"}[key]
     yaxis: PlainDict = {"title": axis.name, "tickformat": f".0{axis.format}"}
     lowest = -0.03 if axis.percent else -inf  # so that markers at 0 % are not cut
-    limits, annotations = _score_range([r.test for r in scored], [t[axis.val] for t in search_trials], lowest)
-    xaxis = {"type": "log", "title": title, "dtick": "D2", "exponentformat": "SI"}
+    ends = [end for r in scored for end in _error_ends(r)]
+    limits, annotations = _score_range(ends, [t[axis.val] for t in search_trials], lowest)
+    drawn = [getattr(r, key) for r in scored] + [t[key] for t in search_trials]
+    xaxis = log_axis(drawn, title)
     return figure(traces, 440, xaxis=xaxis, yaxis=yaxis | limits, annotations=annotations)
 
 
@@ -330,13 +344,19 @@ def _networks_trace(rows: list[ComparedRow], key: str, places: dict[str, str], a
     )
 
 
+def _error_ends(row: ComparedRow) -> tuple[float, float]:
+    """Returns the ends of the bar that shows the error of a network's test score."""
+    half = NORMAL_95 * (row.test_error or 0.0)
+    return (row.test or 0.0) - half, (row.test or 0.0) + half
+
+
 def _score_range(
     final_scores: list[float], trial_scores: list[float], lowest: float
 ) -> tuple[PlainDict, list[PlainDict]]:
     """Returns a range of the score axis in which the final networks can be told apart, and annotations.
 
     Args:
-        final_scores: Scores of the final networks.
+        final_scores: What has to be seen of the final networks: the ends of their error bars.
         trial_scores: Scores of the trials; an annotation says how many lie below the range.
         lowest: The lowest start of the range.
     """
@@ -395,8 +415,18 @@ class Comparison(Step):
         yield from jobs_for_every_seed(run, NAME, rows)
 
     def conclusions(self, run: Driver) -> PlainDict:
-        by_member = equal_macs(rows(run), run.study.trained.task)
-        return {"rows": rows(run), "front_volumes": volumes(run), **({"equal_macs": by_member} if by_member else {})}
+        by_member, decision = equal_macs(rows(run), run.study.trained.task), decide(rows(run), run.study.trained.task)
+        return {
+            "decision": decision,
+            "rows": rows(run),
+            "front_volumes": volumes(run),
+            **({"equal_macs": by_member} if by_member else {}),
+        }
+
+    def headline(self, run: Driver) -> str:
+        """Returns which network to take, and why; empty before a member was scored."""
+        decision = decide(rows(run), run.study.trained.task)
+        return decision.sentence if decision else ""
 
     def notes(self, run: Driver) -> list[str]:
         misses = [f"{r.name}: {r.miss}." for r in rows(run) if r.miss] + _inherited_shares(run)

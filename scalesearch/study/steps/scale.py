@@ -298,7 +298,7 @@ class ScalingSearch(Step):
         for job in search.jobs(run.log):
             yield replace(job, recipe=recipe.at_phi(1.0)) if isinstance(job, Job) else job
 
-    def headline(self, run: Driver) -> str:
+    def result_sentence(self, run: Driver) -> str:
         """Returns the best α, β, γ in words, and whether they are told apart from EfficientNet's; empty without any."""
         result, task = scaling(run), run.study.trained.task
         if result is None:
@@ -367,7 +367,7 @@ class ScalingSearch(Step):
         return study.options(Options).with_
 
     def conclusions(self, run: Driver) -> PlainDict:
-        return {"scaling": scaling(run)}
+        return {"scaling": scaling(run), "scaling_sentence": self.result_sentence(run)}
 
     def figures(self, info: Info) -> dict[str, Figure]:
         return {"triangle": triangle(info)} if info.conclusions.get("scaling") else {}
