@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import MBCONV, ROOT
+from conftest import FACTS, MBCONV, ROOT
 from helpers import TINY_SPACE, invoke, refused
 
 from scalesearch import yamlfile, zoo
@@ -502,3 +503,18 @@ def test_a_misspelt_folder_of_a_network_is_found(tmp_path, monkeypatch):
     (tmp_path / "mine" / "arch.yaml").write_text("name: mine\n")
     assert 'unknown model "mien". Did you mean "mine"?' in refused("cost", "mien")
     assert 'Did you mean "resnet50"' in refused("cost", "resnet51")
+
+
+def test_several_runs_go_onto_one_page(tmp_path):
+    runs = [str(tmp_path / name) for name in ("first", "second")]
+    for run in runs:
+        shutil.copytree(FACTS / "run_of_version_0_2", run)
+    page = tmp_path / "runs.html"
+    rows = json.loads(invoke("report", *runs, "-o", str(page), "--json").stdout)
+    assert "one study with different seeds" in page.read_text()
+    assert all(row[runs[0]] == row[runs[1]] == pytest.approx(row["test"]) for row in rows)
+    assert {row["kind"] for row in rows} >= {"family"}
+    assert not (tmp_path / "first" / "report.html").exists()
+    assert "is given twice" in refused("report", runs[0], runs[0])
+    assert "is for several runs" in refused("report", runs[0], "-o", str(page))
+    assert "is no run's folder: it has no study.yaml" in refused("report", runs[0], str(tmp_path))
