@@ -14,6 +14,13 @@ function unpacked(text) {
   return bytes.subarray(0, bytes.length - missing);
 }
 (async () => {
+  if (typeof DecompressionStream === "undefined") {
+    for (const plot of document.querySelectorAll(".plot")) {
+      plot.style.height = "auto";
+      plot.textContent = "This browser is too old to draw the figures (it lacks DecompressionStream: Chrome 80, Firefox 113, Safari 16.4). The tables have the same numbers.";
+    }
+    return;
+  }
   const packed = unpacked(document.getElementById("plotly").textContent);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const script = document.createElement("script");

@@ -109,7 +109,7 @@ def parse_seconds(time: float | str | None, place: str) -> float | None:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """Holds a checked study: what may be tried, what scores it, and the steps with their options.
 
@@ -152,6 +152,17 @@ class Study:
     strides: Strides = "fitted"
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES, repr=False)
     located: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        what = f"rows of {self.rows.table.path.name}" if self.rows is not None else f"networks of {self.space_name}"
+        data = f" on {self.training.data.name}" if self.training is not None else ""
+        steps = ", ".join(step.name for step in self.steps if step.trials(self))
+        return f"<Study {self.name!r}: {what}{data}; budget {self.budget or 'none'}; {steps}>"
+
+    @property
+    def space_name(self) -> str:
+        """The name of the space; empty for a study without one."""
+        return self.space.name if self.space is not None else ""
 
     @property
     def digest(self) -> str:

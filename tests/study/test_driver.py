@@ -109,3 +109,9 @@ def test_repositorys_study_is_what_the_readme_says():
     assert len(study.options(hand_built.Options).networks) == 5
     assert study.options(family.Options).phi == (0, 1, 2, 3)
     assert study.options(scale.Options).tolerance == 0.02
+
+
+def test_a_study_is_written_in_one_line(tmp_path):
+    text = repr(load_study(write_study(tmp_path)))
+    assert text.startswith("<Study 'study': networks of ")
+    assert "on digits; budget macs ≤ 700,000; base, scale, family, compare>" in text
