@@ -2,11 +2,11 @@
 `SCALESEARCH_DATA=… python benchmarks/minutes.py --minutes 1 3 10`.
 
 The same network and the same training images of CIFAR-10, all cores, each way with the schedule that fits into the
-minutes: its pace is measured first, for some seconds that do not count. Ours under the recipe `cifar`; a plain loop with the usual
-recipe (SGD with Nesterov's momentum, rate 0.1 for batches of 128, a cosine, crops by four pixels and flips, torchvision's
-transforms, two workers); fastai's one-cycle with its defaults; Ultralytics' trainer for classifiers with its defaults,
-from a folder of PNG files. fastai and Ultralytics are left out where they are not installed. Accuracy is of the
-validation split, which none of them trains on; its time does not count.
+minutes: its pace is measured first, for some seconds that do not count. Ours under the recipe `cifar`; a plain loop
+with the usual recipe (SGD with Nesterov's momentum, rate 0.1 for batches of 128, a cosine, crops by four pixels and
+flips, torchvision's transforms, two workers); fastai's one-cycle with its defaults; Ultralytics' trainer for
+classifiers with its defaults, from a folder of PNG files. fastai and Ultralytics are left out where they are not
+installed. Accuracy is of the validation split, which none of them trains on; its time does not count.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 from scalesearch.budget import QUANTITIES
@@ -54,7 +55,24 @@ def _section(kind: type) -> PlainDict:
     properties = {key: json_schema(field) for key, field in fields.items()}
     if "with" in properties and kind is not Scheduler:
         properties["with"] = {"enum": list(SEARCHERS)}
+    for key, description in _descriptions(kind).items():
+        if key in properties:
+            properties[key] = {**properties[key], "description": description}
     return object_schema(properties, [key for key, field in fields.items() if field.default is REQUIRED])
+
+
+def _descriptions(kind: type) -> dict[str, str]:
+    """Returns what the docstring of a section's options says of each key, as editors show it."""
+    lines = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2].splitlines()
+    found: dict[str, str] = {}
+    for line in lines:
+        name, colon, text = line.strip().partition(": ")
+        if line.startswith("    ") and not line.startswith("     ") and colon:
+            last = name.rstrip("_")
+            found[last] = text
+        elif line.strip() and found:
+            found[last] += f" {line.strip()}"
+    return found
 
 
 def _recipe() -> PlainDict:
