@@ -19,6 +19,8 @@ def torchvision_model(models: Any, name: str) -> Callable[[], nn.Module] | None:
     options: dict[str, Any] = {}
     if name.startswith(("inception_v1", "inception_v3")):
         options = {"aux_logits": name.endswith("_aux"), "init_weights": False, "transform_input": False}
+    if name.endswith("_cifar"):
+        return None
     base, _, multiplier = name.partition("_x")
     if multiplier and name.startswith("mobilenet_v2"):
         name, options = base, {"width_mult": MULTIPLIERS[f"_x{multiplier}"]}

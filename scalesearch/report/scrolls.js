@@ -3,6 +3,7 @@ const boxes = document.querySelectorAll(".scroll");
 const mark = () => boxes.forEach((box) => box.classList.toggle("cut", box.scrollWidth > box.clientWidth + 1));
 addEventListener("resize", mark);
 document.addEventListener("toggle", mark, true);
+document.addEventListener("change", mark);
 mark();
 // Lines to copy.
 document.querySelectorAll(".copy button").forEach((button) => button.addEventListener("click", async () => {
