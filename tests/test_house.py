@@ -34,7 +34,7 @@ DOORS = {
     "psutil": {"machine.py", "runs/ray_cleanup.py"},
     "filelock": {"files.py"},
     "platformdirs": {"files.py"},
-    "onnx": {"export/files.py"},
+    "onnx": {"exporting/files.py"},
     "pydantic": {"typed_json.py"},
     "huggingface_hub": {"hub.py"},
 }
@@ -94,7 +94,7 @@ def handed_on(name: str) -> dict[str, str]:
 
 def test_every_room_is_in_the_table():
     assert {room(path) for path in FILES} - {"__init__", "__main__"} == LEVEL.keys()
-    verbs = {"run", "cost", "search", "scale", "build", "train"}
+    verbs = {"run", "cost", "search", "scale", "build", "train", "export", "evaluate", "predict", "detect"}
     assert not verbs & LEVEL.keys()
 
 

@@ -8,8 +8,30 @@ from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from scalesearch.notebook import html_table
 from scalesearch.plain_data import PlainDict
 
+# of blocks, the arguments that describe them in a line
+DESCRIBED_ARGUMENTS = (
+    "kernel",
+    "expand",
+    "se_ratio",
+    "ratio",
+    "groups",
+    "group_width",
+    "growth",
+    "squeeze",
+    "repeats",
+    "start",
+    "middle",
+    "heads",
+    "kv_stride",
+    "hidden",
+    "dropout",
+    "factor",
+    "padding",
+    "act",
+)
 Resolution = int | tuple[int, int]  # a square's side, or height and width
 
 
@@ -64,9 +86,26 @@ class BlockSpec:
         """Returns the argument `name`, or `default` where it is left out."""
         return next((value for key, value in self.args if key == name), default)
 
+    @property
+    def description(self) -> str:
+        """Returns the block as text: its kind and its arguments except the width, as `mbconv k5 e6`."""
+        words = [
+            f"{'k' if name == 'kernel' else 'e' if name == 'expand' else name + ' '}{_value_text(value)}"
+            for name, value in self.args
+            if name in DESCRIBED_ARGUMENTS and value not in (None, False)
+        ]
+        branches = self.get("branches")
+        return " ".join([self.kind, *([f"{len(branches)} branches"] if branches else []), *words])
+
     def to_dict(self) -> PlainDict:
         """Returns the spec as it stands in YAML: `{"conv": {"width": 32}}`."""
         return {self.kind: {key: _plain(value) for key, value in self.args}}
+
+
+def _value_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return "×".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: object) -> object:
@@ -110,7 +149,7 @@ class Auxiliary:
         return {"after": self.after, "weight": self.weight} | self.block.to_dict()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Arch:
     """A network as data: input, stem, stages, head and the few settings that belong to all of it.
 
@@ -146,6 +185,20 @@ class Arch:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resolution", as_resolution(self.sides))
+
+    def __repr__(self) -> str:
+        size = f"{format_sides(self.resolution)}×{self.channels}"
+        blocks = sum(stage.depth for stage in self.stages)
+        return f"<Arch {self.name}: {size}, {len(self.stages)} stages of {blocks} blocks, {self.classes:,} classes>"
+
+    def _repr_html_(self) -> str:
+        parts = [(block, None, None) for block in self.stem]
+        rows = [*parts, *((s.block, s.depth, s.stride) for s in self.stages), (self.head, None, None)]
+        columns = [
+            {"operator": block.description, "channels": block.get("width"), "layers": depth, "stride": stride}
+            for block, depth, stride in rows
+        ]
+        return html_table(repr(self)[1:-1], columns)
 
     @property
     def sides(self) -> tuple[int, int]:

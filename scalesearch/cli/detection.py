@@ -14,7 +14,7 @@ import click
 from scalesearch.cli.group import main
 from scalesearch.cli.options import PATH, Number, device_option, json_option, photo_arguments
 from scalesearch.cli.printing import Rows, format_share, print_rows, with_bar
-from scalesearch.cli.weights import load_trained
+from scalesearch.cli.weights import open_trained
 from scalesearch.errors import InputError, format_count, unknown_message
 from scalesearch.plain_data import PlainDict
 
@@ -76,18 +76,17 @@ def detect(
     Boxes are in pixels of the upright photo: x and y of the top left corner, width, height. Videos need the
     extra `video`.
     """
+    from scalesearch.api import check_detector
     from scalesearch.data import SUFFIXES, VIDEO_SUFFIXES
-    from scalesearch.trials import task_of
     from scalesearch.weights import Detections, Threshold, count_pictures, detect as run_detector, find, is_video
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
-    if task_of(arch).verb != "detect":
-        raise InputError(f"{arch.name} is no detector; predict is for classifiers", "detect")
+    check_detector(arch)
     files = find(images, SUFFIXES | VIDEO_SUFFIXES)
     if out is not None:
         _check_output_folder(out)
-    trained = load_trained(arch, model, weights, device, raw, names)
+    trained = open_trained(arch, model, weights, device, raw, names)
     ids = _CocoIds.of(coco_file) if coco_file else None
     class_names = trained.classes or [str(number) for number in range(arch.classes)]
     threshold = Threshold(confidence, iou, most, _class_numbers(only, class_names) if only else None)

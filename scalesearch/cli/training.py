@@ -26,14 +26,13 @@ from scalesearch.cli.options import (
     weights_classes_option,
 )
 from scalesearch.cli.printing import format_share, parse_setting, print_json, print_rows
-from scalesearch.cli.weights import check_classifier, load_trained, report_loaded_part, usable_device
+from scalesearch.cli.weights import open_trained, report_loaded_part
 from scalesearch.errors import InputError, format_seconds
 from scalesearch.plain_data import PlainMapping
 
 if TYPE_CHECKING:
     from scalesearch.arch import Resolution, Strides
-
-SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
+    from scalesearch.runs import TrainingSpec
 
 
 class _EpochPrinter:
@@ -117,50 +116,40 @@ def train(
 
     The output folder can be used as a MODEL with its weights by predict, detect, evaluate, export and cost.
     """
-    from scalesearch.arch import sides
+    from scalesearch.api import train as train_network
     from scalesearch.counting import describe_fitting
-    from scalesearch.data import absolute_source, source
     from scalesearch.machine import busy_cores, cores
-    from scalesearch.runs import TrainingSpec, train as train_network
-    from scalesearch.study import parse_recipe
-    from scalesearch.trials import TASKS
-    from scalesearch.zoo import load
 
     if device and device not in ("cuda", "cpu"):
         raise InputError(f"takes cuda or cpu, got {device}", "--device")
-    located_data = absolute_source(data_spec(data_, dataset_options))
-    facts = source(located_data)
-    side = resolution or facts.resolution
-    default_recipe = "finetune" if weights else "cifar" if min(sides(side)) <= SMALL_SIDE else "imagenet"
-    base = recipe or (TASKS[facts.task].recipe if facts.task in TASKS else "") or default_recipe
     options = {"epochs": epochs, "batch_size": batch, "learning_rate": lr, "freeze_until": freeze_until}
-    changes = {key: value for key, value in options.items() if value is not None}
-    single = TrainingSpec(
-        load(model),
-        source(located_data, side),
-        located_data,
-        parse_recipe({"base": base, **dict(map(parse_setting, settings)), **changes}),
-        weights=weights or "",
-        seed=seed,
-        threads=threads or cores(),
-        gpu=usable_device(device) == "cuda",
-        save_every=save_every,
-        resolution=side,
-        raw=raw,
-        strides=strides,
-    )
-    folder = out or Path("trained") / single.arch.name
 
-    def announce() -> None:
-        if fitting := describe_fitting(single.native, single.adapted):
+    def announce(spec: TrainingSpec) -> None:
+        if fitting := describe_fitting(spec.native, spec.adapted):
             click.echo(f"{fitting} (--strides native keeps them)", err=True)
-        if threads is None and not single.gpu and (busy := busy_cores()) >= 0.5:
+        if threads is None and not spec.gpu and (busy := busy_cores()) >= 0.5:
             click.echo(f"other work takes {busy:.1f} of {cores()} cores; --threads 1 may be faster", err=True)
 
-    def say_part(part: str) -> None:
-        report_loaded_part(weights or "", part)
-
-    summary = train_network(single, folder, resume, _EpochPrinter(), say_part, announce)
+    trained = train_network(
+        model,
+        data_spec(data_, dataset_options),
+        out,
+        weights=weights,
+        recipe=recipe,
+        resolution=resolution,
+        strides=strides,
+        seed=seed,
+        device=device,
+        threads=threads,
+        raw=raw,
+        resume=resume,
+        save_every=save_every,
+        on_start=announce,
+        on_epoch=_EpochPrinter(),
+        on_loaded_part=lambda part: report_loaded_part(weights or "", part),
+        settings=dict(map(parse_setting, settings)) | {key: v for key, v in options.items() if v is not None},
+    )
+    summary, folder = trained.summary, trained.folder
     if summary.get("untrained"):
         click.echo(f"{summary['name']} did not train: {summary['untrained']}", err=True)
     if as_json:
@@ -168,14 +157,6 @@ def train(
     else:
         print_rows([{"name": summary["name"], **summary["cost"], **summary["scores"]}])
         click.echo(f"network {folder}")
-
-
-def splits_file(model: Path) -> Path | None:
-    """Returns the path of the splits that a trained network was made with, in its folder or its run's; None if none."""
-    if not model.is_dir():
-        return None
-    folders = (model, *model.resolve().parents[1:2])  # a network lies in RUN/family/NAME
-    return next((path for folder in folders if (path := folder / "splits.parquet").exists()), None)
 
 
 @main.command()
@@ -207,21 +188,13 @@ def evaluate(
     Images are prepared as for `predict` or `detect`. Classes are matched by name if both weights and data have
     names. Detectors are scored by COCO's average precision, with the best confidence threshold of each class.
     """
-    from scalesearch.data import examples
-    from scalesearch.trials import task_of
-    from scalesearch.weights import evaluate as evaluate_classifier, evaluate_boxes
+    from scalesearch.api import check_labels, evaluate as score
     from scalesearch.zoo import load
 
     arch = load(model, resolution=resolution, classes=classes)
-    finds_boxes = task_of(arch).labels == "boxes"
-    if not finds_boxes:
-        check_classifier(arch, "evaluate")
-    trained = load_trained(arch, model, weights, device, raw, names)
-    split_examples = examples(data_spec(data_, dataset_options), split, splits_file(Path(model)))
-    if split_examples.boxes is not None and not finds_boxes:
-        raise InputError("has boxes, and the network takes whole images", split_examples.origin)
-    score = evaluate_boxes if finds_boxes else evaluate_classifier
-    scores = score(trained.network, split_examples, trained.preparation, trained.classes, trained.device)
+    finds_boxes = check_labels(arch)
+    trained = open_trained(arch, model, weights, device, raw, names)
+    scores = score(trained, data_spec(data_, dataset_options), split)
     if scores.matched_by == "number":
         click.echo("classes are matched by number: network and data have no names in common", err=True)
     row = {"name": arch.name, "split": split, **scores._asdict()}

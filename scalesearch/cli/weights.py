@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,11 +25,19 @@ from scalesearch.errors import InputError, format_count
 from scalesearch.plain_data import PlainDict
 
 if TYPE_CHECKING:
+    from scalesearch.api import Trained
     from scalesearch.arch import Arch, Resolution
-    from scalesearch.network import Network
-    from scalesearch.zoo import Preprocessing
 
-FORMATS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
+# as `scalesearch.api.using.FORMATS`, without its imports
+FORMATS = (
+    "py",
+    "onnx",
+    "safetensors",
+    "pt2",
+    "timm",
+    "torchvision",
+    "ultralytics",
+)
 
 
 @main.command(name="export")
@@ -90,87 +96,39 @@ def export_(
     A Python file holds no weights. If --weights is given, it contains what belongs to them: the eps of the
     norms, how images are prepared, and the names of the classes.
     """
-    from scalesearch.export import check_suffix, to_python
-    from scalesearch.files import save_text
-    from scalesearch.zoo import load
+    from scalesearch.api import export
 
-    arch = load(model, resolution=resolution, classes=classes)
-    weights = weights or weights_in_folder(model)
-    if out is not None:
-        check_suffix(format_, out)
     if boxes and format_ not in ("onnx", "pt2", "py"):
         raise InputError("is for --to onnx, --to pt2 and --to py", "--boxes")
     if out is None and format_ != "py":
         raise InputError("needs a file: give -o FILE", f"--to {format_}")
-    threshold = (confidence, iou, most) if boxes else None
-    if format_ == "py" and weights is None:
-        source = to_python(arch, boxes=threshold)
-    else:
-        network = _build_network(arch, format_, weights, seed, replace_head, raw)
-        if weights and format_ in ("onnx", "pt2", "py"):
-            _add_metadata(network, weights)
-        if format_ != "py" and out is not None:
-            from scalesearch.export import write
+    text = export(
+        model,
+        format_,
+        out,
+        weights=weights,
+        resolution=resolution,
+        classes=classes,
+        raw=raw,
+        replace_head=replace_head,
+        seed=seed,
+        opset=opset,
+        boxes=(confidence, iou, most) if boxes else None,
+        on_loaded_part=lambda part: report_loaded_part(weights or model, part),
+    )
+    if out is None:
+        click.echo(text, nl=False)
+    elif format_ != "py":
+        from scalesearch.api import weights_in_folder
 
-            if threshold is None:
-                write(network, format_, out, opset)
-            else:
-                from scalesearch.network import detector
-
-                write(detector(network, *threshold), format_, out, opset)
-            click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB" + ("" if weights else ", fresh weights"), err=True)
-            return
-        source = to_python(network.arch, network.file_metadata, threshold)
-    click.echo(source, nl=False) if out is None else save_text(source, out)
-
-
-def _add_metadata(network: Network, weights: str) -> None:
-    """Adds image preparation and class names, where they are known, to the network's metadata."""
-    from scalesearch.weights import class_names_of, local_file, preparation_of
-
-    file = local_file(weights)
-    preparation = preparation_of(network.arch, network.library, file)
-    network.file_metadata.setdefault("preparation", json.dumps(preparation._asdict()))
-    if classes := class_names_of(network.arch, network.library, file):
-        network.file_metadata.setdefault("classes", json.dumps(list(classes)))
+        fresh = "" if weights or weights_in_folder(model) else ", fresh weights"
+        click.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB{fresh}", err=True)
 
 
-def weights_in_folder(model: str) -> str | None:
-    """Returns the weights in the folder of a trained network, or None if `model` is no such folder."""
-    from scalesearch.zoo import WEIGHTS, find_in_folder
-
-    path = find_in_folder(model, WEIGHTS)
-    return None if path is None else str(path)
-
-
-def check_classifier(arch: Arch, verb: str) -> None:
-    """Raises `InputError`, at the command `verb`, if `arch` is no classifier."""
-    from scalesearch.trials import task_of
-
-    if (task := task_of(arch)).verb != "predict":
-        other = f"{task.verb} finds boxes" if task.verb else f"{verb} is for classifiers"
-        raise InputError(f"{arch.name} is no classifier; {other}", verb)
-
-
-class TrainedNetwork(NamedTuple):
-    """A network with trained weights, how its images are prepared, its class names if known, and its device."""
-
-    network: Network
-    preparation: Preprocessing
-    classes: Sequence[str] | None
-    device: str
-
-
-def report_loaded_part(file: str | Path, loaded_part: str) -> None:
-    """Prints which part of a file's weights was loaded, unless it was all of them."""
-    if loaded_part:
-        click.echo(f"scalesearch: {file}: took {loaded_part}", err=True)
-
-
-def load_trained(
+def open_trained(
     arch: Arch, model: str, weights: str | None, device: str | None, raw: bool, names: Path | None = None
-) -> TrainedNetwork:
-    """Returns a network with trained weights.
+) -> Trained:
+    """Returns a network with trained weights, as `load_trained` does, and prints which part of a file was loaded.
 
     Args:
         arch: Its architecture.
@@ -179,45 +137,24 @@ def load_trained(
         device: Where to put it; by default a GPU if there is one.
         raw: Load raw weights where a file has averaged ones too.
         names: A text file of class names, instead of those of the weights.
-
-    Raises:
-        InputError: If there are no weights, or the names, the weights or the device cannot be used.
     """
-    from scalesearch.network import build
-    from scalesearch.weights import class_names_of, load_weights, local_file, preparation_of
+    from scalesearch.api import load_trained, weights_in_folder
 
-    custom_names = _read_class_names(names, arch.classes) if names else None
+    class_names = _read_class_names(names, arch.classes) if names else None
     weights = weights or weights_in_folder(model)
     if weights is None:
         raise InputError(
             "needs weights: a .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME", "--weights"
         )
-    device = usable_device(device)
-    network, file = build(arch), local_file(weights)
-    library = load_weights(network, file, raw=raw)
-    report_loaded_part(weights, network.loaded_part)
-    classes = custom_names or class_names_of(arch, library, file)
-    return TrainedNetwork(network, preparation_of(network.arch, library, file), classes, device)
+    trained = load_trained(arch, weights=weights, device=device, raw=raw, class_names=class_names, folder=model)
+    report_loaded_part(weights, trained.network.loaded_part)
+    return trained
 
 
-def _build_network(arch: Arch, format_: str, weights: str | None, seed: int, replace_head: bool, raw: bool) -> Network:
-    """Returns the network with the weights of a file, or with fresh ones.
-
-    With fresh weights that go under a library's names, it has the eps of the library's network.
-    """
-    import torch
-
-    from scalesearch.network import build
-    from scalesearch.weights import LIBRARIES, libraries_with, load_weights, with_library_eps
-
-    if weights is None and format_ in LIBRARIES and format_ in libraries_with(arch):
-        arch = with_library_eps(arch, format_)
-    torch.manual_seed(seed)
-    model = build(arch)
-    if weights is not None:
-        load_weights(model, weights, replace_head=replace_head, raw=raw)
-        report_loaded_part(weights, model.loaded_part)
-    return model.eval()
+def report_loaded_part(file: str | Path, loaded_part: str) -> None:
+    """Prints which part of a file's weights was loaded, unless it was all of them."""
+    if loaded_part:
+        click.echo(f"scalesearch: {file}: took {loaded_part}", err=True)
 
 
 @main.command()
@@ -254,6 +191,7 @@ def predict(
     An .npz file may hold many images in its array `images`, with any number of channels. Images are prepared as
     they were for the weights, as far as that is known; --resize, --interpolation, --mean and --std override it.
     """
+    from scalesearch.api import check_classifier
     from scalesearch.arch import sides
     from scalesearch.weights import Prediction, find, predict as predict_images
     from scalesearch.zoo import load
@@ -261,8 +199,7 @@ def predict(
     arch = load(model, resolution=resolution, classes=classes)
     check_classifier(arch, "predict")
     files = find(images)
-    trained = load_trained(arch, model, weights, device, raw, names)
-    class_names = trained.classes
+    trained = open_trained(arch, model, weights, device, raw, names)
     overrides: PlainDict = {
         "resize": resize,
         "interpolation": interpolation,
@@ -279,14 +216,12 @@ def predict(
     results: Rows = []
     skipped: list[Path] = []
     total = len(files.explicit) + len(files.in_folders)
-    stream = predict_images(trained.network, files, preprocessing, top, trained.device)
+    stream = predict_images(trained.network, files, preprocessing, top, trained.device, trained.classes)
     for result in with_bar(stream, "predicting", total):
         if not isinstance(result, Prediction):
             skipped.append(result)
             continue
-        top_rows: Rows = [
-            {"class": c, "name": class_names[c] if class_names else None, "probability": p} for c, p in result.top
-        ]
+        top_rows: Rows = [{"class": c.number, "name": c.name, "probability": c.probability} for c in result.top]
         results.append({"image": result.image, "top": top_rows})
         rows += [{"image": result.image if rank == 0 else ""} | row for rank, row in enumerate(top_rows)]
     for path in skipped:
@@ -323,17 +258,3 @@ def _parse_channel_values(text: str | None, option: str, channels: int) -> tuple
     if len(values) != channels or not all(map(isfinite, values)) or (positive and min(values) <= 0):
         raise InputError(f"takes {channels} finite numbers{positive} with commas between, got {text!r}", option)
     return values
-
-
-def usable_device(device: str | None) -> str:
-    """Returns `device`, by default a GPU if there is one. Raises `InputError` if torch cannot use it."""
-    import torch
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        if torch.device(device).type not in ("cpu", "cuda", "mps", "xpu"):
-            raise RuntimeError("takes cpu, cuda, cuda:1, mps or xpu")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"cannot be used: {str(error).splitlines()[0]}", f"--device {device}") from None
-    return device

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from scalesearch.arch import BlockGraph, Layer, Shape, operators as ops
+from scalesearch.notebook import html_table
 
 
 class Cost(NamedTuple):
@@ -16,6 +17,9 @@ class Cost(NamedTuple):
     macs: int = 0
     acts: int = 0
     fvcore_total: int = 0
+
+    def _repr_html_(self) -> str:
+        return html_table("counts for one image", [self._asdict()])
 
 
 # A formula takes an operator's fields, the shape of its first input and that of its output. Counts are plain tuples

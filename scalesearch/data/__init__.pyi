@@ -18,6 +18,7 @@ from .images import (
     Letterbox as Letterbox,
     center_crop as center_crop,
     letterbox_image as letterbox_image,
+    pixels_of as pixels_of,
     prepare_pixels as prepare_pixels,
     thumbnail_uri as thumbnail_uri,
 )

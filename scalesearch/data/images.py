@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from scalesearch.errors import InputError
+
 Sides = int | tuple[int, int]  # a square's, or height and width
 File = Path | bytes | np.ndarray  # an image's path, the bytes of its file, or its pixels (height, width, channels)
 
@@ -233,6 +235,27 @@ def prepare_pixels(
         if squash:
             upright = upright.resize(_width_height(resize), Image.Resampling[interpolation.upper()])
         return _to_array(resize_and_crop(upright, resize, crop, interpolation))
+
+
+def pixels_of(image: object, name: str) -> np.ndarray:
+    """Returns an image in memory as uint8 `(height, width, channels)`: a Pillow image upright, an array as it is.
+
+    Args:
+        image: A Pillow image, or an array of uint8, `(height, width)` or `(height, width, channels)`.
+        name: What an error calls it.
+
+    Raises:
+        InputError: For anything else.
+    """
+    if isinstance(image, Image.Image):
+        try:
+            return _to_array(upright_8bit(image.copy(), 1 if image.mode in ("1", "L", "I;16") else 3))
+        except ValueError as error:
+            raise InputError(f"is no image that can be used ({error})", name) from None
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3) and image.size:
+        return image[:, :, None] if image.ndim == 2 else image
+    got = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    raise InputError(f"takes a path, a Pillow image or uint8 pixels (height, width, channels), got {got}", name)
 
 
 def center_crop(file: File, size: Sides, channels: int) -> np.ndarray:

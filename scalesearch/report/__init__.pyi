@@ -1,4 +1,5 @@
 from .architecture import table as table, write_drawing as write_drawing
+from .figures import plotly_figure as plotly_figure, run_figures as run_figures, search_figure as search_figure
 from .health import health_page as health_page
 from .html import page as page
 from .info import environment as environment, gather as gather

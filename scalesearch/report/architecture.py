@@ -7,49 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch import Arch, BlockSpec, as_resolution, expand, format_resolution
+from scalesearch.arch import Arch, as_resolution, expand, format_resolution
 from scalesearch.counting import by_layer, by_stage, cost
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict
 
-SHOWN_ARGUMENTS = (
-    "kernel",
-    "expand",
-    "se_ratio",
-    "ratio",
-    "groups",
-    "group_width",
-    "growth",
-    "squeeze",
-    "repeats",
-    "start",
-    "middle",
-    "heads",
-    "kv_stride",
-    "hidden",
-    "dropout",
-    "factor",
-    "padding",
-    "act",
-)
 HUES = (212, 28, 142, 330, 265, 185, 50, 0, 95, 235)
-
-
-def describe_block(spec: BlockSpec) -> str:
-    """Returns a block as text: its kind and its arguments except the width, as `mbconv k5 e6`."""
-    words = [
-        f"{'k' if name == 'kernel' else 'e' if name == 'expand' else name + ' '}{_value_text(value)}"
-        for name, value in spec.args
-        if name in SHOWN_ARGUMENTS and value not in (None, False)
-    ]
-    branches = spec.get("branches")
-    return " ".join([spec.kind, *([f"{len(branches)} branches"] if branches else []), *words])
-
-
-def _value_text(value: object) -> str:
-    if isinstance(value, tuple):
-        return "×".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def table(arch: Arch) -> list[PlainDict]:
@@ -68,7 +31,7 @@ def table(arch: Arch) -> list[PlainDict]:
     return [
         {
             "stage": row["name"],
-            "operator": describe_block(spec),
+            "operator": spec.description,
             "resolution": as_resolution(block.in_shape[-2:]),
             "channels": row["shape"][0],
             "layers": row["depth"],

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
 
@@ -14,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.statistics import front
-from scalesearch.study import COLOURS, Figure, Info, figure, scatter
+from scalesearch.study import COLOURS, Figure, Info, figure, log_axis, scatter
 
 MAX_CURVES = 12  # classes whose precision is drawn
 CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
@@ -133,8 +134,13 @@ def class_curves(info: Info, curves: tuple[tuple[float, ...] | None, ...], x: st
     return figure(traces, 380, xaxis=xaxis, yaxis=yaxis)
 
 
-def figures(info: Info) -> dict[str, str]:
-    """Returns every figure that the run has data for, those of its steps included, as HTML by name."""
+def plotly_figure(figure: Figure) -> go.Figure:
+    """Returns a figure as plotly's own object."""
+    return go.Figure(figure)
+
+
+def run_figures(info: Info) -> dict[str, Figure]:
+    """Returns every figure that the run has data for, those of its steps included, by name."""
     by_name: dict[str, Figure] = dict(info.figures)
     if info.trials:
         by_name["over_trials"] = score_over_trials(info)
@@ -146,4 +152,34 @@ def figures(info: Info) -> dict[str, str]:
         by_name["precision_recall"] = class_curves(info, detector.curves, "recall", "precision")
         if any(detector.f1_curves):
             by_name["f1_curves"] = class_curves(info, detector.f1_curves, "confidence", "F1")
-    return {name: figure_html(figure) for name, figure in by_name.items()}
+    return by_name
+
+
+def search_figure(
+    scores: Sequence[float | None], costs: Sequence[tuple[float, ...]], objectives: Sequence[str]
+) -> Figure:
+    """Returns the figure of a search: its scores over the trials, or over the first cost with the front.
+
+    Args:
+        scores: By trial; None where it failed. Larger is better.
+        costs: By trial, one value for each objective; smaller is better.
+        objectives: The names of the costs.
+    """
+    points = [(n, score, cost) for n, (score, cost) in enumerate(zip(scores, costs, strict=True)) if score is not None]
+    marker = {"color": COLOURS[0], "size": 7, "opacity": 0.6}
+    line = {"color": COLOURS[0], "shape": "hv", "width": 2}
+    if not objectives:
+        numbers, values = [n for n, _, _ in points], [score for _, score, _ in points]
+        best = list(accumulate(values, max))
+        traces = [
+            scatter(numbers, values, "markers", name="trials", marker=marker),
+            scatter(numbers, best, "lines", name="best so far", line=line, hoverinfo="skip"),
+        ]
+        return figure(traces, 440, xaxis={"title": "trial"}, yaxis={"title": "score"})
+    best_points = front(points, lambda p: p[2][0], lambda p: p[1])
+    traces = [
+        scatter([p[2][0] for p in points], [p[1] for p in points], "markers", name="trials", marker=marker),
+        scatter([p[2][0] for p in best_points], [p[1] for p in best_points], "lines+markers", name="front", line=line),
+    ]
+    xaxis = log_axis([max(p[2][0], 1) for p in points], objectives[0])
+    return figure(traces, 440, xaxis=xaxis, yaxis={"title": "score"})

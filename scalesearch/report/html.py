@@ -38,7 +38,7 @@ def page(info: Info) -> str:
         "whole": lambda v: DASH if v is None else f"{v:.0%}",
         "difference": info.axis.difference_text,
     }
-    html_figures = figures.figures(info)
+    html_figures = {name: figures.figure_html(data) for name, data in figures.run_figures(info).items()}
     context = {"info": info, "found": info.conclusions, "figures": html_figures}
     pieces = [
         (piece.order, Markup(environment.from_string(piece.template.read_text(encoding="utf-8")).render(context)))

@@ -10,6 +10,6 @@ from .folder import check_free as check_free
 from .mirror import local_copy as local_copy
 from .progress import ProgressDisplay as ProgressDisplay
 from .ray_jobs import ClusterJobs as ClusterJobs, check_ended_well as check_ended_well
-from .running import run as run
-from .single import TrainingSpec as TrainingSpec, train as train
+from .running import Run as Run, run as run
+from .single import Summary as Summary, TrainingSpec as TrainingSpec, train as train
 from .verifying import Verification as Verification

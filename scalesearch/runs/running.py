@@ -8,11 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from scalesearch.errors import InputError, Interrupted
+from scalesearch.arch import Arch
+from scalesearch.errors import InputError, Interrupted, format_count, unknown_message
+from scalesearch.notebook import html_table
 from scalesearch.plain_data import PlainDict
-from scalesearch.runs.artifacts import write_artifacts, write_report
+from scalesearch.report import plotly_figure, run_figures
+from scalesearch.runs.artifacts import read_run, trials_frame, write_artifacts, write_report
 from scalesearch.runs.folder import claim_folder, describe_damage
 from scalesearch.runs.images import prepare_data
 from scalesearch.runs.ledger import elapsed, limits_enforced
@@ -21,15 +26,51 @@ from scalesearch.runs.optuna_listener import OptunaListener, without_damage
 from scalesearch.runs.single import init_weights_path, save_init_weights
 from scalesearch.runs.stopping import Stop, stop_on_signals
 from scalesearch.searchers import StudyWriter
-from scalesearch.study import Driver, Study, load_study
+from scalesearch.study import Driver, Figure, Info, Study, load_study
 from scalesearch.trials import Event, Job, Observer, Place, Trial, TrialLog, Wait, broadcast
 from scalesearch.zoo import WEIGHTS, load
+
+if TYPE_CHECKING:
+    import pandas
+    import plotly.graph_objects
+
+    from scalesearch.network import Network
 
 FAMILY = "family/"  # where the weights of a finished run are
 JOURNAL = "optuna.journal"  # in the run's folder, unless another storage is given
 
 
 @dataclass(frozen=True)
+class Member:
+    """A trained member of a run's family.
+
+    Attributes:
+        folder: Its folder, with `arch.yaml`, `model.py`, `weights.safetensors` and `card.md`.
+        row: Its row of the report's table.
+    """
+
+    folder: Path
+    row: PlainDict
+
+    @property
+    def arch(self) -> Arch:
+        """Returns its architecture."""
+        return load(self.folder)
+
+    def model(self) -> Network:
+        """Returns it as an `nn.Module` with its weights, in eval mode."""
+        from scalesearch.network import build
+        from scalesearch.weights import load_weights
+
+        network = build(self.arch)
+        load_weights(network, self.folder / WEIGHTS)
+        return network.eval()
+
+    def __repr__(self) -> str:
+        return f"<Member {self.row['name']}: {self.row['macs']:,} MACs, in {self.folder}>"
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """Holds a finished run: its folder, the study, every trial in the order of steps and numbers, and the
     summary.
@@ -39,6 +80,51 @@ class Run:
     study: Study
     trials: list[Trial]
     summary: PlainDict
+
+    @property
+    def family(self) -> list[Member]:
+        """Returns the members of the family that have been trained, the smallest φ first."""
+        rows = sorted(
+            (row for row in self.summary.get("rows", ()) if row.get("phi") is not None), key=lambda row: row["phi"]
+        )
+        folders = [(self.folder / FAMILY / row["name"], row) for row in rows]
+        return [Member(folder, row) for folder, row in folders if (folder / WEIGHTS).exists()]
+
+    def frame(self) -> pandas.DataFrame:
+        """Returns every trial as a row: step, decisions, cost, fidelity, scores."""
+        return trials_frame(self._info)
+
+    def figure(self, name: str) -> plotly.graph_objects.Figure:
+        """Returns a figure of the report as plotly's own object.
+
+        Args:
+            name: One of `figures`.
+
+        Raises:
+            InputError: For any other name, with the nearest one.
+        """
+        if name not in self._figures:
+            raise InputError(unknown_message("figure", name, self._figures), "figure")
+        return plotly_figure(self._figures[name])
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Returns the names of the report's figures."""
+        return tuple(self._figures)
+
+    @cached_property
+    def _figures(self) -> dict[str, Figure]:
+        return run_figures(self._info)
+
+    @cached_property
+    def _info(self) -> Info:
+        return read_run(self.folder, str(self.folder))
+
+    def __repr__(self) -> str:
+        return f"<Run {self.study.name!r} in {self.folder}: {format_count(len(self.trials), 'trial')}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self)[1:-1], self.printed)
 
     @property
     def printed(self) -> list[PlainDict]:

@@ -1,4 +1,4 @@
-"""`ss.search`: a standalone search, scored by a person's own function or by a table."""
+"""A standalone search, scored by a person's own function or by a table: what `ss.search` calls."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from scalesearch.arch import Arch
 from scalesearch.budget import budget_from_dict, reference_quantities
 from scalesearch.errors import InputError, WorkFailed, errors_at, format_count
 from scalesearch.plain_data import PlainMapping
@@ -42,6 +43,7 @@ class Result:
         rejected: How many proposals before it were outside the budget or known already.
         early: Whether it was stopped before the last epoch, so that its score is not compared with the others.
         epochs: The epochs that it was trained for; None if the objective takes none.
+        problem: What was searched.
     """
 
     number: int
@@ -53,6 +55,12 @@ class Result:
     rejected: int = 0
     early: bool = False
     epochs: int | None = None
+    problem: Problem | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def arch(self) -> Arch | None:
+        """Returns the network; None in a search of a table without a space."""
+        return None if self.problem is None else self.problem.arch(self.decisions)
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,7 @@ def search_result_of(trials: Iterable[Trial], problem: Problem, score: Score, ex
             t.rejected,
             t.early,
             t.fidelity.get("epochs"),
+            problem,
         )
         for t in trials
     ]
@@ -151,32 +160,7 @@ def search(
     log: str | Path | None = None,
     observer: Callable[[Result], None] = lambda result: None,
 ) -> SearchResult:
-    """Searches `trials` networks for the best score of `objective(arch)`, and returns the results.
-
-    Args:
-        space: A space, the scalings of a network (`ScalingSpace`), or a problem such as a table's.
-        objective: The function that scores a network, large being good; None for a table, which has its scores.
-        trials: The number of networks to try.
-        with_: The searcher's name.
-        budget: Bounds on counted quantities, such as `{"macs": "600M"}`; a table has its own.
-        objectives: Counted quantities (`macs`, `params`, …) to be small at the same time.
-        seed: The seed of all proposals.
-        scheduler: A scheduler such as `{"with": "asha"}`. With one, the objective also gets the number of epochs,
-            `objective(arch, epochs)`: few at first, and more in later calls for the best networks.
-        epochs: The epochs of the last rung, for a scheduler.
-        log: A file that gets every result as a line, synced to disk. A search that is called again with it goes
-            on after its last line.
-        observer: Called with every new result.
-
-    Returns:
-        The results. A trial fails if the objective raises or its score is not a finite number; the search goes
-            on.
-
-    Raises:
-        InputError: For an unknown searcher, scheduler or quantity, a budget that nothing meets, a missing
-            objective, or a log of another search.
-        WorkFailed: If the first ten trials all fail, or all of fewer.
-    """
+    """Searches `trials` networks for the best score of `objective(arch)`; `api.search` documents the arguments."""
     check_searcher(with_, 1 + len(objectives))
     check_arguments("a search", fields_of(_integer_arguments), {"trials": trials, "epochs": epochs})
     problem = _problem(space, budget or {}, tuple(objectives))

@@ -14,6 +14,7 @@ from typing import Any
 
 from scalesearch.arch import Arch, Auxiliary, Resolution, Stage, Strides, expand, has_valid_shapes, normal_form
 from scalesearch.errors import InputError
+from scalesearch.notebook import html_table
 from scalesearch.plain_data import PlainMapping
 from scalesearch.space.adapting import adapted_units
 from scalesearch.space.decisions import (
@@ -35,7 +36,7 @@ MAX_MUTATION_ATTEMPTS = 200
 MAX_INTERCHANGEABLE_STAGES = 10
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Space:
     """A set of architectures that differ in some decisions; `space_from_dict` and `load_space` make one.
 
@@ -49,6 +50,17 @@ class Space:
     settings: Mapping[str, Leaf]  # resolution, classes and the other fields of `Arch`
     units: tuple[Unit, ...]
     _unit_cache: dict[tuple[object, ...], Part | None] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        try:
+            size = f"{self.size:,}" if isinstance(self.size, int) else "infinitely many"
+        except InputError:  # too many combinations to count
+            size = "uncounted"
+        return f"<Space {self.name}: {size} architectures, {len(self.decisions)} decisions>"
+
+    def _repr_html_(self) -> str:
+        rows = [{"decision": name, "takes": str(decision.domain)} for name, decision in self.decisions.items()]
+        return html_table(repr(self)[1:-1], rows)
 
     def _leaves(self) -> Iterator[tuple[str, Leaf, tuple[Condition, ...]]]:
         yield from ((key, leaf, ()) for key, leaf in self.settings.items())

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, cast
 from scalesearch.arch import Arch, Strides, adapt
 from scalesearch.budget import Budget
 from scalesearch.errors import InputError, errors_at
+from scalesearch.notebook import html_table
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.searchers import Problem, SpaceProblem
 from scalesearch.signature import Rule
@@ -158,6 +159,14 @@ class Study:
         data = f" on {self.training.data.name}" if self.training is not None else ""
         steps = ", ".join(step.name for step in self.steps if step.trials(self))
         return f"<Study {self.name!r}: {what}{data}; budget {self.budget or 'none'}; {steps}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"step": step.name, "networks": step.networks(self), "what": step.description(self)}
+            for step in self.steps
+            if step.trials(self)
+        ]
+        return html_table(repr(self)[1:-1], rows)
 
     @property
     def space_name(self) -> str:

@@ -6,7 +6,7 @@ from .detecting import (
     detect as detect,
     is_video as is_video,
 )
-from .evaluating import evaluate as evaluate
+from .evaluating import Evaluation as Evaluation, evaluate as evaluate
 from .files import file_metadata as file_metadata, local_file as local_file
 from .loading import load_weights as load_weights
 from .metadata import (
@@ -20,5 +20,11 @@ from .peers import (
     peer_weights as peer_weights,
     with_library_eps as with_library_eps,
 )
-from .predicting import Prediction as Prediction, find as find, predict as predict
-from .scoring_boxes import evaluate_boxes as evaluate_boxes
+from .predicting import (
+    InputFiles as InputFiles,
+    LoadedImage as LoadedImage,
+    Prediction as Prediction,
+    find as find,
+    predict as predict,
+)
+from .scoring_boxes import BoxEvaluation as BoxEvaluation, evaluate_boxes as evaluate_boxes

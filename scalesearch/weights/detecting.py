@@ -18,12 +18,15 @@ from scalesearch.errors import InputError, WorkFailed, format_count
 from scalesearch.machine import cores
 from scalesearch.network import Network, NmsResult, decoder, fused_copy, non_max_suppression
 from scalesearch.training import values_per_channel
-from scalesearch.weights.predicting import PHOTO_CHANNELS, InputFiles
+from scalesearch.weights.predicting import PHOTO_CHANNELS, InputFiles, LoadedImage, check_channels
 from scalesearch.zoo import Preprocessing
 
 
 class Box(NamedTuple):
-    """A box in an upright photo: class, score in [0, 1], top left corner, width and height in pixels."""
+    """A box in an upright photo: class, score in [0, 1], top left corner, width and height in pixels.
+
+    `name` is the class's, None where it is not known.
+    """
 
     class_: int
     score: float
@@ -31,6 +34,7 @@ class Box(NamedTuple):
     y: float
     width: float
     height: float
+    name: str | None = None
 
 
 class Detections(NamedTuple):
@@ -92,7 +96,8 @@ def count_pictures(files: InputFiles, every: int = 1) -> int | None:
         InputError: If an explicitly named video cannot be read.
     """
     total = 0
-    for path in [*files.explicit, *files.in_folders]:
+    total += sum(isinstance(image, LoadedImage) for image in files.explicit)
+    for path in (path for path in [*files.explicit, *files.in_folders] if isinstance(path, Path)):
         try:
             count = frame_count(path, every) if is_video(path) else 1
         except InputError:
@@ -113,6 +118,7 @@ def detect(
     batch: int = 8,
     device: str = "cpu",
     every: int = 1,
+    class_names: Sequence[str] | None = None,
 ) -> Iterator[Detections | Path]:
     """Yields the boxes in images and in frames of videos, in order.
 
@@ -126,6 +132,7 @@ def detect(
         batch: Images per forward pass.
         device: A torch device.
         every: Of a video, only every `every`-th frame is looked at.
+        class_names: The names that boxes get.
 
     Yields:
         `Detections`, or the path of a file from a folder that cannot be read.
@@ -137,12 +144,14 @@ def detect(
     """
     decode = decoder(model.arch).to(device)
     for path in files.explicit:
-        if is_video(path):
+        if isinstance(path, LoadedImage):
+            check_channels(path, model.arch.channels)
+        elif is_video(path):
             frame_count(path)
         else:
             _letterboxed(Picture(path, path), model)
     model = fused_copy(model).to(device)
-    detect_pending = partial(_detect_batch, model, decode, preparation, threshold, device)
+    detect_pending = partial(_detect_batch, model, decode, preparation, threshold, device, class_names)
     pending: list[tuple[Picture, np.ndarray, Letterbox]] = []
     for picture, letterbox in _prefetched(_pictures(files, every), model, 2 * batch):
         if letterbox is None:
@@ -159,6 +168,9 @@ def detect(
 
 def _pictures(files: InputFiles, every: int) -> Iterator[Picture]:
     for number, path in enumerate([*files.explicit, *files.in_folders]):
+        if isinstance(path, LoadedImage):
+            yield Picture(Path(path.name), path.pixels)
+            continue
         if not is_video(path):
             yield Picture(path, path)
             continue
@@ -233,6 +245,7 @@ def _detect_batch(
     prepare: Preprocessing,
     threshold: Threshold,
     device: str,
+    class_names: Sequence[str] | None,
     images: Sequence[tuple[Picture, np.ndarray, Letterbox]],
 ) -> Iterator[Detections]:
     if not images:
@@ -247,12 +260,12 @@ def _detect_batch(
     )
     highest_scores = scores.flatten(1).amax(1).tolist()
     for (picture, _, placed), image_boxes, highest in zip(images, suppressed_boxes, highest_scores):
-        photo_boxes = list(boxes_in_photo(image_boxes, placed))
+        photo_boxes = list(boxes_in_photo(image_boxes, placed, class_names))
         position = picture.frame, picture.seconds
         yield Detections(picture.path, placed.width, placed.height, photo_boxes, *position, float(highest))
 
 
-def boxes_in_photo(result: NmsResult, placed: Letterbox) -> Iterator[Box]:
+def boxes_in_photo(result: NmsResult, placed: Letterbox, class_names: Sequence[str] | None = None) -> Iterator[Box]:
     """Yields the boxes of a letterboxed image in pixels of the photo, clipped at its edges."""
     corner = torch.tensor([placed.left, placed.top] * 2, device=result.boxes.device)
     photo_corners = (result.boxes - corner) * torch.tensor(placed.pixels * 2, device=result.boxes.device)
@@ -262,4 +275,5 @@ def boxes_in_photo(result: NmsResult, placed: Letterbox) -> Iterator[Box]:
         x, right = (min(max(v, 0.0), placed.width) for v in (x, right))
         y, bottom = (min(max(v, 0.0), placed.height) for v in (y, bottom))
         if right > x and bottom > y:
-            yield Box(class_, score, x, y, right - x, bottom - y)
+            name = class_names[class_] if class_names else None
+            yield Box(class_, score, x, y, right - x, bottom - y, name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 
 from scalesearch.data import SUFFIXES, File, center_crop, npz_images, prepare_pixels as prepared_pixels
@@ -21,17 +22,32 @@ ARRAY_SUFFIX = ".npz"
 T = TypeVar("T")
 
 
+class ClassProbability(NamedTuple):
+    """A class with its probability in [0, 1]; `name` is None where its name is not known."""
+
+    number: int
+    name: str | None
+    probability: float
+
+
 class Prediction(NamedTuple):
-    """The most likely classes of an image as `(class number, probability)`, the likeliest first."""
+    """The most likely classes of an image, the likeliest first."""
 
     image: str
-    top: list[tuple[int, float]]
+    top: list[ClassProbability]
+
+
+class LoadedImage(NamedTuple):
+    """An image in memory: what results call it, and its pixels `(height, width, channels)`, uint8."""
+
+    name: str
+    pixels: np.ndarray
 
 
 class InputFiles(NamedTuple):
-    """Files to look at: named explicitly (a fault is an error), or found in folders (a faulty one is skipped)."""
+    """Images to look at: named explicitly (a fault is an error), or found in folders (a faulty one is skipped)."""
 
-    explicit: list[Path]
+    explicit: Sequence[Path | LoadedImage]
     in_folders: list[Path]
 
 
@@ -112,7 +128,12 @@ def as_input(file: File, prepare: Preprocessing, channels: int) -> torch.Tensor:
 
 
 def predict(
-    model: Network, files: InputFiles, preprocessing: Preprocessing, top: int = 5, device: str = "cpu"
+    model: Network,
+    files: InputFiles,
+    preprocessing: Preprocessing,
+    top: int = 5,
+    device: str = "cpu",
+    class_names: Sequence[str] | None = None,
 ) -> Iterator[Prediction | Path]:
     """Yields the `top` classes of every image, in order, or the path of a file from a folder that is no image.
 
@@ -124,8 +145,11 @@ def predict(
     """
     channels = model.arch.channels
 
-    def inputs(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
-        return _inputs(path, preprocessing, channels)
+    def inputs(image: Path | LoadedImage) -> Iterator[tuple[str, torch.Tensor]]:
+        return _inputs(image, preprocessing, channels)
+
+    def predicted(batch: list[tuple[str, torch.Tensor]]) -> Iterator[Prediction]:
+        return _predict_batch(model, batch, top, device, class_names)
 
     for path in [*files.explicit, *(files.in_folders[:1] if channels not in PHOTO_CHANNELS else ())]:
         next(inputs(path))
@@ -136,17 +160,25 @@ def predict(
             for item in inputs(path):
                 pending.append(item)
                 if len(pending) == BATCH:
-                    yield from _predict_batch(model, pending, top, device)
+                    yield from predicted(pending)
                     pending = []
         except InputError:
-            yield from _predict_batch(model, pending, top, device)
+            if not isinstance(path, Path):
+                raise
+            yield from predicted(pending)
             pending = []
             yield path
-    yield from _predict_batch(model, pending, top, device)
+    yield from predicted(pending)
 
 
-def _inputs(path: Path, preprocessing: Preprocessing, channels: int) -> Iterator[tuple[str, torch.Tensor]]:
+def _inputs(
+    path: Path | LoadedImage, preprocessing: Preprocessing, channels: int
+) -> Iterator[tuple[str, torch.Tensor]]:
     """Yields what a file holds as `(name, network input)`: one image, or the many of an .npz file."""
+    if isinstance(path, LoadedImage):
+        check_channels(path, channels)
+        yield path.name, as_input(path.pixels, preprocessing, channels)
+        return
     if path.suffix.lower() != ARRAY_SUFFIX:
         yield str(path), photo_as_input(path, preprocessing, channels)
         return
@@ -159,8 +191,19 @@ def _inputs(path: Path, preprocessing: Preprocessing, channels: int) -> Iterator
         yield f"{path}:{number}", as_input(image, preprocessing, channels)
 
 
+def check_channels(image: LoadedImage, channels: int) -> None:
+    """Raises `InputError` for pixels that a network of `channels` input channels cannot take."""
+    own = image.pixels.shape[2]
+    if own != channels and not (own in PHOTO_CHANNELS and channels in PHOTO_CHANNELS):
+        raise InputError(f"has {format_count(own, 'channel')}, and the network takes {channels}", image.name)
+
+
 def _predict_batch(
-    model: Network, images: list[tuple[str, torch.Tensor]], top: int, device: str
+    model: Network,
+    images: list[tuple[str, torch.Tensor]],
+    top: int,
+    device: str,
+    class_names: Sequence[str] | None,
 ) -> Iterator[Prediction]:
     if not images:
         return
@@ -171,4 +214,8 @@ def _predict_batch(
         faulty = next(name for (name, _), values in zip(images, best.values) if not values.isfinite().all())
         raise WorkFailed(f"{faulty}: the network's outputs are no finite numbers")
     for (name, _), values, classes in zip(images, best.values.tolist(), best.indices.tolist()):
-        yield Prediction(name, list(zip(classes, values)))
+        best_classes = [
+            ClassProbability(number, class_names[number] if class_names else None, value)
+            for number, value in zip(classes, values)
+        ]
+        yield Prediction(name, best_classes)

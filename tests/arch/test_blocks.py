@@ -19,7 +19,7 @@ from scalesearch.counting.counts import cost
 from scalesearch.counting.measuring import peak_memory as measured_peak
 from scalesearch.counting.memory import peak_memory
 from scalesearch.errors import InputError
-from scalesearch.export.python import to_python
+from scalesearch.exporting.python import to_python
 from scalesearch.network.modules import build
 from scalesearch.signature import fields_of
 from scalesearch.space.schema import arch_from_dict

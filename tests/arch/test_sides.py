@@ -15,7 +15,7 @@ import scalesearch as ss
 from scalesearch.budget import certify
 from scalesearch.counting import fvcore_counts
 from scalesearch.data.images import resize_and_crop
-from scalesearch.export import to_python, write
+from scalesearch.exporting import to_python, write
 from scalesearch.scaling import PRESETS
 from scalesearch.space import arch_from_dict, space_from_dict
 

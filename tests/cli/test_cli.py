@@ -16,7 +16,7 @@ from conftest import FACTS, MBCONV, ROOT
 from helpers import TINY_SPACE, invoke, refused
 
 from scalesearch import yamlfile, zoo
-from scalesearch.cli.training import splits_file
+from scalesearch.api.trained import splits_file
 from scalesearch.counting.counts import cost
 from scalesearch.space.schema import arch_from_dict
 

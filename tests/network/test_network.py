@@ -13,7 +13,7 @@ from torch import nn
 
 from scalesearch import zoo
 from scalesearch.arch.expansion import expand
-from scalesearch.export.python import to_python
+from scalesearch.exporting.python import to_python
 from scalesearch.files import save_tensors as save_weights
 from scalesearch.network.modules import build, drop_path_rates
 from scalesearch.space.schema import load_space

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import scalesearch as ss
 from scalesearch.errors import InputError
-from scalesearch.export import write
+from scalesearch.exporting import write
 from scalesearch.space import arch_from_dict
 from scalesearch.weights.loading import load_weights
 

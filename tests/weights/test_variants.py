@@ -116,7 +116,7 @@ def test_no_other_architecture_of_timm_has_the_tensors_of_a_zoo_network(torchvis
 
 
 def test_what_is_taken_from_tensorflow_stays_through_our_own_file(tmp_path, torchvision_models):
-    from scalesearch.export import to_python, write
+    from scalesearch.exporting import to_python, write
     from scalesearch.weights.peers import peer_weights
 
     peer = laid(tmp_path, "tf_mobilenetv3_small_075")

@@ -357,7 +357,7 @@ def test_known_to_says_which_libraries_have_a_network():
 def test_weights_of_a_library_keep_their_eps_and_preparation_through_our_own_file(tmp_path, torchvision_models):
     """timm's MobileNetV3 has another eps than the zoo's: exported as our safetensors and loaded again it is the same
     network."""
-    from scalesearch.export.files import write
+    from scalesearch.exporting.files import write
 
     torch.manual_seed(0)
     network = ss.build(ss.load("mobilenet_v3_small_x0_35", resolution=64)).eval()

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 import scalesearch as ss
 from scalesearch import zoo
 from scalesearch.errors import InputError
-from scalesearch.export.files import write
-from scalesearch.export.python import to_python
+from scalesearch.exporting.files import write
+from scalesearch.exporting.python import to_python
 from scalesearch.weights.loading import load_weights
 
 SMALL = {
@@ -206,7 +206,7 @@ def test_the_python_file_of_every_network_compiles_and_is_short():
 
 def test_the_command_offers_what_can_be_written():
     from scalesearch.cli.weights import FORMATS
-    from scalesearch.export import files
+    from scalesearch.exporting import files
 
     assert set(FORMATS) == {"py", *files.WRITERS}
     assert files.DEFAULT_OPSET in files.OPSETS

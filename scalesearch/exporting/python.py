@@ -10,8 +10,8 @@ from typing import Any
 
 from scalesearch.arch import Arch, Graph, expand, format_sides, operators as ops
 from scalesearch.counting import cost
-from scalesearch.export.classes import DEFAULTS, BlockClass, BlockInstance, block_instance
-from scalesearch.export.wiring import describe_outputs, network_source
+from scalesearch.exporting.classes import DEFAULTS, BlockClass, BlockInstance, block_instance
+from scalesearch.exporting.wiring import describe_outputs, network_source
 from scalesearch.network import constructor
 from scalesearch.trials import task_of
 
