@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 
 from scalesearch.budget import QUANTITIES
@@ -10,7 +9,8 @@ from scalesearch.plain_data import PlainDict
 from scalesearch.searchers import SEARCHERS, Scheduler
 from scalesearch.signature import REQUIRED, Field, fields_of, json_schema
 from scalesearch.space import object_schema, space_schema
-from scalesearch.study.reading import study_fields
+from scalesearch.study.keys import descriptions
+from scalesearch.study.reading import STUDY_KEYS, study_fields
 from scalesearch.study.steps import STEPS
 from scalesearch.study.study import Resources
 from scalesearch.study.tables import Columns
@@ -47,6 +47,8 @@ def _study(kind: str) -> PlainDict:
         properties["scale"]["properties"]["budget"] = bounds
         properties["search"]["properties"]["scheduler"] = _section(Scheduler)
     required = [key for key, field in fields.items() if field.default is REQUIRED]
+    for key, meaning in descriptions(STUDY_KEYS[kind]).items():
+        properties[key] = {**properties[key], "description": meaning}
     return object_schema({key: properties[key] for key in (*fields, "presets")}, required)
 
 
@@ -55,24 +57,10 @@ def _section(kind: type) -> PlainDict:
     properties = {key: json_schema(field) for key, field in fields.items()}
     if "with" in properties and kind is not Scheduler:
         properties["with"] = {"enum": list(SEARCHERS)}
-    for key, description in _descriptions(kind).items():
+    for key, description in descriptions(kind).items():
         if key in properties:
             properties[key] = {**properties[key], "description": description}
     return object_schema(properties, [key for key, field in fields.items() if field.default is REQUIRED])
-
-
-def _descriptions(kind: type) -> dict[str, str]:
-    """Returns what the docstring of a section's options says of each key, as editors show it."""
-    lines = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2].splitlines()
-    found: dict[str, str] = {}
-    for line in lines:
-        name, colon, text = line.strip().partition(": ")
-        if line.startswith("    ") and not line.startswith("     ") and colon:
-            last = name.rstrip("_")
-            found[last] = text
-        elif line.strip() and found:
-            found[last] += f" {line.strip()}"
-    return found
 
 
 def _recipe() -> PlainDict:
@@ -81,7 +69,8 @@ def _recipe() -> PlainDict:
 
 
 def _recipe_fields() -> PlainDict:
-    return {key: json_schema(field) for key, field in fields_of(Recipe).items()}
+    meanings = descriptions(Recipe)
+    return {key: {**json_schema(field), "description": meanings[key]} for key, field in fields_of(Recipe).items()}
 
 
 def schema_text(kind: str) -> str:

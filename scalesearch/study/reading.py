@@ -52,7 +52,25 @@ def _training_keys(
     models: PlainDict | None = None,
     evaluator: str = "training",
 ) -> None:
-    """Declares the keys of a study that trains, beside its steps' sections."""
+    """Declares the keys of a study that trains, beside its steps' sections.
+
+    Args:
+        space: The file of the space, or the space itself.
+        budget: The bounds that no network may exceed; of `hours` the whole run is planned.
+        data: The images: a name, a path, or a mapping with `source` and how it is split.
+        name: The name of the family; the file's by default.
+        task: What the networks are for; the space's head decides by default.
+        resolution: Input resolution in pixels, a side or height and width; the data's by default.
+        strides: `fitted` lowers the networks' earliest strides where images are small; `native` keeps them.
+        recipe: How networks are trained: a recipe's name, or a mapping with `base` and what differs from it.
+        recipes: Recipes of the study's own, by name.
+        seeds: The seeds of the family's and the hand-built networks' trainings.
+        parallel: How many proposals of a search are open at a time.
+        ray: What a trial takes of the machine or the cluster, and limits of the whole run.
+        init: The folder of a trained network whose weights trials start from, where they share them.
+        models: Networks that the study names, by name, as architectures.
+        evaluator: What scores the networks; `training`, or one that is registered.
+    """
 
 
 def _table_keys(
@@ -65,12 +83,22 @@ def _table_keys(
     parallel: Count = 1,
     ray: PlainDict | None = None,
 ) -> None:
-    """Declares the keys of a study of a table, beside its steps' sections."""
+    """Declares the keys of a study of a table, beside its steps' sections.
+
+    Args:
+        table: The file of the table and what its columns mean.
+        name: The name of the study; the file's by default.
+        budget: Bounds on columns that are known without training.
+        seeds: The seeds of the searches.
+        space: The space that the table's rows are networks of, if any.
+        parallel: How many proposals of a search are open at a time.
+        ray: Limits of the whole run.
+    """
 
 
 # adds to a fault the file and line, or the section, that it is in
 FaultLocator = Callable[[], AbstractContextManager[None]]
-STUDY_KEYS = {"training": _training_keys, "table": _table_keys}
+STUDY_KEYS: dict[str, Callable[..., object]] = {"training": _training_keys, "table": _table_keys}
 
 
 def study_kind(data: PlainMapping) -> str:

@@ -28,84 +28,106 @@ def since(version: int, default: object) -> Any:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The hyperparameters of a training, with the reason for each beside it.
+    """The hyperparameters of a training, with the reason for each.
 
     Lengths of the schedule are shares of the whole, so that the recipe means the same at 4 epochs and at 100. A
     field added after version 0.2 is declared by `since`.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images of a step.
+        micro_batch: So many images at a time, their gradients added up to a batch; as many as memory holds by default.
+            Statistics of batch norms are then of the smaller number.
+        optimizer: `adamw` (Loshchilov & Hutter 2019) has one learning rate for networks with and without norms;
+            `muon` (Jordan et al. 2024), for filters and matrices beside AdamW for the rest, learns faster in few
+            epochs; `sgd` has Nesterov's momentum.
+        learning_rate: The largest learning rate.
+        rate_without_norms: Networks without any norm learn at this share of the rate: nothing in them takes a step's
+            length back, and at the rate of the others they end at chance.
+        momentum: Of SGD and Muon.
+        weight_decay: On weights alone: decaying norms and biases only shifts what the next layer sees.
+        warmup: Share of the steps over which the rate rises from zero: norms' statistics are noise in the first ones.
+        schedule: After the warm-up a cosine to zero (Loshchilov & Hutter 2017), or a straight line.
+        label_smoothing: Share of the target that is spread over all classes.
+        clip_norm: Gradients longer than this are shortened to it: networks without norm survive the warm-up's end. 0:
+            none are.
+        ema_span: Weights and statistics are averaged exponentially over this share of the steps; the average is what is
+            scored.
+        norm_images: Statistics of batch norms are measured again on so many training images before the network is
+            scored: the averages that training keeps lag behind the weights, the more so the shorter it is. 0: those
+            averages are used.
+        shift: Images are moved at random by up to this share of their side.
+        rotate: Images are turned at random by up to so many degrees.
+        zoom: Images are enlarged or reduced at random by up to this share of their size.
+        crop: A random part of the image, of this share of its area at least, fills the whole (Szegedy et al. 2015). 1:
+            none.
+        flip: Images are mirrored with even odds, where the data says that a mirrored image still shows its class.
+        colour: Brightness, contrast and saturation change by up to this share.
+        hue: Hues change by up to this share of their circle.
+        trivial: One of TrivialAugment's fourteen changes at random strength, for every image (Müller & Hutter 2021).
+        erase: With these odds a rectangle of up to a third of the area is noise (Zhong et al. 2020, DeVries & Taylor
+            2017).
+        mixup: Pairs of images are blended (Zhang et al. 2018) by shares drawn from a Beta distribution of this
+            parameter. 0: none are. With `cutmix` too, each batch has one of the two.
+        cutmix: One image of a pair gets a rectangle of the other (Yun et al. 2019), of a share drawn likewise.
+        mosaic: With these odds a batch's images are each a window on four of them (Bochkovskiy et al. 2020).
+        plain_end: In the last epochs, this share of them, there are no mosaics: what is trained for looks otherwise.
+        dropout: Rate of the dropouts that the head has; the network's own by default.
+        drop_path: Rate of stochastic depth (Huang et al. 2016); the network's own by default.
+        dropout_growth: By how much the dropout grows with the member's φ: larger ones overfit sooner.
+        drop_path_growth: By how much stochastic depth grows with the member's φ.
+        phi: The φ at which the two are taken; a run sets it for every member.
+        progressive: Training starts at this share of the resolution and reaches the whole after two thirds of the
+            epochs.
+        balance: Rare classes weigh more in the loss, or are drawn more often, so that all count alike.
+        precision: Arithmetic of the network: 16 bits where the device computes this one faster with them (`auto`), or
+            one kind always.
+        patience: Training ends when the validation score has not risen for so many epochs. 0: never before its end.
+        layer_decay: Fine-tuning: each stage from the head down learns at this share of the rate of the one above it.
+        freeze_until: Fine-tuning: the stages up to and including this one (stem, stages.2) do not learn.
+        thaw: Fine-tuning: the other stages join from the head down during this share of the steps.
+        data_share: Only this share of the training split is used.
     """
 
     epochs: Annotated[int, Rule(low=1, high=100_000)] = 12
     batch_size: Annotated[int, Rule(low=1, high=65_536)] = 64
-    # So many images at a time, their gradients added up to a batch; as many as memory holds without it. Statistics of
-    # batch norms are then of the smaller number.
     micro_batch: Count | None = None
-    # AdamW (Loshchilov & Hutter 2019): one learning rate serves networks with and without batch norm alike, which SGD's
-    # (with Nesterov's momentum) does not, and a comparison under one recipe needs that.
-    # Muon (Jordan et al. 2024) for filters and matrices, AdamW for the rest, learns faster in few epochs.
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     learning_rate: Positive = 3e-3
-    # Networks without any norm learn at this share of the rate: nothing in them takes a step's length back, and at the
-    # rate of the others they end at chance.
     rate_without_norms: Share = since(3, 1.0)
     momentum: Rate = 0.9
-    # On weights alone: decaying norms and biases only shifts what the next layer sees.
     weight_decay: Ratio = 0.05
-    # Linear from zero, over this share of the steps: batch-norm statistics are still noise in the first ones.
     warmup: Share = 0.15
-    # After it a cosine to zero (Loshchilov & Hutter 2017), or a straight line.
     schedule: Literal["cosine", "linear"] = since(3, "cosine")
     label_smoothing: Share = 0.1
-    # Gradients longer than this are shortened to it: networks without norm survive the warm-up's end. 0: none are.
     clip_norm: Ratio = 1.0
-    # Weights and statistics are averaged exponentially over this share of the steps; the average is what is scored.
     ema_span: Share = 0.05
-    # Statistics of batch norms are measured again on so many training images before the network is scored: the averages
-    # that training keeps lag behind the weights, the more so the shorter it is. 0: those averages are used.
     norm_images: Natural = since(3, 0)
-    # Images are moved, turned and zoomed at random: by this share of their side, degrees, and this share of their size.
     shift: Share = 0.1
     rotate: Annotated[float, Rule(low=0, high=180)] = 10.0
     zoom: Rate = 0.1
-    # A random part of the image, of this share of its area at least, fills the whole (Szegedy et al. 2015). 1: none.
     crop: Annotated[float, Rule(low=0.01, high=1)] = 1.0
-    # Mirrored with even odds, where the data says that a mirrored image still shows its class.
     flip: bool = True
-    # Brightness, contrast and saturation change by up to this share, hues by this share of their circle.
     colour: Share = 0.0
     hue: Share = 0.0
-    # One of TrivialAugment's fourteen changes at random strength, for every image (Müller & Hutter 2021).
     trivial: bool = False
-    # With these odds a rectangle of up to a third of the area is noise (Zhong et al. 2020, DeVries & Taylor 2017).
     erase: Share = 0.0
-    # Pairs of images are blended (Zhang et al. 2018), or one gets a rectangle of the other (Yun et al. 2019), by shares
-    # drawn from a Beta distribution of this parameter; each batch one of the two where both are wanted. 0: neither.
     mixup: Ratio = 0.0
     cutmix: Ratio = 0.0
-    # With these odds a batch's images are each a window on four of them, two by two (Bochkovskiy et al. 2020); in the
-    # last epochs, this share of them, none is: what is trained for looks otherwise.
     mosaic: Share = 0.0
     plain_end: Share = 0.1
-    # Rates of the dropouts that the head has and of stochastic depth (Huang et al. 2016), the network's own without
-    # them; and by how much they grow with the member's φ: larger ones overfit sooner.
     dropout: Rate | None = None
     drop_path: Rate | None = None
     dropout_growth: Rate = 0.0
     drop_path_growth: Rate = 0.0
     phi: Ratio = 0.0
-    # Training starts at this share of the resolution and reaches the whole after two thirds of the epochs.
     progressive: Annotated[float, Rule(low=0.25, high=1)] = 1.0
-    # Rare classes weigh more in the loss, or are drawn more often, so that all count alike.
     balance: Literal["none", "weights", "sampling"] = "none"
-    # Arithmetic of the network: 16 bits where the device computes this one faster with them (auto), or one kind always.
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    # Training ends when the validation score has not risen for so many epochs. 0: never before its end.
     patience: Natural = 0
-    # Fine-tuning: each stage from the head down learns at this share of the rate of the one above it; stages up to
-    # `freeze_until` (stem, stages.2) not at all; the others join from the head down during this share of the steps.
     layer_decay: Annotated[float, Rule(low=0.01, high=1)] = 1.0
     freeze_until: str = ""
     thaw: Share = 0.0
-    # Only this share of the training split is used.
     data_share: Annotated[float, Rule(low=0.001, high=1)] = 1.0
 
     @property
