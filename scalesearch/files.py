@@ -107,6 +107,9 @@ def cache_folder(kind: str) -> Path:
     return base / kind
 
 
+LOOK_SECONDS = 0.5  # for which `is_locked` may hold a lock that it looks at, by far
+
+
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Holds the lock file at `path` while the block runs; waits for another process that holds it."""
@@ -126,11 +129,24 @@ def exclusive_lock(path: Path, message: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     try:
-        held_lock = FileLock(path).acquire(timeout=0)
+        held_lock = FileLock(path).acquire(timeout=LOOK_SECONDS)
     except Timeout:
         raise InputError(message) from None
     with held_lock:
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Returns whether a process holds the lock file at `path`; a missing file is held by none."""
+    from filelock import FileLock, Timeout
+
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 @contextmanager

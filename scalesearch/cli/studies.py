@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -29,6 +30,7 @@ from scalesearch.cli.printing import (
 from scalesearch.errors import InputError, Interrupted, errors_at, format_count, format_seconds, unknown_message
 
 if TYPE_CHECKING:
+    from scalesearch.runs import Status
     from scalesearch.study import Study
 
 OTHER_MACHINE_TOLERANCE = 0.02  # largest deviation of a score, as a share, on another kind of machine
@@ -291,6 +293,50 @@ def fidelity(
         ]
         print_rows(rows)
     click.echo(f"report   {out or finished_run.folder}/report.html", err=as_json)
+
+
+@main.command()
+@click.argument("folder", metavar="RUN")
+@click.option("--watch", type=click.FloatRange(0.2), help="Print it again every so many seconds, until the run ends.")
+@json_option
+def status(folder: str, watch: float | None, as_json: bool) -> None:
+    """Print how far a RUN has come: its step, trials, best score, time left, and what is being trained where.
+
+    The run itself is not touched; it may be going on, have ended or have been stopped.
+    """
+    from scalesearch.runs import local_copy, run_status
+
+    while True:
+        with local_copy(folder) as local_folder:
+            current = run_status(local_folder, folder)
+        if as_json:
+            print_json(current.to_dict())
+        else:
+            _print_status(current)
+        if watch is None or current.state != "running":
+            return
+        time.sleep(watch)
+
+
+def _print_status(current: Status) -> None:
+    parts = [f"{current.done:,} of {current.planned:,} trials"]
+    parts += [f"{current.failed:,} failed"] if current.failed else []
+    parts += [f"best {current.best}"] if current.best else []
+    parts += [f"{format_seconds(current.seconds)} so far"] if current.seconds else []
+    parts += [f"{current.left} left"] if current.left else []
+    click.echo(f"{current.name}: {current.state}, {current.step}; {', '.join(parts)}")
+    rows: Rows = [
+        {
+            "running": trial.name,
+            "epoch": f"{trial.epoch:g} of {trial.epochs:g}",
+            "train loss": trial.train_loss,
+            "for": format_seconds(max(1.0, time.time() - trial.since)),
+            "worker": trial.worker or None,
+        }
+        for trial in current.running
+    ]
+    if rows:
+        print_rows(rows)
 
 
 @main.command()

@@ -7,6 +7,7 @@ from .checking import (
 )
 from .estimate import estimate as estimate, timed_seconds as timed_seconds
 from .folder import check_free as check_free
+from .live import Status as Status, run_status as run_status
 from .mirror import local_copy as local_copy
 from .progress import ProgressDisplay as ProgressDisplay
 from .ray_jobs import ClusterJobs as ClusterJobs, check_ended_well as check_ended_well

@@ -96,9 +96,7 @@ class ProgressDisplay:
         # scores of a table come by the hundred
         if not self.study.evaluator.in_process and (not self.live or not trial.done):
             macs = f", {trial.cost['macs']:,} MACs" if "macs" in trial.cost else ""
-            line = (
-                f"[{self.done}/{self._total()}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} s{self._remaining()}"
-            )
+            line = f"[{self.done}/{self.total}] {trial.name}: {outcome}{macs}, {trial.seconds:.1f} s{self._remaining()}"
             self.console.print(line, markup=False, soft_wrap=True)
         self._show(trial.step)
 
@@ -125,11 +123,12 @@ class ProgressDisplay:
             self.task,
             description=self.titles[step],
             completed=self.done,
-            total=self._total(),
+            total=self.total,
             state=f"{min(len(self.running), self._slots)} running{best}{self._remaining()}",
         )
 
-    def _total(self) -> int:
+    @property
+    def total(self) -> int:
         """Returns how many trials there are in all; a step that ended early counts with the trials that it
         had.
         """
@@ -142,11 +141,17 @@ class ProgressDisplay:
 
     def _remaining(self) -> str:
         """Returns in words an estimate of the time left."""
-        seconds = self._seconds_left() if self.seconds_per_work else 0.0
+        seconds = self.seconds_left
         return f", about {format_seconds(seconds)} left" if seconds else ""
 
-    def _seconds_left(self) -> float:
-        """Returns the seconds until the last trial will have ended, each started as soon as there is room."""
+    @property
+    def seconds_left(self) -> float:
+        """Returns the seconds until the last trial will have ended, each started as soon as there is room.
+
+        0 as long as no training has ended.
+        """
+        if not self.seconds_per_work:
+            return 0.0
         left = []
         for step in self.study.steps:
             if step.name in self.epochs:

@@ -268,7 +268,9 @@ class JobSource:
         job = self.running.get(trial_id)
         if job is not None and "epoch" in numbers:
             keys = (*EPOCH_KEYS, *(key for key in numbers if key.startswith("val_")))
-            self.driver.notify(Event("epoch", job.step, job, numbers={k: numbers[k] for k in keys if k in numbers}))
+            worker = f"{numbers['hostname']}:{numbers['pid']}" if "hostname" in numbers and "pid" in numbers else ""
+            losses = {k: numbers[k] for k in keys if k in numbers}
+            self.driver.notify(Event("epoch", job.step, job, numbers=losses, worker=worker))
 
     def finish(self, trial_id: str, result: PlainDict | None, error: bool) -> None:
         """Takes the result of a job; a job whose process was killed is tried again, twice."""

@@ -21,6 +21,7 @@ from scalesearch.runs.artifacts import read_run, trials_frame, write_artifacts, 
 from scalesearch.runs.folder import claim_folder, describe_damage
 from scalesearch.runs.images import prepare_data
 from scalesearch.runs.ledger import elapsed, limits_enforced
+from scalesearch.runs.live import LiveFile
 from scalesearch.runs.mirror import Mirror, is_remote
 from scalesearch.runs.optuna_listener import OptunaListener, without_damage
 from scalesearch.runs.single import init_weights_path, save_init_weights
@@ -185,8 +186,11 @@ def run(
         def optuna_writer() -> StudyWriter:
             return writer or StudyWriter(f"journal:{without_damage(folder / JOURNAL)}")
 
-        with closing(OptunaListener(optuna_writer, prefix, message)) as optuna:
-            notify = broadcast((keep_remote, observer, optuna))
+        with (
+            closing(OptunaListener(optuna_writer, prefix, message)) as optuna,
+            closing(LiveFile(folder)) as live_file,
+        ):
+            notify = broadcast((keep_remote, observer, optuna, live_file))
             driver = Driver(study, log, notify, _clock(folder))
             context = RunContext(driver, folder, mirror, str(out) if mirror else "")
             _prepare(study, folder, message)

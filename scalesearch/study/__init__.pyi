@@ -7,7 +7,7 @@ from .document import document_difference as document_difference, document_diges
 from .driver import Driver as Driver
 from .evaluators import register_evaluator as register_evaluator
 from .json_schema import schema_text as schema_text
-from .keys import Key as Key, explain as explain, study_keys as study_keys
+from .keys import explain as explain, study_keys as study_keys
 from .page import (
     COLOURS as COLOURS,
     Figure as Figure,

@@ -44,7 +44,8 @@ def apply_settings(data: PlainDict, settings: PlainMapping) -> None:
         raise InputError("takes a mapping of names, each with a mapping of keys (search.trials) to values", "presets")
     preset = settings.get("preset")
     if preset is not None and preset not in presets:
-        raise InputError(unknown_message("preset", preset, presets), "--set preset")
+        message = unknown_message("preset", preset, presets) if presets else "this study has no presets"
+        raise InputError(message, "--set preset")
     chosen = presets.get(preset, {})
     for dotted, value in {**chosen, **{key: value for key, value in settings.items() if key != "preset"}}.items():
         set_dotted(data, dotted, value)

@@ -20,7 +20,7 @@ from scalesearch.study.study import Resources
 from scalesearch.study.tables import Columns
 from scalesearch.trials import Recipe
 
-SECTIONS = {"budget", "recipe", "recipes", "ray", "table"}  # keys that are listed key by key
+SECTIONS = {"budget", "recipe", "ray", "table"}  # keys that are listed key by key
 QUANTITY_UNITS = {
     "macs": "multiply-adds of one image",
     "params": "parameters",

@@ -23,6 +23,7 @@ class Event:
         numbers: Losses and scores of an epoch by their keys.
         text: The line of a message.
         resumed: Whether the trial was finished by an earlier run of the same study.
+        worker: The machine and process that an epoch was trained on, where that is known.
     """
 
     kind: Literal["started", "epoch", "finished", "message"]
@@ -32,6 +33,7 @@ class Event:
     numbers: Mapping[str, float] = field(default_factory=dict)
     text: str = ""
     resumed: bool = False
+    worker: str = ""
 
 
 Observer: TypeAlias = Callable[[Event], None]

@@ -36,8 +36,8 @@ def test_a_key_is_found_by_its_path_its_section_and_its_name():
         "fidelity.epochs",
         "recipe.epochs",
     }
-    assert [key.path for key in explain("table", "table")][0].startswith("table")
-    with pytest.raises(InputError, match='is no key of a study. Did you mean "recipe.mixup"'):
+    assert next(key.path for key in explain("table", "table")).startswith("table")
+    with pytest.raises(InputError, match=r'is no key of a study\. Did you mean "recipe.mixup"'):
         explain("recipe.mixupp")
 
 
