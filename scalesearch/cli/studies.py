@@ -6,7 +6,10 @@ import json
 import shlex
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -133,6 +136,7 @@ def check(files: tuple[Path, ...], budgets: tuple[str, ...], device: Path | None
 @click.option("--init", help="Folder of a trained network; trials start from the weights that they share with it.")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan and stop.")
+@click.option("--open", "opens", is_flag=True, help="Open a page on this machine that fills as trials end.")
 @json_option
 def run(
     study: Path,
@@ -143,6 +147,7 @@ def run(
     init: str | None,
     resume: bool,
     dry_run: bool,
+    opens: bool,
     as_json: bool,
 ) -> None:
     """Run a STUDY: search a base network and how to scale it, train the family, write the report.
@@ -150,7 +155,6 @@ def run(
     The family is trained beside hand-built networks, for comparison. A STUDY is a YAML file, or the name of one
     that is shipped with scalesearch: effnet_phi.
     """
-    from scalesearch.runs import certify_study, describe_data, estimate, plan, timed_seconds
     from scalesearch.study import find_study, load_study
 
     study = find_study(study)
@@ -164,13 +168,24 @@ def run(
             "--address": address,
             "--storage": storage,
             "--init": init,
-            "--out": out or Path("reports") / loaded.name,
+            "--out": out or str(Path("reports") / loaded.name),
         }
         resume_command = ["scalesearch", "run", str(study), *(f"--set={text}" for text in settings)]
         for option, value in options.items():
             resume_command += [option, str(value)] if value else []
-        _run(loaded, out, address, storage, resume, as_json, shlex.join([*resume_command, "--resume"]))
+        command = shlex.join([*resume_command, "--resume"])
+        if opens and "://" in (out or ""):
+            raise InputError("is for a run's folder on this machine", "--open")
+        with _opened_page(Path(out or Path("reports") / loaded.name)) if opens else nullcontext():
+            _run(loaded, out, address, storage, resume, as_json, command)
         return
+    _print_plan(loaded, as_json)
+
+
+def _print_plan(loaded: Study, as_json: bool) -> None:
+    """Prints what a study would train, its feasibility, and about how long it takes."""
+    from scalesearch.runs import certify_study, describe_data, estimate, plan, timed_seconds
+
     certificate = certify_study(loaded)
     rows = plan(loaded, certificate)
     costs = estimate(loaded, min(loaded.budget.max_macs, certificate.largest)) if certificate else None
@@ -194,6 +209,31 @@ def run(
                 f"planned for {loaded.hours:g} h, by a pace that is measured first; the plan above does not take "
                 "that into account yet"
             )
+
+
+@contextmanager
+def _opened_page(folder: Path) -> Iterator[None]:
+    """Opens the live page of a run as soon as its folder is there, and serves it while the block runs."""
+    from scalesearch.runs import live_server
+
+    ended = threading.Event()
+
+    def serve() -> None:
+        while not ended.wait(0.5):
+            if (folder / "trials.jsonl").exists():
+                with suppress(InputError), live_server(folder) as address:
+                    click.echo(f"live page {address}", err=True)
+                    click.launch(address)
+                    ended.wait()
+                return
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _run(
@@ -295,6 +335,20 @@ def fidelity(
     click.echo(f"report   {out or finished_run.folder}/report.html", err=as_json)
 
 
+def _serve(folder: Path, port: int) -> None:
+    """Serves a run's live page until Ctrl-C."""
+    from scalesearch.runs import live_server
+
+    with live_server(folder, port) as address:
+        click.echo(f"{address}  (Ctrl-C ends it)", err=True)
+        click.launch(address)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            return
+
+
 @main.command()
 @click.argument("folder", metavar="RUN")
 @click.option("--watch", type=click.FloatRange(0.2), help="Print it again every so many seconds, until the run ends.")
@@ -342,12 +396,20 @@ def _print_status(current: Status) -> None:
 @main.command()
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True)
 @click.option("-o", "--out", type=click.Path(), help="The page of several runs.  [default: runs.html]")
+@click.option("--live", is_flag=True, help="Instead, serve a page on this machine that fills as trials end.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=False, help="With --live: the port.")
 @json_option
-def report(folders: tuple[str, ...], out: str | None, as_json: bool) -> None:
+def report(folders: tuple[str, ...], out: str | None, live: bool, port: int, as_json: bool) -> None:
     """Write the report of a RUN again; also while the run is in progress.
 
-    Several runs of the same data are set beside each other on one page, with means over them.
+    Several runs of the same data are set beside each other on one page, with means over them. With --live nothing is
+    written: the page is read-only and may be opened and closed as often as one likes; Ctrl-C ends it.
     """
+    if live:
+        if len(folders) > 1:
+            raise InputError("is for one run", "--live")
+        _serve(Path(folders[0]), port)
+        return
     from scalesearch.runs import local_copy, open_run, read_run, write_report
 
     if len(folders) == 1:

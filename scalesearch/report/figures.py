@@ -28,6 +28,11 @@ def script() -> str:
     return encoded.replace("<", "\\")  # no text of base 85 has a backslash, and none may end a script
 
 
+def plotly_js() -> str:
+    """Returns plotly.js as it is, for a page that comes from a server."""
+    return str(get_plotlyjs())
+
+
 def figure_html(figure: Figure) -> str:
     """Returns the HTML of a figure: an empty element and its data, which `page.js` draws.
 

@@ -12,5 +12,6 @@ from .mirror import local_copy as local_copy
 from .progress import ProgressDisplay as ProgressDisplay
 from .ray_jobs import ClusterJobs as ClusterJobs, check_ended_well as check_ended_well
 from .running import Run as Run, run as run
+from .serving import live_server as live_server
 from .single import Summary as Summary, TrainingSpec as TrainingSpec, train as train
 from .verifying import Verification as Verification

@@ -15,8 +15,7 @@ from scalesearch.runs.artifacts import open_run
 from scalesearch.runs.folder import LOCK
 from scalesearch.runs.ledger import elapsed
 from scalesearch.runs.progress import ProgressDisplay
-from scalesearch.study import Driver
-from scalesearch.trials import Event, Key, format_score
+from scalesearch.trials import Event, Key, Trial, format_score, trial_from
 from scalesearch.typed_json import Number, from_json
 
 FILE = "running.json"
@@ -123,6 +122,73 @@ class Status:
         return asdict(self)
 
 
+class Follower:
+    """Follows a run's log as trials end: each time only what is new is read. The run itself is not touched.
+
+    Args:
+        folder: The run's folder.
+        name: What an error calls it.
+
+    Attributes:
+        driver: The run's study, with its log as it was at the beginning.
+        failed: How many trials have failed.
+
+    Raises:
+        InputError: If it is no run's folder.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        self.folder, self.driver = folder, open_run(folder, name)
+        self.display, self.failed = ProgressDisplay(self.driver.study), 0
+        self.offset, self.last_step = 0, next(iter(self.display.titles), "")
+
+    def new_trials(self) -> list[Trial]:
+        """Returns the trials that have been logged since the last call."""
+        path, trials = self.folder / "trials.jsonl", []
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            file.seek(self.offset)
+            for line in file:
+                if not line.endswith(b"\n"):  # being written
+                    break
+                if self.offset:  # the first line says what is searched
+                    trials.append(trial_from(line))
+                self.offset += len(line)
+        for trial in trials:
+            self.display(Event("finished", trial.step, trial=trial, resumed=True))
+            self.failed += not trial.done
+            self.last_step = trial.step
+        return trials
+
+    def status(self) -> Status:
+        """Returns how far the run has come, by the trials that `new_trials` has returned."""
+        display, is_running = self.display, is_locked(self.folder / LOCK)
+        running = _running(self.folder) if is_running else []
+        finished = not is_running and self._ended()
+        step = running[0].step if running else self.last_step
+        best = f"{format_score(display.best[0], display.percent)} ({display.best[1]})" if display.best else ""
+        seconds = 0.0 if finished else display.seconds_left
+        return Status(
+            self.driver.study.name,
+            "finished" if finished else "running" if is_running else "stopped",
+            display.titles.get(step, step),
+            display.done,
+            display.done if finished else display.total,
+            self.failed,
+            best,
+            round(elapsed(self.folder).seconds, 1),
+            f"about {format_seconds(seconds)}" if seconds else "",
+            running,
+        )
+
+    def _ended(self) -> bool:
+        """Returns whether every trial of the study is logged."""
+        if len(self.driver.log) != self.display.done:
+            self.driver = open_run(self.folder, str(self.folder))
+        return self.driver.finished
+
+
 def run_status(folder: Path, name: str) -> Status:
     """Returns how far a run has come; the run itself is not touched.
 
@@ -133,32 +199,9 @@ def run_status(folder: Path, name: str) -> Status:
     Raises:
         InputError: If it is no run's folder.
     """
-    return status_of(open_run(folder, name), folder)
-
-
-def status_of(driver: Driver, folder: Path) -> Status:
-    """Returns how far the run of a driver has come; `run_status` describes it."""
-    display, trials = ProgressDisplay(driver.study), driver.trials
-    for trial in trials:
-        display(Event("finished", trial.step, trial=trial, resumed=True))
-    is_running = is_locked(folder / LOCK)
-    running = _running(folder) if is_running else []
-    finished = driver.finished
-    step = running[0].step if running else trials[-1].step if trials else next(iter(display.titles), "")
-    best = f"{format_score(display.best[0], display.percent)} ({display.best[1]})" if display.best else ""
-    seconds = display.seconds_left if trials and not finished else 0.0
-    return Status(
-        driver.study.name,
-        "finished" if finished else "running" if is_running else "stopped",
-        display.titles.get(step, step),
-        len(trials),
-        len(trials) if finished else display.total,
-        sum(not trial.done for trial in trials),
-        best,
-        round(elapsed(folder).seconds, 1),
-        f"about {format_seconds(seconds)}" if seconds else "",
-        running,
-    )
+    follower = Follower(folder, name)
+    follower.new_trials()
+    return follower.status()
 
 
 def _running(folder: Path) -> list[RunningTrial]:

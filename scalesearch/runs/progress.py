@@ -33,7 +33,7 @@ class ProgressDisplay:
         self.titles = {step.name: step.title for step in study.steps}
         self.percent = study.training is not None and study.training.task.percent
         self.running: dict[Key, float] = {}  # when it was handed out
-        self.done, self.resumed, self.side_by_side = 0, 0, 1
+        self.done, self.resumed, self.side_by_side = 0, 0, 1  # `done`: finished trials
         self.seconds_per_work: dict[str, list[float]] = {}  # by step, of the trainings that ended
         self.spans: list[tuple[float, float]] = []  # begin and end of every training, in seconds of the run
         self.started_keys: dict[str, set[Key]] = {step: set() for step in self.titles}
