@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from scalesearch import __version__
+from scalesearch.cli.examples import GROUPS
 from scalesearch.cli.options import PATH
 from scalesearch.cli.printing import GuardedCommand, exit_with
 from scalesearch.errors import InputError
@@ -30,6 +31,12 @@ class OneLineGroup(click.Group):
     """A group of commands whose usage errors are one line, as all other errors are."""
 
     command_class = GuardedCommand
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the commands in groups, each with its whole first sentence."""
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(1_000)) for name in names])
 
     def main(
         self,

@@ -7,13 +7,14 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from scalesearch import yamlfile
+from scalesearch.cli.examples import EXAMPLES
 from scalesearch.errors import InputError, Interrupted, WorkFailed, format_value
 from scalesearch.plain_data import PlainDict
 from scalesearch.progress import use_progress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # not an error in the input
 Rows = list[PlainDict]
+SCORES = ("test_accuracy", "test_ap", "top1", "ap")  # columns that stay in sight where a terminal is narrow
 LONG_SECONDS = 1.0  # work is reported if it takes longer, in seconds
 
 
@@ -65,6 +67,12 @@ class GuardedCommand(click.Command):
     Exit codes: 2 for errors in the input and files that cannot be used, 1 for failed work and a full disk, 128
     plus the signal's number for an interruption, 0 for a closed pipe.
     """
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the command's examples."""
+        if examples := EXAMPLES.get(self.name or ""):
+            with formatter.section("Examples"):
+                formatter.write("".join(f"{'':>{formatter.current_indent}}{line}\n" for line in examples))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command and exits if it fails."""
@@ -147,25 +155,54 @@ def print_rows(rows: Rows, as_json: bool = False, notes: tuple[str, ...] = ()) -
     from rich.measure import Measurement
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    for key in keys:
-        is_numeric = all(isinstance(row.get(key), (int, float, type(None))) for row in rows)
-        table.add_column(key, justify="right" if is_numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(escape(_cell(row.get(key))) for key in keys))
     # a piped table is as wide as it needs to be
     console = Console(width=None if sys.stdout.isatty() else 400, highlight=False)
-    if (
-        Measurement.get(console, console.options.update_width(10_000), table).maximum > console.width
-    ):  # nothing is cut off: a line for each cell
+
+    def table(columns: list[str]) -> Table:
+        """Returns the rows with these columns."""
+        made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for key in columns:
+            is_numeric = all(isinstance(row.get(key), (int, float, type(None))) for row in rows)
+            made.add_column(key, justify="right" if is_numeric else "left", no_wrap=True)
+        for row in rows:
+            made.add_row(*(escape(_cell(row.get(key))) for key in columns))
+        return made
+
+    def fits(columns: list[str]) -> bool:
+        """Returns whether a table of these columns is no wider than the terminal."""
+        measured = Measurement.get(console, console.options.update_width(10_000), table(columns))
+        return measured.maximum <= console.width
+
+    parts = _tables(keys, fits)
+    if parts is None:  # nothing is cut off: a line for each cell
         width = max(map(cell_len, keys))
         for row in rows:
             click.echo("\n".join(f"{key:<{width}}  {_cell(row[key]) or 'no'}" for key in keys if key in row) + "\n")
-    else:
-        console.print(table)
+    for part in parts or ():
+        console.print(table(part))
     for note in notes:
         click.echo(note, err=True)
+
+
+def _tables(keys: list[str], fits: Callable[[list[str]], bool]) -> list[list[str]] | None:
+    """Returns the columns of the tables, one below the other, that fit into the terminal; None if that is not possible.
+
+    The first has the columns that decide; each begins with the first column.
+    """
+    if fits(keys):
+        return [keys]
+    first, *others = keys
+    deciding = [key for key in others if key in ("macs", "params") or key.endswith(SCORES)]
+    parts: list[list[str]] = [[first]]
+    for key in [*deciding, *(key for key in others if key not in deciding)]:
+        if fits([*parts[-1], key]):
+            parts[-1].append(key)
+        elif fits([first, key]):
+            parts.append([first, key])
+        else:
+            return None
+    return parts
 
 
 def _cell(value: object) -> str:

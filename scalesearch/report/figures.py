@@ -8,7 +8,9 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
+from html import escape
 from itertools import accumulate
+from typing import cast
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -17,8 +19,9 @@ from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.statistics import front
 from scalesearch.study import COLOURS, Figure, Info, figure, log_axis, scatter
 
+MAX_COUNTED = 20  # classes up to which the confusion matrix has its counts written
 MAX_CURVES = 12  # classes whose precision is drawn
-CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": "hover", "modeBarButtons": [["toImage"]]}
 
 
 @cache
@@ -28,22 +31,35 @@ def script() -> str:
     return encoded.replace("<", "\\")  # no text of base 85 has a backslash, and none may end a script
 
 
+@cache
+def template() -> PlainDict:
+    """Returns the template that all figures of a page have in common."""
+    layout = json.loads(go.Figure(figure([], 100)).to_json())["layout"]
+    return cast(PlainDict, rounded(layout["template"]))
+
+
 def plotly_js() -> str:
     """Returns plotly.js as it is, for a page that comes from a server."""
     return str(get_plotlyjs())
 
 
-def figure_html(figure: Figure) -> str:
+def figure_html(figure: Figure, title: str = "") -> str:
     """Returns the HTML of a figure: an empty element and its data, which `page.js` draws.
+
+    Args:
+        figure: The figure.
+        title: What a screen reader says of it.
 
     Raises:
         ValueError: If plotly refuses the figure.
     """
     checked = go.Figure(figure)
-    data = json.dumps(rounded(json.loads(checked.to_json()))).replace("<", "\\u003c")
+    payload = json.loads(checked.to_json())
+    payload["layout"].pop("template", None)  # the page has it once
+    data = json.dumps(rounded(payload)).replace("<", "\\u003c")
     height = checked.layout.height or 450
     return (
-        f'<div class="plot" style="height:{height}px"></div>'
+        f'<div class="plot" role="group" aria-label="Figure: {escape(title)}" style="height:{height}px"></div>'
         f'<script type="application/json" class="figure">{data}</script>'
     )
 
@@ -83,6 +99,38 @@ def _searches(info: Info) -> dict[str, list[PlainDict]]:
     return searches
 
 
+def time_by_step(info: Info) -> Figure:
+    """Returns the figure of where the time of the trainings went, as one bar with a part for each step."""
+    minutes: dict[str, float] = defaultdict(float)
+    for trial in info.trials:
+        minutes[str(info.titles.get(trial["step"], trial["step"]))] += trial["seconds"] / 60
+    scale, unit = (60, "hours") if sum(minutes.values()) > 120 else (1, "minutes")
+    traces: list[PlainDict] = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "x": [value / scale],
+            "y": [""],
+            "name": name,
+            "marker": {"color": colour},
+            "hovertemplate": f"{name}: %{{x:.1f}} {unit}<extra></extra>",
+        }
+        for (name, value), colour in zip(minutes.items(), COLOURS * len(minutes), strict=False)
+    ]
+    return figure(traces, 180, barmode="stack", xaxis={"title": f"{unit} of all workers added up"}, yaxis={"title": ""})
+
+
+def learning_curves(info: Info) -> Figure:
+    """Returns the figure of the validation score by epoch of the family and of the hand-built networks."""
+    axis = info.axis
+    traces = [
+        scatter([epoch for epoch, _ in points], [score for _, score in points], "lines+markers", name=name)
+        for name, points in info.histories.items()
+    ]
+    yaxis = {"title": f"validation {axis.name}", "tickformat": f".0{axis.format}" if axis.percent else ""}
+    return figure(traces, 440, xaxis={"title": "epoch"}, yaxis=yaxis)
+
+
 def score_against(info: Info, cost: str) -> Figure:
     """Returns the figure of the score over a counted column, each search with its front."""
     axis = info.axis
@@ -113,10 +161,12 @@ def confusion(info: Info) -> Figure:
         "zmax": 1,
         "customdata": largest.confusion,
         "colorbar": {"tickformat": ".0%"},
-        "hovertemplate": "%{y} taken for %{x}: %{z:.1%} (%{customdata})<extra></extra>",
+        "hovertemplate": "actual %{y}, predicted %{x}: %{z:.1%} (%{customdata})<extra></extra>",
+        "text": largest.confusion if len(names) <= MAX_COUNTED else None,
+        "texttemplate": "%{text}" if len(names) <= MAX_COUNTED else None,
     }
-    xaxis = {"title": "taken for", "type": "category"}
-    yaxis = {"title": "is", "autorange": "reversed", "type": "category"}
+    xaxis = {"title": "predicted", "type": "category"}
+    yaxis = {"title": "actual", "autorange": "reversed", "type": "category"}
     return figure([trace], 430, margin={"l": 110, "r": 16, "t": 16, "b": 90}, xaxis=xaxis, yaxis=yaxis)
 
 
@@ -151,6 +201,10 @@ def run_figures(info: Info) -> dict[str, Figure]:
         by_name["over_trials"] = score_over_trials(info)
         if not info.data:
             by_name |= {f"against {name}": score_against(info, name) for name in info.objectives}
+        if info.data:
+            by_name["hours"] = time_by_step(info)
+    if info.histories:
+        by_name["learning"] = learning_curves(info)
     if info.by_class and info.by_class[-1].confusion:
         by_name["confusion"] = confusion(info)
     if info.by_class and (detector := info.by_class[-1].detector):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from scalesearch.arch import format_resolution
 from scalesearch.errors import format_count, format_short
@@ -20,6 +21,17 @@ from scalesearch.yamlfile import dump
 HERE = Path(__file__).parent
 DASH = "–"
 TRIALS_PLACE = 100  # the `order` of the scores over trials and the results class by class among the steps' pieces
+TITLES = {  # of figures, as a screen reader says them
+    "macs": "test score against MACs",
+    "params": "test score against parameters",
+    "triangle": "how the scaling divides the growth between depth, width and resolution",
+    "over_trials": "score over trials",
+    "learning": "validation score by epoch",
+    "hours": "where the time went",
+    "confusion": "actual and predicted classes",
+}
+SCRIPTS = ("page.js", "tables.js", "scrolls.js")
+MAX_TRIALS = 1_000  # in the table of all trials
 NO_EFFECT = (None, "", "none", 0)  # values that turn a part of a recipe off
 
 
@@ -32,13 +44,16 @@ def page(info: Info) -> str:
         "signed": lambda v: DASH if v is None else f"{v:+.2%}",
         "thousands": lambda v: f"{v:,}",
         "short": _short,
+        "codes": _codes,
         "pixels": format_resolution,
         "counted": format_count,
         "plain": lambda v: DASH if v is None else f"{v:g}",
         "whole": lambda v: DASH if v is None else f"{v:.0%}",
         "difference": info.axis.difference_text,
     }
-    html_figures = {name: figures.figure_html(data) for name, data in figures.run_figures(info).items()}
+    html_figures = {
+        name: figures.figure_html(data, TITLES.get(name, name)) for name, data in figures.run_figures(info).items()
+    }
     context = {"info": info, "found": info.conclusions, "figures": html_figures}
     pieces = [
         (piece.order, Markup(environment.from_string(piece.template.read_text(encoding="utf-8")).render(context)))
@@ -55,16 +70,43 @@ def page(info: Info) -> str:
         },
         script=Markup(figures.script()),
         config=Markup(json.dumps(figures.CONFIG)),
-        code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "scrolls.js"))),
+        template=Markup(json.dumps(figures.template())),
+        code=Markup(
+            "".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "tables.js", "scrolls.js"))
+        ),
         provenance=provenance(info) if info.data else [],
         checklist=checklist(info),
+        trial_rows=trial_rows(info),
+        trials_left_out=max(0, len(info.trials) - MAX_TRIALS),
         study=dump(_without_profiles(info.document)),
     )
+
+
+def trial_rows(info: Info) -> list[PlainDict]:
+    """Returns the trials of the run as rows of the page's table, at most `MAX_TRIALS`."""
+    return [
+        {
+            "name": t["name"],
+            "step": info.titles.get(t["step"], t["step"]),
+            "score": info.axis.text(t.get(info.axis.val)),
+            "macs": t.get("macs"),
+            "params": t.get("params"),
+            "epochs": t.get("epochs"),
+            "seconds": t["seconds"],
+            "outcome": t["reason"] or ("stopped early" if t["early"] else ""),
+        }
+        for t in info.trials[:MAX_TRIALS]
+    ]
 
 
 def _short(count: int) -> Markup:
     """Returns a count in three digits that says all of them on hover."""
     return Markup('<span title="{}">{}</span>').format(f"{count:,}", format_short(count))
+
+
+def _codes(text: str) -> Markup:
+    """Returns a text with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _without_profiles(document: object) -> Any:

@@ -17,6 +17,7 @@ from scalesearch.trials import Trial
 from scalesearch.versions import versions
 
 PACKAGES = ("scalesearch", "torch", "ray", "optuna", "fvcore", "plotly", "pandas", "numpy", "scikit-learn")
+MAX_HISTORIES = 12  # networks whose learning is drawn
 ReadClasses = Callable[[str, list[str]], list[ClassResults]]
 
 
@@ -72,6 +73,8 @@ def gather(
         wanted={step.name: step.networks(study) for step in searches},
         counts={step.name: len(run.log.of(step.name)) for step in study.steps},
         searches={step.name: step.search_title for step in searches},
+        titles={step.name: step.title for step in study.steps},
+        histories=_histories(run),
         searchers={step.search_title.removesuffix(" search"): step.searcher(study) for step in searches},
         objectives=study.objectives,
         by_class=members,
@@ -83,6 +86,20 @@ def gather(
         fragments=tuple(sorted((f for step in study.steps for f in step.fragments), key=lambda f: f.order)),
     )
     return replace(info, figures={name: f for step in study.steps for name, f in step.figures(info).items()})
+
+
+def _histories(run: Driver) -> dict[str, list[tuple[float, float]]]:
+    """Returns the validation scores by epoch of the first seed of finished networks that have several."""
+    if run.study.training is None:
+        return {}
+    key = run.study.training.task.searched.key
+    steps = {step.name for step in run.study.steps if step.by_class in ("members", "baselines")}
+    histories: dict[str, list[tuple[float, float]]] = {}
+    for trial in run.trials:
+        points = [(float(row["epoch"]), float(row[key])) for row in trial.history if key in row]
+        if trial.step in steps and len(points) > 1:
+            histories.setdefault(trial.name.partition("-s")[0] if trial.name.endswith("-s0") else trial.name, points)
+    return dict(list(histories.items())[:MAX_HISTORIES])
 
 
 def _axis(study: Study) -> ScoreAxis:

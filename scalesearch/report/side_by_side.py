@@ -15,6 +15,7 @@ from markupsafe import Markup
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.report import figures
+from scalesearch.report.html import SCRIPTS
 from scalesearch.statistics import NORMAL_95, interval
 from scalesearch.study import (
     COLOURS,
@@ -173,7 +174,8 @@ def side_by_side(infos: Infos) -> str:
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup(figures.script()),
         config=Markup(json.dumps(figures.CONFIG)),
-        code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "scrolls.js"))),
+        template=Markup(json.dumps(figures.template())),
+        code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)),
     )
 
 

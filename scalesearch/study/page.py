@@ -111,6 +111,8 @@ class Info:
     wanted: dict[str, int]  # planned number of networks by search
     counts: dict[str, int]  # trials by step
     searches: dict[str, str] = field(default_factory=dict)  # title of each search by step
+    titles: dict[str, str] = field(default_factory=dict)  # what each step does
+    histories: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # validation scores by epoch
     searchers: dict[str, str] = field(default_factory=dict)  # name of the searcher by the title of its search
     objectives: tuple[str, ...] = ()
     by_class: list[ClassResults] = field(default_factory=list)  # of the family

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from browser import CHROMIUM, FLAGS, faults
 from helpers import standalone
 from safetensors.torch import load_file
 from starting import STEPS, essence, finish, start
@@ -138,7 +138,10 @@ def test_a_network_that_fails_is_recorded_and_the_study_goes_on(study, tmp_path)
     assert "Traceback" not in err
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious_in_the_report(finished, tmp_path, dark):
+    assert faults((finished[0] / "report.html").read_text(), tmp_path, dark) == []
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -147,13 +150,7 @@ def test_report_opens_in_a_browser_without_a_network(finished, tmp_path, width):
     page = finished[0] / "report.html"
     flags = [
         CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
+        *FLAGS,
         f"--user-data-dir={tmp_path / 'profile'}",
         f"--window-size={width},1000",
         "--virtual-time-budget=8000",
@@ -170,6 +167,8 @@ def test_report_opens_in_a_browser_without_a_network(finished, tmp_path, width):
     assert "http://" not in text
     assert "https://" not in text
     assert len(text) < 2_000_000
+    assert dom.count('class="sort"') > 20  # tables sort, and can be copied and kept
+    assert dom.count(">CSV<") == dom.count(">copy<") - dom.count('class="copy"') >= 3
     shot = tmp_path / "shot.png"
     subprocess.run([*flags, f"--screenshot={shot}", page.as_uri()], capture_output=True, timeout=120)
     assert shot.stat().st_size > 20_000

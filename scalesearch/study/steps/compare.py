@@ -234,7 +234,8 @@ def _hover(row: ComparedRow, axis: ScoreAxis) -> str:
 def _label(row: ComparedRow) -> str:
     if row.kind == "scaled":
         return ""  # told on hover: there are as many as members times hand-built networks
-    return f"φ={row.phi:g}" if row.phi is not None else row.name
+    # which strides were fitted is told on hover
+    return f"φ={row.phi:g}" if row.phi is not None else row.name.partition(" (")[0]
 
 
 def _label_places(rows: list[ComparedRow], key: str) -> dict[str, str]:
