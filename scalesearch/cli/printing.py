@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # not an error in the input
 Rows = list[PlainDict]
-SCORES = ("test_accuracy", "test_ap", "top1", "ap")  # columns that stay in sight where a terminal is narrow
+SCORES = "test_", "top1", "ap50"  # how columns begin that stay in sight where a terminal is narrow
 LONG_SECONDS = 1.0  # work is reported if it takes longer, in seconds
 
 
@@ -193,7 +193,7 @@ def _tables(keys: list[str], fits: Callable[[list[str]], bool]) -> list[list[str
     if fits(keys):
         return [keys]
     first, *others = keys
-    deciding = [key for key in others if key in ("macs", "params") or key.endswith(SCORES)]
+    deciding = [key for key in others if key in ("macs", "params") or key.startswith(SCORES)]
     parts: list[list[str]] = [[first]]
     for key in [*deciding, *(key for key in others if key not in deciding)]:
         if fits([*parts[-1], key]):

@@ -156,7 +156,7 @@ def train(
         print_json(summary)
     else:
         print_rows([{"name": summary["name"], **summary["cost"], **summary["scores"]}])
-        click.echo(f"network {folder}")
+        click.echo(f"network {folder}\nreport  {folder}/report.html")
 
 
 @main.command()

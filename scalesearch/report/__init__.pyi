@@ -10,3 +10,4 @@ from .html import page as page
 from .info import environment as environment, gather as gather
 from .live import live_page as live_page
 from .side_by_side import side_by_side as side_by_side, table_rows as table_rows
+from .training import HardShot as HardShot, TrainingInfo as TrainingInfo, training_page as training_page

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.statistics import front
-from scalesearch.study import COLOURS, Figure, Info, figure, log_axis, scatter
+from scalesearch.study import COLOURS, ClassResults, Figure, Info, figure, log_axis, scatter
 
 MAX_COUNTED = 20  # classes up to which the confusion matrix has its counts written
 MAX_CURVES = 12  # classes whose precision is drawn
@@ -147,9 +147,8 @@ def score_against(info: Info, cost: str) -> Figure:
     return figure(traces, 440, xaxis={"title": cost, "type": "log"}, yaxis={"title": axis.val})
 
 
-def confusion(info: Info) -> Figure:
-    """Returns the confusion matrix of the largest member on the test split, as shares of each true class."""
-    largest = info.by_class[-1]
+def confusion(largest: ClassResults) -> Figure:
+    """Returns the confusion matrix of a network on the test split, as shares of each true class."""
     names = largest.classes if largest.detector is None else (*largest.classes[: len(largest.confusion) - 1], "nothing")
     trace = {
         "type": "heatmap",
@@ -206,7 +205,7 @@ def run_figures(info: Info) -> dict[str, Figure]:
     if info.histories:
         by_name["learning"] = learning_curves(info)
     if info.by_class and info.by_class[-1].confusion:
-        by_name["confusion"] = confusion(info)
+        by_name["confusion"] = confusion(info.by_class[-1])
     if info.by_class and (detector := info.by_class[-1].detector):
         by_name["precision_recall"] = class_curves(info, detector.curves, "recall", "precision")
         if any(detector.f1_curves):

@@ -16,19 +16,22 @@ from typing_extensions import TypedDict
 
 from scalesearch.arch import Arch, Resolution, Strides, adapt, expand, format_sides
 from scalesearch.counting import cost, describe_fitting
-from scalesearch.data import Source
-from scalesearch.errors import InputError, Interrupted, WorkFailed, errors_at, format_count
+from scalesearch.data import Source, drawing_uri
+from scalesearch.errors import InputError, Interrupted, WorkFailed, errors_at, format_count, format_seconds
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict, PlainMapping
+from scalesearch.report import HardShot, TrainingInfo, training_page
 from scalesearch.runs.folder import claim_folder, describe_damage, trained_arch
 from scalesearch.runs.images import prepare_data
 from scalesearch.runs.stopping import stop_on_signals
 from scalesearch.space import arch_to_yaml
+from scalesearch.study import read_class_results
 from scalesearch.training import Training
-from scalesearch.trials import TASKS, ExecutionInfo, Job, Outcome, Place, Recipe, task_of
+from scalesearch.trials import TASKS, ExecutionInfo, Job, Outcome, Place, Recipe, format_score, task_of
 from scalesearch.typed_json import Natural, Number, from_json
 from scalesearch.zoo import WEIGHTS
 
+SHOT_SIDE = 96  # pixels of the longer side of images on the page
 OnEpoch = Callable[[PlainMapping, int], None]  # takes an epoch's numbers, and the number of epochs
 
 
@@ -107,8 +110,8 @@ def train(
     on_loaded_part: Callable[[str], None] = lambda part: None,
     on_start: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Trains one network and writes `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json` and
-    `card.md`.
+    """Trains one network and writes `arch.yaml`, `weights.safetensors`, `history.jsonl`, `summary.json`, `card.md`
+    and `report.html`.
 
     Args:
         spec: What is trained.
@@ -277,9 +280,57 @@ def _write(spec: TrainingSpec, arch: Arch, outcome: Outcome, folder: Path) -> Su
     save_text("".join(json.dumps(row) + "\n" for row in outcome["history"]), folder / "history.jsonl")
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
     save_text(_card(spec, arch, summary), folder / "card.md")
+    save_text(training_page(_page_info(spec, arch, summary, outcome["history"], folder)), folder / "report.html")
     for name in ("checkpoints", "weights"):
         shutil.rmtree(folder / name, ignore_errors=True)
     return summary
+
+
+def _page_info(
+    spec: TrainingSpec, arch: Arch, summary: Summary, history: Sequence[PlainDict], folder: Path
+) -> TrainingInfo:
+    """Returns what the training's page shows: its curves, its results class by class, and images."""
+    import torch
+
+    from scalesearch.network import build
+    from scalesearch.training import Normalisation, hardest_images, training_batch
+    from scalesearch.weights import load_weights, preparation_of
+
+    task = task_of(arch)
+    tested, scores = task.tested.key, summary["scores"]
+    score = f"{format_score(scores[tested], task.percent)} test {task.score}" if tested in scores else "trained"
+    images = format_count(spec.source.sizes["train"], "image")
+    lead = f"{score} after {format_count(summary['used']['epochs'], 'epoch')} of {images} of {spec.source.name}."
+    results = next(iter(read_class_results(folder, "train", [arch.name])), None)
+    hard: list[HardShot] = []
+    if task.labels == "classes" and spec.source.sizes.get("test"):
+        with torch.random.fork_rng(devices=[]):
+            network = build(arch)
+        library = load_weights(network, folder / WEIGHTS)
+        prepared = preparation_of(network.arch, library, folder / WEIGHTS)
+        names = spec.source.class_names or tuple(map(str, range(spec.source.classes)))
+        found = hardest_images(network, spec.source, Normalisation(prepared.mean, prepared.std))
+        hard = [
+            HardShot(drawing_uri(pixels, (), SHOT_SIDE), names[actual], names[predicted], probability)
+            for pixels, actual, predicted, probability in found
+        ]
+    batch = training_batch(spec.source, arch, spec.recipe, task, spec.seed)
+    facts = [
+        ("data", f"{spec.source.name}: {spec.source.origin}"),
+        ("start", f"weights {spec.weights}" if spec.weights else "from nothing"),
+        (
+            "recipe",
+            ", ".join(f"{key} {value}" for key, value in asdict(spec.recipe).items() if value not in (None, "", 0)),
+        ),
+        ("seed", str(spec.seed)),
+        ("time", format_seconds(max(1.0, summary["seconds"]))),
+        ("cost", f"{summary['cost']['macs']:,} MACs, {summary['cost']['params']:,} parameters"),
+    ]
+    shots = [drawing_uri(pixels, (), SHOT_SIDE) for pixels in batch]
+    untrained = summary.get("untrained", "")
+    return TrainingInfo(
+        arch.name, lead, history, facts, task.percent, task.searched.key, results, shots, hard, untrained
+    )
 
 
 def _card(spec: TrainingSpec, arch: Arch, summary: Summary) -> str:

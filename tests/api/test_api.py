@@ -36,11 +36,32 @@ def digits() -> np.ndarray:
 
 
 def test_train_leaves_a_folder_and_says_what_came_out(trained):
-    assert {"arch.yaml", "weights.safetensors", "summary.json"} <= {path.name for path in trained.folder.iterdir()}
+    files = {"arch.yaml", "weights.safetensors", "summary.json", "card.md", "report.html"}
+    assert files <= {path.name for path in trained.folder.iterdir()}
     assert trained.scores == json.loads((trained.folder / "summary.json").read_text())["scores"]
     assert [row["epoch"] for row in trained.history] == [1]
     assert repr(trained).startswith("<Training resnet20_cifar")
     assert trained.trained().arch.classes == 10
+
+
+def test_the_page_of_a_training_has_curves_confusion_and_images(trained):
+    page = (trained.folder / "report.html").read_text()
+    assert page.count('class="plot"') == 2
+    assert page.count("data:image/webp") == 16 + 12
+    assert f"{trained.scores['test_accuracy']:.2%} test accuracy after 1 epoch of 1,077 images" in page
+    assert "http" not in page
+    assert len(page) < 2_000_000
+
+
+def test_the_hardest_images_are_those_that_the_network_gives_least(trained):
+    from scalesearch.data import source
+    from scalesearch.training import Normalisation, hardest_images
+
+    found = hardest_images(trained.trained("cpu").network, source("digits", 16), Normalisation(), count=400)
+    assert len(found) == 360
+    assert [h.probability for h in found] == sorted(h.probability for h in found)
+    right = sum(h.actual == h.predicted for h in found) / len(found)
+    assert right == pytest.approx(trained.scores["test_accuracy"])
 
 
 def test_evaluate_scores_the_test_split_as_the_training_did(trained):
