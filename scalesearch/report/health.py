@@ -13,6 +13,7 @@ from scalesearch.plain_data import PlainDict
 
 HERE = Path(__file__).parent
 MAX_SHOWN = 24  # thumbnails of each kind
+MAX_LISTED = 1_000  # pairs in the list to copy
 PER_CLASS, CLASSES = 6, 40  # images shown of a class, and classes that have images shown
 
 
@@ -32,9 +33,11 @@ def health_page(data: DataSet) -> str:
         singles=singles,
         some=examples,
         shown=MAX_SHOWN,
+        listed=MAX_LISTED,
+        largest=max([sum(counts.values()) for counts in health.classes.values()], default=0) or 1,
         thumbnails=_thumbnails(data, shown_names),
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        code=Markup((HERE / "scrolls.js").read_text(encoding="utf-8")),
+        code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("tables.js", "scrolls.js"))),
     )
 
 
