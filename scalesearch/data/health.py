@@ -202,7 +202,7 @@ class Health:
             ),
         ]
         odd = [f"{count:,} {kind} ({TREATMENTS[kind]})" for kind, count in self.modes.items() if kind in TREATMENTS]
-        return [line for items, line in findings if items] + ([f"images with {', '.join(odd)}"] if odd else [])
+        return [line for items, line in findings if items] + ([f"by kind of pixels: {', '.join(odd)}"] if odd else [])
 
 
 def _some(names: Sequence[str]) -> str:
