@@ -27,7 +27,9 @@ def seconds_per_image(arch: Arch, training: Training, threads: int) -> float:
     """
     previous_threads, batch = torch.get_num_threads(), training.recipe.batch_size
     recipe = replace(training.recipe, epochs=2, data_share=1.0, patience=0)
-    source = replace(training.data, load=_random_images(training.data, arch, STEPS * batch))
+    count = STEPS * batch
+    made_up = f"random {count} of {arch.sides}"  # so that nothing takes them for the data's own images
+    source = replace(training.data, load=_random_images(training.data, arch, count), digest=made_up)
     torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng(devices=[]):
