@@ -157,6 +157,18 @@ def format_seconds(seconds: float) -> str:
     )
 
 
+def check_kind(value: object, kinds: type | tuple[type, ...], expected: str, place: str) -> None:
+    """Raises `InputError`, at `place`, if `value` is none of `kinds`; `expected` says in words what is taken.
+
+    An empty text is refused too, since a path that is empty would be the working folder.
+    """
+    if not isinstance(value, kinds):
+        got = format_value(value) if isinstance(value, (str, int, float)) else type(value).__name__
+        raise InputError(f"takes {expected}, got {got}", place)
+    if isinstance(value, str) and not value:
+        raise InputError(f"takes {expected}, got an empty text", place)
+
+
 def suggestion(word: object, names: Iterable[str]) -> str:
     """Returns ` Did you mean "…"?` with the name that is most like `word`; nothing if none is like it."""
     close = difflib.get_close_matches(str(word), list(names), n=1, cutoff=0.5)

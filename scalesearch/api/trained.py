@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from scalesearch.arch import Arch, Resolution
-from scalesearch.errors import InputError, format_count
+from scalesearch.errors import InputError, check_kind, format_count
+from scalesearch.notebook import html_table
 from scalesearch.zoo import WEIGHTS, find_in_folder, load
 
 if TYPE_CHECKING:
@@ -47,8 +48,36 @@ class Trained:
         classes = format_count(self.arch.classes, "class")
         return f"<Trained {self.arch.name}: {classes}, weights {self.weights}, on {self.device}>"
 
+    def _repr_html_(self) -> str:
+        return html_table(repr(self)[1:-1], [{"class": name} for name in self.classes or ()])
 
-Model: TypeAlias = str | Path | Arch | Trained  # a MODEL as commands take it, an architecture, or an opened network
+
+MODEL_WANTED = "a name of the zoo, a path, or an Arch; of a trained network its folder"
+DATA_WANTED = "a path, a name, or a mapping as a study's data section"
+
+
+@runtime_checkable
+class InFolder(Protocol):
+    """Something whose network lies in a folder: a member of a run's family, the outcome of a training."""
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+
+
+# a MODEL as commands take it, an architecture, an opened network, or what lies in a folder
+Model: TypeAlias = str | Path | Arch | Trained | InFolder
+
+
+def in_place(model: Model) -> str | Path | Arch | Trained:
+    """Returns the folder of what lies in one, and anything else as it is.
+
+    Raises:
+        InputError: For anything that names no network.
+    """
+    known = model if isinstance(model, Trained) or not isinstance(model, InFolder) else model.folder
+    check_kind(known, (str, Path, Arch, Trained), MODEL_WANTED, "model")
+    return known
 
 
 def load_trained(
@@ -77,8 +106,18 @@ def load_trained(
     Raises:
         InputError: If there are no weights, or the names, the weights or the device cannot be used.
     """
+    model = in_place(model)
     if isinstance(model, Trained):
+        options = {"weights": weights, "resolution": resolution, "classes": classes, "device": device, "raw": raw}
+        if given := [name for name, value in options.items() if value]:
+            raise InputError(f"is of no use with a network that is opened already: {', '.join(given)}", "load_trained")
         return model
+    if weights is not None:
+        check_kind(weights, (str, Path), "a file of weights, or hf_hub:OWNER/NAME", "weights")
+    if class_names is not None:
+        check_kind(class_names, (list, tuple), "a list of names", "class_names")
+    if folder is not None:
+        check_kind(folder, (str, Path), "a folder", "folder")
     arch = model if isinstance(model, Arch) else load(model, resolution=resolution, classes=classes)
     folder = model if folder is None and not isinstance(model, Arch) else folder
     weights = weights or (None if folder is None else weights_in_folder(folder))
@@ -128,5 +167,5 @@ def usable_device(device: str | None) -> str:
             raise RuntimeError("takes cpu, cuda, cuda:1, mps or xpu")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"cannot be used: {str(error).splitlines()[0]}", f"--device {device}") from None
+        raise InputError(f"cannot be used: {str(error).splitlines()[0]}", f"device {device}") from None
     return device

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from scalesearch.api.trained import Trained, load_trained, usable_device
+from scalesearch.api.trained import DATA_WANTED, MODEL_WANTED, Trained, load_trained, usable_device
 from scalesearch.arch import Arch, Resolution, Strides, sides
 from scalesearch.data import absolute_source, source
-from scalesearch.errors import InputError
+from scalesearch.errors import check_kind
 from scalesearch.machine import cores
 from scalesearch.plain_data import PlainDict, PlainMapping
 from scalesearch.runs import Summary, TrainingSpec, train as train_network
+from scalesearch.signature import Rule, Sides, check_arguments, fields_of
 from scalesearch.study import parse_recipe
 from scalesearch.trials import TASKS
 from scalesearch.zoo import load
 
+MOST_THREADS = 1_024
 SMALL_SIDE = 64  # pixels of a side up to which the default recipe is CIFAR's
 
 
@@ -61,6 +63,18 @@ def default_recipe(task: str, resolution: Resolution, from_weights: bool) -> str
     """
     own = TASKS[task].recipe if task in TASKS else ""
     return own or ("finetune" if from_weights else "cifar" if min(sides(resolution)) <= SMALL_SIDE else "imagenet")
+
+
+def _own_arguments(
+    *,
+    resolution: Sides | None,
+    strides: Literal["fitted", "native"],
+    seed: Annotated[int, Rule(low=0, high=2**31)],
+    device: Literal["cuda", "cpu"] | None,
+    threads: Annotated[int, Rule(low=1, high=MOST_THREADS)] | None,
+    save_every: Annotated[float, Rule(low=0, high=1e6)],
+) -> None:
+    """Declares arguments of `train` with their rules."""
 
 
 def train(
@@ -113,12 +127,17 @@ def train(
 
     Example: `ss.train("mobilenet_v3_small", "photos/", epochs=10).scores`
     """
-    if device and device not in ("cuda", "cpu"):
-        raise InputError(f"takes cuda or cpu, got {device}", "device")
-    config: PlainDict | str = {**data} if isinstance(data, dict) else str(data)
+    check_kind(model, (str, Path, Arch), MODEL_WANTED, "model")
+    check_kind(data, (str, Path, Mapping), DATA_WANTED, "data")
+    if out is not None:
+        check_kind(out, (str, Path), "a path", "out")
+    check_kind(settings or {}, Mapping, "a mapping of settings of the recipe", "settings")
+    own = {"resolution": resolution, "strides": strides, "seed": seed, "device": device, "threads": threads}
+    check_arguments("a training", fields_of(_own_arguments), own | {"save_every": save_every})
+    config: PlainDict | str = {**data} if isinstance(data, Mapping) else str(data)
     located_data = absolute_source(config)
     facts = source(located_data)
-    side = resolution or facts.resolution
+    side = facts.resolution if resolution is None else resolution
     base = recipe or default_recipe(facts.task, side, weights is not None)
     spec = TrainingSpec(
         model if isinstance(model, Arch) else load(model),
@@ -127,7 +146,7 @@ def train(
         parse_recipe({"base": base, **(settings or {}), **changes}),
         weights=str(weights or ""),
         seed=seed,
-        threads=threads or cores(),
+        threads=cores() if threads is None else threads,
         gpu=usable_device(device) == "cuda",
         save_every=save_every,
         resolution=side,

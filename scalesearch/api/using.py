@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from scalesearch.api.trained import Model, Trained, load_trained, splits_file, weights_in_folder
+from scalesearch.api.trained import DATA_WANTED, Model, Trained, in_place, load_trained, splits_file, weights_in_folder
 from scalesearch.arch import Arch, Resolution
 from scalesearch.data import (
+    SOURCES,
     SUFFIXES,
     VIDEO_SUFFIXES,
     DataSet,
@@ -20,9 +21,10 @@ from scalesearch.data import (
     examples,
     pixels_of,
 )
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, check_kind
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainMapping
+from scalesearch.signature import Count, Rule, Share, Sides, check_arguments, check_keys, fields_of
 from scalesearch.trials import task_of
 from scalesearch.zoo import load
 
@@ -46,10 +48,13 @@ def dataset(data: str | Path | PlainMapping) -> DataSet:
 
     Example: `ss.dataset("photos/").health.warnings`
     """
-    if isinstance(data, (str, Path)):
-        check_distinct_name(str(data))
-        return data_set(str(data))
-    return data_set(data)
+    check_kind(data, (str, Path, Mapping), DATA_WANTED, "data")
+    if isinstance(data, Mapping):
+        return data_set(data)
+    check_distinct_name(str(data))
+    if str(data) in SOURCES:
+        raise InputError(f"is built in and needs no check: {SOURCES[str(data)].origin}", str(data))
+    return data_set(str(data))
 
 
 def evaluate(
@@ -76,9 +81,10 @@ def evaluate(
     """
     from scalesearch.weights import evaluate as evaluate_classifier, evaluate_boxes
 
+    check_kind(data, (str, Path, Mapping), DATA_WANTED, "data")
     trained = _opened(model, check_labels, options)
     finds_boxes = check_labels(trained.arch)
-    config = {**data} if isinstance(data, dict) else str(data)
+    config = {**data} if isinstance(data, Mapping) else str(data)
     split_examples = examples(config, split, splits_file(trained.folder) if trained.folder else None)
     if split_examples.boxes is not None and not finds_boxes:
         raise InputError("has boxes, and the network takes whole images", split_examples.origin)
@@ -103,6 +109,7 @@ def predict(model: Model, images: Images, top: int = 5, **options: Any) -> list[
     """
     from scalesearch.weights import Prediction, predict as predict_images
 
+    check_arguments("predict", fields_of(_predict_arguments), {"top": top})
     trained = _opened(model, lambda arch: check_classifier(arch, "predict"), options)
     stream = predict_images(trained.network, _inputs(images), trained.preparation, top, trained.device, trained.classes)
     return [result for result in stream if isinstance(result, Prediction)]
@@ -138,6 +145,8 @@ def detect(
     """
     from scalesearch.weights import Detections, Threshold, detect as run_detector
 
+    own = {"confidence": confidence, "iou": iou, "most": most, "every": every, "batch": batch}
+    check_arguments("detect", fields_of(_detect_arguments), own)
     trained = _opened(model, check_detector, options)
     stream = run_detector(
         trained.network,
@@ -153,7 +162,7 @@ def detect(
 
 
 def export(
-    model: str | Path | Arch,
+    model: Model,
     to: str,
     out: str | Path | None = None,
     *,
@@ -192,10 +201,17 @@ def export(
     """
     from scalesearch.exporting import check_suffix, to_python, write
 
+    found = in_place(model)
+    if isinstance(found, Trained):
+        weights = weights or found.weights
+        found = found.folder or found.arch
+    if out is not None:
+        check_kind(out, (str, Path), "a file", "out")
+    check_arguments("export", fields_of(_export_arguments), {"seed": seed, "boxes": boxes})
     if to not in FORMATS:
         raise InputError(f"takes {', '.join(FORMATS)}, got {to!r}", "to")
-    arch = model if isinstance(model, Arch) else load(model, resolution=resolution, classes=classes)
-    weights = weights or (None if isinstance(model, Arch) else weights_in_folder(model))
+    arch = found if isinstance(found, Arch) else load(found, resolution=resolution, classes=classes)
+    weights = weights or (None if isinstance(found, Arch) else weights_in_folder(found))
     if out is not None:
         check_suffix(to, Path(out))
     if boxes and to not in WITH_BOXES:
@@ -246,8 +262,31 @@ def check_detector(arch: Arch) -> None:
 
 def _opened(model: Model, check: Callable[[Arch], object], options: PlainMapping) -> Trained:
     """Returns a trained network whose architecture `check` accepts; weights are read after that."""
-    check(model if isinstance(model, Arch) else model.arch if isinstance(model, Trained) else load(model))
-    return load_trained(model, **options)
+    check_keys("load_trained", fields_of(_opening_options), options)
+    found = in_place(model)
+    check(found if isinstance(found, Arch) else found.arch if isinstance(found, Trained) else load(found))
+    return load_trained(found, **options)
+
+
+def _opening_options(
+    *,
+    weights: str | None = None,
+    resolution: Sides | None = None,
+    classes: int | None = None,
+    class_names: tuple[str, ...] | None = None,
+    raw: bool = False,
+    device: str | None = None,
+    folder: str | None = None,
+) -> None:
+    """Declares the options of `load_trained`."""
+
+
+def _predict_arguments(*, top: Count) -> None:
+    """Declares arguments of `predict` with their rules."""
+
+
+def _detect_arguments(*, confidence: Share, iou: Share, most: Count, every: Count, batch: Count) -> None:
+    """Declares arguments of `detect` with their rules."""
 
 
 def _inputs(images: Images, suffixes: Iterable[str] = SUFFIXES) -> InputFiles:
@@ -261,12 +300,19 @@ def _inputs(images: Images, suffixes: Iterable[str] = SUFFIXES) -> InputFiles:
     in_folders: list[Path] = []
     for number, image in enumerate(several):
         if isinstance(image, (str, Path)):
+            check_kind(image, (str, Path), "a path", "images")
             found = find([Path(image)], frozenset(suffixes))
             explicit += found.explicit
             in_folders += found.in_folders
         else:
             explicit.append(LoadedImage(f"image {number}", pixels_of(image, f"image {number}")))
     return InputFiles(explicit, in_folders)
+
+
+def _export_arguments(
+    *, seed: Annotated[int, Rule(low=0, high=2**63 - 1)], boxes: tuple[float, float, float] | None
+) -> None:
+    """Declares arguments of `export` with their rules."""
 
 
 def _with_weights(

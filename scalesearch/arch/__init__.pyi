@@ -11,6 +11,7 @@ from .adapting import (
     without_valid_padding as without_valid_padding,
 )
 from .arch import (
+    ARCH_WANTED as ARCH_WANTED,
     Arch as Arch,
     Auxiliary as Auxiliary,
     BlockSpec as BlockSpec,

@@ -35,6 +35,9 @@ DESCRIBED_ARGUMENTS = (
 Resolution = int | tuple[int, int]  # a square's side, or height and width
 
 
+ARCH_WANTED = 'an Arch, as ss.load("resnet18") returns one'  # what messages say where something else comes
+
+
 def sides(resolution: Resolution) -> tuple[int, int]:
     """Returns the height and width of a resolution, in pixels."""
     return (resolution, resolution) if isinstance(resolution, int) else resolution

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
@@ -223,7 +224,7 @@ def _opened_page(folder: Path) -> Iterator[None]:
             if (folder / "trials.jsonl").exists():
                 with suppress(InputError), live_server(folder) as address:
                     click.echo(f"live page {address}", err=True)
-                    click.launch(address)
+                    webbrowser.open(address)
                     ended.wait()
                 return
 
@@ -341,7 +342,7 @@ def _serve(folder: Path, port: int) -> None:
 
     with live_server(folder, port) as address:
         click.echo(f"{address}  (Ctrl-C ends it)", err=True)
-        click.launch(address)
+        webbrowser.open(address)
         try:
             while True:
                 time.sleep(3600)
@@ -351,7 +352,14 @@ def _serve(folder: Path, port: int) -> None:
 
 @main.command()
 @click.argument("folder", metavar="RUN")
-@click.option("--watch", type=click.FloatRange(0.2), help="Print it again every so many seconds, until the run ends.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(0.2),
+    is_flag=False,
+    flag_value=2.0,
+    metavar="SECONDS",
+    help="Print it again every so many seconds (2 if none are given), until the run ends.",
+)
 @json_option
 def status(folder: str, watch: float | None, as_json: bool) -> None:
     """Print how far a RUN has come: its step, trials, best score, time left, and what is being trained where.
@@ -376,9 +384,10 @@ def _print_status(current: Status) -> None:
     parts = [f"{current.done:,} of {current.planned:,} trials"]
     parts += [f"{current.failed:,} failed"] if current.failed else []
     parts += [f"best {current.best}"] if current.best else []
-    parts += [f"{format_seconds(current.seconds)} so far"] if current.seconds else []
+    ended = current.state == "finished"
+    parts += [format_seconds(current.seconds) + ("" if ended else " so far")] if current.seconds else []
     parts += [f"{current.left} left"] if current.left else []
-    click.echo(f"{current.name}: {current.state}, {current.step}; {', '.join(parts)}")
+    click.echo(f"{current.name}: {current.state}{'' if ended else f', {current.step}'}; {', '.join(parts)}")
     rows: Rows = [
         {
             "running": trial.name,
@@ -405,6 +414,8 @@ def report(folders: tuple[str, ...], out: str | None, live: bool, port: int, as_
     Several runs of the same data are set beside each other on one page, with means over them. With --live nothing is
     written: the page is read-only and may be opened and closed as often as one likes; Ctrl-C ends it.
     """
+    if port and not live:
+        raise InputError("is for --live", "--port")
     if live:
         if len(folders) > 1:
             raise InputError("is for one run", "--live")

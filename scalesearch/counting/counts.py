@@ -13,9 +13,21 @@ from collections import Counter
 from functools import lru_cache
 from math import prod
 
-from scalesearch.arch import Arch, BlockGraph, Graph, Shape, ShapeError, Stage, expand, format_sides, operators as ops
+from scalesearch.arch import (
+    ARCH_WANTED,
+    Arch,
+    BlockGraph,
+    Graph,
+    Shape,
+    ShapeError,
+    Stage,
+    expand,
+    format_sides,
+    operators as ops,
+)
 from scalesearch.counting.operators import WITHOUT_MACS, Cost, layer_cost, total_cost
 from scalesearch.counting.tally import BlockCount, count_block, uncached_block_cost
+from scalesearch.errors import check_kind
 from scalesearch.plain_data import PlainDict
 
 block_cost = lru_cache(maxsize=1 << 16)(uncached_block_cost)
@@ -53,6 +65,7 @@ def cost(arch: Arch) -> Cost:
     Raises:
         InputError: If the resolution is too small for the strides.
     """
+    check_kind(arch, Arch, ARCH_WANTED, "cost")
     try:
         return _cost(arch)
     except ShapeError:

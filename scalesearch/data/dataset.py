@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -18,8 +19,9 @@ from scalesearch.data.index import Files, Index, split_from_name, stamp_of
 from scalesearch.data.pixels import Pixels, load_store, store_path
 from scalesearch.data.scan import Scan, scan
 from scalesearch.data.splits import Shares, assign, describe_changes, rows_by_split, write_splits
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, format_count
 from scalesearch.hub import hub_data
+from scalesearch.notebook import html_table
 from scalesearch.signature import Natural, Rule, Sides
 
 HUB = "hf:"
@@ -53,12 +55,20 @@ class DataConfig:
     size: Sides | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataSet:
     """A data set of images with classes. Scans are cached on disk and reused while no file changes."""
 
     config: DataConfig
     index: Index
+
+    def __repr__(self) -> str:
+        images, classes = format_count(len(self.index.names), "image"), format_count(len(self.index.classes), "class")
+        return f"<DataSet {self.config.source}: {images} in {classes}>"
+
+    def _repr_html_(self) -> str:
+        rows = [{"class": name, **counts} for name, counts in self.health.classes.items()]
+        return html_table(repr(self)[1:-1], rows) + "".join(f"<p>{escape(line)}</p>" for line in self.health.warnings)
 
     @cached_property
     def scan(self) -> Scan:

@@ -247,7 +247,7 @@ def pixels_of(image: object, name: str) -> np.ndarray:
     Raises:
         InputError: For anything else.
     """
-    if isinstance(image, Image.Image):
+    if isinstance(image, Image.Image) and image.width and image.height:
         try:
             return _to_array(upright_8bit(image.copy(), 1 if image.mode in ("1", "L", "I;16") else 3))
         except ValueError as error:

@@ -15,7 +15,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from scalesearch.arch import Arch, BlockGraph, Graph, expand, operators as ops
+from scalesearch.arch import ARCH_WANTED, Arch, BlockGraph, Graph, expand, operators as ops
+from scalesearch.errors import check_kind
 from scalesearch.network.constructors import constructor, method
 
 M = TypeVar("M", bound=nn.Module)
@@ -291,6 +292,7 @@ def build(arch: Arch) -> Network:
     Raises:
         InputError: If the resolution is too small for the strides.
     """
+    check_kind(arch, Arch, ARCH_WANTED, "build")
     graph = expand(arch)
     rates = drop_path_rates(graph)
     stem = nn.Sequential(*[build_block(b, arch) for b in graph.stem])

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalesearch.arch import Arch
-from scalesearch.errors import InputError, Interrupted, format_count, unknown_message
+from scalesearch.errors import InputError, Interrupted, check_kind, format_count, unknown_message
 from scalesearch.notebook import html_table
 from scalesearch.plain_data import PlainDict
-from scalesearch.report import plotly_figure, run_figures
 from scalesearch.runs.artifacts import read_run, trials_frame, write_artifacts, write_report
 from scalesearch.runs.folder import claim_folder, describe_damage
 from scalesearch.runs.images import prepare_data
@@ -70,6 +69,9 @@ class Member:
     def __repr__(self) -> str:
         return f"<Member {self.row['name']}: {self.row['macs']:,} MACs, in {self.folder}>"
 
+    def _repr_html_(self) -> str:
+        return html_table(repr(self)[1:-1], [self.row])
+
 
 @dataclass(frozen=True, repr=False)
 class Run:
@@ -106,6 +108,8 @@ class Run:
         """
         if name not in self._figures:
             raise InputError(unknown_message("figure", name, self._figures), "figure")
+        from scalesearch.report import plotly_figure
+
         return plotly_figure(self._figures[name])
 
     @property
@@ -115,6 +119,8 @@ class Run:
 
     @cached_property
     def _figures(self) -> dict[str, Figure]:
+        from scalesearch.report import run_figures
+
         return run_figures(self._info)
 
     @cached_property
@@ -162,6 +168,8 @@ def run(
         InputError: If the folder holds another study, or this one without `resume`.
         Interrupted: If Ctrl-C or SIGTERM has ended it, after everything unfinished was saved.
     """
+    if out is not None:
+        check_kind(out, (str, Path), "a folder, or an address such as s3://bucket/run", "out")
     study = study if isinstance(study, Study) else load_study(study)
     mirror = Mirror(str(out)) if is_remote(out) else None
     if mirror is not None:

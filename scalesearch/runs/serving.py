@@ -107,18 +107,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers a request; one that names another host is refused, as pages of others would make it."""
         if self.headers.get("Host", "").partition(":")[0] not in LOCAL_NAMES:
             self._send(403, "text/plain", "only for this machine")
-        elif self.path == "/":
+        elif (path := self.path.partition("?")[0]) == "/":
             follower = Follower(self.folder, str(self.folder))
             score = follower.driver.study.evaluator.score
             axis = {"macs": "MACs"}.get(cost_axis(follower), cost_axis(follower))
             self._send(
                 200, "text/html", live_page(follower.driver.study.name, axis, score.key, follower.display.percent)
             )
-        elif self.path == "/plotly.js":
+        elif path == "/plotly.js":
             self._send(200, "text/javascript", plotly_js())
-        elif self.path == "/events":
+        elif path == "/events":
             self._stream()
-        elif self.path == "/report":
+        elif path == "/report":
             try:
                 self._send(200, "text/html", page(read_run(self.folder, str(self.folder))))
             except InputError as error:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from scalesearch.arch import (
+    ARCH_WANTED,
     Arch,
     BlockSpec,
     Stage,
@@ -17,7 +18,7 @@ from scalesearch.arch import (
     stem_stride,
     without_valid_padding,
 )
-from scalesearch.errors import InputError, format_value
+from scalesearch.errors import InputError, check_kind, format_value
 from scalesearch.signature import Field
 
 MOST_FACTOR = 4096
@@ -69,6 +70,7 @@ def scale(
         InputError: If a multiplier is no number above 0 and of at most `MOST_FACTOR`, or `depth` is a list that
             does not give a positive whole number for every stage.
     """
+    check_kind(arch, Arch, ARCH_WANTED, "scale")
     for name, multiplier in (("depth", depth), ("width", width), ("resolution", resolution), ("group", group)):
         is_list = name == "depth" and isinstance(depth, (list, tuple))
         if not is_list and not (isinstance(multiplier, (int, float)) and 0 < multiplier <= MOST_FACTOR):

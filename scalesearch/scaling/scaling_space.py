@@ -6,11 +6,11 @@ import itertools
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
-from math import log
+from math import inf, log
 
-from scalesearch.arch import Arch, expand, make_divisible, with_height
+from scalesearch.arch import ARCH_WANTED, Arch, expand, make_divisible, with_height
 from scalesearch.counting import cost, cost_or_none
-from scalesearch.errors import InputError
+from scalesearch.errors import InputError, check_kind, format_value
 from scalesearch.scaling.closed_loop import ScaledArch, Shares, scale_rounding_total, scale_to
 from scalesearch.scaling.multipliers import has_groups, resolution_step, width_step, widths
 
@@ -34,6 +34,9 @@ class ScalingSpace:
     """
 
     def __init__(self, base: Arch, factor: float = 2.0, tolerance: float = 0.02):
+        check_kind(base, Arch, ARCH_WANTED, "base")
+        if not isinstance(factor, (int, float)) or not 0 < factor < inf:
+            raise InputError(f"takes a number above 0, got {format_value(factor)}", "factor")
         self.base, self.factor, self.tolerance = base, factor, tolerance
         self.target = round(cost(base).macs * factor)
         self.axes = ("depth", "width", "resolution", *(("group",) if has_groups(base) else ()))

@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
 from scalesearch.arch import Arch
 from scalesearch.budget import budget_from_dict, reference_quantities
-from scalesearch.errors import InputError, WorkFailed, errors_at, format_count
+from scalesearch.errors import InputError, WorkFailed, check_kind, errors_at, format_count
 from scalesearch.plain_data import PlainMapping
 from scalesearch.scaling import ScalingSpace
 from scalesearch.searchers.evaluators import Function, table_evaluator
@@ -22,7 +22,7 @@ from scalesearch.searchers.scale_problem import DEFAULT_PRESETS, ScaleProblem
 from scalesearch.searchers.searching import Search
 from scalesearch.searchers.space_problem import SpaceProblem
 from scalesearch.searchers.table_problem import SpaceTableProblem
-from scalesearch.signature import Count, check_arguments, fields_of
+from scalesearch.signature import Count, Rule, check_arguments, fields_of
 from scalesearch.space import Space
 from scalesearch.statistics import front, ranks, volumes
 from scalesearch.trials import Job, Place, Score, Trial, TrialLog, open_log, outcome_of, trial_of
@@ -162,7 +162,13 @@ def search(
 ) -> SearchResult:
     """Searches `trials` networks for the best score of `objective(arch)`; `api.search` documents the arguments."""
     check_searcher(with_, 1 + len(objectives))
-    check_arguments("a search", fields_of(_integer_arguments), {"trials": trials, "epochs": epochs})
+    own = {"trials": trials, "epochs": epochs, "seed": seed}
+    check_arguments("a search", fields_of(_integer_arguments), own)
+    check_kind(objectives, (list, tuple), "a list of counted quantities", "objectives")
+    if objective is not None and not callable(objective):
+        raise InputError(f"takes a function of a network, got {type(objective).__name__}", "objective")
+    if log is not None:
+        check_kind(log, (str, Path), "a file", "log")
     problem = _problem(space, budget or {}, tuple(objectives))
     schedule = scheduler_of(scheduler)
     rungs, with_epochs = schedule.rungs(epochs), schedule.with_ != "none"
@@ -203,7 +209,7 @@ def search(
     return search_result_of(own_trials, problem, evaluator.score, proposer.exhausted)
 
 
-def _integer_arguments(*, trials: Count, epochs: Count) -> None:
+def _integer_arguments(*, trials: Count, epochs: Count, seed: Annotated[int, Rule(low=0, high=2**63 - 1)]) -> None:
     """Declares the integer arguments of `search`, with their rules."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from scalesearch.budget import QUANTITIES
-from scalesearch.errors import InputError, suggestion
+from scalesearch.errors import InputError, format_value, suggestion
 from scalesearch.searchers import SEARCHERS, Scheduler
 from scalesearch.signature import REQUIRED, Field, fields_of
 from scalesearch.study.reading import STUDY_KEYS
@@ -29,6 +29,10 @@ QUANTITY_UNITS = {
     "memory": "bytes of the activations that are alive at once, of one image",
     "latency": "seconds of one image on the `device`",
 }
+
+
+AMOUNTS = "a bound: 600M, 1M..2M, ≤ 5M, 2x resnet18 ± 2%"
+EXAMPLES = {"latency": "a bound: 5ms, ≤ 2ms", "size": "a bound: 4MB, ≤ 10MB", "memory": "a bound: 64MB"}
 
 
 class Key(NamedTuple):
@@ -72,7 +76,7 @@ def study_keys(kind: str) -> list[Key]:
         sections |= {"table": Columns}
     keys = [key for name, options in sections.items() for key in _keys(options, f"{name}.")]
     budget = [
-        Key(f"budget.{q}", "a bound: 600M, 1M..2M, ≤ 5M, 2x resnet18 ± 2%", "–", f"Bound on {QUANTITY_UNITS[q]}.")
+        Key(f"budget.{q}", EXAMPLES.get(q, AMOUNTS), "–", f"Bound on {QUANTITY_UNITS[q]}.")
         for q in QUANTITIES
         if q in QUANTITY_UNITS
     ]
@@ -113,5 +117,6 @@ def explain(pattern: str, kind: str = "training") -> list[Key]:
     keys = study_keys(kind)
     found = [k for k in keys if k.path == pattern or k.path.startswith(f"{pattern}.") or k.path.endswith(f".{pattern}")]
     if not found:
-        raise InputError(f"is no key of a study.{suggestion(pattern, [key.path for key in keys])}", pattern)
+        nearest = suggestion(pattern, [key.path for key in keys])
+        raise InputError(f"{format_value(pattern)} is no key of a study.{nearest}")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from scalesearch.errors import InputError, suggestion
+from scalesearch.errors import InputError, check_kind, suggestion
 
 PACKAGE = Path(str(files("scalesearch")))
 
@@ -25,6 +25,7 @@ def find_study(name_or_path: str | Path) -> Path:
     Raises:
         InputError: If it is neither.
     """
+    check_kind(name_or_path, (str, Path), "a study, its file, or the name of one that ships with the package", "study")
     path, studies = Path(name_or_path), shipped_studies()
     if path.is_file() or path.suffix or len(path.parts) > 1:
         return path

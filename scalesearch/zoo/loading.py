@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scalesearch import yamlfile
 from scalesearch.arch import Arch, Resolution, Strides, adapt, expand
-from scalesearch.errors import InputError, suggestion
+from scalesearch.errors import InputError, check_kind, suggestion
 from scalesearch.signature import fields_of
 from scalesearch.space import load_arch, settings_keys
 from scalesearch.zoo.darknet import arch_from_cfg
@@ -59,6 +59,7 @@ def load(
         InputError: For a name that the zoo does not have, with the nearest one, and for errors in a file,
             with their place.
     """
+    check_kind(model, (str, Path), "a name of the zoo, or a path", "model")
     backbone, plus, head = str(model).rpartition(SEPARATOR)
     if plus and head in HEADS:
         return _with_settings(detector_on(load(backbone), head), resolution, classes, strides)
