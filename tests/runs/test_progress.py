@@ -42,7 +42,7 @@ def played(request, tmp_path, monkeypatch):
         running.sort(key=lambda entry: entry[0])
         clock[0], ended, seconds = running.pop(0)
         driver.finish(ended, outcome_of(ended) | {"seconds": seconds})
-        said.append((clock[0], display._seconds_left(), ended.step, display._remaining()))
+        said.append((clock[0], display.seconds_left, ended.step, display._remaining()))
         if not isinstance(job, Job):
             job = driver.next()
     return [(left, clock[0] - now, step, text) for now, left, step, text in said]
