@@ -205,7 +205,7 @@ def test_mistakes_are_one_line(weights, tmp_path):
     assert "--resize: takes at least 64, the side of the crop, got 40" in refused(
         *base, good, "--weights", path, "--resolution", "64", "--resize", "40"
     )
-    assert "--device tpu: cannot be used" in refused(*base, good, "--weights", path, "--device", "tpu")
+    assert "device tpu: cannot be used" in refused(*base, good, "--weights", path, "--device", "tpu")
     (tmp_path / "empty").mkdir()
     assert "has no images in it" in refused(*base, str(tmp_path / "empty"), "--weights", path)
     (tmp_path / "names.txt").write_text("one\ntwo")
