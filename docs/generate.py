@@ -123,7 +123,6 @@ write(
     "`--set KEY=VALUE` changes any of them from the command line.\n\n## A study that trains\n\n"
     f"{key_table('training')}\n## A study of a table\n\n{key_table('table')}",
 )
-options = list(next(iter(RECIPES.values())).options)
 recipe_rows = "\n".join(
     f"| `{option}` | " + " | ".join(cell(getattr(recipe, option)) for recipe in RECIPES.values()) + " |"
     for option in RECIPES["cifar"].__dataclass_fields__

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
@@ -215,6 +214,8 @@ def _print_plan(loaded: Study, as_json: bool) -> None:
 @contextmanager
 def _opened_page(folder: Path) -> Iterator[None]:
     """Opens the live page of a run as soon as its folder is there, and serves it while the block runs."""
+    import webbrowser
+
     from scalesearch.runs import live_server
 
     ended = threading.Event()
@@ -338,16 +339,15 @@ def fidelity(
 
 def _serve(folder: Path, port: int) -> None:
     """Serves a run's live page until Ctrl-C."""
+    import webbrowser
+
     from scalesearch.runs import live_server
 
     with live_server(folder, port) as address:
         click.echo(f"{address}  (Ctrl-C ends it)", err=True)
         webbrowser.open(address)
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            return
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 @main.command()

@@ -93,7 +93,7 @@ def trial_rows(info: Info) -> list[PlainDict]:
             "params": t.get("params"),
             "epochs": t.get("epochs"),
             "seconds": t["seconds"],
-            "outcome": t["reason"] or ("stopped early" if t["early"] else ""),
+            "outcome": t["reason"] or t["untrained"] or ("stopped early" if t["early"] else ""),
         }
         for t in info.trials[:MAX_TRIALS]
     ]

@@ -93,12 +93,13 @@ def _histories(run: Driver) -> dict[str, list[tuple[float, float]]]:
     if run.study.training is None:
         return {}
     key = run.study.training.task.searched.key
-    steps = {step.name for step in run.study.steps if step.by_class in ("members", "baselines")}
+    steps = [step.name for step in run.study.steps if step.by_class in ("members", "baselines")]
+    seed = run.study.seeds[0]
     histories: dict[str, list[tuple[float, float]]] = {}
-    for trial in run.trials:
+    for trial in (trial for step in steps for trial in run.log.of(step, seed)):
         points = [(float(row["epoch"]), float(row[key])) for row in trial.history if key in row]
-        if trial.step in steps and len(points) > 1:
-            histories.setdefault(trial.name.partition("-s")[0] if trial.name.endswith("-s0") else trial.name, points)
+        if len(points) > 1:
+            histories[trial.name.removesuffix(f"-s{seed}")] = points
     return dict(list(histories.items())[:MAX_HISTORIES])
 
 
@@ -155,8 +156,21 @@ def _tiny_boxes(run: Driver, health: PlainDict | None) -> str:
 
 def _trial_row(trial: Trial) -> PlainDict:
     """Returns a trial as one row of a table."""
-    keys = ("step", "number", "name", "state", "reason", "network", "recipe", "candidate", "rung", "early", "rejected")
-    row: PlainDict = {key: getattr(trial, key) for key in (*keys, "seconds")} | trial.cost | trial.fidelity
+    keys = (
+        "step",
+        "number",
+        "name",
+        "state",
+        "reason",
+        "untrained",
+        "network",
+        "recipe",
+        "candidate",
+        "rung",
+        "early",
+        "rejected",
+    )
+    row: PlainDict = {key: getattr(trial, key) for key in (*keys, "rejected", "seconds")} | trial.cost | trial.fidelity
     row |= {"resolution": trial.arch["resolution"]} if trial.arch else {}
     return row | trial.scores | {f"decision.{key}": value for key, value in trial.decisions.items()}
 

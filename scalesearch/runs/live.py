@@ -15,11 +15,10 @@ from scalesearch.runs.artifacts import open_run
 from scalesearch.runs.folder import LOCK
 from scalesearch.runs.ledger import elapsed
 from scalesearch.runs.progress import ProgressDisplay
-from scalesearch.trials import Event, Key, Trial, format_score, trial_from
+from scalesearch.trials import Event, Key, Trial, format_score
 from scalesearch.typed_json import Number, from_json
 
 FILE = "running.json"
-WRITE_SECONDS = 1.0  # between two writes of the file
 
 
 @dataclass
@@ -53,7 +52,7 @@ class RunningTrials:
 
 
 class LiveFile:
-    """An observer that keeps the file up to date with the trials under way.
+    """An observer that keeps the file up to date with the trials under way, which take seconds at least.
 
     Args:
         folder: The run's folder.
@@ -62,7 +61,6 @@ class LiveFile:
     def __init__(self, folder: Path):
         self.path = folder / FILE
         self.trials: dict[Key, RunningTrial] = {}
-        self.written_at = 0.0
 
     def __call__(self, event: Event) -> None:
         """Takes an event of the run."""
@@ -76,11 +74,6 @@ class LiveFile:
             self.trials.pop(event.trial.key, None)
         else:
             return
-        if time.monotonic() - self.written_at >= WRITE_SECONDS:
-            self._write()
-
-    def _write(self) -> None:
-        self.written_at = time.monotonic()
         with suppress(OSError):  # a full disk is reported by whoever writes results
             save_text(json.dumps(asdict(RunningTrials(list(self.trials.values())))) + "\n", self.path)
 
@@ -130,7 +123,7 @@ class Follower:
         name: What an error calls it.
 
     Attributes:
-        driver: The run's study, with its log as it was at the beginning.
+        driver: The run's study, with its log as far as it was read.
         failed: How many trials have failed.
 
     Raises:
@@ -140,21 +133,12 @@ class Follower:
     def __init__(self, folder: Path, name: str):
         self.folder, self.driver = folder, open_run(folder, name)
         self.display, self.failed = ProgressDisplay(self.driver.study), 0
-        self.offset, self.last_step = 0, next(iter(self.display.titles), "")
+        self.last_step = next(iter(self.display.titles), "")
+        self._unseen = list(self.driver.log)
 
     def new_trials(self) -> list[Trial]:
-        """Returns the trials that have been logged since the last call."""
-        path, trials = self.folder / "trials.jsonl", []
-        if not path.exists():
-            return []
-        with path.open("rb") as file:
-            file.seek(self.offset)
-            for line in file:
-                if not line.endswith(b"\n"):  # being written
-                    break
-                if self.offset:  # the first line says what is searched
-                    trials.append(trial_from(line))
-                self.offset += len(line)
+        """Returns the trials that have been logged since the last call; the first time all."""
+        trials, self._unseen = [*self._unseen, *self.driver.log.refresh()], []
         for trial in trials:
             self.display(Event("finished", trial.step, trial=trial, resumed=True))
             self.failed += not trial.done
@@ -165,7 +149,7 @@ class Follower:
         """Returns how far the run has come, by the trials that `new_trials` has returned."""
         display, is_running = self.display, is_locked(self.folder / LOCK)
         running = _running(self.folder) if is_running else []
-        finished = not is_running and self._ended()
+        finished = not is_running and self.driver.finished
         step = running[0].step if running else self.last_step
         best = f"{format_score(display.best[0], display.percent)} ({display.best[1]})" if display.best else ""
         seconds = 0.0 if finished else display.seconds_left
@@ -182,23 +166,9 @@ class Follower:
             running,
         )
 
-    def _ended(self) -> bool:
-        """Returns whether every trial of the study is logged."""
-        if len(self.driver.log) != self.display.done:
-            self.driver = open_run(self.folder, str(self.folder))
-        return self.driver.finished
-
 
 def run_status(folder: Path, name: str) -> Status:
-    """Returns how far a run has come; the run itself is not touched.
-
-    Args:
-        folder: The run's folder.
-        name: What an error calls it.
-
-    Raises:
-        InputError: If it is no run's folder.
-    """
+    """Returns how far a run has come; `Follower` describes the arguments and errors."""
     follower = Follower(folder, name)
     follower.new_trials()
     return follower.status()

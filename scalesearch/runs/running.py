@@ -198,7 +198,8 @@ def run(
             closing(OptunaListener(optuna_writer, prefix, message)) as optuna,
             closing(LiveFile(folder)) as live_file,
         ):
-            notify = broadcast((keep_remote, observer, optuna, live_file))
+            long_trials = () if study.evaluator.in_process else (live_file,)
+            notify = broadcast((keep_remote, observer, optuna, *long_trials))
             driver = Driver(study, log, notify, _clock(folder))
             context = RunContext(driver, folder, mirror, str(out) if mirror else "")
             _prepare(study, folder, message)

@@ -75,11 +75,7 @@ def study_keys(kind: str) -> list[Key]:
     else:
         sections |= {"table": Columns}
     keys = [key for name, options in sections.items() for key in _keys(options, f"{name}.")]
-    budget = [
-        Key(f"budget.{q}", EXAMPLES.get(q, AMOUNTS), "–", f"Bound on {QUANTITY_UNITS[q]}.")
-        for q in QUANTITIES
-        if q in QUANTITY_UNITS
-    ]
+    budget = [Key(f"budget.{q}", EXAMPLES.get(q, AMOUNTS), "–", f"Bound on {QUANTITY_UNITS[q]}.") for q in QUANTITIES]
     return [*own, *budget, *keys, *_keys(Resources, "ray.")]
 
 

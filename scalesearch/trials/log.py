@@ -54,6 +54,7 @@ class TrialLog:
         self.trials: dict[Key, Trial] = {}
         self.advice = advice
         self._cache: dict[Hashable, object] = {}
+        self._bytes_read, self._lines_read = 0, 0
         if path is not None and path.exists():
             self._read(path, subject, repair)
 
@@ -63,15 +64,43 @@ class TrialLog:
         first, *lines = content[:end].splitlines() or [b""]
         if first or not content.startswith(HEADER_START[: len(content)]):  # a header that a kill cut off counts as none
             self._take_header(path, first or content, subject)
-        for i, text in enumerate(lines):
-            try:
-                trial = trial_from(text)
-            except InputError as error:
-                raise error.in_file(f"{path}:{i + 2}") from None
-            self.trials[trial.key] = trial
+        self._bytes_read, self._lines_read = end, min(1, end)
+        self._add(lines, path)
         if repair and end < len(content):
             with open(path, "r+b") as file:
                 file.truncate(end)
+
+    def _add(self, lines: list[bytes], path: Path) -> list[Trial]:
+        trials = []
+        for text in lines:
+            self._lines_read += 1
+            try:
+                trials.append(trial_from(text))
+            except InputError as error:
+                raise error.in_file(f"{path}:{self._lines_read}") from None
+        self.trials |= {trial.key: trial for trial in trials}
+        return trials
+
+    def refresh(self) -> list[Trial]:
+        """Reads what another process has appended to the file since it was read, and returns these trials.
+
+        An incomplete last line is left for the next time.
+
+        Raises:
+            InputError: As the log does when it is opened.
+        """
+        if self.path is None or not self.path.exists():
+            return []
+        if not self._bytes_read:
+            self._read(self.path, self.subject, repair=False)
+            return list(self)
+        with open(self.path, "rb") as file:
+            file.seek(self._bytes_read)
+            added = file.read()
+        added = added[: added.rfind(b"\n") + 1]
+        self._bytes_read += len(added)
+        self._cache.clear()
+        return self._add(added.splitlines(), self.path)
 
     def _take_header(self, path: Path, header_line: bytes, subject: PlainMapping | None) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -61,12 +62,12 @@ def test_a_stopped_run_is_told_from_one_that_goes_on(study, tmp_path):
 
 def test_the_file_lists_the_trials_under_way(tmp_path):
     live = LiveFile(tmp_path)
-    live.written_at = -100.0
     job = Job("base", 3, "base-003", "digest", {}, 0, None, {}, until=6)
     live(Event("started", "base", job))
-    live.written_at = -100.0
+    live(Event("started", "base", replace(job, number=4, name="base-004")))  # in the same moment
+    assert [t["name"] for t in json.loads((tmp_path / FILE).read_text())["trials"]] == ["base-003", "base-004"]
     live(Event("epoch", "base", job, numbers={"epoch": 2, "train_loss": 1.5}, worker="node:7"))
-    (trial,) = json.loads((tmp_path / FILE).read_text())["trials"]
+    trial, _ = json.loads((tmp_path / FILE).read_text())["trials"]
     assert (trial["name"], trial["epoch"], trial["epochs"], trial["train_loss"], trial["worker"]) == (
         *("base-003", 2, 6, 1.5, "node:7"),
     )

@@ -134,9 +134,8 @@ def test_a_trial_more_among_ten_thousand_takes_little(run, tmp_path):
     header, *lines = (run / "trials.jsonl").read_text().splitlines()
     many = [json.loads(lines[i % len(lines)]) | {"number": i, "name": f"t{i}"} for i in range(10_001)]
     text = [json.dumps(row) for row in many]
-    (folder / "trials.jsonl").write_text("\n".join([header, *lines]) + "\n")
-    follower = Follower(folder, "run")
     (folder / "trials.jsonl").write_text("\n".join([header, *text[:-1]]) + "\n")
+    follower = Follower(folder, "run")
     assert len(follower.new_trials()) == 10_000
     with (folder / "trials.jsonl").open("a") as file:
         file.write(text[-1] + "\n")
