@@ -1,5 +1,6 @@
 from .finding import Found as Found, search as search
 from .trained import (
+    NEEDS_WEIGHTS as NEEDS_WEIGHTS,
     Trained as Trained,
     load_trained as load_trained,
     weights_in_folder as weights_in_folder,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from typing_extensions import TypedDict
+
 from scalesearch.arch import Arch, Resolution
 from scalesearch.errors import InputError, check_kind, format_count
 from scalesearch.notebook import html_table
@@ -69,6 +71,18 @@ class InFolder(Protocol):
 Model: TypeAlias = str | Path | Arch | Trained | InFolder
 
 
+class Opening(TypedDict, total=False):
+    """The options of `load_trained`, which the functions that take a model pass on to it."""
+
+    weights: str | Path | None
+    resolution: Resolution | None
+    classes: int | None
+    class_names: Sequence[str] | None
+    raw: bool
+    device: str | None
+    folder: str | Path | None
+
+
 def in_place(model: Model) -> str | Path | Arch | Trained:
     """Returns the folder of what lies in one, and anything else as it is.
 
@@ -108,8 +122,8 @@ def load_trained(
     """
     model = in_place(model)
     if isinstance(model, Trained):
-        options = {"weights": weights, "resolution": resolution, "classes": classes, "device": device, "raw": raw}
-        if given := [name for name, value in options.items() if value]:
+        options = (weights, resolution, classes, class_names, raw, device, folder)
+        if given := [name for name, value in zip(Opening.__annotations__, options, strict=True) if value]:
             raise InputError(f"is of no use with a network that is opened already: {', '.join(given)}", "load_trained")
         return model
     if weights is not None:
@@ -118,7 +132,11 @@ def load_trained(
         check_kind(class_names, (list, tuple), "a list of names", "class_names")
     if folder is not None:
         check_kind(folder, (str, Path), "a folder", "folder")
-    arch = model if isinstance(model, Arch) else load(model, resolution=resolution, classes=classes)
+    if isinstance(model, Arch):
+        sizes = {"resolution": resolution, "classes": classes}
+        arch = model.with_(**{key: value for key, value in sizes.items() if value is not None})
+    else:
+        arch = load(model, resolution=resolution, classes=classes)
     folder = model if folder is None and not isinstance(model, Arch) else folder
     weights = weights or (None if folder is None else weights_in_folder(folder))
     if weights is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from scalesearch.api.trained import DATA_WANTED, MODEL_WANTED, Trained, load_trained, usable_device
 from scalesearch.arch import Arch, Resolution, Strides, sides
@@ -96,7 +96,7 @@ def train(
     on_epoch: Callable[[PlainMapping, int], None] = lambda numbers, epochs: None,
     on_loaded_part: Callable[[str], None] = lambda part: None,
     settings: PlainMapping | None = None,
-    **changes: Any,
+    **changes: str | float | None,
 ) -> Training:
     """Trains one network on images, from nothing or from weights, and leaves it in a folder.
 
@@ -131,7 +131,8 @@ def train(
     check_kind(data, (str, Path, Mapping), DATA_WANTED, "data")
     if out is not None:
         check_kind(out, (str, Path), "a path", "out")
-    check_kind(settings or {}, Mapping, "a mapping of settings of the recipe", "settings")
+    if settings is not None:
+        check_kind(settings, Mapping, "a mapping of settings of the recipe", "settings")
     own = {"resolution": resolution, "strides": strides, "seed": seed, "device": device, "threads": threads}
     check_arguments("a training", fields_of(_own_arguments), own | {"save_every": save_every})
     config: PlainDict | str = {**data} if isinstance(data, Mapping) else str(data)

@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 import numpy as np
+from typing_extensions import Unpack
 
-from scalesearch.api.trained import DATA_WANTED, Model, Trained, in_place, load_trained, splits_file, weights_in_folder
+from scalesearch.api.trained import (
+    DATA_WANTED,
+    Model,
+    Opening,
+    Trained,
+    in_place,
+    load_trained,
+    splits_file,
+    weights_in_folder,
+)
 from scalesearch.arch import Arch, Resolution
 from scalesearch.data import (
     SOURCES,
@@ -21,20 +31,22 @@ from scalesearch.data import (
     examples,
     pixels_of,
 )
-from scalesearch.errors import InputError, check_kind
+from scalesearch.errors import InputError, check_kind, unknown_message
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainMapping
-from scalesearch.signature import Count, Rule, Share, Sides, check_arguments, check_keys, fields_of
+from scalesearch.signature import Count, Rule, Share, check_arguments, fields_of
 from scalesearch.trials import task_of
 from scalesearch.zoo import load
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     from scalesearch.network import Network
     from scalesearch.weights import BoxEvaluation, Detections, Evaluation, InputFiles, Prediction
 
-FORMATS = ("py", "onnx", "safetensors", "pt2", "timm", "torchvision", "ultralytics")
-WITH_BOXES = ("onnx", "pt2", "py")  # formats that can hold decoding and suppression
-Images = Any  # a path, a folder, a Pillow image, uint8 pixels, or several of these
+# a path, a folder, a Pillow image, uint8 pixels, or several of these
+Image: TypeAlias = "str | Path | np.ndarray | PIL.Image.Image"
+Images: TypeAlias = "Image | Sequence[Image]"
 
 
 def dataset(data: str | Path | PlainMapping) -> DataSet:
@@ -61,7 +73,7 @@ def evaluate(
     model: Model,
     data: str | Path | PlainMapping,
     split: str = "test",
-    **options: Any,
+    **options: Unpack[Opening],
 ) -> Evaluation | BoxEvaluation:
     """Scores a trained network on the images of a split: top-1 and top-5, or COCO's average precision.
 
@@ -92,7 +104,7 @@ def evaluate(
     return score(trained.network, split_examples, trained.preparation, trained.classes, trained.device)
 
 
-def predict(model: Model, images: Images, top: int = 5, **options: Any) -> list[Prediction]:
+def predict(model: Model, images: Images, top: int = 5, **options: Unpack[Opening]) -> list[Prediction]:
     """Returns the most likely classes of every image, the likeliest first.
 
     Args:
@@ -124,7 +136,7 @@ def detect(
     most: int = 300,
     every: int = 1,
     batch: int = 8,
-    **options: Any,
+    **options: Unpack[Opening],
 ) -> list[Detections]:
     """Returns the boxes in images and in frames of videos, in pixels of the upright photo, best first.
 
@@ -199,7 +211,7 @@ def export(
 
     Example: `ss.export("trained/mobilenet_v3_small", "onnx", "small.onnx")`
     """
-    from scalesearch.exporting import check_suffix, to_python, write
+    from scalesearch.exporting import FORMATS, WITH_BOXES, check_suffix, to_python, write
 
     found = in_place(model)
     if isinstance(found, Trained):
@@ -260,25 +272,18 @@ def check_detector(arch: Arch) -> None:
         raise InputError(f"{arch.name} is no detector; predict is for classifiers", "detect")
 
 
-def _opened(model: Model, check: Callable[[Arch], object], options: PlainMapping) -> Trained:
+def _opened(model: Model, check: Callable[[Arch], object], options: Opening) -> Trained:
     """Returns a trained network whose architecture `check` accepts; weights are read after that."""
-    check_keys("load_trained", fields_of(_opening_options), options)
+    if unknown := next((name for name in options if name not in Opening.__annotations__), None):
+        raise InputError(unknown_message("option", unknown, Opening.__annotations__), "options")
     found = in_place(model)
-    check(found if isinstance(found, Arch) else found.arch if isinstance(found, Trained) else load(found))
-    return load_trained(found, **options)
-
-
-def _opening_options(
-    *,
-    weights: str | None = None,
-    resolution: Sides | None = None,
-    classes: int | None = None,
-    class_names: tuple[str, ...] | None = None,
-    raw: bool = False,
-    device: str | None = None,
-    folder: str | None = None,
-) -> None:
-    """Declares the options of `load_trained`."""
+    if isinstance(found, (Arch, Trained)):
+        check(found if isinstance(found, Arch) else found.arch)
+        return load_trained(found, **options)
+    arch = load(found, resolution=options.pop("resolution", None), classes=options.pop("classes", None))
+    check(arch)
+    options.setdefault("folder", found)
+    return load_trained(arch, **options)
 
 
 def _predict_arguments(*, top: Count) -> None:
@@ -293,7 +298,7 @@ def _inputs(images: Images, suffixes: Iterable[str] = SUFFIXES) -> InputFiles:
     """Returns images in memory and on disk as predictions take them."""
     from scalesearch.weights import InputFiles, LoadedImage, find
 
-    several: Sequence[Any] = images if isinstance(images, (list, tuple)) else [images]
+    several = cast(Sequence[Any], images if isinstance(images, (list, tuple)) else [images])
     if isinstance(images, np.ndarray) and images.ndim == 4:
         several = list(images)
     explicit: list[Path | LoadedImage] = []

@@ -22,22 +22,12 @@ from scalesearch.cli.options import (
 )
 from scalesearch.cli.printing import Rows, format_share, print_json, print_rows, with_bar
 from scalesearch.errors import InputError, format_count
+from scalesearch.exporting import FORMATS, WITH_BOXES
 from scalesearch.plain_data import PlainDict
 
 if TYPE_CHECKING:
     from scalesearch.api import Trained
     from scalesearch.arch import Arch, Resolution
-
-# as `scalesearch.api.using.FORMATS`, without its imports
-FORMATS = (
-    "py",
-    "onnx",
-    "safetensors",
-    "pt2",
-    "timm",
-    "torchvision",
-    "ultralytics",
-)
 
 
 @main.command(name="export")
@@ -98,7 +88,7 @@ def export_(
     """
     from scalesearch.api import export
 
-    if boxes and format_ not in ("onnx", "pt2", "py"):
+    if boxes and format_ not in WITH_BOXES:
         raise InputError("is for --to onnx, --to pt2 and --to py", "--boxes")
     if out is None and format_ != "py":
         raise InputError("needs a file: give -o FILE", f"--to {format_}")
@@ -138,14 +128,12 @@ def open_trained(
         raw: Load raw weights where a file has averaged ones too.
         names: A text file of class names, instead of those of the weights.
     """
-    from scalesearch.api import load_trained, weights_in_folder
+    from scalesearch.api import NEEDS_WEIGHTS, load_trained, weights_in_folder
 
     class_names = _read_class_names(names, arch.classes) if names else None
     weights = weights or weights_in_folder(model)
     if weights is None:
-        raise InputError(
-            "needs weights: a .safetensors, .pth or Darknet .weights file, or hf_hub:OWNER/NAME", "--weights"
-        )
+        raise InputError(NEEDS_WEIGHTS, "--weights")
     trained = load_trained(arch, weights=weights, device=device, raw=raw, class_names=class_names, folder=model)
     report_loaded_part(weights, trained.network.loaded_part)
     return trained

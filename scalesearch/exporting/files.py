@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.arch import expand
 from scalesearch.data import LETTERBOX
 from scalesearch.errors import InputError
+from scalesearch.exporting.formats import check_suffix
 from scalesearch.files import atomic_write, save_tensors
 from scalesearch.plain_data import PlainDict
 from scalesearch.trials import task_of
@@ -247,28 +248,6 @@ WRITERS: dict[str, Callable[[Any, Path, int], None]] = {
     "safetensors": _write_safetensors,
     **{name: _library_writer(name) for name in LIBRARIES},
 }
-
-
-# The suffixes of each format; a suffix of another format is refused, an unknown one is accepted.
-SUFFIXES = {
-    "py": (".py",),
-    "onnx": (".onnx",),
-    "pt2": (".pt2",),
-    "safetensors": (".safetensors",),
-    **dict.fromkeys(LIBRARIES, (".safetensors", ".pth", ".pt", ".bin", ".ckpt")),
-}
-
-
-def check_suffix(format_: str, path: Path) -> None:
-    """Raises `InputError` if the suffix of `path` belongs to another format than `format_`."""
-    suffix = path.suffix.lower()
-    matching_format = next((f for f, suffixes in SUFFIXES.items() if suffix in suffixes), None)
-    if matching_format and suffix not in SUFFIXES[format_]:
-        raise InputError(
-            f"--to {format_} takes a file that ends in {', '.join(SUFFIXES[format_])}; one that ends in "
-            f"{path.suffix} needs --to {matching_format}",
-            str(path),
-        )
 
 
 def write(model: Network | Detector, format_: str, path: Path, opset: int = DEFAULT_OPSET) -> None:

@@ -12,7 +12,7 @@ from conftest import ROOT
 from PIL import Image
 
 import scalesearch as ss
-from scalesearch.cli.weights import FORMATS
+from scalesearch.exporting import FORMATS
 
 SPACE = ROOT / "search_spaces" / "small_images.yaml"
 COUNT = 5
@@ -94,6 +94,13 @@ def test_predict_takes_arrays_pictures_and_files_alike(trained, digits, tmp_path
 def test_an_image_of_another_kind_is_refused(trained, image, message):
     with pytest.raises(ss.InputError, match=message):
         ss.predict(trained.folder, image)
+
+
+def test_the_options_of_an_opened_network_are_listed_once():
+    from scalesearch.api.trained import Opening
+
+    parameters = list(inspect.signature(ss.load_trained).parameters)
+    assert list(Opening.__annotations__) == parameters[1:]
 
 
 def test_detect_takes_arrays_and_names_classes(tmp_path):
