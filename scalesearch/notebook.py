@@ -1,9 +1,20 @@
-"""Objects as notebooks show them: small HTML tables."""
+"""Rows as notebooks show them: pandas tables, small HTML tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def frame(rows: Sequence[Mapping[str, object]]) -> pandas.DataFrame:
+    """Returns rows as a pandas table."""
+    import pandas
+
+    return pandas.DataFrame(rows)
 
 
 def html_table(title: str, rows: Sequence[Mapping[str, object]]) -> str:
@@ -17,4 +28,6 @@ def html_table(title: str, rows: Sequence[Mapping[str, object]]) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return escape(str(value))
+    return f"{value:,.0f}" if value == int(value) else f"{value:.6g}"

@@ -25,7 +25,7 @@ DOORS = {
     "plotly": {"report/figures.py"},
     "yaml": {"yamlfile.py"},
     "sklearn": {"data/digits.py"},
-    "pandas": {"runs/artifacts.py", "searchers/tables.py"},
+    "pandas": {"notebook.py", "searchers/tables.py"},
     "PIL": {"data/images.py", "data/drawing.py"},
     "av": {"data/video.py"},
     "pyarrow": {"data/columns.py"},

@@ -71,19 +71,39 @@ def score_over_trials(info: Info) -> Figure:
     traces: list[PlainDict] = []
     for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
         numbers, scores = [t["number"] for t in trials], [t[axis.val] for t in trials]
-        best_so_far = list(accumulate(scores, max if axis.larger else min))
-        marker = {"color": colour, "size": 7, "opacity": 0.6}
-        line = {"color": colour, "shape": "hv", "width": 2}
         text = [f"{t['macs']:,} MACs" if "macs" in t else "" for t in trials]
-        traces += [
-            scatter(numbers, scores, "markers", name=name, marker=marker, text=text, hovertemplate=hover),
-            scatter(numbers, best_so_far, "lines", name=f"{name}, best so far", line=line, hoverinfo="skip"),
-        ]
+        points, best_so_far = _best_so_far(name, colour, numbers, scores, axis.larger)
+        traces += [points | {"text": text, "hovertemplate": hover}, best_so_far]
     yaxis = {
         "title": f"validation {axis.name}" if info.data else axis.val,
         "tickformat": f".1{axis.format}" if axis.percent else "",
     }
     return figure(traces, 440, xaxis={"title": "trial"}, yaxis=yaxis)
+
+
+def _best_so_far(
+    name: str, colour: str, numbers: Sequence[int], scores: Sequence[float], larger: bool = True
+) -> tuple[PlainDict, PlainDict]:
+    """Returns the traces of a search's scores over its trials, and of the best so far."""
+    marker = {"color": colour, "size": 7, "opacity": 0.6}
+    line = {"color": colour, "shape": "hv", "width": 2}
+    best = list(accumulate(scores, max if larger else min))
+    return (
+        scatter(numbers, scores, "markers", name=name, marker=marker),
+        scatter(numbers, best, "lines", name=f"{name}, best so far", line=line, hoverinfo="skip"),
+    )
+
+
+def _with_front(
+    name: str, colour: str, points: Sequence[tuple[float, float]], best: Sequence[tuple[float, float]]
+) -> tuple[PlainDict, PlainDict]:
+    """Returns the traces of a search's points `(cost, score)`, and of its front."""
+    line, marker = {"shape": "hv", "color": colour}, {"size": 7, "color": colour}
+    (xs, ys), (front_xs, front_ys) = ([list(values) for values in zip(*pairs)] or [[], []] for pairs in (points, best))
+    return (
+        scatter(xs, ys, "markers", name=name, marker={"color": colour, "size": 5, "opacity": 0.45}),
+        scatter(front_xs, front_ys, "lines+markers", name=f"{name}, front", line=line, marker=marker),
+    )
 
 
 def _searches(info: Info) -> dict[str, list[PlainDict]]:
@@ -137,13 +157,8 @@ def score_against(info: Info, cost: str) -> Figure:
     traces: list[PlainDict] = []
     for (name, trials), colour in zip(_searches(info).items(), COLOURS * len(info.trials), strict=False):
         best = front(trials, lambda t: t[cost], lambda t: axis.to_maximise(t[axis.val]))
-        costs, scores = [t[cost] for t in trials], [t[axis.val] for t in trials]
-        best_costs, best_scores = [t[cost] for t in best], [t[axis.val] for t in best]
-        line, marker = {"shape": "hv", "color": colour}, {"size": 7, "color": colour}
-        traces += [
-            scatter(costs, scores, "markers", name=name, marker={"color": colour, "size": 5, "opacity": 0.45}),
-            scatter(best_costs, best_scores, "lines+markers", showlegend=False, line=line, marker=marker),
-        ]
+        points, on_front = ([(t[cost], t[axis.val]) for t in several] for several in (trials, best))
+        traces += _with_front(name, colour, points, on_front)
     return figure(traces, 440, xaxis={"title": cost, "type": "log"}, yaxis={"title": axis.val})
 
 
@@ -198,10 +213,10 @@ def run_figures(info: Info) -> dict[str, Figure]:
     by_name: dict[str, Figure] = dict(info.figures)
     if info.trials:
         by_name["over_trials"] = score_over_trials(info)
-        if not info.data:
-            by_name |= {f"against {name}": score_against(info, name) for name in info.objectives}
         if info.data:
             by_name["hours"] = time_by_step(info)
+        else:
+            by_name |= {f"against {name}": score_against(info, name) for name in info.objectives}
     if info.histories:
         by_name["learning"] = learning_curves(info)
     if info.by_class and info.by_class[-1].confusion:
@@ -223,21 +238,11 @@ def search_figure(
         costs: By trial, one value for each objective; smaller is better.
         objectives: The names of the costs.
     """
-    points = [(n, score, cost) for n, (score, cost) in enumerate(zip(scores, costs, strict=True)) if score is not None]
-    marker = {"color": COLOURS[0], "size": 7, "opacity": 0.6}
-    line = {"color": COLOURS[0], "shape": "hv", "width": 2}
+    scored = [(n, score, cost) for n, (score, cost) in enumerate(zip(scores, costs, strict=True)) if score is not None]
     if not objectives:
-        numbers, values = [n for n, _, _ in points], [score for _, score, _ in points]
-        best = list(accumulate(values, max))
-        traces = [
-            scatter(numbers, values, "markers", name="trials", marker=marker),
-            scatter(numbers, best, "lines", name="best so far", line=line, hoverinfo="skip"),
-        ]
-        return figure(traces, 440, xaxis={"title": "trial"}, yaxis={"title": "score"})
-    best_points = front(points, lambda p: p[2][0], lambda p: p[1])
-    traces = [
-        scatter([p[2][0] for p in points], [p[1] for p in points], "markers", name="trials", marker=marker),
-        scatter([p[2][0] for p in best_points], [p[1] for p in best_points], "lines+markers", name="front", line=line),
-    ]
-    xaxis = log_axis([max(p[2][0], 1) for p in points], objectives[0])
-    return figure(traces, 440, xaxis=xaxis, yaxis={"title": "score"})
+        traces = _best_so_far("trials", COLOURS[0], [n for n, _, _ in scored], [score for _, score, _ in scored])
+        return figure(list(traces), 440, xaxis={"title": "trial"}, yaxis={"title": "score"})
+    points = [(cost[0], score) for _, score, cost in scored]
+    best = front(points, lambda p: p[0], lambda p: p[1])
+    xaxis = log_axis([max(cost, 1) for cost, _ in points], objectives[0])
+    return figure(list(_with_front("trials", COLOURS[0], points, best)), 440, xaxis=xaxis, yaxis={"title": "score"})

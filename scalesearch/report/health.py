@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from scalesearch.data import DataSet, File, boxed_thumbnail_uri, thumbnail_uri
 from scalesearch.plain_data import PlainDict
+from scalesearch.report.assets import source
 
 HERE = Path(__file__).parent
 MAX_SHOWN = 24  # thumbnails of each kind
@@ -36,8 +36,8 @@ def health_page(data: DataSet) -> str:
         listed=MAX_LISTED,
         largest=max([sum(counts.values()) for counts in health.classes.values()], default=0) or 1,
         thumbnails=_thumbnails(data, shown_names),
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("tables.js", "scrolls.js"))),
+        css=source("page.css"),
+        code=source("tables.js", "scrolls.js"),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from scalesearch.arch import format_resolution
 from scalesearch.errors import format_count, format_short
 from scalesearch.plain_data import PlainDict
 from scalesearch.report import figures
+from scalesearch.report.assets import page_parts
 from scalesearch.report.checklist import checklist
 from scalesearch.study import Info
 from scalesearch.yamlfile import dump
@@ -30,7 +30,6 @@ TITLES = {  # of figures, as a screen reader says them
     "hours": "where the time went",
     "confusion": "actual and predicted classes",
 }
-SCRIPTS = ("page.js", "tables.js", "scrolls.js")
 MAX_TRIALS = 1_000  # in the table of all trials
 NO_EFFECT = (None, "", "none", 0)  # values that turn a part of a recipe off
 
@@ -64,16 +63,10 @@ def page(info: Info) -> str:
         context,
         pieces_before=[piece for order, piece in pieces if order < TRIALS_PLACE],
         pieces_after=[piece for order, piece in pieces if order >= TRIALS_PLACE],
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         against={
             name.removeprefix("against "): html_figures[name] for name in html_figures if name.startswith("against ")
         },
-        script=Markup(figures.script()),
-        config=Markup(json.dumps(figures.CONFIG)),
-        template=Markup(json.dumps(figures.template())),
-        code=Markup(
-            "".join((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "tables.js", "scrolls.js"))
-        ),
+        **page_parts(),
         provenance=provenance(info) if info.data else [],
         checklist=checklist(info),
         trial_rows=trial_rows(info),
@@ -135,6 +128,12 @@ def _splits(data: PlainDict) -> str:
     )
 
 
+def recipe_text(recipe: PlainDict, mirror: bool = True) -> str:
+    """Returns what a recipe sets on one line, without what has no effect; `mirror`: whether images may be mirrored."""
+    effective = {key: value for key, value in recipe.items() if value not in NO_EFFECT and (mirror or key != "flip")}
+    return ", ".join(f"{k} {v if isinstance(v, (str, bool)) else f'{v:g}'}" for k, v in effective.items())
+
+
 def provenance(info: Info) -> list[tuple[str, Any]]:
     """Returns how the numbers were obtained, as pairs of a title and a text."""
     study, data, recipe = info.document, info.data or {}, info.recipe or {}
@@ -142,7 +141,6 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
     storage = ""
     if data.get("digest"):
         storage = f"; contents {data['digest']}, kept at {format_resolution(data['kept at'])} pixels"
-    effective = {key: value for key, value in recipe["final"].items() if value not in NO_EFFECT}
     trained = sum(t["seconds"] for t in info.trials)
     return [
         ("data", f"{data['name']}: {data['origin']}; {format_count(data['classes'], 'class')}{storage}"),
@@ -156,7 +154,7 @@ def provenance(info: Info) -> list[tuple[str, Any]]:
         ),
         ("searchers", "; ".join(f"{title}: {name}" for title, name in info.searchers.items())),
         ("seeds", ", ".join(map(str, study.get("seeds", [0])))),
-        ("recipe", ", ".join(f"{k} {v if isinstance(v, (str, bool)) else f'{v:g}'}" for k, v in effective.items())),
+        ("recipe", recipe_text(recipe["final"])),
         ("epochs in the searches", f"{recipe['search epochs']} (base), {recipe['scaling epochs']} (scaling)"),
         ("time", f"{info.seconds:,.0f} s; trainings {trained:,.0f} s, added up over the workers that ran side by side"),
         ("versions", ", ".join(f"{k} {v}" for k, v in info.environment["versions"].items())),

@@ -9,6 +9,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from scalesearch.plain_data import PlainDict
+from scalesearch.report import figures
+from scalesearch.report.assets import source
 from scalesearch.study import COLOURS, figure
 
 HERE = Path(__file__).parent
@@ -35,5 +37,7 @@ def live_page(name: str, axis: str, score: str, percent: bool) -> str:
         percent=Markup(json.dumps(percent)),
         layout=Markup(json.dumps(layout)),
         colours=Markup(json.dumps(COLOURS)),
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        css=source("page.css"),
+        template=Markup(json.dumps(figures.template())),
+        themes=source("themes.js"),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from markupsafe import Markup
 from scalesearch.errors import InputError
 from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.report import figures
-from scalesearch.report.html import SCRIPTS
+from scalesearch.report.assets import page_parts
 from scalesearch.statistics import NORMAL_95, interval
 from scalesearch.study import (
     COLOURS,
@@ -171,11 +170,7 @@ def side_by_side(infos: Infos) -> str:
         differences=differences(infos),
         axis=axis,
         fronts=Markup(figures.figure_html(fronts(infos, axis))),
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(figures.script()),
-        config=Markup(json.dumps(figures.CONFIG)),
-        template=Markup(json.dumps(figures.template())),
-        code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)),
+        **page_parts(),
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from scalesearch.plain_data import PlainDict
 from scalesearch.report import figures
-from scalesearch.report.html import SCRIPTS
+from scalesearch.report.assets import page_parts
 from scalesearch.study import COLOURS, ClassResults, Figure, figure, scatter
 
 HERE = Path(__file__).parent
@@ -80,11 +78,7 @@ def training_page(info: TrainingInfo) -> str:
         columns=["epoch", *(key for key in columns if key != "epoch")],
         history=info.history,
         facts=info.facts,
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(figures.script()),
-        config=Markup(json.dumps(figures.CONFIG)),
-        template=Markup(json.dumps(figures.template())),
-        code=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)),
+        **page_parts(),
     )
 
 

@@ -8,13 +8,13 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scalesearch.arch import Arch, format_sides
 from scalesearch.data import LETTERBOX
 from scalesearch.errors import InputError, format_count
 from scalesearch.exporting import to_python
 from scalesearch.files import save_text
+from scalesearch.notebook import frame
 from scalesearch.plain_data import PlainDict, rounded
 from scalesearch.report import gather
 from scalesearch.runs.folder import check_run, trained_arch
@@ -24,9 +24,6 @@ from scalesearch.space import arch_to_yaml
 from scalesearch.study import ComparedRow, Driver, Info, load_study, members, read_class_results
 from scalesearch.trials import TrialLog, task_of
 from scalesearch.zoo import WEIGHTS
-
-if TYPE_CHECKING:
-    import pandas
 
 
 def write_artifacts(driver: Driver, folder: Path) -> PlainDict:
@@ -63,19 +60,12 @@ def write_report(driver: Driver, folder: Path) -> PlainDict:
             row = next((r for r in info.conclusions["rows"] if r.name == member.arch.name), None)
             if row is not None:
                 _write_member(folder / "family" / member.arch.name, member.arch, row, info)
-    save_text(trials_frame(info).to_csv(index=False), folder / "trials.csv")
+    save_text(frame(rounded(info.trials)).to_csv(index=False), folder / "trials.csv")
     summary = info.summary()
     summary |= rounded(summary) | {key: summary[key] for key in ("document", "recipe")}  # what was asked for stays
     save_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "summary.json")
     save_text(page(info), folder / "report.html")
     return summary
-
-
-def trials_frame(info: Info) -> pandas.DataFrame:
-    """Returns the trials of a run as a table."""
-    import pandas
-
-    return pandas.DataFrame(rounded(info.trials))
 
 
 def open_run(folder: Path, name: str) -> Driver:

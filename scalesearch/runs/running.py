@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from scalesearch.arch import Arch
 from scalesearch.errors import InputError, Interrupted, check_kind, format_count, unknown_message
-from scalesearch.notebook import html_table
-from scalesearch.plain_data import PlainDict
-from scalesearch.runs.artifacts import read_run, trials_frame, write_artifacts, write_report
+from scalesearch.notebook import frame, html_table
+from scalesearch.plain_data import PlainDict, rounded
+from scalesearch.runs.artifacts import read_run, write_artifacts, write_report
 from scalesearch.runs.folder import claim_folder, describe_damage
 from scalesearch.runs.images import prepare_data
 from scalesearch.runs.ledger import elapsed, limits_enforced
@@ -95,7 +95,7 @@ class Run:
 
     def frame(self) -> pandas.DataFrame:
         """Returns every trial as a row: step, decisions, cost, fidelity, scores."""
-        return trials_frame(self._info)
+        return frame(rounded(self._info.trials))
 
     def figure(self, name: str) -> plotly.graph_objects.Figure:
         """Returns a figure of the report as plotly's own object.

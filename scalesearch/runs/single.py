@@ -20,7 +20,7 @@ from scalesearch.data import Source, drawing_uri
 from scalesearch.errors import InputError, Interrupted, WorkFailed, errors_at, format_count, format_seconds
 from scalesearch.files import save_text
 from scalesearch.plain_data import PlainDict, PlainMapping
-from scalesearch.report import HardShot, TrainingInfo, training_page
+from scalesearch.report import HardShot, TrainingInfo, recipe_text, training_page
 from scalesearch.runs.folder import claim_folder, describe_damage, trained_arch
 from scalesearch.runs.images import prepare_data
 from scalesearch.runs.stopping import stop_on_signals
@@ -290,8 +290,6 @@ def _page_info(
     spec: TrainingSpec, arch: Arch, summary: Summary, history: Sequence[PlainDict], folder: Path
 ) -> TrainingInfo:
     """Returns what the training's page shows: its curves, its results class by class, and images."""
-    import torch
-
     from scalesearch.network import build
     from scalesearch.training import Normalisation, hardest_images, training_batch
     from scalesearch.weights import load_weights, preparation_of
@@ -303,13 +301,13 @@ def _page_info(
     lead = f"{score} after {format_count(summary['used']['epochs'], 'epoch')} of {images} of {spec.source.name}."
     results = next(iter(read_class_results(folder, "train", [arch.name])), None)
     hard: list[HardShot] = []
+    device = "cuda" if spec.gpu else "cpu"
     if task.labels == "classes" and spec.source.sizes.get("test"):
-        with torch.random.fork_rng(devices=[]):
-            network = build(arch)
+        network = build(arch)
         library = load_weights(network, folder / WEIGHTS)
         prepared = preparation_of(network.arch, library, folder / WEIGHTS)
         names = spec.source.class_names or tuple(map(str, range(spec.source.classes)))
-        found = hardest_images(network, spec.source, Normalisation(prepared.mean, prepared.std))
+        found = hardest_images(network, spec.source, Normalisation(prepared.mean, prepared.std), device)
         hard = [
             HardShot(drawing_uri(pixels, (), SHOT_SIDE), names[actual], names[predicted], probability)
             for pixels, actual, predicted, probability in found
@@ -318,10 +316,7 @@ def _page_info(
     facts = [
         ("data", f"{spec.source.name}: {spec.source.origin}"),
         ("start", f"weights {spec.weights}" if spec.weights else "from nothing"),
-        (
-            "recipe",
-            ", ".join(f"{key} {value}" for key, value in asdict(spec.recipe).items() if value not in (None, "", 0)),
-        ),
+        ("recipe", recipe_text(asdict(spec.recipe), spec.source.mirror)),
         ("seed", str(spec.seed)),
         ("time", format_seconds(max(1.0, summary["seconds"]))),
         ("cost", f"{summary['cost']['macs']:,} MACs, {summary['cost']['params']:,} parameters"),

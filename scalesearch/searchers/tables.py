@@ -10,17 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from scalesearch.budget import Bound
 from scalesearch.errors import InputError, format_count, format_value, unknown_message
-from scalesearch.plain_data import PlainMapping
 from scalesearch.yamlfile import parse_scalar
-
-if TYPE_CHECKING:
-    import pandas
 
 MAX_BYTES = 2 * 2**30
 SUFFIXES = (".npz", ".csv", ".parquet")
@@ -184,13 +180,6 @@ def _read_frame(file: Path) -> dict[str, np.ndarray]:
 
     frame = pandas.read_csv(file) if file.suffix == ".csv" else pandas.read_parquet(file)
     return {str(name): _stack_lists(frame[name].to_numpy()) for name in frame.columns}
-
-
-def results_frame(rows: Sequence[PlainMapping]) -> pandas.DataFrame:
-    """Returns rows as a table."""
-    import pandas
-
-    return pandas.DataFrame(rows)
 
 
 def _stack_lists(values: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from scalesearch.training.pictures import Normalisation, Pictures, resize_images
 from scalesearch.trials import Recipe, Task
 
 BATCH = 256  # images at a time
+MOST_IMAGES = 2_000  # of a split, evenly spread, among which the hardest are looked for
 CPU = torch.device("cpu")
 
 
@@ -42,37 +43,37 @@ def training_batch(source: Source, arch: Arch, recipe: Recipe, task: Task, seed:
     """
     pixels, labels = load(source)["train"]
     pictures = Pictures(pixels, torch.zeros(len(labels)), CPU)
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         which = torch.randperm(len(pictures))[:count]
         images, _ = Augmentation(recipe, source.mirror, task.letterbox)(pictures.images(which), arch.resolution)
-    finally:
-        torch.set_rng_state(state)
     return images.add(1).mul(127.5).clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 @torch.no_grad()
 def hardest_images(
-    network: Network, source: Source, normal: Normalisation, split: str = "test", count: int = 12
+    network: Network, source: Source, normal: Normalisation, device: str = "cpu", split: str = "test", count: int = 12
 ) -> list[HardImage]:
-    """Returns the images of a split to whose class a classifier gives the smallest probability, the smallest first."""
+    """Returns the images of a split to whose class a classifier gives the smallest probability, the smallest first.
+
+    They are looked for among at most `MOST_IMAGES`.
+    """
     pixels, labels = load(source)[split]
     truth = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
-    pictures, network = Pictures(pixels, truth, CPU), network.eval().to(CPU)
-    rows = torch.arange(len(pictures))
+    pictures, network = Pictures(pixels, truth, CPU), network.eval().to(device)
+    rows = torch.linspace(0, len(pictures) - 1, min(len(pictures), MOST_IMAGES)).round().long()
     outputs = []
     for part in rows.split(BATCH):
         images = uint8_to_float(resize_images(pictures.images(part), network.arch.resolution))
-        outputs.append(network(normal.of(images)).float().softmax(1))
-    probabilities = torch.cat(outputs)
+        outputs.append(network(normal.of(images).to(device)).float().softmax(1).cpu())
+    probabilities, truth = torch.cat(outputs), truth[rows]
     own = probabilities.gather(1, truth[:, None])[:, 0]
     return [
         HardImage(
-            pictures.images(row[None])[0].permute(1, 2, 0).numpy(),
-            int(truth[row]),
-            int(probabilities[row].argmax()),
-            float(own[row]),
+            pictures.images(rows[i][None])[0].permute(1, 2, 0).numpy(),
+            int(truth[i]),
+            int(probabilities[i].argmax()),
+            float(own[i]),
         )
-        for row in own.argsort()[:count]
+        for i in own.argsort()[:count]
     ]

@@ -12,9 +12,9 @@ from conftest import SHARED
 from helpers import TINY_SPACE
 from tabling import problem
 
+from scalesearch.api.finding import search
 from scalesearch.counting.counts import cost
 from scalesearch.errors import InputError, WorkFailed
-from scalesearch.searchers.objective import search
 from scalesearch.searchers.problem import Past
 from scalesearch.searchers.proposal import ask
 from scalesearch.searchers.registry import SEARCHERS, check_searcher
